@@ -1,0 +1,252 @@
+"""One channel: the sending half and the receiving half, as two machines.
+
+Credit bounds what is under way: the sender has in flight (sent and not yet taken by the reader)
+at most `WINDOW_BYTES` and `WINDOW_MESSAGES`; a message larger than the window goes when nothing
+else is in flight. So the reader's memory is bounded by the window or by one message, and every
+message can be sent some time. Credit comes back as the reader takes messages, in batches of a
+quarter of the window, and at once when its inbox is empty (else a sender that needs the whole
+window would wait for ever).
+
+    sending half     open ──Close──▶ closed (Fin follows the last message)
+                     open ──Dropped──▶ dropped       open ──Gone──▶ gone
+    receiving half   open ──FinArrived──▶ ended      open ──Gone──▶ gone     open ──Close──▶ closed
+
+In the receiving half, what has arrived is read before the end is seen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cmpi._core.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+WINDOW_BYTES = 4 << 20
+WINDOW_MESSAGES = 1024
+
+
+# -- events -------------------------------------------------------------------------------
+
+
+@record
+class Send:
+    """The owner sends a message of so many bytes; `ticket` names it."""
+
+    ticket: int
+    nbytes: int
+
+
+@record
+class Withdraw:
+    """The owner no longer wants to send this message (its time ran out)."""
+
+    ticket: int
+
+
+@record
+class Close:
+    """The owner closes this half."""
+
+
+@record
+class CreditCame:
+    """The reader took so much."""
+
+    nbytes: int
+    messages: int
+
+
+@record
+class Dropped:
+    """The reader closed its half."""
+
+
+@record
+class Gone:
+    """The process at the other end has ended."""
+
+
+@record
+class Arrived:
+    """A message came from the sender."""
+
+    message: Any
+    nbytes: int
+
+
+@record
+class FinArrived:
+    """The sender closed its half; this is behind its last message."""
+
+
+@record
+class Take:
+    """The owner takes the oldest message out."""
+
+
+# -- actions ------------------------------------------------------------------------------
+
+
+@record
+class Transmit:
+    """Send this message now."""
+
+    ticket: int
+
+
+@record
+class TransmitFin:
+    """Send the end mark now."""
+
+
+@record
+class Fail:
+    """This message will never be sent; the half's `state` says why."""
+
+    ticket: int
+
+
+@record
+class Deliver:
+    """Give this message to the owner."""
+
+    message: Any
+
+
+@record
+class GiveCredit:
+    """Tell the sender that so much was taken."""
+
+    nbytes: int
+    messages: int
+
+
+@record
+class TellDropped:
+    """Tell the sender that nobody reads any more."""
+
+
+if TYPE_CHECKING:
+    OutgoingEvent: TypeAlias = "Send | Withdraw | Close | CreditCame | Dropped | Gone"
+    OutgoingAction: TypeAlias = "Transmit | TransmitFin | Fail"
+    IncomingEvent: TypeAlias = "Arrived | FinArrived | Gone | Take | Close"
+    IncomingAction: TypeAlias = "Deliver | GiveCredit | TellDropped"
+
+
+class Outgoing:
+    """The sending half. Not thread-safe; never blocks."""
+
+    def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
+        self.state = "open"
+        self.window_bytes, self.window_messages = window_bytes, window_messages
+        self.in_flight_bytes = self.in_flight_messages = 0
+        self._waiting: deque[Send] = deque()
+
+    def room_for(self, nbytes: int) -> bool:
+        """True if a message of so many bytes would go at once."""
+        return not self._waiting and self._fits(nbytes)
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing waits for credit."""
+        return not self._waiting
+
+    def handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
+        """Take in an event; return what is to be done, in order."""
+        if isinstance(event, Send):
+            if self.state != "open":
+                return [Fail(event.ticket)]
+            self._waiting.append(event)
+            return self._advance()
+        if isinstance(event, CreditCame):
+            self.in_flight_bytes -= event.nbytes
+            self.in_flight_messages -= event.messages
+            return self._advance()
+        if isinstance(event, Withdraw):
+            self._waiting = deque(item for item in self._waiting if item.ticket != event.ticket)
+            return self._advance()
+        if self.state != "open":
+            # After Close the queue may still drain, so a lost reader matters even then.
+            if isinstance(event, Close) or not self._waiting:
+                return []
+        elif isinstance(event, Close):
+            self.state = "closed"
+            return self._advance() if self._waiting else [TransmitFin()]
+        self.state = "dropped" if isinstance(event, Dropped) else "gone"
+        failed, self._waiting = self._waiting, deque()
+        return [Fail(item.ticket) for item in failed]
+
+    def _fits(self, nbytes: int) -> bool:
+        if self.in_flight_messages == 0:
+            return True
+        return (
+            self.in_flight_bytes + nbytes <= self.window_bytes
+            and self.in_flight_messages < self.window_messages
+        )
+
+    def _advance(self) -> list[OutgoingAction]:
+        if self.state not in ("open", "closed"):
+            return []
+        actions: list[OutgoingAction] = []
+        waited = bool(self._waiting)
+        while self._waiting and self._fits(self._waiting[0].nbytes):
+            item = self._waiting.popleft()
+            self.in_flight_bytes += item.nbytes
+            self.in_flight_messages += 1
+            actions.append(Transmit(item.ticket))
+        if self.state == "closed" and waited and not self._waiting:
+            actions.append(TransmitFin())  # Behind the data, so the reader sees every message first.
+        return actions
+
+
+class Incoming:
+    """The receiving half. Not thread-safe; never blocks."""
+
+    def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
+        self.state = "open"
+        self.unread_bytes = 0
+        self._quarter = (window_bytes // 4, window_messages // 4)
+        self._inbox: deque[Arrived] = deque()
+        self._taken_bytes = self._taken_messages = 0  # not yet told to the sender
+
+    def __len__(self) -> int:
+        return len(self._inbox)
+
+    def handle(self, event: IncomingEvent) -> list[IncomingAction]:
+        """Take in an event; return what is to be done, in order."""
+        if isinstance(event, Arrived):
+            if self.state == "closed":
+                return []
+            self._inbox.append(event)
+            self.unread_bytes += event.nbytes
+            return []
+        if isinstance(event, Take):
+            return self._take()
+        if self.state == "closed":
+            return []
+        if isinstance(event, Close):
+            told = self.state != "open"
+            self.state = "closed"
+            self._inbox.clear()
+            self.unread_bytes = 0
+            return [] if told else [TellDropped()]
+        if self.state == "open":
+            self.state = "ended" if isinstance(event, FinArrived) else "gone"
+        return []
+
+    def _take(self) -> list[IncomingAction]:
+        if not self._inbox:
+            return []
+        item = self._inbox.popleft()
+        self.unread_bytes -= item.nbytes
+        self._taken_bytes += item.nbytes
+        self._taken_messages += 1
+        actions: list[IncomingAction] = [Deliver(item.message)]
+        enough = self._taken_bytes >= self._quarter[0] or self._taken_messages >= self._quarter[1]
+        if self.state == "open" and (enough or not self._inbox):
+            actions.append(GiveCredit(self._taken_bytes, self._taken_messages))
+            self._taken_bytes = self._taken_messages = 0
+        return actions

@@ -1,0 +1,440 @@
+"""Every frame of cmpi, by who sends it. `wire.py` turns them into bytes and back.
+
+Control frames go over sockets; the frames of a link (last section) go by MPI. Process ids
+travel as their plain number.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.wire import frame
+
+# -- launcher -> root -------------------------------------------------------------------
+
+
+@frame(1, "SIssBBsQQ")
+class Launch:
+    """What to run; sent with the terminal's three descriptors."""
+
+    argv: list[str]
+    n: int
+    cwd: str
+    output: str
+    colour: int
+    one_terminal: int  # stdout and stderr end in the same place
+    output_dir: str
+    cpu_units: int  # 0: whatever this job may use
+    memory_bytes: int  # 0: likewise
+
+
+@frame(2, "B")
+class Interrupt:
+    """The person wants the job to end, by this signal."""
+
+    signal: int
+
+
+# -- root -> launcher -------------------------------------------------------------------
+
+
+@frame(3, "B")
+class Final:
+    """All output is printed; this is cmpirun's exit code."""
+
+    code: int
+
+
+# -- monitor -> root --------------------------------------------------------------------
+
+
+@frame(10, "IIIss")
+class MonitorUp:
+    """A monitor stands ready. `port` completes the spawn it belongs to."""
+
+    start: int
+    rank: int
+    os_pid: int
+    host: str
+    port: str
+
+
+@frame(11, "By")
+class Output:
+    """Bytes that the process wrote to descriptor 1 or 2; none: that descriptor is closed."""
+
+    fd: int
+    data: bytes
+
+
+@frame(12, "BBBQd")
+class Exited:
+    """The process has ended, and all that it wrote itself was sent before this."""
+
+    code: int
+    signal: int
+    by_launcher: int  # the MPI launcher told the monitor to end it
+    peak_rss_bytes: int
+    cpu_s: float
+
+
+@frame(13, "y")
+class FromRank:
+    """A piece of the process's own stream of frames."""
+
+    data: bytes
+
+
+@frame(14, "I")
+class StdinTaken:
+    """That much input was passed on; as much more may come."""
+
+    nbytes: int
+
+
+@frame(15, "s")
+class CannotRun:
+    """The program could not be started; an Exited follows."""
+
+    reason: str
+
+
+# -- root -> monitor --------------------------------------------------------------------
+
+
+@frame(20, "ISsB")
+class Start:
+    """Start the process; without argv it is one that will be handed a closure."""
+
+    pid: int
+    argv: list[str]
+    cwd: str
+    stdin: int
+
+
+@frame(21, "B")
+class Signal:
+    """Send a signal to the process and all it started."""
+
+    signal: int
+
+
+@frame(22, "I")
+class OutputTaken:
+    """That much output was printed; as much more may come."""
+
+    nbytes: int
+
+
+@frame(23, "y")
+class Stdin:
+    """Input for the process; none: the end of it."""
+
+    data: bytes
+
+
+@frame(24, "y")
+class ToRank:
+    """A piece of the stream of frames for the process."""
+
+    data: bytes
+
+
+@frame(25, "")
+class Dismiss:
+    """The job is over: end the process with all it started, and go."""
+
+
+# -- rank -> root -----------------------------------------------------------------------
+
+
+@frame(30, "ssBQQ")
+class Join:
+    """This process uses cmpi, and accepts links at this MPI port; it may ask for resources."""
+
+    port: str
+    python: str  # its interpreter, for those that it spawns
+    asks: int
+    cpu_units: int
+    memory_bytes: int
+
+
+@frame(31, "IQQBsyyB")
+class Spawn:
+    """Start a closure. If it is not `inline`, it follows over the first channel."""
+
+    request: int
+    cpu_units: int
+    memory_bytes: int
+    wait: int
+    label: str
+    closure: bytes
+    context: bytes
+    inline: int
+
+
+@frame(32, "I")
+class CancelSpawn:
+    """The caller has stopped waiting for this request."""
+
+    request: int
+
+
+@frame(33, "I")
+class Watch:
+    """Tell me when this process has ended."""
+
+    pid: int
+
+
+@frame(34, "IB")
+class Kill:
+    """Send a signal to another process."""
+
+    pid: int
+    signal: int
+
+
+@frame(35, "I")
+class AskCapacity:
+    """What is there, and what is free?"""
+
+    request: int
+
+
+@frame(36, "SS")
+class Preload:
+    """Modules to load into the fork server, and where to look for them."""
+
+    modules: list[str]
+    path: list[str]
+
+
+@frame(37, "I")
+class Link:
+    """I have something for this process: arrange a link."""
+
+    peer: int
+
+
+@frame(38, "I")
+class LinkUp:
+    """My half of this link stands."""
+
+    peer: int
+
+
+@frame(39, "s")
+class Raised:
+    """My function raised; the exit code follows."""
+
+    summary: str
+
+
+# -- root -> rank -----------------------------------------------------------------------
+
+
+@frame(50, "IIILQQs")
+class Welcome:
+    """Who you are. A parent of NO_PID: the launcher started you."""
+
+    pid: int
+    parent: int
+    rank: int
+    world: list[int]
+    cpu_units: int
+    memory_bytes: int
+    bells: str
+
+
+@frame(51, "II")
+class Spawned:
+    """There is room; this is the new process, which is being started."""
+
+    request: int
+    pid: int
+
+
+@frame(52, "IBs")
+class Refused:
+    """No process for this request: not now, or never."""
+
+    request: int
+    never: int
+    reason: str
+
+
+@frame(53, "IBBsB")
+class Ended:
+    """A watched process has ended."""
+
+    pid: int
+    code: int
+    signal: int
+    verdict: str
+    requested: int
+
+
+@frame(54, "IQQQQ")
+class CapacityIs:
+    """The answer to AskCapacity."""
+
+    request: int
+    total_cpu_units: int
+    total_memory_bytes: int
+    free_cpu_units: int
+    free_memory_bytes: int
+
+
+@frame(55, "I")
+class AcceptFrom:
+    """Take part in a link: accept at your port."""
+
+    peer: int
+
+
+@frame(56, "Is")
+class ConnectTo:
+    """Take part in a link: connect to this port."""
+
+    peer: int
+    port: str
+
+
+@frame(57, "II")
+class GroupWith:
+    """Take part in a link: make a communicator of you two out of your common world."""
+
+    peer: int
+    rank: int
+
+
+@frame(58, "I")
+class Abandon:
+    """Give up the half-made link with this process."""
+
+    peer: int
+
+
+@frame(59, "yyB")
+class Closure:
+    """What to run."""
+
+    closure: bytes
+    context: bytes
+    inline: int
+
+
+# -- helpers (fork server, usher) <-> root ------------------------------------------------
+
+
+@frame(60, "Bs")
+class HelperUp:
+    """A helper stands ready; `fault` says why it could not."""
+
+    role: int
+    fault: str
+
+
+@frame(61, "s")
+class ConnectAndLeave:
+    """Connect to this port and disconnect: releases who accepts there."""
+
+    port: str
+
+
+@frame(62, "s")
+class AcceptAndLeave:
+    """Accept at this port and disconnect: releases who connects there."""
+
+    port: str
+
+
+@frame(63, "SS")
+class Load:
+    """Import these modules before the next fork."""
+
+    modules: list[str]
+    path: list[str]
+
+
+@frame(64, "s")
+class Complaint:
+    """Something a helper could not do; for the person's eyes."""
+
+    text: str
+
+
+# -- over a link, by MPI ------------------------------------------------------------------
+
+
+@frame(80, "I")
+class Identify:
+    """First on a link that was connected: who connected."""
+
+    pid: int
+
+
+@frame(81, "Isss")
+class Open:
+    """A sender was opened; `channel` is its number from now on."""
+
+    channel: int
+    name: str
+    contract: str
+    site: str
+
+
+@frame(82, "ILBy")
+class Data:
+    """A message. `sizes` are the bytes of the buffers that follow as messages of their own;
+    the pickle is `body`, or the first of them."""
+
+    channel: int
+    sizes: list[int]
+    inline: int
+    body: bytes
+
+
+@frame(83, "IQI")
+class Credit:
+    """The reader has taken so many bytes and messages."""
+
+    channel: int
+    nbytes: int
+    messages: int
+
+
+@frame(84, "I")
+class Fin:
+    """Nothing follows on this channel."""
+
+    channel: int
+
+
+@frame(85, "I")
+class Dropped:
+    """The reader has closed this channel."""
+
+    channel: int
+
+
+@frame(86, "Iss")
+class Mismatch:
+    """The reader's type is another."""
+
+    channel: int
+    contract: str
+    site: str
+
+
+@frame(87, "")
+class Bye:
+    """I send nothing more over this link."""
+
+
+@frame(88, "")
+class ByeAck:
+    """I have received everything up to your Bye."""
+
+
+NO_PID = 0xFFFFFFFF
+FORK_SERVER, USHER = 1, 2  # roles in HelperUp

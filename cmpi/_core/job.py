@@ -1,0 +1,441 @@
+"""The job as the root sees it: processes, who started whom, how each ended, when all is over.
+
+The machine of the root rank: events in, actions out. Everything the root does is decided here
+or in the two machines it owns, `Scheduler` and `LinkTable`; the root's shell only carries out.
+"""
+
+from __future__ import annotations
+
+from cmpi._core import frames
+from cmpi._core.links import Ask, LinkTable, Tell
+from cmpi._core.record import record
+from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
+from cmpi._core.units import CPU_UNIT
+from cmpi._ids import PID_BITS, Capacity, ExitStatus, Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL
+GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
+SIGKILL, SIGTERM = 9, 15
+
+
+@record
+class Order:
+    """Action: send a frame to the monitor of a process."""
+
+    pid: int
+    frame: object
+
+
+@record
+class Launch:
+    """Action: have MPI start one process for each pid, as one world; `forked` by the fork server."""
+
+    start: int
+    pids: list[int]
+    host: str
+    forked: bool
+
+
+@record
+class NeedForkServer:
+    """Action: somebody may spawn; start the fork server now, in this interpreter. Asked for once."""
+
+    python: str
+
+
+@record
+class Preload:
+    """Action: have the fork server load these modules."""
+
+    frame: frames.Preload
+
+
+@record
+class Born:
+    """Action: show that a process was started."""
+
+    pid: int
+
+
+@record
+class Died:
+    """Action: show that a process has ended."""
+
+    pid: int
+
+
+@record
+class Finish:
+    """Action: everything has ended; report, and leave with this code."""
+
+    code: int
+
+
+if TYPE_CHECKING:
+    Action: TypeAlias = "Tell | Ask | Order | Launch | NeedForkServer | Preload | Born | Died | Finish"
+
+
+def resources(cpu_units: int, memory_bytes: int) -> Resources:
+    """Resources from the scheduler's own units."""
+    return Resources(cpu_units / CPU_UNIT, memory_bytes)
+
+
+class Process:
+    """What the root knows of one process."""
+
+    def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
+        self.pid, self.parent, self.start, self.rank, self.label = pid, parent, start, rank, label
+        self.host = ""
+        self.resources = Resources()
+        self.order: frames.Spawn | None = None  # the closure, until the process has it
+        self.python = ""  # its interpreter; known when it has joined
+        self.monitored = False  # its monitor has reported
+        self.joined = False
+        self.doomed = 0  # the signal it was sent on somebody's request
+        self.because = ""  # why, if not by the program's own wish
+        self.summary = ""  # of the exception it raised
+        self.fault = ""  # why it could not be started
+        self.status: ExitStatus | None = None
+        self.watchers: set[int] = set()
+
+
+class Job:
+    """The machine. Methods are the events and return actions; not thread-safe, never blocks.
+
+    Args:
+        hosts: Where processes may run; SPMD ranks start on the first.
+        seed: Where the pids start; any number, another for each job.
+        bells: The folder of the doorbells, which processes are told when they join.
+    """
+
+    def __init__(self, hosts: list[Host], seed: int = 0, bells: str = "") -> None:
+        self._bells = bells
+        self.scheduler = Scheduler(hosts)
+        self.links = LinkTable()
+        self.processes: dict[int, Process] = {}
+        self.starts: dict[int, list[int]] = {}
+        self.first_failure: int | None = None
+        self.interrupted = 0
+        self._ended_by_launcher: list[int] = []
+        self._seed = seed
+        self._made = self._living_count = 0
+        self._tickets: dict[int, tuple[int, frames.Spawn]] = {}  # ticket: who asked, for what
+        self._ticket_of: dict[tuple[int, int], int] = {}  # (who asked, its request): ticket
+        self._ticket_of_pid: dict[int, int] = {}
+        self._next_ticket = 1
+        self._fork_server = "off"  # then "loading", "ready" or "dead"
+        self._fork_python = ""
+        self._held: list[Launch] = []  # until the fork server is ready or dead
+        self._escalate: list[tuple[float, int]] = []  # when to kill whom for good
+        self._give_up_s: float | None = None
+        self._finished = False
+
+    # -- events of the launcher ----------------------------------------------------------
+
+    def launch(self, argv: list[str], n: int) -> list[Action]:
+        """Start the n SPMD ranks."""
+        host = next(iter(self.scheduler.hosts))
+        start = len(self.starts)
+        world = [self._new(frames.NO_PID, start, rank, " ".join(argv)).pid for rank in range(n)]
+        self.starts[start] = world
+        for pid in world:
+            process = self.processes[pid]
+            process.host = host
+            ticket = self._ticket(pid)
+            resources = process.resources
+            self.scheduler.occupy(ticket, host, resources.cpu_units, resources.memory_bytes)
+        return [Launch(start, world, host, False), *[Born(pid) for pid in world]]
+
+    def interrupt(self, signal: int, now_s: float) -> list[Action]:
+        """The person wants an end: SIGTERM to all, SIGKILL later."""
+        if self.interrupted:
+            return []
+        self.interrupted = signal
+        self._give_up_s = now_s + KILL_AFTER_S + GIVE_UP_AFTER_S
+        for ticket in list(self._tickets):
+            self.scheduler.handle(Cancel(ticket))
+        self._tickets.clear()
+        self._ticket_of.clear()
+        actions: list[Action] = []
+        for process in self._living():
+            actions += self._end(process, SIGTERM, now_s, "the job was interrupted")
+        return actions + self._maybe_finish()
+
+    # -- events of monitors --------------------------------------------------------------
+
+    def monitor_up(self, start: int, rank: int, now_s: float) -> tuple[int | None, list[Action]]:
+        """A monitor reports; returns the pid it is to look after (None: it is not wanted)."""
+        pids = self.starts.get(start, [])
+        if rank >= len(pids) or self.processes[pids[rank]].monitored:
+            return None, []
+        process = self.processes[pids[rank]]
+        process.monitored = True
+        if process.status is not None:
+            return None, []
+        if process.doomed:
+            return None, self.exited(process.pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
+        return process.pid, []
+
+    def exited(self, pid: int, status: ExitStatus, now_s: float, by_launcher: bool = False) -> list[Action]:
+        """A process has ended; `status` is what its monitor saw.
+
+        `by_launcher`: because MPI's own launcher told the monitor to end it, which happens to the
+        other ranks of a world when one dies, and may be reported before that one's death.
+        """
+        process = self.processes[pid]
+        if process.status is not None:
+            return []
+        verdict = process.fault or process.summary or process.because or status.verdict
+        self._living_count -= 1
+        # Sent away with the others, it may leave by any code; killed by the program, by the signal.
+        requested = bool(process.because) or status.signal == process.doomed != 0
+        process.status = status = ExitStatus(status.code, status.signal, verdict, requested)
+        process.order = None
+        actions: list[Action] = [Died(pid)]
+        if by_launcher and not status.ok:
+            self._ended_by_launcher.append(pid)
+        elif not status.ok and self.first_failure is None:
+            self.first_failure = pid
+        ended = frames.Ended(pid, status.code, status.signal, verdict, status.requested)
+        actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if self._alive(watcher)]
+        self.links.leave(pid, now_s)
+        for key in [key for key in self._ticket_of if key[0] == pid]:
+            actions += self._cancel(self._ticket_of[key])
+        actions += self._scheduled(self.scheduler.handle(Release(self._ticket_of_pid.pop(pid))))
+        if not status.ok:
+            actions += self._fell_together(process, now_s)
+        return actions + self._maybe_finish()
+
+    def monitor_lost(self, pid: int, now_s: float) -> list[Action]:
+        """A monitor's connection closed before it reported an exit: it dies with its process."""
+        return self.exited(pid, ExitStatus(137, SIGKILL, "its monitor was lost"), now_s)
+
+    def start_failed(self, start: int, reason: str, now_s: float) -> list[Action]:
+        """MPI could not start these processes."""
+        actions: list[Action] = []
+        for pid in self.starts[start]:
+            self.processes[pid].fault = f"could not be started: {reason}"
+            actions += self.exited(pid, ExitStatus(126), now_s)
+        return actions
+
+    def fork_server(self, state: str) -> list[Action]:
+        """The fork server is "ready" or "dead"."""
+        self._fork_server = state
+        held, self._held = self._held, []
+        ready = state == "ready"
+        return [
+            Launch(x.start, x.pids, x.host, ready and self.processes[x.pids[0]].python == self._fork_python)
+            for x in held
+        ]
+
+    # -- events of processes -------------------------------------------------------------
+
+    def from_rank(self, pid: int, frame: object, now_s: float) -> list[Action]:
+        """A frame that a process sent."""
+        process = self.processes[pid]
+        if isinstance(frame, frames.Join):
+            return self._join(process, frame)
+        if isinstance(frame, frames.Spawn):
+            return self._spawn(pid, frame)
+        if isinstance(frame, frames.CancelSpawn):
+            ticket = self._ticket_of.get((pid, frame.request))
+            return [] if ticket is None else self._cancel(ticket)
+        if isinstance(frame, frames.Watch):
+            return self._watch(pid, frame.pid)
+        if isinstance(frame, frames.Kill):
+            victim = self.processes.get(frame.pid)
+            if victim is None or victim.status is not None:
+                return []
+            return self._end(victim, frame.signal, now_s, "")
+        if isinstance(frame, frames.AskCapacity):
+            return [Tell(pid, self._capacity(frame.request))]
+        if isinstance(frame, frames.Preload):
+            return [Preload(frame)]
+        if isinstance(frame, frames.Link):
+            return list(self.links.want(pid, frame.peer))
+        if isinstance(frame, frames.LinkUp):
+            self.links.up(pid, frame.peer)
+        elif isinstance(frame, frames.Raised):
+            process.summary = frame.summary
+        return []
+
+    # -- time ----------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Do what is due."""
+        actions: list[Action] = list(self.links.tick(now_s))
+        due = [pid for when_s, pid in self._escalate if when_s <= now_s]
+        self._escalate = [item for item in self._escalate if item[0] > now_s]
+        actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
+        if self._give_up_s is not None and self._give_up_s <= now_s:
+            for process in self._living():
+                actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
+        return actions
+
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do, if ever."""
+        times = [when_s for when_s, _ in self._escalate]
+        times += [t for t in (self.links.deadline_s(), self._give_up_s) if t is not None]
+        return min(times, default=None)
+
+    # -- decisions -----------------------------------------------------------------------
+
+    def capacity(self) -> Capacity:
+        """All that the job has, and what is free of it."""
+        hosts = self.scheduler.hosts.values()
+        return Capacity(
+            resources(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts)),
+            resources(sum(h.free_cpu_units for h in hosts), sum(h.free_memory_bytes for h in hosts)),
+        )
+
+    def _new(self, parent: int, start: int, rank: int, label: str) -> Process:
+        # An odd multiplier permutes the numbers below 2**28: pids look different, never repeat.
+        mask = (1 << PID_BITS) - 1
+        pid = ((self._seed + self._made) * 0x9E3779B1) & mask
+        self._made += 1
+        self._living_count += 1
+        process = self.processes[pid] = Process(pid, parent, start, rank, label)
+        return process
+
+    def _ticket(self, pid: int | None = None) -> int:
+        ticket = self._next_ticket
+        self._next_ticket += 1
+        if pid is not None:
+            self._ticket_of_pid[pid] = ticket
+        return ticket
+
+    def _join(self, process: Process, frame: frames.Join) -> list[Action]:
+        if process.joined:
+            why = "another process of this rank uses cmpi already, and there can be only one"
+            return [Tell(process.pid, frames.Refused(0, True, why))]
+        process.joined, process.python = True, frame.python
+        if frame.asks:
+            self._resize(process, frame.cpu_units, frame.memory_bytes)
+        world = self.starts[process.start]
+        welcome = frames.Welcome(
+            process.pid,
+            process.parent,
+            process.rank,
+            self.starts[0],
+            process.resources.cpu_units,
+            process.resources.memory_bytes,
+            self._bells,
+        )
+        actions: list[Action] = [Tell(process.pid, welcome)]
+        if process.order is not None:
+            order, process.order = process.order, None
+            actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
+        number = process.start if len(world) > 1 else -1 - process.pid
+        actions += self.links.join(process.pid, frame.port, number, process.rank)
+        return actions + self._need_fork_server(frame.python)
+
+    def _resize(self, process: Process, cpu_units: int, memory_bytes: int) -> None:
+        """An SPMD rank has said what it needs; more than there is cannot be given."""
+        ticket = self._ticket_of_pid[process.pid]
+        self.scheduler.handle(Release(ticket))
+        self.scheduler.occupy(ticket, process.host, cpu_units, memory_bytes)
+        process.resources = resources(cpu_units, memory_bytes)
+
+    def _spawn(self, pid: int, frame: frames.Spawn) -> list[Action]:
+        if self.interrupted or not self._alive(pid):
+            return []
+        ticket = self._ticket()
+        self._tickets[ticket] = (pid, frame)
+        self._ticket_of[pid, frame.request] = ticket
+        request = Submit(ticket, pid, frame.cpu_units, frame.memory_bytes, bool(frame.wait))
+        return self._scheduled(self.scheduler.handle(request))
+
+    def _scheduled(self, answers: list[Place | Refuse]) -> list[Action]:
+        actions: list[Action] = []
+        for answer in answers:
+            pid, frame = self._tickets.pop(answer.ticket)
+            del self._ticket_of[pid, frame.request]
+            if isinstance(answer, Refuse):
+                actions.append(Tell(pid, frames.Refused(frame.request, answer.never, answer.reason)))
+                continue
+            start = len(self.starts)
+            child = self._new(pid, start, 0, frame.label)
+            child.host, child.order = answer.host, frame
+            child.resources = resources(frame.cpu_units, frame.memory_bytes)
+            child.python = self.processes[pid].python
+            self.starts[start] = [child.pid]
+            self._ticket_of_pid[child.pid] = answer.ticket
+            actions += [Born(child.pid), Tell(pid, frames.Spawned(frame.request, child.pid))]
+            forked = self._fork_server == "ready" and child.python == self._fork_python
+            launch = Launch(start, [child.pid], answer.host, forked)
+            if self._fork_server == "loading":
+                self._held.append(launch)
+            else:
+                actions.append(launch)
+        return actions
+
+    def _cancel(self, ticket: int) -> list[Action]:
+        pid, frame = self._tickets.pop(ticket)
+        del self._ticket_of[pid, frame.request]
+        return self._scheduled(self.scheduler.handle(Cancel(ticket)))
+
+    def _watch(self, pid: int, other: int) -> list[Action]:
+        process = self.processes.get(other)
+        if process is None:
+            gone = frames.Ended(other, 1, 0, "there is no such process in this job", False)
+            return [Tell(pid, gone)]
+        if process.status is None:
+            process.watchers.add(pid)
+            return []
+        s = process.status
+        return [Tell(pid, frames.Ended(other, s.code, s.signal, s.verdict, s.requested))]
+
+    def _capacity(self, request: int) -> frames.CapacityIs:
+        capacity = self.capacity()
+        return frames.CapacityIs(
+            request,
+            capacity.total.cpu_units,
+            capacity.total.memory_bytes,
+            capacity.free.cpu_units,
+            capacity.free.memory_bytes,
+        )
+
+    def _need_fork_server(self, python: str) -> list[Action]:
+        if self._fork_server != "off":
+            return []
+        self._fork_server, self._fork_python = "loading", python
+        return [NeedForkServer(python)]
+
+    def _fell_together(self, process: Process, now_s: float) -> list[Action]:
+        """The ranks of one world stand and fall together, as MPI's users expect."""
+        actions: list[Action] = []
+        for pid in self.starts[process.start]:
+            other = self.processes[pid]
+            if other.status is None and not other.doomed:
+                actions += self._end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
+        return actions
+
+    def _end(self, process: Process, signal: int, now_s: float, because: str) -> list[Action]:
+        process.doomed, process.because = signal, because
+        if because:
+            self._escalate.append((now_s + KILL_AFTER_S, process.pid))
+        return [Order(process.pid, frames.Signal(signal))] if process.monitored else []
+
+    def _alive(self, pid: int) -> bool:
+        return pid in self.processes and self.processes[pid].status is None
+
+    def _living(self) -> list[Process]:
+        return [process for process in self.processes.values() if process.status is None]
+
+    def _maybe_finish(self) -> list[Action]:
+        if self._finished or self._living_count:
+            return []
+        self._finished = True
+        if self.interrupted:
+            return [Finish(128 + self.interrupted)]
+        if self.first_failure is None and self._ended_by_launcher:
+            self.first_failure = self._ended_by_launcher[0]
+        if self.first_failure is None:
+            return [Finish(0)]
+        status = self.processes[self.first_failure].status
+        assert status is not None
+        return [Finish(status.code)]

@@ -1,0 +1,62 @@
+"""The closing report: what failed first, in words that help."""
+
+from __future__ import annotations
+
+from cmpi._core.job import Job, Process
+
+MOST_LINES = 12
+
+
+def closing_report(job: Job, tail: bytes) -> str:
+    """The report on the first failure, or "" when there was none.
+
+    Args:
+        job: The job, with everything ended.
+        tail: The last that the failed process wrote to its stderr.
+    """
+    if job.interrupted or job.first_failure is None:
+        return ""
+    process = job.processes[job.first_failure]
+    status = process.status
+    assert status is not None
+    lines = [
+        f"cmpirun: {_name(process)} failed: {_how(process)}",
+        f"    ran     {_short(process.label)}",
+        f"    host    {process.host}",
+        f"    parent  {_parent(job, process)}",
+    ]
+    others = [p for p in job.processes.values() if p.status and not p.status.ok and p is not process]
+    if others:
+        more = ", ".join(f"{p.pid:07x} ({p.status})" for p in others[:3])
+        lines.append(f"    later   {more}{f' and {len(others) - 3} more' if len(others) > 3 else ''}")
+    last = tail.decode("utf-8", "replace").splitlines()[-MOST_LINES:]
+    if last:
+        lines.append("    its last lines on stderr:")
+        lines += [f"      {line}" for line in last]
+    return "\n".join(lines) + "\n"
+
+
+def _name(process: Process) -> str:
+    rank = f" (rank {process.rank})" if process.start == 0 else ""
+    return f"process {process.pid:07x}{rank}"
+
+
+def _how(process: Process) -> str:
+    status = process.status
+    assert status is not None
+    if process.fault:
+        return process.fault
+    if status.signal:
+        return f"ended by {status}"
+    return f"exit code {status}"
+
+
+def _parent(job: Job, process: Process) -> str:
+    if process.parent not in job.processes:
+        return "cmpirun"
+    return f"{process.parent:07x} {_short(job.processes[process.parent].label)}"
+
+
+def _short(label: str) -> str:
+    line = " ".join(label.split())
+    return line if len(line) <= 100 else line[:97] + "..."

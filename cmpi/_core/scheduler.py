@@ -1,0 +1,206 @@
+"""Who may start where, and when: the scheduler's decisions.
+
+Requests wait in one line per requester; the lines take turns, and the request whose turn it
+is holds the turn until it fits. So nobody is overtaken by smaller requests for ever, and a
+process that asks for a thousand others delays its neighbour by one.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cmpi._core.record import record
+from cmpi._core.units import format_cpus, format_memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+
+@record
+class Submit:
+    """Event: somebody asks for room. `ticket` names the request in the answer."""
+
+    ticket: int
+    owner: int
+    cpu_units: int
+    memory_bytes: int
+    wait: bool
+
+
+@record
+class Cancel:
+    """Event: the request is of no more interest, whether it waits or was placed."""
+
+    ticket: int
+
+
+@record
+class Release:
+    """Event: what was placed for this ticket has ended."""
+
+    ticket: int
+
+
+@record
+class Place:
+    """Action: there is room for this ticket on that host, and it is taken."""
+
+    ticket: int
+    host: str
+
+
+@record
+class Refuse:
+    """Action: no room for this ticket now, or (`never`) at any time."""
+
+    ticket: int
+    never: bool
+    reason: str
+
+
+if TYPE_CHECKING:
+    Event: TypeAlias = "Submit | Cancel | Release"
+    Action: TypeAlias = "Place | Refuse"
+
+
+class Host:
+    """What one host has, in all and free."""
+
+    def __init__(self, name: str, cpu_units: int, memory_bytes: int) -> None:
+        self.name = name
+        self.cpu_units = self.free_cpu_units = cpu_units
+        self.memory_bytes = self.free_memory_bytes = memory_bytes
+
+    def holds(self, request: Submit) -> bool:
+        """True if the request fits into the empty host."""
+        return request.cpu_units <= self.cpu_units and request.memory_bytes <= self.memory_bytes
+
+    def fits(self, request: Submit) -> bool:
+        """True if the request fits into what is free."""
+        return request.cpu_units <= self.free_cpu_units and request.memory_bytes <= self.free_memory_bytes
+
+    def take(self, request: Submit, sign: int = 1) -> None:
+        """Take the request's share, or give it back with sign -1."""
+        self.free_cpu_units -= sign * request.cpu_units
+        self.free_memory_bytes -= sign * request.memory_bytes
+
+
+class Scheduler:
+    """The machine. Not thread-safe; all calls return at once."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self.hosts = {host.name: host for host in hosts}
+        self._lines: dict[int, deque[Submit]] = {}  # by owner, in the order of their turns
+        self._placed: dict[int, tuple[Submit, Host]] = {}
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take in an event; return what is to be done, in order."""
+        if isinstance(event, Submit):
+            return self._submit(event)
+        if event.ticket in self._placed:
+            request, host = self._placed.pop(event.ticket)
+            host.take(request, -1)
+        else:
+            self._forget(event.ticket)
+        return self._advance()
+
+    def occupy(self, ticket: int, host: str, cpu_units: int, memory_bytes: int) -> None:
+        """Count a process that must run whether there is room or not (a rank asked for with -n).
+
+        It takes no more than what is free, so that what was asked for on the command line
+        never makes the books negative.
+        """
+        place = self.hosts[host]
+        request = Submit(
+            ticket,
+            owner=-1,
+            cpu_units=min(cpu_units, place.free_cpu_units),
+            memory_bytes=min(memory_bytes, place.free_memory_bytes),
+            wait=False,
+        )
+        place.take(request)
+        self._placed[ticket] = (request, place)
+
+    @property
+    def waiting(self) -> int:
+        """Requests in line."""
+        return sum(map(len, self._lines.values()))
+
+    def _submit(self, request: Submit) -> list[Action]:
+        if not any(host.holds(request) for host in self.hosts.values()):
+            return [Refuse(request.ticket, True, self._too_large(request))]
+        if not request.wait:
+            host = None if self._lines else self._room(request)
+            if host is None:
+                return [Refuse(request.ticket, False, self._no_room(request))]
+            return [self._place(request, host)]
+        self._lines.setdefault(request.owner, deque()).append(request)
+        return self._advance()
+
+    def _advance(self) -> list[Action]:
+        actions: list[Action] = []
+        while self._lines:
+            owner = next(iter(self._lines))
+            line = self._lines[owner]
+            host = self._room(line[0])
+            if host is None:
+                break
+            actions.append(self._place(line.popleft(), host))
+            del self._lines[owner]
+            if line:
+                self._lines[owner] = line  # to the end: the next owner has its turn
+        return actions
+
+    def _room(self, request: Submit) -> Host | None:
+        fitting = [host for host in self.hosts.values() if host.fits(request)]
+        # The emptiest host, so that processes spread and leave each other memory bandwidth.
+        return max(fitting, key=lambda host: host.free_cpu_units, default=None)
+
+    def _place(self, request: Submit, host: Host) -> Place:
+        host.take(request)
+        self._placed[request.ticket] = (request, host)
+        return Place(request.ticket, host.name)
+
+    def _forget(self, ticket: int) -> None:
+        for owner, line in list(self._lines.items()):
+            kept = deque(request for request in line if request.ticket != ticket)
+            if kept:
+                self._lines[owner] = kept
+            else:
+                del self._lines[owner]
+
+    def _too_large(self, request: Submit) -> str:
+        largest = max(self.hosts.values(), key=lambda host: (host.cpu_units, host.memory_bytes))
+        return (
+            f"asked for {_amount(request.cpu_units, request.memory_bytes)} on one host; the largest, "
+            f"{largest.name}, has {_amount(largest.cpu_units, largest.memory_bytes)} for this job. "
+            "Ask for less, or give the job more with cmpirun --cpus and --memory."
+        )
+
+    def _no_room(self, request: Submit) -> str:
+        host = max(self.hosts.values(), key=lambda host: host.free_cpu_units)
+        return (
+            f"asked for {_amount(request.cpu_units, request.memory_bytes)}; the most that is free is "
+            f"{_amount(host.free_cpu_units, host.free_memory_bytes)}, on {host.name}, and {self.waiting} "
+            "requests wait before this one. Ask for less, or wait for room with spawn()."
+        )
+
+    def validate(self) -> None:
+        """The invariants; for tests.
+
+        Raises:
+            AssertionError: One of them is broken.
+        """
+        for host in self.hosts.values():
+            taken = [request for request, at in self._placed.values() if at is host]
+            assert host.free_cpu_units == host.cpu_units - sum(r.cpu_units for r in taken) >= 0
+            assert host.free_memory_bytes == host.memory_bytes - sum(r.memory_bytes for r in taken) >= 0
+        assert all(self._lines.values()), "an empty line keeps its turn"
+        if self._lines:
+            first = next(iter(self._lines.values()))[0]
+            assert self._room(first) is None, "a request waits although there is room"
+
+
+def _amount(cpu_units: int, memory_bytes: int) -> str:
+    return f"{format_cpus(cpu_units)} cpus and {format_memory(memory_bytes)}"

@@ -1,0 +1,120 @@
+"""The values everybody passes around: `Pid`, `Resources`, `ExitStatus`, `Capacity`."""
+
+from __future__ import annotations
+
+from cmpi._core.record import record
+from cmpi._core.units import CPU_UNIT, format_cpus, format_memory, parse_cpus, parse_memory
+
+PID_BITS = 28  # seven hexadecimal digits, as people read them
+
+OK = 0  # code of a process that succeeded
+RAISED = 1  # code of a process whose function raised, as Python's own
+
+
+@record
+class Pid:
+    """Identity of a process, unique in its job, valid on every host of it.
+
+    Hashable, comparable for equality, small to send: pass it on as you like.
+    """
+
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.value:07x}"
+
+    def __repr__(self) -> str:
+        return f"Pid({self.value:#09x})"
+
+
+class Resources:
+    """What a process needs: CPUs and memory.
+
+    Args:
+        cpus: Logical cores, also a fraction; counted in 1/65536 of a core.
+        memory: Bytes as an int, or text such as "200 MiB".
+
+    Raises:
+        UsageError: A negative or unreadable amount.
+
+    >>> Resources(cpus=0.5, memory="200 MiB")
+    Resources(cpus=0.5, memory='200 MiB')
+    """
+
+    __slots__ = ("cpu_units", "memory_bytes")
+
+    def __init__(self, cpus: float = 1 / 16, memory: int | str = "100 MiB") -> None:
+        self.cpu_units = parse_cpus(cpus)
+        self.memory_bytes = parse_memory(memory)
+
+    @property
+    def cpus(self) -> float:
+        """Logical cores."""
+        return self.cpu_units / CPU_UNIT
+
+    @property
+    def memory(self) -> int:
+        """Bytes."""
+        return self.memory_bytes
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Resources)
+            and self.cpu_units == other.cpu_units
+            and self.memory_bytes == other.memory_bytes
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.cpu_units, self.memory_bytes))
+
+    def __repr__(self) -> str:
+        cpus, memory = format_cpus(self.cpu_units), format_memory(self.memory_bytes)
+        return f"Resources(cpus={cpus}, memory={memory!r})"
+
+
+@record
+class ExitStatus:
+    """How a process ended.
+
+    Attributes:
+        code: Its exit code, 0 to 255; 128 + signal if a signal ended it, as a shell says it.
+        signal: The number of that signal, else 0.
+        verdict: What is known beyond the number ("ValueError: no such column"), or "".
+        requested: True if the program or the person asked for this end (`kill`, Ctrl-C);
+            such an end is no failure.
+    """
+
+    code: int
+    signal: int = 0
+    verdict: str = ""
+    requested: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True if the process succeeded, or ended as it was told to."""
+        return self.requested or self.code == OK
+
+    def __str__(self) -> str:
+        if self.signal:
+            text = f"signal {self.signal} ({SIGNAL_NAMES.get(self.signal, 'unknown')})"
+        else:
+            text = str(self.code)
+        if self.requested:
+            text += ", as requested"
+        return f"{text}: {self.verdict}" if self.verdict else text
+
+
+@record
+class Capacity:
+    """Resources of the whole job: what there is and what is free now."""
+
+    total: Resources
+    free: Resources
+
+
+# Linux numbers, written out because importing `signal` costs 4 ms in every monitor.
+SIGNAL_NAMES = {
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS",
+    8: "SIGFPE", 9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE",
+    14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Processes, threads and clocks: the shells around the machines of `_core`."""

@@ -1,0 +1,39 @@
+"""Reading what `_core/capacity.py` decides on."""
+
+from __future__ import annotations
+
+import os
+
+from cmpi._core.capacity import Facts
+
+_CGROUP = "/sys/fs/cgroup"
+
+
+def facts() -> Facts:
+    """What this host allows this process."""
+    cpus = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    levels = _cgroup_levels()
+    return Facts(
+        cpus,
+        memory,
+        "\n".join(_read(f"{level}/cpu.max").strip() for level in levels),
+        "\n".join(_read(f"{level}/memory.max").strip() for level in levels),
+    )
+
+
+def _cgroup_levels() -> list[str]:
+    """The folders of this process's cgroup (v2) and of all above it."""
+    for line in _read("/proc/self/cgroup").splitlines():
+        if line.startswith("0::"):
+            parts = line[3:].strip("/").split("/")
+            return [os.path.join(_CGROUP, *parts[:n]) for n in range(len(parts) + 1)]
+    return []
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError:
+        return ""

@@ -1,0 +1,302 @@
+"""The monitor: one beside each process, its parent.
+
+It starts the process, passes on what it writes, what it says to the root and what the root says
+to it, and reports how it ended. It outlives the process as long as something that the process
+started lives on; when the root dismisses it, or is gone, it ends all of that.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from cmpi._core import frames
+from cmpi._runtime.start_child import BecomeProcess, Child, start
+from cmpi._transport import sockets
+from cmpi._transport.pmi import Pmi
+from cmpi.errors import LaunchError, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+    from typing import Any
+else:
+    import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
+
+READ_BYTES = 256 * 1024
+WINDOW_BYTES = 1 << 20  # output sent and not yet printed
+LOOK_AROUND_S = 0.2  # without a running process: for a SIGTERM, and for what it left running
+
+
+class Monitor:
+    """The monitor of one process; `run` is its whole life.
+
+    Args:
+        number: Which start of the root's this belongs to.
+        leash: A socket whose closing means that the stub was ended, by MPI's launcher.
+        fork_only: In the fork server: `run` raises `BecomeProcess` in the new process.
+    """
+
+    def __init__(self, number: int, leash: Any = None, fork_only: bool = False) -> None:
+        self._number, self._leash, self._fork_only = number, leash, fork_only
+        self._pmi = Pmi(os.environ)
+        self._child: Child | None = None
+        self._unprinted = 0
+        self._told = False  # the launcher has asked for the end
+        self._exited: frames.Exited | None = None
+        self._reported = False
+        self._stdin: list[bytes] = []
+        self._to_rank: list[bytes] = []
+        self._dismissed = False
+
+    def run(self) -> int:
+        """Monitor the process from its start to its end; returns the exit code, always 0.
+
+        MPI's launcher sees this code; a process's own failure is the root's to judge.
+        """
+        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
+        secret = bytes.fromhex(os.environ.pop("CMPI_SECRET"))
+        try:
+            rank, port = self._pmi.rank, self._pmi.take_port()
+            self._root = sockets.connect(os.environ.pop("CMPI_JOB") + "/root", secret)
+        except (OSError, ProtocolError) as error:
+            print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
+            self._pmi.finalize()
+            return 0
+        self._root.send(frames.MonitorUp(self._number, rank, os.getpid(), os.uname().nodename, port))
+        try:
+            while not self._finished():
+                self._turn()
+        except BecomeProcess:
+            self._root.close()
+            if self._leash is not None:
+                self._leash.close()
+            raise
+        self._end_everything()
+        self._pmi.finalize()
+        self._say_goodbye()
+        return 0
+
+    # -- one turn of the loop --------------------------------------------------------------
+
+    def _turn(self) -> None:
+        poll = select.poll()
+        wants = select.POLLIN if not self._root.backlog else select.POLLIN | select.POLLOUT
+        poll.register(self._root, wants)
+        if self._leash is not None:
+            poll.register(self._leash, select.POLLIN)
+        child = self._child
+        if child is not None:
+            if self._exited is None:
+                poll.register(child.pidfd, select.POLLIN)
+            for fd in (child.out, child.err):
+                if fd >= 0 and self._unprinted < WINDOW_BYTES:
+                    poll.register(fd, select.POLLIN)
+            if child.control is not None:
+                out = select.POLLOUT if self._to_rank else 0
+                poll.register(child.control, select.POLLIN | out)
+            if child.stdin >= 0 and self._stdin:
+                poll.register(child.stdin, select.POLLOUT)
+        running = child is not None and self._exited is None
+        ready = {fd for fd, _ in poll.poll(None if running else LOOK_AROUND_S * 1000)}
+        if self._root.fileno() in ready:
+            self._hear_root()
+        if self._leash is not None and self._leash.fileno() in ready:
+            self._leash = None
+            self._told = True
+        if self._told and self._exited is None and child is not None:
+            self._signal(signal.SIGKILL)
+        if child is not None:
+            self._serve(child, ready)
+
+    def _serve(self, child: Child, ready: set[int]) -> None:
+        for number, fd in ((1, child.out), (2, child.err)):
+            if fd in ready:
+                self._forward(child, number, fd)
+        if child.control is not None and child.control.fileno() in ready:
+            self._relay(child)
+        if child.stdin in ready:
+            self._feed(child)
+        if self._exited is None and child.pidfd in ready:
+            self._reap(child)
+        if self._exited is not None and not self._reported:
+            self._report(child)
+
+    def _finished(self) -> bool:
+        if self._root.closed or self._dismissed:
+            return True
+        child = self._child
+        if child is None:
+            return self._told
+        if not self._reported:
+            return False
+        return child.out < 0 and child.err < 0 and not self._has_children()
+
+    # -- from the root ---------------------------------------------------------------------
+
+    def _hear_root(self) -> None:
+        self._root.flush()
+        for frame in self._root.receive():
+            if isinstance(frame, frames.OutputTaken):
+                self._unprinted -= frame.nbytes
+            elif isinstance(frame, frames.ToRank):
+                self._to_rank.append(frame.data)
+                if self._child is not None:
+                    self._push(self._child)
+            elif isinstance(frame, frames.Stdin):
+                self._stdin.append(frame.data)
+            elif isinstance(frame, frames.Signal):
+                self._signal(frame.signal)
+            elif isinstance(frame, frames.Start):
+                self._start(frame)
+            elif isinstance(frame, frames.Dismiss):
+                self._dismissed = True
+
+    def _start(self, order: frames.Start) -> None:
+        try:
+            self._child = start(order.argv, order.cwd, bool(order.stdin), self._fork_only)
+        except LaunchError as error:
+            code = 127 if "not found" in str(error) else 126
+            self._root.send(frames.CannotRun(str(error)))
+            self._root.send(frames.Exited(code, 0, 0, 0, 0.0))
+            self._told = True  # nothing left to do here
+
+    def _signal(self, number: int) -> None:
+        if self._child is None or self._exited is not None:
+            return
+        try:
+            os.killpg(self._child.pid, number)
+        except ProcessLookupError:
+            pass  # it has just ended
+
+    # -- from the process ------------------------------------------------------------------
+
+    def _forward(self, child: Child, number: int, fd: int) -> bool:
+        """Pass on what one descriptor has; False if it has nothing now."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self._root.send(frames.Output(number, data))
+        self._unprinted += len(data)
+        if not data:
+            child.close_output(number)
+        return bool(data)
+
+    def _relay(self, child: Child) -> bool:
+        """Pass on what the process has for the root; False if there is nothing now."""
+        self._push(child)
+        if child.control is None:
+            return False
+        try:
+            data = child.control.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        if data:
+            self._root.send(frames.FromRank(data))
+        else:
+            child.close_control()
+        return bool(data)
+
+    def _push(self, child: Child) -> None:
+        """Write to the process what the root has for it, as far as it takes it."""
+        while self._to_rank and child.control is not None:
+            try:
+                sent = child.control.send(self._to_rank[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                child.close_control()
+                return
+            rest = self._to_rank[0][sent:]
+            self._to_rank[:1] = [rest] if rest else []
+
+    def _feed(self, child: Child) -> None:
+        data = self._stdin[0]
+        try:
+            written = os.write(child.stdin, data) if data else 0
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""  # it has closed its stdin: the rest is for nobody
+        if not data:
+            child.close_stdin()
+            self._stdin.clear()
+            return
+        self._stdin[:1] = [data[written:]] if written < len(data) else []
+        self._root.send(frames.StdinTaken(written))
+
+    # -- its end ---------------------------------------------------------------------------
+
+    def _reap(self, child: Child) -> None:
+        _, status, usage = os.wait4(child.pid, 0)
+        signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        code = 128 + signal if signal else os.WEXITSTATUS(status)
+        cpu_s = usage.ru_utime + usage.ru_stime
+        told = int(self._told)
+        self._exited = frames.Exited(code, signal, told, usage.ru_maxrss * 1024, cpu_s)
+        os.close(child.pidfd)
+        # At once, not at the monitor's own end: Hydra waits for it when the others finalize.
+        self._pmi.finalize()
+
+    def _report(self, child: Child) -> None:
+        """Send the exit, behind everything that the process wrote itself."""
+        for number, fd in ((1, child.out), (2, child.err)):
+            while fd >= 0 and self._unprinted < WINDOW_BYTES:
+                if not self._forward(child, number, fd):
+                    break
+        if self._unprinted >= WINDOW_BYTES:
+            return  # there may be more: when some has been printed
+        while self._relay(child):
+            pass
+        assert self._exited is not None
+        self._root.send(self._exited)
+        self._reported = True
+
+    def _has_children(self) -> bool:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return False
+        return True
+
+    def _end_everything(self) -> None:
+        """Kill the process and all its descendants: orphans become children of this subreaper."""
+        while self._has_children():
+            for pid in _children():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                except (ProcessLookupError, ChildProcessError):
+                    pass  # reaped in between
+
+    def _say_goodbye(self) -> None:
+        self._root.sock.settimeout(1.0)
+        self._root.flush()
+        self._root.close()
+
+    def _on_sigterm(self, *_: object) -> None:
+        self._told = True
+        self._signal(signal.SIGKILL)
+
+
+def _children() -> list[int]:
+    """The children of this process."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    after_name = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue  # it has just ended
+            if int(after_name[1]) == os.getpid():
+                found.append(int(name))
+    return found

@@ -1,0 +1,385 @@
+"""The root rank: bridge and scheduler. It never runs a person's code.
+
+One loop takes in what monitors, helpers and the launcher say, asks the `Job` machine what to do,
+and does it. All that may block is elsewhere: MPI_Comm_spawn in the spawner's threads, the
+terminal in the bridge's, stdin in the feeder's.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import select
+import time
+from collections import deque
+
+from cmpi._core import frames, job
+from cmpi._core.capacity import usable
+from cmpi._core.links import Ask, Tell
+from cmpi._core.output import Formatter, Speaker
+from cmpi._core.report import closing_report
+from cmpi._core.scheduler import Host
+from cmpi._core.wire import Decoder, encode
+from cmpi._ids import ExitStatus
+from cmpi._runtime import host
+from cmpi._runtime.bridge import Bridge
+from cmpi._runtime.spawner import Spawner
+from cmpi._transport import mpi, sockets
+from cmpi.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
+STDIN_BYTES = 65536
+
+
+class Peer:
+    """A connection that has proved itself: a monitor, or a helper by its `role`."""
+
+    def __init__(self, stream: sockets.Stream) -> None:
+        self.stream = stream
+        self.pid: int | None = None
+        self.role = 0
+        self.rank_frames = Decoder()
+
+
+class Root:
+    """The root's loop. `run` returns when the job is over."""
+
+    def __init__(self) -> None:
+        self._folder = os.environ["CMPI_JOB"]
+        self._secret = bytes.fromhex(os.environ["CMPI_SECRET"])
+        self._launcher = sockets.connect(self._folder + "/launcher", self._secret)
+        order, fds = sockets.receive_with_fds(self._launcher)
+        self._order: frames.Launch = order
+        self._server = sockets.listen(self._folder + "/root")
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._posted: deque[Callable[[], None]] = deque()  # from other threads, for the loop
+        self._poll = select.epoll()
+        self._doormen: dict[int, sockets.Doorman] = {}
+        self._peers: dict[int, Peer] = {}
+        self._monitors: dict[int, Peer] = {}
+        self._helpers: dict[int, Peer] = {}
+        self._for_helper: dict[int, list[Any]] = {frames.FORK_SERVER: [], frames.USHER: []}
+        self._completed: set[int] = set()  # starts whose spawn the usher was asked to complete
+        self._finish: int | None = None
+        self._leave_s: float | None = None
+        cpu_units, memory_bytes = usable(host.facts(), os.environ)
+        this = Host(os.uname().nodename, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes)
+        seed = int.from_bytes(os.urandom(3), "little")
+        self._job = job.Job([this], seed, self._folder)
+        formatter = Formatter(
+            order.output,
+            colour=bool(order.colour),
+            one_terminal=bool(order.one_terminal),
+            epoch_s=time.time() - time.monotonic(),
+        )
+        self._bridge = Bridge(
+            formatter, {1: fds[1], 2: fds[2]}, order.output_dir, self._printed, self._lost
+        )
+        self._feeder = _Feeder(fds[0], self)
+        self._spawner = Spawner(self._spawn_failed)
+
+    def run(self) -> int:
+        """Run the job; returns the root's own exit code, 0."""
+        self._poll.register(self._server.fileno(), select.EPOLLIN)
+        self._poll.register(self._wake_read, select.EPOLLIN)
+        self._poll.register(self._launcher.fileno(), select.EPOLLIN)
+        self._do(self._job.launch(self._order.argv, self._order.n))
+        while not self._over():
+            for fd, events in self._poll.poll(self._timeout()):
+                self._serve(fd, events)
+            now_s = time.monotonic()
+            self._do(self._job.tick(now_s))
+            self._bridge.tick()
+            self._refuse_late_doormen(now_s)
+        self._say_goodbye()
+        return 0
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def _timeout(self) -> float:
+        times = [self._job.deadline_s(), self._bridge.deadline_s(), self._leave_s]
+        times += [doorman.deadline_s for doorman in self._doormen.values()]
+        first = min((t for t in times if t is not None), default=None)
+        return -1 if first is None else max(0.0, first - time.monotonic())
+
+    def _over(self) -> bool:
+        if self._launcher.closed:
+            return True
+        if self._finish is None:
+            return False
+        if self._leave_s is None:
+            self._leave_s = time.monotonic() + LEAVE_S
+            for peer in self._monitors.values():
+                peer.stream.send(frames.Dismiss())
+        return not self._monitors or time.monotonic() >= self._leave_s
+
+    def _serve(self, fd: int, events: int) -> None:
+        if fd == self._server.fileno():
+            self._accept()
+        elif fd == self._wake_read:
+            os.read(fd, 4096)
+            while self._posted:
+                self._posted.popleft()()
+        elif fd == self._launcher.fileno():
+            self._hear_launcher()
+        elif fd in self._doormen:
+            self._ask_in(fd)
+        elif fd in self._peers:
+            self._hear_peer(self._peers[fd], events)
+
+    def post(self, act: Callable[[], None]) -> None:
+        """Have the loop call something soon. From any thread."""
+        self._posted.append(act)
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass  # full of wake-ups already
+
+    def _do(self, actions: list[Any]) -> None:
+        for action in actions:
+            if isinstance(action, Tell):
+                peer = self._monitors.get(action.pid)
+                if peer is not None:
+                    self._send(peer, frames.ToRank(encode(action.frame)))
+            elif isinstance(action, job.Order):
+                self._send(self._monitors[action.pid], action.frame)
+            elif isinstance(action, job.Launch):
+                self._spawner.submit(action)
+            elif isinstance(action, job.Born):
+                process = self._job.processes[action.pid]
+                parent = process.parent if process.parent in self._job.processes else None
+                self._bridge.born(Speaker(process.pid, parent, process.host, process.rank, process.label))
+            elif isinstance(action, job.Died):
+                status = self._job.processes[action.pid].status
+                assert status is not None
+                self._bridge.died(action.pid, status)
+            elif isinstance(action, Ask):
+                self._tell_helper(frames.USHER, action.frame)
+            elif isinstance(action, job.Preload):
+                load = frames.Load(action.frame.modules, action.frame.path)
+                self._tell_helper(frames.FORK_SERVER, load)
+            elif isinstance(action, job.NeedForkServer):
+                self._start_fork_server(action.python)
+            elif isinstance(action, job.Finish):
+                self._finish = action.code
+
+    # -- who comes in ----------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            sock = sockets.accept(self._server)
+        except OSError as error:  # out of descriptors: those we have must do
+            self._bridge.say(f"cmpirun: cannot take in a monitor: {error.strerror}\n")
+            time.sleep(0.05)
+            return
+        if sock is not None:
+            doorman = sockets.Doorman(sock, self._secret, time.monotonic())
+            self._doormen[doorman.fileno()] = doorman
+            self._poll.register(doorman.fileno(), select.EPOLLIN)
+
+    def _ask_in(self, fd: int) -> None:
+        try:
+            stream = self._doormen[fd].progress()
+        except ProtocolError:
+            del self._doormen[fd]  # a stranger; its socket is closed
+            return
+        if stream is not None:
+            del self._doormen[fd]
+            self._peers[fd] = Peer(stream)
+
+    def _refuse_late_doormen(self, now_s: float) -> None:
+        for fd, doorman in list(self._doormen.items()):
+            if doorman.deadline_s <= now_s:
+                doorman.sock.close()
+                del self._doormen[fd]
+
+    def _send(self, peer: Peer, frame: Any) -> None:
+        peer.stream.send(frame)
+        if peer.stream.backlog:
+            self._poll.modify(peer.stream.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _hear_peer(self, peer: Peer, events: int) -> None:
+        if events & select.EPOLLOUT and peer.stream.flush():
+            self._poll.modify(peer.stream.fileno(), select.EPOLLIN)
+        if events & ~select.EPOLLOUT:
+            try:
+                for frame in peer.stream.receive():
+                    self._hear(peer, frame)
+            except ProtocolError as error:
+                self._bridge.say(f"cmpirun: dropped a connection: {error}\n")
+        if peer.stream.closed:
+            self._forget(peer)
+
+    def _hear(self, peer: Peer, frame: Any) -> None:
+        now_s = time.monotonic()
+        if peer.pid is None:
+            self._introduce(peer, frame, now_s)
+        elif isinstance(frame, frames.Output):
+            self._bridge.output(peer.pid, frame.fd, frame.data)
+        elif isinstance(frame, frames.FromRank):
+            for inner in peer.rank_frames.feed(frame.data):
+                self._do(self._job.from_rank(peer.pid, inner, now_s))
+        elif isinstance(frame, frames.Exited):
+            status = ExitStatus(frame.code, frame.signal)
+            self._do(self._job.exited(peer.pid, status, now_s, bool(frame.by_launcher)))
+        elif isinstance(frame, frames.CannotRun):
+            self._job.processes[peer.pid].fault = f"could not be started: {frame.reason}"
+        elif isinstance(frame, frames.StdinTaken):
+            self._feeder.taken(frame.nbytes)
+
+    def _introduce(self, peer: Peer, frame: Any, now_s: float) -> None:
+        if isinstance(frame, frames.HelperUp):
+            peer.role = frame.role
+            if frame.role == frames.FORK_SERVER:
+                self._do(self._job.fork_server("ready"))
+            self._helpers[frame.role] = peer
+            for waiting in self._for_helper[frame.role]:
+                self._send(peer, waiting)
+            self._for_helper[frame.role].clear()
+        elif isinstance(frame, frames.Complaint):
+            self._bridge.say(f"cmpirun: {frame.text}\n")
+        elif isinstance(frame, frames.MonitorUp):
+            self._take_in(peer, frame, now_s)
+        else:
+            peer.stream.close()
+
+    def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
+        if frame.port and frame.start not in self._completed:
+            self._completed.add(frame.start)
+            self._tell_helper(frames.USHER, frames.ConnectAndLeave(frame.port))
+        pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s)
+        if pid is None:
+            self._send(peer, frames.Dismiss())
+        else:
+            peer.pid = pid
+            self._monitors[pid] = peer
+            process = self._job.processes[pid]
+            argv = (
+                self._order.argv if process.start == 0 else [process.python, "-m", "cmpi._runtime.worker"]
+            )
+            feed = process.start == 0 and process.rank == 0
+            self._send(peer, frames.Start(pid, argv, self._order.cwd, feed))
+            if feed:
+                self._feeder.start(peer)
+        self._do(actions)
+
+    def _forget(self, peer: Peer) -> None:
+        fd = peer.stream.fileno()
+        self._poll.unregister(fd)
+        del self._peers[fd]
+        peer.stream.close()
+        if peer.pid is not None:
+            del self._monitors[peer.pid]
+            self._do(self._job.monitor_lost(peer.pid, time.monotonic()))
+        elif peer.role == frames.FORK_SERVER:
+            del self._helpers[peer.role]
+            self._do(self._job.fork_server("dead"))
+        elif peer.role == frames.USHER and self._finish is None:
+            self._bridge.say("cmpirun: the usher beside the root has ended; so must the job\n")
+            self._finish = 1
+
+    # -- helpers ---------------------------------------------------------------------------
+
+    def _tell_helper(self, role: int, frame: Any) -> None:
+        peer = self._helpers.get(role)
+        if peer is not None:
+            self._send(peer, frame)
+        else:
+            self._for_helper[role].append(frame)
+
+    def _start_fork_server(self, python: str) -> None:
+        # Without what makes the root an MPI process: the stubs bring their own.
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PMI_", "PMIX_RANK", "PMIX_NAMESPACE"))
+        }
+        argv = [python, "-m", "cmpi._runtime.fork_server"]
+        try:
+            null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+            os.posix_spawn(python, argv, environment, file_actions=[null])
+        except OSError as error:
+            self._bridge.say(f"cmpirun: no fork server: {error}; spawns are slower\n")
+            self._do(self._job.fork_server("dead"))
+
+    def _spawn_failed(self, start: int, reason: str) -> None:
+        self.post(lambda: self._do(self._job.start_failed(start, reason, time.monotonic())))
+
+    # -- the bridge's and the feeder's words -------------------------------------------------
+
+    def _printed(self, pid: int, nbytes: int) -> None:
+        self.post(lambda: self._taken(pid, nbytes))
+
+    def _taken(self, pid: int, nbytes: int) -> None:
+        peer = self._monitors.get(pid)
+        if peer is not None:
+            self._send(peer, frames.OutputTaken(nbytes))
+
+    def _lost(self) -> None:
+        self.post(lambda: self._do(self._job.interrupt(13, time.monotonic())))
+
+    def feed(self, peer: Peer, data: bytes) -> None:
+        """Pass input on to a process. From any thread."""
+        self.post(lambda: None if peer.stream.closed else self._send(peer, frames.Stdin(data)))
+
+    # -- the launcher ------------------------------------------------------------------------
+
+    def _hear_launcher(self) -> None:
+        for frame in self._launcher.receive():
+            if isinstance(frame, frames.Interrupt):
+                self._do(self._job.interrupt(frame.signal, time.monotonic()))
+
+    def _say_goodbye(self) -> None:
+        self._spawner.close()
+        if self._launcher.closed:
+            return  # cmpirun was killed; every monitor sees our end and ends its process
+        first = self._job.first_failure
+        report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
+        if report:
+            self._bridge.say(report)
+        self._bridge.finish()
+        self._launcher.send(frames.Final(self._finish or 0))
+        for peer in self._peers.values():
+            peer.stream.close()
+
+
+class _Feeder:
+    """Reads stdin in a thread, a window ahead of the process that gets it."""
+
+    def __init__(self, fd: int, root: Root) -> None:
+        self._fd, self._root = fd, root
+        self._room = _thread.allocate_lock()
+        self._ahead = 0
+
+    def start(self, peer: Peer) -> None:
+        """Begin to read for this process."""
+        _thread.start_new_thread(self._run, (peer,))
+
+    def taken(self, nbytes: int) -> None:
+        """The process took so much."""
+        self._ahead -= nbytes
+        if self._ahead == 0 and self._room.locked():
+            self._room.release()
+
+    def _run(self, peer: Peer) -> None:
+        data = b"more"
+        while data:
+            try:
+                data = os.read(self._fd, STDIN_BYTES)
+            except OSError:
+                data = b""
+            self._room.acquire()  # until the last piece was taken
+            self._ahead = len(data)
+            self._root.feed(peer, data)
+
+
+def main() -> int:
+    """The root's whole life."""
+    root = Root()
+    mpi.barrier()  # the usher may connect from now on
+    return root.run()

@@ -1,0 +1,38 @@
+"""What `mpiexec -n 2` starts: rank 0 is the root, rank 1 its usher.
+
+Run as `python -I root_main.py`, with the folders that cmpirun imports from in CMPI_PATH: what a
+person's PYTHONPATH or working folder holds for the job is not for the root to import.
+"""
+
+import os
+import sys
+
+
+def main() -> int:
+    """Start MPI and take the role that the rank says."""
+    ours = __file__.rsplit("/", 3)[0]
+    sys.path[:0] = [ours, *os.environ.pop("CMPI_PATH").split(os.pathsep)]
+    from cmpi._transport import mpi
+
+    mpi.initialize()
+    rank, size = mpi.world()
+    wanted = os.environ.get("CMPI_MPI", "")
+    if size != 2 or wanted not in ("", mpi.vendor()):
+        print(
+            f"cmpirun: mpiexec is of another MPI ({wanted}) than the library that mpi4py uses "
+            f"({mpi.version()}). Use the mpiexec of that library (--mpiexec), or install mpi4py "
+            "for this one.",
+            file=sys.stderr,
+        )
+        return 1
+    if rank == 0:
+        from cmpi._runtime.root import main as role
+    else:
+        from cmpi._runtime.usher import main as role
+    code = role()
+    mpi.finalize()
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

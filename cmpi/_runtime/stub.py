@@ -1,0 +1,47 @@
+"""What MPI_Comm_spawn starts: `python -I -S stub.py START fork|exec`.
+
+With `fork` it hands its environment and descriptors to the fork server and stays, doing nothing,
+until the process has ended, because MPI's launcher watches it. With `exec`, or when there is no
+fork server any more, it becomes the monitor itself. It imports only built-in modules before that:
+every other one would be paid for in each spawn.
+"""
+
+import _socket
+import posix
+import sys
+
+
+def hand_over(start: str) -> bool:
+    """Give everything to the fork server and wait for the end; False if there is none."""
+    environment = b"\0".join(name + b"=" + value for name, value in posix.environ.items())
+    fds = [0, 1, 2]
+    if b"PMI_FD" in posix.environ:
+        fds.append(int(posix.environ[b"PMI_FD"]))
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        sock.connect(posix.environ[b"CMPI_JOB"] + b"/fork")
+        head = b"%d %s %d\n" % (len(environment), start.encode(), posix.getpid())
+        rights = b"".join(fd.to_bytes(4, "little") for fd in fds)
+        sock.sendmsg([head], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        sock.sendall(environment)
+        taken = sock.recv(1) == b"k"
+        while taken and sock.recv(1):
+            pass
+    except OSError:
+        return False
+    return taken
+
+
+def main() -> int:
+    """The whole of it."""
+    start, how = sys.argv[1:3]
+    if how == "fork" and hand_over(start):
+        return 0
+    sys.path.append(__file__.rsplit("/", 3)[0])
+    from cmpi._runtime.monitor import Monitor
+
+    return Monitor(int(start)).run()
+
+
+if __name__ == "__main__":
+    posix._exit(main())

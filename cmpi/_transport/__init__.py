@@ -1,0 +1,1 @@
+"""Bytes from process to process."""

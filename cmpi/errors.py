@@ -1,0 +1,114 @@
+"""Every error of cmpi: one class for each thing the reader can do about it.
+
+    CmpiError
+    ├── UsageError          the call was wrong: correct it
+    │   ├── NotRunning      no runtime here: run under cmpirun, or call init() in a script
+    │   ├── ChannelExists   a second end with the same peer and name: use the first
+    │   ├── ContractMismatch  the two ends disagree about the type: correct one of them
+    │   └── NotPicklable    something in a closure or message cannot travel: see the path
+    ├── NoCapacity          no room now: ask for less, or wait with spawn()
+    │   └── NeverFits       more than any host has: ask for less, or add hosts
+    ├── ChannelClosed       you closed this end
+    ├── EndOfChannel        the sender closed and everything was read
+    ├── PeerClosed          the receiver closed: stop sending
+    ├── PeerExited          the other process ended: look at `status`
+    ├── LaunchError         a job or process could not be started: the message says why
+    ├── ProtocolError       bytes that no peer of ours sends: report it
+    └── InternalError       a promise of cmpi itself was broken: report it
+
+A wait that ran out raises the built-in `TimeoutError`.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._ids import ExitStatus, Pid
+
+__all__ = [
+    "ChannelClosed",
+    "ChannelExists",
+    "CmpiError",
+    "ContractMismatch",
+    "EndOfChannel",
+    "InternalError",
+    "LaunchError",
+    "NeverFits",
+    "NoCapacity",
+    "NotPicklable",
+    "NotRunning",
+    "PeerClosed",
+    "PeerExited",
+    "ProtocolError",
+    "UsageError",
+]
+
+
+class CmpiError(Exception):
+    """Base of all errors of cmpi."""
+
+
+class UsageError(CmpiError):
+    """A call that can never work as it stands."""
+
+
+class NotRunning(UsageError):
+    """This process is not part of a cmpi job."""
+
+
+class ChannelExists(UsageError):
+    """There is already an open end with this peer and name in this process."""
+
+
+class ContractMismatch(UsageError):
+    """A value, or the type at the other end, is not of the channel's type."""
+
+
+class NotPicklable(UsageError):
+    """An object cannot be sent to another process; the message names the path to the culprit."""
+
+
+class NoCapacity(CmpiError):
+    """The resources asked for are not free at the moment."""
+
+
+class NeverFits(NoCapacity):
+    """The resources asked for are more than the largest host has."""
+
+
+class ChannelClosed(CmpiError):
+    """This end was closed by its own process."""
+
+
+class EndOfChannel(CmpiError):
+    """The sender closed the channel and all its messages were read."""
+
+
+class PeerClosed(CmpiError):
+    """The receiving end was closed; nobody will read what is sent."""
+
+
+class PeerExited(CmpiError):
+    """The process at the other end has ended.
+
+    Attributes:
+        pid: The process that ended.
+        status: How it ended.
+    """
+
+    def __init__(self, pid: Pid, status: ExitStatus) -> None:
+        super().__init__(f"the peer {pid} has ended: {status}")
+        self.pid = pid
+        self.status = status
+
+
+class LaunchError(CmpiError):
+    """A job or a process could not be started."""
+
+
+class ProtocolError(CmpiError):
+    """Bytes arrived that are not a frame of cmpi."""
+
+
+class InternalError(CmpiError):
+    """Something that cannot happen did; please report it."""

@@ -1,0 +1,1 @@
+"""The cmpirun command: options to a plan, the plan to one mpiexec, and its supervision."""

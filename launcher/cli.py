@@ -1,0 +1,130 @@
+"""cmpirun's options to a `LaunchConfig`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from cmpi._core.units import parse_cpus, parse_memory
+from cmpi.errors import UsageError
+from launcher.config import LaunchConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn, TypeVar
+
+    T = TypeVar("T")
+
+_EPILOG = """\
+examples:
+  cmpirun -n 4 python job.py            4 ranks; MPI.COMM_WORLD in job.py has size 4
+  cmpirun python fibonacci.py 10        one process, which spawns others with cmpi.spawn()
+  cmpirun -n 4 --output plain hostname  just the bytes, in whole lines
+  cmpirun -n 2 --output json --output-dir logs python job.py
+
+exit code: 0 if every process succeeded, else that of the first failure (128 + signal for a signal;
+127 program not found, 126 not executable, 130 Ctrl-C, 2 wrong options).
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"cmpirun: {message}\nTry: cmpirun --help\n")
+
+
+def parse(arguments: list[str]) -> LaunchConfig:
+    """The config for these arguments; exits with 2 and a message if they are wrong."""
+    parser = _Parser(
+        prog="cmpirun",
+        usage="cmpirun [-n N] [options] PROGRAM [ARGS...]",
+        description="Run a program as N ranks of one MPI world, able to spawn further processes.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("-n", "-np", metavar="N", type=_checked(_count), default=1, help="number of ranks (default 1)")
+    add(
+        "--output",
+        choices=("human", "plain", "json"),
+        default="human",
+        help="human: a heading with the pid, indented output, spawns and exits (default); "
+        "plain: just the bytes, in whole lines; json: an object a line",
+    )
+    add("--output-dir", metavar="DIR", default="", help="also keep PID.stdout and PID.stderr there")
+    add("--color", "--colour", dest="colour", choices=("auto", "always", "never"), default="auto",
+        help="auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
+    add("--cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
+        help="logical cores that spawned processes may share (default: what this job may use)")  # fmt: skip
+    add("--memory", metavar="BYTES", type=_checked(parse_memory), default=0,
+        help='memory likewise, such as "8 GiB"')  # fmt: skip
+    add("--mpiexec", metavar="PATH", default="",
+        help="the MPI launcher to use (default: $CMPI_MPIEXEC, this Python's own, then PATH)")  # fmt: skip
+    add("--mpi-args", metavar="'ARGS'", type=_checked(_split), default=[],
+        help="more arguments for mpiexec, in one string")  # fmt: skip
+    add("--verbose", action="store_true", help="show the command, and what MPI's launcher says")
+    add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and leave")
+    add("program", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGS...]", help="what each rank runs")
+    options = parser.parse_args(arguments)
+    argv = options.program[1:] if options.program[:1] == ["--"] else options.program
+    if not argv and not options.version:
+        parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
+    return LaunchConfig(
+        argv=argv,
+        n=options.n,
+        output=options.output,
+        output_dir=os.path.abspath(options.output_dir) if options.output_dir else "",
+        colour=options.colour,
+        cpu_units=options.cpus,
+        memory_bytes=options.memory,
+        mpiexec=options.mpiexec or os.environ.get("CMPI_MPIEXEC", ""),
+        mpi_args=options.mpi_args,
+        verbose=options.verbose,
+        version=options.version,
+    )
+
+
+def wants_colour(choice: str, terminal: bool) -> bool:
+    """Whether to colour, by the option, the place and the environment (https://no-color.org)."""
+    if choice != "auto":
+        return choice == "always"
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _count(text: str) -> int:
+    try:
+        n = int(text)
+    except ValueError:
+        n = 0
+    if n < 1:
+        raise UsageError(f"a number of ranks, 1 or more; found {text!r}")
+    return n
+
+
+def _split(text: str) -> list[str]:
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UsageError(f"arguments as a shell would read them; {error} in {text!r}") from None
+
+
+def _checked(read: Callable[[str], T]) -> Callable[[str], T]:
+    """`read` as an argparse type, whose complaint is the error's own message."""
+
+    def convert(text: str) -> T:
+        try:
+            return read(text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def fail(message: str, code: int = 2) -> NoReturn:
+    """Leave with a message."""
+    print(f"cmpirun: {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,22 @@
+"""What the person asked for."""
+
+from __future__ import annotations
+
+from cmpi._core.record import record
+
+
+@record
+class LaunchConfig:
+    """The options of cmpirun, checked."""
+
+    argv: list[str]
+    n: int = 1
+    output: str = "human"
+    output_dir: str = ""
+    colour: str = "auto"
+    cpu_units: int = 0  # 0: what this job may use
+    memory_bytes: int = 0  # 0: likewise
+    mpiexec: str = ""  # "": look for one
+    mpi_args: list[str] = []  # noqa: RUF012  (never changed)
+    verbose: bool = False
+    version: bool = False

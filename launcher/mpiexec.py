@@ -1,0 +1,62 @@
+"""The command line and environment of the one mpiexec, for each MPI. Pure.
+
+Each flag has its reason below. A person's own setting of the same thing, in the environment or
+with --mpi-args, always wins.
+"""
+
+from __future__ import annotations
+
+from launcher.find_mpi import Mpi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ROOTS = 2  # the root rank and its usher
+
+
+def command(
+    mpi: Mpi, program: list[str], mpi_args: list[str], environment: Mapping[str, str], *, superuser: bool
+) -> list[str]:
+    """The argv that starts the root.
+
+    >>> command(Mpi("mpich", "/opt/mpich/bin/mpiexec"), ["prog"], ["-v"], {}, superuser=False)
+    ['/opt/mpich/bin/mpiexec', '-v', '-n', '2', 'prog']
+    """
+    argv = [mpi.mpiexec]
+    if mpi.kind == "openmpi":
+        if superuser:
+            argv.append("--allow-run-as-root")
+        # So that a spawned process that dies harms nobody else (User-Level Failure Mitigation).
+        argv += ["--with-ft", "ulfm"]
+        # A person on a laptop expects 8 ranks to run on 2 cores; spawned worlds inherit this.
+        if "PRTE_MCA_rmaps_default_mapping_policy" not in environment:
+            argv += ["--map-by", ":OVERSUBSCRIBE"]
+        if "PRTE_MCA_hwloc_default_binding_policy" not in environment:
+            argv += ["--bind-to", "none"]
+    return [*argv, *mpi_args, "-n", str(ROOTS), *program]
+
+
+def settings(mpi: Mpi, environment: Mapping[str, str], job_folder: str, rdma: bool) -> dict[str, str]:
+    """What to add to the environment of mpiexec.
+
+    Args:
+        mpi: The MPI in use.
+        environment: The person's own; what it sets is not touched.
+        job_folder: The folder of this job, removed at its end.
+        rdma: Whether this host has an RDMA network card.
+    """
+    wanted: dict[str, str] = {}
+    if mpi.kind == "openmpi":
+        # Its OFI BTL asks every network card for its speed and sleeps a second meanwhile.
+        wanted["OMPI_MCA_btl"] = "^ofi"
+        # What a killed rank leaves goes with the job's folder instead of staying in /dev/shm.
+        wanted["OMPI_MCA_btl_sm_backing_directory"] = job_folder
+        wanted["PRTE_MCA_prte_tmpdir_base"] = job_folder
+        wanted["PRTE_MCA_rmaps_default_inherit"] = "1"
+    if not rdma:
+        # UCX patches the memory functions of every process, 40 ms each, for the sake of the
+        # registration cache of network cards that are not there.
+        wanted["UCX_MEM_MMAP_HOOK_MODE"] = "none"
+    wanted["UCX_LOG_LEVEL"] = "error"  # its warnings at the end of processes are no person's business
+    return {name: value for name, value in wanted.items() if name not in environment}

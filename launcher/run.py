@@ -1,0 +1,129 @@
+"""Runs a plan: the job's folder, the one mpiexec, its end. The only file here that starts a process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+
+from cmpi._core import frames
+from cmpi._transport import sockets
+from cmpi.errors import CmpiError
+from launcher import cli, find_mpi, mpiexec
+from launcher.config import LaunchConfig
+from launcher.supervise import Supervisor
+
+_OURS = ("CMPI_", "PMI", "PMIX", "OMPI_COMM_WORLD")
+
+
+def run(config: LaunchConfig) -> int:
+    """Run the job; returns cmpirun's exit code."""
+    if config.version:
+        return _show_version(config)
+    if "CMPI_CONTROL" in os.environ:
+        cli.fail("this is already a process of a cmpi job; inside one, use cmpi.spawn()")
+    try:
+        mpi = find_mpi.find(config.mpiexec)
+        _check_folder(config.output_dir)
+        folder = tempfile.mkdtemp(prefix="cmpi-")  # mode 0700
+        try:
+            return _run_in(folder, mpi, config)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except CmpiError as error:
+        cli.fail(str(error))
+
+
+def _run_in(folder: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
+    secret = os.urandom(32)
+    server = sockets.listen(folder + "/launcher")
+    main = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cmpi", "_runtime", "root_main.py")
+    superuser = os.geteuid() == 0
+    argv = mpiexec.command(
+        mpi, [sys.executable, "-I", main], config.mpi_args, os.environ, superuser=superuser
+    )
+    environment = dict(os.environ)
+    rdma = os.path.isdir("/sys/class/infiniband") and bool(os.listdir("/sys/class/infiniband"))
+    environment.update(mpiexec.settings(mpi, os.environ, folder, rdma))
+    environment.update(
+        CMPI_JOB=folder,
+        CMPI_SECRET=secret.hex(),
+        CMPI_MPI=mpi.kind,
+        CMPI_PATH=os.pathsep.join(path or os.getcwd() for path in sys.path),
+    )
+    if config.verbose:
+        import shlex
+
+        print(f"cmpirun: {shlex.join(argv)}", file=sys.stderr)
+    noise_read, noise_write = os.pipe2(os.O_CLOEXEC)
+    pid = _start(argv, environment, noise_write)
+    os.close(noise_write)
+    fds = [_stdin(), 1, 2]
+    terminal = os.isatty(1)
+    order = frames.Launch(
+        config.argv,
+        config.n,
+        os.getcwd(),
+        config.output,
+        cli.wants_colour(config.colour, terminal),
+        _same_place(1, 2),
+        config.output_dir,
+        config.cpu_units,
+        config.memory_bytes,
+    )
+    supervisor = Supervisor(pid, server, secret, order, fds, noise_read, verbose=config.verbose)
+    return supervisor.run()
+
+
+def _start(argv: list[str], environment: dict[str, str], noise: int) -> int:
+    """mpiexec in a session of its own: a Ctrl-C is for cmpirun to pass on, in order."""
+    actions = [
+        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+        (os.POSIX_SPAWN_DUP2, noise, 1),
+        (os.POSIX_SPAWN_DUP2, noise, 2),
+    ]
+    return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True)
+
+
+def _stdin() -> int:
+    """Our stdin; or nothing, where reading it would take input from the shell or does not work."""
+    try:
+        if not os.isatty(0) or os.tcgetpgrp(0) == os.getpgrp():
+            os.fstat(0)
+            return 0
+    except OSError:
+        pass
+    return os.open(os.devnull, os.O_RDONLY)
+
+
+def _same_place(one: int, other: int) -> bool:
+    try:
+        a, b = os.fstat(one), os.fstat(other)
+    except OSError:
+        return False
+    return (a.st_dev, a.st_ino, a.st_rdev) == (b.st_dev, b.st_ino, b.st_rdev)
+
+
+def _check_folder(folder: str) -> None:
+    if folder:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            cli.fail(f"--output-dir {folder}: {error.strerror}")
+
+
+def _show_version(config: LaunchConfig) -> int:
+    from importlib.metadata import version
+
+    print(f"cmpi {version('cmpi')}")
+    print(f"Python {sys.version.split()[0]} ({sys.executable})")
+    print(f"mpi4py {version('mpi4py')}")
+    try:
+        mpi = find_mpi.find(config.mpiexec)
+        kind, number = find_mpi.check_version(mpi.mpiexec)
+    except CmpiError as error:
+        print(f"MPI: {error}")
+        return 1
+    print(f"{find_mpi.NAMES[kind]} {number} ({mpi.mpiexec})")
+    return 0
