@@ -1,1 +1,118 @@
+"""cmpi: processes, typed channels and an SPMD launcher for Python, on MPI.
 
+A map of the package; each layer imports only what is below it:
+
+    launcher/           the cmpirun command: plans, then starts and supervises one mpiexec
+    cmpi/*.py           what you import: processes (_process), channels (_channel), errors
+    cmpi/_runtime/      the shells: root, monitors, fork server, this process's node
+    cmpi/_transport/    bytes: MPI links, control sockets, doorbells, pickling
+    cmpi/_core/         decisions: job, scheduler, links, channels, output; pure, no I/O
+
+The names are loaded when first used, so that a monitor, which needs none of them, stays small.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._channel import Receiver, Sender
+    from cmpi._ids import Capacity, ExitStatus, Pid, Resources
+    from cmpi._process import (
+        capacity,
+        init,
+        kill,
+        parent,
+        pid,
+        preload,
+        resources,
+        spawn,
+        try_spawn,
+        wait,
+        world,
+    )
+    from cmpi.errors import (
+        ChannelBusy,
+        ChannelClosed,
+        ChannelExists,
+        CmpiError,
+        ContractMismatch,
+        EndOfChannel,
+        InternalError,
+        LaunchError,
+        NeverFits,
+        NoCapacity,
+        NotPicklable,
+        NotRunning,
+        PeerClosed,
+        PeerExited,
+        ProtocolError,
+        UsageError,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "cmpi._process": (
+        "init", "pid", "parent", "world", "resources", "spawn", "try_spawn", "wait", "kill",
+        "capacity", "preload",
+    ),
+    "cmpi._channel": ("Sender", "Receiver"),
+    "cmpi._ids": ("Pid", "Resources", "ExitStatus", "Capacity"),
+    "cmpi.errors": (
+        "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
+        "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
+        "PeerExited", "LaunchError", "ProtocolError", "InternalError",
+    ),
+}  # fmt: skip
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Capacity",
+    "ChannelBusy",
+    "ChannelClosed",
+    "ChannelExists",
+    "CmpiError",
+    "ContractMismatch",
+    "EndOfChannel",
+    "ExitStatus",
+    "InternalError",
+    "LaunchError",
+    "NeverFits",
+    "NoCapacity",
+    "NotPicklable",
+    "NotRunning",
+    "PeerClosed",
+    "PeerExited",
+    "Pid",
+    "ProtocolError",
+    "Receiver",
+    "Resources",
+    "Sender",
+    "UsageError",
+    "capacity",
+    "init",
+    "kill",
+    "parent",
+    "pid",
+    "preload",
+    "resources",
+    "spawn",
+    "try_spawn",
+    "wait",
+    "world",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module 'cmpi' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -47,6 +47,11 @@ class Resources:
         self.cpu_units = parse_cpus(cpus)
         self.memory_bytes = parse_memory(memory)
 
+    @classmethod
+    def of_units(cls, cpu_units: int, memory_bytes: int) -> Resources:
+        """From the scheduler's own units: 1/65536 core, and bytes."""
+        return cls(cpu_units / CPU_UNIT, memory_bytes)
+
     @property
     def cpus(self) -> float:
         """Logical cores."""

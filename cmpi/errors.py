@@ -4,6 +4,7 @@
     ├── UsageError          the call was wrong: correct it
     │   ├── NotRunning      no runtime here: run under cmpirun, or call init() in a script
     │   ├── ChannelExists   a second end with the same peer and name: use the first
+    │   ├── ChannelBusy     two threads at one end: give each a channel of its own
     │   ├── ContractMismatch  the two ends disagree about the type: correct one of them
     │   └── NotPicklable    something in a closure or message cannot travel: see the path
     ├── NoCapacity          no room now: ask for less, or wait with spawn()
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cmpi._ids import ExitStatus, Pid
 
 __all__ = [
+    "ChannelBusy",
     "ChannelClosed",
     "ChannelExists",
     "CmpiError",
@@ -58,6 +60,10 @@ class NotRunning(UsageError):
 
 class ChannelExists(UsageError):
     """There is already an open end with this peer and name in this process."""
+
+
+class ChannelBusy(UsageError):
+    """Two threads use one end of a channel at the same time."""
 
 
 class ContractMismatch(UsageError):

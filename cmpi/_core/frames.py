@@ -222,6 +222,11 @@ class LinkUp:
     peer: int
 
 
+@frame(40, "")
+class Leaving:
+    """Order no more links with me; I am about to end."""
+
+
 @frame(39, "s")
 class Raised:
     """My function raised; the exit code follows."""
@@ -321,6 +326,11 @@ class Closure:
     closure: bytes
     context: bytes
     inline: int
+
+
+@frame(65, "")
+class Farewell:
+    """The answer to Leaving: no order of a link follows this."""
 
 
 # -- helpers (fork server, usher) <-> root ------------------------------------------------

@@ -10,7 +10,6 @@ from cmpi._core import frames
 from cmpi._core.links import Ask, LinkTable, Tell
 from cmpi._core.record import record
 from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
-from cmpi._core.units import CPU_UNIT
 from cmpi._ids import PID_BITS, Capacity, ExitStatus, Resources
 
 TYPE_CHECKING = False
@@ -77,11 +76,6 @@ class Finish:
 
 if TYPE_CHECKING:
     Action: TypeAlias = "Tell | Ask | Order | Launch | NeedForkServer | Preload | Born | Died | Finish"
-
-
-def resources(cpu_units: int, memory_bytes: int) -> Resources:
-    """Resources from the scheduler's own units."""
-    return Resources(cpu_units / CPU_UNIT, memory_bytes)
 
 
 class Process:
@@ -259,6 +253,9 @@ class Job:
             return list(self.links.want(pid, frame.peer))
         if isinstance(frame, frames.LinkUp):
             self.links.up(pid, frame.peer)
+        elif isinstance(frame, frames.Leaving):
+            self.links.retire(pid)
+            return [Tell(pid, frames.Farewell())]
         elif isinstance(frame, frames.Raised):
             process.summary = frame.summary
         return []
@@ -287,10 +284,10 @@ class Job:
     def capacity(self) -> Capacity:
         """All that the job has, and what is free of it."""
         hosts = self.scheduler.hosts.values()
-        return Capacity(
-            resources(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts)),
-            resources(sum(h.free_cpu_units for h in hosts), sum(h.free_memory_bytes for h in hosts)),
-        )
+        total = Resources.of_units(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts))
+        free_cpu_units = sum(host.free_cpu_units for host in hosts)
+        free_memory_bytes = sum(host.free_memory_bytes for host in hosts)
+        return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
 
     def _new(self, parent: int, start: int, rank: int, label: str) -> Process:
         # An odd multiplier permutes the numbers below 2**28: pids look different, never repeat.
@@ -338,7 +335,7 @@ class Job:
         ticket = self._ticket_of_pid[process.pid]
         self.scheduler.handle(Release(ticket))
         self.scheduler.occupy(ticket, process.host, cpu_units, memory_bytes)
-        process.resources = resources(cpu_units, memory_bytes)
+        process.resources = Resources.of_units(cpu_units, memory_bytes)
 
     def _spawn(self, pid: int, frame: frames.Spawn) -> list[Action]:
         if self.interrupted or not self._alive(pid):
@@ -360,7 +357,7 @@ class Job:
             start = len(self.starts)
             child = self._new(pid, start, 0, frame.label)
             child.host, child.order = answer.host, frame
-            child.resources = resources(frame.cpu_units, frame.memory_bytes)
+            child.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
             child.python = self.processes[pid].python
             self.starts[start] = [child.pid]
             self._ticket_of_pid[child.pid] = answer.ticket

@@ -58,6 +58,7 @@ class LinkTable:
         self._ordered: dict[tuple[int, int], set[int]] = {}  # the ends that say it stands
         self._widowed: list[tuple[float, int, int]] = []  # when to look again, who is left, who died
         self._ports_of_dead: dict[int, _Member] = {}
+        self._retired: set[int] = set()
 
     def join(self, pid: int, port: str, world: int, rank: int) -> list[Action]:
         """A process takes part from now on; worlds are compared by their number."""
@@ -81,9 +82,14 @@ class LinkTable:
         if ends is not None:
             ends.add(pid)
 
+    def retire(self, pid: int) -> None:
+        """`pid` is about to end: it takes part in what was ordered, and in nothing new."""
+        self._retired.add(pid)
+
     def leave(self, pid: int, now_s: float) -> None:
         """`pid` has ended. Its half-made links are looked at again after a grace."""
         member = self._members.pop(pid, None)
+        self._retired.discard(pid)
         self._wanted = {pair for pair in self._wanted if pid not in pair}
         for pair in [pair for pair in self._ordered if pid in pair]:
             ends = self._ordered.pop(pair)
@@ -118,7 +124,7 @@ class LinkTable:
     def _order(self, pair: tuple[int, int]) -> list[Action]:
         a, b = pair
         first, second = self._members.get(a), self._members.get(b)
-        if first is None or second is None:
+        if first is None or second is None or not self._retired.isdisjoint(pair):
             return []
         self._wanted.discard(pair)
         self._ordered[pair] = set()

@@ -29,6 +29,8 @@ def closing_report(job: Job, tail: bytes) -> str:
     if others:
         more = ", ".join(f"{p.pid:07x} ({p.status})" for p in others[:3])
         lines.append(f"    later   {more}{f' and {len(others) - 3} more' if len(others) > 3 else ''}")
+    if process.summary:
+        tail = b""  # its traceback was shown where it happened
     last = tail.decode("utf-8", "replace").splitlines()[-MOST_LINES:]
     if last:
         lines.append("    its last lines on stderr:")

@@ -90,10 +90,11 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
         try:
             _settle(monitor, source[0], out[1], err[1], theirs)
             if fork_only:
-                for fd in (out[0], err[0], source[1], fault_read, fault_write, ours.fileno()):
+                ours.close()
+                for fd in (out[0], err[0], source[1], fault_read, fault_write):
                     if fd >= 0:
                         os.close(fd)
-                raise BecomeProcess(theirs.fileno())
+                raise BecomeProcess(theirs.detach())
             _execute(argv, cwd)
         except OSError as error:
             os.write(fault_write, _explain(error, argv, cwd).encode("utf-8", "surrogateescape"))

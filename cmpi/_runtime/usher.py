@@ -2,7 +2,8 @@
 
 MPI has no way out of MPI_Comm_spawn, accept or connect but that somebody plays the other part.
 The usher plays it: for each spawn (`pmi.py` says why nobody else does), and for a process whose
-partner died while the two were making a link. Then it disconnects; nothing is sent.
+partner died while the two were making a link. Then it leaves; all it
+says is that it is nobody.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import select
 
 from cmpi._core import frames
+from cmpi._core.wire import encode
 from cmpi._transport import mpi, sockets
 
 
@@ -34,16 +36,15 @@ class Usher:
             for frame in self._root.receive():
                 with self._lock:
                     self._under_way += 1
-                if isinstance(frame, frames.ConnectAndLeave):
-                    _thread.start_new_thread(self._serve, (mpi.connect_and_leave, frame.port))
-                elif isinstance(frame, frames.AcceptAndLeave):
-                    _thread.start_new_thread(self._serve, (mpi.accept_and_leave, frame.port))
+                _thread.start_new_thread(self._serve, (frame,))
         return self._under_way == 0
 
-    def _serve(self, act: object, port: str) -> None:
-        assert callable(act)
+    def _serve(self, frame: object) -> None:
         try:
-            act(port)
+            if isinstance(frame, frames.ConnectAndLeave):
+                mpi.connect_and_leave(frame.port, encode(frames.Identify(frames.NO_PID))[4:])
+            elif isinstance(frame, frames.AcceptAndLeave):
+                mpi.accept_and_leave(frame.port)
         finally:
             with self._lock:
                 self._under_way -= 1

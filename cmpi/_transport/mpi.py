@@ -48,8 +48,7 @@ def initialize() -> bool:
             "cmpi needs MPI_THREAD_MULTIPLE, which is mpi4py's default; this program asked for less "
             "(mpi4py.rc.thread_level, or Init_thread with a smaller level)"
         )
-    for comm in (MPI.COMM_SELF, MPI.COMM_WORLD):
-        comm.Set_errhandler(MPI.ERRORS_RETURN)
+    MPI.COMM_SELF.Set_errhandler(MPI.ERRORS_RETURN)
     return mine
 
 
@@ -133,7 +132,7 @@ def spawn(argv: list[str], n: int, host: str) -> None:
     comm = MPI.COMM_SELF.Dup()
     try:
         comm.Set_errhandler(MPI.ERRORS_RETURN)
-        comm.Spawn(argv[0], argv[1:], n, info).Disconnect()
+        comm.Spawn(argv[0], argv[1:], n, info).Free()
     except MPI.Exception as error:
         raise RuntimeError(error.Get_error_string()) from None
     finally:
@@ -141,14 +140,16 @@ def spawn(argv: list[str], n: int, host: str) -> None:
         comm.Free()
 
 
-def connect_and_leave(port: str) -> None:
-    """Connect to whoever accepts at `port`, and disconnect. Blocks until it has come about."""
-    MPI.COMM_SELF.Connect(port).Disconnect()
+def connect_and_leave(port: str, identity: bytes) -> None:
+    """Connect to whoever accepts at `port`, say who you are not, and leave. Blocks for that."""
+    comm = MPI.COMM_SELF.Connect(port)
+    comm.Send([identity, MPI.BYTE], 0, HEAD)
+    comm.Free()
 
 
 def accept_and_leave(port: str) -> None:
-    """Accept whoever connects to `port`, and disconnect. Blocks until it has come about."""
-    MPI.COMM_SELF.Accept(port).Disconnect()
+    """Accept whoever connects to `port`, and leave. Blocks until it has come about."""
+    MPI.COMM_SELF.Accept(port).Free()
 
 
 # -- links --------------------------------------------------------------------------------

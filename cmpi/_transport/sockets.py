@@ -218,14 +218,22 @@ def receive_with_fds(stream: Stream) -> tuple[Any, list[int]]:
     decoder, fds = Decoder(), list[int]()
     while True:
         try:
-            data, ancillary, _, _ = stream.sock.recvmsg(65536, _socket.CMSG_SPACE(4 * 8))
+            data, more = receive_fds(stream.sock)
         except OSError as error:
             raise ProtocolError(f"no first frame: {error}") from None
-        for level, kind, raw in ancillary:
-            if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
-                fds += [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) - 3, 4)]
+        fds += more
         if not data:
             raise ProtocolError("no first frame: the connection was closed")
         for frame in decoder.feed(data):
             stream.sock.setblocking(False)
             return frame, fds
+
+
+def receive_fds(sock: _socket.socket) -> tuple[bytes, list[int]]:
+    """Bytes and the descriptors that came with them. Blocks as the socket does."""
+    data, ancillary, _, _ = sock.recvmsg(65536, _socket.CMSG_SPACE(4 * 8))
+    fds: list[int] = []
+    for level, kind, raw in ancillary:
+        if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
+            fds += [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) - 3, 4)]
+    return data, fds

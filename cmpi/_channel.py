@@ -1,0 +1,339 @@
+"""`Sender` and `Receiver`: the two ends of a channel, in their blocking form."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cmpi._core import channel
+from cmpi._core.contract import Contract
+from cmpi._ids import Pid
+from cmpi._runtime import context
+from cmpi._transport import pickling
+from cmpi.errors import ChannelBusy, ChannelExists, EndOfChannel, UsageError
+
+if TYPE_CHECKING:
+    from cmpi._runtime.ends import ReceiverEnd, SenderEnd
+    from cmpi._runtime.node import Node
+
+T = TypeVar("T")
+
+CLOSURE_CHANNEL = "\0closure"  # carries a closure that is too large for the spawn request
+
+
+class _Typed:
+    """`Sender[int]`: makes ends that know their type."""
+
+    def __init__(self, cls: type[Any], hint: object) -> None:
+        self._cls, self._hint = cls, hint
+
+    def __call__(self, pid: Pid, *, name: str = "") -> Any:
+        return self._cls(pid, name=name, _hint=self._hint)
+
+    def __repr__(self) -> str:
+        return f"{self._cls.__name__}[{Contract(self._hint).text}]"
+
+
+class _End(Generic[T]):
+    """What both ends do alike."""
+
+    _end: SenderEnd | ReceiverEnd
+    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd]
+
+    def __init__(self, pid: Pid, *, name: str = "", _hint: object = Any) -> None:
+        if not isinstance(pid, Pid):
+            raise UsageError(f"a channel is opened with a Pid; found {type(pid).__name__}: {pid!r}")
+        self._node = context.current()
+        self._contract = Contract(_hint)
+        self._key = (pid.value, name)
+        site = _call_site()
+        if pid == self._node.pid:
+            raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
+        with self._node.lock:
+            other = self._registry.get(self._key)
+            if other is not None and self._is_open(other):
+                label = f", name={name!r}" if name else ""
+                raise ChannelExists(
+                    f"{type(self).__name__}({pid}{label}) at {site}: there is one already, opened at "
+                    f"{other.site}. Use that one, close it first, or give this one another name."
+                )
+            self._end = self._open(self._node, pid, name, site)
+            self._registry[self._key] = self._end
+        self._node.watch(pid)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, hint: object) -> object:
+            return super().__class_getitem__(hint) if isinstance(hint, TypeVar) else _Typed(cls, hint)
+
+    @property
+    def pid(self) -> Pid:
+        """The process at the other end."""
+        return self._end.peer
+
+    @property
+    def name(self) -> str:
+        """The channel's name; "" if it has none."""
+        return self._end.name
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a {type(self).__name__} belongs to its process and cannot be sent; send the Pid, and open "
+            "a channel there"
+        )
+
+    def __repr__(self) -> str:
+        label = f", name={self.name!r}" if self.name else ""
+        return f"<{type(self).__name__}[{self._contract.text}]({self.pid}{label})>"
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def _open(self, node: Node, pid: Pid, name: str, site: str) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def _is_open(end: Any) -> bool:
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        if self._end.busy:
+            raise ChannelBusy(
+                f"two threads use {self!r} at once; a channel end is for one thread at a time. Give each "
+                "thread a channel of its own, by name."
+            )
+        self._end.busy = True
+
+
+Self = TypeVar("Self", bound=_End[Any])
+
+
+class Sender(_End[T]):
+    """The sending end of the channel from this process to `pid`.
+
+    Opens at once, whether or not the other process has started yet or will ever receive. What is
+    sent is delivered once and in order, also if this process ends right after.
+
+    Args:
+        pid: The receiving process; not this one.
+        name: Tells several channels between the same two processes apart.
+
+    Raises:
+        ChannelExists: There is an open sender with this pid and name, or it is this process's own.
+        NotRunning: This process is not part of a job.
+
+    `Sender[int](pid)` gives the channel a type, which is checked on every send and compared with
+    the receiver's. Several threads may use different channels; one channel, one thread at a time.
+    Source: Constellation's `Sender::new(pid)`; Hoare, "Communicating Sequential Processes" (1978),
+    but with a buffer.
+    """
+
+    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}  # noqa: RUF012
+    _end: SenderEnd
+
+    def send(self, value: T, *, timeout: float | None = None) -> None:
+        """Send a value: a copy of it, as it is now.
+
+        Args:
+            value: Anything that cloudpickle can pickle. Large numpy arrays are not copied on the way.
+            timeout: Longest wait, in seconds. None waits for ever.
+
+        Raises:
+            ContractMismatch: It is not of the channel's type, or the receiver's type is another.
+            NotPicklable: It cannot be pickled; the message has the path to the culprit.
+            TimeoutError: There was no room in time. The value was not sent.
+            PeerClosed: The receiver was closed.
+            PeerExited: The receiving process has ended.
+            ChannelClosed: This end was closed.
+
+        Blocks: until the receiver has room for it; a value with large buffers, until they are on
+            their way, so that they may be changed afterwards.
+        """
+        self._contract.check(value)
+        self._send(pickling.dumps(value), timeout)
+
+    def try_send(self, value: T) -> bool:
+        """Send a value if there is room for it now; returns whether it was sent.
+
+        Raises: as `send`, but never TimeoutError.
+
+        Blocks: as `send` for a value with large buffers, else never.
+        """
+        self._contract.check(value)
+        message = pickling.dumps(value)
+        with self._node.lock:
+            end = self._end
+            if (
+                end.machine.state == "open"
+                and end.mismatch is None
+                and not end.machine.room_for(message.nbytes)
+            ):
+                return False
+        self._send(message, None)
+        return True
+
+    def close(self) -> None:
+        """Say that nothing follows: the receiver's iteration ends after all that was sent.
+
+        Closing again does nothing. Blocks: never.
+        """
+        with self._node.lock:
+            if self._end.machine.state != "closed":
+                peer = self._node.peer(self._end.peer)
+                peer.carry_out(self._end, channel.Close())
+                peer.forget(self._end)
+
+    def _send(self, message: pickling.Pickled, timeout: float | None) -> None:
+        end_s = None if timeout is None else time.monotonic() + timeout
+        with self._node.lock:
+            end = self._end
+            self._begin()
+            try:
+                if end.mismatch is not None:
+                    raise end.error()
+                ticket = end.next_ticket
+                end.next_ticket += 1
+                end.messages[ticket] = message
+                peer = self._node.peer(end.peer)
+                peer.carry_out(end, channel.Send(ticket, message.nbytes))
+                while ticket in end.messages:
+                    left = None if end_s is None else end_s - time.monotonic()
+                    if left is not None and left <= 0:
+                        peer.carry_out(end, channel.Withdraw(ticket))
+                        del end.messages[ticket]
+                        raise TimeoutError(f"{end.peer} made no room within {timeout} s")
+                    end.changed.wait(left)
+                if ticket in end.failed:
+                    end.failed.discard(ticket)
+                    raise end.error()
+                # What MPI reads from must not change. A peer that dies meanwhile ends the wait.
+                while message.in_transit and end.machine.state != "gone":
+                    end.changed.wait()
+                if message.in_transit:
+                    raise end.error()
+            finally:
+                end.busy = False
+
+    def _open(self, node: Node, pid: Pid, name: str, site: str) -> SenderEnd:
+        return node.peer(pid).new_sender(name, self._contract.text, site)
+
+    @staticmethod
+    def _is_open(end: Any) -> bool:
+        return bool(end.machine.state == "open")
+
+
+class Receiver(_End[T]):
+    """The receiving end of the channel from `pid` to this process.
+
+    Opens at once. What was sent before this end was made is kept, as far as the channel's window
+    reaches; then the sender waits.
+
+    Args:
+        pid: The sending process; not this one.
+        name: Tells several channels between the same two processes apart.
+
+    Raises:
+        ChannelExists: There is an open receiver with this pid and name, or it is this process's own.
+        NotRunning: This process is not part of a job.
+
+    Iterating gives the messages until the sender closes. One thread at a time.
+    Source: as `Sender`.
+    """
+
+    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}  # noqa: RUF012
+    _end: ReceiverEnd
+
+    def recv(self, *, timeout: float | None = None) -> T:
+        """The next message.
+
+        Args:
+            timeout: Longest wait, in seconds. None waits for ever.
+
+        Raises:
+            EndOfChannel: The sender was closed, and everything was read.
+            PeerExited: The sending process has ended without closing, and everything that
+                arrived was read.
+            ContractMismatch: The sender's type is another.
+            TimeoutError: Nothing came in time.
+            ChannelClosed: This end was closed.
+
+        Blocks: until there is one.
+        """
+        with self._node.lock:
+            self._begin()
+            try:
+                if not self._end.changed.wait_for(lambda: self._end.readable, timeout):
+                    raise TimeoutError(f"nothing came from {self._end.peer} within {timeout} s")
+                message = self._take()
+            finally:
+                self._end.busy = False
+        value: T = pickling.loads(*message)
+        return value
+
+    def try_recv(self, default: Any = None) -> T | Any:
+        """The next message if there is one now, else `default`.
+
+        Raises: as `recv`, but never TimeoutError. Blocks: never.
+        """
+        with self._node.lock:
+            self._begin()
+            try:
+                if not self._end.readable:
+                    return default
+                message = self._take()
+            finally:
+                self._end.busy = False
+        return pickling.loads(*message)
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            try:
+                value = self.recv()
+            except EndOfChannel:
+                return
+            yield value
+
+    def close(self) -> None:
+        """Read no more: the sender's next send raises `PeerClosed`; what was not read is dropped.
+
+        Closing again does nothing. Blocks: never.
+        """
+        with self._node.lock:
+            self._node.peer(self._end.peer).close_receiver(self._end)
+
+    def _take(self) -> Any:
+        peer = self._node.peer(self._end.peer)
+        message = None
+        if self._end.mismatch is None:
+            message = peer.take(self._end)
+        if message is None:
+            if self._end.machine.state == "ended":
+                peer.forget(self._end)
+            raise self._end.error()
+        return message
+
+    def _open(self, node: Node, pid: Pid, name: str, site: str) -> ReceiverEnd:
+        return node.peer(pid).new_receiver(name, self._contract.text, site)
+
+    @staticmethod
+    def _is_open(end: Any) -> bool:
+        return bool(end.machine.state == "open" or len(end.machine))
+
+
+def _call_site() -> str:
+    """File and line of the nearest caller outside of this package's channel code."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename == __file__:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -1,0 +1,203 @@
+"""Processes: joining the job, spawning, waiting, killing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from cmpi._channel import CLOSURE_CHANNEL, Sender
+from cmpi._core import frames
+from cmpi._ids import Capacity, ExitStatus, Pid, Resources
+from cmpi._runtime import context
+from cmpi._transport import pickling
+from cmpi.errors import LaunchError, NeverFits, NoCapacity, NotPicklable, UsageError
+
+
+def init(resources: Resources | None = None) -> None:
+    """Join the job; outside of one, start this script again under `cmpirun` and never return.
+
+    Args:
+        resources: What this process needs. None: the default.
+
+    Raises:
+        UsageError: There is no script that could be started again (an interactive session).
+        LaunchError: cmpirun cannot be started.
+
+    Under `cmpirun` it is implied by the first use of anything else. Call it in
+    `if __name__ == "__main__":`, before anything that should happen only once.
+    Blocks: until the process has joined. Source: Constellation's `init(Resources)`.
+    """
+    if not context.in_job():
+        _start_again()
+    context.join(resources)
+
+
+def _start_again() -> NoReturn:
+    if hasattr(sys, "ps1") or not sys.argv or sys.argv[0] in ("", "-") or sys.flags.interactive:
+        raise UsageError(
+            "init() starts the script again under cmpirun, and an interactive session is no script. "
+            "Put the program into a file, and run it: cmpirun python FILE"
+        )
+    command = [sys.executable, "-m", "launcher", "--", sys.executable, *sys.orig_argv[1:]]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        raise LaunchError(f"cannot start cmpirun: {error}") from None
+
+
+def pid() -> Pid:
+    """This process. Blocks: at the first use, until it has joined the job."""
+    return context.current().pid
+
+
+def parent() -> Pid | None:
+    """Who spawned this process; None for a rank that cmpirun started. Blocks: as `pid`."""
+    return context.current().parent
+
+
+def world() -> list[Pid]:
+    """The ranks that cmpirun started with -n, in the order of their ranks. Blocks: as `pid`."""
+    return list(context.current().world)
+
+
+def resources() -> Resources:
+    """What this process was granted. Blocks: as `pid`."""
+    return context.current().resources
+
+
+def spawn(
+    f: Callable[..., object],
+    *args: Any,
+    resources: Resources | None = None,
+    timeout: float | None = None,
+) -> Pid:
+    """Start a new process that runs `f(parent, *args)`, where `parent` is this process's Pid.
+
+    Args:
+        f: A function, lambda, closure or other callable. It and what it captures travel by value.
+        args: Further arguments for it.
+        resources: What the new process needs. None: 1/16 core and 100 MiB.
+        timeout: Longest wait for room, in seconds. None waits for ever.
+
+    Returns:
+        The new process. Channels to it may be opened at once, though it may still be starting;
+        should it fail to start, `wait` says so.
+
+    Raises:
+        NotPicklable: Something in `f` or `args` cannot travel; nothing was started.
+        NeverFits: No host of the job is that large.
+        TimeoutError: There was no room in time; nothing was started.
+
+    Blocks: until the scheduler has room (a fair queue), and for a closure of more than 64 KiB
+        until that has been sent. Thread-safe.
+    Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
+    """
+    return _spawn(f, args, resources, True, timeout)
+
+
+def try_spawn(f: Callable[..., object], *args: Any, resources: Resources | None = None) -> Pid:
+    """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
+    return _spawn(f, args, resources, False, None)
+
+
+def _spawn(
+    f: Callable[..., object],
+    args: tuple[Any, ...],
+    resources: Resources | None,
+    wait: bool,
+    timeout: float | None,
+) -> Pid:
+    if not callable(f):
+        raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
+    wanted = Resources() if resources is None else resources
+    try:
+        closure = pickling.dumps((f, args))
+    except NotPicklable:
+        pickling.dumps(f, "f")  # to name the path from what the caller wrote
+        for i, argument in enumerate(args):
+            pickling.dumps(argument, f"argument {i}")
+        raise
+    inline = closure.inline and not closure.buffers
+    node = context.current()
+    reply = node.ask_root(
+        lambda request: frames.Spawn(
+            request,
+            wanted.cpu_units,
+            wanted.memory_bytes,
+            wait,
+            _label(f),
+            closure.body,
+            context.surroundings(),
+            inline,
+        ),
+        timeout,
+    )
+    if isinstance(reply, frames.Refused):
+        raise (NeverFits if reply.never else NoCapacity)(reply.reason)
+    child = Pid(reply.pid)
+    if not inline:
+        with Sender[Any](child, name=CLOSURE_CHANNEL) as sender:
+            sender._send(closure, None)
+    return child
+
+
+def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:
+    """Wait until a process has ended, and return how.
+
+    Any process of the job may wait for any other, any number of times.
+
+    Raises:
+        TimeoutError: It runs on after `timeout` seconds.
+
+    Blocks: until then. Source: POSIX `waitpid`, but not only for children.
+    """
+    node = context.current()
+    if pid == node.pid:
+        raise UsageError("a process cannot wait for its own end")
+    return node.wait_exit(pid, timeout)
+
+
+def kill(pid: Pid, signal: int = 9) -> None:
+    """Send a signal to a process; SIGKILL by default. One that has ended is no error.
+
+    Its end then counts as asked for: `wait(pid).ok` is true, and cmpirun does not fail for it.
+
+    Blocks: never. Source: POSIX `kill`.
+    """
+    if not 0 < signal < 65:
+        raise UsageError(f"a signal is a number from 1 to 64; found {signal}")
+    context.current().tell_root(frames.Kill(pid.value, signal))
+
+
+def capacity() -> Capacity:
+    """What the job may use on all its hosts, and what of it is free now. Blocks: for one answer."""
+    reply = context.current().ask_root(frames.AskCapacity)
+    return Capacity(
+        Resources.of_units(reply.total_cpu_units, reply.total_memory_bytes),
+        Resources.of_units(reply.free_cpu_units, reply.free_memory_bytes),
+    )
+
+
+def preload(*modules: str) -> None:
+    """Have the fork server import these modules, so that processes spawned later start with them.
+
+    A module that cannot be imported is reported on stderr; spawning goes on without it.
+
+    Blocks: never. Source: `multiprocessing.set_forkserver_preload`.
+    """
+    for module in modules:
+        if not isinstance(module, str):
+            raise UsageError(f"preload takes names of modules; found {module!r}")
+    context.current().tell_root(frames.Preload(list(modules), sys.path))
+
+
+def _label(f: Callable[..., object]) -> str:
+    function = getattr(f, "func", f)  # of a functools.partial
+    name = getattr(function, "__qualname__", type(f).__qualname__)
+    code = getattr(function, "__code__", None)
+    where = f" at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+    return f"{name}{where}"

@@ -1,0 +1,108 @@
+"""What this process is part of: the node, made at first use, and the surroundings a child inherits."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import pickle
+import sys
+import threading
+
+from cmpi._ids import Resources
+from cmpi.errors import NotRunning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cmpi._runtime.node import Node
+
+CONTROL_VARIABLE = "CMPI_CONTROL"
+# What belongs to one process of one MPI world, and must not pass to another.
+_OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", "CMPI_")
+
+_lock = threading.Lock()
+_node: Node | None = None
+
+
+def in_job() -> bool:
+    """Whether this process was started by cmpi."""
+    return _node is not None or CONTROL_VARIABLE in os.environ
+
+
+def current() -> Node:
+    """This process's node; joins the job at the first call.
+
+    Raises:
+        NotRunning: The process is not part of a job.
+    """
+    if _node is None:
+        return join(None)
+    if _node.owner != os.getpid():
+        raise NotRunning(
+            "this process was forked from a process of the job (by multiprocessing or os.fork) and has "
+            "no part in it. Use cmpi.spawn(), or multiprocessing's spawn method."
+        )
+    return _node
+
+
+def join(resources: Resources | None) -> Node:
+    """Join the job. Does nothing, whatever the resources, if that was done before."""
+    global _node
+    with _lock:
+        if _node is None:
+            text = os.environ.get(CONTROL_VARIABLE, "")
+            if not text:
+                raise NotRunning(
+                    "this process is not part of a cmpi job. Start it with `cmpirun python ...`, or call "
+                    "cmpi.init() first, in a script's `if __name__ == '__main__':`."
+                )
+            try:
+                os.fstat(int(text))
+            except (OSError, ValueError):
+                raise NotRunning(
+                    "this process was started by a process of the job, not by cmpi, and has no part in it"
+                ) from None
+            from cmpi._runtime.node import Node
+
+            _node = Node(int(text), resources)
+            os.environ.pop(CONTROL_VARIABLE)  # not for what this process starts
+            atexit.register(_leave)
+    return _node
+
+
+def _leave() -> None:
+    assert _node is not None
+    _node.close()
+    if _node.owns_mpi and _node.owner == os.getpid():
+        from cmpi._transport import mpi
+
+        mpi.finalize()
+
+
+def surroundings() -> bytes:
+    """What a process that is spawned now inherits, as it would from os.fork and exec."""
+    with open("/proc/self/status") as file:
+        umask = next(line for line in file if line.startswith("Umask:")).split()[1]
+    return pickle.dumps(
+        {
+            "cwd": os.getcwd(),
+            "environment": {k: v for k, v in os.environ.items() if not k.startswith(_OWN)},
+            "path": sys.path,
+            "argv": sys.argv,
+            "umask": int(umask, 8),
+        }
+    )
+
+
+def settle(data: bytes) -> None:
+    """Take over what `surroundings` gave, in the new process."""
+    inherited: dict[str, Any] = pickle.loads(data)
+    os.umask(inherited["umask"])
+    os.chdir(inherited["cwd"])
+    sys.path[:] = inherited["path"]
+    sys.argv[:] = inherited["argv"]
+    for name in [k for k in os.environ if not k.startswith(_OWN)]:
+        if name not in inherited["environment"]:
+            del os.environ[name]
+    os.environ.update(inherited["environment"])

@@ -1,0 +1,297 @@
+"""This process's part in the job: its control connection, its links and its progress thread.
+
+All state is guarded by one lock. The progress thread sleeps in poll on three descriptors (the
+control connection, the doorbell, a pipe to nudge it) and moves frames when one of them speaks; a
+person's thread waits on the condition of what it waits for. Nobody spins for longer than it takes
+a frame to follow its ring.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import threading
+import time
+from collections import deque
+
+from cmpi._core import frames
+from cmpi._core.wire import Decoder, encode
+from cmpi._ids import ExitStatus, Pid, Resources
+from cmpi._runtime.linker import Linker
+from cmpi._runtime.peer import Peer
+from cmpi._transport import mpi
+from cmpi._transport.bell import Bell
+from cmpi.errors import InternalError, NotRunning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SPINS = 200  # rounds without news before the thread sleeps between them
+NAP_S = 50e-6  # the first such sleep; it doubles up to
+LONGEST_NAP_S = 1e-3
+LOOK_AROUND_S = 0.5  # a sleeper looks by itself, should a ring ever be lost
+
+
+class Node:
+    """One process of a job. `join` makes it; thread-safe."""
+
+    def __init__(self, control: int, resources: Resources | None = None) -> None:
+        self.lock = threading.RLock()
+        self._control = socket.socket(fileno=control)
+        self._control.set_inheritable(False)
+        self._decoder = Decoder()
+        self._write_lock = threading.Lock()
+        self._initialized_mpi = mpi.initialize()
+        port = mpi.open_port()
+        asks = Resources(0, 0) if resources is None else resources
+        self.tell_root(
+            frames.Join(port, sys.executable, resources is not None, asks.cpu_units, asks.memory_bytes)
+        )
+        self.closure: frames.Closure | None = None
+        welcome = self._await_welcome()
+        self.pid = Pid(welcome.pid)
+        self.parent = None if welcome.parent == frames.NO_PID else Pid(welcome.parent)
+        self.rank = welcome.rank
+        self.world = [Pid(value) for value in welcome.world]
+        self.resources = Resources.of_units(welcome.cpu_units, welcome.memory_bytes)
+        self.bell = Bell(welcome.bells, welcome.pid)
+        self._linker = Linker(welcome.pid, port, self._link_made)
+        self._peers: dict[int, Peer] = {}
+        self._replies: dict[int, Any] = {}
+        self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
+        self._next_request = 1
+        self._ended: dict[int, ExitStatus] = {}
+        self._watched: set[int] = set()
+        self.changed = threading.Condition(self.lock)  # a reply, an exit, a link's end
+        self._farewell = self._closed = False
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.owner = os.getpid()  # a process forked from it is not the node
+        mpi.on_finalize(self.close)
+        self._thread = threading.Thread(target=self._run, name="cmpi-progress", daemon=True)
+        self._thread.start()
+
+    # -- control plane ---------------------------------------------------------------------
+
+    def tell_root(self, frame: Any) -> None:
+        """Send a frame to the root. Blocks: until the monitor takes it."""
+        with self._write_lock:
+            try:
+                self._control.sendall(encode(frame))
+            except OSError:
+                self._orphaned()
+
+    def ask_root(self, make: Callable[[int], Any], timeout_s: float | None = None) -> Any:
+        """Send a request and wait for its reply.
+
+        Args:
+            make: Makes the frame, given the number of the request.
+            timeout_s: Longest wait. None waits for ever.
+
+        Raises:
+            TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
+        """
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self.lock:
+            request = self._next_request
+            self._next_request += 1
+        self.tell_root(make(request))
+        with self.lock:
+            while request not in self._replies:
+                left = None if end_s is None else end_s - time.monotonic()
+                if left is not None and left <= 0:
+                    self._abandoned.add(request)
+                    self.tell_root(frames.CancelSpawn(request))
+                    raise TimeoutError(f"no answer from the scheduler in {timeout_s} s")
+                self.changed.wait(left)
+            return self._replies.pop(request)
+
+    def watch(self, pid: Pid) -> None:
+        """Have the root tell us when this process ends."""
+        with self.lock:
+            if pid.value in self._watched:
+                return
+            self._watched.add(pid.value)
+        self.tell_root(frames.Watch(pid.value))
+
+    def wait_exit(self, pid: Pid, timeout_s: float | None) -> ExitStatus:
+        """Wait until a process has ended.
+
+        Raises:
+            TimeoutError: It runs on.
+        """
+        self.watch(pid)
+        with self.lock:
+            if not self.changed.wait_for(lambda: pid.value in self._ended, timeout_s):
+                raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
+            return self._ended[pid.value]
+
+    def exit_status(self, pid: Pid) -> ExitStatus | None:
+        """How a watched process ended, if it has. Call with the lock held."""
+        return self._ended.get(pid.value)
+
+    def peer(self, pid: Pid) -> Peer:
+        """The other process, as far as links and channels go. Call with the lock held."""
+        peer = self._peers.get(pid.value)
+        if peer is None:
+            peer = self._peers[pid.value] = Peer(self, pid)
+        return peer
+
+    # -- the progress thread -----------------------------------------------------------------
+
+    def nudge(self) -> None:
+        """Have the progress thread look at its links now."""
+        if threading.current_thread() is not self._thread:
+            try:
+                os.write(self._wake_write, b"x")
+            except BlockingIOError:
+                pass  # nudged already
+
+    def _run(self) -> None:
+        poll = select.poll()
+        for source in (self._control, self.bell, self._wake_read):
+            poll.register(source, select.POLLIN)
+        idle = 0
+        while not self._closed:
+            ready = {fd for fd, _ in poll.poll(self._pause(idle))}
+            if self._control.fileno() in ready:
+                self._hear_control()
+            with self.lock:
+                if self._wake_read in ready:
+                    os.read(self._wake_read, 4096)
+                if self.bell.fileno() in ready:
+                    for pid, sent in self.bell.rings():
+                        self.peer(Pid(pid)).announced = max(self.peer(Pid(pid)).announced, sent)
+                moved = self._progress()
+            idle = 0 if moved or ready else idle + 1
+
+    def _pause(self, idle: int) -> float:
+        """Milliseconds to poll for, after so many rounds without news."""
+        with self.lock:
+            restless = any(peer.restless for peer in self._peers.values())
+            linked = any(peer.link is not None for peer in self._peers.values())
+        if not restless:
+            return LOOK_AROUND_S * 1000 if linked else -1
+        if idle > SPINS:
+            time.sleep(min(NAP_S * (idle - SPINS), LONGEST_NAP_S))
+        return 0
+
+    def _progress(self) -> bool:
+        moved = False
+        for peer in list(self._peers.values()):
+            moved |= peer.progress()
+        return moved
+
+    def _hear_control(self) -> None:
+        try:
+            data = self._control.recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._orphaned()
+        for frame in self._decoder.feed(data):
+            self._hear(frame)
+
+    def _hear(self, frame: Any) -> None:
+        if isinstance(frame, (frames.AcceptFrom, frames.ConnectTo, frames.GroupWith)):
+            self._linker.order(frame)
+            return
+        if isinstance(frame, frames.Abandon):
+            self._linker.abandon(frame.peer)
+            return
+        with self.lock:
+            if isinstance(frame, frames.Ended):
+                status = ExitStatus(frame.code, frame.signal, frame.verdict, bool(frame.requested))
+                self._ended[frame.pid] = status
+                if frame.pid in self._peers:
+                    self._peers[frame.pid].exited(status)
+            elif isinstance(frame, (frames.Spawned, frames.Refused, frames.CapacityIs)):
+                self._answered(frame)
+            elif isinstance(frame, frames.Closure):
+                self.closure = frame
+            elif isinstance(frame, frames.Farewell):
+                self._farewell = True
+            self.changed.notify_all()
+
+    def _answered(self, frame: Any) -> None:
+        if frame.request not in self._abandoned:
+            self._replies[frame.request] = frame
+            return
+        self._abandoned.discard(frame.request)
+        if isinstance(frame, frames.Spawned):
+            self.tell_root(frames.Kill(frame.pid, 9))  # its caller's time ran out before it came
+
+    def _await_welcome(self) -> frames.Welcome:
+        while True:
+            data = self._control.recv(1 << 20)
+            if not data:
+                self._orphaned()
+            waiting = deque(self._decoder.feed(data))
+            if not waiting:
+                continue
+            welcome = waiting.popleft()
+            if isinstance(welcome, frames.Refused):
+                raise NotRunning(welcome.reason)
+            if not isinstance(welcome, frames.Welcome):
+                raise InternalError(f"{type(welcome).__name__} in place of a welcome")
+            for frame in waiting:
+                if isinstance(frame, frames.Closure):
+                    self.closure = frame
+            return welcome
+
+    def _orphaned(self) -> None:
+        """The monitor has gone, and with it everything this process could say or be told."""
+        print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
+        os._exit(137)
+
+    def _link_made(self, pid: int, link: mpi.Link) -> None:
+        self.tell_root(frames.LinkUp(pid))
+        with self.lock:
+            self.peer(Pid(pid)).link_up(link)
+        self.nudge()
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Deliver everything that was sent, tell the peers, and leave. Blocks for that.
+
+        Called at exit, or by MPI_Finalize if that comes first; a second call does nothing.
+        """
+        if self._closed or os.getpid() != self.owner:
+            return
+        with self.lock:
+            for peer in list(self._peers.values()):
+                peer.close_ends()
+            self._part(lambda: all(peer.parted for peer in self._peers.values()))
+        self.tell_root(frames.Leaving())
+        with self.lock:
+            self.changed.wait_for(lambda: self._farewell)
+        self._linker.wait_idle()
+        with self.lock:
+            self._part(lambda: all(peer.parted for peer in self._peers.values()))
+            self._closed = True
+        self.nudge()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        for peer in self._peers.values():
+            peer.free()
+        self.bell.close()
+
+    def _part(self, parted: Callable[[], bool]) -> None:
+        for peer in list(self._peers.values()):
+            peer.say_bye()
+        self.nudge()
+        while not parted():
+            self.changed.wait(LOOK_AROUND_S)
+            for peer in list(self._peers.values()):
+                peer.say_bye()
+
+    @property
+    def owns_mpi(self) -> bool:
+        """Whether MPI was started by cmpi, which then ends it too."""
+        return self._initialized_mpi

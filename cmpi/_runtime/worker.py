@@ -1,0 +1,73 @@
+"""The process behind a spawned closure: joins the job, gets the closure, runs it.
+
+Forked from the fork server, or executed as `python -m cmpi._runtime.worker` without one.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from typing import Any
+
+from cmpi._channel import CLOSURE_CHANNEL, Receiver
+from cmpi._core import frames
+from cmpi._ids import RAISED
+from cmpi._runtime import context
+from cmpi._transport import pickling
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._runtime.node import Node
+
+
+def main() -> int:
+    """Run the closure; returns the exit code. The rest of the end is for exit handlers."""
+    node = context.join(None)
+    with node.lock:
+        node.changed.wait_for(lambda: node.closure is not None)
+    try:
+        function, arguments = _closure(node)
+        function(node.parent, *arguments)
+    except SystemExit as error:
+        return _exit_code(error)
+    except BaseException as error:
+        _show(error)
+        summary = traceback.format_exception_only(type(error), error)[-1].strip()
+        node.tell_root(frames.Raised(summary[:1000]))
+        return RAISED
+    return 0
+
+
+def _closure(node: Node) -> Any:
+    """The function and its arguments; nothing else holds on to them."""
+    order, node.closure = node.closure, None
+    assert order is not None
+    context.settle(order.context)
+    if order.inline:
+        return pickling.loads(order.closure, [], True)
+    assert node.parent is not None
+    with Receiver[Any](node.parent, name=CLOSURE_CHANNEL) as receiver:
+        return receiver.recv()
+
+
+def _show(error: BaseException) -> None:
+    """The traceback, from the person's function on."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
+        frame = frame.tb_next
+    sys.stdout.flush()
+    traceback.print_exception(type(error), error, frame)
+    sys.stderr.flush()
+
+
+def _exit_code(error: SystemExit) -> int:
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    print(error.code, file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
