@@ -222,6 +222,20 @@ class LinkUp:
     peer: int
 
 
+@frame(42, "I")
+class LinkFailed:
+    """I have given up this link."""
+
+    peer: int
+
+
+@frame(41, "I")
+class Stuck:
+    """MPI holds me in the link that I was to abandon."""
+
+    peer: int
+
+
 @frame(40, "")
 class Leaving:
     """Order no more links with me; I am about to end."""
@@ -344,16 +358,17 @@ class HelperUp:
     fault: str
 
 
-@frame(61, "s")
+@frame(61, "sB")
 class ConnectAndLeave:
-    """Connect to this port and disconnect: releases who accepts there."""
+    """Connect to this port, say that you are nobody if asked to, and disconnect."""
 
     port: str
+    greet: int
 
 
 @frame(62, "s")
 class AcceptAndLeave:
-    """Accept at this port and disconnect: releases who connects there."""
+    """Accept at this port, say that you are nobody, and disconnect."""
 
     port: str
 

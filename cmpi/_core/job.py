@@ -251,12 +251,16 @@ class Job:
             return [Preload(frame)]
         if isinstance(frame, frames.Link):
             return list(self.links.want(pid, frame.peer))
+        if isinstance(frame, frames.Stuck):
+            return list(self.links.stuck(pid, frame.peer))
         if isinstance(frame, frames.LinkUp):
-            self.links.up(pid, frame.peer)
-        elif isinstance(frame, frames.Leaving):
+            return list(self.links.up(pid, frame.peer))
+        if isinstance(frame, frames.LinkFailed):
+            return list(self.links.failed(pid, frame.peer))
+        if isinstance(frame, frames.Leaving):
             self.links.retire(pid)
             return [Tell(pid, frames.Farewell())]
-        elif isinstance(frame, frames.Raised):
+        if isinstance(frame, frames.Raised):
             process.summary = frame.summary
         return []
 

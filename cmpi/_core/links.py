@@ -2,15 +2,14 @@
 
 Two processes of one MPI world make a communicator of their own (`Create_group`); any other pair
 uses accept and connect, at the port that each process opened when it joined. Both halves block
-inside MPI, one link at a time in each process. Two rules keep them from waiting in a circle:
+inside MPI, and while one does, the process must not use MPI otherwise (see `_runtime/linker.py`).
+So the root is the matchmaker: it tells both ends of a link at the same moment, and has no process
+in two half-made links at once. Nobody waits for anybody who is busy elsewhere, so there are no
+circles, and links between different processes are made side by side.
 
-- The root tells both ends of a link at the same moment, so all processes meet their links in one
-  common order; the earliest unfinished link always has both its ends ready.
-- An acceptor takes whoever comes and learns the name afterwards (`Identify`), so it does not
-  matter that a later partner may knock first.
-
-If one end dies in between, the other is stuck inside MPI, which offers no way out; a third
-process (the usher) then plays the dead one's part and leaves again.
+If one end dies in between, the other is told to abandon the link. Should it be stuck inside MPI by
+then, which offers no way out, it says so, and a third process (the usher) plays the dead one's part
+and leaves again. Because it was asked for, somebody is there for it: the usher never waits in vain.
 """
 
 from __future__ import annotations
@@ -47,90 +46,132 @@ if TYPE_CHECKING:
 class _Member:
     def __init__(self, port: str, world: int, rank: int) -> None:
         self.port, self.world, self.rank = port, world, rank
+        self.wants: dict[int, None] = {}  # peers, in the order in which they came up
+        self.linked: set[int] = set()
+        self.busy_with: int | None = None
+        self.retired = False
 
 
 class LinkTable:
-    """The machine. `handle`-style methods return actions; not thread-safe."""
+    """The machine. Every method is an event and returns actions; not thread-safe, never blocks."""
 
     def __init__(self) -> None:
         self._members: dict[int, _Member] = {}
-        self._wanted: set[tuple[int, int]] = set()  # asked for by one end, the other not there yet
-        self._ordered: dict[tuple[int, int], set[int]] = {}  # the ends that say it stands
-        self._widowed: list[tuple[float, int, int]] = []  # when to look again, who is left, who died
-        self._ports_of_dead: dict[int, _Member] = {}
-        self._retired: set[int] = set()
+        self._early: dict[int, dict[int, None]] = {}  # wanted before they joined, and by whom
+        self._widowed: list[tuple[float, int, int]] = []  # when to tell, who is left, who died
+        self._ports_of_dead: dict[int, str] = {}  # of those for whom somebody may be stuck
 
     def join(self, pid: int, port: str, world: int, rank: int) -> list[Action]:
         """A process takes part from now on; worlds are compared by their number."""
-        self._members[pid] = _Member(port, world, rank)
-        actions: list[Action] = []
-        for pair in sorted(pair for pair in self._wanted if pid in pair):
-            actions += self._order(pair)
-        return actions
+        member = self._members[pid] = _Member(port, world, rank)
+        for peer in self._early.pop(pid, {}):
+            if peer in self._members:
+                member.wants[peer] = self._members[peer].wants[pid] = None
+        return self._advance(pid)
 
     def want(self, pid: int, peer: int) -> list[Action]:
         """`pid` has something for `peer`; asking again does nothing."""
-        pair = (min(pid, peer), max(pid, peer))
-        if pair in self._ordered or pid == peer:
+        member = self._members[pid]
+        if pid == peer or peer in member.linked or peer in member.wants or peer == member.busy_with:
             return []
-        self._wanted.add(pair)
-        return self._order(pair)
+        if peer not in self._members:
+            self._early.setdefault(peer, {})[pid] = None
+            return []
+        member.wants[peer] = self._members[peer].wants[pid] = None
+        return self._advance(pid)
 
-    def up(self, pid: int, peer: int) -> None:
+    def up(self, pid: int, peer: int) -> list[Action]:
         """`pid` says that its half stands."""
-        ends = self._ordered.get((min(pid, peer), max(pid, peer)))
-        if ends is not None:
-            ends.add(pid)
+        self._members[pid].linked.add(peer)
+        return self._free(pid)
+
+    def failed(self, pid: int, peer: int) -> list[Action]:
+        """`pid` says that it has given its half up: the peer died, or did not come in time."""
+        other = self._members.get(peer)
+        if other is None:
+            return self._free(pid)
+        if other.busy_with == pid and peer < pid:  # it sits in accept, alone
+            return [*self._free(pid), Ask(frames.ConnectAndLeave(other.port, True))]
+        if pid not in other.wants:
+            self._members[pid].wants[peer] = other.wants[pid] = None  # once more
+        return self._free(pid)
+
+    def stuck(self, pid: int, dead: int) -> list[Action]:
+        """`pid` sits in MPI, waiting for the dead: release it."""
+        if pid < dead:  # the smaller pid accepts
+            return [Ask(frames.ConnectAndLeave(self._members[pid].port, True))]
+        return [Ask(frames.AcceptAndLeave(self._ports_of_dead.pop(dead)))]
 
     def retire(self, pid: int) -> None:
         """`pid` is about to end: it takes part in what was ordered, and in nothing new."""
-        self._retired.add(pid)
+        if pid in self._members:
+            self._members[pid].retired = True
 
     def leave(self, pid: int, now_s: float) -> None:
-        """`pid` has ended. Its half-made links are looked at again after a grace."""
+        """`pid` has ended. Who was making a link with it is told after a grace."""
         member = self._members.pop(pid, None)
-        self._retired.discard(pid)
-        self._wanted = {pair for pair in self._wanted if pid not in pair}
-        for pair in [pair for pair in self._ordered if pid in pair]:
-            ends = self._ordered.pop(pair)
-            survivor = pair[0] if pair[1] == pid else pair[1]
-            left = self._members.get(survivor)
-            if member is None or left is None or survivor in ends or member.world == left.world:
-                continue
-            self._ordered[pair] = ends  # keeps its LinkUp, should that still come
-            self._ports_of_dead[pid] = member
-            self._widowed.append((now_s + GRACE_S, survivor, pid))
+        self._early.pop(pid, None)
+        if member is None:
+            return
+        for peer in member.wants:
+            self._members[peer].wants.pop(pid, None)
+        for peer in member.linked & self._members.keys():
+            self._members[peer].linked.discard(pid)
+        for peer, other in self._members.items():
+            if other.busy_with == pid:
+                self._ports_of_dead[pid] = member.port
+                self._widowed.append((now_s + GRACE_S, peer, pid))
 
     def tick(self, now_s: float) -> list[Action]:
-        """Release those that wait for the dead."""
-        actions: list[Action] = []
-        for due in [item for item in self._widowed if item[0] <= now_s]:
-            self._widowed.remove(due)
-            _, survivor, dead = due
-            ends = self._ordered.pop((min(survivor, dead), max(survivor, dead)), {survivor})
-            if survivor in ends or survivor not in self._members:
-                continue
-            actions.append(Tell(survivor, frames.Abandon(dead)))
-            if survivor < dead:  # the smaller pid accepts
-                actions.append(Ask(frames.ConnectAndLeave(self._members[survivor].port)))
-            else:
-                actions.append(Ask(frames.AcceptAndLeave(self._ports_of_dead[dead].port)))
-        return actions
+        """Tell those that wait for the dead."""
+        due = [item for item in self._widowed if item[0] <= now_s]
+        self._widowed = [item for item in self._widowed if item[0] > now_s]
+        return [
+            Tell(survivor, frames.Abandon(dead))
+            for _, survivor, dead in due
+            if survivor in self._members and self._members[survivor].busy_with == dead
+        ]
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
         return min((item[0] for item in self._widowed), default=None)
 
-    def _order(self, pair: tuple[int, int]) -> list[Action]:
-        a, b = pair
-        first, second = self._members.get(a), self._members.get(b)
-        if first is None or second is None or not self._retired.isdisjoint(pair):
+    def _free(self, pid: int) -> list[Action]:
+        self._members[pid].busy_with = None
+        return self._advance(pid)
+
+    def _advance(self, pid: int) -> list[Action]:
+        """Start the first link that this process waits for and whose other end is free."""
+        member = self._members[pid]
+        if member.busy_with is not None or member.retired:
             return []
-        self._wanted.discard(pair)
-        self._ordered[pair] = set()
+        for peer in member.wants:
+            other = self._members[peer]
+            if other.busy_with is None and not other.retired:
+                return self._order(min(pid, peer), max(pid, peer))
+        return []
+
+    def _order(self, a: int, b: int) -> list[Action]:
+        first, second = self._members[a], self._members[b]
+        del first.wants[b], second.wants[a]
+        first.busy_with, second.busy_with = b, a
         if first.world == second.world:
             return [
                 Tell(a, frames.GroupWith(b, second.rank)),
                 Tell(b, frames.GroupWith(a, first.rank)),
             ]
         return [Tell(a, frames.AcceptFrom(b)), Tell(b, frames.ConnectTo(a, first.port))]
+
+    def validate(self) -> None:
+        """The invariants; for tests.
+
+        Raises:
+            AssertionError: One of them is broken.
+        """
+        for pid, member in self._members.items():
+            assert member.busy_with != pid and pid not in member.wants and pid not in member.linked
+            for peer in member.wants:
+                assert pid in self._members[peer].wants, "only one end knows of a wanted link"
+            if member.busy_with is None and not member.retired:
+                free = (self._members[peer] for peer in member.wants)
+                assert not any(m.busy_with is None and not m.retired for m in free), "two free ends wait"

@@ -25,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
-PRELOADED = ("cmpi._channel", "cmpi._process", "cmpi._runtime.worker", "cmpi._runtime.node", "numpy")
+PRELOADED = ("cmpi._channel", "cmpi._process", "cmpi._runtime.worker", "cmpi._runtime.node", "numpy.random")
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 
@@ -123,8 +123,6 @@ def _take_over(stub_pid: int, environment: dict[bytes, bytes], fds: list[int]) -
     if len(fds) > 3:
         os.environ["PMI_FD"] = str(fds[3])
         os.set_inheritable(fds[3], True)
-    random.seed()
-    sys.modules["numpy"].random.seed()
 
 
 def main() -> int:
@@ -132,7 +130,9 @@ def main() -> int:
     if ForkServer().run():
         from cmpi._runtime import worker
 
-        return worker.main()
+        random.seed()
+        sys.modules["numpy.random"].seed()
+        worker.run()
     return 0
 
 

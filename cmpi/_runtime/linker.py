@@ -1,7 +1,8 @@
 """Making links: a thread that sits in MPI's blocking calls, so that nobody else has to.
 
-The root says when (see `_core/links.py` for why in this order). A process that is about to end
-waits until this thread is idle.
+While it does, this process makes no other call of MPI's (`Node.linking`): MPICH 5.0.2 crashed in
+MPI_Comm_accept, in about one of 500 links, when another thread sent or received meanwhile. The
+root sees to it that both ends are at it at the same time, so that this is a matter of milliseconds.
 """
 
 from __future__ import annotations
@@ -16,32 +17,32 @@ from cmpi._transport import mpi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
-IDENTIFY_S = 10.0  # a partner that has connected says its name at once, or is dead
+    from cmpi._runtime.node import Node
 
 
 class Linker:
-    """Carries out the root's orders, one after another.
+    """Carries out the root's orders; there is one at a time.
 
     Args:
-        me: This process's pid.
+        node: The process. Its `enter_mpi` and `leave_mpi` are called around the blocking calls,
+            `link_made` with a new link, `link_failed` with a peer, and `stuck` with a dead peer for
+            whom MPI still waits.
         port: Where it accepts.
-        made: Called in the linker's thread with the peer's pid and the new link.
     """
 
-    def __init__(self, me: int, port: str, made: Callable[[int, mpi.Link], None]) -> None:
-        self._me, self._port, self._made = me, port, made
+    def __init__(self, node: Node, port: str) -> None:
+        self._node, self._port = node, port
         self._orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._open: set[int] = set()  # peers whose link is ordered and not yet there
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._order: Any = None  # what the thread is inside MPI for
+        self._abandoned: set[int] = set()
+        self._hello = encode(frames.Identify(node.pid.value))[4:]
 
     def order(self, frame: Any) -> None:
         """Take an order of the root's. Blocks: never."""
-        with self._changed:
-            self._open.add(frame.peer)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="cmpi-linker", daemon=True)
             self._thread.start()
@@ -49,74 +50,61 @@ class Linker:
 
     def abandon(self, peer: int) -> None:
         """The partner of a half-made link has died."""
-        self._settle(peer)
+        with self._lock:
+            self._abandoned.add(peer)
+            order = self._order
+            if order is None or order.peer != peer:
+                return  # not begun, or done
+        if isinstance(order, frames.AcceptFrom) or not mpi.connect_gives_up():
+            self._node.stuck(peer)
 
     def wait_idle(self) -> None:
-        """Blocks until every ordered link is there or abandoned, and no call of MPI's is under way."""
-        with self._changed:
-            while self._open:
-                self._changed.wait()
+        """Blocks until every link that was ordered is made or given up."""
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            order = self._orders.get()
-            if order is None:
-                return
-            if isinstance(order, frames.GroupWith):
-                self._adopt(order.peer, mpi.group(order.rank))
-            elif isinstance(order, frames.ConnectTo):
-                self._connect(order)
+        while (order := self._orders.get()) is not None:
+            self._node.enter_mpi()
+            link = self._make(order)
+            self._node.leave_mpi()
+            if link is None:
+                self._node.link_failed(order.peer)
             else:
-                self._accept(order.peer)
+                self._node.link_made(order.peer, link)
 
-    def _connect(self, order: frames.ConnectTo) -> None:
-        link = mpi.connect(order.port)
-        try:
-            link.send(encode(frames.Identify(self._me))[4:], [])
-        except mpi.LinkBroken:
-            link.free()
-            return
-        self._adopt(order.peer, link)
-
-    def _accept(self, peer: int) -> None:
-        """Accept until the one that was ordered is there; others that knock are as welcome."""
-        while peer in self._open:
-            link = mpi.accept(self._port)
-            who = _identify(link)
-            if who is None:
-                link.free()
-            else:
-                self._adopt(who, link)
-
-    def _adopt(self, peer: int, link: mpi.Link) -> None:
-        if self._settle(peer):
-            self._made(peer, link)
+    def _make(self, order: Any) -> mpi.Link | None:
+        with self._lock:
+            if order.peer in self._abandoned:
+                return None
+            self._order = order
+        if isinstance(order, frames.GroupWith):
+            link: mpi.Link | None = mpi.group(order.rank)
+        elif isinstance(order, frames.ConnectTo):
+            link = mpi.connect(order.port)
         else:
-            link.free()  # abandoned meanwhile
+            link = mpi.accept(self._port)
+        who = None if link is None else self._exchange_names(link, order.peer)
+        with self._lock:
+            self._order = None
+        if link is None or who == order.peer:
+            return link
+        if who == frames.NO_PID:
+            link.disconnect()  # as the usher does
+        else:
+            link.free()
+        return None
 
-    def _settle(self, peer: int) -> bool:
-        with self._changed:
-            wanted = peer in self._open
-            self._open.discard(peer)
-            self._changed.notify_all()
-        return wanted
-
-
-def _identify(link: mpi.Link) -> int | None:
-    """Who has connected; None for nobody (the usher, or one that died at once)."""
-    end_s = time.monotonic() + IDENTIFY_S
-    while time.monotonic() < end_s:
+    def _exchange_names(self, link: mpi.Link, peer: int) -> int | None:
+        """Who is at the other end: NO_PID for the usher, None for one that died just now."""
         try:
-            message = link.receive(lambda head: [])
+            link.send(self._hello, [])
+            while (message := link.receive(lambda head: [])) is None:
+                if peer in self._abandoned:
+                    return None
+                time.sleep(0)
         except mpi.LinkBroken:
             return None
-        if message is not None:
-            frame = decode(message.head)
-            if isinstance(frame, frames.Identify) and frame.pid != frames.NO_PID:
-                return frame.pid
-            return None
-        time.sleep(0)
-    return None
+        frame = decode(message.head)
+        return frame.pid if isinstance(frame, frames.Identify) else None

@@ -59,7 +59,8 @@ class Node:
         self.world = [Pid(value) for value in welcome.world]
         self.resources = Resources.of_units(welcome.cpu_units, welcome.memory_bytes)
         self.bell = Bell(welcome.bells, welcome.pid)
-        self._linker = Linker(welcome.pid, port, self._link_made)
+        self._linker = Linker(self, port)
+        self.linking = False  # the linker is inside MPI, where nobody else may be
         self._peers: dict[int, Peer] = {}
         self._replies: dict[int, Any] = {}
         self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
@@ -68,6 +69,7 @@ class Node:
         self._watched: set[int] = set()
         self.changed = threading.Condition(self.lock)  # a reply, an exit, a link's end
         self._farewell = self._closed = False
+        self.failed = False  # ending by an error: peers learn that, rather than an orderly close
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.owner = os.getpid()  # a process forked from it is not the node
         mpi.on_finalize(self.close)
@@ -171,7 +173,7 @@ class Node:
     def _pause(self, idle: int) -> float:
         """Milliseconds to poll for, after so many rounds without news."""
         with self.lock:
-            restless = any(peer.restless for peer in self._peers.values())
+            restless = not self.linking and any(peer.restless for peer in self._peers.values())
             linked = any(peer.link is not None for peer in self._peers.values())
         if not restless:
             return LOOK_AROUND_S * 1000 if linked else -1
@@ -181,8 +183,9 @@ class Node:
 
     def _progress(self) -> bool:
         moved = False
-        for peer in list(self._peers.values()):
-            moved |= peer.progress()
+        if not self.linking:
+            for peer in list(self._peers.values()):
+                moved |= peer.progress()
         return moved
 
     def _hear_control(self) -> None:
@@ -249,11 +252,35 @@ class Node:
         print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
         os._exit(137)
 
-    def _link_made(self, pid: int, link: mpi.Link) -> None:
-        self.tell_root(frames.LinkUp(pid))
+    # -- what the linker says ------------------------------------------------------------------
+
+    def enter_mpi(self) -> None:
+        """The linker is about to block in MPI: nobody else may call it."""
+        with self.lock:
+            self.linking = True
+
+    def leave_mpi(self) -> None:
+        """MPI may be called again."""
+        with self.lock:
+            self.linking = False
+            for peer in list(self._peers.values()):
+                peer.flush()
+        self.nudge()
+
+    def link_made(self, pid: int, link: mpi.Link) -> None:
+        """There is a link with this process."""
         with self.lock:
             self.peer(Pid(pid)).link_up(link)
+        self.tell_root(frames.LinkUp(pid))
         self.nudge()
+
+    def link_failed(self, pid: int) -> None:
+        """There is none; the root orders it again, if the process lives."""
+        self.tell_root(frames.LinkFailed(pid))
+
+    def stuck(self, pid: int) -> None:
+        """MPI waits for this dead process."""
+        self.tell_root(frames.Stuck(pid))
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -265,8 +292,9 @@ class Node:
         if self._closed or os.getpid() != self.owner:
             return
         with self.lock:
-            for peer in list(self._peers.values()):
-                peer.close_ends()
+            if not self.failed:
+                for peer in list(self._peers.values()):
+                    peer.close_ends()
             self._part(lambda: all(peer.parted for peer in self._peers.values()))
         self.tell_root(frames.Leaving())
         with self.lock:

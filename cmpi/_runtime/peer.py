@@ -56,14 +56,16 @@ class Peer:
             return
         self._outbox.append((encode(frame)[4:], buffers or [], done))
         if self.link is not None:
-            self._flush()
+            self.flush()
         elif not self._asked:
             self._asked = True
             self._node.watch(self.pid)
             self._node.tell_root(frames.Link(self.pid.value))
 
-    def _flush(self) -> None:
-        assert self.link is not None
+    def flush(self) -> None:
+        """Send what waits, if it can be sent now."""
+        if self.link is None or not self._outbox or self._freed or self._node.linking:
+            return
         try:
             while self._outbox:
                 self.link.send(*self._outbox.popleft())
@@ -77,7 +79,7 @@ class Peer:
         """The link stands."""
         self.link = link
         self._node.watch(self.pid)
-        self._flush()
+        self.flush()
 
     # -- progress ----------------------------------------------------------------------------
 

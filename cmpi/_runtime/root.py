@@ -147,7 +147,8 @@ class Root:
                 if peer is not None:
                     self._send(peer, frames.ToRank(encode(action.frame)))
             elif isinstance(action, job.Order):
-                self._send(self._monitors[action.pid], action.frame)
+                if action.pid in self._monitors:
+                    self._send(self._monitors[action.pid], action.frame)
             elif isinstance(action, job.Launch):
                 self._spawner.submit(action)
             elif isinstance(action, job.Born):
@@ -251,7 +252,7 @@ class Root:
     def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
         if frame.port and frame.start not in self._completed:
             self._completed.add(frame.start)
-            self._tell_helper(frames.USHER, frames.ConnectAndLeave(frame.port))
+            self._tell_helper(frames.USHER, frames.ConnectAndLeave(frame.port, False))
         pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s)
         if pid is None:
             self._send(peer, frames.Dismiss())

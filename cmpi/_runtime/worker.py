@@ -5,9 +5,12 @@ Forked from the fork server, or executed as `python -m cmpi._runtime.worker` wit
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import sys
+import threading
 import traceback
-from typing import Any
+from typing import Any, NoReturn
 
 from cmpi._channel import CLOSURE_CHANNEL, Receiver
 from cmpi._core import frames
@@ -34,8 +37,28 @@ def main() -> int:
         _show(error)
         summary = traceback.format_exception_only(type(error), error)[-1].strip()
         node.tell_root(frames.Raised(summary[:1000]))
+        node.failed = True
         return RAISED
     return 0
+
+
+def run() -> NoReturn:
+    """Run the closure, and end the process in order: exit handlers of Python and of C libraries.
+
+    What is left out is the interpreter taking itself apart, object by object: with numpy loaded
+    that is 15 ms, half as much as all the rest of a process's life, and frees what the kernel
+    frees anyway.
+    """
+    code = main()
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            pass  # closed by the person's code
+    ctypes.CDLL(None).exit(code)
+    raise AssertionError("exit returned")
 
 
 def _closure(node: Node) -> Any:
@@ -70,4 +93,4 @@ def _exit_code(error: SystemExit) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

@@ -9,6 +9,7 @@ into the right place by posting their receives in the order of the frames.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections import deque
@@ -22,10 +23,11 @@ from mpi4py import MPI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 HEAD, BULK = 1, 2
+CONNECT_S = 10
 CHUNK_BYTES = 1 << 30  # below the 2 GiB that MPI's 32-bit counts allow
 
 
@@ -122,34 +124,54 @@ def spawn(argv: list[str], n: int, host: str) -> None:
         RuntimeError: MPI could not; the message is MPI's own.
 
     Blocks: until somebody has connected to the port that the new processes are given (see
-    `pmi.py`). Several threads may be in here, with Open MPI side by side.
+    `pmi.py`).
     """
     info = MPI.Info.Create()
     if vendor() == "openmpi":
         info.Set("bind_to", "none")  # else more processes than cores "failed to map"
     if host:
         info.Set("host", host)
-    comm = MPI.COMM_SELF.Dup()
     try:
-        comm.Set_errhandler(MPI.ERRORS_RETURN)
-        comm.Spawn(argv[0], argv[1:], n, info).Free()
+        with _own_self() as self_comm:
+            self_comm.Spawn(argv[0], argv[1:], n, info).Disconnect()
     except MPI.Exception as error:
         raise RuntimeError(error.Get_error_string()) from None
     finally:
         info.Free()
+
+
+def connect_and_leave(port: str, greeting: bytes) -> None:
+    """Connect to whoever accepts at `port`, send it a frame if there is one, and disconnect.
+
+    Blocks: for the other end's part in all of that.
+    """
+    with _own_self() as self_comm:
+        _greet_and_leave(self_comm.Connect(port), greeting)
+
+
+def accept_and_leave(port: str, greeting: bytes) -> None:
+    """Accept whoever connects to `port`; then as `connect_and_leave`."""
+    with _own_self() as self_comm:
+        _greet_and_leave(self_comm.Accept(port), greeting)
+
+
+def _greet_and_leave(comm: MPI.Intercomm, greeting: bytes) -> None:
+    if greeting:
+        comm.Send([greeting, MPI.BYTE], 0, HEAD)
+    # Both ends disconnect. With MPI_Comm_free instead, MPICH 5.0.2 lost a connection now and then,
+    # when the same two processes made the next one while the last was being taken down.
+    comm.Disconnect()
+
+
+@contextlib.contextmanager
+def _own_self() -> Iterator[MPI.Intracomm]:
+    """A COMM_SELF for this thread: two threads must not be in collectives of one communicator."""
+    comm = MPI.COMM_SELF.Dup()
+    try:
+        comm.Set_errhandler(MPI.ERRORS_RETURN)
+        yield comm
+    finally:
         comm.Free()
-
-
-def connect_and_leave(port: str, identity: bytes) -> None:
-    """Connect to whoever accepts at `port`, say who you are not, and leave. Blocks for that."""
-    comm = MPI.COMM_SELF.Connect(port)
-    comm.Send([identity, MPI.BYTE], 0, HEAD)
-    comm.Free()
-
-
-def accept_and_leave(port: str) -> None:
-    """Accept whoever connects to `port`, and leave. Blocks until it has come about."""
-    MPI.COMM_SELF.Accept(port).Free()
 
 
 # -- links --------------------------------------------------------------------------------
@@ -165,9 +187,24 @@ def accept(port: str) -> Link:
     return Link(MPI.COMM_SELF.Accept(port), 0)
 
 
-def connect(port: str) -> Link:
-    """Connect to a process that accepts at `port`, now or later. Blocks until then."""
-    return Link(MPI.COMM_SELF.Connect(port), 0)
+def connect(port: str) -> Link | None:
+    """Connect to a process that accepts at `port` about now; None if it did not.
+
+    Blocks: until it does. If it has died, MPICH gives up after `CONNECT_S`; Open MPI never does,
+    and somebody must accept in its place (`connect_gives_up`).
+    """
+    info = MPI.Info.Create({"timeout": str(CONNECT_S)})
+    try:
+        return Link(MPI.COMM_SELF.Connect(port, info), 0)
+    except MPI.Exception:
+        return None
+    finally:
+        info.Free()
+
+
+def connect_gives_up() -> bool:
+    """Whether `connect` ends by itself when nobody accepts."""
+    return vendor() == "mpich"
 
 
 def group(peer_rank: int) -> Link:
@@ -282,6 +319,10 @@ class Link:
                 piece = view[at : at + CHUNK_BYTES]
                 self._parts.append((self._comm.Irecv([piece, MPI.BYTE], self._peer, BULK), None))
         self._parts.append((MPI.REQUEST_NULL, message))  # delivered when all before it are here
+
+    def disconnect(self) -> None:
+        """Take the link down together with the peer. Blocks for its part."""
+        self._comm.Disconnect()
 
     def free(self) -> None:
         """Let go of the communicator; the peer need not take part.
