@@ -382,5 +382,5 @@ class _Feeder:
 def main() -> int:
     """The root's whole life."""
     root = Root()
-    mpi.barrier()  # the usher may connect from now on
+    mpi.tell_usher()
     return root.run()

@@ -40,6 +40,6 @@ class Usher:
 
 def main() -> int:
     """The usher's whole life."""
-    mpi.barrier()  # the root listens from now on
+    mpi.hear_root()
     Usher().run()
     return 0

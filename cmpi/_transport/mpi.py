@@ -88,9 +88,14 @@ def world() -> tuple[int, int]:
     return MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size()
 
 
-def barrier() -> None:
-    """Wait until every rank of the world is here."""
-    MPI.COMM_WORLD.Barrier()
+def tell_usher() -> None:
+    """Rank 0 to rank 1: the root listens from now on. Blocks: never (an empty, eager message)."""
+    MPI.COMM_WORLD.Send([b"", MPI.BYTE], 1, HEAD)
+
+
+def hear_root() -> None:
+    """Rank 1: wait for `tell_usher`."""
+    MPI.COMM_WORLD.Recv([bytearray(0), MPI.BYTE], 0, HEAD)
 
 
 def _no_delay() -> None:
