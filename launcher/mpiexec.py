@@ -37,21 +37,24 @@ def command(
     return [*argv, *mpi_args, "-n", str(ROOTS), *program]
 
 
-def settings(mpi: Mpi, environment: Mapping[str, str], job_folder: str, rdma: bool) -> dict[str, str]:
+def settings(
+    mpi: Mpi, environment: Mapping[str, str], job_folder: str, shared_memory: str, rdma: bool
+) -> dict[str, str]:
     """What to add to the environment of mpiexec.
 
     Args:
         mpi: The MPI in use.
         environment: The person's own; what it sets is not touched.
-        job_folder: The folder of this job, removed at its end.
+        job_folder: A folder of this job, removed at its end.
+        shared_memory: Likewise, in memory where there is such a place.
         rdma: Whether this host has an RDMA network card.
     """
     wanted: dict[str, str] = {}
     if mpi.kind == "openmpi":
         # Its OFI BTL asks every network card for its speed and sleeps a second meanwhile.
         wanted["OMPI_MCA_btl"] = "^ofi"
-        # What a killed rank leaves goes with the job's folder instead of staying in /dev/shm.
-        wanted["OMPI_MCA_btl_sm_backing_directory"] = job_folder
+        # What a killed rank leaves goes with the job's folders instead of staying in /dev/shm.
+        wanted["OMPI_MCA_btl_sm_backing_directory"] = shared_memory
         wanted["PRTE_MCA_prte_tmpdir_base"] = job_folder
         wanted["PRTE_MCA_rmaps_default_inherit"] = "1"
     if not rdma:

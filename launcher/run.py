@@ -21,17 +21,21 @@ def run(config: LaunchConfig) -> int:
     try:
         mpi = find_mpi.find(config.mpiexec)
         _check_folder(config.output_dir)
-        return _run_in(_make_folder(), mpi, config)
+        name = f"cmpi-{os.urandom(6).hex()}"
+        folder = _make_folder(os.environ.get("TMPDIR", "/tmp"), name)
+        shared_memory = _make_folder("/dev/shm", name) if os.access("/dev/shm", os.W_OK) else folder
+        return _run_in(folder, shared_memory, mpi, config)
     except CmpiError as error:
         cli.fail(str(error))
 
 
-def _run_in(folder: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
+def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
     secret = os.urandom(32)
     environment = dict(os.environ)
-    environment.update(mpiexec.settings(mpi, os.environ, folder, rdma=_has_rdma()))
+    environment.update(mpiexec.settings(mpi, os.environ, folder, shared_memory, rdma=_has_rdma()))
     environment.update(
         CMPI_JOB=folder,
+        CMPI_SHM=shared_memory,
         CMPI_SECRET=secret.hex(),
         CMPI_MPI=mpi.kind,
         CMPI_PATH=os.pathsep.join(path or os.getcwd() for path in sys.path),
@@ -44,9 +48,8 @@ def _run_in(folder: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
     os.close(noise_write)
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
-    import shutil
-
     from cmpi._core import frames
+    from cmpi._runtime import leftovers
     from cmpi._transport import sockets
     from launcher.supervise import Supervisor
 
@@ -70,13 +73,13 @@ def _run_in(folder: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
         fds = [_stdin(), 1, 2]
         return Supervisor(pid, server, secret, order, fds, noise_read, verbose=config.verbose).run()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        leftovers.remove_folders((folder, shared_memory))
+        leftovers.remove_unmapped_segments()
 
 
-def _make_folder() -> str:
-    """The job's folder, for this user alone. (`tempfile` would take 4 ms to import.)"""
-    base = os.environ.get("TMPDIR", "/tmp")
-    folder = f"{base}/cmpi-{os.urandom(6).hex()}"
+def _make_folder(base: str, name: str) -> str:
+    """A folder for this user alone. (`tempfile` would take 4 ms to import.)"""
+    folder = f"{base}/{name}"
     try:
         os.mkdir(folder, 0o700)
     except OSError as error:

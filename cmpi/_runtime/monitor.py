@@ -57,10 +57,11 @@ class Monitor:
         """
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
-        secret = bytes.fromhex(os.environ.pop("CMPI_SECRET"))
+        # What is ours in the environment is not for the process.
+        ours = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("CMPI_")}
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
-            self._root = sockets.connect(os.environ.pop("CMPI_JOB") + "/root", secret)
+            self._root = sockets.connect(ours["CMPI_JOB"] + "/root", bytes.fromhex(ours["CMPI_SECRET"]))
         except (OSError, ProtocolError) as error:
             print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
             self._pmi.finalize()

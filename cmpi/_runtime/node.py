@@ -19,6 +19,7 @@ from collections import deque
 from cmpi._core import frames
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus, Pid, Resources
+from cmpi._runtime import leftovers
 from cmpi._runtime.linker import Linker
 from cmpi._runtime.peer import Peer
 from cmpi._transport import mpi
@@ -46,13 +47,14 @@ class Node:
         self._decoder = Decoder()
         self._write_lock = threading.Lock()
         self._initialized_mpi = mpi.initialize()
+        leftovers.unlink_own_segments()
         port = mpi.open_port()
         asks = Resources(0, 0) if resources is None else resources
         self.tell_root(
             frames.Join(port, sys.executable, resources is not None, asks.cpu_units, asks.memory_bytes)
         )
         self.closure: frames.Closure | None = None
-        welcome = self._await_welcome()
+        welcome, early = self._await_welcome()
         self.pid = Pid(welcome.pid)
         self.parent = None if welcome.parent == frames.NO_PID else Pid(welcome.parent)
         self.rank = welcome.rank
@@ -73,6 +75,8 @@ class Node:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.owner = os.getpid()  # a process forked from it is not the node
         mpi.on_finalize(self.close)
+        for frame in early:
+            self._hear(frame)
         self._thread = threading.Thread(target=self._run, name="cmpi-progress", daemon=True)
         self._thread.start()
 
@@ -229,7 +233,8 @@ class Node:
         if isinstance(frame, frames.Spawned):
             self.tell_root(frames.Kill(frame.pid, 9))  # its caller's time ran out before it came
 
-    def _await_welcome(self) -> frames.Welcome:
+    def _await_welcome(self) -> tuple[frames.Welcome, deque[Any]]:
+        """The welcome, and what came with it."""
         while True:
             data = self._control.recv(1 << 20)
             if not data:
@@ -242,10 +247,7 @@ class Node:
                 raise NotRunning(welcome.reason)
             if not isinstance(welcome, frames.Welcome):
                 raise InternalError(f"{type(welcome).__name__} in place of a welcome")
-            for frame in waiting:
-                if isinstance(frame, frames.Closure):
-                    self.closure = frame
-            return welcome
+            return welcome, waiting
 
     def _orphaned(self) -> None:
         """The monitor has gone, and with it everything this process could say or be told."""

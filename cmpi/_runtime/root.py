@@ -21,7 +21,7 @@ from cmpi._core.report import closing_report
 from cmpi._core.scheduler import Host
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus
-from cmpi._runtime import host
+from cmpi._runtime import host, leftovers
 from cmpi._runtime.bridge import Bridge
 from cmpi._runtime.spawner import Spawner
 from cmpi._transport import mpi, sockets
@@ -108,8 +108,8 @@ class Root:
         return -1 if first is None else max(0.0, first - time.monotonic())
 
     def _over(self) -> bool:
-        if self._launcher.closed:
-            return True
+        if self._launcher.closed and self._finish is None:
+            self._finish = 1  # cmpirun was killed: there is nobody to report to
         if self._finish is None:
             return False
         if self._leave_s is None:
@@ -331,14 +331,19 @@ class Root:
     # -- the launcher ------------------------------------------------------------------------
 
     def _hear_launcher(self) -> None:
+        """A frame; or its end, after which there is nothing to hear."""
         for frame in self._launcher.receive():
             if isinstance(frame, frames.Interrupt):
                 self._do(self._job.interrupt(frame.signal, time.monotonic()))
+        if self._launcher.closed:
+            self._poll.unregister(self._launcher.fileno())
 
     def _say_goodbye(self) -> None:
         self._spawner.close()
         if self._launcher.closed:
-            return  # cmpirun was killed; every monitor sees our end and ends its process
+            leftovers.remove_folders((self._folder, os.environ["CMPI_SHM"]))
+            leftovers.remove_unmapped_segments()
+            return
         first = self._job.first_failure
         report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
         if report:

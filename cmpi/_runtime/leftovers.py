@@ -1,0 +1,82 @@
+"""Removing what MPI leaves behind when its processes die, and the job's own folders.
+
+MPICH unlinks its shared-memory file when a process finalizes, so one that is killed leaves it for
+ever. Open MPI's files lie in a folder of the job's (`launcher/mpiexec.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SHARED_MEMORY = "/dev/shm"
+_MPICH = "mpich_shm_"
+LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
+
+
+def unlink_own_segments() -> None:
+    """In a process whose MPI_Init has returned: unlink what it has mapped.
+
+    Every process that was to map the file has done so by then, and the memory lives as long as it
+    is mapped. MPICH's own unlink at the end finds nothing, which it does not mind.
+    """
+    for path in _mapped(["self"]):
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # another rank of the world was first
+
+
+def remove_unmapped_segments() -> None:
+    """Unlink this user's MPICH files that no process has mapped: their owners are dead."""
+    left = _unmapped()
+    if left:
+        time.sleep(LOOK_AGAIN_S)
+        for path in left & _unmapped():
+            try:
+                os.unlink(path)
+            except OSError:
+                pass  # another cmpirun was first
+
+
+def remove_folders(folders: Iterable[str]) -> None:
+    """Remove the job's folders with all that is in them."""
+    import shutil
+
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unmapped() -> set[str]:
+    files = set()
+    try:
+        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_MPICH)]
+    except OSError:
+        return set()
+    for name in names:
+        path = f"{SHARED_MEMORY}/{name}"
+        try:
+            if os.stat(path).st_uid == os.geteuid():
+                files.add(path)
+        except OSError:
+            continue  # gone meanwhile
+    if not files:
+        return set()
+    return files - _mapped(name for name in os.listdir("/proc") if name.isdigit())
+
+
+def _mapped(processes: Iterable[str]) -> set[str]:
+    found = set()
+    for process in processes:
+        try:
+            with open(f"/proc/{process}/maps") as maps:
+                text = maps.read()
+        except OSError:
+            continue  # ended, or not ours
+        if _MPICH in text:
+            found |= {line.split()[5] for line in text.splitlines() if f"/{_MPICH}" in line}
+    return found

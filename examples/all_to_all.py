@@ -1,0 +1,35 @@
+"""Every spawned process sends a message to every other one.
+
+    cmpirun python all_to_all.py 6
+
+Links between the processes are made as they are needed, side by side.
+"""
+
+import sys
+
+import cmpi
+from cmpi import Pid, Receiver, Resources, Sender
+
+SMALL = Resources(cpus=0.01, memory="20 MiB")
+
+
+def member(parent: Pid) -> None:
+    everybody = Receiver[list[Pid]](parent).recv()
+    others = [pid for pid in everybody if pid != cmpi.pid()]
+    for pid in others:
+        Sender[str](pid).send(f"from {everybody.index(cmpi.pid())}")
+    heard = sorted(Receiver[str](pid).recv() for pid in others)
+    Sender[int](parent).send(len(set(heard)))
+
+
+def all_to_all(n: int) -> int:
+    members = [cmpi.spawn(member, resources=SMALL) for _ in range(n)]
+    for pid in members:
+        Sender[list[Pid]](pid).send(members)
+    return sum(Receiver[int](pid).recv() for pid in members)
+
+
+if __name__ == "__main__":
+    cmpi.init()
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 6
+    print(f"{all_to_all(n)} messages among {n} processes")
