@@ -55,6 +55,7 @@ class Monitor:
 
         MPI's launcher sees this code; a process's own failure is the root's to judge.
         """
+        _leave_group()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
         # What is ours in the environment is not for the process.
@@ -286,6 +287,14 @@ class Monitor:
     def _on_sigterm(self, *_: object) -> None:
         self._told = True
         self._signal(signal.SIGKILL)
+
+
+def _leave_group() -> None:
+    """Be out of reach when MPI's launcher kills its process group: there is an end to be put first."""
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # a group of its own already
 
 
 def _children() -> list[int]:

@@ -343,13 +343,13 @@ class Root:
         if self._launcher.closed:
             leftovers.remove_folders((self._folder, os.environ["CMPI_SHM"]))
             leftovers.remove_unmapped_segments()
-            return
-        first = self._job.first_failure
-        report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
-        if report:
-            self._bridge.say(report)
-        self._bridge.finish()
-        self._launcher.send(frames.Final(self._finish or 0))
+        else:
+            first = self._job.first_failure
+            report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
+            if report:
+                self._bridge.say(report)
+            self._bridge.finish()
+            self._launcher.send(frames.Final(self._finish or 0))
         for peer in self._peers.values():
             peer.stream.close()
 
