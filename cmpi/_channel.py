@@ -139,7 +139,7 @@ class Sender(_End[T]):
     but with a buffer.
     """
 
-    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}  # noqa: RUF012
+    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}
     _end: SenderEnd
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
@@ -251,7 +251,7 @@ class Receiver(_End[T]):
     Source: as `Sender`.
     """
 
-    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}  # noqa: RUF012
+    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}
     _end: ReceiverEnd
 
     def recv(self, *, timeout: float | None = None) -> T:

@@ -104,7 +104,7 @@ class ExitStatus:
             text = f"signal {self.signal} ({SIGNAL_NAMES.get(self.signal, 'unknown')})"
         else:
             text = str(self.code)
-        if self.requested:
+        if self.requested and not self.verdict:
             text += ", as requested"
         return f"{text}: {self.verdict}" if self.verdict else text
 

@@ -17,6 +17,6 @@ class LaunchConfig:
     cpu_units: int = 0  # 0: what this job may use
     memory_bytes: int = 0  # 0: likewise
     mpiexec: str = ""  # "": look for one
-    mpi_args: list[str] = []  # noqa: RUF012  (never changed)
+    mpi_args: list[str] = []
     verbose: bool = False
     version: bool = False

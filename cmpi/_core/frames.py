@@ -1,7 +1,7 @@
-"""Every frame of cmpi, by who sends it. `wire.py` turns them into bytes and back.
+"""Every control frame, by who sends it. `wire.py` turns them into bytes and back.
 
-Control frames go over sockets; the frames of a link (last section) go by MPI. Process ids
-travel as their plain number.
+These are the control frames, which go over sockets; `link_frames.py` has those that go by MPI.
+Process ids travel as their plain number.
 """
 
 from __future__ import annotations
@@ -386,79 +386,6 @@ class Complaint:
     """Something a helper could not do; for the person's eyes."""
 
     text: str
-
-
-# -- over a link, by MPI ------------------------------------------------------------------
-
-
-@frame(80, "I")
-class Identify:
-    """First on a link that was connected: who connected."""
-
-    pid: int
-
-
-@frame(81, "Isss")
-class Open:
-    """A sender was opened; `channel` is its number from now on."""
-
-    channel: int
-    name: str
-    contract: str
-    site: str
-
-
-@frame(82, "ILBy")
-class Data:
-    """A message. `sizes` are the bytes of the buffers that follow as messages of their own;
-    the pickle is `body`, or the first of them."""
-
-    channel: int
-    sizes: list[int]
-    inline: int
-    body: bytes
-
-
-@frame(83, "IQI")
-class Credit:
-    """The reader has taken so many bytes and messages."""
-
-    channel: int
-    nbytes: int
-    messages: int
-
-
-@frame(84, "I")
-class Fin:
-    """Nothing follows on this channel."""
-
-    channel: int
-
-
-@frame(85, "I")
-class Dropped:
-    """The reader has closed this channel."""
-
-    channel: int
-
-
-@frame(86, "Iss")
-class Mismatch:
-    """The reader's type is another."""
-
-    channel: int
-    contract: str
-    site: str
-
-
-@frame(87, "")
-class Bye:
-    """I send nothing more over this link."""
-
-
-@frame(88, "")
-class ByeAck:
-    """I have received everything up to your Bye."""
 
 
 NO_PID = 0xFFFFFFFF

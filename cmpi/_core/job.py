@@ -183,7 +183,7 @@ class Job:
         process = self.processes[pid]
         if process.status is not None:
             return []
-        verdict = process.fault or process.summary or process.because or status.verdict
+        verdict = process.because or process.fault or process.summary or status.verdict
         self._living_count -= 1
         # Sent away with the others, it may leave by any code; killed by the program, by the signal.
         requested = bool(process.because) or status.signal == process.doomed != 0
@@ -201,7 +201,7 @@ class Job:
             actions += self._cancel(self._ticket_of[key])
         actions += self._scheduled(self.scheduler.handle(Release(self._ticket_of_pid.pop(pid))))
         if not status.ok:
-            actions += self._fell_together(process, now_s)
+            actions += self._fell_together(process, now_s, by_launcher)
         return actions + self._maybe_finish()
 
     def monitor_lost(self, pid: int, now_s: float) -> list[Action]:
@@ -406,12 +406,16 @@ class Job:
         self._fork_server, self._fork_python = "loading", python
         return [NeedForkServer(python)]
 
-    def _fell_together(self, process: Process, now_s: float) -> list[Action]:
+    def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
         """The ranks of one world stand and fall together, as MPI's users expect."""
         actions: list[Action] = []
         for pid in self.starts[process.start]:
             other = self.processes[pid]
-            if other.status is None and not other.doomed:
+            if other.status is not None or other.doomed:
+                continue
+            if by_launcher:  # which ends the others too; who fell by itself is still to be heard
+                self._escalate.append((now_s + KILL_AFTER_S, pid))
+            else:
                 actions += self._end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
         return actions
 

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 
-from cmpi._core import frames
+from cmpi._core import frames, link_frames
 from cmpi._core.wire import decode, encode
 from cmpi._transport import mpi
 
@@ -39,7 +39,7 @@ class Linker:
         self._lock = threading.Lock()
         self._order: Any = None  # what the thread is inside MPI for
         self._abandoned: set[int] = set()
-        self._hello = encode(frames.Identify(node.pid.value))[4:]
+        self._hello = encode(link_frames.Identify(node.pid.value))[4:]
 
     def order(self, frame: Any) -> None:
         """Take an order of the root's. Blocks: never."""
@@ -107,4 +107,4 @@ class Linker:
         except mpi.LinkBroken:
             return None
         frame = decode(message.head)
-        return frame.pid if isinstance(frame, frames.Identify) else None
+        return frame.pid if isinstance(frame, link_frames.Identify) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 
-from cmpi._core import channel, frames
+from cmpi._core import channel, frames, link_frames
 from cmpi._core.wire import decode, encode
 from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 from cmpi._transport import mpi
@@ -25,7 +25,7 @@ _numbers = itertools.count()
 
 def _sizes(head: bytes) -> list[int]:
     frame = decode(head)
-    return frame.sizes if isinstance(frame, frames.Data) else []
+    return frame.sizes if isinstance(frame, link_frames.Data) else []
 
 
 class Peer:
@@ -133,25 +133,25 @@ class Peer:
     # -- frames in ---------------------------------------------------------------------------
 
     def _hear(self, frame: Any, buffers: list[bytearray]) -> None:
-        if isinstance(frame, frames.Data):
+        if isinstance(frame, link_frames.Data):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 nbytes = len(frame.body) + sum(frame.sizes)
                 message = (frame.body, buffers, bool(frame.inline))
                 end.machine.handle(channel.Arrived(message, nbytes))
                 end.changed.notify_all()
-        elif isinstance(frame, frames.Open):
+        elif isinstance(frame, link_frames.Open):
             self._opened(frame)
-        elif isinstance(frame, frames.Fin):
+        elif isinstance(frame, link_frames.Fin):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 end.machine.handle(channel.FinArrived())
                 end.changed.notify_all()
-        elif isinstance(frame, frames.Bye):
+        elif isinstance(frame, link_frames.Bye):
             self._bye_heard = True
-            self.post(frames.ByeAck())
+            self.post(link_frames.ByeAck())
             self._node.changed.notify_all()
-        elif isinstance(frame, frames.ByeAck):
+        elif isinstance(frame, link_frames.ByeAck):
             self._bye_acknowledged = True
             self._node.changed.notify_all()
         else:
@@ -161,15 +161,15 @@ class Peer:
         end = self.senders.get(frame.channel)
         if end is None:
             return
-        if isinstance(frame, frames.Credit):
+        if isinstance(frame, link_frames.Credit):
             self.carry_out(end, channel.CreditCame(frame.nbytes, frame.messages))
-        elif isinstance(frame, frames.Dropped):
+        elif isinstance(frame, link_frames.Dropped):
             self.carry_out(end, channel.Dropped())
-        elif isinstance(frame, frames.Mismatch):
+        elif isinstance(frame, link_frames.Mismatch):
             end.disagree(frame.contract, frame.site)
             self.carry_out(end, channel.Dropped())
 
-    def _opened(self, frame: frames.Open) -> None:
+    def _opened(self, frame: link_frames.Open) -> None:
         end = self.expected.pop(frame.name, None)
         if end is None:
             end = ReceiverEnd(self._node.lock, self.pid, frame.name, "Any", "")
@@ -211,7 +211,7 @@ class Peer:
     def compare(self, end: ReceiverEnd) -> None:
         """Both ends are known: they must be of one type."""
         if end.disagree(end.their_contract, end.their_site) and end.number is not None:
-            self.post(frames.Mismatch(end.number, end.contract, end.site))
+            self.post(link_frames.Mismatch(end.number, end.contract, end.site))
 
     def forget(self, end: SenderEnd | ReceiverEnd) -> None:
         """An end that is closed for good."""
@@ -227,18 +227,18 @@ class Peer:
         for action in end.machine.handle(event):
             if not end.opened and not isinstance(action, channel.Fail):
                 end.opened = True
-                self.post(frames.Open(end.number, end.name, end.contract, end.site))
+                self.post(link_frames.Open(end.number, end.name, end.contract, end.site))
             if isinstance(action, channel.Transmit):
                 self._transmit(end, end.messages.pop(action.ticket))
             elif isinstance(action, channel.TransmitFin):
-                self.post(frames.Fin(end.number))
+                self.post(link_frames.Fin(end.number))
             else:
                 end.messages.pop(action.ticket, None)
                 end.failed.add(action.ticket)
         end.changed.notify_all()
 
     def _transmit(self, end: SenderEnd, message: Pickled) -> None:
-        frame = frames.Data(end.number, message.sizes, message.inline, message.body)
+        frame = link_frames.Data(end.number, message.sizes, message.inline, message.body)
         if not message.buffers:
             self.post(frame)
             return
@@ -267,14 +267,14 @@ class Peer:
             if isinstance(action, channel.Deliver):
                 message = action.message
             elif isinstance(action, channel.GiveCredit) and end.number is not None:
-                self.post(frames.Credit(end.number, action.nbytes, action.messages))
+                self.post(link_frames.Credit(end.number, action.nbytes, action.messages))
         return message
 
     def close_receiver(self, end: ReceiverEnd) -> None:
         """Nobody reads here any more."""
         for action in end.machine.handle(channel.Close()):
             if isinstance(action, channel.TellDropped) and end.number is not None:
-                self.post(frames.Dropped(end.number))
+                self.post(link_frames.Dropped(end.number))
         end.changed.notify_all()
         self.forget(end)
 
@@ -286,7 +286,7 @@ class Peer:
         """Say that nothing follows, once nothing does."""
         if self.link is not None and not self._bye_said and self.status is None and not self._unfinished:
             self._bye_said = True
-            self.post(frames.Bye())
+            self.post(link_frames.Bye())
 
     @property
     def parted(self) -> bool:

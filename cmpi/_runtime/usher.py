@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import select
 
-from cmpi._core import frames
+from cmpi._core import frames, link_frames
 from cmpi._core.wire import encode
 from cmpi._transport import mpi, sockets
 
@@ -23,7 +23,7 @@ class Usher:
         secret = bytes.fromhex(os.environ["CMPI_SECRET"])
         self._root = sockets.connect(os.environ["CMPI_JOB"] + "/root", secret)
         self._root.send(frames.HelperUp(frames.USHER, ""))
-        self._nobody = encode(frames.Identify(frames.NO_PID))[4:]
+        self._nobody = encode(link_frames.Identify(frames.NO_PID))[4:]
 
     def run(self) -> None:
         """Serve until the root closes."""

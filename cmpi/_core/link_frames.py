@@ -1,0 +1,75 @@
+"""The frames that two processes exchange over their link, by MPI."""
+
+from __future__ import annotations
+
+from cmpi._core.wire import frame
+
+
+@frame(80, "I")
+class Identify:
+    """First on a link that was connected: who connected."""
+
+    pid: int
+
+
+@frame(81, "Isss")
+class Open:
+    """A sender was opened; `channel` is its number from now on."""
+
+    channel: int
+    name: str
+    contract: str
+    site: str
+
+
+@frame(82, "ILBy")
+class Data:
+    """A message. `sizes` are the bytes of the buffers that follow as messages of their own;
+    the pickle is `body`, or the first of them."""
+
+    channel: int
+    sizes: list[int]
+    inline: int
+    body: bytes
+
+
+@frame(83, "IQI")
+class Credit:
+    """The reader has taken so many bytes and messages."""
+
+    channel: int
+    nbytes: int
+    messages: int
+
+
+@frame(84, "I")
+class Fin:
+    """Nothing follows on this channel."""
+
+    channel: int
+
+
+@frame(85, "I")
+class Dropped:
+    """The reader has closed this channel."""
+
+    channel: int
+
+
+@frame(86, "Iss")
+class Mismatch:
+    """The reader's type is another."""
+
+    channel: int
+    contract: str
+    site: str
+
+
+@frame(87, "")
+class Bye:
+    """I send nothing more over this link."""
+
+
+@frame(88, "")
+class ByeAck:
+    """I have received everything up to your Bye."""

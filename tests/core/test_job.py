@@ -1,0 +1,210 @@
+from cmpi._core import frames, job
+from cmpi._core.job import Born, Died, Finish, Job, Launch, NeedForkServer, Order
+from cmpi._core.links import Tell
+from cmpi._core.scheduler import Host
+from cmpi._ids import ExitStatus
+
+CORE, GIB = 65536, 1 << 30
+
+
+def a_job(n=1, cpus=4):
+    j = Job([Host("h", cpus * CORE, 8 * GIB)])
+    j.launch(["prog"], n)
+    for rank in range(n):
+        j.monitor_up(0, rank, 0.0)
+    return j, j.starts[0]
+
+
+def join(j, pid, **kw):
+    asks = {"asks": 0, "cpu_units": 0, "memory_bytes": 0} | kw
+    return j.from_rank(pid, frames.Join("port", "python", **asks), 0.0)
+
+
+def spawn(j, pid, request=1, cpus=CORE, wait=1):
+    return j.from_rank(pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1), 0.0)
+
+
+def of(kind, actions):
+    return [a for a in actions if isinstance(a, kind)]
+
+
+def told(actions, kind):
+    return [a.frame for a in of(Tell, actions) if isinstance(a.frame, kind)]
+
+
+def test_ranks_are_one_start_with_pids_of_their_own():
+    j = Job([Host("h", 4 * CORE, GIB)], seed=5)
+    actions = j.launch(["prog", "x"], 3)
+    (launch,) = of(Launch, actions)
+    assert len(set(launch.pids)) == 3 and not launch.forked
+    assert [b.pid for b in of(Born, actions)] == launch.pids
+    assert all(pid < 1 << 28 for pid in launch.pids)
+
+
+def test_a_joining_rank_learns_who_it_is_and_the_fork_server_is_started_once():
+    j, (a, b) = a_job(2)
+    actions = join(j, b)
+    (welcome,) = told(actions, frames.Welcome)
+    assert (welcome.pid, welcome.parent, welcome.rank, welcome.world) == (b, frames.NO_PID, 1, [a, b])
+    assert of(NeedForkServer, actions) and not of(NeedForkServer, join(j, a))
+
+
+def test_a_second_process_of_a_rank_is_refused():
+    j, (a,) = a_job()
+    join(j, a)
+    assert told(join(j, a), frames.Refused)
+
+
+def test_a_spawn_waits_for_the_fork_server_and_goes_by_exec_if_it_dies():
+    j, (a,) = a_job()
+    join(j, a)
+    actions = spawn(j, a)
+    assert told(actions, frames.Spawned) and not of(Launch, actions)
+    (launch,) = of(Launch, j.fork_server("ready"))
+    assert launch.forked
+    j.fork_server("dead")
+    (launch,) = of(Launch, spawn(j, a, 2))
+    assert not launch.forked
+
+
+def test_a_spawned_process_gets_its_closure_with_its_welcome_and_only_once():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("ready")
+    (spawned,) = told(spawn(j, a), frames.Spawned)
+    j.monitor_up(1, 0, 0.0)
+    actions = join(j, spawned.pid)
+    assert told(actions, frames.Closure) == [frames.Closure(b"f", b"ctx", 1)]
+    assert told(actions, frames.Welcome)[0].parent == a
+
+
+def test_resources_come_back_when_a_process_ends_and_the_next_in_line_starts():
+    j, (a,) = a_job(cpus=2)
+    join(j, a)
+    j.fork_server("ready")
+    (first,) = told(spawn(j, a, 1), frames.Spawned)
+    assert not told(spawn(j, a, 2), frames.Spawned)
+    assert told(j.exited(first.pid, ExitStatus(9), 0.0), frames.Spawned)
+
+
+def test_a_request_that_was_cancelled_starts_nothing():
+    j, (a,) = a_job(cpus=2)
+    join(j, a)
+    j.fork_server("ready")
+    (first,) = told(spawn(j, a, 1), frames.Spawned)
+    spawn(j, a, 2)
+    j.from_rank(a, frames.CancelSpawn(2), 0.0)
+    assert not told(j.exited(first.pid, ExitStatus(0), 0.0), frames.Spawned)
+
+
+def test_requests_of_a_process_that_died_are_forgotten():
+    j, (a, _) = a_job(2, cpus=2)
+    join(j, a)
+    j.fork_server("ready")
+    told(spawn(j, a, 1), frames.Spawned)
+    spawn(j, a, 2)
+    j.exited(a, ExitStatus(0), 0.0)
+    assert j.scheduler.waiting == 0
+
+
+def test_watchers_hear_of_an_end_at_once_or_afterwards():
+    j, (a, b) = a_job(2)
+    assert j.from_rank(a, frames.Watch(b), 0.0) == []
+    (ended,) = told(j.exited(b, ExitStatus(0), 0.0), frames.Ended)
+    assert (ended.pid, ended.code) == (b, 0)
+    assert told(j.from_rank(a, frames.Watch(b), 0.0), frames.Ended) == [ended]
+
+
+def test_watching_a_pid_of_nobody_says_so():
+    j, (a,) = a_job()
+    (ended,) = told(j.from_rank(a, frames.Watch(123), 0.0), frames.Ended)
+    assert "no such process" in ended.verdict
+
+
+def test_ranks_of_a_world_fall_together_and_only_the_first_counts():
+    j, (a, b, c) = a_job(3)
+    actions = j.exited(b, ExitStatus(3), 0.0)
+    assert [o.pid for o in of(Order, actions)] == [a, c]
+    j.exited(a, ExitStatus(143, 15), 0.1)
+    (finish,) = of(Finish, j.exited(c, ExitStatus(0), 0.1))
+    assert finish.code == 3 and j.first_failure == b
+    assert j.processes[a].status.ok
+
+
+def test_those_that_do_not_fall_are_killed_after_a_second():
+    j, (a, b) = a_job(2)
+    j.exited(a, ExitStatus(1), 0.0)
+    assert j.deadline_s() == job.KILL_AFTER_S
+    assert j.tick(job.KILL_AFTER_S) == [Order(b, frames.Signal(9))]
+
+
+def test_a_spawned_process_that_dies_takes_nobody_with_it():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("ready")
+    (child,) = told(spawn(j, a), frames.Spawned)
+    actions = j.exited(child.pid, ExitStatus(139, 11), 0.0)
+    assert not of(Order, actions) and not of(Finish, actions)
+    assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(139)]
+
+
+def test_a_kill_that_was_asked_for_is_no_failure():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("ready")
+    (child,) = told(spawn(j, a), frames.Spawned)
+    j.monitor_up(1, 0, 0.0)
+    assert of(Order, j.from_rank(a, frames.Kill(child.pid, 9), 0.0))
+    j.exited(child.pid, ExitStatus(137, 9), 0.0)
+    assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(0)]
+
+
+def test_a_process_killed_while_it_starts_never_runs():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("ready")
+    (child,) = told(spawn(j, a), frames.Spawned)
+    assert j.from_rank(a, frames.Kill(child.pid, 9), 0.0) == []
+    pid, actions = j.monitor_up(1, 0, 0.0)
+    assert pid is None and of(Died, actions)
+
+
+def test_ranks_ended_by_the_launcher_before_the_culprit_reports_are_not_blamed():
+    j, (a, b) = a_job(2)
+    j.exited(a, ExitStatus(137, 9), 0.0, by_launcher=True)
+    assert of(Finish, j.exited(b, ExitStatus(139, 11), 0.0)) == [Finish(139)]
+
+
+def test_a_job_ended_by_the_launcher_alone_is_a_failure():
+    j, (a,) = a_job(1)
+    assert of(Finish, j.exited(a, ExitStatus(137, 9), 0.0, by_launcher=True)) == [Finish(137)]
+
+
+def test_an_interrupt_ends_all_and_gives_up_on_those_that_do_not_answer():
+    j, (a, b) = a_job(2)
+    assert [o.frame for o in of(Order, j.interrupt(2, 10.0))] == [frames.Signal(15)] * 2
+    assert {o.pid for o in of(Order, j.tick(11.0))} == {a, b}
+    assert of(Finish, j.tick(12.0)) == [Finish(130)]
+
+
+def test_a_start_that_mpi_refuses_is_the_end_of_the_process_with_the_reason():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("ready")
+    (child,) = told(spawn(j, a), frames.Spawned)
+    j.from_rank(a, frames.Watch(child.pid), 0.0)
+    (ended,) = told(j.start_failed(1, "no slots", 0.0), frames.Ended)
+    assert ended.code == 126 and "no slots" in ended.verdict
+
+
+def test_capacity_tells_all_and_free():
+    j, (a,) = a_job(cpus=2)
+    (answer,) = told(j.from_rank(a, frames.AskCapacity(4), 0.0), frames.CapacityIs)
+    assert answer.total_cpu_units == 2 * CORE
+    assert answer.free_cpu_units == 2 * CORE - CORE // 16
+
+
+def test_a_rank_may_ask_for_more_when_it_joins():
+    j, (a,) = a_job(cpus=2)
+    join(j, a, asks=1, cpu_units=CORE, memory_bytes=GIB)
+    assert j.capacity().free.cpu_units == CORE

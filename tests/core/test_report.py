@@ -1,0 +1,41 @@
+from cmpi._core import frames
+from cmpi._core.job import Job
+from cmpi._core.report import closing_report
+from cmpi._core.scheduler import Host
+from cmpi._ids import ExitStatus
+
+
+def failed_job(status, summary=""):
+    job = Job([Host("node1", 65536, 1 << 30)])
+    job.launch(["python", "job.py"], 2)
+    a, b = job.starts[0]
+    if summary:
+        job.from_rank(b, frames.Raised(summary), 0.0)
+    job.exited(b, status, 0.0)
+    job.exited(a, ExitStatus(143, 15), 0.0)
+    return job, b
+
+
+def test_the_first_failure_is_named_with_everything_known():
+    job, pid = failed_job(ExitStatus(139, 11))
+    text = closing_report(job, b"last words\n")
+    for part in (f"{pid:07x}", "rank 1", "node1", "python job.py", "signal 11 (SIGSEGV)", "last words"):
+        assert part in text
+
+
+def test_the_others_of_its_world_are_not_listed_as_failures():
+    job, _ = failed_job(ExitStatus(3))
+    assert "later" not in closing_report(job, b"")
+
+
+def test_a_traceback_that_was_shown_is_not_shown_again():
+    job, _ = failed_job(ExitStatus(1), "ValueError: x")
+    text = closing_report(job, b"Traceback ...\nValueError: x\n")
+    assert text.count("ValueError") == 1
+
+
+def test_a_job_that_went_well_has_no_report():
+    job = Job([Host("h", 1, 1)])
+    job.launch(["p"], 1)
+    job.exited(job.starts[0][0], ExitStatus(0), 0.0)
+    assert closing_report(job, b"") == ""

@@ -1,0 +1,113 @@
+"""The scheduler under any order of events."""
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+
+from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
+
+SIZES = st.sampled_from([0, 1, 50, 100, 101])
+
+
+class SchedulerUnderAnyOrder(RuleBasedStateMachine):
+    placed = Bundle("placed")
+    waiting = Bundle("waiting")
+
+    def __init__(self):
+        super().__init__()
+        self.scheduler = Scheduler([Host("a", 100, 100), Host("b", 50, 200)])
+        self.next = 0
+        self.answers = {}
+        self.asked = set()
+        self.held = set()
+
+    def _take(self, actions):
+        for action in actions:
+            assert action.ticket not in self.answers, "a request is answered twice"
+            self.answers[action.ticket] = action
+            if isinstance(action, Place):
+                self.held.add(action.ticket)
+
+    @rule(target=placed, owner=st.integers(0, 2), cpus=SIZES, memory=SIZES, wait=st.booleans())
+    def submit(self, owner, cpus, memory, wait):
+        self.next += 1
+        self.asked.add(self.next)
+        self._take(self.scheduler.handle(Submit(self.next, owner, cpus, memory, wait)))
+        if not wait:
+            assert self.next in self.answers, "a request that does not wait is answered at once"
+        return self.next
+
+    @rule(ticket=consumes(placed))
+    def release_or_cancel(self, ticket):
+        if ticket in self.held:
+            self.held.discard(ticket)
+            self._take(self.scheduler.handle(Release(ticket)))
+        elif ticket not in self.answers:
+            self.answers[ticket] = None
+            self._take(self.scheduler.handle(Cancel(ticket)))
+
+    @invariant()
+    def books_are_right(self):
+        self.scheduler.validate()
+
+    @invariant()
+    def every_request_is_answered_or_waits(self):
+        assert len(self.asked - self.answers.keys()) == self.scheduler.waiting
+
+    def teardown(self):
+        for ticket in self.asked - self.answers.keys():
+            self.scheduler.handle(Cancel(ticket))
+            self.answers[ticket] = None
+        for ticket in list(self.held):
+            self.scheduler.handle(Release(ticket))
+        for host in self.scheduler.hosts.values():
+            assert host.free_cpu_units == host.cpu_units, "all is free when all have left"
+            assert host.free_memory_bytes == host.memory_bytes
+
+
+TestSchedulerUnderAnyOrder = SchedulerUnderAnyOrder.TestCase
+
+
+def test_owners_take_turns():
+    scheduler = Scheduler([Host("a", 1, 100)])
+    scheduler.handle(Submit(0, 9, 1, 0, True))
+    for ticket in (1, 2, 3):
+        scheduler.handle(Submit(ticket, 1, 1, 0, True))
+    scheduler.handle(Submit(4, 2, 1, 0, True))
+    order = []
+    running = 0
+    for _ in range(4):
+        (place,) = scheduler.handle(Release(running))
+        running = place.ticket
+        order.append(running)
+    assert order == [1, 4, 2, 3]
+
+
+def test_a_large_request_is_not_overtaken_for_ever():
+    scheduler = Scheduler([Host("a", 2, 100)])
+    scheduler.handle(Submit(0, 1, 1, 0, True))
+    scheduler.handle(Submit(1, 2, 2, 0, True))
+    assert scheduler.handle(Submit(2, 3, 1, 0, True)) == []
+    assert scheduler.handle(Release(0)) == [Place(1, "a")]
+
+
+def test_what_can_never_fit_is_refused_at_once_and_says_what_there_is():
+    (refusal,) = Scheduler([Host("big", 65536, 1 << 30)]).handle(Submit(1, 0, 2 * 65536, 0, True))
+    assert isinstance(refusal, Refuse) and refusal.never
+    assert "big" in refusal.reason and "1 cpus and 1 GiB" in refusal.reason
+
+
+def test_a_request_that_does_not_wait_does_not_overtake_those_that_do():
+    scheduler = Scheduler([Host("a", 2, 100)])
+    scheduler.handle(Submit(0, 1, 1, 0, True))
+    scheduler.handle(Submit(1, 1, 2, 0, True))
+    (refusal,) = scheduler.handle(Submit(2, 2, 1, 0, False))
+    assert isinstance(refusal, Refuse) and not refusal.never
+
+
+@pytest.mark.parametrize("cpus", [10, 1000])
+def test_ranks_of_the_command_line_never_make_the_books_negative(cpus):
+    scheduler = Scheduler([Host("a", 100, 100)])
+    for ticket in range(5):
+        scheduler.occupy(ticket, "a", cpus, cpus)
+        scheduler.validate()

@@ -1,0 +1,74 @@
+import pytest
+
+from launcher.cli import parse, wants_colour
+
+
+def test_options_end_where_the_program_begins():
+    config = parse(["-n", "4", "--output", "plain", "python", "-n", "7", "--output", "x"])
+    assert (config.n, config.output) == (4, "plain")
+    assert config.argv == ["python", "-n", "7", "--output", "x"]
+
+
+def test_one_rank_is_the_default():
+    assert parse(["true"]).n == 1
+
+
+def test_a_double_dash_may_stand_before_the_program():
+    assert parse(["--", "-weird-name"]).argv == ["-weird-name"]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["-n", "0", "true"], "1 or more; found '0'"),
+        (["-n", "-3", "true"], "found '-3'"),
+        (["-n", "many", "true"], "found 'many'"),
+        ([], "no program to run"),
+        (["--memory", "5 potatoes", "true"], "5 potatoes"),
+        (["--cpus", "-1", "true"], "cpus"),
+        (["--output", "pretty", "true"], "pretty"),
+        (["--mpi-args", "'x", "true"], "quotation"),
+        (["--unknown", "true"], "--unknown"),
+    ],
+)
+def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(arguments)
+    assert end.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_mpi_args_are_split_as_a_shell_would():
+    assert parse(["--mpi-args", "-x 'A B'", "true"]).mpi_args == ["-x", "A B"]
+
+
+def test_resources_are_read_in_their_units():
+    config = parse(["--cpus", "1.5", "--memory", "8 GiB", "true"])
+    assert (config.cpu_units, config.memory_bytes) == (98304, 8 << 30)
+
+
+def test_help_teaches_by_examples(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(["--help"])
+    assert end.value.code == 0
+    text = capsys.readouterr().out
+    assert "cmpirun -n 4 python job.py" in text and "exit code" in text
+
+
+@pytest.mark.parametrize(
+    "choice, terminal, environment, wanted",
+    [
+        ("auto", True, {}, True),
+        ("auto", False, {}, False),
+        ("auto", True, {"NO_COLOR": "1"}, False),
+        ("auto", True, {"TERM": "dumb"}, False),
+        ("always", False, {"NO_COLOR": "1"}, True),
+        ("never", True, {}, False),
+    ],
+)
+def test_colour_by_option_terminal_and_environment(choice, terminal, environment, wanted, monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert wants_colour(choice, terminal) is wanted

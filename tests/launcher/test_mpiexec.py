@@ -1,0 +1,49 @@
+import pytest
+
+from launcher.find_mpi import Mpi
+from launcher.mpiexec import command, settings
+
+OPENMPI, MPICH = Mpi("openmpi", "/m/bin/mpiexec"), Mpi("mpich", "/m/bin/mpiexec")
+
+
+def test_golden_command_for_open_mpi():
+    assert command(OPENMPI, ["prog", "a b"], [], {}, superuser=False) == [
+        "/m/bin/mpiexec", "--with-ft", "ulfm", "--map-by", ":OVERSUBSCRIBE", "--bind-to", "none",
+        "-n", "2", "prog", "a b",
+    ]  # fmt: skip
+
+
+def test_golden_command_for_mpich():
+    assert command(MPICH, ["prog"], [], {}, superuser=True) == ["/m/bin/mpiexec", "-n", "2", "prog"]
+
+
+def test_root_is_allowed_with_open_mpi():
+    assert "--allow-run-as-root" in command(OPENMPI, ["p"], [], {}, superuser=True)
+
+
+def test_mpi_args_come_behind_ours_so_that_they_win():
+    argv = command(OPENMPI, ["p"], ["--bind-to", "core"], {}, superuser=False)
+    assert argv.index("core") > argv.index("none")
+
+
+@pytest.mark.parametrize(
+    "name, flag",
+    [
+        ("PRTE_MCA_rmaps_default_mapping_policy", "--map-by"),
+        ("PRTE_MCA_hwloc_default_binding_policy", "--bind-to"),
+    ],
+)
+def test_a_persons_own_setting_replaces_our_flag(name, flag):
+    assert flag not in command(OPENMPI, ["p"], [], {name: "x"}, superuser=False)
+
+
+@pytest.mark.parametrize("mpi", [OPENMPI, MPICH])
+def test_no_variable_that_the_person_has_set_is_touched(mpi):
+    wanted = settings(mpi, {}, "/job", "/shm", rdma=False)
+    own = dict.fromkeys(wanted, "mine")
+    assert wanted and settings(mpi, own, "/job", "/shm", rdma=False) == {}
+
+
+def test_memory_hooks_stay_where_there_is_an_rdma_card():
+    assert "UCX_MEM_MMAP_HOOK_MODE" in settings(MPICH, {}, "/job", "/shm", rdma=False)
+    assert "UCX_MEM_MMAP_HOOK_MODE" not in settings(MPICH, {}, "/job", "/shm", rdma=True)

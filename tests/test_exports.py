@@ -1,0 +1,30 @@
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import cmpi
+
+
+def test_every_public_name_is_there_and_documented():
+    for name in cmpi.__all__:
+        assert getattr(cmpi, name).__doc__, name
+
+
+def test_the_public_list_is_exactly_what_the_modules_offer():
+    assert sorted(cmpi.__all__) == sorted(cmpi._HOME_OF)
+    errors = importlib.import_module("cmpi.errors").__all__
+    assert set(errors) <= set(cmpi.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nonsense"):
+        getattr(cmpi, "nonsense")  # noqa: B009
+
+
+def test_importing_cmpi_loads_neither_mpi_nor_numpy():
+    code = "import cmpi; print([m for m in ('mpi4py', 'numpy', 'dataclasses') if m in sys.modules])"
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]
+    out = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
