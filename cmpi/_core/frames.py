@@ -292,6 +292,13 @@ class Ended:
     requested: int
 
 
+@frame(60, "I")
+class Alive:
+    """The answer to Watch: it runs, and you will hear of its end."""
+
+    pid: int
+
+
 @frame(54, "IQQQQ")
 class CapacityIs:
     """The answer to AskCapacity."""
@@ -350,7 +357,7 @@ class Farewell:
 # -- helpers (fork server, usher) <-> root ------------------------------------------------
 
 
-@frame(60, "Bs")
+@frame(66, "Bs")
 class HelperUp:
     """A helper stands ready; `fault` says why it could not."""
 

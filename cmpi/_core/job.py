@@ -10,7 +10,7 @@ from cmpi._core import frames
 from cmpi._core.links import Ask, LinkTable, Tell
 from cmpi._core.record import record
 from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
-from cmpi._ids import PID_BITS, Capacity, ExitStatus, Resources
+from cmpi._ids import PID_BITS, RAISED, Capacity, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -185,6 +185,8 @@ class Job:
             return []
         verdict = process.because or process.fault or process.summary or status.verdict
         self._living_count -= 1
+        if process.summary and status.signal == SIGKILL and not process.doomed:
+            status = ExitStatus(RAISED)  # killed by us where its exception could not end it
         # Sent away with the others, it may leave by any code; killed by the program, by the signal.
         requested = bool(process.because) or status.signal == process.doomed != 0
         process.status = status = ExitStatus(status.code, status.signal, verdict, requested)
@@ -262,6 +264,9 @@ class Job:
             return [Tell(pid, frames.Farewell())]
         if isinstance(frame, frames.Raised):
             process.summary = frame.summary
+            if len(self.starts[process.start]) > 1:
+                # Its MPI_Finalize may wait for ranks that wait for it.
+                self._escalate.append((now_s + KILL_AFTER_S, pid))
         return []
 
     # -- time ----------------------------------------------------------------------------
@@ -386,7 +391,7 @@ class Job:
             return [Tell(pid, gone)]
         if process.status is None:
             process.watchers.add(pid)
-            return []
+            return [Tell(pid, frames.Alive(other))]
         s = process.status
         return [Tell(pid, frames.Ended(other, s.code, s.signal, s.verdict, s.requested))]
 

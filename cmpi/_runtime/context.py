@@ -13,6 +13,7 @@ from cmpi.errors import NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from types import TracebackType
     from typing import Any
 
     from cmpi._runtime.node import Node
@@ -68,7 +69,24 @@ def join(resources: Resources | None) -> Node:
             _node = Node(int(text), resources)
             os.environ.pop(CONTROL_VARIABLE)  # not for what this process starts
             atexit.register(_leave)
+            _report_exceptions(_node)
     return _node
+
+
+def _report_exceptions(node: Node) -> None:
+    """Tell the root of an exception that ends this process.
+
+    A rank of a world cannot end by one otherwise: its MPI_Finalize waits for the others, which
+    wait for it in a collective.
+    """
+    show = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        show(kind, error, trace)
+        if os.getpid() == node.owner:
+            node.failed_by(error)
+
+    sys.excepthook = hook
 
 
 def _leave() -> None:

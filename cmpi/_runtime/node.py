@@ -69,6 +69,7 @@ class Node:
         self._next_request = 1
         self._ended: dict[int, ExitStatus] = {}
         self._watched: set[int] = set()
+        self._alive: set[int] = set()  # watched, and alive when the root was asked
         self.changed = threading.Condition(self.lock)  # a reply, an exit, a link's end
         self._farewell = self._closed = False
         self.failed = False  # ending by an error: peers learn that, rather than an orderly close
@@ -115,6 +116,14 @@ class Node:
                 self.changed.wait(left)
             return self._replies.pop(request)
 
+    def failed_by(self, error: BaseException) -> None:
+        """This process is about to end because of an exception."""
+        import traceback
+
+        self.failed = True
+        summary = traceback.format_exception_only(type(error), error)[-1].strip()
+        self.tell_root(frames.Raised(summary[:1000]))
+
     def watch(self, pid: Pid) -> None:
         """Have the root tell us when this process ends."""
         with self.lock:
@@ -131,6 +140,8 @@ class Node:
         """
         self.watch(pid)
         with self.lock:
+            # First the root's answer: a process that has ended has ended, whatever the timeout.
+            self.changed.wait_for(lambda: pid.value in self._alive or pid.value in self._ended)
             if not self.changed.wait_for(lambda: pid.value in self._ended, timeout_s):
                 raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
             return self._ended[pid.value]
@@ -215,8 +226,11 @@ class Node:
             if isinstance(frame, frames.Ended):
                 status = ExitStatus(frame.code, frame.signal, frame.verdict, bool(frame.requested))
                 self._ended[frame.pid] = status
+                self._alive.discard(frame.pid)
                 if frame.pid in self._peers:
                     self._peers[frame.pid].exited(status)
+            elif isinstance(frame, frames.Alive):
+                self._alive.add(frame.pid)
             elif isinstance(frame, (frames.Spawned, frames.Refused, frames.CapacityIs)):
                 self._answered(frame)
             elif isinstance(frame, frames.Closure):

@@ -13,7 +13,6 @@ import traceback
 from typing import Any, NoReturn
 
 from cmpi._channel import CLOSURE_CHANNEL, Receiver
-from cmpi._core import frames
 from cmpi._ids import RAISED
 from cmpi._runtime import context
 from cmpi._transport import pickling
@@ -35,9 +34,7 @@ def main() -> int:
         return _exit_code(error)
     except BaseException as error:
         _show(error)
-        summary = traceback.format_exception_only(type(error), error)[-1].strip()
-        node.tell_root(frames.Raised(summary[:1000]))
-        node.failed = True
+        node.failed_by(error)
         return RAISED
     return 0
 

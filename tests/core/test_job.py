@@ -109,7 +109,7 @@ def test_requests_of_a_process_that_died_are_forgotten():
 
 def test_watchers_hear_of_an_end_at_once_or_afterwards():
     j, (a, b) = a_job(2)
-    assert j.from_rank(a, frames.Watch(b), 0.0) == []
+    assert j.from_rank(a, frames.Watch(b), 0.0) == [Tell(a, frames.Alive(b))]
     (ended,) = told(j.exited(b, ExitStatus(0), 0.0), frames.Ended)
     assert (ended.pid, ended.code) == (b, 0)
     assert told(j.from_rank(a, frames.Watch(b), 0.0), frames.Ended) == [ended]

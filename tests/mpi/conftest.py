@@ -1,0 +1,140 @@
+"""Real jobs: `cmpirun(...)` runs one, and nothing of it may be left afterwards."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import psutil
+import pytest
+
+SLOWNESS = float(os.environ.get("CMPI_TEST_SLOWNESS", "1"))
+MARK = "MARK_OF_TEST_JOB"
+BIN = os.path.dirname(sys.executable)
+
+
+def pytest_collection_modifyitems(items):
+    here = pathlib.Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.mpi)
+
+
+class Result:
+    def __init__(self, code, out, err):
+        self.code, self.out, self.err = code, out, err
+
+    def __repr__(self):
+        return f"exit code {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
+
+
+class Jobs:
+    """Runs jobs that carry a mark, so that what they leave can be found."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.mark = uuid.uuid4().hex
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+        self.environment |= {MARK: self.mark, "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+    def script(self, text, name="job.py"):
+        path = self.folder / name
+        path.write_text(text)
+        return str(path)
+
+    def start(self, *argv, **kwargs):
+        """A job in the background, in a session of its own."""
+        kwargs = {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "stdin": subprocess.DEVNULL,
+        } | kwargs
+        environment = self.environment | kwargs.pop("env", {})
+        cwd = kwargs.pop("cwd", self.folder)
+        return subprocess.Popen(argv, env=environment, cwd=cwd, start_new_session=True, **kwargs)
+
+    def run(self, *argv, timeout=30, input=None, text=True, **kwargs):
+        """A job to its end; a hang is an error that shows where."""
+        if input is not None:
+            kwargs["stdin"] = subprocess.PIPE
+        job = self.start(*argv, **kwargs)
+        try:
+            out, err = job.communicate(input, timeout * SLOWNESS)
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGTERM)
+            out, err = job.communicate(timeout=10)
+            pytest.fail(f"hung: {argv}\n{out!r}\n{err!r}")
+        if text:
+            out, err = out.decode(), err.decode()
+        return Result(job.returncode, out, err)
+
+    def processes(self):
+        """All processes that carry the mark."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(MARK) == self.mark and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def leftovers(self):
+        left = []
+        end = time.monotonic() + 4 * SLOWNESS
+        while (left := self.processes()) and time.monotonic() < end:
+            time.sleep(0.02)
+        what = []
+        for process in left:
+            try:
+                what.append(f"process {process.pid}: {process.cmdline()}")
+                process.kill()
+            except psutil.Error:
+                continue
+        return what
+
+
+def _files():
+    shm = {f"/dev/shm/{name}" for name in os.listdir("/dev/shm")}
+    tmp = os.environ.get("TMPDIR", "/tmp")
+    return shm | {f"{tmp}/{name}" for name in os.listdir(tmp) if name.startswith(("cmpi-", "ompi."))}
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    before = _files()
+    jobs = Jobs(tmp_path)
+    yield jobs
+    left = jobs.leftovers()
+    end = time.monotonic() + 2 * SLOWNESS
+    while _files() - before and time.monotonic() < end:
+        time.sleep(0.02)
+    left += sorted(_files() - before)
+    assert not left, "the job left something behind"
+
+
+@pytest.fixture
+def cmpirun(jobs):
+    def run(*arguments, **kwargs):
+        return jobs.run("cmpirun", "--output", "plain", *arguments, **kwargs)
+
+    return run
+
+
+@pytest.fixture
+def job(jobs, cmpirun):
+    """Runs the text of a script under `cmpirun`."""
+
+    def run(text, *arguments, options=(), **kwargs):
+        return cmpirun(*options, "python", jobs.script(text), *arguments, **kwargs)
+
+    return run
+
+
+def mpi_kind():
+    from launcher.find_mpi import find
+
+    return find().kind
