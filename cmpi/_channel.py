@@ -218,7 +218,7 @@ class Sender(_End[T]):
                     end.failed.discard(ticket)
                     raise end.error()
                 # What MPI reads from must not change. A peer that dies meanwhile ends the wait.
-                while message.in_transit and end.machine.state != "gone":
+                while message.in_transit and end.machine.state not in ("gone", "dropped"):
                     end.changed.wait()
                 if message.in_transit:
                     raise end.error()

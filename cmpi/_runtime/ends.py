@@ -61,7 +61,7 @@ class SenderEnd(End):
             return self.mismatch
         if self.machine.state == "closed":
             return ChannelClosed(f"this sender to {self.peer} was closed")
-        if self.machine.state == "gone":
+        if self.status is not None:
             return self._peer_exited()
         return PeerClosed(f"{self.peer} has closed its receiver; nobody would read this")
 

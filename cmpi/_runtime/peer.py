@@ -149,6 +149,8 @@ class Peer:
                 end.changed.notify_all()
         elif isinstance(frame, link_frames.Bye):
             self._bye_heard = True
+            for sender in list(self.senders.values()):
+                self.carry_out(sender, channel.Dropped())  # it reads nothing any more
             self.post(link_frames.ByeAck())
             self._node.changed.notify_all()
         elif isinstance(frame, link_frames.ByeAck):
@@ -207,6 +209,8 @@ class Peer:
         if self.status is not None and self._quiet_left == 0:
             end.status = self.status
             end.machine.handle(channel.Gone())
+        elif self._bye_heard and isinstance(end, SenderEnd):
+            end.machine.handle(channel.Dropped())
 
     def compare(self, end: ReceiverEnd) -> None:
         """Both ends are known: they must be of one type."""
@@ -290,12 +294,16 @@ class Peer:
 
     @property
     def parted(self) -> bool:
-        """True if the peer has everything, or is no more."""
+        """True if the peer has everything, or wants nothing any more.
+
+        One that has said Bye itself may be past hearing ours: waiting for its answer, or for its
+        end, would never end if it is a rank of our world, whose MPI_Finalize waits for ours.
+        """
         if self.status is not None:
             return True
         if self.link is None:
             return not self._unfinished
-        return self._bye_acknowledged and not self.link.busy
+        return (self._bye_acknowledged or self._bye_heard) and not self.link.busy
 
     def free(self) -> None:
         """Let go of the link."""
