@@ -62,7 +62,8 @@ def _all_parts(thing: object) -> Iterator[tuple[str, object]]:
     elif isinstance(thing, type):
         for name, value in vars(thing).items():
             yield f"class attribute {name!r}", value
-    else:
+    elif type(thing).__reduce__ is object.__reduce__ or hasattr(thing, "func"):
+        # (What has a __reduce__ of its own decides for itself, and has said why not.)
         func = getattr(thing, "func", None)  # functools.partial and what looks like it
         if func is not None and hasattr(thing, "args"):
             yield "function", func

@@ -36,7 +36,8 @@ class Linker:
         self._node, self._port = node, port
         self._orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._ready: set[int] = set()
         self._order: Any = None  # what the thread is inside MPI for
         self._abandoned: set[int] = set()
         self._hello = encode(link_frames.Identify(node.pid.value))[4:]
@@ -50,13 +51,26 @@ class Linker:
 
     def abandon(self, peer: int) -> None:
         """The partner of a half-made link has died."""
-        with self._lock:
+        with self._changed:
             self._abandoned.add(peer)
+            self._changed.notify_all()
             order = self._order
             if order is None or order.peer != peer:
                 return  # not begun, or done
         if isinstance(order, frames.AcceptFrom) or not mpi.connect_gives_up():
             self._node.stuck(peer)
+
+    def ready(self, peer: int) -> None:
+        """The partner is about to accept us."""
+        with self._changed:
+            self._ready.add(peer)
+            self._changed.notify_all()
+
+    def _await_ready(self, peer: int) -> bool:
+        with self._changed:
+            self._changed.wait_for(lambda: peer in self._ready or peer in self._abandoned)
+            self._ready.discard(peer)
+            return peer not in self._abandoned
 
     def wait_idle(self) -> None:
         """Blocks until every link that was ordered is made or given up."""
@@ -66,19 +80,30 @@ class Linker:
 
     def _run(self) -> None:
         while (order := self._orders.get()) is not None:
-            self._node.enter_mpi()
             link = self._make(order)
-            self._node.leave_mpi()
             if link is None:
                 self._node.link_failed(order.peer)
             else:
                 self._node.link_made(order.peer, link)
 
     def _make(self, order: Any) -> mpi.Link | None:
-        with self._lock:
+        # MPICH 5.0.2 crashes when it connects to a process that has died: it gets no endpoint and
+        # uses it. So the one that will accept gives a sign of life first, from this very thread.
+        if isinstance(order, frames.ConnectTo) and not self._await_ready(order.peer):
+            return None
+        if isinstance(order, frames.AcceptFrom) and not self._node.bell.call(order.peer):
+            return None
+        with self._changed:
             if order.peer in self._abandoned:
                 return None
             self._order = order
+        self._node.enter_mpi()
+        try:
+            return self._meet(order)
+        finally:
+            self._node.leave_mpi()
+
+    def _meet(self, order: Any) -> mpi.Link | None:
         if isinstance(order, frames.GroupWith):
             link: mpi.Link | None = mpi.group(order.rank)
         elif isinstance(order, frames.ConnectTo):
@@ -86,7 +111,7 @@ class Linker:
         else:
             link = mpi.accept(self._port)
         who = None if link is None else self._exchange_names(link, order.peer)
-        with self._lock:
+        with self._changed:
             self._order = None
         if link is None or who == order.peer:
             return link

@@ -23,7 +23,7 @@ from cmpi._runtime import leftovers
 from cmpi._runtime.linker import Linker
 from cmpi._runtime.peer import Peer
 from cmpi._transport import mpi
-from cmpi._transport.bell import Bell
+from cmpi._transport.bell import READY, Bell
 from cmpi.errors import InternalError, NotRunning
 
 TYPE_CHECKING = False
@@ -180,10 +180,17 @@ class Node:
                 if self._wake_read in ready:
                     os.read(self._wake_read, 4096)
                 if self.bell.fileno() in ready:
-                    for pid, sent in self.bell.rings():
-                        self.peer(Pid(pid)).announced = max(self.peer(Pid(pid)).announced, sent)
+                    self._hear_bell()
                 moved = self._progress()
             idle = 0 if moved or ready else idle + 1
+
+    def _hear_bell(self) -> None:
+        for pid, sent in self.bell.rings():
+            if sent == READY:
+                self._linker.ready(pid)
+            else:
+                peer = self.peer(Pid(pid))
+                peer.announced = max(peer.announced, sent)
 
     def _pause(self, idle: int) -> float:
         """Milliseconds to poll for, after so many rounds without news."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 
 _RING = struct.Struct("<IQ")
+READY = (1 << 64) - 1  # in place of a number of frames: "I am about to accept you"
 
 
 class Bell:
@@ -35,6 +37,20 @@ class Bell:
             self._sock.sendto(_RING.pack(self._pid, sent), _path(self._folder, pid))
         except OSError:
             pass  # its queue is full, or it has gone
+
+    def call(self, pid: int) -> bool:
+        """Tell another process that this one is about to accept it; False if it has gone.
+
+        Blocks: while its queue is full, as this ring must not be lost.
+        """
+        while True:
+            try:
+                self._sock.sendto(_RING.pack(self._pid, READY), _path(self._folder, pid))
+                return True
+            except BlockingIOError:
+                time.sleep(0.001)
+            except OSError:
+                return False
 
     def rings(self) -> list[tuple[int, int]]:
         """Who has rung since the last call: pids, and how many frames each has sent."""

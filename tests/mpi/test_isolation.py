@@ -1,0 +1,110 @@
+"""A process that dies harms no other: each way to die, with peers linked to it."""
+
+import pytest
+
+DEATHS = {
+    "killed": ("os.kill(os.getpid(), 9)", 137, "signal 9 (SIGKILL)"),
+    "segfault": ("import ctypes; ctypes.string_at(0)", 139, "signal 11 (SIGSEGV)"),
+    "exit": ("os._exit(3)", 3, "3"),
+    "exit_0": ("os._exit(0)", 0, "0"),
+    "abort": ("from mpi4py import MPI; MPI.COMM_WORLD.Abort(5)", 5, "5"),
+    "raises": ("raise ValueError('x')", 1, "1: ValueError: x"),
+    "sys_exit": ("sys.exit(2)", 2, "2"),
+}
+
+TEXT = """
+import cmpi, os, sys, time
+from cmpi import Receiver, Sender, Resources
+small = Resources(0.05, "20 MiB")
+def victim(parent, friend):
+    Sender(friend).send("linked"); Sender(parent).send("linked")
+    Receiver(parent, name="go").recv()
+    {death}
+def friend(parent):
+    victim = Receiver(parent, name="who").recv()
+    print(Receiver(victim).recv(), flush=True)
+    Sender(parent, name="friend is linked").send(0)
+    try: Receiver(victim, name="more").recv()
+    except (cmpi.PeerExited, cmpi.EndOfChannel) as e: print("friend saw it", flush=True)
+    Sender(parent).send("friend works on")
+f = cmpi.spawn(friend, resources=small)
+v = cmpi.spawn(victim, f, resources=small)
+Sender(f, name="who").send(v)
+r = Receiver(v); r.recv(); Receiver(f, name="friend is linked").recv()
+Sender(v, name="go").send(0)
+print("wait:", cmpi.wait(v), flush=True)
+try: r.recv()
+except (cmpi.PeerExited, cmpi.EndOfChannel) as e: pass
+print(Receiver(f).recv(), flush=True)
+n = cmpi.spawn(lambda parent: Sender(parent).send("new one works"), resources=small)
+print(Receiver(n).recv(), flush=True)
+print(cmpi.wait(n), cmpi.wait(f))
+"""
+
+
+@pytest.mark.parametrize("how", DEATHS)
+def test_everybody_else_works_on(job, how):
+    death, code, status = DEATHS[how]
+    result = job(TEXT.replace("{death}", death))
+    assert result.code == code, result
+    assert sorted(line for line in result.out.splitlines() if not line.startswith("[")) == sorted(
+        ["linked", "friend saw it", f"wait: {status}", "friend works on", "new one works", "0 0"]
+    ), result
+
+
+def test_many_deaths_in_a_row(job):
+    text = """
+import cmpi, os
+small = cmpi.Resources(0.01, "5 MiB")
+def victim(parent, i):
+    cmpi.Sender(parent).send(i)
+    os.kill(os.getpid(), 9) if i % 2 else os._exit(3)
+codes = []
+for i in range(12):
+    p = cmpi.spawn(victim, i, resources=small)
+    try: cmpi.Receiver(p).recv()
+    except cmpi.PeerExited: pass
+    codes.append(cmpi.wait(p).code)
+print(codes)
+"""
+    result = job(text)
+    assert result.out == f"{[3, 137] * 6}\n" and result.code == 3, result
+
+
+def test_death_right_at_the_start_and_while_linking(job):
+    text = """
+import cmpi, os, time, random
+small = cmpi.Resources(0.01, "5 MiB")
+def victim(parent): cmpi.Sender(parent).send(b"x" * 200_000)
+random.seed(1)
+n = 0
+for i in range(10):
+    p = cmpi.spawn(victim, resources=small)
+    s, r = cmpi.Sender(p), cmpi.Receiver(p)
+    try: s.send(1, timeout=0)
+    except (TimeoutError, cmpi.PeerExited): pass
+    time.sleep(random.random() * 0.06)
+    cmpi.kill(p)
+    try: r.recv(timeout=20)
+    except (cmpi.PeerExited, cmpi.EndOfChannel): pass
+    n += cmpi.wait(p).ok
+p = cmpi.spawn(victim, resources=small)
+print(n, len(cmpi.Receiver(p).recv()))
+"""
+    result = job(text, timeout=60)
+    assert (result.code, result.out) == (0, "10 200000\n"), result
+
+
+def test_a_killed_monitor_takes_its_process_with_it_and_nobody_else(job):
+    text = """
+import cmpi, os, time
+def victim(parent):
+    cmpi.Sender(parent).send(os.getppid()); time.sleep(60)
+p = cmpi.spawn(victim)
+os.kill(cmpi.Receiver(p).recv(), 9)
+print(cmpi.wait(p))
+print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))).recv())
+"""
+    result = job(text)
+    assert result.code == 137, result
+    assert result.out == "signal 9 (SIGKILL): its monitor was lost\nworks\n", result
