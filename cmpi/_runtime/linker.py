@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.node import Node
 
+GREETING_S = 1.0  # the usher says at once who it is; a partner that died says nothing
+
 
 class Linker:
     """Carries out the root's orders; there is one at a time.
@@ -40,6 +42,7 @@ class Linker:
         self._ready: set[int] = set()
         self._order: Any = None  # what the thread is inside MPI for
         self._abandoned: set[int] = set()
+        self._released: set[int] = set()  # of these, those for whom the usher was asked to come
         self._hello = encode(link_frames.Identify(node.pid.value))[4:]
 
     def order(self, frame: Any) -> None:
@@ -57,8 +60,10 @@ class Linker:
             order = self._order
             if order is None or order.peer != peer:
                 return  # not begun, or done
-        if isinstance(order, frames.AcceptFrom) or not mpi.connect_gives_up():
-            self._node.stuck(peer)
+            if isinstance(order, frames.ConnectTo) and mpi.connect_gives_up():
+                return
+            self._released.add(peer)
+        self._node.stuck(peer)
 
     def ready(self, peer: int) -> None:
         """The partner is about to accept us."""
@@ -104,15 +109,21 @@ class Linker:
             self._node.leave_mpi()
 
     def _meet(self, order: Any) -> mpi.Link | None:
-        if isinstance(order, frames.GroupWith):
-            link: mpi.Link | None = mpi.group(order.rank)
-        elif isinstance(order, frames.ConnectTo):
-            link = mpi.connect(order.port)
-        else:
-            link = mpi.accept(self._port)
-        who = None if link is None else self._exchange_names(link, order.peer)
-        with self._changed:
-            self._order = None
+        while True:
+            if isinstance(order, frames.GroupWith):
+                link: mpi.Link | None = mpi.group(order.rank)
+            elif isinstance(order, frames.ConnectTo):
+                link = mpi.connect(order.port)
+            else:
+                link = mpi.accept(self._port)
+            who = None if link is None else self._exchange_names(link, order.peer)
+            with self._changed:
+                if who == frames.NO_PID or order.peer not in self._released:
+                    self._order = None
+                    self._released.discard(order.peer)
+                    break
+            if link is not None:
+                link.free()  # the dead partner's; the usher has been asked for, and is still to come
         if link is None or who == order.peer:
             return link
         if who == frames.NO_PID:
@@ -123,10 +134,11 @@ class Linker:
 
     def _exchange_names(self, link: mpi.Link, peer: int) -> int | None:
         """Who is at the other end: NO_PID for the usher, None for one that died just now."""
+        end_s = time.monotonic() + GREETING_S
         try:
             link.send(self._hello, [])
             while (message := link.receive(lambda head: [])) is None:
-                if peer in self._abandoned:
+                if peer in self._abandoned and (peer not in self._released or time.monotonic() > end_s):
                     return None
                 time.sleep(0)
         except mpi.LinkBroken:
