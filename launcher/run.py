@@ -49,10 +49,11 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
     from cmpi._core import frames
-    from cmpi._runtime import leftovers
+    from cmpi._runtime import descendants, leftovers
     from cmpi._transport import sockets
     from launcher.supervise import Supervisor
 
+    descendants.adopt_orphans()
     if config.verbose:
         import shlex
 
@@ -73,6 +74,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         fds = [_stdin(), 1, 2]
         return Supervisor(pid, server, secret, order, fds, noise_read, verbose=config.verbose).run()
     finally:
+        descendants.end_all()
         leftovers.remove_folders((folder, shared_memory))
         leftovers.remove_unmapped_segments()
 

@@ -125,8 +125,19 @@ def _take_over(stub_pid: int, environment: dict[bytes, bytes], fds: list[int]) -
         os.set_inheritable(fds[3], True)
 
 
+def _close_inherited() -> None:
+    """The root's MPI leaves its sockets inheritable; nothing of that is for us or our forks."""
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            try:
+                os.close(int(name))
+            except OSError:
+                pass  # the one that listed the others
+
+
 def main() -> int:
     """The fork server's life; or, in a process forked from it, that one's."""
+    _close_inherited()
     if ForkServer().run():
         from cmpi._runtime import worker
 

@@ -1,7 +1,8 @@
 """Removing what MPI leaves behind when its processes die, and the job's own folders.
 
 MPICH unlinks its shared-memory file when a process finalizes, so one that is killed leaves it for
-ever. Open MPI's files lie in a folder of the job's (`launcher/mpiexec.py`).
+ever; UCX unlinks its own at once, unless it is killed just then. Open MPI's files lie in a folder
+of the job's (`launcher/mpiexec.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHARED_MEMORY = "/dev/shm"
-_MPICH = "mpich_shm_"
+_PREFIXES = ("mpich_shm_", "ucx_shm_posix_")
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
 
 
@@ -32,7 +33,7 @@ def unlink_own_segments() -> None:
 
 
 def remove_unmapped_segments() -> None:
-    """Unlink this user's MPICH files that no process has mapped: their owners are dead."""
+    """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead."""
     left = _unmapped()
     if left:
         time.sleep(LOOK_AGAIN_S)
@@ -54,7 +55,7 @@ def remove_folders(folders: Iterable[str]) -> None:
 def _unmapped() -> set[str]:
     files = set()
     try:
-        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_MPICH)]
+        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_PREFIXES)]
     except OSError:
         return set()
     for name in names:
@@ -77,6 +78,6 @@ def _mapped(processes: Iterable[str]) -> set[str]:
                 text = maps.read()
         except OSError:
             continue  # ended, or not ours
-        if _MPICH in text:
-            found |= {line.split()[5] for line in text.splitlines() if f"/{_MPICH}" in line}
+        lines = text.splitlines() if any(prefix in text for prefix in _PREFIXES) else []
+        found |= {line.split()[5] for line in lines if any(f"/{prefix}" in line for prefix in _PREFIXES)}
     return found

@@ -96,8 +96,9 @@ class Linker:
         # uses it. So the one that will accept gives a sign of life first, from this very thread.
         if isinstance(order, frames.ConnectTo) and not self._await_ready(order.peer):
             return None
-        if isinstance(order, frames.AcceptFrom) and not self._node.bell.call(order.peer):
-            return None
+        if isinstance(order, frames.AcceptFrom):
+            while not self._node.bell.call(order.peer) and order.peer not in self._abandoned:
+                time.sleep(0.001)  # it is about to hang its bell up, or to be declared dead
         with self._changed:
             if order.peer in self._abandoned:
                 return None

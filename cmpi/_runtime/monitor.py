@@ -12,6 +12,7 @@ import select
 import sys
 
 from cmpi._core import frames
+from cmpi._runtime import descendants
 from cmpi._runtime.start_child import BecomeProcess, Child, start
 from cmpi._transport import sockets
 from cmpi._transport.pmi import Pmi
@@ -76,7 +77,7 @@ class Monitor:
             if self._leash is not None:
                 self._leash.close()
             raise
-        self._end_everything()
+        descendants.end_all()
         self._pmi.finalize()
         self._say_goodbye()
         return 0
@@ -134,7 +135,7 @@ class Monitor:
             return self._told
         if not self._reported:
             return False
-        return child.out < 0 and child.err < 0 and not self._has_children()
+        return child.out < 0 and child.err < 0 and not descendants.have_children()
 
     # -- from the root ---------------------------------------------------------------------
 
@@ -261,24 +262,6 @@ class Monitor:
         self._root.send(self._exited)
         self._reported = True
 
-    def _has_children(self) -> bool:
-        try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
-        except ChildProcessError:
-            return False
-        return True
-
-    def _end_everything(self) -> None:
-        """Kill the process and all its descendants: orphans become children of this subreaper."""
-        while self._has_children():
-            for pid in _children():
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    os.waitpid(pid, 0)
-                except (ProcessLookupError, ChildProcessError):
-                    pass  # reaped in between
-
     def _say_goodbye(self) -> None:
         self._root.sock.settimeout(1.0)
         self._root.flush()
@@ -295,18 +278,3 @@ def _leave_group() -> None:
         os.setsid()
     except PermissionError:
         pass  # a group of its own already
-
-
-def _children() -> list[int]:
-    """The children of this process."""
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", "rb") as file:
-                    after_name = file.read().rpartition(b")")[2].split()
-            except OSError:
-                continue  # it has just ended
-            if int(after_name[1]) == os.getpid():
-                found.append(int(name))
-    return found

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 
+from cmpi._runtime import descendants
 from cmpi._transport.sockets import socket_pair
 from cmpi.errors import LaunchError
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
 
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
 CONTROL_VARIABLE = "CMPI_CONTROL"  # names the process's control descriptor
@@ -69,11 +67,6 @@ class Child:
             self.control = None
 
 
-def adopt_orphans() -> None:
-    """Make what descendants leave behind children of this process, so that it can end them."""
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
 def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
     """Start `argv` in `cwd`, or (`fork_only`) raise `BecomeProcess` in the new process.
 
@@ -102,7 +95,7 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
     for fd in (out[1], err[1], source[0], fault_write):
         os.close(fd)
     theirs.close()
-    adopt_orphans()
+    descendants.adopt_orphans()
     for fd in (out[0], err[0]):
         _enlarge(fd)
     fault = b"" if fork_only else os.read(fault_read, 4096)
@@ -117,7 +110,7 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
 def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socket) -> None:
     """In the new process: a session, descriptors, and an end with the monitor's."""
     os.setsid()
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    descendants.die_with_parent()
     if os.getppid() != monitor:  # it died before the line above
         os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -151,11 +144,6 @@ def _explain(error: OSError, argv: list[str], cwd: str) -> str:
             return f"not a program but a folder: {program}"
         return f"not executable: {program} (for a Python script: cmpirun python {program}, or chmod +x)"
     return f"cannot execute {program}: {error.strerror}"
-
-
-def _prctl(option: int, value: int) -> None:
-    if ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0):
-        print(f"cmpi monitor: prctl({option}): {os.strerror(ctypes.get_errno())}", file=sys.stderr)
 
 
 def _enlarge(fd: int) -> None:

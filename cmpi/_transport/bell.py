@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import socket
 import struct
-import time
 
 _RING = struct.Struct("<IQ")
 READY = (1 << 64) - 1  # in place of a number of frames: "I am about to accept you"
@@ -39,18 +38,15 @@ class Bell:
             pass  # its queue is full, or it has gone
 
     def call(self, pid: int) -> bool:
-        """Tell another process that this one is about to accept it; False if it has gone.
+        """Tell another process that this one is about to accept it.
 
-        Blocks: while its queue is full, as this ring must not be lost.
+        False if that could not be delivered: its queue is full, or it has no bell yet, or no more.
         """
-        while True:
-            try:
-                self._sock.sendto(_RING.pack(self._pid, READY), _path(self._folder, pid))
-                return True
-            except BlockingIOError:
-                time.sleep(0.001)
-            except OSError:
-                return False
+        try:
+            self._sock.sendto(_RING.pack(self._pid, READY), _path(self._folder, pid))
+        except OSError:
+            return False
+        return True
 
     def rings(self) -> list[tuple[int, int]]:
         """Who has rung since the last call: pids, and how many frames each has sent."""

@@ -1,0 +1,152 @@
+"""Everything that processes write arrives: bytes, forms, files."""
+
+import hashlib
+import json
+import os
+import subprocess
+
+import pytest
+
+WRITER = """
+import os, sys
+fd, n, seed = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+block = b"".join(b"%s %08d \\xc3\\xa9\\n" % (seed.encode(), i) for i in range(2000))
+for _ in range(n): os.write(fd, block)
+"""
+
+
+def test_megabytes_from_several_ranks_arrive_byte_for_byte(jobs):
+    script = jobs.script(WRITER)
+    logs = jobs.folder / "logs"
+    result = jobs.run("cmpirun", "-n", "4", "--output", "plain", "--output-dir", str(logs),
+                      "python", script, "1", "300", "x", text=False)  # fmt: skip
+    assert result.code == 0, result.err
+    expected = b"".join(b"x %08d \xc3\xa9\n" % i for i in range(2000)) * 300
+    assert len(result.out) == 4 * len(expected)
+    assert sorted(set(result.out.splitlines())) == sorted(set(expected.splitlines()))
+    files = sorted(logs.glob("*.stdout"))
+    assert len(files) == 4
+    for file in files:
+        assert hashlib.md5(file.read_bytes()).digest() == hashlib.md5(expected).digest()
+
+
+def test_both_descriptors_keep_their_order_and_their_place(cmpirun):
+    code = "import os\nfor i in range(500): os.write(1 + i % 2, b'%d\\n' % i)"
+    result = cmpirun("python", "-c", code)
+    assert result.out.split() == [str(i) for i in range(0, 500, 2)]
+    assert result.err.split() == [str(i) for i in range(1, 500, 2)]
+
+
+def test_output_of_c_code_of_children_and_before_a_crash_arrives(job):
+    text = """
+import ctypes, os, subprocess, sys
+libc = ctypes.CDLL(None)
+libc.puts(b"from C"); libc.fflush(None)
+subprocess.run(["sh", "-c", "echo from a child"])
+os.write(1, b"last words"); os.kill(os.getpid(), 9)
+"""
+    result = job(text)
+    assert result.code == 137 and result.out == "from C\nfrom a child\nlast words", result
+
+
+def test_binary_and_broken_utf8_pass_unchanged_in_plain_form(jobs):
+    data = bytes(range(256)) * 1000
+    (jobs.folder / "data").write_bytes(data)
+    result = jobs.run("cmpirun", "--output", "plain", "cat", "data", text=False)
+    assert result.out == data, len(result.out)
+
+
+def test_the_human_form_is_a_tree(jobs):
+    script = jobs.script(
+        "import cmpi\ndef child(parent): print('hi from the child')\n"
+        "p = cmpi.spawn(child); cmpi.wait(p); print('done')\n"
+    )
+    result = jobs.run("cmpirun", "python", script)
+    lines = result.out.splitlines()
+    root, child = lines[0], lines[1].split()[-1]
+    assert len(root) == len(child) == 7
+    assert lines == [root, f"  spawned: {child}", child, "  hi from the child", "  exited: 0",
+                     root, "  done", "  exited: 0"], result  # fmt: skip
+
+
+def test_json_has_spawn_output_and_exit_with_all_fields(jobs):
+    script = jobs.script("import cmpi, sys\ncmpi.wait(cmpi.spawn(lambda parent: sys.exit(4)))\nprint('ü')")
+    result = jobs.run("cmpirun", "--output", "json", "python", script)
+    events = [json.loads(line) for line in result.out.splitlines()]
+    root = events[0]["pid"]
+    assert [(e["event"], e["parent"]) for e in events] == [
+        ("spawn", None), ("spawn", root), ("exit", root), ("output", None), ("exit", None)
+    ]  # fmt: skip
+    assert events[2]["code"] == 4 and not events[2]["ok"] and events[3]["data"] == "ü\n"
+    for event in events:
+        assert event["host"] == os.uname().nodename and event["time"] > 1.6e9 and event["rank"] == 0
+
+
+def test_no_colour_goes_into_a_pipe_but_a_terminal_gets_it(jobs):
+    import pty
+
+    assert "\x1b" not in jobs.run("cmpirun", "echo", "x").out
+    for extra, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        leader, follower = pty.openpty()
+        job = jobs.start("cmpirun", "echo", "x", stdout=follower, env={"TERM": "xterm"} | extra)
+        os.close(follower)
+        job.wait(30)
+        assert (b"\x1b[" in os.read(leader, 10_000)) is coloured
+        os.close(leader)
+        job.communicate()
+
+
+def test_a_prompt_without_newline_is_shown(jobs):
+    job = jobs.start("cmpirun", "--output", "plain", "sh", "-c", "printf 'name? '; read x; echo hello $x",
+                     stdin=subprocess.PIPE)  # fmt: skip
+    assert os.read(job.stdout.fileno(), 100) == b"name? "
+    out, _ = job.communicate(b"you\n", timeout=30)
+    assert out == b"hello you\n"
+
+
+def test_a_process_may_close_its_stdout(cmpirun):
+    result = cmpirun("python", "-c", "import os; os.write(1, b'a'); os.close(1); os.close(2)")
+    assert (result.code, result.out) == (0, "a"), result
+
+
+@pytest.mark.parametrize(
+    "how", ["sleep 300 &", "(setsid sleep 300 &);", "nohup sleep 300 >/dev/null 2>&1 &"]
+)
+def test_a_daemon_that_keeps_the_pipe_does_not_keep_the_job(cmpirun, how):
+    result = cmpirun("sh", "-c", f"{how} echo started")
+    assert (result.code, result.out) == (0, "started\n"), result
+
+
+def test_a_slow_reader_of_a_terminal_bounds_the_memory(jobs):
+    import time
+
+    script = jobs.script(WRITER)
+    job = jobs.start("cmpirun", "--output", "plain", "python", script, "1", "2000", "x")
+    os.read(job.stdout.fileno(), 1000)
+    time.sleep(1.0)
+    rss = [p.memory_info().rss for p in jobs.processes() if "root_main" in " ".join(p.cmdline())]
+    assert rss and max(rss) < 100e6
+    out, _ = job.communicate(timeout=60)
+    assert job.returncode == 0 and len(out) == 2000 * 2000 * 14 - 1000
+
+
+def test_a_reader_that_goes_away_ends_the_job(jobs):
+    result = jobs.run("sh", "-c", "cmpirun --output plain yes | head -n 2; exit 0")
+    assert (result.code, result.out) == (0, "y\ny\n"), result
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
+def test_a_full_disk_under_output_dir_is_said_and_the_job_goes_on(jobs):
+    small = jobs.folder / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False)
+    if mounted.returncode:
+        pytest.skip("mount is not allowed here")
+    try:
+        script = jobs.script(WRITER)
+        result = jobs.run("cmpirun", "--output", "plain", "--output-dir", str(small),
+                          "python", script, "1", "20", "x")  # fmt: skip
+        assert result.code == 0 and len(result.out.splitlines()) == 40_000
+        assert result.err.count("No space left on device; no more is kept there") == 1, result
+    finally:
+        subprocess.run(["umount", str(small)], check=True)

@@ -1,0 +1,104 @@
+"""Strangers at the sockets, and secrets where they do not belong."""
+
+import os
+import socket
+import stat
+import time
+
+import psutil
+import pytest
+
+from cmpi._core import auth, frames
+from cmpi._core.wire import encode
+
+TEXT = """
+import cmpi, time
+print("ready", flush=True)
+cmpi.pid()
+time.sleep(float(__import__("sys").argv[1]))
+print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("job goes on"))).recv())
+"""
+
+
+@pytest.fixture
+def running(jobs):
+    base = jobs.folder / "t"
+    base.mkdir()
+    job = jobs.start(
+        "cmpirun", "--output", "plain", "python", jobs.script(TEXT), "1.0", env={"TMPDIR": str(base)}
+    )
+    assert os.read(job.stdout.fileno(), 100) == b"ready\n"
+    time.sleep(0.4)  # the fork server comes up
+    (folder,) = base.iterdir()
+    yield job, folder
+    out, err = job.communicate(timeout=30)
+    assert (job.returncode, out) == (0, b"job goes on\n"), err
+
+
+def stranger(path, *pieces):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(5)
+        try:
+            sock.connect(str(path))
+            for piece in pieces:
+                sock.sendall(piece)
+            data = b""
+            while more := sock.recv(4096):
+                data += more
+            return data
+        except OSError:
+            return b""
+
+
+@pytest.mark.parametrize("name", ["root", "fork"])
+def test_garbage_and_strangers_are_refused_and_the_job_goes_on(running, name):
+    _, folder = running
+    path = folder / name
+    stranger(path, b"GET / HTTP/1.1\r\n\r\n" * 10)
+    stranger(path, os.urandom(5000))
+    stranger(path, encode(frames.MonitorUp(0, 0, 1, "h", "")))
+    stranger(path, b"\x80\x05cos\nsystem\n(S'touch /tmp/pwned'\ntR." * 3)
+    answer = stranger(path, auth.Client(b"wrong" * 6, os.urandom(16)).answer(auth.MAGIC + b"x" * 16))
+    assert len(answer) <= auth.GREETING_BYTES, "nothing but the greeting"
+    assert not os.path.exists("/tmp/pwned")
+
+
+def test_connections_that_say_nothing_hold_nothing_up(running):
+    _, folder = running
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(50)]
+    for sock in silent:
+        sock.connect(str(folder / "root"))
+    time.sleep(0.1)
+    for sock in silent:
+        sock.close()
+
+
+def test_the_folder_and_its_sockets_are_for_their_owner_alone(running):
+    _, folder = running
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for path in folder.iterdir():
+        if path.is_socket() and not path.name.endswith(".bell"):
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_no_secret_in_any_argv_nor_in_the_environment_of_ranks(running, jobs):
+    secrets = set()
+    for process in jobs.processes():
+        environment = process.environ()
+        if "CMPI_SECRET" in environment:
+            secrets.add(environment["CMPI_SECRET"])
+            assert "job.py" not in " ".join(process.cmdline())
+    assert len(secrets) == 1
+    for process in jobs.processes():
+        assert not any(secret in part for part in process.cmdline() for secret in secrets)
+
+
+def test_cmpirun_and_the_fork_server_listen_on_no_network_socket(running, jobs):
+    checked = []
+    for process in jobs.processes():
+        parent = psutil.Process(process.ppid()).cmdline() if process.ppid() else []
+        ours = process.pid == running[0].pid or any(part.endswith("root_main.py") for part in parent)
+        if ours:
+            assert not [c for c in process.net_connections("inet") if c.status == "LISTEN"]
+            checked.append(process)
+    assert len(checked) == 2
