@@ -61,5 +61,7 @@ def settings(
         # UCX patches the memory functions of every process, 40 ms each, for the sake of the
         # registration cache of network cards that are not there.
         wanted["UCX_MEM_MMAP_HOOK_MODE"] = "none"
+        # It would set up two kinds of shared memory, 2 MB each in every process; one is enough.
+        wanted["UCX_TLS"] = "^sysv"
     wanted["UCX_LOG_LEVEL"] = "error"  # its warnings at the end of processes are no person's business
     return {name: value for name, value in wanted.items() if name not in environment}

@@ -63,20 +63,22 @@ class Monitor:
         ours = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("CMPI_")}
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
+            if self._fork_only:
+                # It needs no order to begin with MPI_Init, which takes longer than all the rest.
+                self._child = start([], "/", False, True)
             self._root = sockets.connect(ours["CMPI_JOB"] + "/root", bytes.fromhex(ours["CMPI_SECRET"]))
-        except (OSError, ProtocolError) as error:
-            print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
-            self._pmi.finalize()
-            return 0
-        self._root.send(frames.MonitorUp(self._number, rank, os.getpid(), os.uname().nodename, port))
-        try:
-            while not self._finished():
-                self._turn()
         except BecomeProcess:
-            self._root.close()
             if self._leash is not None:
                 self._leash.close()
             raise
+        except (OSError, ProtocolError) as error:
+            print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
+            descendants.end_all()
+            self._pmi.finalize()
+            return 0
+        self._root.send(frames.MonitorUp(self._number, rank, os.getpid(), os.uname().nodename, port))
+        while not self._finished():
+            self._turn()
         descendants.end_all()
         self._pmi.finalize()
         self._say_goodbye()
@@ -152,14 +154,14 @@ class Monitor:
                 self._stdin.append(frame.data)
             elif isinstance(frame, frames.Signal):
                 self._signal(frame.signal)
-            elif isinstance(frame, frames.Start):
+            elif isinstance(frame, frames.Start) and not self._fork_only:
                 self._start(frame)
             elif isinstance(frame, frames.Dismiss):
                 self._dismissed = True
 
     def _start(self, order: frames.Start) -> None:
         try:
-            self._child = start(order.argv, order.cwd, bool(order.stdin), self._fork_only)
+            self._child = start(order.argv, order.cwd, bool(order.stdin), False)
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))
