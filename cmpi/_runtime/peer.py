@@ -52,7 +52,7 @@ class Peer:
         self, frame: Any, buffers: list[Any] | None = None, done: Callable[[], None] | None = None
     ) -> None:
         """Send a frame, now or as soon as the link stands. `done`: the buffers are free again."""
-        if self.status is not None:
+        if self.status is not None or self._freed:
             return
         self._outbox.append((encode(frame)[4:], buffers or [], done))
         if self.link is not None:
@@ -105,6 +105,10 @@ class Peer:
                     message = self.link.receive(_sizes)
             except mpi.LinkBroken:
                 self.announced = 0  # nothing more can come; the exit notice will say why
+            if self._bye_heard and not self.link.busy and not self._outbox:
+                # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
+                # failure, looks for communicators with it, and crashed in them now and then.
+                self.free()
         if self.status is not None and self._quiet_left:
             self._quiet_left = QUIET_ROUNDS if moved else self._quiet_left - 1
             if self._quiet_left == 0:
