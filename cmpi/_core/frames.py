@@ -365,6 +365,14 @@ class HelperUp:
     fault: str
 
 
+@frame(67, "Is")
+class PortIs:
+    """The port that completes this start, before its monitor is there to tell it."""
+
+    start: int
+    port: str
+
+
 @frame(61, "sB")
 class ConnectAndLeave:
     """Connect to this port, say that you are nobody if asked to, and disconnect."""

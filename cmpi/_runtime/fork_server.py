@@ -15,11 +15,13 @@ import resource
 import select
 import signal
 import sys
+from _operator import _compare_digest
 
 from cmpi._core import frames
 from cmpi._runtime.monitor import Monitor
 from cmpi._runtime.start_child import BecomeProcess
 from cmpi._transport import sockets
+from cmpi._transport.pmi import Pmi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,6 +77,8 @@ class ForkServer:
         except (OSError, ValueError):
             stub.close()  # a stranger, or a stub that was killed
             return False
+        # The root sits in MPI_Comm_spawn until somebody connects to the port: not later than this.
+        self._root.send(frames.PortIs(start, Pmi(environment).take_port()))
         if os.fork() != 0:
             stub.close()
             for fd in fds:
@@ -93,7 +97,7 @@ class ForkServer:
             sys.excepthook(*sys.exc_info())
         os._exit(0)
 
-    def _receive(self, stub: _socket.socket) -> tuple[int, int, dict[bytes, bytes], list[int]]:
+    def _receive(self, stub: _socket.socket) -> tuple[int, int, dict[str, str], list[int]]:
         stub.settimeout(5.0)
         data, fds = sockets.receive_fds(stub)
         head, _, data = data.partition(b"\n")
@@ -103,13 +107,15 @@ class ForkServer:
             if not piece:
                 raise OSError("the stub has gone")
             data += piece
-        environment = dict(item.split(b"=", 1) for item in data.split(b"\0") if item)
-        if environment.get(b"CMPI_SECRET", b"").decode() != self._secret or len(fds) < 3:
+        environment = dict(os.fsdecode(item).split("=", 1) for item in data.split(b"\0") if item)
+        if not _compare_digest(environment.get("CMPI_SECRET", ""), self._secret) or len(fds) < 3:
             raise ValueError("not a stub of this job")
+        if len(fds) > 3:
+            environment["PMI_FD"] = str(fds[3])
         return start, stub_pid, environment, fds
 
 
-def _take_over(stub_pid: int, environment: dict[bytes, bytes], fds: list[int]) -> None:
+def _take_over(stub_pid: int, environment: dict[str, str], fds: list[int]) -> None:
     """Be, in this fork, what the stub was started to be."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.sched_setaffinity(0, os.sched_getaffinity(stub_pid))
@@ -118,10 +124,9 @@ def _take_over(stub_pid: int, environment: dict[bytes, bytes], fds: list[int]) -
     for number, fd in enumerate(fds[:3]):
         os.dup2(fd, number)
         os.close(fd)
-    os.environb.clear()
-    os.environb.update(environment)
+    os.environ.clear()
+    os.environ.update(environment)
     if len(fds) > 3:
-        os.environ["PMI_FD"] = str(fds[3])
         os.set_inheritable(fds[3], True)
 
 

@@ -47,7 +47,8 @@ class Node:
         self._decoder = Decoder()
         self._write_lock = threading.Lock()
         self._initialized_mpi = mpi.initialize()
-        leftovers.unlink_own_segments()
+        if mpi.vendor() == "mpich":
+            leftovers.unlink_own_segments()
         port = mpi.open_port()
         asks = Resources(0, 0) if resources is None else resources
         self.tell_root(

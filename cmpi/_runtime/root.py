@@ -242,6 +242,8 @@ class Root:
             for waiting in self._for_helper[frame.role]:
                 self._send(peer, waiting)
             self._for_helper[frame.role].clear()
+        elif isinstance(frame, frames.PortIs) and peer.role == frames.FORK_SERVER:
+            self._complete(frame.start, frame.port)
         elif isinstance(frame, frames.Complaint):
             self._bridge.say(f"cmpirun: {frame.text}\n")
         elif isinstance(frame, frames.MonitorUp):
@@ -249,10 +251,14 @@ class Root:
         else:
             peer.stream.close()
 
+    def _complete(self, start: int, port: str) -> None:
+        """Have the usher complete the spawn of this start, once."""
+        if port and start not in self._completed:
+            self._completed.add(start)
+            self._tell_helper(frames.USHER, frames.ConnectAndLeave(port, False))
+
     def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
-        if frame.port and frame.start not in self._completed:
-            self._completed.add(frame.start)
-            self._tell_helper(frames.USHER, frames.ConnectAndLeave(frame.port, False))
+        self._complete(frame.start, frame.port)
         pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s)
         if pid is None:
             self._send(peer, frames.Dismiss())

@@ -112,9 +112,12 @@ def _no_delay() -> None:
 
     for name in os.listdir("/proc/self/fd"):
         try:
+            if not os.readlink(f"/proc/self/fd/{name}").startswith("socket:"):
+                continue
             with socket.socket(fileno=os.dup(int(name))) as sock:
                 if sock.family == socket.AF_INET and sock.getpeername()[1] == int(port):
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    return
         except OSError:
             pass  # not a connected socket
 
