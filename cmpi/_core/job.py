@@ -7,8 +7,8 @@ or in the two machines it owns, `Scheduler` and `LinkTable`; the root's shell on
 from __future__ import annotations
 
 from cmpi._core import frames
+from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order, Preload
 from cmpi._core.links import Ask, LinkTable, Tell
-from cmpi._core.record import record
 from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
 from cmpi._ids import PID_BITS, RAISED, Capacity, ExitStatus, Resources
 
@@ -19,59 +19,6 @@ if TYPE_CHECKING:
 KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL
 GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
 SIGKILL, SIGTERM = 9, 15
-
-
-@record
-class Order:
-    """Action: send a frame to the monitor of a process."""
-
-    pid: int
-    frame: object
-
-
-@record
-class Launch:
-    """Action: have MPI start one process for each pid, as one world; `forked` by the fork server."""
-
-    start: int
-    pids: list[int]
-    host: str
-    forked: bool
-
-
-@record
-class NeedForkServer:
-    """Action: somebody may spawn; start the fork server now, in this interpreter. Asked for once."""
-
-    python: str
-
-
-@record
-class Preload:
-    """Action: have the fork server load these modules."""
-
-    frame: frames.Preload
-
-
-@record
-class Born:
-    """Action: show that a process was started."""
-
-    pid: int
-
-
-@record
-class Died:
-    """Action: show that a process has ended."""
-
-    pid: int
-
-
-@record
-class Finish:
-    """Action: everything has ended; report, and leave with this code."""
-
-    code: int
 
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import select
 import time
 from collections import deque
 
-from cmpi._core import frames, job
+from cmpi._core import frames, job_actions
 from cmpi._core.capacity import usable
+from cmpi._core.job import Job
 from cmpi._core.links import Ask, Tell
 from cmpi._core.output import Formatter, Speaker
 from cmpi._core.report import closing_report
@@ -70,7 +71,7 @@ class Root:
         cpu_units, memory_bytes = usable(host.facts(), os.environ)
         this = Host(os.uname().nodename, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes)
         seed = int.from_bytes(os.urandom(3), "little")
-        self._job = job.Job([this], seed, self._folder)
+        self._job = Job([this], seed, self._folder)
         formatter = Formatter(
             order.output,
             colour=bool(order.colour),
@@ -146,27 +147,27 @@ class Root:
                 peer = self._monitors.get(action.pid)
                 if peer is not None:
                     self._send(peer, frames.ToRank(encode(action.frame)))
-            elif isinstance(action, job.Order):
+            elif isinstance(action, job_actions.Order):
                 if action.pid in self._monitors:
                     self._send(self._monitors[action.pid], action.frame)
-            elif isinstance(action, job.Launch):
+            elif isinstance(action, job_actions.Launch):
                 self._spawner.submit(action)
-            elif isinstance(action, job.Born):
+            elif isinstance(action, job_actions.Born):
                 process = self._job.processes[action.pid]
                 parent = process.parent if process.parent in self._job.processes else None
                 self._bridge.born(Speaker(process.pid, parent, process.host, process.rank, process.label))
-            elif isinstance(action, job.Died):
+            elif isinstance(action, job_actions.Died):
                 status = self._job.processes[action.pid].status
                 assert status is not None
                 self._bridge.died(action.pid, status)
             elif isinstance(action, Ask):
                 self._tell_helper(frames.USHER, action.frame)
-            elif isinstance(action, job.Preload):
+            elif isinstance(action, job_actions.Preload):
                 load = frames.Load(action.frame.modules, action.frame.path)
                 self._tell_helper(frames.FORK_SERVER, load)
-            elif isinstance(action, job.NeedForkServer):
+            elif isinstance(action, job_actions.NeedForkServer):
                 self._start_fork_server(action.python)
-            elif isinstance(action, job.Finish):
+            elif isinstance(action, job_actions.Finish):
                 self._finish = action.code
 
     # -- who comes in ----------------------------------------------------------------------

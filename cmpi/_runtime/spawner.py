@@ -12,7 +12,7 @@ import sys
 import time
 from _queue import SimpleQueue
 
-from cmpi._core.job import Launch
+from cmpi._core.job_actions import Launch
 from cmpi._transport import mpi
 
 TYPE_CHECKING = False

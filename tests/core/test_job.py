@@ -1,5 +1,6 @@
 from cmpi._core import frames, job
-from cmpi._core.job import Born, Died, Finish, Job, Launch, NeedForkServer, Order
+from cmpi._core.job import Job
+from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order
 from cmpi._core.links import Tell
 from cmpi._core.scheduler import Host
 from cmpi._ids import ExitStatus

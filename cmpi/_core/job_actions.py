@@ -1,0 +1,59 @@
+"""What the `Job` machine has the root's shell do."""
+
+from __future__ import annotations
+
+from cmpi._core import frames
+from cmpi._core.record import record
+
+
+@record
+class Order:
+    """Action: send a frame to the monitor of a process."""
+
+    pid: int
+    frame: object
+
+
+@record
+class Launch:
+    """Action: have MPI start one process for each pid, as one world; `forked` by the fork server."""
+
+    start: int
+    pids: list[int]
+    host: str
+    forked: bool
+
+
+@record
+class NeedForkServer:
+    """Action: somebody may spawn; start the fork server now, in this interpreter. Asked for once."""
+
+    python: str
+
+
+@record
+class Preload:
+    """Action: have the fork server load these modules."""
+
+    frame: frames.Preload
+
+
+@record
+class Born:
+    """Action: show that a process was started."""
+
+    pid: int
+
+
+@record
+class Died:
+    """Action: show that a process has ended."""
+
+    pid: int
+
+
+@record
+class Finish:
+    """Action: everything has ended; report, and leave with this code."""
+
+    code: int
