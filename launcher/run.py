@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 from cmpi.errors import CmpiError
@@ -22,9 +23,18 @@ def run(config: LaunchConfig) -> int:
         mpi = find_mpi.find(config.mpiexec)
         _check_folder(config.output_dir)
         name = f"cmpi-{os.urandom(6).hex()}"
-        folder = _make_folder(os.environ.get("TMPDIR", "/tmp"), name)
-        shared_memory = _make_folder("/dev/shm", name) if os.access("/dev/shm", os.W_OK) else folder
-        return _run_in(folder, shared_memory, mpi, config)
+        folder = f"{os.environ.get('TMPDIR', '/tmp')}/{name}"
+        shared_memory = f"/dev/shm/{name}" if os.access("/dev/shm", os.W_OK) else folder
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: sys.exit(128 + number))  # until there is a job
+        try:
+            for path in {folder, shared_memory}:
+                _make_folder(path)
+            return _run_in(folder, shared_memory, mpi, config)
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)
+            _clean_up((folder, shared_memory))
     except CmpiError as error:
         cli.fail(str(error))
 
@@ -49,7 +59,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
     from cmpi._core import frames
-    from cmpi._runtime import descendants, leftovers
+    from cmpi._runtime import descendants
     from cmpi._transport import sockets
     from launcher.supervise import Supervisor
 
@@ -69,24 +79,25 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         config.cpu_units,
         config.memory_bytes,
     )
-    try:
-        server = sockets.listen(folder + "/launcher")
-        fds = [_stdin(), 1, 2]
-        return Supervisor(pid, server, secret, order, fds, noise_read, verbose=config.verbose).run()
-    finally:
-        descendants.end_all()
-        leftovers.remove_folders((folder, shared_memory))
-        leftovers.remove_unmapped_segments()
+    server = sockets.listen(folder + "/launcher")
+    fds = [_stdin(), 1, 2]
+    return Supervisor(pid, server, secret, order, fds, noise_read, verbose=config.verbose).run()
 
 
-def _make_folder(base: str, name: str) -> str:
+def _clean_up(folders: tuple[str, ...]) -> None:
+    from cmpi._runtime import descendants, leftovers
+
+    descendants.end_all()
+    leftovers.remove_folders(folders)
+    leftovers.remove_unmapped_segments()
+
+
+def _make_folder(path: str) -> None:
     """A folder for this user alone. (`tempfile` would take 4 ms to import.)"""
-    folder = f"{base}/{name}"
     try:
-        os.mkdir(folder, 0o700)
+        os.mkdir(path, 0o700)
     except OSError as error:
-        cli.fail(f"cannot make a folder in {base}: {error.strerror}. Set TMPDIR to another place.", 1)
-    return folder
+        cli.fail(f"cannot make the folder {path}: {error.strerror}. Set TMPDIR to another place.", 1)
 
 
 def _has_rdma() -> bool:
