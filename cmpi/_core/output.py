@@ -11,10 +11,6 @@ from __future__ import annotations
 
 from cmpi._ids import ExitStatus
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 FLUSH_AFTER_S = 0.2
 LONG_LINE_BYTES = 65536
 TAIL_BYTES = 4096  # of stderr, kept for the closing report
@@ -222,8 +218,3 @@ def _json_data(data: bytes) -> dict[str, str]:
         return {"data": data.decode()}
     except UnicodeDecodeError:
         return {"data_base64": base64.b64encode(data).decode()}
-
-
-def join_bytes(printed: Iterable[tuple[int, bytes]], fd: int) -> bytes:
-    """All bytes for one destination; for tests."""
-    return b"".join(data for place, data in printed if place == fd)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MAX_FRAME_BYTES = 16 << 20  # far above any frame of ours (output comes in 1 MiB pieces)
-_HEAD = struct.Struct("<IB")
 _U32 = struct.Struct("<I")
 _NUMBERS = {letter: struct.Struct("<" + letter) for letter in "BHIQd"}
 _kinds: dict[int, type] = {}
@@ -54,8 +53,18 @@ else:
 
 
 def encode(message: Any) -> bytes:
-    """The bytes of one frame. Blocks: never."""
-    parts = [b""]
+    """The bytes of one frame in a stream: its length, then the frame itself. Blocks: never."""
+    parts = _parts(message)
+    return b"".join((_U32.pack(sum(map(len, parts))), *parts))
+
+
+def encode_bare(message: Any) -> bytes:
+    """The bytes of one frame where something else keeps its length, as MPI does. Blocks: never."""
+    return b"".join(_parts(message))
+
+
+def _parts(message: Any) -> list[bytes]:
+    parts = [bytes((message.KIND,))]
     for name, letter in zip(message.__match_args__, message.LAYOUT):
         value = message.__dict__[name]
         if letter in _NUMBERS:
@@ -72,12 +81,11 @@ def encode(message: Any) -> bytes:
                 parts += (_U32.pack(len(data)), data)
         else:
             parts.append(struct.pack(f"<I{len(value)}Q", len(value), *value))
-    parts[0] = _HEAD.pack(sum(map(len, parts)) + 1, message.KIND)
-    return b"".join(parts)
+    return parts
 
 
 def decode(data: bytes | memoryview) -> Any:
-    """The frame in `data`: its kind byte and fields, without the length.
+    """The frame in `data`, which `encode_bare` made.
 
     Raises:
         ProtocolError: Anything but one whole, known frame.

@@ -9,6 +9,7 @@ import sys
 import threading
 
 from cmpi._ids import Resources
+from cmpi._runtime.start_child import CONTROL_VARIABLE
 from cmpi.errors import NotRunning
 
 TYPE_CHECKING = False
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.node import Node
 
-CONTROL_VARIABLE = "CMPI_CONTROL"
 # What belongs to one process of one MPI world, and must not pass to another.
 _OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", "CMPI_")
 

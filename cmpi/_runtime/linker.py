@@ -12,7 +12,7 @@ import threading
 import time
 
 from cmpi._core import frames, link_frames
-from cmpi._core.wire import decode, encode
+from cmpi._core.wire import decode, encode_bare
 from cmpi._transport import mpi
 
 TYPE_CHECKING = False
@@ -43,7 +43,7 @@ class Linker:
         self._order: Any = None  # what the thread is inside MPI for
         self._abandoned: set[int] = set()
         self._released: set[int] = set()  # of these, those for whom the usher was asked to come
-        self._hello = encode(link_frames.Identify(node.pid.value))[4:]
+        self._hello = encode_bare(link_frames.Identify(node.pid.value))
 
     def order(self, frame: Any) -> None:
         """Take an order of the root's. Blocks: never."""

@@ -147,10 +147,6 @@ class Node:
                 raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
             return self._ended[pid.value]
 
-    def exit_status(self, pid: Pid) -> ExitStatus | None:
-        """How a watched process ended, if it has. Call with the lock held."""
-        return self._ended.get(pid.value)
-
     def peer(self, pid: Pid) -> Peer:
         """The other process, as far as links and channels go. Call with the lock held."""
         peer = self._peers.get(pid.value)
@@ -319,13 +315,13 @@ class Node:
             if not self.failed:
                 for peer in list(self._peers.values()):
                     peer.close_ends()
-            self._part(lambda: all(peer.parted for peer in self._peers.values()))
+            self._part()
         self.tell_root(frames.Leaving())
         with self.lock:
             self.changed.wait_for(lambda: self._farewell)
         self._linker.wait_idle()
         with self.lock:
-            self._part(lambda: all(peer.parted for peer in self._peers.values()))
+            self._part()
             self._closed = True
         self.nudge()
         if threading.current_thread() is not self._thread:
@@ -334,14 +330,15 @@ class Node:
             peer.free()
         self.bell.close()
 
-    def _part(self, parted: Callable[[], bool]) -> None:
-        for peer in list(self._peers.values()):
-            peer.say_bye()
-        self.nudge()
-        while not parted():
-            self.changed.wait(LOOK_AROUND_S)
+    def _part(self) -> None:
+        """Say goodbye to every peer as soon as nothing is left for it, until all have parted."""
+        while True:
             for peer in list(self._peers.values()):
                 peer.say_bye()
+            self.nudge()
+            if all(peer.parted for peer in self._peers.values()):
+                return
+            self.changed.wait(LOOK_AROUND_S)
 
     @property
     def owns_mpi(self) -> bool:

@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 
 from cmpi._core import channel, frames, link_frames
-from cmpi._core.wire import decode, encode
+from cmpi._core.wire import decode, encode_bare
 from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 from cmpi._transport import mpi
 from cmpi._transport.pickling import Pickled
@@ -54,7 +54,7 @@ class Peer:
         """Send a frame, now or as soon as the link stands. `done`: the buffers are free again."""
         if self.status is not None or self._freed:
             return
-        self._outbox.append((encode(frame)[4:], buffers or [], done))
+        self._outbox.append((encode_bare(frame), buffers or [], done))
         if self.link is not None:
             self.flush()
         elif not self._asked:

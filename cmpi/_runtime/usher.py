@@ -12,7 +12,7 @@ import os
 import select
 
 from cmpi._core import frames, link_frames
-from cmpi._core.wire import encode
+from cmpi._core.wire import encode_bare
 from cmpi._transport import mpi, sockets
 
 
@@ -23,7 +23,7 @@ class Usher:
         secret = bytes.fromhex(os.environ["CMPI_SECRET"])
         self._root = sockets.connect(os.environ["CMPI_JOB"] + "/root", secret)
         self._root.send(frames.HelperUp(frames.USHER, ""))
-        self._nobody = encode(link_frames.Identify(frames.NO_PID))[4:]
+        self._nobody = encode_bare(link_frames.Identify(frames.NO_PID))
 
     def run(self) -> None:
         """Serve until the root closes."""

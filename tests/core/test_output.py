@@ -8,7 +8,6 @@ from cmpi._core.output import (
     LONG_LINE_BYTES,
     Formatter,
     Speaker,
-    join_bytes,
     split_characters,
 )
 from cmpi._ids import ExitStatus
@@ -25,6 +24,11 @@ PIECES = st.lists(
     ),
     max_size=12,
 )
+
+
+def join_bytes(printed, fd):
+    """All bytes for one destination."""
+    return b"".join(data for place, data in printed if place == fd)
 
 
 def run(formatter, pieces):

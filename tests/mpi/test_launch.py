@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests.mpi.conftest import mpi_kind
+
 WORLD = """
 from mpi4py import MPI
 import cmpi
@@ -152,7 +154,7 @@ def test_a_process_that_does_not_read_its_stdin_holds_nothing_up(cmpirun):
 
 
 def test_mpi_args_reach_mpiexec_and_verbose_shows_the_command(jobs):
-    flag = "-x CMPI_X=1" if "openmpi" in _kind() else "-genv CMPI_X 1"
+    flag = "-x CMPI_X=1" if "openmpi" in mpi_kind() else "-genv CMPI_X 1"
     result = jobs.run("cmpirun", "--verbose", "--mpi-args", flag, "true")
     assert result.code == 0 and "CMPI_X" in result.err and "root_main.py" in result.err, result
 
@@ -165,7 +167,7 @@ def test_version_names_all_parts(jobs):
 
 
 def test_an_mpiexec_of_another_make_is_named(jobs, tmp_path):
-    other = "mpich" if _kind() == "openmpi" else "openmpi"
+    other = "mpich" if mpi_kind() == "openmpi" else "openmpi"
     fake = tmp_path / "mpiexec"
     real = shutil.which("mpiexec", path=jobs.environment["PATH"])
     version = {"openmpi": "mpiexec (Open MPI) 5.0.1", "mpich": "HYDRA\\n    Version:  4.2.0"}[other]
@@ -215,12 +217,6 @@ def test_256_descriptors_are_enough_for_a_small_job(jobs):
     )
     result = jobs.run("sh", "-c", f"ulimit -n 256; exec cmpirun --output plain python '{script}'")
     assert (result.code, result.out) == (0, f"{[0] * 8}\n"), result
-
-
-def _kind():
-    from launcher.find_mpi import find
-
-    return find().kind
 
 
 def test_the_package_runs_as_a_module_too(jobs):
