@@ -67,9 +67,5 @@ class Mismatch:
 
 @frame(87, "")
 class Bye:
-    """I send nothing more over this link."""
-
-
-@frame(88, "")
-class ByeAck:
-    """I have received everything up to your Bye."""
+    """Nothing follows over this link: the last frame of each side, said by one that is about to end
+    and answered by the other. With both said nothing is under way, and the link can be freed."""

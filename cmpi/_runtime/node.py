@@ -72,7 +72,7 @@ class Node:
         self._watched: set[int] = set()
         self._alive: set[int] = set()  # watched, and alive when the root was asked
         self.changed = threading.Condition(self.lock)  # a reply, an exit, a link's end
-        self._farewell = self._closed = False
+        self._farewell = self._parting = self._closed = False
         self.failed = False  # ending by an error: peers learn that, rather than an orderly close
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.owner = os.getpid()  # a process forked from it is not the node
@@ -179,6 +179,8 @@ class Node:
                 if self.bell.fileno() in ready:
                     self._hear_bell()
                 moved = self._progress()
+                if self._parting and (moved or ready):
+                    self.changed.notify_all()  # a link has come up, credit has come, all is sent
             idle = 0 if moved or ready else idle + 1
 
     def _hear_bell(self) -> None:
@@ -332,10 +334,10 @@ class Node:
 
     def _part(self) -> None:
         """Say goodbye to every peer as soon as nothing is left for it, until all have parted."""
+        self._parting = True
         while True:
             for peer in list(self._peers.values()):
                 peer.say_bye()
-            self.nudge()
             if all(peer.parted for peer in self._peers.values()):
                 return
             self.changed.wait(LOOK_AROUND_S)

@@ -42,7 +42,7 @@ class Peer:
         self.expected: dict[str, ReceiverEnd] = {}  # a Receiver, no sender known yet; by name
         self._outbox: deque[tuple[bytes, list[Any], Callable[[], None] | None]] = deque()
         self._asked = False
-        self._bye_said = self._bye_acknowledged = self._bye_heard = False
+        self._bye_said = self._bye_heard = False
         self._quiet_left = QUIET_ROUNDS
         self._freed = False
 
@@ -52,7 +52,7 @@ class Peer:
         self, frame: Any, buffers: list[Any] | None = None, done: Callable[[], None] | None = None
     ) -> None:
         """Send a frame, now or as soon as the link stands. `done`: the buffers are free again."""
-        if self.status is not None or self._freed:
+        if self.status is not None or self._bye_said:
             return
         self._outbox.append((encode_bare(frame), buffers or [], done))
         if self.link is not None:
@@ -105,10 +105,13 @@ class Peer:
                     message = self.link.receive(_sizes)
             except mpi.LinkBroken:
                 self.announced = 0  # nothing more can come; the exit notice will say why
-            if self._bye_heard and not self.link.busy and not self._outbox:
+            if self._bye_said and self._bye_heard and not self.link.busy and not self._outbox:
                 # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
                 # failure, looks for communicators with it, and crashed in them now and then.
+                # Not before both have said Bye: a frame that nobody has received stays in MPI, and
+                # is found in the next link, which may get the same context id.
                 self.free()
+                moved = True
         if self.status is not None and self._quiet_left:
             self._quiet_left = QUIET_ROUNDS if moved else self._quiet_left - 1
             if self._quiet_left == 0:
@@ -120,7 +123,7 @@ class Peer:
         """The process has ended; what it had sent may still be on its way."""
         self.status = status
         self._outbox.clear()
-        if self.link is None:
+        if self.link is None or self._freed:
             self._quiet_left = 0
             self._fail_ends()
 
@@ -155,11 +158,7 @@ class Peer:
             self._bye_heard = True
             for sender in list(self.senders.values()):
                 self.carry_out(sender, channel.Dropped())  # it reads nothing any more
-            self.post(link_frames.ByeAck())
-            self._node.changed.notify_all()
-        elif isinstance(frame, link_frames.ByeAck):
-            self._bye_acknowledged = True
-            self._node.changed.notify_all()
+            self._last_word()
         else:
             self._hear_reader(frame)
 
@@ -293,21 +292,19 @@ class Peer:
     def say_bye(self) -> None:
         """Say that nothing follows, once nothing does."""
         if self.link is not None and not self._bye_said and self.status is None and not self._unfinished:
-            self._bye_said = True
+            self._last_word()
+
+    def _last_word(self) -> None:
+        if not self._bye_said:
             self.post(link_frames.Bye())
+            self._bye_said = True
 
     @property
     def parted(self) -> bool:
-        """True if the peer has everything, or wants nothing any more.
-
-        One that has said Bye itself may be past hearing ours: waiting for its answer, or for its
-        end, would never end if it is a rank of our world, whose MPI_Finalize waits for ours.
-        """
-        if self.status is not None:
+        """True if the peer has everything and we have all of its, or it has ended."""
+        if self.status is not None or self._freed:
             return True
-        if self.link is None:
-            return not self._unfinished
-        return (self._bye_acknowledged or self._bye_heard) and not self.link.busy
+        return self.link is None and not self._unfinished
 
     def free(self) -> None:
         """Let go of the link."""

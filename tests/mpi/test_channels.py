@@ -206,6 +206,22 @@ except cmpi.PeerExited as e: print(e.status)
     assert (result.code, result.out) == (1, "1: ValueError: broken\n"), result
 
 
+def test_links_of_short_lives_leave_nothing_for_the_next(program):
+    """A frame that both ends had left unread in a freed link turned up in a later one."""
+    out = program("""
+def child(parent, i):
+    Sender(parent).send(i)
+    return Receiver(parent).recv() == -i or sys.exit(9)
+small = cmpi.Resources(0.001, "1 MiB")
+for batch in range(4):
+    pids = [spawn(child, batch * 10 + i, resources=small) for i in range(10)]
+    for p, i in zip(pids, range(10)): Sender(p).send(-(batch * 10 + i))
+    print(*(Receiver(p).recv() for p in pids))
+    assert all(cmpi.wait(p).ok for p in pids)
+""")
+    assert [int(word) for word in out.split()] == list(range(40))
+
+
 def test_a_second_end_names_the_line_of_the_first(program):
     out = program("""
 p = spawn(lambda parent: Receiver(parent).recv())
