@@ -29,7 +29,23 @@ def hand_over(start: str) -> bool:
             pass
     except OSError:
         return False
+    if taken and len(fds) > 3:
+        finalize_pmi(fds[3])
     return taken
+
+
+def finalize_pmi(fd: int) -> None:
+    """Leave in order for a monitor that was killed; after its own leave this one is ignored.
+
+    Hydra ends the whole job when a process goes without.
+    """
+    pmi = _socket.socket(fileno=fd)
+    pmi.settimeout(1.0)
+    try:
+        pmi.sendall(b"cmd=finalize\n")
+        pmi.recv(64)
+    except OSError:
+        pass  # the launcher has closed its end: it was told already
 
 
 def main() -> int:
