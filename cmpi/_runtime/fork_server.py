@@ -13,7 +13,6 @@ import os
 import random
 import resource
 import select
-import signal
 import sys
 from _operator import _compare_digest
 
@@ -26,6 +25,9 @@ from cmpi._transport.pmi import Pmi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    import signal
+else:
+    import _signal as signal  # without the enums of `signal`, which would be copied in every monitor
 
 PRELOADED = ("cmpi._channel", "cmpi._process", "cmpi._runtime.worker", "cmpi._runtime.node", "numpy.random")
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})

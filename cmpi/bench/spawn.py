@@ -1,4 +1,7 @@
-"""From `cmpi.spawn` to the running closure, against a bare MPI_Comm_spawn of a cold Python."""
+"""From `cmpi.spawn` to the running closure, against a bare MPI_Comm_spawn of a cold Python.
+
+Those that are spawned at once stay until all run, on both sides: bare ones wait in MPI_Comm_disconnect.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,9 @@ import os, sys, time, cmpi, psutil
 runs, at_once = int(sys.argv[1]), int(sys.argv[2])
 small = cmpi.Resources(0.001, "1 MiB")
 stamp = lambda parent: cmpi.Sender(parent).send(time.monotonic())
+def stay(parent):
+    stamp(parent)
+    cmpi.Receiver(parent).recv()
 def one():
     started = time.monotonic()
     p = cmpi.spawn(stamp, resources=small)
@@ -25,8 +31,10 @@ def one():
 one()
 times = sorted(one() for _ in range(runs))
 started = time.monotonic()
-pids = [cmpi.spawn(stamp, resources=small) for _ in range(at_once)]
+pids = [cmpi.spawn(stay, resources=small) for _ in range(at_once)]
 last = max(cmpi.Receiver(p).recv() for p in pids) - started
+for p in pids: cmpi.Sender(p).send(0)
+for p in pids: cmpi.wait(p)
 def idle(parent):
     cmpi.Sender(parent).send(os.getpid())
     cmpi.Receiver(parent).recv()
