@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 SPINS = 200  # rounds without news before the thread sleeps between them
-NAP_S = 50e-6  # the first such sleep; it doubles up to
-LONGEST_NAP_S = 1e-3
+NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
+NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
+LONG_NAP_S = 1e-3
 LOOK_AROUND_S = 0.5  # a sleeper looks by itself, should a ring ever be lost
 
 
@@ -199,7 +200,7 @@ class Node:
         if not restless:
             return LOOK_AROUND_S * 1000 if linked else -1
         if idle > SPINS:
-            time.sleep(min(NAP_S * (idle - SPINS), LONGEST_NAP_S))
+            time.sleep(NAP_S if idle < SPINS + NAPS else LONG_NAP_S)
         return 0
 
     def _progress(self) -> bool:

@@ -20,6 +20,21 @@ print(got.x, Receiver(b).recv()(5))
     assert (result.code, result.out) == (0, "60 15\n"), result
 
 
+def test_a_captured_array_of_a_gibibyte_travels_without_a_second_copy(job):
+    text = """
+import cmpi, numpy as np, resource
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+a = np.zeros(2**27); a[[0, -1]] = 1, 2
+def child(parent):
+    cmpi.Sender(parent).send((a.nbytes, a[0] + a[-1], peak()))
+mine = peak()
+size, total, theirs = cmpi.Receiver(cmpi.spawn(child)).recv()
+print(size == 2**30, total, peak() - mine < 300, theirs < 1024 + 300)
+"""
+    result = job(text, timeout=60)
+    assert (result.code, result.out) == (0, "True 3.0 True True\n"), result
+
+
 def test_large_captured_arrays_travel(job):
     text = """
 import cmpi, numpy as np
