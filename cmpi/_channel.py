@@ -217,8 +217,9 @@ class Sender(_End[T]):
                 if ticket in end.failed:
                     end.failed.discard(ticket)
                     raise end.error()
-                # What MPI reads from must not change. A peer that dies meanwhile ends the wait.
-                while message.in_transit and end.machine.state not in ("gone", "dropped"):
+                # What MPI reads from must not change. Only the peer's death ends the wait: one that
+                # closes its end, or leaves, takes in first what is on its way.
+                while message.in_transit and end.status is None:
                     end.changed.wait()
                 if message.in_transit:
                     raise end.error()

@@ -66,9 +66,9 @@ class Supervisor:
                 self._turn(wake_read)
         finally:
             self._end_session()
-        if self._code is None:
-            return self._died_early()
-        return self._code
+        if self._code is not None:
+            return self._code
+        return 128 + self._interrupted if self._interrupted else self._died_early()
 
     def _turn(self, wake: int) -> None:
         poll = select.poll()

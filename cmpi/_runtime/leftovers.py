@@ -1,8 +1,7 @@
 """Removing what MPI leaves behind when its processes die, and the job's own folders.
 
 MPICH unlinks its shared-memory file when a process finalizes, so one that is killed leaves it for
-ever; UCX unlinks its own at once, unless it is killed just then. Open MPI's files lie in a folder
-of the job's (`launcher/mpiexec.py`).
+ever. The files of Open MPI and UCX lie in a folder of the job's (`launcher/mpiexec.py`).
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHARED_MEMORY = "/dev/shm"
-_PREFIXES = ("mpich_shm_", "ucx_shm_posix_")
+_PREFIX = "mpich_shm_"
+REMOVE_S = 1.0
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
 
 
@@ -33,7 +33,7 @@ def unlink_own_segments() -> None:
 
 
 def remove_unmapped_segments() -> None:
-    """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead."""
+    """Unlink this user's files of MPICH that no process has mapped: their owners are dead."""
     left = _unmapped()
     if left:
         time.sleep(LOOK_AGAIN_S)
@@ -45,17 +45,24 @@ def remove_unmapped_segments() -> None:
 
 
 def remove_folders(folders: Iterable[str]) -> None:
-    """Remove the job's folders with all that is in them."""
+    """Remove the job's folders with all that is in them.
+
+    Blocks: as long as somebody who is just ending puts something in, at most `REMOVE_S`.
+    """
     import shutil
 
+    end_s = time.monotonic() + REMOVE_S
     for folder in folders:
-        shutil.rmtree(folder, ignore_errors=True)
+        while os.path.exists(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            if time.monotonic() >= end_s:
+                break
 
 
 def _unmapped() -> set[str]:
     files = set()
     try:
-        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_PREFIXES)]
+        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_PREFIX)]
     except OSError:
         return set()
     for name in names:
@@ -78,6 +85,6 @@ def _mapped(processes: Iterable[str]) -> set[str]:
                 text = maps.read()
         except OSError:
             continue  # ended, or not ours
-        lines = text.splitlines() if any(prefix in text for prefix in _PREFIXES) else []
-        found |= {line.split()[5] for line in lines if any(f"/{prefix}" in line for prefix in _PREFIXES)}
+        lines = text.splitlines() if _PREFIX in text else []
+        found |= {line.split()[5] for line in lines if f"/{_PREFIX}" in line}
     return found

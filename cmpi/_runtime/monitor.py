@@ -80,7 +80,7 @@ class Monitor:
         while not self._finished():
             self._turn()
         descendants.end_all()
-        self._pmi.finalize()
+        self._finalize()
         self._say_goodbye()
         return 0
 
@@ -248,7 +248,16 @@ class Monitor:
         self._exited = frames.Exited(code, signal, told, usage.ru_maxrss * 1024, cpu_s)
         os.close(child.pidfd)
         # At once, not at the monitor's own end: Hydra waits for it when the others finalize.
+        self._finalize()
+
+    def _finalize(self) -> None:
+        """Leave MPI's launcher in order, and tell the stub that this was done."""
         self._pmi.finalize()
+        if self._leash is not None:
+            try:
+                self._leash.send(b"f")
+            except OSError:
+                pass  # it was ended
 
     def _report(self, child: Child) -> None:
         """Send the exit, behind everything that the process wrote itself."""

@@ -24,21 +24,18 @@ def hand_over(start: str) -> bool:
         rights = b"".join(fd.to_bytes(4, "little") for fd in fds)
         sock.sendmsg([head], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
         sock.sendall(environment)
-        taken = sock.recv(1) == b"k"
-        while taken and sock.recv(1):
-            pass
+        last = word = sock.recv(1)
+        while word:
+            last, word = word, sock.recv(1)
     except OSError:
         return False
-    if taken and len(fds) > 3:
+    if last == b"k" and len(fds) > 3:  # the monitor was killed
         finalize_pmi(fds[3])
-    return taken
+    return last != b""
 
 
 def finalize_pmi(fd: int) -> None:
-    """Leave in order for a monitor that was killed; after its own leave this one is ignored.
-
-    Hydra ends the whole job when a process goes without.
-    """
+    """Leave in order for a monitor that did not: Hydra ends the whole job when nobody does."""
     pmi = _socket.socket(fileno=fd)
     pmi.settimeout(1.0)
     try:

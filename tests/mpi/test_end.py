@@ -76,8 +76,9 @@ def test_ctrl_c_before_anything_runs(jobs):
         job = jobs.start("cmpirun", "-n", "2", "sleep", "300")
         time.sleep(delay)
         os.kill(job.pid, signal.SIGINT)
-        job.communicate(timeout=30)
-        assert job.returncode in (130, -2), delay
+        _, err = job.communicate(timeout=30)
+        # 1: the signal came before there was any code of ours, while Python imported `site`.
+        assert job.returncode in (130, -2) or (job.returncode == 1 and b"KeyboardInterrupt" in err), delay
 
 
 @pytest.mark.parametrize("which", ["cmpirun", "mpiexec", "root_main"])
