@@ -66,9 +66,5 @@ def settings(
         # The newer way of choosing protocols compares them all for every process and every peer, 2 ms
         # each, which pays with network cards; without, the older one is as fast or faster.
         wanted["UCX_PROTO_ENABLE"] = "n"
-    # Its shared memory by name rather than by /proc/PID/fd: a peer that was killed in the instant a
-    # link is made is then no segmentation fault (the file is there still), and goes with the job.
-    wanted["UCX_POSIX_USE_PROC_LINK"] = "n"
-    wanted["UCX_POSIX_DIR"] = shared_memory
     wanted["UCX_LOG_LEVEL"] = "error"  # its warnings at the end of processes are no person's business
     return {name: value for name, value in wanted.items() if name not in environment}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL
+LINKING_S = 1.0  # for a link to be made before a process that a program wants killed is killed
 GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
 SIGKILL, SIGTERM = 9, 15
 
@@ -72,6 +73,7 @@ class Job:
         self._fork_python = ""
         self._held: list[Launch] = []  # until the fork server is ready or dead
         self._escalate: list[tuple[float, int]] = []  # when to kill whom for good
+        self._held_kills: dict[int, float] = {}  # whom to kill as soon as its link stands, or then
         self._give_up_s: float | None = None
         self._finished = False
 
@@ -158,9 +160,9 @@ class Job:
         return self.exited(pid, ExitStatus(137, SIGKILL, "its monitor was lost"), now_s)
 
     def start_failed(self, start: int, reason: str, now_s: float) -> list[Action]:
-        """MPI could not start these processes."""
+        """MPI could not start these processes, or could not complete the start of some that run."""
         actions: list[Action] = []
-        for pid in self.starts[start]:
+        for pid in [pid for pid in self.starts[start] if not self.processes[pid].monitored]:
             self.processes[pid].fault = f"could not be started: {reason}"
             actions += self.exited(pid, ExitStatus(126), now_s)
         return actions
@@ -203,9 +205,9 @@ class Job:
         if isinstance(frame, frames.Stuck):
             return list(self.links.stuck(pid, frame.peer))
         if isinstance(frame, frames.LinkUp):
-            return list(self.links.up(pid, frame.peer))
+            return [*self.links.up(pid, frame.peer), *self._kill_held(now_s)]
         if isinstance(frame, frames.LinkFailed):
-            return list(self.links.failed(pid, frame.peer))
+            return [*self.links.failed(pid, frame.peer), *self._kill_held(now_s)]
         if isinstance(frame, frames.Leaving):
             self.links.retire(pid)
             return [Tell(pid, frames.Farewell())]
@@ -224,6 +226,7 @@ class Job:
         due = [pid for when_s, pid in self._escalate if when_s <= now_s]
         self._escalate = [item for item in self._escalate if item[0] > now_s]
         actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
+        actions += self._kill_held(now_s)
         if self._give_up_s is not None and self._give_up_s <= now_s:
             for process in self._living():
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
@@ -231,7 +234,7 @@ class Job:
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
-        times = [when_s for when_s, _ in self._escalate]
+        times = [when_s for when_s, _ in self._escalate] + list(self._held_kills.values())
         times += [t for t in (self.links.deadline_s(), self._give_up_s) if t is not None]
         return min(times, default=None)
 
@@ -375,7 +378,19 @@ class Job:
         process.doomed, process.because = signal, because
         if because:
             self._escalate.append((now_s + KILL_AFTER_S, process.pid))
+        elif self.links.linking(process.pid):
+            # A few milliseconds later it harms nobody; now its partner would be left inside MPI,
+            # with MPICH to crash there, with Open MPI to wait.
+            self.links.retire(process.pid)
+            self._held_kills[process.pid] = now_s + LINKING_S
+            return []
         return [Order(process.pid, frames.Signal(signal))] if process.monitored else []
+
+    def _kill_held(self, now_s: float) -> list[Action]:
+        due = [p for p, when_s in self._held_kills.items() if when_s <= now_s or not self.links.linking(p)]
+        for pid in due:
+            del self._held_kills[pid]
+        return [Order(p, frames.Signal(self.processes[p].doomed)) for p in due if self._alive(p)]
 
     def _alive(self, pid: int) -> bool:
         return pid in self.processes and self.processes[pid].status is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cmpi._core.wire import frame
+from cmpi._core.wire import decode, frame
 
 
 @frame(80, "I")
@@ -69,3 +69,9 @@ class Mismatch:
 class Bye:
     """Nothing follows over this link: the last frame of each side, said by one that is about to end
     and answered by the other. With both said nothing is under way, and the link can be freed."""
+
+
+def buffer_sizes(head: bytes) -> list[int]:
+    """Bytes of the buffers that follow this frame, each as a message of its own."""
+    frame = decode(head)
+    return frame.sizes if isinstance(frame, Data) else []

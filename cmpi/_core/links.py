@@ -107,6 +107,13 @@ class LinkTable:
         if pid in self._members:
             self._members[pid].retired = True
 
+    def linking(self, pid: int) -> bool:
+        """Whether a link with `pid` is being made."""
+        member = self._members.get(pid)
+        if member is None:
+            return False
+        return member.busy_with is not None or any(m.busy_with == pid for m in self._members.values())
+
     def leave(self, pid: int, now_s: float) -> None:
         """`pid` has ended. Who was making a link with it is told after a grace."""
         member = self._members.pop(pid, None)

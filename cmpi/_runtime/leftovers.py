@@ -1,7 +1,8 @@
 """Removing what MPI leaves behind when its processes die, and the job's own folders.
 
 MPICH unlinks its shared-memory file when a process finalizes, so one that is killed leaves it for
-ever. The files of Open MPI and UCX lie in a folder of the job's (`launcher/mpiexec.py`).
+ever; UCX unlinks its own at once, unless it is killed just then. Open MPI's files lie in a folder
+of the job's (`launcher/mpiexec.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHARED_MEMORY = "/dev/shm"
-_PREFIX = "mpich_shm_"
+_PREFIXES = ("mpich_shm_", "ucx_shm_posix_")
 REMOVE_S = 1.0
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
 
@@ -33,7 +34,7 @@ def unlink_own_segments() -> None:
 
 
 def remove_unmapped_segments() -> None:
-    """Unlink this user's files of MPICH that no process has mapped: their owners are dead."""
+    """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead."""
     left = _unmapped()
     if left:
         time.sleep(LOOK_AGAIN_S)
@@ -62,7 +63,7 @@ def remove_folders(folders: Iterable[str]) -> None:
 def _unmapped() -> set[str]:
     files = set()
     try:
-        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_PREFIX)]
+        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_PREFIXES)]
     except OSError:
         return set()
     for name in names:
@@ -85,6 +86,6 @@ def _mapped(processes: Iterable[str]) -> set[str]:
                 text = maps.read()
         except OSError:
             continue  # ended, or not ours
-        lines = text.splitlines() if _PREFIX in text else []
-        found |= {line.split()[5] for line in lines if f"/{_PREFIX}" in line}
+        lines = text.splitlines() if any(prefix in text for prefix in _PREFIXES) else []
+        found |= {line.split()[5] for line in lines if any(f"/{prefix}" in line for prefix in _PREFIXES)}
     return found

@@ -138,7 +138,8 @@ class Linker:
         end_s = time.monotonic() + GREETING_S
         try:
             link.send(self._hello, [])
-            while (message := link.receive(lambda head: [])) is None:
+            # What the peer sends right behind its name may be here already, buffers and all.
+            while (message := link.receive(link_frames.buffer_sizes)) is None:
                 if peer in self._abandoned and (peer not in self._released or time.monotonic() > end_s):
                     return None
                 time.sleep(0)

@@ -74,13 +74,13 @@ class Monitor:
         except (OSError, ProtocolError) as error:
             print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
             descendants.end_all()
-            self._pmi.finalize()
+            self._pmi.finalize(killed=True)
             return 0
         self._root.send(frames.MonitorUp(self._number, rank, os.getpid(), os.uname().nodename, port))
         while not self._finished():
             self._turn()
         descendants.end_all()
-        self._finalize()
+        self._finalize(killed=True)
         self._say_goodbye()
         return 0
 
@@ -174,7 +174,7 @@ class Monitor:
         try:
             os.killpg(self._child.pid, number)
         except ProcessLookupError:
-            pass  # it has just ended
+            os.kill(self._child.pid, number)  # forked just now, it has no group yet; or it is a zombie
 
     # -- from the process ------------------------------------------------------------------
 
@@ -248,11 +248,11 @@ class Monitor:
         self._exited = frames.Exited(code, signal, told, usage.ru_maxrss * 1024, cpu_s)
         os.close(child.pidfd)
         # At once, not at the monitor's own end: Hydra waits for it when the others finalize.
-        self._finalize()
+        self._finalize(killed=signal != 0)
 
-    def _finalize(self) -> None:
+    def _finalize(self, killed: bool) -> None:
         """Leave MPI's launcher in order, and tell the stub that this was done."""
-        self._pmi.finalize()
+        self._pmi.finalize(killed)
         if self._leash is not None:
             try:
                 self._leash.send(b"f")

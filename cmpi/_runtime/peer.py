@@ -23,11 +23,6 @@ QUIET_ROUNDS = 50  # looks at the link of one that died, before it counts as emp
 _numbers = itertools.count()
 
 
-def _sizes(head: bytes) -> list[int]:
-    frame = decode(head)
-    return frame.sizes if isinstance(frame, link_frames.Data) else []
-
-
 class Peer:
     """The link to one process and all that goes over it. Guarded by the node's lock."""
 
@@ -98,11 +93,11 @@ class Peer:
         if self.link is not None and not self._freed and (self.status is None or self._quiet_left):
             try:
                 moved = self.link.progress_sends()
-                message = self.link.receive(_sizes)
+                message = self.link.receive(link_frames.buffer_sizes)
                 while message is not None:
                     moved = True
                     self._hear(decode(message.head), message.buffers)
-                    message = self.link.receive(_sizes)
+                    message = self.link.receive(link_frames.buffer_sizes)
             except mpi.LinkBroken:
                 self.announced = 0  # nothing more can come; the exit notice will say why
             if self._bye_said and self._bye_heard and not self.link.busy and not self._outbox:

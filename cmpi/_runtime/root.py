@@ -44,6 +44,7 @@ class Peer:
         self.stream = stream
         self.pid: int | None = None
         self.role = 0
+        self.dismissed = False  # a monitor whose process is not wanted any more
         self.rank_frames = Decoder()
 
 
@@ -219,6 +220,8 @@ class Root:
 
     def _hear(self, peer: Peer, frame: Any) -> None:
         now_s = time.monotonic()
+        if peer.dismissed:
+            return
         if peer.pid is None:
             self._introduce(peer, frame, now_s)
         elif isinstance(frame, frames.Output):
@@ -250,7 +253,7 @@ class Root:
         elif isinstance(frame, frames.MonitorUp):
             self._take_in(peer, frame, now_s)
         else:
-            peer.stream.close()
+            peer.stream.closed = True  # does not keep to the protocol; forgotten after this frame
 
     def _complete(self, start: int, port: str) -> None:
         """Have the usher complete the spawn of this start, once."""
@@ -262,6 +265,7 @@ class Root:
         self._complete(frame.start, frame.port)
         pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s)
         if pid is None:
+            peer.dismissed = True
             self._send(peer, frames.Dismiss())
         else:
             peer.pid = pid

@@ -8,6 +8,8 @@ import _thread
 import os
 import sys
 
+EXCHANGE_S = 5
+
 
 def _import_root() -> None:
     """Load the root's own modules while the main thread sits in MPI_Init: 5 ms less to wait."""
@@ -26,6 +28,9 @@ def main() -> int:
     """Start MPI and take the role that the rank says."""
     ours = __file__.rsplit("/", 3)[0]
     sys.path[:0] = [ours, *os.environ.pop("CMPI_PATH").split(os.pathsep)]
+    # PRRTE, under load and with processes killed meanwhile, now and then loses what root and usher
+    # tell each other in MPI_Comm_spawn and MPI_Comm_connect; else both would wait for ever.
+    os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
     from cmpi._transport import mpi
 
     _thread.start_new_thread(_import_root, ())

@@ -40,7 +40,9 @@ def finalize_pmi(fd: int) -> None:
     pmi.settimeout(1.0)
     try:
         pmi.sendall(b"cmd=finalize\n")
-        pmi.recv(64)
+        answer = b"-"
+        while answer and b"cmd=finalize_ack" not in answer:  # that to another request may come first
+            answer = pmi.recv(4096)
     except OSError:
         pass  # the launcher has closed its end: it was told already
 

@@ -13,6 +13,7 @@ import select
 
 from cmpi._core import frames, link_frames
 from cmpi._core.wire import encode_bare
+from cmpi._runtime import leftovers
 from cmpi._transport import mpi, sockets
 
 
@@ -32,14 +33,19 @@ class Usher:
         while not self._root.closed:
             poll.poll()
             for frame in self._root.receive():
-                if isinstance(frame, frames.ConnectAndLeave):
-                    mpi.connect_and_leave(frame.port, self._nobody if frame.greet else b"")
-                elif isinstance(frame, frames.AcceptAndLeave):
-                    mpi.accept_and_leave(frame.port, self._nobody)
+                try:
+                    if isinstance(frame, frames.ConnectAndLeave):
+                        mpi.connect_and_leave(frame.port, self._nobody if frame.greet else b"")
+                    elif isinstance(frame, frames.AcceptAndLeave):
+                        mpi.accept_and_leave(frame.port, self._nobody)
+                except RuntimeError:
+                    pass  # MPI's time ran out (see `root_main`): the other end's has too
 
 
 def main() -> int:
     """The usher's whole life."""
+    if mpi.vendor() == "mpich":
+        leftovers.unlink_own_segments()  # the root's too; here, because nobody waits for the usher
     mpi.hear_root()
     Usher().run()
     return 0

@@ -50,23 +50,29 @@ class Pmi:
         kvs = self._field(self._ask("cmd=get_my_kvsname\n"), "kvsname")
         return self._field(self._ask(f"cmd=get kvsname={kvs} key=PARENT_ROOT_PORT_NAME\n"), "value")
 
-    def finalize(self) -> None:
+    def finalize(self, killed: bool) -> None:
         """Leave in order, whatever the process did: Hydra ends the job of one that just vanishes.
 
-        A second leave after the process's own is ignored there.
+        A second leave after the process's own is ignored there. One that was `killed` may have
+        been so in the midst of a request, and Hydra's proxy ends, and with it the job, when it has
+        an answer and nobody to give it to. So we ask, before we leave, for a name that nobody has
+        published: requests are answered in their order.
         """
         if self._fd >= 0:
             try:
-                self._ask("cmd=finalize\n")
+                if killed:
+                    self._ask("cmd=lookup_name service=cmpi-nobody\n", "cmd=lookup_result")
+                self._ask("cmd=finalize\n", "cmd=finalize_ack")
                 os.close(self._fd)
             except OSError:
                 pass  # the launcher has closed its end: it was told already
             self._fd = -1
 
-    def _ask(self, command: str) -> str:
+    def _ask(self, command: str, expected: str = "cmd=") -> str:
+        """The answer that begins as expected; others before it are for nobody any more."""
         os.write(self._fd, command.encode())
         answer = b""
-        while not answer.endswith(b"\n"):
+        while not (answer.endswith(b"\n") and expected.encode() in answer):
             poll = select.poll()
             poll.register(self._fd, select.POLLIN)
             if not poll.poll(ANSWER_S * 1000):

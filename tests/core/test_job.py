@@ -170,6 +170,37 @@ def test_a_process_killed_while_it_starts_never_runs():
     assert pid is None and of(Died, actions)
 
 
+def linking_pair():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("ready")
+    (spawned,) = told(spawn(j, a), frames.Spawned)
+    j.monitor_up(1, 0, 0.0)
+    join(j, spawned.pid)
+    j.from_rank(a, frames.Link(spawned.pid), 0.0)
+    return j, a, spawned.pid
+
+
+def test_a_kill_waits_for_the_link_that_is_being_made():
+    j, a, child = linking_pair()
+    assert not of(Order, j.from_rank(a, frames.Kill(child, 9), 1.0))
+    assert not of(Order, j.from_rank(child, frames.LinkUp(a), 1.1))
+    assert of(Order, j.from_rank(a, frames.LinkUp(child), 1.2)) == [Order(child, frames.Signal(9))]
+
+
+def test_a_kill_does_not_wait_for_ever():
+    j, a, child = linking_pair()
+    j.from_rank(a, frames.Kill(child, 9), 1.0)
+    assert j.deadline_s() == 1.0 + job.LINKING_S
+    assert of(Order, j.tick(1.0 + job.LINKING_S)) == [Order(child, frames.Signal(9))]
+    assert j.deadline_s() is None
+
+
+def test_a_start_that_mpi_cannot_complete_leaves_those_that_run():
+    j, _, _ = linking_pair()
+    assert j.start_failed(1, "timed out", 0.0) == []
+
+
 def test_ranks_ended_by_the_launcher_before_the_culprit_reports_are_not_blamed():
     j, (a, b) = a_job(2)
     j.exited(a, ExitStatus(137, 9), 0.0, by_launcher=True)
