@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL
+START_S = 60.0  # for the next of the processes that are being started to report
 LINKING_S = 1.0  # for a link to be made before a process that a program wants killed is killed
 GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
 SIGKILL, SIGTERM = 9, 15
@@ -65,6 +66,8 @@ class Job:
         self._ended_by_launcher: list[int] = []
         self._seed = seed
         self._made = self._living_count = 0
+        self._unreported: set[int] = set()  # started, and no monitor of theirs has been heard of
+        self._start_seen_s: float | None = None  # when the last of them was; None: look at the clock
         self._tickets: dict[int, tuple[int, frames.Spawn]] = {}  # ticket: who asked, for what
         self._ticket_of: dict[tuple[int, int], int] = {}  # (who asked, its request): ticket
         self._ticket_of_pid: dict[int, int] = {}
@@ -117,6 +120,8 @@ class Job:
             return None, []
         process = self.processes[pids[rank]]
         process.monitored = True
+        self._unreported.discard(process.pid)
+        self._start_seen_s = now_s
         if process.status is not None:
             return None, []
         if process.doomed:
@@ -134,6 +139,7 @@ class Job:
             return []
         verdict = process.because or process.fault or process.summary or status.verdict
         self._living_count -= 1
+        self._unreported.discard(pid)
         if process.summary and status.signal == SIGKILL and not process.doomed:
             status = ExitStatus(RAISED)  # killed by us where its exception could not end it
         # Sent away with the others, it may leave by any code; killed by the program, by the signal.
@@ -227,6 +233,13 @@ class Job:
         self._escalate = [item for item in self._escalate if item[0] > now_s]
         actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
         actions += self._kill_held(now_s)
+        if self._unreported:
+            if self._start_seen_s is None:
+                self._start_seen_s = now_s
+            if self._start_seen_s + START_S <= now_s:  # MPI itself never says that it cannot
+                for pid in list(self._unreported):
+                    self.processes[pid].fault = f"could not be started: nothing came up in {START_S:.0f} s"
+                    actions += self.exited(pid, ExitStatus(126), now_s)
         if self._give_up_s is not None and self._give_up_s <= now_s:
             for process in self._living():
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
@@ -236,6 +249,8 @@ class Job:
         """When `tick` has something to do, if ever."""
         times = [when_s for when_s, _ in self._escalate] + list(self._held_kills.values())
         times += [t for t in (self.links.deadline_s(), self._give_up_s) if t is not None]
+        if self._unreported and self._start_seen_s is not None:
+            times.append(self._start_seen_s + START_S)
         return min(times, default=None)
 
     # -- decisions -----------------------------------------------------------------------
@@ -255,6 +270,9 @@ class Job:
         self._made += 1
         self._living_count += 1
         process = self.processes[pid] = Process(pid, parent, start, rank, label)
+        if not self._unreported:
+            self._start_seen_s = None
+        self._unreported.add(pid)
         return process
 
     def _ticket(self, pid: int | None = None) -> int:

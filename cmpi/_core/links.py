@@ -44,8 +44,10 @@ if TYPE_CHECKING:
 
 
 class _Member:
-    def __init__(self, port: str, world: int, rank: int) -> None:
+    def __init__(self, port: str, world: int, rank: int, number: int) -> None:
         self.port, self.world, self.rank = port, world, rank
+        self.number = number  # in the order in which they joined
+        self.accepts = False  # its part in the link that is being made
         self.wants: dict[int, None] = {}  # peers, in the order in which they came up
         self.linked: set[int] = set()
         self.busy_with: int | None = None
@@ -59,11 +61,13 @@ class LinkTable:
         self._members: dict[int, _Member] = {}
         self._early: dict[int, dict[int, None]] = {}  # wanted before they joined, and by whom
         self._widowed: list[tuple[float, int, int]] = []  # when to tell, who is left, who died
+        self._joined = 0
         self._ports_of_dead: dict[int, str] = {}  # of those for whom somebody may be stuck
 
     def join(self, pid: int, port: str, world: int, rank: int) -> list[Action]:
         """A process takes part from now on; worlds are compared by their number."""
-        member = self._members[pid] = _Member(port, world, rank)
+        self._joined += 1
+        member = self._members[pid] = _Member(port, world, rank, self._joined)
         for peer in self._early.pop(pid, {}):
             if peer in self._members:
                 member.wants[peer] = self._members[peer].wants[pid] = None
@@ -90,7 +94,7 @@ class LinkTable:
         other = self._members.get(peer)
         if other is None:
             return self._free(pid)
-        if other.busy_with == pid and peer < pid:  # it sits in accept, alone
+        if other.busy_with == pid and other.accepts:  # it sits there alone
             return [*self._free(pid), Ask(frames.ConnectAndLeave(other.port, True))]
         if pid not in other.wants:
             self._members[pid].wants[peer] = other.wants[pid] = None  # once more
@@ -98,7 +102,7 @@ class LinkTable:
 
     def stuck(self, pid: int, dead: int) -> list[Action]:
         """`pid` sits in MPI, waiting for the dead: release it."""
-        if pid < dead:  # the smaller pid accepts
+        if self._members[pid].accepts:
             return [Ask(frames.ConnectAndLeave(self._members[pid].port, True))]
         return [Ask(frames.AcceptAndLeave(self._ports_of_dead.pop(dead)))]
 
@@ -155,13 +159,16 @@ class LinkTable:
         for peer in member.wants:
             other = self._members[peer]
             if other.busy_with is None and not other.retired:
-                return self._order(min(pid, peer), max(pid, peer))
+                return self._order(*sorted((pid, peer), key=lambda each: self._members[each].number))
         return []
 
     def _order(self, a: int, b: int) -> list[Action]:
+        # The older one accepts. A process is most likely to die when it is young, and an acceptor
+        # whose partner died can be released, while MPICH crashes when it connects to a dead one.
         first, second = self._members[a], self._members[b]
         del first.wants[b], second.wants[a]
         first.busy_with, second.busy_with = b, a
+        first.accepts, second.accepts = True, False
         if first.world == second.world:
             return [
                 Tell(a, frames.GroupWith(b, second.rank)),

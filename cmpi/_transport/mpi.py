@@ -141,7 +141,7 @@ def spawn(argv: list[str], n: int, host: str) -> None:
         info.Set("host", host)
     try:
         with _own_self() as self_comm:
-            self_comm.Spawn(argv[0], argv[1:], n, info).Disconnect()
+            _part(self_comm.Spawn(argv[0], argv[1:], n, info))
     except MPI.Exception as error:
         raise RuntimeError(error.Get_error_string()) from None
     finally:
@@ -166,9 +166,20 @@ def accept_and_leave(port: str, greeting: bytes) -> None:
 def _greet_and_leave(comm: MPI.Intercomm, greeting: bytes) -> None:
     if greeting:
         comm.Send([greeting, MPI.BYTE], 0, HEAD)
-    # Both ends disconnect. With MPI_Comm_free instead, MPICH 5.0.2 lost a connection now and then,
-    # when the same two processes made the next one while the last was being taken down.
-    comm.Disconnect()
+    _part(comm)
+
+
+def _part(comm: MPI.Intercomm) -> None:
+    """Let go of a communicator over which nothing is under way, together with the other end.
+
+    With MPI_Comm_free MPICH 5.0.2 lost a connection now and then, when the same two processes made
+    the next one while the last was being taken down. With MPI_Comm_disconnect Open MPI 5.0.11
+    waited for ever, under load and with other processes killed meanwhile.
+    """
+    if vendor() == "mpich":
+        comm.Disconnect()
+    else:
+        comm.Free()
 
 
 @contextlib.contextmanager
@@ -242,7 +253,7 @@ class Link:
         LinkBroken: MPI says that the peer is gone.
     """
 
-    def __init__(self, comm: MPI.Comm, peer: int) -> None:
+    def __init__(self, comm: Any, peer: int) -> None:
         self._comm, self._peer = comm, peer
         comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.sent = self.received = 0  # heads, ever
@@ -276,7 +287,7 @@ class Link:
             raise LinkBroken(str(error)) from None
         self.progress_sends()
 
-    def _isend(self, data: object, tag: int) -> MPI.Request:
+    def _isend(self, data: object, tag: int) -> Any:
         return self._comm.Isend([data, MPI.BYTE], self._peer, tag)
 
     def progress_sends(self) -> bool:
@@ -329,8 +340,8 @@ class Link:
         self._parts.append((MPI.REQUEST_NULL, message))  # delivered when all before it are here
 
     def disconnect(self) -> None:
-        """Take the link down together with the peer. Blocks for its part."""
-        self._comm.Disconnect()
+        """Take the link down together with the peer. May block for its part."""
+        _part(self._comm)
 
     def free(self) -> None:
         """Let go of the communicator; the peer need not take part.

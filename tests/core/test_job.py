@@ -196,6 +196,18 @@ def test_a_kill_does_not_wait_for_ever():
     assert j.deadline_s() is None
 
 
+def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("ready")
+    (child,) = told(spawn(j, a), frames.Spawned)
+    j.from_rank(a, frames.Watch(child.pid), 0.0)
+    assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + job.START_S
+    (ended,) = told(j.tick(100.0 + job.START_S), frames.Ended)
+    assert ended.code == 126 and "nothing came up" in ended.verdict
+    assert j.deadline_s() is None
+
+
 def test_a_start_that_mpi_cannot_complete_leaves_those_that_run():
     j, _, _ = linking_pair()
     assert j.start_failed(1, "timed out", 0.0) == []

@@ -171,7 +171,8 @@ codes = [cmpi.spawn(lambda parent, c=c: sys.exit(c)) for c in (0, 2, None)] + [c
 print([cmpi.wait(p).code for p in codes])
 """
     result = job(text)
-    assert result.out == "[0, 2, 0, 1]\n" and result.code == 2 and "goodbye" in result.err, result
+    # Whichever of the two failures was first.
+    assert result.out == "[0, 2, 0, 1]\n" and result.code in (1, 2) and "goodbye" in result.err, result
 
 
 def test_the_scheduler_counts_and_gives_back(job):
