@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from cmpi._channel import Receiver, Sender
     from cmpi._ids import Capacity, ExitStatus, Pid, Resources
     from cmpi._process import (
+        aspawn,
+        await_exit,
         capacity,
         init,
         kill,
@@ -53,8 +55,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cmpi._process": (
-        "init", "pid", "parent", "world", "resources", "spawn", "try_spawn", "wait", "kill",
-        "capacity", "preload",
+        "init", "pid", "parent", "world", "resources", "spawn", "aspawn", "try_spawn", "wait",
+        "await_exit", "kill", "capacity", "preload",
     ),
     "cmpi._channel": ("Sender", "Receiver"),
     "cmpi._ids": ("Pid", "Resources", "ExitStatus", "Capacity"),
@@ -89,6 +91,8 @@ __all__ = [
     "Resources",
     "Sender",
     "UsageError",
+    "aspawn",
+    "await_exit",
     "capacity",
     "init",
     "kill",

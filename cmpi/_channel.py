@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -12,6 +11,7 @@ from cmpi._core import channel
 from cmpi._core.contract import Contract
 from cmpi._ids import Pid
 from cmpi._runtime import context
+from cmpi._runtime.changes import refuse_in_loop
 from cmpi._transport import pickling
 from cmpi.errors import ChannelBusy, ChannelExists, EndOfChannel, UsageError
 
@@ -110,8 +110,8 @@ class _End(Generic[T]):
     def _begin(self) -> None:
         if self._end.busy:
             raise ChannelBusy(
-                f"two threads use {self!r} at once; a channel end is for one thread at a time. Give each "
-                "thread a channel of its own, by name."
+                f"two threads or tasks use {self!r} at once; a channel end is for one at a time. Give "
+                "each a channel of its own, by name."
             )
         self._end.busy = True
 
@@ -160,8 +160,17 @@ class Sender(_End[T]):
         Blocks: until the receiver has room for it; a value with large buffers, until they are on
             their way, so that they may be changed afterwards.
         """
+        refuse_in_loop("send()", "`await sender.asend(value)`")
         self._contract.check(value)
         self._send(pickling.dumps(value), timeout)
+
+    async def asend(self, value: T) -> None:
+        """As `send`, in an event loop; `asyncio.wait_for` bounds it.
+
+        Cancelled, it has either sent the value or not: the CancelledError's `sent` says which.
+        """
+        self._contract.check(value)
+        await self._asend(pickling.dumps(value))
 
     def try_send(self, value: T) -> bool:
         """Send a value if there is room for it now; returns whether it was sent.
@@ -195,36 +204,81 @@ class Sender(_End[T]):
                 peer.forget(self._end)
 
     def _send(self, message: pickling.Pickled, timeout: float | None) -> None:
-        end_s = None if timeout is None else time.monotonic() + timeout
+        end = self._end
         with self._node.lock:
-            end = self._end
-            self._begin()
+            ticket = self._enqueue(message)
             try:
-                if end.mismatch is not None:
-                    raise end.error()
-                ticket = end.next_ticket
-                end.next_ticket += 1
-                end.messages[ticket] = message
-                peer = self._node.peer(end.peer)
-                peer.carry_out(end, channel.Send(ticket, message.nbytes))
-                while ticket in end.messages:
-                    left = None if end_s is None else end_s - time.monotonic()
-                    if left is not None and left <= 0:
-                        peer.carry_out(end, channel.Withdraw(ticket))
-                        del end.messages[ticket]
-                        raise TimeoutError(f"{end.peer} made no room within {timeout} s")
-                    end.changed.wait(left)
-                if ticket in end.failed:
-                    end.failed.discard(ticket)
-                    raise end.error()
-                # What MPI reads from must not change. Only the peer's death ends the wait: one that
-                # closes its end, or leaves, takes in first what is on its way.
-                while message.in_transit and end.status is None:
-                    end.changed.wait()
+                if not end.changed.wait_for(lambda: ticket not in end.messages, timeout):
+                    self._withdraw(ticket)
+                    raise TimeoutError(f"{end.peer} made no room within {timeout} s")
+                self._check_sent(ticket)
+                end.changed.wait_for(lambda: self._released(message))
                 if message.in_transit:
                     raise end.error()
             finally:
                 end.busy = False
+
+    async def _asend(self, message: pickling.Pickled) -> None:
+        end = self._end
+        with self._node.lock:
+            ticket = self._enqueue(message)
+        try:
+            try:
+                await end.changed.until(lambda: ticket not in end.messages)
+                with self._node.lock:
+                    self._check_sent(ticket)
+            except BaseException as error:  # cancelled, if not failed
+                with self._node.lock:
+                    error.sent = ticket not in end.messages and ticket not in end.failed  # type: ignore[attr-defined]
+                    self._withdraw(ticket)
+                if message.in_transit:
+                    await self._release(message)
+                raise
+            await self._release(message)
+            if message.in_transit:
+                raise end.error()
+        finally:
+            end.busy = False
+
+    async def _release(self, message: pickling.Pickled) -> None:
+        """Wait until the buffers are the caller's again: not even a cancelled call may return before."""
+        cancelled = None
+        while True:
+            try:
+                await self._end.changed.until(lambda: self._released(message))
+                break
+            except BaseException as error:
+                error.sent = True  # type: ignore[attr-defined]
+                cancelled = error
+        if cancelled is not None:
+            raise cancelled
+
+    def _enqueue(self, message: pickling.Pickled) -> int:
+        """Give a message to the channel, which may have to wait for credit. With the node's lock."""
+        end = self._end
+        self._begin()
+        if end.mismatch is not None:
+            end.busy = False
+            raise end.error()
+        ticket = end.next_ticket
+        end.next_ticket += 1
+        end.messages[ticket] = message
+        self._node.peer(end.peer).carry_out(end, channel.Send(ticket, message.nbytes))
+        return ticket
+
+    def _withdraw(self, ticket: int) -> None:
+        if self._end.messages.pop(ticket, None) is not None:
+            self._node.peer(self._end.peer).carry_out(self._end, channel.Withdraw(ticket))
+
+    def _check_sent(self, ticket: int) -> None:
+        if ticket in self._end.failed:
+            self._end.failed.discard(ticket)
+            raise self._end.error()
+
+    def _released(self, message: pickling.Pickled) -> bool:
+        """What MPI reads from must not change. Only the peer's death ends the wait: one that closes
+        its end, or leaves, takes in first what is on its way."""
+        return not message.in_transit or self._end.status is not None
 
     def _open(self, node: Node, pid: Pid, name: str, site: str) -> SenderEnd:
         return node.peer(pid).new_sender(name, self._contract.text, site)
@@ -271,6 +325,7 @@ class Receiver(_End[T]):
 
         Blocks: until there is one.
         """
+        refuse_in_loop("recv()", "`await receiver.arecv()`")
         with self._node.lock:
             self._begin()
             try:
@@ -279,6 +334,22 @@ class Receiver(_End[T]):
                 message = self._take()
             finally:
                 self._end.busy = False
+        value: T = pickling.loads(*message)
+        return value
+
+    async def arecv(self) -> T:
+        """As `recv`, in an event loop; `asyncio.wait_for` bounds it. Cancelled, it loses no message."""
+        with self._node.lock:
+            self._begin()
+        try:
+            message = None
+            while message is None:
+                await self._end.changed.until(lambda: self._end.readable)
+                with self._node.lock:
+                    if self._end.readable:
+                        message = self._take()
+        finally:
+            self._end.busy = False
         value: T = pickling.loads(*message)
         return value
 
@@ -301,6 +372,14 @@ class Receiver(_End[T]):
         while True:
             try:
                 value = self.recv()
+            except EndOfChannel:
+                return
+            yield value
+
+    async def __aiter__(self) -> AsyncIterator[T]:
+        while True:
+            try:
+                value = await self.arecv()
             except EndOfChannel:
                 return
             yield value

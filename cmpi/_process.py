@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from cmpi._channel import CLOSURE_CHANNEL, Sender
 from cmpi._core import frames
 from cmpi._ids import Capacity, ExitStatus, Pid, Resources
 from cmpi._runtime import context
+from cmpi._runtime.changes import refuse_in_loop
 from cmpi._transport import pickling
 from cmpi.errors import LaunchError, NeverFits, NoCapacity, NotPicklable, UsageError
+
+if TYPE_CHECKING:
+    from cmpi._runtime.node import Node
 
 
 def init(resources: Resources | None = None) -> None:
@@ -96,53 +100,77 @@ def spawn(
         until that has been sent. Thread-safe.
     Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
     """
-    return _spawn(f, args, resources, True, timeout)
+    refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
+    order = _Order(f, args, resources, True)
+    return order.take(order.node.ask_root(order.frame, timeout))
+
+
+async def aspawn(f: Callable[..., object], *args: Any, resources: Resources | None = None) -> Pid:
+    """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
+    order = _Order(f, args, resources, True)
+    child = order.accepted(await order.node.ask_root_async(order.frame))
+    if not order.inline:
+        with Sender[Any](child, name=CLOSURE_CHANNEL) as sender:
+            await sender._asend(order.closure)
+    return child
 
 
 def try_spawn(f: Callable[..., object], *args: Any, resources: Resources | None = None) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
-    return _spawn(f, args, resources, False, None)
+    order = _Order(f, args, resources, False)
+    return order.take(order.node.ask_root(order.frame))
 
 
-def _spawn(
-    f: Callable[..., object],
-    args: tuple[Any, ...],
-    resources: Resources | None,
-    wait: bool,
-    timeout: float | None,
-) -> Pid:
-    if not callable(f):
-        raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
-    wanted = Resources() if resources is None else resources
-    try:
-        closure = pickling.dumps((f, args))
-    except NotPicklable:
-        pickling.dumps(f, "f")  # to name the path from what the caller wrote
-        for i, argument in enumerate(args):
-            pickling.dumps(argument, f"argument {i}")
-        raise
-    inline = closure.inline and not closure.buffers
-    node = context.current()
-    reply = node.ask_root(
-        lambda request: frames.Spawn(
+class _Order:
+    """A closure on its way to the scheduler."""
+
+    def __init__(
+        self, f: Callable[..., object], args: tuple[Any, ...], resources: Resources | None, wait: bool
+    ) -> None:
+        if not callable(f):
+            raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
+        self._label, self._wait = _label(f), wait
+        self._wanted = Resources() if resources is None else resources
+        try:
+            self.closure = pickling.dumps((f, args))
+        except NotPicklable:
+            pickling.dumps(f, "f")  # to name the path from what the caller wrote
+            for i, argument in enumerate(args):
+                pickling.dumps(argument, f"argument {i}")
+            raise
+        self.inline = self.closure.inline and not self.closure.buffers
+        self.node = context.current()
+
+    def frame(self, request: int) -> frames.Spawn:
+        """The request."""
+        return frames.Spawn(
             request,
-            wanted.cpu_units,
-            wanted.memory_bytes,
-            wait,
-            _label(f),
-            closure.body,
+            self._wanted.cpu_units,
+            self._wanted.memory_bytes,
+            self._wait,
+            self._label,
+            self.closure.body,
             context.surroundings(),
-            inline,
-        ),
-        timeout,
-    )
-    if isinstance(reply, frames.Refused):
-        raise (NeverFits if reply.never else NoCapacity)(reply.reason)
-    child = Pid(reply.pid)
-    if not inline:
-        with Sender[Any](child, name=CLOSURE_CHANNEL) as sender:
-            sender._send(closure, None)
-    return child
+            self.inline,
+        )
+
+    def accepted(self, reply: Any) -> Pid:
+        """The process of a reply; its closure may still have to be sent.
+
+        Raises:
+            NoCapacity, NeverFits: The scheduler has refused.
+        """
+        if isinstance(reply, frames.Refused):
+            raise (NeverFits if reply.never else NoCapacity)(reply.reason)
+        return Pid(reply.pid)
+
+    def take(self, reply: Any) -> Pid:
+        """As `accepted`, and send the closure if it is to follow. Blocks: for that."""
+        child = self.accepted(reply)
+        if not self.inline:
+            with Sender[Any](child, name=CLOSURE_CHANNEL) as sender:
+                sender._send(self.closure, None)
+        return child
 
 
 def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:
@@ -155,10 +183,20 @@ def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:
 
     Blocks: until then. Source: POSIX `waitpid`, but not only for children.
     """
+    refuse_in_loop("wait()", "`await cmpi.await_exit(pid)`")
+    return _node_to_wait_for(pid).wait_exit(pid, timeout)
+
+
+async def await_exit(pid: Pid) -> ExitStatus:
+    """As `wait`, in an event loop; `asyncio.wait_for` bounds it."""
+    return await _node_to_wait_for(pid).await_exit(pid)
+
+
+def _node_to_wait_for(pid: Pid) -> Node:
     node = context.current()
     if pid == node.pid:
         raise UsageError("a process cannot wait for its own end")
-    return node.wait_exit(pid, timeout)
+    return node
 
 
 def kill(pid: Pid, signal: int = 9) -> None:

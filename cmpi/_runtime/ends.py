@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-
 from cmpi._core import channel
 from cmpi._core.contract import fits
+from cmpi._runtime.changes import Changes
 from cmpi.errors import ChannelClosed, ContractMismatch, EndOfChannel, PeerClosed, PeerExited
 
 TYPE_CHECKING = False
@@ -21,7 +20,7 @@ class End:
 
     def __init__(self, lock: Any, peer: Pid, name: str, contract: str, site: str) -> None:
         self.peer, self.name, self.contract, self.site = peer, name, contract, site
-        self.changed = threading.Condition(lock)
+        self.changed = Changes(lock)
         self.busy = False  # a thread is in the middle of an operation
         self.status: ExitStatus | None = None  # of the peer, once it has ended
         self.mismatch: ContractMismatch | None = None

@@ -20,6 +20,7 @@ from cmpi._core import frames
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus, Pid, Resources
 from cmpi._runtime import leftovers
+from cmpi._runtime.changes import Changes
 from cmpi._runtime.linker import Linker
 from cmpi._runtime.peer import Peer
 from cmpi._transport import mpi
@@ -72,7 +73,7 @@ class Node:
         self._ended: dict[int, ExitStatus] = {}
         self._watched: set[int] = set()
         self._alive: set[int] = set()  # watched, and alive when the root was asked
-        self.changed = threading.Condition(self.lock)  # a reply, an exit, a link's end
+        self.changed = Changes(self.lock)  # a reply, an exit, a link's end
         self._farewell = self._parting = self._closed = False
         self.failed = False  # ending by an error: peers learn that, rather than an orderly close
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -103,20 +104,40 @@ class Node:
         Raises:
             TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
         """
-        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        request = self._request(make)
+        with self.lock:
+            if not self.changed.wait_for(lambda: request in self._replies, timeout_s):
+                self._abandon(request)
+                raise TimeoutError(f"no answer from the scheduler in {timeout_s} s")
+            return self._replies.pop(request)
+
+    async def ask_root_async(self, make: Callable[[int], Any]) -> Any:
+        """As `ask_root`, in an event loop; cancelling is as a timeout."""
+        request = self._request(make)
+        try:
+            await self.changed.until(lambda: request in self._replies)
+        except BaseException:
+            with self.lock:
+                self._abandon(request)
+            raise
+        with self.lock:
+            return self._replies.pop(request)
+
+    def _request(self, make: Callable[[int], Any]) -> int:
         with self.lock:
             request = self._next_request
             self._next_request += 1
         self.tell_root(make(request))
-        with self.lock:
-            while request not in self._replies:
-                left = None if end_s is None else end_s - time.monotonic()
-                if left is not None and left <= 0:
-                    self._abandoned.add(request)
-                    self.tell_root(frames.CancelSpawn(request))
-                    raise TimeoutError(f"no answer from the scheduler in {timeout_s} s")
-                self.changed.wait(left)
-            return self._replies.pop(request)
+        return request
+
+    def _abandon(self, request: int) -> None:
+        if request in self._replies:  # it came in this very moment
+            reply = self._replies.pop(request)
+            self._abandoned.add(request)
+            self._answered(reply)
+        else:
+            self._abandoned.add(request)
+            self.tell_root(frames.CancelSpawn(request))
 
     def failed_by(self, error: BaseException) -> None:
         """This process is about to end because of an exception."""
@@ -147,6 +168,12 @@ class Node:
             if not self.changed.wait_for(lambda: pid.value in self._ended, timeout_s):
                 raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
             return self._ended[pid.value]
+
+    async def await_exit(self, pid: Pid) -> ExitStatus:
+        """As `wait_exit`, in an event loop."""
+        self.watch(pid)
+        await self.changed.until(lambda: pid.value in self._ended)
+        return self._ended[pid.value]
 
     def peer(self, pid: Pid) -> Peer:
         """The other process, as far as links and channels go. Call with the lock held."""
