@@ -350,7 +350,7 @@ class Root:
             self._poll.unregister(self._launcher.fileno())
 
     def _say_goodbye(self) -> None:
-        self._spawner.close()
+        in_order = self._spawner.close()
         if self._launcher.closed:
             leftovers.remove_folders((self._folder, os.environ["CMPI_SHM"]))
             leftovers.remove_unmapped_segments()
@@ -363,6 +363,8 @@ class Root:
             self._launcher.send(frames.Final(self._finish or 0))
         for peer in self._peers.values():
             peer.stream.close()
+        if not in_order:
+            os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
 
 
 class _Feeder:

@@ -48,9 +48,10 @@ class Spawner:
                 self._failed(launch.start, str(error))
         self._running = False
 
-    def close(self, timeout_s: float = 1.0) -> None:
-        """Wait for a spawn under way to return, so that MPI can be ended in order."""
+    def close(self, timeout_s: float = 1.0) -> bool:
+        """Wait for a spawn under way to return, so that MPI can be ended in order; False if it does not."""
         self._requests.put(None)
         end_s = time.monotonic() + timeout_s
         while self._running and time.monotonic() < end_s:
             time.sleep(0.001)
+        return not self._running
