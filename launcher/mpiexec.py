@@ -66,5 +66,7 @@ def settings(
         # The newer way of choosing protocols compares them all for every process and every peer, 2 ms
         # each, which pays with network cards; without, the older one is as fast or faster.
         wanted["UCX_PROTO_ENABLE"] = "n"
-    wanted["UCX_LOG_LEVEL"] = "error"  # its warnings at the end of processes are no person's business
+    # It writes to stdout, into the program's own output: warnings at the end of processes, and errors
+    # when a peer has died, of which MPI and we tell in our own ways.
+    wanted["UCX_LOG_LEVEL"] = "fatal"
     return {name: value for name, value in wanted.items() if name not in environment}
