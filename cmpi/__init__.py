@@ -16,6 +16,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._channel import Receiver, Sender
+    from cmpi._core.channel import Statistics
     from cmpi._ids import Capacity, ExitStatus, Pid, Resources
     from cmpi._process import (
         aspawn,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         wait,
         world,
     )
+    from cmpi._select import AnyReceiver, Broadcast, Selected, select
     from cmpi.errors import (
         ChannelBusy,
         ChannelClosed,
@@ -59,6 +61,8 @@ _HOMES = {
         "await_exit", "kill", "capacity", "preload",
     ),
     "cmpi._channel": ("Sender", "Receiver"),
+    "cmpi._select": ("select", "Selected", "AnyReceiver", "Broadcast"),
+    "cmpi._core.channel": ("Statistics",),
     "cmpi._ids": ("Pid", "Resources", "ExitStatus", "Capacity"),
     "cmpi.errors": (
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
@@ -69,6 +73,8 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "AnyReceiver",
+    "Broadcast",
     "Capacity",
     "ChannelBusy",
     "ChannelClosed",
@@ -89,7 +95,9 @@ __all__ = [
     "ProtocolError",
     "Receiver",
     "Resources",
+    "Selected",
     "Sender",
+    "Statistics",
     "UsageError",
     "aspawn",
     "await_exit",
@@ -100,6 +108,7 @@ __all__ = [
     "pid",
     "preload",
     "resources",
+    "select",
     "spawn",
     "try_spawn",
     "wait",

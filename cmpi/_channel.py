@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import AsyncIterator, Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmpi._core import channel
-from cmpi._core.contract import Contract
+from cmpi._core.units import parse_memory
+from cmpi._end import End
 from cmpi._ids import Pid
-from cmpi._runtime import context
 from cmpi._runtime.changes import refuse_in_loop
 from cmpi._transport import pickling
-from cmpi.errors import ChannelBusy, ChannelExists, EndOfChannel, UsageError
+from cmpi.errors import EndOfChannel, UsageError
 
 if TYPE_CHECKING:
     from cmpi._runtime.ends import ReceiverEnd, SenderEnd
@@ -21,105 +19,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+UNBOUNDED_BYTES = 1 << 62  # where only messages are counted
 CLOSURE_CHANNEL = "\0closure"  # carries a closure that is too large for the spawn request
 
 
-class _Typed:
-    """`Sender[int]`: makes ends that know their type."""
-
-    def __init__(self, cls: type[Any], hint: object) -> None:
-        self._cls, self._hint = cls, hint
-
-    def __call__(self, pid: Pid, *, name: str = "") -> Any:
-        return self._cls(pid, name=name, _hint=self._hint)
-
-    def __repr__(self) -> str:
-        return f"{self._cls.__name__}[{Contract(self._hint).text}]"
-
-
-class _End(Generic[T]):
-    """What both ends do alike."""
-
-    _end: SenderEnd | ReceiverEnd
-    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd]
-
-    def __init__(self, pid: Pid, *, name: str = "", _hint: object = Any) -> None:
-        if not isinstance(pid, Pid):
-            raise UsageError(f"a channel is opened with a Pid; found {type(pid).__name__}: {pid!r}")
-        self._node = context.current()
-        self._contract = Contract(_hint)
-        self._key = (pid.value, name)
-        site = _call_site()
-        if pid == self._node.pid:
-            raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
-        with self._node.lock:
-            other = self._registry.get(self._key)
-            if other is not None and self._is_open(other):
-                label = f", name={name!r}" if name else ""
-                raise ChannelExists(
-                    f"{type(self).__name__}({pid}{label}) at {site}: there is one already, opened at "
-                    f"{other.site}. Use that one, close it first, or give this one another name."
-                )
-            self._end = self._open(self._node, pid, name, site)
-            self._registry[self._key] = self._end
-        self._node.watch(pid)
-
-    if not TYPE_CHECKING:
-
-        def __class_getitem__(cls, hint: object) -> object:
-            return super().__class_getitem__(hint) if isinstance(hint, TypeVar) else _Typed(cls, hint)
-
-    @property
-    def pid(self) -> Pid:
-        """The process at the other end."""
-        return self._end.peer
-
-    @property
-    def name(self) -> str:
-        """The channel's name; "" if it has none."""
-        return self._end.name
-
-    def __enter__(self: Self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __reduce__(self) -> Any:
-        raise TypeError(
-            f"a {type(self).__name__} belongs to its process and cannot be sent; send the Pid, and open "
-            "a channel there"
-        )
-
-    def __repr__(self) -> str:
-        label = f", name={self.name!r}" if self.name else ""
-        return f"<{type(self).__name__}[{self._contract.text}]({self.pid}{label})>"
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def _open(self, node: Node, pid: Pid, name: str, site: str) -> Any:
-        raise NotImplementedError
-
-    @staticmethod
-    def _is_open(end: Any) -> bool:
-        raise NotImplementedError
-
-    def _begin(self) -> None:
-        if self._end.busy:
-            raise ChannelBusy(
-                f"two threads or tasks use {self!r} at once; a channel end is for one at a time. Give "
-                "each a channel of its own, by name."
-            )
-        self._end.busy = True
-
-
-Self = TypeVar("Self", bound=_End[Any])
-
-
-class Sender(_End[T]):
+class Sender(End[T]):
     """The sending end of the channel from this process to `pid`.
 
     Opens at once, whether or not the other process has started yet or will ever receive. What is
@@ -128,6 +32,9 @@ class Sender(_End[T]):
     Args:
         pid: The receiving process; not this one.
         name: Tells several channels between the same two processes apart.
+        capacity: How much may be under way, sent and not yet read: a number of messages, or bytes
+            as text such as "64 MiB". The default is 4 MiB and 1024 messages. A larger message goes
+            when nothing else is under way.
 
     Raises:
         ChannelExists: There is an open sender with this pid and name, or it is this process's own.
@@ -141,6 +48,12 @@ class Sender(_End[T]):
 
     _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}
     _end: SenderEnd
+
+    def __init__(
+        self, pid: Pid, *, name: str = "", capacity: int | str | None = None, _hint: object = Any
+    ) -> None:
+        self._window = _window(capacity)
+        super().__init__(pid, name=name, _hint=_hint)
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
         """Send a value: a copy of it, as it is now.
@@ -171,6 +84,25 @@ class Sender(_End[T]):
         """
         self._contract.check(value)
         await self._asend(pickling.dumps(value))
+
+    def sending(self, value: T) -> Sending:
+        """A send for `select` to do, or not. The value must stay as it is until then.
+
+        Raises: ContractMismatch, NotPicklable. Blocks: for the time of pickling.
+        """
+        self._contract.check(value)
+        return Sending(self, pickling.dumps(value))
+
+    @classmethod
+    def broadcast(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
+        """One sender to many processes, which serialises once: see `Broadcast`."""
+        return cls._spread(cls, pids, name)
+
+    @staticmethod
+    def _spread(cls: Any, pids: Iterable[Pid], name: str) -> Any:
+        from cmpi._select import Broadcast
+
+        return Broadcast(cls, pids, name)
 
     def try_send(self, value: T) -> bool:
         """Send a value if there is room for it now; returns whether it was sent.
@@ -281,14 +213,46 @@ class Sender(_End[T]):
         return not message.in_transit or self._end.status is not None
 
     def _open(self, node: Node, pid: Pid, name: str, site: str) -> SenderEnd:
-        return node.peer(pid).new_sender(name, self._contract.text, site)
+        return node.peer(pid).new_sender(name, self._contract.text, site, self._window)
 
     @staticmethod
     def _is_open(end: Any) -> bool:
         return bool(end.machine.state == "open")
 
 
-class Receiver(_End[T]):
+class Sending:
+    """A send that `select` may do: `sender.sending(value)` makes it."""
+
+    def __init__(self, sender: Sender[Any], message: pickling.Pickled) -> None:
+        self.sender, self._message = sender, message
+        self._node, self._end = sender._node, sender._end
+        self._begin = sender._begin
+
+    def to(self, sender: Sender[Any]) -> Sending:
+        """The same to somebody else, without pickling it again."""
+        return Sending(sender, self._message.again())
+
+    def _ready(self) -> bool:
+        machine = self._end.machine
+        return (
+            machine.state != "open"
+            or self._end.mismatch is not None
+            or machine.room_for(self._message.nbytes)
+        )
+
+    def _complete(self) -> pickling.Pickled:
+        self._end.busy = False  # `_enqueue` marks it again
+        self.sender._check_sent(self.sender._enqueue(self._message))
+        return self._message
+
+    def _finish(self, message: pickling.Pickled) -> None:
+        with self._node.lock:
+            self._end.changed.wait_for(lambda: self.sender._released(message))
+            if message.in_transit:
+                raise self._end.error()
+
+
+class Receiver(End[T]):
     """The receiving end of the channel from `pid` to this process.
 
     Opens at once. What was sent before this end was made is kept, as far as the channel's window
@@ -334,6 +298,27 @@ class Receiver(_End[T]):
                 message = self._take()
             finally:
                 self._end.busy = False
+        value: T = pickling.loads(*message)
+        return value
+
+    @classmethod
+    def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
+        """One receiver for many processes, which takes new ones later: see `AnyReceiver`."""
+        return cls._merged(cls, pids, name)
+
+    @staticmethod
+    def _merged(cls: Any, pids: Iterable[Pid], name: str) -> Any:
+        from cmpi._select import AnyReceiver
+
+        return AnyReceiver(cls, pids, name)
+
+    def _ready(self) -> bool:
+        return self._end.readable
+
+    def _complete(self) -> Any:
+        return self._take()
+
+    def _finish(self, message: Any) -> T:
         value: T = pickling.loads(*message)
         return value
 
@@ -411,9 +396,12 @@ class Receiver(_End[T]):
         return bool(end.machine.state == "open" or len(end.machine))
 
 
-def _call_site() -> str:
-    """File and line of the nearest caller outside of this package's channel code."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+def _window(capacity: int | str | None) -> tuple[int, int]:
+    """Bytes and messages."""
+    if capacity is None:
+        return channel.WINDOW_BYTES, channel.WINDOW_MESSAGES
+    if isinstance(capacity, str):
+        return max(1, parse_memory(capacity)), channel.WINDOW_MESSAGES
+    if isinstance(capacity, int) and capacity > 0:
+        return UNBOUNDED_BYTES, capacity
+    raise UsageError(f"a capacity is a number of messages from 1, or bytes as text; found {capacity!r}")

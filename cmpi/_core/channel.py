@@ -28,6 +28,25 @@ WINDOW_BYTES = 4 << 20
 WINDOW_MESSAGES = 1024
 
 
+@record
+class Statistics:
+    """What went through one end of a channel so far.
+
+    Attributes:
+        messages: Sent, or read.
+        nbytes: Of these, pickled.
+        credit: Bytes that the sender may send before the reader has read more.
+        waiting: Messages that wait: at the sender for credit, at the reader to be read.
+        peak: The most bytes that were ever sent and not known to be read, or had arrived unread.
+    """
+
+    messages: int
+    nbytes: int
+    credit: int
+    waiting: int
+    peak: int
+
+
 # -- events -------------------------------------------------------------------------------
 
 
@@ -143,6 +162,7 @@ class Outgoing:
         self.state = "open"
         self.window_bytes, self.window_messages = window_bytes, window_messages
         self.in_flight_bytes = self.in_flight_messages = 0
+        self.sent_bytes = self.sent_messages = self.peak_bytes = 0
         self._waiting: deque[Send] = deque()
 
     def room_for(self, nbytes: int) -> bool:
@@ -153,6 +173,12 @@ class Outgoing:
     def idle(self) -> bool:
         """True if nothing waits for credit."""
         return not self._waiting
+
+    @property
+    def statistics(self) -> Statistics:
+        """What went through so far."""
+        credit = max(0, self.window_bytes - self.in_flight_bytes)
+        return Statistics(self.sent_messages, self.sent_bytes, credit, len(self._waiting), self.peak_bytes)
 
     def handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
         """Take in an event; return what is to be done, in order."""
@@ -196,6 +222,9 @@ class Outgoing:
             item = self._waiting.popleft()
             self.in_flight_bytes += item.nbytes
             self.in_flight_messages += 1
+            self.sent_bytes += item.nbytes
+            self.sent_messages += 1
+            self.peak_bytes = max(self.peak_bytes, self.in_flight_bytes)
             actions.append(Transmit(item.ticket))
         if self.state == "closed" and waited and not self._waiting:
             actions.append(TransmitFin())  # Behind the data, so the reader sees every message first.
@@ -208,12 +237,24 @@ class Incoming:
     def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
         self.state = "open"
         self.unread_bytes = 0
-        self._quarter = (window_bytes // 4, window_messages // 4)
+        self.read_bytes = self.read_messages = self.peak_bytes = 0
+        self.set_window(window_bytes, window_messages)
         self._inbox: deque[Arrived] = deque()
         self._taken_bytes = self._taken_messages = 0  # not yet told to the sender
 
     def __len__(self) -> int:
         return len(self._inbox)
+
+    def set_window(self, nbytes: int, messages: int) -> None:
+        """The sender's window, of which it tells on opening."""
+        self._window_bytes = nbytes
+        self._quarter = (nbytes // 4, messages // 4)
+
+    @property
+    def statistics(self) -> Statistics:
+        """What went through so far."""
+        credit = max(0, self._window_bytes - self.unread_bytes)
+        return Statistics(self.read_messages, self.read_bytes, credit, len(self._inbox), self.peak_bytes)
 
     def handle(self, event: IncomingEvent) -> list[IncomingAction]:
         """Take in an event; return what is to be done, in order."""
@@ -222,6 +263,7 @@ class Incoming:
                 return []
             self._inbox.append(event)
             self.unread_bytes += event.nbytes
+            self.peak_bytes = max(self.peak_bytes, self.unread_bytes)
             return []
         if isinstance(event, Take):
             return self._take()
@@ -242,6 +284,8 @@ class Incoming:
             return []
         item = self._inbox.popleft()
         self.unread_bytes -= item.nbytes
+        self.read_bytes += item.nbytes
+        self.read_messages += 1
         self._taken_bytes += item.nbytes
         self._taken_messages += 1
         actions: list[IncomingAction] = [Deliver(item.message)]

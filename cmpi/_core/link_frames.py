@@ -12,14 +12,16 @@ class Identify:
     pid: int
 
 
-@frame(81, "Isss")
+@frame(81, "IsssQI")
 class Open:
-    """A sender was opened; `channel` is its number from now on."""
+    """A sender was opened; `channel` is its number from now on, the rest its type and its window."""
 
     channel: int
     name: str
     contract: str
     site: str
+    window_bytes: int
+    window_messages: int
 
 
 @frame(82, "ILBy")

@@ -45,11 +45,20 @@ class End:
 class SenderEnd(End):
     """The sending end."""
 
-    def __init__(self, lock: Any, peer: Pid, name: str, contract: str, site: str, number: int) -> None:
+    def __init__(
+        self,
+        lock: Any,
+        peer: Pid,
+        name: str,
+        contract: str,
+        site: str,
+        number: int,
+        window: tuple[int, int],
+    ) -> None:
         super().__init__(lock, peer, name, contract, site)
         self.number = number  # what the link's frames call it
         self.opened = False  # the peer was told of it
-        self.machine = channel.Outgoing()
+        self.machine = channel.Outgoing(*window)
         self.messages: dict[int, Pickled] = {}  # by ticket: those that wait for credit
         self.failed: set[int] = set()  # tickets
         self.next_ticket = 0

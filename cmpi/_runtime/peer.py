@@ -175,6 +175,7 @@ class Peer:
             end = ReceiverEnd(self._node.lock, self.pid, frame.name, "Any", "")
             self.unclaimed.setdefault(frame.name, deque()).append(end)
         end.number = frame.channel
+        end.machine.set_window(frame.window_bytes, frame.window_messages)
         end.their_contract, end.their_site = frame.contract, frame.site
         self.receivers[frame.channel] = end
         if end.claimed:
@@ -182,9 +183,9 @@ class Peer:
 
     # -- ends --------------------------------------------------------------------------------
 
-    def new_sender(self, name: str, contract: str, site: str) -> SenderEnd:
+    def new_sender(self, name: str, contract: str, site: str, window: tuple[int, int]) -> SenderEnd:
         """A sending end; the peer hears of it with the first message."""
-        end = SenderEnd(self._node.lock, self.pid, name, contract, site, next(_numbers))
+        end = SenderEnd(self._node.lock, self.pid, name, contract, site, next(_numbers), window)
         self.senders[end.number] = end
         self._mark(end)
         return end
@@ -229,7 +230,8 @@ class Peer:
         for action in end.machine.handle(event):
             if not end.opened and not isinstance(action, channel.Fail):
                 end.opened = True
-                self.post(link_frames.Open(end.number, end.name, end.contract, end.site))
+                window = end.machine.window_bytes, end.machine.window_messages
+                self.post(link_frames.Open(end.number, end.name, end.contract, end.site, *window))
             if isinstance(action, channel.Transmit):
                 self._transmit(end, end.messages.pop(action.ticket))
             elif isinstance(action, channel.TransmitFin):

@@ -39,6 +39,13 @@ class Pickled:
         self.nbytes = len(body) + sum(view.nbytes for view in buffers)
         self.in_transit = False  # MPI is reading from the buffers
 
+    def again(self) -> Pickled:
+        """The same message, to be sent once more."""
+        copy: Pickled = object.__new__(Pickled)
+        copy.inline, copy.body, copy.buffers = self.inline, self.body, self.buffers
+        copy.nbytes, copy.in_transit = self.nbytes, False
+        return copy
+
     @property
     def sizes(self) -> list[int]:
         """Bytes of each buffer."""

@@ -167,3 +167,14 @@ def test_what_arrived_is_read_before_the_end_is_seen():
     assert inn.handle(ch.Take())[0] == ch.Deliver("a")
     assert inn.handle(ch.Take()) == []
     assert inn.state == "gone"
+
+
+def test_statistics_tell_what_went_through():
+    out, inn = ch.Outgoing(100, 4), ch.Incoming(100, 4)
+    for ticket in range(1, 4):
+        out.handle(ch.Send(ticket, 40))
+    assert out.statistics == ch.Statistics(messages=2, nbytes=80, credit=20, waiting=1, peak=80)
+    inn.handle(ch.Arrived("a", 40))
+    inn.handle(ch.Arrived("b", 40))
+    inn.handle(ch.Take())
+    assert inn.statistics == ch.Statistics(messages=1, nbytes=40, credit=60, waiting=1, peak=80)

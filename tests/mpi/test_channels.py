@@ -222,6 +222,32 @@ for batch in range(4):
     assert [int(word) for word in out.split()] == list(range(40))
 
 
+def test_capacity_bounds_what_is_under_way_and_statistics_tell(program):
+    assert (
+        program("""
+def reader(parent):
+    go = Receiver(parent, name="go")
+    go.recv(); a = Receiver(parent, name="three"); b = Receiver(parent, name="bytes")
+    Sender(parent).send([next(iter(a)), len(list(a)), len(list(b)), a.statistics().messages])
+p = spawn(reader)
+three, by_bytes = Sender(p, name="three", capacity=3), Sender(p, name="bytes", capacity="10 KiB")
+n = 0
+while three.try_send(n): n += 1
+m = 0
+while by_bytes.try_send(bytes(4000)): m += 1
+print(n, m, three.statistics().messages, three.statistics().waiting, by_bytes.statistics().credit < 4000)
+Sender(p, name="go").send(0)
+for i in range(50): three.send(i)
+three.close(); by_bytes.close()
+print(Receiver(p).recv())
+for wrong in (0, -1, "much", 1.5):
+    try: Sender(p, name="x", capacity=wrong)
+    except cmpi.UsageError as e: print(type(e).__name__)
+""")
+        == "3 2 3 0 True\n[0, 52, 2, 53]\nUsageError\nUsageError\nUsageError\nUsageError\n"
+    )
+
+
 def test_a_second_end_names_the_line_of_the_first(program):
     out = program("""
 p = spawn(lambda parent: Receiver(parent).recv())

@@ -1,0 +1,136 @@
+"""What `Sender` and `Receiver` have in common: their type, their registry, who uses them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cmpi._core import channel
+from cmpi._core.contract import Contract
+from cmpi._ids import Pid
+from cmpi._runtime import context
+from cmpi.errors import ChannelBusy, ChannelExists, UsageError
+
+if TYPE_CHECKING:
+    from cmpi._runtime.ends import ReceiverEnd, SenderEnd
+    from cmpi._runtime.node import Node
+
+T = TypeVar("T")
+_PACKAGE = os.path.dirname(__file__)
+
+
+class Typed:
+    """`Sender[int]`: makes ends that know their type."""
+
+    def __init__(self, cls: type[Any], hint: object) -> None:
+        self._cls, self._hint = cls, hint
+
+    def __call__(self, pid: Pid, **options: Any) -> Any:
+        return self._cls(pid, **options, _hint=self._hint)
+
+    def any(self, pids: Iterable[Pid], *, name: str = "") -> Any:
+        return self._cls._merged(self, pids, name)
+
+    def broadcast(self, pids: Iterable[Pid], *, name: str = "") -> Any:
+        return self._cls._spread(self, pids, name)
+
+    def __repr__(self) -> str:
+        return f"{self._cls.__name__}[{Contract(self._hint).text}]"
+
+
+class End(Generic[T]):
+    """What both ends do alike."""
+
+    _end: SenderEnd | ReceiverEnd
+    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd]
+
+    def __init__(self, pid: Pid, *, name: str = "", _hint: object = Any) -> None:
+        if not isinstance(pid, Pid):
+            raise UsageError(f"a channel is opened with a Pid; found {type(pid).__name__}: {pid!r}")
+        self._node = context.current()
+        self._contract = Contract(_hint)
+        self._key = (pid.value, name)
+        site = _call_site()
+        if pid == self._node.pid:
+            raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
+        with self._node.lock:
+            other = self._registry.get(self._key)
+            if other is not None and self._is_open(other):
+                label = f", name={name!r}" if name else ""
+                raise ChannelExists(
+                    f"{type(self).__name__}({pid}{label}) at {site}: there is one already, opened at "
+                    f"{other.site}. Use that one, close it first, or give this one another name."
+                )
+            self._end = self._open(self._node, pid, name, site)
+            self._registry[self._key] = self._end
+        self._node.watch(pid)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, hint: object) -> object:
+            return super().__class_getitem__(hint) if isinstance(hint, TypeVar) else Typed(cls, hint)
+
+    @property
+    def pid(self) -> Pid:
+        """The process at the other end."""
+        return self._end.peer
+
+    @property
+    def name(self) -> str:
+        """The channel's name; "" if it has none."""
+        return self._end.name
+
+    def statistics(self) -> channel.Statistics:
+        """What went through this end so far. Blocks: never."""
+        with self._node.lock:
+            return self._end.machine.statistics
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a {type(self).__name__} belongs to its process and cannot be sent; send the Pid, and open "
+            "a channel there"
+        )
+
+    def __repr__(self) -> str:
+        label = f", name={self.name!r}" if self.name else ""
+        return f"<{type(self).__name__}[{self._contract.text}]({self.pid}{label})>"
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def _open(self, node: Node, pid: Pid, name: str, site: str) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def _is_open(end: Any) -> bool:
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        if self._end.busy:
+            raise ChannelBusy(
+                f"two threads or tasks use {self!r} at once; a channel end is for one at a time. Give "
+                "each a channel of its own, by name."
+            )
+        self._end.busy = True
+
+
+Self = TypeVar("Self", bound=End[Any])
+
+
+def _call_site() -> str:
+    """File and line of the nearest caller outside of this package."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
