@@ -32,6 +32,7 @@ class Stream:
         self.sock = sock
         sock.setblocking(False)
         self.closed = False
+        self._deaf = False  # the peer reads no more; what it said before is still to be received
         self._decoder = Decoder()
         self._unsent: list[bytes] = []
 
@@ -45,7 +46,9 @@ class Stream:
         return sum(map(len, self._unsent))
 
     def send(self, frame: Any) -> None:
-        """Write a frame, or keep it until `flush` can."""
+        """Write a frame, or keep it until `flush` can; nothing if the peer has gone."""
+        if self._deaf:
+            return
         self._unsent.append(encode(frame))
         if len(self._unsent) == 1:
             self.flush()
@@ -63,8 +66,8 @@ class Stream:
         except BlockingIOError:
             return False
         except OSError:
-            self.closed = True
-        if self.closed:
+            self._deaf = True
+        if self.closed or self._deaf:
             self._unsent.clear()
         return True
 
