@@ -18,8 +18,8 @@ import tempfile
 import time
 
 BIN = os.path.dirname(sys.executable)
-# In Open MPI 5.0.11 MPIX_Comm_shrink of an intercommunicator hangs or crashes now and then as soon as
-# ULFM is on, also under `mpiexec --with-ft ulfm`; cmpirun needs ULFM to survive a process's death.
+# With ULFM on, which cmpirun needs to survive a process's death, Open MPI 5.0.11 hangs or crashes now
+# and then in MPIX_Comm_shrink and _revoke of intercommunicators: under `mpiexec --with-ft ulfm` too.
 NOT_WITH_ULFM = "test_ulfm"
 
 
