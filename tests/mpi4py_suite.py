@@ -73,7 +73,7 @@ def main() -> int:
     parser.add_argument("-n", type=int, default=4)
     parser.add_argument("-e", "--exclude", action="append", default=[])
     parser.add_argument("-i", "--include", action="append", default=[])
-    parser.add_argument("--limit", type=float, default=600, help="longest run, in seconds")
+    parser.add_argument("--limit", type=float, default=300, help="longest run, in seconds")
     options = parser.parse_args()
     suite = str(pathlib.Path(options.folder, "test", "main.py").resolve())
     plain = [f"{BIN}/mpiexec", "-n", str(options.n)]
