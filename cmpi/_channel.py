@@ -96,10 +96,6 @@ class Sender(End[T]):
     @classmethod
     def broadcast(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
         """One sender to many processes, which serialises once: see `Broadcast`."""
-        return cls._spread(cls, pids, name)
-
-    @staticmethod
-    def _spread(cls: Any, pids: Iterable[Pid], name: str) -> Any:
         from cmpi._select import Broadcast
 
         return Broadcast(cls, pids, name)
@@ -138,34 +134,35 @@ class Sender(End[T]):
     def _send(self, message: pickling.Pickled, timeout: float | None) -> None:
         end = self._end
         with self._node.lock:
-            ticket = self._enqueue(message)
+            self._begin()
             try:
+                ticket = self._enqueue(message)
                 if not end.changed.wait_for(lambda: ticket not in end.messages, timeout):
                     self._withdraw(ticket)
                     raise TimeoutError(f"{end.peer} made no room within {timeout} s")
                 self._check_sent(ticket)
-                end.changed.wait_for(lambda: self._released(message))
-                if message.in_transit:
-                    raise end.error()
+                self._await_release(message)
             finally:
                 end.busy = False
 
     async def _asend(self, message: pickling.Pickled) -> None:
         end = self._end
         with self._node.lock:
-            ticket = self._enqueue(message)
+            self._begin()
         try:
+            with self._node.lock:
+                ticket = self._enqueue(message)
             try:
                 await end.changed.until(lambda: ticket not in end.messages)
+            except BaseException as cancelled:
                 with self._node.lock:
-                    self._check_sent(ticket)
-            except BaseException as error:  # cancelled, if not failed
-                with self._node.lock:
-                    error.sent = ticket not in end.messages and ticket not in end.failed  # type: ignore[attr-defined]
+                    sent = ticket not in end.messages and ticket not in end.failed
+                    cancelled.sent = sent  # type: ignore[attr-defined]
                     self._withdraw(ticket)
-                if message.in_transit:
-                    await self._release(message)
+                await self._release(message)
                 raise
+            with self._node.lock:
+                self._check_sent(ticket)
             await self._release(message)
             if message.in_transit:
                 raise end.error()
@@ -188,9 +185,7 @@ class Sender(End[T]):
     def _enqueue(self, message: pickling.Pickled) -> int:
         """Give a message to the channel, which may have to wait for credit. With the node's lock."""
         end = self._end
-        self._begin()
         if end.mismatch is not None:
-            end.busy = False
             raise end.error()
         ticket = end.next_ticket
         end.next_ticket += 1
@@ -205,6 +200,12 @@ class Sender(End[T]):
     def _check_sent(self, ticket: int) -> None:
         if ticket in self._end.failed:
             self._end.failed.discard(ticket)
+            raise self._end.error()
+
+    def _await_release(self, message: pickling.Pickled) -> None:
+        """As `_release`, in a thread. With the node's lock."""
+        self._end.changed.wait_for(lambda: self._released(message))
+        if message.in_transit:
             raise self._end.error()
 
     def _released(self, message: pickling.Pickled) -> bool:
@@ -241,15 +242,12 @@ class Sending:
         )
 
     def _complete(self) -> pickling.Pickled:
-        self._end.busy = False  # `_enqueue` marks it again
         self.sender._check_sent(self.sender._enqueue(self._message))
         return self._message
 
     def _finish(self, message: pickling.Pickled) -> None:
         with self._node.lock:
-            self._end.changed.wait_for(lambda: self.sender._released(message))
-            if message.in_transit:
-                raise self._end.error()
+            self.sender._await_release(message)
 
 
 class Receiver(End[T]):
@@ -298,16 +296,11 @@ class Receiver(End[T]):
                 message = self._take()
             finally:
                 self._end.busy = False
-        value: T = pickling.loads(*message)
-        return value
+        return self._finish(message)
 
     @classmethod
     def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
         """One receiver for many processes, which takes new ones later: see `AnyReceiver`."""
-        return cls._merged(cls, pids, name)
-
-    @staticmethod
-    def _merged(cls: Any, pids: Iterable[Pid], name: str) -> Any:
         from cmpi._select import AnyReceiver
 
         return AnyReceiver(cls, pids, name)
@@ -335,8 +328,7 @@ class Receiver(End[T]):
                         message = self._take()
         finally:
             self._end.busy = False
-        value: T = pickling.loads(*message)
-        return value
+        return self._finish(message)
 
     def try_recv(self, default: Any = None) -> T | Any:
         """The next message if there is one now, else `default`.
@@ -351,7 +343,7 @@ class Receiver(End[T]):
                 message = self._take()
             finally:
                 self._end.busy = False
-        return pickling.loads(*message)
+        return self._finish(message)
 
     def __iter__(self) -> Iterator[T]:
         while True:

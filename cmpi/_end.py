@@ -32,10 +32,10 @@ class Typed:
         return self._cls(pid, **options, _hint=self._hint)
 
     def any(self, pids: Iterable[Pid], *, name: str = "") -> Any:
-        return self._cls._merged(self, pids, name)
+        return self._cls.any.__func__(self, pids, name=name)  # which makes its ends by calling us
 
     def broadcast(self, pids: Iterable[Pid], *, name: str = "") -> Any:
-        return self._cls._spread(self, pids, name)
+        return self._cls.broadcast.__func__(self, pids, name=name)
 
     def __repr__(self) -> str:
         return f"{self._cls.__name__}[{Contract(self._hint).text}]"

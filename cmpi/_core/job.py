@@ -167,8 +167,12 @@ class Job:
 
     def start_failed(self, start: int, reason: str, now_s: float) -> list[Action]:
         """MPI could not start these processes, or could not complete the start of some that run."""
+        silent = [pid for pid in self.starts[start] if not self.processes[pid].monitored]
+        return self._not_started(silent, reason, now_s)
+
+    def _not_started(self, pids: list[int], reason: str, now_s: float) -> list[Action]:
         actions: list[Action] = []
-        for pid in [pid for pid in self.starts[start] if not self.processes[pid].monitored]:
+        for pid in pids:
             self.processes[pid].fault = f"could not be started: {reason}"
             actions += self.exited(pid, ExitStatus(126), now_s)
         return actions
@@ -237,9 +241,8 @@ class Job:
             if self._start_seen_s is None:
                 self._start_seen_s = now_s
             if self._start_seen_s + START_S <= now_s:  # MPI itself never says that it cannot
-                for pid in list(self._unreported):
-                    self.processes[pid].fault = f"could not be started: nothing came up in {START_S:.0f} s"
-                    actions += self.exited(pid, ExitStatus(126), now_s)
+                reason = f"nothing came up in {START_S:.0f} s"
+                actions += self._not_started(list(self._unreported), reason, now_s)
         if self._give_up_s is not None and self._give_up_s <= now_s:
             for process in self._living():
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)

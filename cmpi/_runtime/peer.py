@@ -288,7 +288,7 @@ class Peer:
 
     def say_bye(self) -> None:
         """Say that nothing follows, once nothing does."""
-        if self.link is not None and not self._bye_said and self.status is None and not self._unfinished:
+        if self.link is not None and self.status is None and not self._unfinished:
             self._last_word()
 
     def _last_word(self) -> None:

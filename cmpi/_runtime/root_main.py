@@ -29,7 +29,8 @@ def main() -> int:
     ours = __file__.rsplit("/", 3)[0]
     sys.path[:0] = [ours, *os.environ.pop("CMPI_PATH").split(os.pathsep)]
     # PRRTE, under load and with processes killed meanwhile, now and then loses what root and usher
-    # tell each other in MPI_Comm_spawn and MPI_Comm_connect; else both would wait for ever.
+    # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
+    # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.
     os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
     from cmpi._transport import mpi
 

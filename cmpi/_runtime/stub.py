@@ -11,8 +11,12 @@ import posix
 import sys
 
 
-def hand_over(start: str) -> bool:
-    """Give everything to the fork server and wait for the end; False if there is none."""
+def hand_over(start: str) -> bytes:
+    """Give everything to the fork server and wait for the end.
+
+    The last word from there: b"f" if the monitor has left MPI's launcher in order, b"k" if it was
+    killed before, b"" if there is no fork server.
+    """
     environment = b"\0".join(name + b"=" + value for name, value in posix.environ.items())
     fds = [0, 1, 2]
     if b"PMI_FD" in posix.environ:
@@ -28,31 +32,24 @@ def hand_over(start: str) -> bool:
         while word:
             last, word = word, sock.recv(1)
     except OSError:
-        return False
-    if last == b"k" and len(fds) > 3:  # the monitor was killed
-        finalize_pmi(fds[3])
-    return last != b""
-
-
-def finalize_pmi(fd: int) -> None:
-    """Leave in order for a monitor that did not: Hydra ends the whole job when nobody does."""
-    pmi = _socket.socket(fileno=fd)
-    pmi.settimeout(1.0)
-    try:
-        pmi.sendall(b"cmd=finalize\n")
-        answer = b"-"
-        while answer and b"cmd=finalize_ack" not in answer:  # that to another request may come first
-            answer = pmi.recv(4096)
-    except OSError:
-        pass  # the launcher has closed its end: it was told already
+        return b""
+    return last
 
 
 def main() -> int:
     """The whole of it."""
     start, how = sys.argv[1:3]
-    if how == "fork" and hand_over(start):
+    last_word = hand_over(start) if how == "fork" else b""
+    if last_word == b"f":
         return 0
     sys.path.append(__file__.rsplit("/", 3)[0])
+    if last_word:  # Hydra ends the whole job when nobody leaves in the process's name
+        import os
+
+        from cmpi._transport.pmi import Pmi
+
+        Pmi(os.environ).finalize(killed=True)
+        return 0
     from cmpi._runtime.monitor import Monitor
 
     return Monitor(int(start)).run()

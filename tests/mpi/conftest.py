@@ -134,6 +134,18 @@ def job(jobs, cmpirun):
     return run
 
 
+@pytest.fixture
+def program(request, job):
+    """Runs a text behind its module's PRELUDE; the output, once it has ended without a complaint."""
+
+    def run(text, **kwargs):
+        result = job(request.module.PRELUDE + text, **kwargs)
+        assert result.code == 0 and not result.err, result
+        return result.out
+
+    return run
+
+
 def mpi_kind():
     from launcher.find_mpi import find
 

@@ -14,12 +14,12 @@ def echo(parent):
 
 
 @pytest.fixture
-def program(job):
+def program(program):
+    """Runs a text as the coroutine `main`."""
+
     def run(text, **kwargs):
         body = "\n".join("    " + line for line in text.strip().splitlines())
-        result = job(PRELUDE + "async def main():\n" + body + "\nasyncio.run(main())\n", **kwargs)
-        assert result.code == 0 and not result.err, result
-        return result.out
+        return program("async def main():\n" + body + "\nasyncio.run(main())\n", **kwargs)
 
     return run
 

@@ -1,7 +1,5 @@
 """Choosing among channels, fan-in and fan-out, with real jobs."""
 
-import pytest
-
 PRELUDE = """
 import collections, cmpi, os, sys, time
 import numpy as np
@@ -16,16 +14,6 @@ def give(parent, n, value):
     s = Sender(parent)
     for _ in range(n): s.send(value)
 """
-
-
-@pytest.fixture
-def program(job):
-    def run(text, **kwargs):
-        result = job(PRELUDE + text, **kwargs)
-        assert result.code == 0 and not result.err, result
-        return result.out
-
-    return run
 
 
 def test_the_first_that_is_ready_and_only_that(program):
