@@ -53,6 +53,9 @@ def settings(
     if mpi.kind == "openmpi":
         # Its OFI BTL asks every network card for its speed and sleeps a second meanwhile.
         wanted["OMPI_MCA_btl"] = "^ofi"
+        # ULFM's agreement trees: 3 MB and 2 ms in each process, and under load they waited for ever,
+        # where a process had died while it was being connected to; without, the base's own serve.
+        wanted["OMPI_MCA_coll"] = "^ftagree"
         # What a killed rank leaves goes with the job's folders instead of staying in /dev/shm.
         wanted["OMPI_MCA_btl_sm_backing_directory"] = shared_memory
         wanted["PRTE_MCA_prte_tmpdir_base"] = job_folder
