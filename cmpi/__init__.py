@@ -3,7 +3,7 @@
 A map of the package; each layer imports only what is below it:
 
     launcher/           the cmpirun command: plans, then starts and supervises one mpiexec
-    cmpi/*.py           what you import: processes (_process), channels (_channel), errors
+    cmpi/*.py           what you import: processes (_process), channels (_sender, _receiver), errors
     cmpi/_runtime/      the shells: root, monitors, fork server, this process's node
     cmpi/_transport/    bytes: MPI links, control sockets, doorbells, pickling
     cmpi/_core/         decisions: job, scheduler, links, channels, output; pure, no I/O
@@ -15,8 +15,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._channel import Receiver, Sender
     from cmpi._core.channel import Statistics
+    from cmpi._core.contract import Shape
     from cmpi._ids import Capacity, ExitStatus, Pid, Resources
     from cmpi._process import (
         aspawn,
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         wait,
         world,
     )
+    from cmpi._receiver import Receiver
     from cmpi._select import AnyReceiver, Broadcast, Selected, select
+    from cmpi._sender import Sender
     from cmpi.errors import (
         ChannelBusy,
         ChannelClosed,
@@ -60,9 +62,11 @@ _HOMES = {
         "init", "pid", "parent", "world", "resources", "spawn", "aspawn", "try_spawn", "wait",
         "await_exit", "kill", "capacity", "preload",
     ),
-    "cmpi._channel": ("Sender", "Receiver"),
+    "cmpi._sender": ("Sender",),
+    "cmpi._receiver": ("Receiver",),
     "cmpi._select": ("select", "Selected", "AnyReceiver", "Broadcast"),
     "cmpi._core.channel": ("Statistics",),
+    "cmpi._core.contract": ("Shape",),
     "cmpi._ids": ("Pid", "Resources", "ExitStatus", "Capacity"),
     "cmpi.errors": (
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
@@ -97,6 +101,7 @@ __all__ = [
     "Resources",
     "Selected",
     "Sender",
+    "Shape",
     "Statistics",
     "UsageError",
     "aspawn",

@@ -16,7 +16,6 @@ from cmpi.errors import ChannelBusy, ChannelExists, UsageError
 
 if TYPE_CHECKING:
     from cmpi._runtime.ends import ReceiverEnd, SenderEnd
-    from cmpi._runtime.node import Node
 
 T = TypeVar("T")
 _PACKAGE = os.path.dirname(__file__)
@@ -51,12 +50,13 @@ class End(Generic[T]):
         if not isinstance(pid, Pid):
             raise UsageError(f"a channel is opened with a Pid; found {type(pid).__name__}: {pid!r}")
         self._node = context.current()
+        self._lock = self._node.lock
         self._contract = Contract(_hint)
         self._key = (pid.value, name)
         site = _call_site()
         if pid == self._node.pid:
             raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
-        with self._node.lock:
+        with self._lock:
             other = self._registry.get(self._key)
             if other is not None and self._is_open(other):
                 label = f", name={name!r}" if name else ""
@@ -64,7 +64,8 @@ class End(Generic[T]):
                     f"{type(self).__name__}({pid}{label}) at {site}: there is one already, opened at "
                     f"{other.site}. Use that one, close it first, or give this one another name."
                 )
-            self._end = self._open(self._node, pid, name, site)
+            self._peer = self._node.peer(pid)
+            self._end = self._open(name, site)
             self._registry[self._key] = self._end
         self._node.watch(pid)
 
@@ -85,7 +86,7 @@ class End(Generic[T]):
 
     def statistics(self) -> channel.Statistics:
         """What went through this end so far. Blocks: never."""
-        with self._node.lock:
+        with self._lock:
             return self._end.machine.statistics
 
     def __enter__(self: Self) -> Self:
@@ -109,7 +110,7 @@ class End(Generic[T]):
     def close(self) -> None:
         raise NotImplementedError
 
-    def _open(self, node: Node, pid: Pid, name: str, site: str) -> Any:
+    def _open(self, name: str, site: str) -> Any:
         raise NotImplementedError
 
     @staticmethod

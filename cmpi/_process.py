@@ -7,11 +7,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cmpi._channel import CLOSURE_CHANNEL, Sender
 from cmpi._core import frames
 from cmpi._ids import Capacity, ExitStatus, Pid, Resources
 from cmpi._runtime import context
 from cmpi._runtime.changes import refuse_in_loop
+from cmpi._sender import Sender
 from cmpi._transport import pickling
 from cmpi.errors import LaunchError, NeverFits, NoCapacity, NotPicklable, UsageError
 
@@ -110,7 +110,7 @@ async def aspawn(f: Callable[..., object], *args: Any, resources: Resources | No
     order = _Order(f, args, resources, True)
     child = order.accepted(await order.node.ask_root_async(order.frame))
     if not order.inline:
-        with Sender[Any](child, name=CLOSURE_CHANNEL) as sender:
+        with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
             await sender._asend(order.closure)
     return child
 
@@ -138,7 +138,7 @@ class _Order:
             for i, argument in enumerate(args):
                 pickling.dumps(argument, f"argument {i}")
             raise
-        self.inline = self.closure.inline and not self.closure.buffers
+        self.inline = isinstance(self.closure, bytes)
         self.node = context.current()
 
     def frame(self, request: int) -> frames.Spawn:
@@ -149,7 +149,7 @@ class _Order:
             self._wanted.memory_bytes,
             self._wait,
             self._label,
-            self.closure.body,
+            self.closure if isinstance(self.closure, bytes) else b"",
             context.surroundings(),
             self.inline,
         )
@@ -168,7 +168,7 @@ class _Order:
         """As `accepted`, and send the closure if it is to follow. Blocks: for that."""
         child = self.accepted(reply)
         if not self.inline:
-            with Sender[Any](child, name=CLOSURE_CHANNEL) as sender:
+            with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
                 sender._send(self.closure, None)
         return child
 

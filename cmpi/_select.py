@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from cmpi._channel import Receiver, Sender, Sending
 from cmpi._ids import Pid
+from cmpi._receiver import Receiver
 from cmpi._runtime.changes import refuse_in_loop
+from cmpi._sender import Sender, Sending
 from cmpi.errors import EndOfChannel, UsageError
 
 T = TypeVar("T")

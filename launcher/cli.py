@@ -8,7 +8,7 @@ import sys
 
 from cmpi._core.units import parse_cpus, parse_memory
 from cmpi.errors import UsageError
-from launcher.config import LaunchConfig
+from launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="logical cores that spawned processes may share (default: what this job may use)")  # fmt: skip
     add("--memory", metavar="BYTES", type=_checked(parse_memory), default=0,
         help='memory likewise, such as "8 GiB"')  # fmt: skip
+    add("--shared-memory", metavar="BYTES", type=_checked(parse_memory), default=SHARED_MEMORY_BYTES,
+        help="how much one process may use to send to one other on its host (default 128 MiB); "
+        "what finds no room there goes by MPI; 0: all does")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
         help="the MPI launcher to use (default: $CMPI_MPIEXEC, this Python's own, then PATH)")  # fmt: skip
     add("--mpi-args", metavar="'ARGS'", type=_checked(_split), default=[],
@@ -79,6 +82,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         colour=options.colour,
         cpu_units=options.cpus,
         memory_bytes=options.memory,
+        shared_memory_bytes=options.shared_memory,
         mpiexec=options.mpiexec or os.environ.get("CMPI_MPIEXEC", ""),
         mpi_args=options.mpi_args,
         verbose=options.verbose,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from cmpi._core.record import record
 
+SHARED_MEMORY_BYTES = 128 << 20
+
 
 @record
 class LaunchConfig:
@@ -16,6 +18,7 @@ class LaunchConfig:
     colour: str = "auto"
     cpu_units: int = 0  # 0: what this job may use
     memory_bytes: int = 0  # 0: likewise
+    shared_memory_bytes: int = SHARED_MEMORY_BYTES  # 0: none
     mpiexec: str = ""  # "": look for one
     mpi_args: list[str] = []
     verbose: bool = False

@@ -78,6 +78,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         config.output_dir,
         config.cpu_units,
         config.memory_bytes,
+        config.shared_memory_bytes,
     )
     server = sockets.listen(folder + "/launcher")
     fds = [_stdin(), 1, 2]

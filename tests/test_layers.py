@@ -22,7 +22,7 @@ def level(module: str) -> int:
 
 
 # The process that runs a closure is a user of the channels, though it lives in the runtime.
-EXCEPTIONS = {("cmpi._runtime.worker", "cmpi._channel")}
+EXCEPTIONS = {("cmpi._runtime.worker", "cmpi._receiver")}
 
 
 def imports(path: pathlib.Path):

@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Callable
 
-from cmpi.errors import ContractMismatch
+from cmpi.errors import ContractMismatch, UsageError
 
 # What PEP 484 lets pass where the wider number is asked for.
 _NUMERIC_TOWER: dict[type, tuple[type, ...]] = {float: (float, int), complex: (complex, float, int)}
@@ -15,25 +15,53 @@ _NUMERIC_TOWER: dict[type, tuple[type, ...]] = {float: (float, int), complex: (c
 class Contract:
     """The type that a channel carries; `Any` carries everything and fits to everything.
 
-    Checking looks at the value itself, not into containers: the cost is constant. A plain class
-    is one isinstance; `list[int]` asks for a list; a numpy array type for its dtype as well.
+    The cost of a check is constant. A plain class is one isinstance, a numpy array type asks for the
+    dtype and the shape as well, and what is deeper, such as `list[int]`, is left to beartype, which
+    looks at the container and at one item of each level.
+
+    Attributes:
+        text: The type in words, the same for the same type in any process.
+        array: Whether it is a numpy array of some dtype, which can travel without pickle.
+        accepts: Whether a value is of the type.
     """
 
     def __init__(self, hint: object = typing.Any) -> None:
-        self.hint = hint
         self.text = describe(hint)
-        self._accepts = _checker(hint)
+        self.array = _array_of(hint) is not None
+        self.accepts = _checker(hint)
 
-    def check(self, value: object) -> None:
-        """Let the value pass.
+    def refuse(self, value: object) -> typing.NoReturn:
+        """Say that the value is of another type.
 
         Raises:
-            ContractMismatch: It is not of the channel's type.
+            ContractMismatch: Always.
         """
-        if not self._accepts(value):
-            raise ContractMismatch(
-                f"the channel carries {self.text}; found {_describe_value(value)}: {_short(value)}"
-            )
+        raise ContractMismatch(
+            f"the channel carries {self.text}; found {_describe_value(value)}: {_short(value)}"
+        )
+
+
+class Shape:
+    """The shape of the arrays that a channel carries: `Annotated[NDArray[np.float64], Shape(480, 640)]`.
+
+    Args:
+        sizes: Of each dimension; None for one of any size.
+    """
+
+    def __init__(self, *sizes: int | None) -> None:
+        for size in sizes:
+            if size is not None and (not isinstance(size, int) or size < 0):
+                raise UsageError(f"a shape is made of sizes from 0 and None; found {size!r}")
+        self.sizes = sizes
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array has it."""
+        return len(shape) == len(self.sizes) and all(
+            mine is None or mine == found for mine, found in zip(self.sizes, shape)
+        )
+
+    def __repr__(self) -> str:
+        return f"Shape({', '.join(map(str, self.sizes))})"
 
 
 def fits(one: str, other: str) -> bool:
@@ -51,9 +79,10 @@ def describe(hint: object) -> str:
         return "Any"
     if hint is None or hint is type(None):
         return "None"
-    dtype = _array_dtype(hint)
-    if dtype is not None:
-        return f"NDArray[{dtype}]"
+    array = _array_of(hint)
+    if array is not None:
+        dtype, shape = array
+        return f"NDArray[{dtype}]" if shape is None else f"NDArray[{dtype}] of {shape}"
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return " | ".join(describe(item) for item in arguments)
@@ -73,29 +102,64 @@ def _checker(hint: object) -> Callable[[object], bool]:
         return lambda value: True
     if hint is None:
         return lambda value: value is None
-    dtype = _array_dtype(hint)
-    if dtype is not None:
-        wanted = ("Any", dtype)
-        return lambda value: (
-            hasattr(value, "__array__") and (dtype == "Any" or str(getattr(value, "dtype", "")) in wanted)
-        )
+    array = _array_of(hint)
+    if array is not None:
+        return _array_checker(*array)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         checkers = [_checker(item) for item in arguments]
         return lambda value: any(accepts(value) for accepts in checkers)
     if origin is typing.Literal:
         return lambda value: value in arguments
-    kind = origin if isinstance(origin, type) else hint
-    if kind in _NUMERIC_TOWER:
-        kinds = _NUMERIC_TOWER[kind]
-        return lambda value: isinstance(value, kinds)
-    if isinstance(kind, type):
-        name = (kind.__module__, kind.__qualname__)
+    if isinstance(hint, type) and origin is None:
+        if hint in _NUMERIC_TOWER:
+            kinds = _NUMERIC_TOWER[hint]
+            return lambda value: isinstance(value, kinds)
+        name = (hint.__module__, hint.__qualname__)
         # A class of __main__ exists once in each process: the name decides, as for pickle.
-        if kind.__module__ == "__main__":
+        if hint.__module__ == "__main__":
             return lambda value: any((c.__module__, c.__qualname__) == name for c in type(value).__mro__)
-        return lambda value: isinstance(value, kind)
-    return lambda value: True  # a TypeVar, a NewType: nothing that could be looked at
+        return lambda value: isinstance(value, hint)
+    return _Deep(hint)
+
+
+class _Deep:
+    """A check by beartype, which takes 80 ms to import: at the first value."""
+
+    def __init__(self, hint: typing.Any) -> None:
+        self._hint = hint
+        self._conf: typing.Any = None
+
+    def __call__(self, value: object) -> bool:
+        from beartype import BeartypeConf, door, roar
+
+        if self._conf is None:
+            self._conf = BeartypeConf(is_pep484_tower=True)
+        try:
+            return bool(door.is_bearable(value, self._hint, conf=self._conf))
+        except roar.BeartypeException:
+            return True  # a hint that it does not know: there is nothing to check
+
+
+def _array_checker(dtype: str, shape: Shape | None) -> Callable[[typing.Any], bool]:
+    def accepts(value: typing.Any) -> bool:
+        if not hasattr(value, "__array__"):
+            return False
+        return (dtype == "Any" or str(getattr(value, "dtype", "")) == dtype) and (
+            shape is None or shape.fits(getattr(value, "shape", ()))
+        )
+
+    return accepts
+
+
+def _array_of(hint: object) -> tuple[str, Shape | None] | None:
+    """Dtype's name and shape if the hint is a numpy array type, else None."""
+    shape = None
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *notes = typing.get_args(hint)
+        shape = next((note for note in notes if isinstance(note, Shape)), None)
+    dtype = _array_dtype(hint)
+    return None if dtype is None else (dtype, shape)
 
 
 def _array_dtype(hint: object) -> str | None:

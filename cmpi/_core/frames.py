@@ -11,7 +11,10 @@ from cmpi._core.wire import frame
 # -- launcher -> root -------------------------------------------------------------------
 
 
-@frame(1, "SIssBBsQQ")
+CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
+
+
+@frame(1, "SIssBBsQQQ")
 class Launch:
     """What to run; sent with the terminal's three descriptors."""
 
@@ -24,6 +27,7 @@ class Launch:
     output_dir: str
     cpu_units: int  # 0: whatever this job may use
     memory_bytes: int  # 0: likewise
+    shared_memory_bytes: int  # that one process may share with another; 0: none
 
 
 @frame(2, "B")
@@ -251,9 +255,13 @@ class Raised:
 # -- root -> rank -----------------------------------------------------------------------
 
 
-@frame(50, "IIILQQs")
+@frame(50, "IIILQQssQ")
 class Welcome:
-    """Who you are. A parent of NO_PID: the launcher started you."""
+    """Who you are. A parent of NO_PID: the launcher started you.
+
+    `bells` and `shared_memory` are folders; the latter is empty if there is to be none, else each
+    process may share so many bytes with each other for what it sends there.
+    """
 
     pid: int
     parent: int
@@ -262,6 +270,8 @@ class Welcome:
     cpu_units: int
     memory_bytes: int
     bells: str
+    shared_memory: str
+    shared_memory_bytes: int
 
 
 @frame(51, "II")

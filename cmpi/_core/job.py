@@ -53,10 +53,20 @@ class Job:
         hosts: Where processes may run; SPMD ranks start on the first.
         seed: Where the pids start; any number, another for each job.
         bells: The folder of the doorbells, which processes are told when they join.
+        shared_memory: Likewise, of the memory that processes share; "" if they share none.
+        shared_memory_bytes: How much of it each may use to send to each other.
     """
 
-    def __init__(self, hosts: list[Host], seed: int = 0, bells: str = "") -> None:
+    def __init__(
+        self,
+        hosts: list[Host],
+        seed: int = 0,
+        bells: str = "",
+        shared_memory: str = "",
+        shared_memory_bytes: int = 0,
+    ) -> None:
         self._bells = bells
+        self._shared_memory, self._shared_memory_bytes = shared_memory, shared_memory_bytes
         self.scheduler = Scheduler(hosts)
         self.links = LinkTable()
         self.processes: dict[int, Process] = {}
@@ -301,6 +311,8 @@ class Job:
             process.resources.cpu_units,
             process.resources.memory_bytes,
             self._bells,
+            self._shared_memory,
+            self._shared_memory_bytes,
         )
         actions: list[Action] = [Tell(process.pid, welcome)]
         if process.order is not None:

@@ -1,8 +1,8 @@
-"""The frames that two processes exchange over their link, by MPI."""
+"""The frames that two processes exchange: over their link by MPI, or through shared memory."""
 
 from __future__ import annotations
 
-from cmpi._core.wire import decode, frame
+from cmpi._core.wire import frame
 
 
 @frame(80, "I")
@@ -24,14 +24,18 @@ class Open:
     window_messages: int
 
 
-@frame(82, "ILBy")
+@frame(82, "ILLy")
 class Data:
-    """A message. `sizes` are the bytes of the buffers that follow as messages of their own;
-    the pickle is `body`, or the first of them."""
+    """A message: a pickle or an array's header in `body`, or if that is empty in the first buffer.
+
+    `sizes` are the bytes of the buffers. `places`, if not empty, has three numbers for each: the
+    segment, the slot and the offset at which it lies; a segment of 0 stands for a buffer that
+    follows by MPI, as all do if there are no places.
+    """
 
     channel: int
     sizes: list[int]
-    inline: int
+    places: list[int]
     body: bytes
 
 
@@ -42,6 +46,13 @@ class Credit:
     channel: int
     nbytes: int
     messages: int
+
+
+@frame(88, "I")
+class AskCredit:
+    """A message waits for credit."""
+
+    channel: int
 
 
 @frame(84, "I")
@@ -73,7 +84,25 @@ class Bye:
     and answered by the other. With both said nothing is under way, and the link can be freed."""
 
 
-def buffer_sizes(head: bytes) -> list[int]:
-    """Bytes of the buffers that follow this frame, each as a message of its own."""
-    frame = decode(head)
-    return frame.sizes if isinstance(frame, Data) else []
+RING = 0  # the number of the ring among what is offered; segments count from 1
+
+
+@frame(89, "IQ")
+class Offer:
+    """There is a ring or a segment of so many bytes, in the job's folder, for frames or payloads to you."""
+
+    number: int
+    nbytes: int
+
+
+@frame(90, "IB")
+class Answer:
+    """Whether I have mapped what you offered."""
+
+    number: int
+    mapped: int
+
+
+@frame(91, "")
+class Switch:
+    """The last frame by MPI: all that follow come through the ring."""

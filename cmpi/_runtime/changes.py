@@ -20,12 +20,23 @@ class Changes(threading.Condition):
     def __init__(self, lock: Any) -> None:
         super().__init__(lock)
         self._watchers: list[Callable[[], None]] = []
+        self._sleepers = 0
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As in `threading`."""
+        self._sleepers += 1
+        try:
+            return super().wait(timeout)
+        finally:
+            self._sleepers -= 1
 
     def notify_all(self) -> None:
         """Wake the threads, and call the watchers, in this thread."""
-        super().notify_all()
-        for watcher in tuple(self._watchers):
-            watcher()
+        if self._sleepers:
+            super().notify_all()
+        if self._watchers:
+            for watcher in tuple(self._watchers):
+                watcher()
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have `watcher` called at every change; it must not block or call back into here."""

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._ids import ExitStatus, Pid
-    from cmpi._transport.pickling import Pickled
+    from cmpi._transport.pickling import Message
 
 
 class End:
@@ -59,9 +59,13 @@ class SenderEnd(End):
         self.number = number  # what the link's frames call it
         self.opened = False  # the peer was told of it
         self.machine = channel.Outgoing(*window)
-        self.messages: dict[int, Pickled] = {}  # by ticket: those that wait for credit
+        self.messages: dict[int, Message] = {}  # by ticket: those that wait for credit
         self.failed: set[int] = set()  # tickets
         self.next_ticket = 0
+
+    def admits(self, nbytes: int) -> bool:
+        """Send a message of so many bytes: True if it goes at once."""
+        return self.opened and self.mismatch is None and self.machine.admit(nbytes)
 
     def error(self) -> Exception:
         """Why nothing can be sent."""
@@ -87,7 +91,8 @@ class ReceiverEnd(End):
     @property
     def readable(self) -> bool:
         """True if a receive would not wait: for a message, or for its error."""
-        return bool(len(self.machine)) or self.machine.state != "open" or self.mismatch is not None
+        machine = self.machine
+        return bool(machine.inbox) or machine.state != "open" or self.mismatch is not None
 
     def error(self) -> Exception:
         """Why nothing more will be received."""

@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enums of `signal`, which would be copied in every monitor
 
-PRELOADED = ("cmpi._channel", "cmpi._process", "cmpi._runtime.worker", "cmpi._runtime.node", "numpy.random")
+PRELOADED = (
+    "cmpi._receiver",
+    "cmpi._process",
+    "cmpi._runtime.worker",
+    "cmpi._runtime.node",
+    "numpy.random",
+)
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 

@@ -137,13 +137,12 @@ class Linker:
         """Who is at the other end: NO_PID for the usher, None for one that died just now."""
         end_s = time.monotonic() + GREETING_S
         try:
-            link.send(self._hello, [])
-            # What the peer sends right behind its name may be here already, buffers and all.
-            while (message := link.receive(link_frames.buffer_sizes)) is None:
+            link.send(self._hello)
+            while (head := link.receive()) is None:
                 if peer in self._abandoned and (peer not in self._released or time.monotonic() > end_s):
                     return None
                 time.sleep(0)
         except mpi.LinkBroken:
             return None
-        frame = decode(message.head)
+        frame = decode(head)
         return frame.pid if isinstance(frame, link_frames.Identify) else None

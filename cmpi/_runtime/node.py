@@ -64,6 +64,7 @@ class Node:
         self.world = [Pid(value) for value in welcome.world]
         self.resources = Resources.of_units(welcome.cpu_units, welcome.memory_bytes)
         self.bell = Bell(welcome.bells, welcome.pid)
+        self.shared_memory, self.shared_memory_bytes = welcome.shared_memory, welcome.shared_memory_bytes
         self._linker = Linker(self, port)
         self.linking = False  # the linker is inside MPI, where nobody else may be
         self._peers: dict[int, Peer] = {}
@@ -217,13 +218,13 @@ class Node:
                 self._linker.ready(pid)
             else:
                 peer = self.peer(Pid(pid))
-                peer.announced = max(peer.announced, sent)
+                peer.lane.announced = max(peer.lane.announced, sent)
 
     def _pause(self, idle: int) -> float:
         """Milliseconds to poll for, after so many rounds without news."""
         with self.lock:
             restless = not self.linking and any(peer.restless for peer in self._peers.values())
-            linked = any(peer.link is not None for peer in self._peers.values())
+            linked = any(peer.lane.link is not None for peer in self._peers.values())
         if not restless:
             return LOOK_AROUND_S * 1000 if linked else -1
         if idle > SPINS:
@@ -314,7 +315,7 @@ class Node:
         with self.lock:
             self.linking = False
             for peer in list(self._peers.values()):
-                peer.flush()
+                peer.lane.flush()
         self.nudge()
 
     def link_made(self, pid: int, link: mpi.Link) -> None:

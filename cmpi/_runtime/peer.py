@@ -5,19 +5,19 @@ from __future__ import annotations
 import itertools
 from collections import deque
 
-from cmpi._core import channel, frames, link_frames
-from cmpi._core.wire import decode, encode_bare
+from cmpi._core import channel, link_frames
 from cmpi._runtime.ends import ReceiverEnd, SenderEnd
+from cmpi._runtime.lane import Lane
 from cmpi._transport import mpi
-from cmpi._transport.pickling import Pickled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
     from typing import Any
 
     from cmpi._ids import ExitStatus, Pid
     from cmpi._runtime.node import Node
+    from cmpi._transport.pickling import Message
 
 QUIET_ROUNDS = 50  # looks at the link of one that died, before it counts as empty
 _numbers = itertools.count()
@@ -28,79 +28,41 @@ class Peer:
 
     def __init__(self, node: Node, pid: Pid) -> None:
         self._node, self.pid = node, pid
-        self.link: mpi.Link | None = None
-        self.announced = 0  # frames that the peer says it has sent
+        self.lane = Lane(node, pid, self)
         self.status: ExitStatus | None = None
         self.senders: dict[int, SenderEnd] = {}
         self.receivers: dict[int, ReceiverEnd] = {}  # whose sender is known
         self.unclaimed: dict[str, deque[ReceiverEnd]] = {}  # sender known, no Receiver yet; by name
         self.expected: dict[str, ReceiverEnd] = {}  # a Receiver, no sender known yet; by name
-        self._outbox: deque[tuple[bytes, list[Any], Callable[[], None] | None]] = deque()
-        self._asked = False
         self._bye_said = self._bye_heard = False
         self._quiet_left = QUIET_ROUNDS
-        self._freed = False
 
     # -- frames out --------------------------------------------------------------------------
 
-    def post(
-        self, frame: Any, buffers: list[Any] | None = None, done: Callable[[], None] | None = None
-    ) -> None:
-        """Send a frame, now or as soon as the link stands. `done`: the buffers are free again."""
-        if self.status is not None or self._bye_said:
-            return
-        self._outbox.append((encode_bare(frame), buffers or [], done))
-        if self.link is not None:
-            self.flush()
-        elif not self._asked:
-            self._asked = True
-            self._node.watch(self.pid)
-            self._node.tell_root(frames.Link(self.pid.value))
-
-    def flush(self) -> None:
-        """Send what waits, if it can be sent now."""
-        if self.link is None or not self._outbox or self._freed or self._node.linking:
-            return
-        try:
-            while self._outbox:
-                self.link.send(*self._outbox.popleft())
-        except mpi.LinkBroken:
-            return  # the exit notice will come, and say why
-        self._node.bell.ring(self.pid.value, self.link.sent)
-        if self.link.busy:
-            self._node.nudge()
-
     def link_up(self, link: mpi.Link) -> None:
         """The link stands."""
-        self.link = link
+        self.lane.link = link
         self._node.watch(self.pid)
-        self.flush()
+        self.lane.flush()
 
     # -- progress ----------------------------------------------------------------------------
 
     @property
     def restless(self) -> bool:
-        """True if looking at the link again soon is worth it."""
-        if self.link is None or self._freed:
-            return False
+        """True if looking at it again soon is worth it."""
         if self.status is not None:
-            return self._quiet_left > 0
-        return self.link.busy or self.link.received < self.announced
+            return self._quiet_left > 0 and not self.lane.freed
+        return self.lane.restless
 
     def progress(self) -> bool:
         """Move what can be moved; True if something was."""
         moved = False
-        if self.link is not None and not self._freed and (self.status is None or self._quiet_left):
+        if self.status is None or self._quiet_left:
             try:
-                moved = self.link.progress_sends()
-                message = self.link.receive(link_frames.buffer_sizes)
-                while message is not None:
-                    moved = True
-                    self._hear(decode(message.head), message.buffers)
-                    message = self.link.receive(link_frames.buffer_sizes)
+                moved = self.lane.progress()
             except mpi.LinkBroken:
-                self.announced = 0  # nothing more can come; the exit notice will say why
-            if self._bye_said and self._bye_heard and not self.link.busy and not self._outbox:
+                self.lane.announced = 0  # nothing more can come; the exit notice will say why
+            if self._bye_said and self._bye_heard and not self.lane.busy:
                 # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
                 # failure, looks for communicators with it, and crashed in them now and then.
                 # Not before both have said Bye: a frame that nobody has received stays in MPI, and
@@ -117,8 +79,8 @@ class Peer:
     def exited(self, status: ExitStatus) -> None:
         """The process has ended; what it had sent may still be on its way."""
         self.status = status
-        self._outbox.clear()
-        if self.link is None or self._freed:
+        self.lane.hush()
+        if self.lane.link is None or self.lane.freed:
             self._quiet_left = 0
             self._fail_ends()
 
@@ -134,13 +96,20 @@ class Peer:
 
     # -- frames in ---------------------------------------------------------------------------
 
-    def _hear(self, frame: Any, buffers: list[bytearray]) -> None:
+    def hear_small(self, number: int, body: bytes) -> None:
+        """A message that is all in its pickle."""
+        end = self.receivers.get(number)
+        if end is not None:
+            end.machine.arrived(body, len(body))
+            end.changed.notify_all()
+
+    def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
+        """A frame, and its buffers if it is a message."""
         if isinstance(frame, link_frames.Data):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 nbytes = len(frame.body) + sum(frame.sizes)
-                message = (frame.body, buffers, bool(frame.inline))
-                end.machine.handle(channel.Arrived(message, nbytes))
+                end.machine.arrived((frame.body, buffers), nbytes)
                 end.changed.notify_all()
         elif isinstance(frame, link_frames.Open):
             self._opened(frame)
@@ -149,6 +118,10 @@ class Peer:
             if end is not None:
                 end.machine.handle(channel.FinArrived())
                 end.changed.notify_all()
+        elif isinstance(frame, link_frames.AskCredit):
+            end = self.receivers.get(frame.channel)
+            if end is not None:
+                self._reply(end, end.machine.handle(channel.CreditAsked()))
         elif isinstance(frame, link_frames.Bye):
             self._bye_heard = True
             for sender in list(self.senders.values()):
@@ -214,7 +187,7 @@ class Peer:
     def compare(self, end: ReceiverEnd) -> None:
         """Both ends are known: they must be of one type."""
         if end.disagree(end.their_contract, end.their_site) and end.number is not None:
-            self.post(link_frames.Mismatch(end.number, end.contract, end.site))
+            self.lane.post(link_frames.Mismatch(end.number, end.contract, end.site))
 
     def forget(self, end: SenderEnd | ReceiverEnd) -> None:
         """An end that is closed for good."""
@@ -228,23 +201,41 @@ class Peer:
     def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent) -> None:
         """Give a sending end's machine an event, and do what it says."""
         for action in end.machine.handle(event):
-            if not end.opened and not isinstance(action, channel.Fail):
-                end.opened = True
-                window = end.machine.window_bytes, end.machine.window_messages
-                self.post(link_frames.Open(end.number, end.name, end.contract, end.site, *window))
+            if isinstance(action, (channel.TransmitFin, channel.AskCredit)):
+                self._introduce(end)
             if isinstance(action, channel.Transmit):
-                self._transmit(end, end.messages.pop(action.ticket))
+                self.transmit(end, end.messages.pop(action.ticket))
             elif isinstance(action, channel.TransmitFin):
-                self.post(link_frames.Fin(end.number))
+                self.lane.post(link_frames.Fin(end.number))
+            elif isinstance(action, channel.AskCredit):
+                self.lane.post(link_frames.AskCredit(end.number))
             else:
                 end.messages.pop(action.ticket, None)
                 end.failed.add(action.ticket)
         end.changed.notify_all()
 
-    def _transmit(self, end: SenderEnd, message: Pickled) -> None:
-        frame = link_frames.Data(end.number, message.sizes, message.inline, message.body)
-        if not message.buffers:
-            self.post(frame)
+    def _introduce(self, end: SenderEnd) -> None:
+        """Tell the peer of a new sender, before its first frame."""
+        if not end.opened:
+            end.opened = True
+            window = end.machine.window_bytes, end.machine.window_messages
+            self.lane.post(link_frames.Open(end.number, end.name, end.contract, end.site, *window))
+
+    def transmit(self, end: SenderEnd, message: Message) -> None:
+        """Send a message for which the channel has room."""
+        self._introduce(end)
+        if isinstance(message, bytes):
+            self.lane.post_small(end.number, message)
+            return
+        places: list[int] = []
+        by_mpi = []
+        for buffer, place in zip(message.buffers, message.places):
+            places += (0, 0, 0) if place is None else place.sent()
+            if place is None:
+                by_mpi.append(buffer)
+        frame = link_frames.Data(end.number, message.sizes, places, message.body)
+        if not by_mpi:
+            self.lane.post(frame)
             return
         message.in_transit = True
 
@@ -252,7 +243,7 @@ class Peer:
             message.in_transit = False
             end.changed.notify_all()
 
-        self.post(frame, list(message.buffers), done)
+        self.lane.post(frame, by_mpi, done)
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -264,47 +255,46 @@ class Peer:
         for receiver in list(self.receivers.values()):
             self.close_receiver(receiver)
 
-    def take(self, end: ReceiverEnd) -> Any:
-        """The oldest message of a receiving end, None if there is none; the sender gets its credit."""
-        message = None
-        for action in end.machine.handle(channel.Take()):
-            if isinstance(action, channel.Deliver):
-                message = action.message
-            elif isinstance(action, channel.GiveCredit) and end.number is not None:
-                self.post(link_frames.Credit(end.number, action.nbytes, action.messages))
-        return message
+    def give_credit(self, end: ReceiverEnd) -> None:
+        """Tell the sender what was read."""
+        self._reply(end, end.machine.give_credit())
+
+    def _reply(self, end: ReceiverEnd, actions: list[channel.IncomingAction]) -> None:
+        for action in actions:
+            if end.number is None:
+                continue  # no sender is known that would want to hear it
+            if isinstance(action, channel.GiveCredit):
+                self.lane.post(link_frames.Credit(end.number, action.nbytes, action.messages))
+            else:
+                self.lane.post(link_frames.Dropped(end.number))
 
     def close_receiver(self, end: ReceiverEnd) -> None:
         """Nobody reads here any more."""
-        for action in end.machine.handle(channel.Close()):
-            if isinstance(action, channel.TellDropped) and end.number is not None:
-                self.post(link_frames.Dropped(end.number))
+        self._reply(end, end.machine.handle(channel.Close()))
         end.changed.notify_all()
         self.forget(end)
 
     @property
     def _unfinished(self) -> bool:
-        return bool(self._outbox) or any(not end.machine.idle for end in self.senders.values())
+        return not self.lane.idle or any(not end.machine.idle for end in self.senders.values())
 
     def say_bye(self) -> None:
         """Say that nothing follows, once nothing does."""
-        if self.link is not None and self.status is None and not self._unfinished:
+        if self.lane.link is not None and self.status is None and not self._unfinished:
             self._last_word()
 
     def _last_word(self) -> None:
         if not self._bye_said:
-            self.post(link_frames.Bye())
             self._bye_said = True
+            self.lane.post_last(link_frames.Bye())
 
     @property
     def parted(self) -> bool:
         """True if the peer has everything and we have all of its, or it has ended."""
-        if self.status is not None or self._freed:
+        if self.status is not None or self.lane.freed:
             return True
-        return self.link is None and not self._unfinished
+        return self.lane.link is None and not self._unfinished
 
     def free(self) -> None:
         """Let go of the link."""
-        if self.link is not None and not self._freed:
-            self._freed = True
-            self.link.free()
+        self.lane.free()

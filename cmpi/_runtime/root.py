@@ -72,7 +72,8 @@ class Root:
         cpu_units, memory_bytes = usable(host.facts(), os.environ)
         this = Host(os.uname().nodename, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes)
         seed = int.from_bytes(os.urandom(3), "little")
-        self._job = Job([this], seed, self._folder)
+        shared_memory = os.environ["CMPI_SHM"] if order.shared_memory_bytes else ""
+        self._job = Job([this], seed, self._folder, shared_memory, order.shared_memory_bytes)
         formatter = Formatter(
             order.output,
             colour=bool(order.colour),

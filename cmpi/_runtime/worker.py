@@ -12,8 +12,9 @@ import threading
 import traceback
 from typing import Any, NoReturn
 
-from cmpi._channel import CLOSURE_CHANNEL, Receiver
+from cmpi._core import frames
 from cmpi._ids import RAISED
+from cmpi._receiver import Receiver
 from cmpi._runtime import context
 from cmpi._transport import pickling
 
@@ -64,9 +65,9 @@ def _closure(node: Node) -> Any:
     assert order is not None
     context.settle(order.context)
     if order.inline:
-        return pickling.loads(order.closure, [], True)
+        return pickling.loads(order.closure)
     assert node.parent is not None
-    with Receiver[Any](node.parent, name=CLOSURE_CHANNEL) as receiver:
+    with Receiver[Any](node.parent, name=frames.CLOSURE_CHANNEL) as receiver:
         return receiver.recv()
 
 

@@ -23,7 +23,7 @@ from mpi4py import MPI
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any
 
 HEAD, BULK = 1, 2
@@ -238,12 +238,20 @@ def group(peer_rank: int) -> Link:
     return Link(comm, 1 if me == low else 0)
 
 
-class Message:
-    """A frame that has arrived, with the buffers that followed it."""
+class Parts:
+    """Buffers that are being received."""
 
-    def __init__(self, head: bytes) -> None:
-        self.head = head
-        self.buffers: list[bytearray] = []
+    def __init__(self, buffers: list[bytearray], requests: deque[MPI.Request]) -> None:
+        self.buffers, self._requests = buffers, requests
+
+    def ready(self) -> bool:
+        """True if they are here as a whole. Raises: LinkBroken."""
+        try:
+            while self._requests and self._requests[0].Test():
+                self._requests.popleft()
+        except MPI.Exception as error:
+            raise LinkBroken(str(error)) from None
+        return not self._requests
 
 
 class Link:
@@ -256,39 +264,39 @@ class Link:
     def __init__(self, comm: Any, peer: int) -> None:
         self._comm, self._peer = comm, peer
         comm.Set_errhandler(MPI.ERRORS_RETURN)
-        self.sent = self.received = 0  # heads, ever
+        self.sent = self.received = 0  # frames, ever
         # Requests and what they read from, in order; the callback belongs to the last of its send.
         self._sends: deque[tuple[MPI.Request, object, Callable[[], None] | None]] = deque()
         self._heads: deque[tuple[MPI.Request, bytearray]] = deque()
-        self._parts: deque[tuple[MPI.Request, Message | None]] = deque()
         self._scratch = MPI.Status()
 
     @property
     def busy(self) -> bool:
         """True if a transfer is under way that only further calls bring to its end."""
-        return bool(self._sends or self._heads or self._parts)
+        return bool(self._sends or self._heads)
 
-    def send(self, head: bytes, buffers: list[Any], done: Callable[[], None] | None = None) -> None:
-        """Send a frame and the buffers that belong to it (any object with the buffer protocol).
-
-        The buffers must stay as they are until `done` is called: by this call or by `progress`.
-        """
-        try:
-            self._sends.append((self._isend(head, HEAD), head, None if buffers else done))
-            self.sent += 1
-            for i, buffer in enumerate(buffers):
-                view = memoryview(buffer).cast("B")
-                last = done if i == len(buffers) - 1 else None
-                pieces = [view[at : at + CHUNK_BYTES] for at in range(0, len(view), CHUNK_BYTES)] or [view]
-                for piece in pieces:
-                    then = last if piece is pieces[-1] else None
-                    self._sends.append((self._isend(piece, BULK), piece, then))
-        except MPI.Exception as error:
-            raise LinkBroken(str(error)) from None
+    def send(self, frame: bytes) -> None:
+        """Send a frame."""
+        self._isend(frame, HEAD, None)
+        self.sent += 1
         self.progress_sends()
 
-    def _isend(self, data: object, tag: int) -> Any:
-        return self._comm.Isend([data, MPI.BYTE], self._peer, tag)
+    def send_buffers(self, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
+        """Send the buffers that belong to a frame (any objects with the buffer protocol).
+
+        They must stay as they are until `done` is called: by this call or by `progress_sends`.
+        """
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        pieces = [piece for view in views for piece in _pieces(view)]
+        for i, piece in enumerate(pieces, 1):
+            self._isend(piece, BULK, done if i == len(pieces) else None)
+        self.progress_sends()
+
+    def _isend(self, data: object, tag: int, done: Callable[[], None] | None) -> None:
+        try:
+            self._sends.append((self._comm.Isend([data, MPI.BYTE], self._peer, tag), data, done))
+        except MPI.Exception as error:
+            raise LinkBroken(str(error)) from None
 
     def progress_sends(self) -> bool:
         """Move what is being sent; True if something was completed."""
@@ -303,41 +311,30 @@ class Link:
             raise LinkBroken(str(error)) from None
         return moved
 
-    def receive(self, sizes_of: Callable[[bytes], list[int]]) -> Message | None:
-        """The next message that is here as a whole, if any.
-
-        Args:
-            sizes_of: Given a frame, the sizes in bytes of the buffers that follow it.
-        """
+    def receive(self) -> bytes | None:
+        """The next frame, if one is here."""
         try:
             while self._comm.Iprobe(self._peer, HEAD, self._scratch):
                 head = bytearray(self._scratch.Get_count(MPI.BYTE))
                 # One thread receives from this communicator, so the probed message is still ours.
                 request = self._comm.Irecv([head, MPI.BYTE], self._peer, HEAD)
                 self._heads.append((request, head))
-            while self._heads and self._heads[0][0].Test():
-                data = bytes(self._heads.popleft()[1])
+            if self._heads and self._heads[0][0].Test():
                 self.received += 1
-                self._expect(Message(data), sizes_of(data))
-            while self._parts:
-                request, message = self._parts[0]
-                if not request.Test():
-                    break
-                self._parts.popleft()
-                if message is not None:
-                    return message
+                return bytes(self._heads.popleft()[1])
         except MPI.Exception as error:
             raise LinkBroken(str(error)) from None
         return None
 
-    def _expect(self, message: Message, sizes: list[int]) -> None:
-        message.buffers = [bytearray(size) for size in sizes]
-        for buffer in message.buffers:
-            view = memoryview(buffer)
-            for at in range(0, max(len(view), 1), CHUNK_BYTES):
-                piece = view[at : at + CHUNK_BYTES]
-                self._parts.append((self._comm.Irecv([piece, MPI.BYTE], self._peer, BULK), None))
-        self._parts.append((MPI.REQUEST_NULL, message))  # delivered when all before it are here
+    def expect(self, sizes: list[int]) -> Parts:
+        """Begin to receive buffers of so many bytes, which the peer sends behind all before them."""
+        buffers = [bytearray(size) for size in sizes]
+        pieces = [piece for buffer in buffers for piece in _pieces(memoryview(buffer))]
+        try:
+            requests = deque(self._comm.Irecv([piece, MPI.BYTE], self._peer, BULK) for piece in pieces)
+        except MPI.Exception as error:
+            raise LinkBroken(str(error)) from None
+        return Parts(buffers, requests)
 
     def disconnect(self) -> None:
         """Take the link down together with the peer. May block for its part."""
@@ -353,3 +350,8 @@ class Link:
             self._comm.Free()
         except MPI.Exception:
             pass  # the peer is dead; there is nothing to be kept in order
+
+
+def _pieces(view: memoryview) -> list[memoryview]:
+    """In lengths that MPI can count; one of none if it is empty."""
+    return [view[at : at + CHUNK_BYTES] for at in range(0, max(len(view), 1), CHUNK_BYTES)]

@@ -1,4 +1,4 @@
-"""Objects to bytes and back: cloudpickle, with large buffers kept out of the pickle.
+"""Objects to bytes and back: pickle where that serves, else cloudpickle, large buffers kept out of it.
 
 Functions and classes of `__main__`, lambdas and closures travel by value, so the receiving
 process needs no copy of the script. Buffers of `OUT_OF_BAND_BYTES` and more (numpy arrays,
@@ -20,39 +20,59 @@ from cmpi.errors import NotPicklable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, TypeAlias
+
+    from cmpi._transport.segment import Place
 
 OUT_OF_BAND_BYTES = 65536
 # Types whose pickle needs nothing of cloudpickle, and which hold nothing that would.
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None)))
+_ARRAY = 0x93  # `arrays.MARK`; importing that imports numpy
 
 
-class Pickled:
-    """A pickle in `body`, or if that is large as the first of `buffers`; then its buffers."""
+class Large:
+    """A message with buffers: a head in `body`, which if it is large too is the first of them."""
 
-    __slots__ = ("body", "buffers", "in_transit", "inline", "nbytes")
+    __slots__ = ("body", "buffers", "in_transit", "nbytes", "places")
 
-    def __init__(self, body: bytes, buffers: list[memoryview]) -> None:
-        self.inline = len(body) < OUT_OF_BAND_BYTES
-        self.body = body if self.inline else b""
-        self.buffers = buffers if self.inline else [memoryview(body), *buffers]
-        self.nbytes = len(body) + sum(view.nbytes for view in buffers)
+    def __init__(self, body: bytes, buffers: list[Any]) -> None:
+        inline = len(body) < OUT_OF_BAND_BYTES
+        self.body = body if inline else b""
+        self.buffers = buffers if inline else [memoryview(body), *buffers]
+        self.nbytes = len(self.body) + sum(self.sizes)
+        self.places: Sequence[Place | None] = [None] * len(self.buffers)  # where the buffers lie
         self.in_transit = False  # MPI is reading from the buffers
 
-    def again(self) -> Pickled:
+    def again(self) -> Large:
         """The same message, to be sent once more."""
-        copy: Pickled = object.__new__(Pickled)
-        copy.inline, copy.body, copy.buffers = self.inline, self.body, self.buffers
-        copy.nbytes, copy.in_transit = self.nbytes, False
-        return copy
+        return Large(self.body, self.buffers)
+
+    def settle(self, places: Sequence[Place | None]) -> None:
+        """Copy the buffers that have a place there. Blocks: for that."""
+        for buffer, place in zip(self.buffers, places):
+            if place is not None:
+                place.fill(buffer)
+        self.places = places
 
     @property
     def sizes(self) -> list[int]:
         """Bytes of each buffer."""
-        return [view.nbytes for view in self.buffers]
+        return [buffer.nbytes for buffer in self.buffers]
+
+    def __len__(self) -> int:
+        return self.nbytes
 
 
-def dumps(value: object, name: str = "value") -> Pickled:
+if TYPE_CHECKING:
+    Message: TypeAlias = bytes | Large  # bytes: all that there is, and less than OUT_OF_BAND_BYTES
+
+
+def in_transit(message: Message) -> bool:
+    """Whether MPI is reading from it."""
+    return isinstance(message, Large) and message.in_transit
+
+
+def dumps(value: object, name: str = "value") -> Message:
     """Pickle `value`. The buffers still belong to it: they must not change until they are sent.
 
     Raises:
@@ -61,7 +81,8 @@ def dumps(value: object, name: str = "value") -> Pickled:
     Blocks: for the time of pickling.
     """
     if type(value) in _PLAIN:
-        return Pickled(pickle.dumps(value, 5), [])
+        body = pickle.dumps(value, 5)
+        return body if len(body) < OUT_OF_BAND_BYTES else Large(body, [])
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -71,22 +92,46 @@ def dumps(value: object, name: str = "value") -> Pickled:
         buffers.append(view)
         return False
 
-    file = io.BytesIO()
     try:
-        cloudpickle.Pickler(file, 5, keep).dump(value)
-    except Exception as error:
-        raise NotPicklable(path_to_culprit(name, value, _fault)) from error
-    return Pickled(file.getvalue(), buffers)
+        body = pickle.dumps(value, 5, buffer_callback=keep)
+    except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
+        body = b"__main__"
+    # What is of __main__ is written by name, and the other process has another __main__.
+    if b"__main__" in body or cloudpickle.list_registry_pickle_by_value():
+        buffers.clear()
+        file = io.BytesIO()
+        try:
+            cloudpickle.Pickler(file, 5, keep).dump(value)
+        except Exception as error:
+            raise NotPicklable(path_to_culprit(name, value, _fault)) from error
+        body = file.getvalue()
+    return body if not buffers and len(body) < OUT_OF_BAND_BYTES else Large(body, buffers)
 
 
-def loads(body: bytes, buffers: Sequence[Any], inline: bool) -> Any:
+def dumps_array(value: Any) -> Message:
+    """As `dumps`, for a numpy array, which if it can be travels without pickle."""
+    from cmpi._transport import arrays
+
+    if not arrays.plain(value):
+        return dumps(value)
+    head, array = arrays.pack(value)
+    if array.nbytes < OUT_OF_BAND_BYTES:
+        return head + array.tobytes("A")
+    return Large(head, [array.ravel("A").view("u1").data])
+
+
+def loads(body: bytes, buffers: Sequence[Any] = ()) -> Any:
     """The object again; its arrays lie in `buffers`, without a copy.
 
     Raises whatever unpickling the person's own classes raises.
     """
-    if inline:
-        return pickle.loads(body, buffers=buffers)
-    return pickle.loads(buffers[0], buffers=buffers[1:])
+    if not body:
+        return pickle.loads(buffers[0], buffers=buffers[1:])
+    if body[0] == _ARRAY:
+        from cmpi._transport import arrays
+
+        return arrays.unpack(body, *buffers)
+    return pickle.loads(body, buffers=buffers)
 
 
 def _fault(value: object) -> str | None:

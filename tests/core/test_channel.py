@@ -35,14 +35,16 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
                 assert not self.fin_sent, "two end marks"
                 self.fin_sent = True
                 self.there.append("fin")
+            elif isinstance(action, ch.AskCredit):
+                assert not self.fin_sent, "credit is asked for behind the end mark"
+                self.there.append("ask")
             else:
                 self.failed.append(action.ticket)
 
-    def _in(self, event):
-        for action in self.inn.handle(event):
-            if isinstance(action, ch.Deliver):
-                self.received.append(action.message)
-            elif isinstance(action, ch.GiveCredit):
+    def _in(self, actions):
+        for action in actions:
+            if isinstance(action, ch.GiveCredit):
+                assert action.messages, "credit for nothing"
                 self.back.append(ch.CreditCame(action.nbytes, action.messages))
             else:
                 self.back.append(ch.Dropped())
@@ -52,11 +54,15 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
         self.ticket += 1
         self.sizes[self.ticket] = size
         room, state = self.out.room_for(size), self.out.state
-        self._out(ch.Send(self.ticket, size))
-        if state != "open":
-            assert self.ticket in self.failed, "send after close is refused"
-        elif room:
-            assert self.ticket in self.transmitted, "there was room"
+        if self.out.admit(size):
+            assert not self.fin_sent, "data follows the end mark"
+            assert room and state == "open"
+            self.transmitted.append(self.ticket)
+            self.there.append(self.ticket)
+        else:
+            assert not room or state != "open"
+            self._out(ch.Send(self.ticket, size))
+            assert (self.ticket in self.failed) == (state != "open"), "send after close is refused"
         self.accepted.append(self.ticket)
 
     @rule(data=st.data())
@@ -76,7 +82,12 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     @rule()
     def arrive(self):
         item = self.there.popleft()
-        self._in(ch.FinArrived() if item == "fin" else ch.Arrived(item, self.sizes[item]))
+        if item == "fin":
+            self._in(self.inn.handle(ch.FinArrived()))
+        elif item == "ask":
+            self._in(self.inn.handle(ch.CreditAsked()))
+        else:
+            self.inn.arrived(item, self.sizes[item])
 
     @precondition(lambda self: self.back)
     @rule()
@@ -85,12 +96,16 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
 
     @rule()
     def take(self):
-        self._in(ch.Take())
+        message, due = self.inn.take()
+        if message is not None:
+            self.received.append(message)
+        if due:
+            self._in(self.inn.give_credit())
 
     @rule(really=st.sampled_from([False, False, False, True]))
     def close_receiver(self, really):
         if really:
-            self._in(ch.Close())
+            self._in(self.inn.handle(ch.Close()))
 
     @invariant()
     def messages_arrive_once_and_in_order(self):
@@ -102,7 +117,7 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
 
     @invariant()
     def unread_bytes_stay_within_the_window_or_one_message(self):
-        flying = [t for t in self.there if t != "fin"]
+        flying = [t for t in self.there if isinstance(t, int)]
         unread = self.inn.unread_bytes + sum(self.sizes[t] for t in flying)
         count = len(self.inn) + len(flying)
         assert unread <= self.window or count == 1
@@ -112,7 +127,7 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     def in_flight_is_what_was_sent_less_what_was_credited(self):
         if self.inn.state == "closed":
             return
-        flying = [t for t in self.there if t != "fin"]
+        flying = [t for t in self.there if isinstance(t, int)]
         returning = [c for c in self.back if isinstance(c, ch.CreditCame)]
         counted = len(self.inn) + len(flying) + sum(c.messages for c in returning)
         assert self.out.in_flight_messages == counted + self.inn._taken_messages
@@ -137,44 +152,66 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
 TestChannelUnderAnyInterleaving = ChannelUnderAnyInterleaving.TestCase
 
 
+def fill(out, *sizes):
+    """Sends each, where `out` has room for it; a ticket from 1 on."""
+    actions = []
+    for ticket, size in enumerate(sizes, 1):
+        actions += [] if out.admit(size) else out.handle(ch.Send(ticket, size))
+    return actions
+
+
 def test_a_message_larger_than_the_window_goes_when_nothing_else_is_in_flight():
     out = ch.Outgoing(64, 4)
-    assert out.handle(ch.Send(1, 10)) == [ch.Transmit(1)]
-    assert out.handle(ch.Send(2, 1000)) == []
+    assert fill(out, 10, 1000) == [ch.AskCredit()]
     assert out.handle(ch.CreditCame(10, 1)) == [ch.Transmit(2)]
+
+
+def test_who_still_waits_after_credit_came_asks_again():
+    out = ch.Outgoing(64, 4)
+    assert fill(out, 10, 10, 1000) == [ch.AskCredit()]
+    assert out.handle(ch.CreditCame(10, 1)) == [ch.AskCredit()]
 
 
 def test_fin_travels_behind_messages_that_wait_for_credit():
     out = ch.Outgoing(64, 1)
-    out.handle(ch.Send(1, 1))
-    out.handle(ch.Send(2, 1))
+    fill(out, 1, 1)
     assert out.handle(ch.Close()) == []
     assert out.handle(ch.CreditCame(1, 1)) == [ch.Transmit(2), ch.TransmitFin()]
 
 
 def test_a_dead_reader_fails_what_waits():
     out = ch.Outgoing(64, 1)
-    out.handle(ch.Send(1, 1))
-    out.handle(ch.Send(2, 1))
+    fill(out, 1, 1)
     assert out.handle(ch.Gone()) == [ch.Fail(2)]
+    assert not out.admit(1)
     assert out.handle(ch.Send(3, 1)) == [ch.Fail(3)]
 
 
 def test_what_arrived_is_read_before_the_end_is_seen():
     inn = ch.Incoming()
-    inn.handle(ch.Arrived("a", 1))
+    inn.arrived("a", 1)
     inn.handle(ch.Gone())
-    assert inn.handle(ch.Take())[0] == ch.Deliver("a")
-    assert inn.handle(ch.Take()) == []
+    assert inn.take()[0] == "a"
+    assert inn.take()[0] is None
     assert inn.state == "gone"
+
+
+def test_a_reader_gives_credit_by_the_quarter_and_to_one_that_asks_when_it_has_read_all():
+    inn = ch.Incoming(1000, 100)
+    for _ in range(27):
+        inn.arrived("m", 1)
+    assert [inn.take()[1] for _ in range(25)] == [False] * 24 + [True]
+    assert inn.give_credit() == [ch.GiveCredit(25, 25)]
+    assert inn.handle(ch.CreditAsked()) == []
+    assert inn.take() == ("m", False)
+    assert inn.take() == ("m", True)
 
 
 def test_statistics_tell_what_went_through():
     out, inn = ch.Outgoing(100, 4), ch.Incoming(100, 4)
-    for ticket in range(1, 4):
-        out.handle(ch.Send(ticket, 40))
+    fill(out, 40, 40, 40)
     assert out.statistics == ch.Statistics(messages=2, nbytes=80, credit=20, waiting=1, peak=80)
-    inn.handle(ch.Arrived("a", 40))
-    inn.handle(ch.Arrived("b", 40))
-    inn.handle(ch.Take())
+    inn.arrived("a", 40)
+    inn.arrived("b", 40)
+    inn.take()
     assert inn.statistics == ch.Statistics(messages=1, nbytes=40, credit=60, waiting=1, peak=80)

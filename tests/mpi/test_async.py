@@ -105,7 +105,7 @@ def reader(parent):
     Receiver(parent, name="go").recv()
     Sender(parent).send([len(v) for v in Receiver(parent)])
 p = await aspawn(reader)
-s = Sender(p)
+s = Sender(p, capacity="4 MiB")
 said = []
 for i in range(8):
     task = asyncio.create_task(s.asend(bytes(1_000_000 + i)))

@@ -107,12 +107,12 @@ def child(parent):
     Sender(parent, name="n").send(n)
     try: s.send(block, timeout=0.1)
     except TimeoutError: Sender(parent, name="timeout").send("no room")
-    for _ in range(300): s.send(block)
+    for _ in range(700): s.send(block)
     s.close()
 p = spawn(child)
 n = Receiver(p, name="n").recv()
-print(10 < n < 200, Receiver(p, name="timeout").recv())
-print(len(list(Receiver(p))) == n + 300)
+print(10 < n < 600, Receiver(p, name="timeout").recv())
+print(len(list(Receiver(p))) == n + 700)
 """)
     assert out == "True no room\nTrue\n"
 

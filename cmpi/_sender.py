@@ -1,8 +1,9 @@
-"""`Sender` and `Receiver`: the two ends of a channel, in their blocking form."""
+"""`Sender`: the sending end of a channel."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+import io
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmpi._core import channel
@@ -11,16 +12,17 @@ from cmpi._end import End
 from cmpi._ids import Pid
 from cmpi._runtime.changes import refuse_in_loop
 from cmpi._transport import pickling
-from cmpi.errors import EndOfChannel, UsageError
+from cmpi.errors import UsageError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cmpi._runtime.ends import ReceiverEnd, SenderEnd
-    from cmpi._runtime.node import Node
+    from cmpi._transport.segment import Place
 
 T = TypeVar("T")
 
 UNBOUNDED_BYTES = 1 << 62  # where only messages are counted
-CLOSURE_CHANNEL = "\0closure"  # carries a closure that is too large for the spawn request
 
 
 class Sender(End[T]):
@@ -33,7 +35,7 @@ class Sender(End[T]):
         pid: The receiving process; not this one.
         name: Tells several channels between the same two processes apart.
         capacity: How much may be under way, sent and not yet read: a number of messages, or bytes
-            as text such as "64 MiB". The default is 4 MiB and 1024 messages. A larger message goes
+            as text such as "64 MiB". The default is 32 MiB and 1024 messages. A larger message goes
             when nothing else is under way.
 
     Raises:
@@ -53,6 +55,7 @@ class Sender(End[T]):
         self, pid: Pid, *, name: str = "", capacity: int | str | None = None, _hint: object = Any
     ) -> None:
         self._window = _window(capacity)
+        self._loans: dict[int, Place] = {}  # by the id of the array that lies there
         super().__init__(pid, name=name, _hint=_hint)
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
@@ -74,24 +77,31 @@ class Sender(End[T]):
             their way, so that they may be changed afterwards.
         """
         refuse_in_loop("send()", "`await sender.asend(value)`")
-        self._contract.check(value)
-        self._send(pickling.dumps(value), timeout)
+        message = self._pack(value)
+        end = self._end
+        with self._lock:
+            if end.busy:
+                self._begin()  # which says so
+            if isinstance(message, bytes) and end.admits(len(message)):
+                self._peer.lane.post_small(end.number, message)
+                return
+        self._send(message, timeout)
 
     async def asend(self, value: T) -> None:
         """As `send`, in an event loop; `asyncio.wait_for` bounds it.
 
         Cancelled, it has either sent the value or not: the CancelledError's `sent` says which.
         """
-        self._contract.check(value)
-        await self._asend(pickling.dumps(value))
+        await self._asend(self._pack(value))
 
     def sending(self, value: T) -> Sending:
         """A send for `select` to do, or not. The value must stay as it is until then.
 
         Raises: ContractMismatch, NotPicklable. Blocks: for the time of pickling.
         """
-        self._contract.check(value)
-        return Sending(self, pickling.dumps(value))
+        message = self._pack(value)
+        self._settle(message)
+        return Sending(self, message)
 
     @classmethod
     def broadcast(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
@@ -107,36 +117,99 @@ class Sender(End[T]):
 
         Blocks: as `send` for a value with large buffers, else never.
         """
-        self._contract.check(value)
-        message = pickling.dumps(value)
-        with self._node.lock:
+        message = self._pack(value)
+        with self._lock:
             end = self._end
-            if (
-                end.machine.state == "open"
-                and end.mismatch is None
-                and not end.machine.room_for(message.nbytes)
-            ):
+            healthy = end.machine.state == "open" and end.mismatch is None
+            if healthy and not end.machine.room_for(len(message)):
                 return False
         self._send(message, None)
         return True
+
+    def loan(self, shape: int | tuple[int, ...], dtype: Any = float) -> NDArray[Any]:
+        """Memory for an array to fill and then send through this sender, without a copy if it is large.
+
+        Args:
+            shape: As in `numpy.empty`.
+            dtype: Likewise; no objects, no structure.
+
+        Returns:
+            An array with whatever was in its memory before. After `send` it can only be read, and is
+            the receiver's, who may change it. If it is not sent, it ends with its last reference.
+
+        The memory is shared with the receiving process, once the two have exchanged some messages
+        and while there is room (`cmpirun --shared-memory`); otherwise it is ordinary memory, and the
+        array is copied when it is sent. Blocks: never.
+        """
+        import numpy as np
+
+        array: NDArray[Any] = np.empty(0, dtype)
+        nbytes = array.itemsize * int(np.prod(shape))
+        place = None
+        if nbytes >= pickling.OUT_OF_BAND_BYTES and array.dtype.kind not in "OV":
+            with self._lock:
+                (place,) = self._peer.lane.reserve([nbytes])
+        if place is None:
+            return np.empty(shape, dtype)
+        array = np.ndarray(shape, dtype, place.memory)
+        self._loans[id(array)] = place.lend(array, self._loans)
+        return array
+
+    def makefile(self: Sender[bytes], buffer_bytes: int = 1 << 18) -> io.BufferedWriter:
+        """A binary file to write to; closing it closes this sender.
+
+        Args:
+            buffer_bytes: What is written is sent in pieces of this size, or when it is flushed.
+
+        Its `write` and `close` block and raise as `send`.
+        """
+        from cmpi._streams import Writer
+
+        return io.BufferedWriter(Writer(self), buffer_bytes)
 
     def close(self) -> None:
         """Say that nothing follows: the receiver's iteration ends after all that was sent.
 
         Closing again does nothing. Blocks: never.
         """
-        with self._node.lock:
+        with self._lock:
             if self._end.machine.state != "closed":
-                peer = self._node.peer(self._end.peer)
-                peer.carry_out(self._end, channel.Close())
-                peer.forget(self._end)
+                self._peer.carry_out(self._end, channel.Close())
+                self._peer.forget(self._end)
 
-    def _send(self, message: pickling.Pickled, timeout: float | None) -> None:
+    def _pack(self, value: T) -> pickling.Message:
+        """The value's message, if it is of the channel's type."""
+        contract = self._contract
+        if not contract.accepts(value):
+            contract.refuse(value)
+        place = self._loans.get(id(value)) if self._loans else None
+        if place is not None:
+            if place.was_sent:
+                raise UsageError(
+                    "this loan was sent already; its memory is the receiver's. Ask for another"
+                )
+            message = pickling.dumps_array(value)
+            assert isinstance(message, pickling.Large)
+            message.places = [place]
+            return message
+        return pickling.dumps_array(value) if contract.array else pickling.dumps(value)
+
+    def _settle(self, message: pickling.Message) -> None:
+        """Put what finds room there into shared memory; the rest will go by MPI, as it lies."""
+        if isinstance(message, pickling.Large) and None in message.places:
+            with self._lock:
+                places = self._peer.lane.reserve(message.sizes)
+            message.settle(places)
+
+    def _send(self, message: pickling.Message, timeout: float | None) -> None:
         end = self._end
-        with self._node.lock:
+        self._settle(message)
+        with self._lock:
             self._begin()
             try:
                 ticket = self._enqueue(message)
+                while ticket in end.messages and self._peer.lane.look():
+                    pass
                 if not end.changed.wait_for(lambda: ticket not in end.messages, timeout):
                     self._withdraw(ticket)
                     raise TimeoutError(f"{end.peer} made no room within {timeout} s")
@@ -145,31 +218,32 @@ class Sender(End[T]):
             finally:
                 end.busy = False
 
-    async def _asend(self, message: pickling.Pickled) -> None:
+    async def _asend(self, message: pickling.Message) -> None:
         end = self._end
-        with self._node.lock:
+        self._settle(message)
+        with self._lock:
             self._begin()
         try:
-            with self._node.lock:
+            with self._lock:
                 ticket = self._enqueue(message)
             try:
                 await end.changed.until(lambda: ticket not in end.messages)
             except BaseException as cancelled:
-                with self._node.lock:
+                with self._lock:
                     sent = ticket not in end.messages and ticket not in end.failed
                     cancelled.sent = sent  # type: ignore[attr-defined]
                     self._withdraw(ticket)
                 await self._release(message)
                 raise
-            with self._node.lock:
+            with self._lock:
                 self._check_sent(ticket)
             await self._release(message)
-            if message.in_transit:
+            if pickling.in_transit(message):
                 raise end.error()
         finally:
             end.busy = False
 
-    async def _release(self, message: pickling.Pickled) -> None:
+    async def _release(self, message: pickling.Message) -> None:
         """Wait until the buffers are the caller's again: not even a cancelled call may return before."""
         cancelled = None
         while True:
@@ -182,39 +256,42 @@ class Sender(End[T]):
         if cancelled is not None:
             raise cancelled
 
-    def _enqueue(self, message: pickling.Pickled) -> int:
+    def _enqueue(self, message: pickling.Message) -> int:
         """Give a message to the channel, which may have to wait for credit. With the node's lock."""
         end = self._end
         if end.mismatch is not None:
             raise end.error()
         ticket = end.next_ticket
         end.next_ticket += 1
-        end.messages[ticket] = message
-        self._node.peer(end.peer).carry_out(end, channel.Send(ticket, message.nbytes))
+        if end.machine.admit(len(message)):
+            self._peer.transmit(end, message)
+        else:
+            end.messages[ticket] = message
+            self._peer.carry_out(end, channel.Send(ticket, len(message)))
         return ticket
 
     def _withdraw(self, ticket: int) -> None:
         if self._end.messages.pop(ticket, None) is not None:
-            self._node.peer(self._end.peer).carry_out(self._end, channel.Withdraw(ticket))
+            self._peer.carry_out(self._end, channel.Withdraw(ticket))
 
     def _check_sent(self, ticket: int) -> None:
         if ticket in self._end.failed:
             self._end.failed.discard(ticket)
             raise self._end.error()
 
-    def _await_release(self, message: pickling.Pickled) -> None:
+    def _await_release(self, message: pickling.Message) -> None:
         """As `_release`, in a thread. With the node's lock."""
         self._end.changed.wait_for(lambda: self._released(message))
-        if message.in_transit:
+        if pickling.in_transit(message):
             raise self._end.error()
 
-    def _released(self, message: pickling.Pickled) -> bool:
+    def _released(self, message: pickling.Message) -> bool:
         """What MPI reads from must not change. Only the peer's death ends the wait: one that closes
         its end, or leaves, takes in first what is on its way."""
-        return not message.in_transit or self._end.status is not None
+        return not pickling.in_transit(message) or self._end.status is not None
 
-    def _open(self, node: Node, pid: Pid, name: str, site: str) -> SenderEnd:
-        return node.peer(pid).new_sender(name, self._contract.text, site, self._window)
+    def _open(self, name: str, site: str) -> SenderEnd:
+        return self._peer.new_sender(name, self._contract.text, site, self._window)
 
     @staticmethod
     def _is_open(end: Any) -> bool:
@@ -224,168 +301,34 @@ class Sender(End[T]):
 class Sending:
     """A send that `select` may do: `sender.sending(value)` makes it."""
 
-    def __init__(self, sender: Sender[Any], message: pickling.Pickled) -> None:
+    def __init__(self, sender: Sender[Any], message: pickling.Message) -> None:
         self.sender, self._message = sender, message
-        self._node, self._end = sender._node, sender._end
+        self._node, self._peer, self._end = sender._node, sender._peer, sender._end
         self._begin = sender._begin
 
     def to(self, sender: Sender[Any]) -> Sending:
         """The same to somebody else, without pickling it again."""
-        return Sending(sender, self._message.again())
+        message = self._message
+        if isinstance(message, pickling.Large):
+            message = message.again()
+            sender._settle(message)
+        return Sending(sender, message)
 
     def _ready(self) -> bool:
         machine = self._end.machine
         return (
             machine.state != "open"
             or self._end.mismatch is not None
-            or machine.room_for(self._message.nbytes)
+            or machine.room_for(len(self._message))
         )
 
-    def _complete(self) -> pickling.Pickled:
+    def _complete(self) -> pickling.Message:
         self.sender._check_sent(self.sender._enqueue(self._message))
         return self._message
 
-    def _finish(self, message: pickling.Pickled) -> None:
+    def _finish(self, message: pickling.Message) -> None:
         with self._node.lock:
             self.sender._await_release(message)
-
-
-class Receiver(End[T]):
-    """The receiving end of the channel from `pid` to this process.
-
-    Opens at once. What was sent before this end was made is kept, as far as the channel's window
-    reaches; then the sender waits.
-
-    Args:
-        pid: The sending process; not this one.
-        name: Tells several channels between the same two processes apart.
-
-    Raises:
-        ChannelExists: There is an open receiver with this pid and name, or it is this process's own.
-        NotRunning: This process is not part of a job.
-
-    Iterating gives the messages until the sender closes. One thread at a time.
-    Source: as `Sender`.
-    """
-
-    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}
-    _end: ReceiverEnd
-
-    def recv(self, *, timeout: float | None = None) -> T:
-        """The next message.
-
-        Args:
-            timeout: Longest wait, in seconds. None waits for ever.
-
-        Raises:
-            EndOfChannel: The sender was closed, and everything was read.
-            PeerExited: The sending process has ended without closing, and everything that
-                arrived was read.
-            ContractMismatch: The sender's type is another.
-            TimeoutError: Nothing came in time.
-            ChannelClosed: This end was closed.
-
-        Blocks: until there is one.
-        """
-        refuse_in_loop("recv()", "`await receiver.arecv()`")
-        with self._node.lock:
-            self._begin()
-            try:
-                if not self._end.changed.wait_for(lambda: self._end.readable, timeout):
-                    raise TimeoutError(f"nothing came from {self._end.peer} within {timeout} s")
-                message = self._take()
-            finally:
-                self._end.busy = False
-        return self._finish(message)
-
-    @classmethod
-    def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
-        """One receiver for many processes, which takes new ones later: see `AnyReceiver`."""
-        from cmpi._select import AnyReceiver
-
-        return AnyReceiver(cls, pids, name)
-
-    def _ready(self) -> bool:
-        return self._end.readable
-
-    def _complete(self) -> Any:
-        return self._take()
-
-    def _finish(self, message: Any) -> T:
-        value: T = pickling.loads(*message)
-        return value
-
-    async def arecv(self) -> T:
-        """As `recv`, in an event loop; `asyncio.wait_for` bounds it. Cancelled, it loses no message."""
-        with self._node.lock:
-            self._begin()
-        try:
-            message = None
-            while message is None:
-                await self._end.changed.until(lambda: self._end.readable)
-                with self._node.lock:
-                    if self._end.readable:
-                        message = self._take()
-        finally:
-            self._end.busy = False
-        return self._finish(message)
-
-    def try_recv(self, default: Any = None) -> T | Any:
-        """The next message if there is one now, else `default`.
-
-        Raises: as `recv`, but never TimeoutError. Blocks: never.
-        """
-        with self._node.lock:
-            self._begin()
-            try:
-                if not self._end.readable:
-                    return default
-                message = self._take()
-            finally:
-                self._end.busy = False
-        return self._finish(message)
-
-    def __iter__(self) -> Iterator[T]:
-        while True:
-            try:
-                value = self.recv()
-            except EndOfChannel:
-                return
-            yield value
-
-    async def __aiter__(self) -> AsyncIterator[T]:
-        while True:
-            try:
-                value = await self.arecv()
-            except EndOfChannel:
-                return
-            yield value
-
-    def close(self) -> None:
-        """Read no more: the sender's next send raises `PeerClosed`; what was not read is dropped.
-
-        Closing again does nothing. Blocks: never.
-        """
-        with self._node.lock:
-            self._node.peer(self._end.peer).close_receiver(self._end)
-
-    def _take(self) -> Any:
-        peer = self._node.peer(self._end.peer)
-        message = None
-        if self._end.mismatch is None:
-            message = peer.take(self._end)
-        if message is None:
-            if self._end.machine.state == "ended":
-                peer.forget(self._end)
-            raise self._end.error()
-        return message
-
-    def _open(self, node: Node, pid: Pid, name: str, site: str) -> ReceiverEnd:
-        return node.peer(pid).new_receiver(name, self._contract.text, site)
-
-    @staticmethod
-    def _is_open(end: Any) -> bool:
-        return bool(end.machine.state == "open" or len(end.machine))
 
 
 def _window(capacity: int | str | None) -> tuple[int, int]:
