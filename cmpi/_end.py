@@ -65,6 +65,7 @@ class End(Generic[T]):
                     f"{other.site}. Use that one, close it first, or give this one another name."
                 )
             self._peer = self._node.peer(pid)
+            self._lane = self._peer.lane
             self._end = self._open(name, site)
             self._registry[self._key] = self._end
         self._node.watch(pid)

@@ -65,10 +65,11 @@ class Receiver(End[T]):
         refuse_in_loop("recv()", "`await receiver.arecv()`")
         end = self._end
         with self._lock:
-            if end.busy or not end.readable:
+            if end.busy or not end.machine.inbox:
                 self._begin()
                 try:
-                    self._await_message(timeout)
+                    if not self._lane.look() or not end.machine.inbox:
+                        self._await_message(timeout)
                 finally:
                     end.busy = False
             if out is not None:
@@ -79,12 +80,11 @@ class Receiver(End[T]):
         return pickling.loads(message) if isinstance(message, bytes) else self._finish(message)
 
     def _await_message(self, timeout: float | None) -> None:
-        """Wait for one, or for an error; at first awake, for some 50 us."""
+        """Wait for one, or for an error; awake as long as there is something to hear."""
         end = self._end
-        while self._peer.lane.look():
-            if end.readable:
-                return
-        if not end.changed.wait_for(lambda: end.readable, timeout):
+        while not end.readable and self._lane.look():
+            pass
+        if not end.readable and not end.changed.wait_for(lambda: end.readable, timeout):
             raise TimeoutError(f"nothing came from {end.peer} within {timeout} s")
 
     @classmethod
@@ -130,7 +130,7 @@ class Receiver(End[T]):
             if self._end.busy:
                 self._begin()  # which says so
             if not self._end.readable:
-                self._peer.lane.look(1)
+                self._lane.look(1)
                 if not self._end.readable:
                     return default
             message = self._take()

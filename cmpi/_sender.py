@@ -82,8 +82,13 @@ class Sender(End[T]):
         with self._lock:
             if end.busy:
                 self._begin()  # which says so
-            if isinstance(message, bytes) and end.admits(len(message)):
-                self._peer.lane.post_small(end.number, message)
+            if (
+                end.opened
+                and end.mismatch is None
+                and isinstance(message, bytes)
+                and end.machine.admit(len(message))
+            ):
+                self._lane.post_small(end.number, message)
                 return
         self._send(message, timeout)
 
@@ -148,7 +153,7 @@ class Sender(End[T]):
         place = None
         if nbytes >= pickling.OUT_OF_BAND_BYTES and array.dtype.kind not in "OV":
             with self._lock:
-                (place,) = self._peer.lane.reserve([nbytes])
+                (place,) = self._lane.reserve([nbytes])
         if place is None:
             return np.empty(shape, dtype)
         array = np.ndarray(shape, dtype, place.memory)
@@ -198,7 +203,7 @@ class Sender(End[T]):
         """Put what finds room there into shared memory; the rest will go by MPI, as it lies."""
         if isinstance(message, pickling.Large) and None in message.places:
             with self._lock:
-                places = self._peer.lane.reserve(message.sizes)
+                places = self._lane.reserve(message.sizes)
             message.settle(places)
 
     def _send(self, message: pickling.Message, timeout: float | None) -> None:
@@ -208,7 +213,7 @@ class Sender(End[T]):
             self._begin()
             try:
                 ticket = self._enqueue(message)
-                while ticket in end.messages and self._peer.lane.look():
+                while ticket in end.messages and self._lane.look():
                     pass
                 if not end.changed.wait_for(lambda: ticket not in end.messages, timeout):
                     self._withdraw(ticket)

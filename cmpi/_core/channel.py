@@ -155,21 +155,30 @@ class Outgoing:
     def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
         self.state = "open"
         self.window_bytes, self.window_messages = window_bytes, window_messages
-        self.in_flight_bytes = self.in_flight_messages = 0
         self.sent_bytes = self.sent_messages = self.peak_bytes = 0
+        self._read_bytes = self._read_messages = 0  # of what was sent, by all the credit that came
         self._waiting: deque[Send] = deque()
         self._asked = False  # for credit, since some last came
+        self._clear = True  # open, and nothing waits
+        self._fin_due = False  # closed, and the reader does not know yet
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Sent, and not known to be read."""
+        return self.sent_bytes - self._read_bytes
+
+    @property
+    def in_flight_messages(self) -> int:
+        """Likewise."""
+        return self.sent_messages - self._read_messages
 
     def room_for(self, nbytes: int) -> bool:
         """True if a message of so many bytes would go at once."""
-        return not self._waiting and self._fits(nbytes)
-
-    def admit(self, nbytes: int) -> bool:
-        """The owner sends a message of so many bytes: True if it goes at once."""
-        if self._waiting or self.state != "open" or not self._fits(nbytes):
-            return False
-        self._count(nbytes)
-        return True
+        flying = self.in_flight_messages
+        return not self._waiting and (
+            flying == 0
+            or (flying < self.window_messages and self.in_flight_bytes + nbytes <= self.window_bytes)
+        )
 
     @property
     def idle(self) -> bool:
@@ -182,8 +191,17 @@ class Outgoing:
         credit = max(0, self.window_bytes - self.in_flight_bytes)
         return Statistics(self.sent_messages, self.sent_bytes, credit, len(self._waiting), self.peak_bytes)
 
+    def admit(self, nbytes: int) -> bool:
+        """The owner sends a message of so many bytes: True if it goes at once."""
+        return self._clear and self._take_room(nbytes)
+
     def handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
         """Take in an event; return what is to be done, in order."""
+        actions = self._handle(event)
+        self._clear = self.state == "open" and not self._waiting
+        return actions
+
+    def _handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
         if isinstance(event, Send):
             if self.state != "open":
                 return [Fail(event.ticket)]
@@ -191,8 +209,8 @@ class Outgoing:
             return self._advance()
         if isinstance(event, CreditCame):
             self._asked = False
-            self.in_flight_bytes -= event.nbytes
-            self.in_flight_messages -= event.messages
+            self._read_bytes += event.nbytes
+            self._read_messages += event.messages
             return self._advance()
         if isinstance(event, Withdraw):
             self._waiting = deque(item for item in self._waiting if item.ticket != event.ticket)
@@ -202,41 +220,36 @@ class Outgoing:
             if isinstance(event, Close) or not self._waiting:
                 return []
         elif isinstance(event, Close):
-            self.state = "closed"
-            return self._advance() if self._waiting else [TransmitFin()]
+            self.state, self._fin_due = "closed", True
+            return self._advance()
         self.state = "dropped" if isinstance(event, Dropped) else "gone"
         failed, self._waiting = self._waiting, deque()
         return [Fail(item.ticket) for item in failed]
 
-    def _fits(self, nbytes: int) -> bool:
-        if self.in_flight_messages == 0:
-            return True
-        return (
-            self.in_flight_bytes + nbytes <= self.window_bytes
-            and self.in_flight_messages < self.window_messages
-        )
-
-    def _count(self, nbytes: int) -> None:
-        self.in_flight_bytes += nbytes
-        self.in_flight_messages += 1
-        self.sent_bytes += nbytes
+    def _take_room(self, nbytes: int) -> bool:
+        """Count a message as sent, if there is room for it."""
+        sent = self.sent_bytes + nbytes
+        in_flight = sent - self._read_bytes
+        flying = self.sent_messages - self._read_messages
+        if flying and (in_flight > self.window_bytes or flying >= self.window_messages):
+            return False
+        self.sent_bytes = sent
         self.sent_messages += 1
-        if self.in_flight_bytes > self.peak_bytes:
-            self.peak_bytes = self.in_flight_bytes
+        if in_flight > self.peak_bytes:
+            self.peak_bytes = in_flight
+        return True
 
     def _advance(self) -> list[OutgoingAction]:
         if self.state not in ("open", "closed"):
             return []
         actions: list[OutgoingAction] = []
-        waited = bool(self._waiting)
-        while self._waiting and self._fits(self._waiting[0].nbytes):
-            item = self._waiting.popleft()
-            self._count(item.nbytes)
-            actions.append(Transmit(item.ticket))
+        while self._waiting and self._take_room(self._waiting[0].nbytes):
+            actions.append(Transmit(self._waiting.popleft().ticket))
         if self._waiting and not self._asked:
             self._asked = True
             actions.append(AskCredit())
-        if self.state == "closed" and waited and not self._waiting:
+        if self._fin_due and not self._waiting:
+            self._fin_due = False
             actions.append(TransmitFin())  # Behind the data, so the reader sees every message first.
         return actions
 
@@ -246,20 +259,25 @@ class Incoming:
 
     def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
         self.state = "open"
-        self.unread_bytes = 0
-        self.read_bytes = self.read_messages = self.peak_bytes = 0
-        self.set_window(window_bytes, window_messages)
         self.inbox: deque[tuple[Any, int]] = deque()  # messages with their bytes
-        self._taken_bytes = self._taken_messages = 0  # not yet told to the sender
+        self.read_bytes = self.read_messages = self.peak_bytes = 0
+        self._arrived_bytes = 0
+        self._credited_bytes = self._credited_messages = 0  # of what was read, what the sender knows
         self._asked = False  # the sender waits
+        self.set_window(window_bytes, window_messages)
 
     def __len__(self) -> int:
         return len(self.inbox)
 
+    @property
+    def unread_bytes(self) -> int:
+        """Of what waits here."""
+        return self._arrived_bytes - self.read_bytes
+
     def set_window(self, nbytes: int, messages: int) -> None:
         """The sender's window, of which it tells on opening."""
         self._window_bytes = nbytes
-        self._quarter = (nbytes // 4, messages // 4)
+        self._quarter_bytes, self._quarter_messages = nbytes // 4, messages // 4
 
     @property
     def statistics(self) -> Statistics:
@@ -272,23 +290,20 @@ class Incoming:
         if self.state == "closed":
             return
         self.inbox.append((message, nbytes))
-        self.unread_bytes += nbytes
-        if self.unread_bytes > self.peak_bytes:
-            self.peak_bytes = self.unread_bytes
+        self._arrived_bytes = arrived = self._arrived_bytes + nbytes
+        if arrived - self.read_bytes > self.peak_bytes:
+            self.peak_bytes = arrived - self.read_bytes
 
     def take(self) -> tuple[Any, bool]:
         """The owner takes the oldest message, None if there is none; whether credit is due now."""
         if not self.inbox:
             return None, False
         message, nbytes = self.inbox.popleft()
-        self.unread_bytes -= nbytes
-        self.read_bytes += nbytes
-        self.read_messages += 1
-        self._taken_bytes += nbytes
-        self._taken_messages += 1
+        self.read_bytes = nbytes = self.read_bytes + nbytes
+        self.read_messages = count = self.read_messages + 1
         return message, (
-            self._taken_messages >= self._quarter[1]
-            or self._taken_bytes >= self._quarter[0]
+            count - self._credited_messages >= self._quarter_messages
+            or nbytes - self._credited_bytes >= self._quarter_bytes
             or (self._asked and not self.inbox)
         )
 
@@ -296,10 +311,11 @@ class Incoming:
         """Credit for what was taken, if the sender can still use it."""
         if self.state != "open":
             return []
-        given = GiveCredit(self._taken_bytes, self._taken_messages)
-        self._taken_bytes = self._taken_messages = 0
+        nbytes = self.read_bytes - self._credited_bytes
+        messages = self.read_messages - self._credited_messages
+        self._credited_bytes, self._credited_messages = self.read_bytes, self.read_messages
         self._asked = False
-        return [given]
+        return [GiveCredit(nbytes, messages)]
 
     def handle(self, event: IncomingEvent) -> list[IncomingAction]:
         """Take in an event; return what is to be done, in order."""
@@ -307,12 +323,13 @@ class Incoming:
             return []
         if isinstance(event, CreditAsked):
             self._asked = True
-            return self.give_credit() if self._taken_messages and not self.inbox else []
+            unknown = self.read_messages - self._credited_messages
+            return self.give_credit() if unknown and not self.inbox else []
         if isinstance(event, Close):
             told = self.state != "open"
             self.state = "closed"
             self.inbox.clear()
-            self.unread_bytes = 0
+            self._arrived_bytes = self.read_bytes
             return [] if told else [TellDropped()]
         if self.state == "open":
             self.state = "ended" if isinstance(event, FinArrived) else "gone"

@@ -20,31 +20,32 @@ class Changes(threading.Condition):
     def __init__(self, lock: Any) -> None:
         super().__init__(lock)
         self._watchers: list[Callable[[], None]] = []
-        self._sleepers = 0
+        self.waiters = 0  # threads and watchers
 
     def wait(self, timeout: float | None = None) -> bool:
         """As in `threading`."""
-        self._sleepers += 1
+        self.waiters += 1
         try:
             return super().wait(timeout)
         finally:
-            self._sleepers -= 1
+            self.waiters -= 1
 
     def notify_all(self) -> None:
         """Wake the threads, and call the watchers, in this thread."""
-        if self._sleepers:
+        if self.waiters:
             super().notify_all()
-        if self._watchers:
             for watcher in tuple(self._watchers):
                 watcher()
 
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have `watcher` called at every change; it must not block or call back into here."""
         self._watchers.append(watcher)
+        self.waiters += 1
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
         """Call it no more."""
         self._watchers.remove(watcher)
+        self.waiters -= 1
 
     async def until(self, ready: Callable[[], bool]) -> None:
         """Wait until `ready()`, which is called with the lock held; call this without it.

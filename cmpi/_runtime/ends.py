@@ -63,10 +63,6 @@ class SenderEnd(End):
         self.failed: set[int] = set()  # tickets
         self.next_ticket = 0
 
-    def admits(self, nbytes: int) -> bool:
-        """Send a message of so many bytes: True if it goes at once."""
-        return self.opened and self.mismatch is None and self.machine.admit(nbytes)
-
     def error(self) -> Exception:
         """Why nothing can be sent."""
         if self.mismatch is not None:

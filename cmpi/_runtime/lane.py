@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     class Listener(Protocol):
         def hear(self, frame: Any, buffers: Sequence[Any]) -> None: ...
-        def hear_small(self, number: int, body: bytes) -> None: ...
+        def hear_small(self, number: int, body: bytes) -> bool: ...
 
 
 OFFER_AFTER = 8  # frames: most processes of a tree exchange fewer, and a ring is 256 KiB
@@ -53,6 +53,11 @@ class Lane:
         self._writer: ring.RingWriter | None = None  # in use
         self._reader: ring.RingReader | None = None  # mapped
         self._reading = False  # frames come through it
+        # The progress thread looks into the ring every millisecond, so that the writer need not ring.
+        # To ring, and to be rung for, costs ten times as much as a message.
+        self.watched = False
+        self._awaited = False  # somebody slept until the last frames came
+        self._position = 0  # of the ring, when the progress thread last looked
         self._offered: dict[int, Any] = {}  # writers that the peer has not answered for
         self._bulky = False  # large buffers were sent
         self._ring_offered = self._switch_due = False
@@ -238,15 +243,18 @@ class Lane:
     def look(self, looks: int = LOOKS) -> bool:
         """Look at the ring so many times (some 50 us), in the caller's thread, and hear what comes.
         False if nothing did."""
-        if not self._reading or self._node.linking:
+        reader = self._reader
+        if reader is None or not self._reading or self._node.linking:
             return False
-        assert self._reader is not None
-        self._reader.wake()
-        found = self._reader.wait(looks)
+        reader.wait(looks)
         try:
-            return self._read_ring() or found
+            moved = self._read_ring(reader)
+            if not (moved and self.watched):
+                self.watched = False
+                moved |= self._fall_asleep(reader)
         except mpi.LinkBroken:
             return False  # the exit notice will come, and say why
+        return moved
 
     def progress(self) -> bool:
         """Move what can be moved; True if something was. Raises: LinkBroken."""
@@ -261,33 +269,47 @@ class Lane:
             frame, parts = self._held.popleft()
             moved = True
             self._deliver(frame, () if parts is None else parts.buffers)
-        if self._reading:
-            moved |= self._read_ring()
+        if self._reading and self._reader is not None:
+            moved |= self._watch(self._reader)
         if self._outbox or self._switch_due:
             waiting = len(self._outbox)
             self.flush()
             moved |= len(self._outbox) < waiting
         return moved
 
-    def _read_ring(self) -> bool:
-        """Hear all that is in the ring; the writer rings for what comes after it."""
-        reader = self._reader
-        assert reader is not None
+    def _watch(self, reader: ring.RingReader) -> bool:
+        """Read the ring, in the progress thread, and either let the writer ring for what follows, or
+        look again by and by, if much comes for which nobody waits."""
+        moved = self._read_ring(reader)
+        position, before = reader.position, self._position
+        self._position = position
+        self.watched = position != before and not self._awaited
+        if self.watched:
+            reader.wait(0)
+        else:
+            moved |= self._fall_asleep(reader)
+        return moved
+
+    def _fall_asleep(self, reader: ring.RingReader) -> bool:
+        """Have the writer ring for what comes next; True if something came before that."""
         moved = False
-        while True:
-            record = reader.take()
-            if record is None:
-                if reader.sleep():
-                    return moved
-                continue
-            moved = True
-            tag, body = record
+        while not reader.sleep():
+            moved |= self._read_ring(reader)
+        return moved
+
+    def _read_ring(self, reader: ring.RingReader) -> bool:
+        """Hear all that is in the ring."""
+        self._awaited = False
+        records = reader.take()
+        for tag, body in records:
             if tag == _FRAME:
+                self._awaited = True
                 self._arrived(decode(body))
             elif self._held:
                 self._held.append((link_frames.Data(tag, [], [], body), None))
-            else:
-                self._listener.hear_small(tag, body)
+            elif self._listener.hear_small(tag, body):
+                self._awaited = True
+        return bool(records)
 
     def _arrived(self, frame: Any) -> None:
         parts = None

@@ -36,6 +36,7 @@ SPINS = 200  # rounds without news before the thread sleeps between them
 NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
 LONG_NAP_S = 1e-3
+WATCH_S = 1e-3  # between looks into a ring that need not be rung for
 LOOK_AROUND_S = 0.5  # a sleeper looks by itself, should a ring ever be lost
 
 
@@ -223,10 +224,12 @@ class Node:
     def _pause(self, idle: int) -> float:
         """Milliseconds to poll for, after so many rounds without news."""
         with self.lock:
-            restless = not self.linking and any(peer.restless for peer in self._peers.values())
-            linked = any(peer.lane.link is not None for peer in self._peers.values())
+            peers = self._peers.values()
+            restless = not self.linking and any(peer.restless for peer in peers)
+            watched = any(peer.lane.watched for peer in peers)
+            linked = any(peer.lane.link is not None for peer in peers)
         if not restless:
-            return LOOK_AROUND_S * 1000 if linked else -1
+            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000 if linked else -1
         if idle > SPINS:
             time.sleep(NAP_S if idle < SPINS + NAPS else LONG_NAP_S)
         return 0

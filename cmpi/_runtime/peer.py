@@ -96,12 +96,16 @@ class Peer:
 
     # -- frames in ---------------------------------------------------------------------------
 
-    def hear_small(self, number: int, body: bytes) -> None:
-        """A message that is all in its pickle."""
+    def hear_small(self, number: int, body: bytes) -> bool:
+        """A message that is all in its pickle. Whether somebody waited for it."""
         end = self.receivers.get(number)
-        if end is not None:
-            end.machine.arrived(body, len(body))
-            end.changed.notify_all()
+        if end is None:
+            return False
+        end.machine.arrived(body, len(body))
+        if not end.changed.waiters:
+            return False
+        end.changed.notify_all()
+        return True
 
     def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
         """A frame, and its buffers if it is a message."""

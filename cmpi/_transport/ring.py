@@ -32,7 +32,11 @@ _HEAD, _TAIL, _ASLEEP = 0, 8, 16  # in words of 8 bytes, each in a cache line of
 _RECORD = struct.Struct("<II")  # length, tag
 _WRAP = 0xFFFFFFFF  # in place of a length: go on at the start
 
-_fence = threading.Lock()  # taking it is a locked instruction: stores before are seen before loads after
+_pack, _unpack = _RECORD.pack_into, _RECORD.unpack_from
+
+# Taking a lock is a locked instruction: what was stored before is seen before what is loaded after.
+_fence = threading.Lock()
+_fence_in, _fence_out = _fence.acquire, _fence.release
 
 
 def usable() -> bool:
@@ -93,8 +97,9 @@ class RingWriter:
                 return False
             at = self._head & _MASK
         start = at + HEADER_BYTES
-        _RECORD.pack_into(self._map, start, n, tag)
-        self._map[start + 8 : start + 8 + n] = frame
+        shared = self._map
+        _pack(shared, start, n, tag)
+        shared[start + 8 : start + 8 + n] = frame
         self._room -= need
         self._head = head = self._head + need
         self._words[_HEAD] = head
@@ -107,15 +112,15 @@ class RingWriter:
         if self._room < need + skip:
             return False
         if skip:
-            _RECORD.pack_into(self._map, HEADER_BYTES + RING_BYTES - left, _WRAP, 0)
+            _pack(self._map, HEADER_BYTES + RING_BYTES - left, _WRAP, 0)
             self._head += skip
             self._room -= skip
         return True
 
     def must_wake(self) -> bool:
         """Whether the reader sleeps, and is to be rung for; True once each time it falls asleep."""
-        _fence.acquire()
-        _fence.release()
+        _fence_in()
+        _fence_out()
         if self._words[_ASLEEP]:
             self._words[_ASLEEP] = 0
             return True
@@ -135,36 +140,42 @@ class RingReader:
         self._words = memoryview(self._map)[:HEADER_BYTES].cast("Q")
         self._tail = 0
 
-    def take(self) -> tuple[int, bytes] | None:
-        """The next frame and its tag, None if there is none."""
-        if self._words[_HEAD] == self._tail:
-            return None
-        start = (self._tail & _MASK) + HEADER_BYTES
-        n, tag = _RECORD.unpack_from(self._map, start)
-        if n == _WRAP:
-            self._tail += RING_BYTES - (self._tail & _MASK)
-            start = HEADER_BYTES
-            n, tag = _RECORD.unpack_from(self._map, start)
-        frame = self._map[start + 8 : start + 8 + n]
-        self._tail = tail = self._tail + ((n + 15) & ~7)
+    def take(self) -> list[tuple[int, bytes]]:
+        """The frames that are there, each with its tag."""
+        shared, tail, head = self._map, self._tail, self._words[_HEAD]
+        records = []
+        while tail != head:
+            start = (tail & _MASK) + HEADER_BYTES
+            n, tag = _unpack(shared, start)
+            if n == _WRAP:
+                tail += RING_BYTES - (tail & _MASK)
+                continue
+            records.append((tag, shared[start + 8 : start + 8 + n]))
+            tail += (n + 15) & ~7
+        self._tail = tail
         self._words[_TAIL] = tail
-        return tag, frame
+        return records
 
-    def wait(self, looks: int) -> bool:
-        """Look so many times whether there is a frame. Blocks: for that long, some 30 ns each."""
+    def wait(self, looks: int) -> None:
+        """Look so many times whether there is a frame; the writer need not ring from now on.
+
+        Blocks: for that long, some 30 ns each.
+        """
         words, tail = self._words, self._tail
-        for _ in range(looks):  # noqa: SIM110 (a generator takes twice as long)
+        words[_ASLEEP] = 0
+        for _ in range(looks):
             if words[_HEAD] != tail:
-                return True
-        return False
-
-    def wake(self) -> None:
-        """Tell the writer that it need not ring: somebody looks."""
-        self._words[_ASLEEP] = 0
+                return
 
     def sleep(self) -> bool:
-        """Tell the writer to ring for the next frame. False if there is one already: take it first."""
-        self._words[_ASLEEP] = 1
-        _fence.acquire()
-        _fence.release()
-        return self._words[_HEAD] == self._tail
+        """Have the writer ring for the next frame. False if there is one already: take it first."""
+        words = self._words
+        words[_ASLEEP] = 1
+        _fence_in()
+        _fence_out()
+        return words[_HEAD] == self._tail
+
+    @property
+    def position(self) -> int:
+        """Bytes that were ever taken out."""
+        return self._tail

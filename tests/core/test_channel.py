@@ -130,7 +130,7 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
         flying = [t for t in self.there if isinstance(t, int)]
         returning = [c for c in self.back if isinstance(c, ch.CreditCame)]
         counted = len(self.inn) + len(flying) + sum(c.messages for c in returning)
-        assert self.out.in_flight_messages == counted + self.inn._taken_messages
+        assert self.out.in_flight_messages == counted + self.inn.read_messages - self.inn._credited_messages
 
     def teardown(self):
         if not hasattr(self, "inn") or self.inn.state == "closed":
