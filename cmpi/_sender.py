@@ -190,9 +190,7 @@ class Sender(End[T]):
         place = self._loans.get(id(value)) if self._loans else None
         if place is not None:
             if place.was_sent:
-                raise UsageError(
-                    "this loan was sent already; its memory is the receiver's. Ask for another"
-                )
+                raise UsageError("this loan was sent: its memory is the receiver's now. Ask for another")
             message = pickling.dumps_array(value)
             assert isinstance(message, pickling.Large)
             message.places = [place]
@@ -212,6 +210,8 @@ class Sender(End[T]):
         with self._lock:
             self._begin()
             try:
+                if not end.machine.room_for(len(message)):
+                    self._lane.look(1)  # there may be credit, for which nobody was woken
                 ticket = self._enqueue(message)
                 while ticket in end.messages and self._lane.look():
                     pass

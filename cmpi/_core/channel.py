@@ -131,10 +131,11 @@ class Fail:
 
 @record
 class GiveCredit:
-    """Tell the sender that so much was taken."""
+    """Tell the sender that so much was taken; whether it waits for that."""
 
     nbytes: int
     messages: int
+    asked: bool = False
 
 
 @record
@@ -314,8 +315,8 @@ class Incoming:
         nbytes = self.read_bytes - self._credited_bytes
         messages = self.read_messages - self._credited_messages
         self._credited_bytes, self._credited_messages = self.read_bytes, self.read_messages
-        self._asked = False
-        return [GiveCredit(nbytes, messages)]
+        asked, self._asked = self._asked, False
+        return [GiveCredit(nbytes, messages, asked)]
 
     def handle(self, event: IncomingEvent) -> list[IncomingAction]:
         """Take in an event; return what is to be done, in order."""

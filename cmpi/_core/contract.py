@@ -142,12 +142,17 @@ class _Deep:
 
 
 def _array_checker(dtype: str, shape: Shape | None) -> Callable[[typing.Any], bool]:
+    known = set()  # dtypes that were found to be right: to name one takes 10 us
+
     def accepts(value: typing.Any) -> bool:
-        if not hasattr(value, "__array__"):
+        found = getattr(value, "dtype", None)
+        if found is None or not hasattr(value, "__array__"):
             return False
-        return (dtype == "Any" or str(getattr(value, "dtype", "")) == dtype) and (
-            shape is None or shape.fits(getattr(value, "shape", ()))
-        )
+        if found not in known:
+            if dtype not in ("Any", str(found)):
+                return False
+            known.add(found)
+        return shape is None or shape.fits(value.shape)
 
     return accepts
 

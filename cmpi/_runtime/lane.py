@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 OFFER_AFTER = 8  # frames: most processes of a tree exchange fewer, and a ring is 256 KiB
-LOOKS = 1500  # of a reader, some 50 us: a partner that answers at once is that fast
+LOOKS = 4000  # of a reader, some 150 us: as long as it takes to fall asleep and be woken
 FIRST_SEGMENT_BYTES = 8 << 20
 AHEAD = 4  # a segment is made for so many buffers of the size that found no room
 _FRAME = 0xFFFFFFFF  # the tag of any frame; other tags are channels, and the record a small message
@@ -72,14 +72,27 @@ class Lane:
         """True if no frame waits to be sent."""
         return not self._outbox
 
-    def post(self, frame: Any, buffers: Sequence[Any] = (), done: Callable[[], None] | None = None) -> None:
-        """Send a frame, now or as soon as it can be; none behind the last. `done`: the buffers are
-        free again."""
+    def post(
+        self,
+        frame: Any,
+        buffers: Sequence[Any] = (),
+        done: Callable[[], None] | None = None,
+        *,
+        wake: bool = True,
+    ) -> None:
+        """Send a frame, now or as soon as it can be; none behind the last.
+
+        Args:
+            frame: What to send.
+            buffers: What belongs to it and goes by MPI.
+            done: Is called when the buffers are free again.
+            wake: If False the peer need not look at it before it has a reason of its own.
+        """
         if self._ending:
             return
         self._outbox.append((encode_bare(frame), buffers, done))
         if self.link is not None:
-            self.flush()
+            self.flush(wake=wake)
         elif not self._asked:
             self._asked = True
             self._node.watch(self._pid)
@@ -105,7 +118,7 @@ class Lane:
         self._ending = True
         self._outbox.clear()
 
-    def flush(self) -> None:
+    def flush(self, *, wake: bool = True) -> None:
         """Send what waits, if it can be sent now."""
         link, node = self.link, self._node
         if link is None or self.freed:
@@ -122,8 +135,8 @@ class Lane:
                 self._offer_ring(link)
         except mpi.LinkBroken:
             return  # the exit notice will come, and say why
-        by_ring = self._writer is not None and len(self._outbox) < waited and self._writer.must_wake()
-        if by_ring or link.sent > sent_before:
+        writer = self._writer if wake and len(self._outbox) < waited else None
+        if (writer is not None and writer.must_wake()) or link.sent > sent_before:
             self._ring_bell()
         if link.busy or self._outbox:
             node.nudge()
@@ -241,7 +254,7 @@ class Lane:
         return bool(by_mpi or self._held or self._outbox)
 
     def look(self, looks: int = LOOKS) -> bool:
-        """Look at the ring so many times (some 50 us), in the caller's thread, and hear what comes.
+        """Look at the ring so many times (some 150 us), in the caller's thread, and hear what comes.
         False if nothing did."""
         reader = self._reader
         if reader is None or not self._reading or self._node.linking:
@@ -361,5 +374,7 @@ class Lane:
             except OSError:
                 pass  # mapped meanwhile
         self._offered.clear()
-        self._writer = None
+        self._writer = self._reader = None
+        self._reading = self.watched = False
         self._filled.clear()
+        self._mapped.clear()  # what was received holds on to its own

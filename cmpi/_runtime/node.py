@@ -37,7 +37,7 @@ NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
 LONG_NAP_S = 1e-3
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
-LOOK_AROUND_S = 0.5  # a sleeper looks by itself, should a ring ever be lost
+LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 
 
 class Node:

@@ -268,7 +268,8 @@ class Peer:
             if end.number is None:
                 continue  # no sender is known that would want to hear it
             if isinstance(action, channel.GiveCredit):
-                self.lane.post(link_frames.Credit(end.number, action.nbytes, action.messages))
+                credit = link_frames.Credit(end.number, action.nbytes, action.messages)
+                self.lane.post(credit, wake=action.asked)
             else:
                 self.lane.post(link_frames.Dropped(end.number))
 

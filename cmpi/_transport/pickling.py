@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 OUT_OF_BAND_BYTES = 65536
 # Types whose pickle needs nothing of cloudpickle, and which hold nothing that would.
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None)))
+_MAIN = b"__main__"
 _ARRAY = 0x93  # `arrays.MARK`; importing that imports numpy
 
 
@@ -83,6 +84,19 @@ def dumps(value: object, name: str = "value") -> Message:
     if type(value) in _PLAIN:
         body = pickle.dumps(value, 5)
         return body if len(body) < OUT_OF_BAND_BYTES else Large(body, [])
+    found: list[pickle.PickleBuffer] = []
+    try:
+        body = pickle.dumps(value, 5, buffer_callback=found.append)
+    except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
+        body = _MAIN
+    # What is of __main__ is written by name, and the other process has another __main__.
+    by_value = _MAIN in body or cloudpickle.list_registry_pickle_by_value()
+    if not found and not by_value and len(body) < OUT_OF_BAND_BYTES:
+        return body
+    return _dumps_with_buffers(value, cloudpickle.Pickler if by_value else pickle.Pickler, name)
+
+
+def _dumps_with_buffers(value: object, pickler: Any, name: str) -> Message:
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -92,19 +106,12 @@ def dumps(value: object, name: str = "value") -> Message:
         buffers.append(view)
         return False
 
+    file = io.BytesIO()
     try:
-        body = pickle.dumps(value, 5, buffer_callback=keep)
-    except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
-        body = b"__main__"
-    # What is of __main__ is written by name, and the other process has another __main__.
-    if b"__main__" in body or cloudpickle.list_registry_pickle_by_value():
-        buffers.clear()
-        file = io.BytesIO()
-        try:
-            cloudpickle.Pickler(file, 5, keep).dump(value)
-        except Exception as error:
-            raise NotPicklable(path_to_culprit(name, value, _fault)) from error
-        body = file.getvalue()
+        pickler(file, 5, buffer_callback=keep).dump(value)
+    except Exception as error:
+        raise NotPicklable(path_to_culprit(name, value, _fault)) from error
+    body = file.getvalue()
     return body if not buffers and len(body) < OUT_OF_BAND_BYTES else Large(body, buffers)
 
 

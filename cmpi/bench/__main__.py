@@ -1,23 +1,65 @@
-"""`python -m cmpi.bench NAME`: medians of interleaved runs, with the ratio that matters."""
+"""Medians of interleaved runs, each beside what it is compared with, and the ratio that matters."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import sys
 
-NAMES = ("startup", "spawn", "output")
+from cmpi.bench.common import HEADINGS, Row, header
+
+# Where each is; the order is that of the table.
+HOMES = {
+    "startup": "startup",
+    "spawn": "spawn",
+    "output": "output",
+    "pingpong": "channels",
+    "rate": "channels",
+    "stream": "channels",
+    "dict": "channels",
+    "wakeup": "channels",
+    "blocked": "crowds",
+    "alltoall": "crowds",
+}
 
 
 def main() -> int:
-    """Run one benchmark and print its table."""
+    """Run benchmarks and print their table."""
     parser = argparse.ArgumentParser(prog="python -m cmpi.bench", description=__doc__)
-    parser.add_argument("name", choices=NAMES)
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"{', '.join(HOMES)}, or soak (default: all but that)",
+    )
     parser.add_argument("--runs", type=int, default=0, help="repetitions (default: the benchmark's own)")
+    parser.add_argument("--json", action="store_true", help="an object for each row in place of the table")
+    parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios (needs matplotlib)")
+    parser.add_argument("--seconds", type=float, default=600, help="how long to soak (default 600)")
+    parser.add_argument("--seed", type=int, default=1, help="of the soak's choices (default 1)")
     options = parser.parse_args()
-    module = importlib.import_module(f"cmpi.bench.{options.name}")
-    for line in module.run(options.runs or module.RUNS):
-        print(line, flush=True)
+    unknown = [name for name in options.names if name not in (*HOMES, "soak")]
+    if unknown:
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)} and soak")
+    if options.names == ["soak"]:
+        from cmpi.bench.soak import soak
+
+        return soak(options.seconds, options.seed)
+    if not options.json:
+        print(header())
+        print(HEADINGS)
+    rows: list[Row] = []
+    for name in options.names or HOMES:
+        module = importlib.import_module(f"cmpi.bench.{HOMES[name]}")
+        for row in module.run(name, options.runs):
+            rows.append(row)
+            line = json.dumps({**row.__dict__, "ratio": row.ratio}) if options.json else row.line()
+            print(line, flush=True)
+    if options.plot:
+        from cmpi.bench.plot import draw
+
+        draw(rows, header(), options.plot)
     return 0
 
 

@@ -1,18 +1,58 @@
-"""What the benchmarks share: commands, interleaved timing, a table."""
+"""What the benchmarks share: rows of a table, commands, interleaved timing."""
 
 from __future__ import annotations
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from launcher import find_mpi, mpiexec
 
 PATH = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}"
 ENVIRONMENT = dict(os.environ, PATH=PATH)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        what: What was measured.
+        ours: By cmpi, in `unit`.
+        against: What it is compared with; "" if with nothing.
+        theirs: That, in the same unit.
+        limit: What the ratio, or else `ours`, must be, in words.
+    """
+
+    what: str
+    ours: float
+    unit: str
+    against: str = ""
+    theirs: float = 0.0
+    limit: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Ours to theirs."""
+        return self.ours / self.theirs if self.theirs else None
+
+    def line(self) -> str:
+        """As a line of a table."""
+        theirs = f"{self.theirs:10.2f}" if self.against else " " * 10
+        ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
+        return (
+            f"{self.what:34} {self.ours:10.2f} {theirs} {self.unit:6} {ratio:>7}  "
+            f"{self.limit:14} {self.against}"
+        ).rstrip()
+
+
+HEADINGS = f"{'':34} {'cmpi':>10} {'other':>10} {'':6} {'ratio':>7}  {'must be':14} other"
 
 
 def plain_mpiexec(program: list[str]) -> list[str]:
@@ -36,6 +76,18 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
+def in_a_job(program: str, *arguments: object) -> Any:
+    """What a program that runs under cmpirun prints as JSON.
+
+    Raises:
+        CalledProcessError: It failed.
+    """
+    command = ["cmpirun", "--output", "plain", sys.executable, "-m", program, *map(str, arguments)]
+    environment = dict(ENVIRONMENT, PYTHONWARNINGS="ignore")
+    out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(out.splitlines()[-1])
+
+
 def interleaved(runs: int, **measure: Callable[[], float]) -> dict[str, float]:
     """The median of each measure over `runs` rounds; every round has one of each."""
     times: dict[str, list[float]] = {name: [] for name in measure}
@@ -45,8 +97,8 @@ def interleaved(runs: int, **measure: Callable[[], float]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def header() -> Iterator[str]:
-    """On what this was measured."""
+def header() -> str:
+    """On what this is measured."""
     mpi = find_mpi.find()
     kind, version = find_mpi.check_version(mpi.mpiexec)
-    yield f"{find_mpi.NAMES[kind]} {version}, Python {sys.version.split()[0]}, {os.cpu_count()} cores"
+    return f"{find_mpi.NAMES[kind]} {version}, Python {sys.version.split()[0]}, {os.cpu_count()} cores"

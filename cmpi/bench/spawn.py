@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from cmpi.bench.common import ENVIRONMENT, header, plain_mpiexec
+from cmpi.bench.common import ENVIRONMENT, Row, plain_mpiexec
 
 RUNS = 20
 
@@ -69,28 +69,23 @@ print(times[len(times) // 2], last)
 AT_ONCE = 60
 
 
-def run(runs: int) -> Iterator[str]:
-    """Lines of the table."""
-    yield from header()
+def run(name: str, runs: int) -> Iterator[Row]:
+    """Rows of the table."""
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in (("ours.py", _OURS), ("plain.py", _PLAIN)):
-            with open(f"{folder}/{name}", "w") as file:
+        for script, text in (("ours.py", _OURS), ("plain.py", _PLAIN)):
+            with open(f"{folder}/{script}", "w") as file:
                 file.write(text)
-        arguments = [str(runs), str(AT_ONCE)]
+        arguments = [str(runs or RUNS), str(AT_ONCE)]
         plain = _numbers(plain_mpiexec([sys.executable, f"{folder}/plain.py", *arguments]))
         ours = _numbers(["cmpirun", "--output", "plain", sys.executable, f"{folder}/ours.py", *arguments])
-    yield f"one after another: MPI_Comm_spawn   {plain[0] * 1e3:7.1f} ms"
-    yield f"                   cmpi.spawn       {ours[0] * 1e3:7.1f} ms"
-    yield f"  ratio                             {ours[0] / plain[0]:7.2f}    (at most 0.5)"
-    yield f"{AT_ONCE} at once:        MPI_Comm_spawn   {plain[1] * 1e3:7.1f} ms"
-    yield f"                   cmpi.spawn       {ours[1] * 1e3:7.1f} ms"
-    yield f"  ratio                             {ours[1] / plain[1]:7.2f}    (at most 0.4)"
+    bare = "MPI_Comm_spawn of a Python that imports mpi4py"
+    yield Row("spawn, one after another", ours[0] * 1e3, "ms", bare, plain[0] * 1e3, "at most 0.5")
+    yield Row(f"spawn, {AT_ONCE} at once", ours[1] * 1e3, "ms", bare, plain[1] * 1e3, "at most 0.4")
     process, monitor, *stub = (value / 2**20 for value in ours[2:])
-    yield f"one of 20 idle, PSS                 {process:7.1f} MiB"
-    yield f"its monitor, PSS                    {monitor:7.1f} MiB"
-    yield f"  together                          {process + monitor:7.1f} MiB (at most 15 MB = 14.3 MiB)"
+    yield Row("one of 20 idle, PSS", process, "MiB")
+    yield Row("  with its monitor", process + monitor, "MiB", limit="at most 14.3")
     if stub:
-        yield f"the stub that MPI watches, PSS      {stub[0]:7.1f} MiB"
+        yield Row("  the stub that MPI watches, PSS", stub[0], "MiB")
 
 
 def _numbers(command: list[str]) -> list[float]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from cmpi.bench.common import ENVIRONMENT, header, interleaved, plain_mpiexec, seconds
+from cmpi.bench.common import ENVIRONMENT, Row, interleaved, plain_mpiexec, seconds
 
 RUNS = 15
 PROGRAM = ["python", "-c", "from mpi4py import MPI"]
 
 
-def run(runs: int) -> Iterator[str]:
-    """Lines of the table."""
-    yield from header()
+def run(name: str, runs: int) -> Iterator[Row]:
+    """Rows of the table."""
     ours = ["cmpirun", "-n", "1", *PROGRAM]
     plain = plain_mpiexec(PROGRAM)
 
@@ -27,9 +26,8 @@ def run(runs: int) -> Iterator[str]:
     os.environ.pop("UCX_MEM_MMAP_HOOK_MODE", None)
     ENVIRONMENT.pop("UCX_MEM_MMAP_HOOK_MODE", None)
     median = interleaved(
-        runs, mpiexec=lambda: seconds(plain), cmpirun=lambda: seconds(ours), without=without_hooks
+        runs or RUNS, mpiexec=lambda: seconds(plain), cmpirun=lambda: seconds(ours), without=without_hooks
     )
-    yield f"mpiexec -n 1                    {median['mpiexec'] * 1e3:7.1f} ms"
-    yield f"cmpirun -n 1                    {median['cmpirun'] * 1e3:7.1f} ms"
-    yield f"  ratio                         {median['cmpirun'] / median['mpiexec']:7.2f}    (at most 1.6)"
-    yield f"mpiexec without UCX's hooks     {median['without'] * 1e3:7.1f} ms    (as cmpirun sets it)"
+    cmpirun, mpiexec, without = (median[key] * 1e3 for key in ("cmpirun", "mpiexec", "without"))
+    yield Row("start of one rank", cmpirun, "ms", "mpiexec -n 1", mpiexec, "at most 1.6")
+    yield Row("  likewise", cmpirun, "ms", "mpiexec without UCX's hooks, as cmpirun sets it", without)

@@ -1,0 +1,171 @@
+"""The ring and the segments: frames in order whatever their sizes, no lost wake-up, slots given back."""
+
+import gc
+import os
+import random
+import select
+import struct
+import tempfile
+import time
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from cmpi._transport import ring
+from cmpi._transport.segment import COUNT, SegmentReader, SegmentWriter
+
+pytestmark = pytest.mark.skipif(not ring.usable(), reason="this machine does not keep stores in order")
+
+
+class FramesThroughARing(RuleBasedStateMachine):
+    """What is taken is what was put, and a frame is refused only if it does not fit."""
+
+    def __init__(self):
+        super().__init__()
+        with tempfile.TemporaryDirectory() as folder:
+            self.writer = ring.RingWriter(f"{folder}/ring")
+            self.reader = ring.RingReader(f"{folder}/ring")
+            assert os.listdir(folder) == []
+        self.inside = deque()
+        self.count = 0
+
+    @rule(size=st.one_of(st.integers(0, 40), st.integers(0, ring.RECORD_BYTES)), times=st.integers(1, 30))
+    def put(self, size, times):
+        for _ in range(times):
+            frame = struct.pack("<I", self.count) * (size // 4 + 1)
+            frame = frame[:size]
+            if not self.writer.put(self.count, frame):
+                held = sum((len(frame) + 15) & ~7 for _, frame in self.inside)
+                assert held + 2 * (size + 16) > ring.RING_BYTES, "there was room"
+                return
+            self.inside.append((self.count, frame))
+            self.count += 1
+
+    @rule()
+    def take(self):
+        assert self.reader.take() == list(self.inside)
+        self.inside.clear()
+        assert self.reader.sleep()
+
+    @rule()
+    def who_sleeps_is_woken_once(self):
+        asleep = self.reader.sleep()
+        assert asleep == (not self.inside)
+        if asleep:
+            assert self.writer.put(self.count, b"x")
+            self.inside.append((self.count, b"x"))
+            self.count += 1
+            assert self.writer.must_wake() and not self.writer.must_wake()
+
+    @rule()
+    def who_looks_need_not_be_woken(self):
+        self.reader.wait(1)
+        assert not self.writer.must_wake()
+
+
+FramesThroughARing.TestCase.settings = settings(max_examples=40, deadline=None, derandomize=True)
+TestFramesThroughARing = FramesThroughARing.TestCase
+
+
+def test_no_wake_up_is_lost_between_two_processes(tmp_path):
+    # The reader sleeps without a timeout: one lost ring and it would not wake again.
+    n, choice = 30_000, random.Random(1)
+    writer = ring.RingWriter(str(tmp_path / "ring"))
+    bell_read, bell_write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            os.close(bell_write)
+            reader, expected = ring.RingReader(str(tmp_path / "ring")), 0
+            while expected < n:
+                for tag, frame in reader.take():
+                    assert tag == expected and frame == b"z" * (tag % 300)
+                    expected += 1
+                if expected < n and reader.sleep():
+                    ready, _, _ = select.select([bell_read], [], [], 30)
+                    assert ready and os.read(bell_read, 1)
+            code = 0
+        finally:
+            os._exit(code)
+    end_s = time.monotonic() + 60
+    for i in range(n):
+        while not writer.put(i, b"z" * (i % 300)):
+            assert time.monotonic() < end_s, "the reader has stopped"
+        if writer.must_wake():
+            os.write(bell_write, b"!")
+        if choice.random() < 0.02:
+            for _ in range(choice.randrange(3000)):
+                pass  # let it fall asleep, now and then
+    assert os.waitpid(pid, 0)[1] == 0
+    os.close(bell_read)
+    os.close(bell_write)
+
+
+def test_a_ring_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(OSError):
+        ring.RingReader(str(tmp_path / "none"))
+
+
+@pytest.fixture
+def pair(tmp_path):
+    nbytes = 1 << 20
+    writer = SegmentWriter(str(tmp_path / "segment"), 1, nbytes)
+    reader = SegmentReader(str(tmp_path / "segment"), nbytes)
+    assert os.listdir(tmp_path) == []
+    return writer, reader
+
+
+def test_a_slot_is_given_back_with_the_last_reference_to_it(pair):
+    writer, reader = pair
+    place = writer.allocate(1 << 20)
+    place.fill(np.full(1 << 20, 7, np.uint8))
+    _, index, offset = place.sent()
+    memory = reader.take(index, offset, 1 << 20)
+    part = memory.view(np.int64)[5:9]
+    del memory, place
+    gc.collect()
+    assert writer.allocate(1) is None
+    assert (part.view(np.uint8) == 7).all()
+    del part
+    gc.collect()
+    assert writer.allocate(1 << 20) is not None
+
+
+def test_a_place_that_was_never_sent_is_given_back(pair):
+    writer, _ = pair
+    for _ in range(3):
+        place = writer.allocate(1 << 20)
+        assert place is not None
+        del place
+
+
+def test_there_are_as_many_slots_as_words(pair):
+    writer, _ = pair
+    places = [writer.allocate(64) for _ in range(COUNT)]
+    assert None not in places
+    assert writer.allocate(64) is None
+
+
+def test_a_forked_process_gives_nothing_back(pair):
+    writer, reader = pair
+    _, index, offset = writer.allocate(1 << 20).sent()
+    memory = reader.take(index, offset, 1 << 20)
+    pid = os.fork()
+    if pid == 0:
+        del memory
+        gc.collect()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert writer.allocate(1) is None
+    del memory
+
+
+def test_a_full_file_system_is_an_error_and_leaves_no_file(tmp_path):
+    with pytest.raises(OSError):
+        SegmentWriter(str(tmp_path / "segment"), 1, 1 << 50)
+    assert os.listdir(tmp_path) == []
