@@ -60,7 +60,7 @@ class Lane:
         self._position = 0  # of the ring, when the progress thread last looked
         self._offered: dict[int, Any] = {}  # writers that the peer has not answered for
         self._bulky = False  # large buffers were sent
-        self._ring_offered = self._switch_due = False
+        self._ring_offered = False
         self._filled: list[SegmentWriter] = []
         self._mapped: dict[int, SegmentReader] = {}
         self._shared_bytes = 0  # of segments, ever offered
@@ -125,10 +125,6 @@ class Lane:
             return
         sent_before, waited = link.sent, len(self._outbox)
         try:
-            if self._switch_due and not node.linking:
-                link.send(encode_bare(link_frames.Switch()))
-                self._switch_due = False
-                self._writer = self._offered.pop(link_frames.RING)
             while self._outbox and self._send(link, *self._outbox[0]):
                 self._outbox.popleft()
             if waited:
@@ -233,8 +229,10 @@ class Lane:
             except OSError:
                 pass  # the peer has, though it could not map it
         elif answer.number == link_frames.RING:
-            self._switch_due = not self._ending
-            self.flush()
+            if not self._ending and self.link is not None:
+                self.link.send(encode_bare(link_frames.Switch()))
+                self._writer = self._offered.pop(link_frames.RING)
+                self._ring_bell()
         else:
             self._filled.append(self._offered.pop(answer.number))
 
@@ -284,7 +282,7 @@ class Lane:
             self._deliver(frame, () if parts is None else parts.buffers)
         if self._reading and self._reader is not None:
             moved |= self._watch(self._reader)
-        if self._outbox or self._switch_due:
+        if self._outbox:
             waiting = len(self._outbox)
             self.flush()
             moved |= len(self._outbox) < waiting

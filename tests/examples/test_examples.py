@@ -81,6 +81,37 @@ def test_process_pool(jobs):
     assert blocks["A"] == ["spawned: B", "spawned: C", "spawned: D", f"squares: {squares}", "exited: 0"]
 
 
+def test_stream_arrays(jobs):
+    blocks = by_process(run(jobs, "python", "stream_arrays.py", "60"))
+    assert blocks["A"][-2:] == ["60 frames came through, 60 of them right", "exited: 0"]
+
+
+def test_async_fanin(jobs):
+    blocks = by_process(run(jobs, "python", "async_fanin.py", "3"))
+    assert blocks["A"] == [
+        *(f"spawned: {x}" for x in "BCDE"),
+        "3 sensors, totals [30, 30, 30]",
+        "one sensor says nothing",
+        "exited: 0",
+    ]
+
+
+def test_select_timeout(jobs):
+    blocks = by_process(run(jobs, "python", "select_timeout.py", "5"))
+    assert blocks["A"] == [
+        "spawned: B",
+        "spawned: C",
+        "5 jobs done: [10, 20, 30, 40, 50]",
+        "nothing more in 0.1 s",
+        "exited: 0",
+    ]
+
+
+def test_heat(jobs):
+    blocks = by_process(run(jobs, "python", "heat.py", "3"))
+    assert blocks["A"][-2:] == ["3 strips, 200 steps: as in one piece: True", "exited: 0"]
+
+
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py")))
 def test_every_example_says_how_to_run_it_and_compiles(name):
     text = (EXAMPLES / name).read_text()

@@ -1,0 +1,24 @@
+"""The benchmarks run and say what they measured. What it was is not for a test."""
+
+import json
+import sys
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["pingpong", "rate", "stream", "dict", "wakeup"])
+def test_a_benchmark_gives_rows(jobs, name):
+    result = jobs.run(sys.executable, "-m", "cmpi.bench", name, "--runs", "1", "--json")
+    assert result.code == 0, result
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    assert rows and all(row["ours"] > 0 and row["theirs"] > 0 for row in rows)
+
+
+def test_a_short_soak_loses_nothing(jobs):
+    result = jobs.run(sys.executable, "-m", "cmpi.bench", "soak", "--seconds", "5", timeout=60)
+    assert result.code == 0, result
+
+
+def test_an_unknown_benchmark_is_refused(jobs):
+    result = jobs.run(sys.executable, "-m", "cmpi.bench", "speed")
+    assert result.code == 2 and "no benchmark 'speed'" in result.err

@@ -1,0 +1,46 @@
+"""The contract of a link, over memory with six seeds, and over real MPI."""
+
+import random
+import sys
+
+import pytest
+
+from tests.mpi import conftest
+from tests.transport import link_contract, memory_link
+
+jobs = conftest.jobs
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("program", link_contract.PROGRAMS, ids=lambda p: p.__name__)
+def test_over_memory(program, seed):
+    choice = random.Random(seed)
+    links = memory_link.pair(seed)
+    runs = [program(link, i == 0) for i, link in enumerate(links)]
+    for _ in range(100_000):
+        if not runs:
+            while any(link.busy for link in links):
+                for link in links:
+                    link.progress_sends()
+            assert [link.sent for link in links] == [link.received for link in reversed(links)]
+            assert not any(link.heads or link.bulk_in for link in links)
+            return
+        for link in links:
+            link.progress_sends()
+        run = choice.choice(runs)
+        try:
+            next(run)
+        except StopIteration:
+            runs.remove(run)
+    pytest.fail("it hangs")
+
+
+@pytest.mark.mpi
+def test_over_mpi(jobs):
+    from cmpi.bench.common import plain_mpiexec
+
+    argv = plain_mpiexec([sys.executable, "-m", "tests.transport.link_contract"])
+    argv[argv.index("-n") + 1] = "2"
+    root = str(conftest.pathlib.Path(__file__).parents[2])
+    result = jobs.run(*argv, cwd=root, env={"PYTHONPATH": root})
+    assert (result.code, result.out) == (0, "ok\nok\n"), result
