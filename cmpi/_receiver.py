@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 
 T = TypeVar("T")
+LONG_S = 0.01  # a timeout from which on two milliseconds more do not count
 
 
 class Receiver(End[T]):
@@ -84,6 +85,8 @@ class Receiver(End[T]):
         end = self._end
         while not end.readable and self._lane.look():
             pass
+        if not end.readable and (timeout is None or timeout > LONG_S):
+            self._lane.doze(end.changed, lambda: end.readable)
         if not end.readable and not end.changed.wait_for(lambda: end.readable, timeout):
             raise TimeoutError(f"nothing came from {end.peer} within {timeout} s")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from cmpi._ids import Pid
+    from cmpi._runtime.changes import Changes
     from cmpi._runtime.node import Node
     from cmpi._transport.segment import Place, SegmentReader, SegmentWriter
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 OFFER_AFTER = 8  # frames: most processes of a tree exchange fewer, and a ring is 256 KiB
 LOOKS = 4000  # of a reader, some 150 us: as long as it takes to fall asleep and be woken
+NAPS, NAP_S = 12, 30e-6  # of a dozing reader; some 90 us each
 FIRST_SEGMENT_BYTES = 8 << 20
 AHEAD = 4  # a segment is made for so many buffers of the size that found no room
 _FRAME = 0xFFFFFFFF  # the tag of any frame; other tags are channels, and the record a small message
@@ -57,6 +59,7 @@ class Lane:
         # To ring, and to be rung for, costs ten times as much as a message.
         self.watched = False
         self._awaited = False  # somebody slept until the last frames came
+        self._in_vain = self._doze_after = 0  # dozes without success, waits until the next
         self._position = 0  # of the ring, when the progress thread last looked
         self._offered: dict[int, Any] = {}  # writers that the peer has not answered for
         self._bulky = False  # large buffers were sent
@@ -266,6 +269,36 @@ class Lane:
         except mpi.LinkBroken:
             return False  # the exit notice will come, and say why
         return moved
+
+    def doze(self, changed: Changes, ready: Callable[[], bool]) -> None:
+        """Look at the ring by and by for a millisecond, until `ready()`.
+
+        The next of a stream of large messages comes while its sender copies: to look for it costs this
+        process less than the sender has to pay to ring. Where that was in vain, it is not tried the
+        next times. Blocks: for that long, without the lock.
+        """
+        reader = self._reader
+        if reader is None or not self._reading:
+            return
+        if self._doze_after > 0:
+            self._doze_after -= 1
+            return
+        try:
+            for _ in range(NAPS):
+                reader.wait(0)
+                changed.wait(NAP_S)
+                if self._node.linking or self.freed:
+                    return
+                self._read_ring(reader)
+                if ready():
+                    self._in_vain = 0
+                    return
+            self._in_vain = min(self._in_vain + 1, 6)
+            self._doze_after = 1 << self._in_vain
+        except mpi.LinkBroken:
+            return  # the exit notice will come, and say why
+        finally:
+            self.look(1)  # which falls asleep
 
     def progress(self) -> bool:
         """Move what can be moved; True if something was. Raises: LinkBroken."""
