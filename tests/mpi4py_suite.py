@@ -50,11 +50,17 @@ def run(launcher: list[str], suite: str, arguments: list[str], limit_s: float):
     with tempfile.TemporaryDirectory() as folder:
         argv = [*launcher, sys.executable, __file__, "--child", folder, suite, *arguments]
         started = time.monotonic()
+        job = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=limit_s)
-            how = f"exit code {done.returncode}"
+            how = f"exit code {job.wait(limit_s)}"
         except subprocess.TimeoutExpired:
             how = "HUNG"
+            job.terminate()  # in order, so that it ends its ranks
+            try:
+                job.wait(15)
+            except subprocess.TimeoutExpired:
+                job.kill()
+                job.wait()
         found = verdicts(folder)
     total = sum((counter for counter in found.values()), collections.Counter())
     print(

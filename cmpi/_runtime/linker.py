@@ -103,7 +103,7 @@ class Linker:
             if order.peer in self._abandoned:
                 return None
             self._order = order
-        self._node.enter_mpi()
+        self._node.enter_mpi(order.peer)
         try:
             return self._meet(order)
         finally:

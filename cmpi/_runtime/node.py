@@ -36,6 +36,7 @@ SPINS = 200  # rounds without news before the thread sleeps between them
 NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
 LONG_NAP_S = 1e-3
+STUCK_S = 120.0  # in one attempt to link: ours, because Open MPI has no limit of its own
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
 LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 
@@ -68,6 +69,7 @@ class Node:
         self.shared_memory, self.shared_memory_bytes = welcome.shared_memory, welcome.shared_memory_bytes
         self._linker = Linker(self, port)
         self.linking = False  # the linker is inside MPI, where nobody else may be
+        self._linking_with, self._linking_since_s = 0, 0.0
         self._peers: dict[int, Peer] = {}
         self._replies: dict[int, Any] = {}
         self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
@@ -201,6 +203,8 @@ class Node:
         idle = 0
         while not self._closed:
             ready = {fd for fd, _ in poll.poll(self._pause(idle))}
+            if self.linking and time.monotonic() > self._linking_since_s + STUCK_S:
+                self._stuck_in_mpi()
             if self._control.fileno() in ready:
                 self._hear_control()
             with self.lock:
@@ -229,7 +233,7 @@ class Node:
             watched = any(peer.lane.watched for peer in peers)
             linked = any(peer.lane.link is not None for peer in peers)
         if not restless:
-            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000 if linked else -1
+            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000 if linked or self.linking else -1
         if idle > SPINS:
             time.sleep(NAP_S if idle < SPINS + NAPS else LONG_NAP_S)
         return 0
@@ -306,12 +310,22 @@ class Node:
         print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
         os._exit(137)
 
+    def _stuck_in_mpi(self) -> None:
+        """Neither the partner's part nor the usher's has brought MPI back: it never comes back, and
+        this process could not even end with it."""
+        partner = Pid(self._linking_with)
+        why = f"MPI has not come back from linking this process with {partner} for {STUCK_S:.0f} s"
+        print(f"cmpi: {why}; it ends", file=sys.stderr, flush=True)
+        self.tell_root(frames.Raised(why))
+        os._exit(1)
+
     # -- what the linker says ------------------------------------------------------------------
 
-    def enter_mpi(self) -> None:
-        """The linker is about to block in MPI: nobody else may call it."""
+    def enter_mpi(self, pid: int) -> None:
+        """The linker is about to block in MPI, to be linked with `pid`: nobody else may call it."""
         with self.lock:
-            self.linking = True
+            self.linking, self._linking_with, self._linking_since_s = True, pid, time.monotonic()
+        self.nudge()  # the progress thread, to be there if MPI never comes back
 
     def leave_mpi(self) -> None:
         """MPI may be called again."""

@@ -8,7 +8,14 @@ import _thread
 import os
 import sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without the enums of `signal`
+
 EXCHANGE_S = 5
+FINALIZE_S = 30
 
 
 def _import_root() -> None:
@@ -51,6 +58,8 @@ def main() -> int:
     else:
         from cmpi._runtime.usher import main as role
     code = role()
+    # With cmpirun killed and ranks crashed inside ULFM, Open MPI's finalize was seen to spin for ever.
+    signal.alarm(FINALIZE_S)  # whose default action needs nobody to be awake
     mpi.finalize()
     return code
 

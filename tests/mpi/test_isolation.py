@@ -108,3 +108,23 @@ print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))
     result = job(text)
     assert result.code == 137, result
     assert result.out == "signal 9 (SIGKILL): its monitor was lost\nworks\n", result
+
+
+def test_a_process_that_mpi_never_lets_out_of_a_connect_ends_and_says_so(job):
+    # A fake, and an impatient one: the real thing took two minutes of bad luck.
+    result = job("""
+import cmpi, time
+def child(parent):
+    from cmpi._runtime import node
+    from cmpi._transport import mpi
+    node.STUCK_S = 1.0
+    mpi.connect = mpi.accept = lambda port: time.sleep(1000)
+    cmpi.Sender(parent).send(1)
+p = cmpi.spawn(child)
+try: cmpi.Receiver(p).recv()
+except cmpi.PeerExited as error: print("not linked:", cmpi.wait(p).code)
+q = cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works on"))
+print(cmpi.Receiver(q).recv())
+""")
+    assert result.out.splitlines() == ["not linked: 1", "works on"], result
+    assert "MPI has not come back from linking this process with" in result.err and result.code == 1
