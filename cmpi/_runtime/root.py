@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
+LAUNCHER_S = 10.0
 STDIN_BYTES = 65536
 
 
@@ -54,7 +55,7 @@ class Root:
     def __init__(self) -> None:
         self._folder = os.environ["CMPI_JOB"]
         self._secret = bytes.fromhex(os.environ["CMPI_SECRET"])
-        self._launcher = sockets.connect(self._folder + "/launcher", self._secret)
+        self._launcher = _connect(self._folder + "/launcher", self._secret)
         order, fds = sockets.receive_with_fds(self._launcher)
         self._order: frames.Launch = order
         self._server = sockets.listen(self._folder + "/root")
@@ -366,6 +367,19 @@ class Root:
             peer.stream.close()
         if not in_order:
             os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
+
+
+def _connect(path: str, secret: bytes) -> sockets.Stream:
+    """The connection to cmpirun, which imports its modules while MPI starts, and on a busy machine may
+    not listen yet. Raises: OSError. Blocks: at most `LAUNCHER_S` for that."""
+    end_s = time.monotonic() + LAUNCHER_S
+    while True:
+        try:
+            return sockets.connect(path, secret)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > end_s:
+                raise
+        time.sleep(0.01)
 
 
 class _Feeder:
