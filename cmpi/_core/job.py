@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL
 START_S = 60.0  # for the next of the processes that are being started to report
-# For a link to be made before a process that a program wants killed is killed. MPICH has no way out of
-# an accept whose partner died in the middle of it; on a busy machine one took more than a second.
-LINKING_S = 10.0
+LINKING_S = 1.0  # for a link to be made before a process that a program wants killed is killed
 GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
 SIGKILL, SIGTERM = 9, 15
 

@@ -1,7 +1,7 @@
 """Removing what MPI leaves behind when its processes die, and the job's own folders.
 
 MPICH unlinks its shared-memory file when a process finalizes, so one that is killed leaves it for
-ever; UCX unlinks its own at once, unless it is killed just then. Open MPI's files lie in a folder
+ever; UCX and PMIx unlink theirs at once, unless killed just then. Open MPI's files lie in a folder
 of the job's (`launcher/mpiexec.py`).
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 SHARED_MEMORY = "/dev/shm"
-_PREFIXES = ("mpich_shm_", "ucx_shm_posix_")
+_PREFIXES = ("mpich_shm_", "ucx_shm_posix_", "open_mpi.")
 REMOVE_S = 1.0
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
 

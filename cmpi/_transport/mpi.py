@@ -151,13 +151,10 @@ def spawn(argv: list[str], n: int, host: str) -> None:
 def connect_and_leave(port: str, greeting: bytes) -> None:
     """Connect to whoever accepts at `port`, send it a frame if there is one, and disconnect.
 
-    Raises:
-        RuntimeError: The other end did not come in time (MPICH).
-
-    Blocks: for the other end's part in all of that; with Open MPI without a limit.
+    Blocks: for the other end's part in all of that.
     """
-    with _own_self() as self_comm, _in_time() as info:
-        _greet_and_leave(self_comm.Connect(port, info), greeting)
+    with _own_self() as self_comm:
+        _greet_and_leave(self_comm.Connect(port), greeting)
 
 
 def accept_and_leave(port: str, greeting: bytes) -> None:
@@ -215,20 +212,13 @@ def connect(port: str) -> Link | None:
     Blocks: until it does. If it has died, MPICH gives up after `CONNECT_S`; Open MPI never does,
     and somebody must accept in its place (`connect_gives_up`).
     """
-    with _in_time() as info:
-        try:
-            return Link(MPI.COMM_SELF.Connect(port, info), 0)
-        except MPI.Exception:
-            return None
-
-
-@contextlib.contextmanager
-def _in_time() -> Iterator[MPI.Info]:
-    """A limit for a connect, which MPICH obeys. There is one for an accept as well, but one that ran out
-    leaves a receive behind, into memory that is given to somebody else."""
+    # An accept has such a limit as well; but one that ran out leaves a receive behind, into memory
+    # that is given to somebody else, and the next connect to that port went there.
     info = MPI.Info.Create({"timeout": str(CONNECT_S)})
     try:
-        yield info
+        return Link(MPI.COMM_SELF.Connect(port, info), 0)
+    except MPI.Exception:
+        return None
     finally:
         info.Free()
 
