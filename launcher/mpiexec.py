@@ -64,11 +64,11 @@ def settings(
         # UCX patches the memory functions of every process, 40 ms each, for the sake of the
         # registration cache of network cards that are not there.
         wanted["UCX_MEM_MMAP_HOOK_MODE"] = "none"
-        # Not its shared memory, where all senders to a process take their turn in one queue: one that is
-        # killed between taking its place and filling it stops that queue for all others, for ever. (On
-        # a busy machine one of a hundred that were killed while they sent did.) Ranks of one world use
-        # MPICH's own shared memory, and channels on one host ours.
-        wanted["UCX_TLS"] = "self,tcp"
+        # It would set up two kinds of shared memory, 2 MB each in every process; one is enough. None would
+        # be better for those that are killed: all senders to a process share one queue there, and one
+        # that dies between taking its place and filling it seems to stop it for all. But by TCP (MPICH
+        # 5.0.2's wheel) processes that nobody killed crashed, one or two of a thousand.
+        wanted["UCX_TLS"] = "^sysv"
         # The newer way of choosing protocols compares them all for every process and every peer, 2 ms
         # each, which pays with network cards; without, the older one is as fast or faster.
         wanted["UCX_PROTO_ENABLE"] = "n"

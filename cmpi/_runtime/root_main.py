@@ -39,9 +39,6 @@ def main() -> int:
     # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
     # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.
     os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
-    if os.environ.get("UCX_TLS") == "self,tcp":  # as `launcher/mpiexec.py` sets it
-        # Root and usher talk to nobody else, and die by nobody's hand: the faster way is safe for them.
-        os.environ["UCX_TLS"] = "^sysv"
     from cmpi._transport import mpi
 
     _thread.start_new_thread(_import_root, ())

@@ -202,7 +202,7 @@ class Listener:
 
 
 LanesUnderAnyInterleaving.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=40, deadline=None, derandomize=True
+    max_examples=200, stateful_step_count=30, deadline=None, derandomize=True
 )
 TestLanesUnderAnyInterleaving = LanesUnderAnyInterleaving.TestCase
 

@@ -67,7 +67,7 @@ class FramesThroughARing(RuleBasedStateMachine):
         assert not self.writer.must_wake()
 
 
-FramesThroughARing.TestCase.settings = settings(max_examples=40, deadline=None, derandomize=True)
+FramesThroughARing.TestCase.settings = settings(max_examples=25, deadline=None, derandomize=True)
 TestFramesThroughARing = FramesThroughARing.TestCase
 
 
