@@ -280,7 +280,7 @@ def superuser_only():
         pytest.skip("NOT TESTED: this needs to mount file systems, so root")
 
 
-@pytest.mark.parametrize("size", ["12m", "24m"])
+@pytest.mark.parametrize("size", ["64m"])  # as in a container; MPICH itself hangs with 12
 def test_a_small_dev_shm_is_not_filled_and_the_rest_goes_by_mpi(jobs, size):
     superuser_only()
     script = jobs.script(PRELUDE + SMALL_STREAM.replace("PLACE", ""))
