@@ -78,7 +78,7 @@ class Receiver(End[T]):
             message = self._take()
         if out is not None:
             return out  # type: ignore[no-any-return]
-        return pickling.loads(message) if isinstance(message, bytes) else self._finish(message)
+        return self._finish(message)
 
     def _await_message(self, timeout: float | None) -> None:
         """Wait for one, or for an error; awake as long as there is something to hear."""

@@ -175,11 +175,7 @@ class Outgoing:
 
     def room_for(self, nbytes: int) -> bool:
         """True if a message of so many bytes would go at once."""
-        flying = self.in_flight_messages
-        return not self._waiting and (
-            flying == 0
-            or (flying < self.window_messages and self.in_flight_bytes + nbytes <= self.window_bytes)
-        )
+        return not self._waiting and self._fits(nbytes)
 
     @property
     def idle(self) -> bool:
@@ -227,15 +223,20 @@ class Outgoing:
         failed, self._waiting = self._waiting, deque()
         return [Fail(item.ticket) for item in failed]
 
+    def _fits(self, nbytes: int) -> bool:
+        flying = self.sent_messages - self._read_messages
+        return flying == 0 or (
+            flying < self.window_messages
+            and self.sent_bytes - self._read_bytes + nbytes <= self.window_bytes
+        )
+
     def _take_room(self, nbytes: int) -> bool:
         """Count a message as sent, if there is room for it."""
-        sent = self.sent_bytes + nbytes
-        in_flight = sent - self._read_bytes
-        flying = self.sent_messages - self._read_messages
-        if flying and (in_flight > self.window_bytes or flying >= self.window_messages):
+        if not self._fits(nbytes):
             return False
-        self.sent_bytes = sent
+        self.sent_bytes = sent = self.sent_bytes + nbytes
         self.sent_messages += 1
+        in_flight = sent - self._read_bytes
         if in_flight > self.peak_bytes:
             self.peak_bytes = in_flight
         return True

@@ -227,10 +227,7 @@ class Lane:
     def _answered(self, answer: link_frames.Answer) -> None:
         if not answer.mapped:
             self._offered.pop(answer.number, None)
-            try:
-                os.unlink(self._path(self._node.pid, self._pid, answer.number))
-            except OSError:
-                pass  # the peer has, though it could not map it
+            self._unlink(answer.number)
         elif answer.number == link_frames.RING:
             if not self._ending and self.link is not None:
                 self.link.send(encode_bare(link_frames.Switch()))
@@ -238,6 +235,13 @@ class Lane:
                 self._ring_bell()
         else:
             self._filled.append(self._offered.pop(answer.number))
+
+    def _unlink(self, number: int) -> None:
+        """Remove the file of what we offered."""
+        try:
+            os.unlink(self._path(self._node.pid, self._pid, number))
+        except OSError:
+            pass  # the peer has, when it mapped it or tried to
 
     @property
     def busy(self) -> bool:
@@ -400,10 +404,7 @@ class Lane:
             self.freed = True
             self.link.free()
         for number in self._offered:
-            try:
-                os.unlink(self._path(self._node.pid, self._pid, number))
-            except OSError:
-                pass  # mapped meanwhile
+            self._unlink(number)
         self._offered.clear()
         self._writer = self._reader = None
         self._reading = self.watched = False

@@ -82,17 +82,18 @@ def dumps(value: object, name: str = "value") -> Message:
     Blocks: for the time of pickling.
     """
     if type(value) in _PLAIN:
-        body = pickle.dumps(value, 5)
-        return body if len(body) < OUT_OF_BAND_BYTES else Large(body, [])
+        return _message(pickle.dumps(value, 5), [])
     found: list[pickle.PickleBuffer] = []
+    views: list[memoryview] = []
     try:
         body = pickle.dumps(value, 5, buffer_callback=found.append)
+        views = [buffer.raw() for buffer in found]
     except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
         body = _MAIN
     # What is of __main__ is written by name, and the other process has another __main__.
     by_value = _MAIN in body or cloudpickle.list_registry_pickle_by_value()
-    if not found and not by_value and len(body) < OUT_OF_BAND_BYTES:
-        return body
+    if not by_value and all(view.nbytes >= OUT_OF_BAND_BYTES for view in views):
+        return _message(body, views)
     return _dumps_with_buffers(value, cloudpickle.Pickler if by_value else pickle.Pickler, name)
 
 
@@ -111,7 +112,10 @@ def _dumps_with_buffers(value: object, pickler: Any, name: str) -> Message:
         pickler(file, 5, buffer_callback=keep).dump(value)
     except Exception as error:
         raise NotPicklable(path_to_culprit(name, value, _fault)) from error
-    body = file.getvalue()
+    return _message(file.getvalue(), buffers)
+
+
+def _message(body: bytes, buffers: list[memoryview]) -> Message:
     return body if not buffers and len(body) < OUT_OF_BAND_BYTES else Large(body, buffers)
 
 

@@ -196,12 +196,18 @@ def test_a_kill_does_not_wait_for_ever():
     assert j.deadline_s() is None
 
 
-def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
+def a_watched_start():
+    """A child that is being started, and whose end its parent wants to know."""
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("ready")
     (child,) = told(spawn(j, a), frames.Spawned)
     j.from_rank(a, frames.Watch(child.pid), 0.0)
+    return j
+
+
+def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
+    j = a_watched_start()
     assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + job.START_S
     (ended,) = told(j.tick(100.0 + job.START_S), frames.Ended)
     assert ended.code == 126 and "nothing came up" in ended.verdict
@@ -232,11 +238,7 @@ def test_an_interrupt_ends_all_and_gives_up_on_those_that_do_not_answer():
 
 
 def test_a_start_that_mpi_refuses_is_the_end_of_the_process_with_the_reason():
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("ready")
-    (child,) = told(spawn(j, a), frames.Spawned)
-    j.from_rank(a, frames.Watch(child.pid), 0.0)
+    j = a_watched_start()
     (ended,) = told(j.start_failed(1, "no slots", 0.0), frames.Ended)
     assert ended.code == 126 and "no slots" in ended.verdict
 
