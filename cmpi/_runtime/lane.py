@@ -372,6 +372,7 @@ class Lane:
             self._deliver(frame, ())
         else:
             self._held.append((frame, parts))
+            self._node.nudge()  # a reader's own thread may have taken it; MPI's part is not for that
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
         if isinstance(frame, link_frames.Data):
