@@ -37,6 +37,18 @@ def command(
     return [*argv, *mpi_args, "-n", str(ROOTS), *program]
 
 
+def rank_settings(mpi: Mpi, mpi_args: list[str], *, shared: bool) -> list[str]:
+    """What to set for the ranks of the job's world alone, as "NAME=value".
+
+    With ULFM on, MPIX_Comm_shrink and _revoke of intercommunicators hang now and then (Open MPI 5.0.11),
+    and the ranks of one world fall together all the same. They need it only where a link by MPI
+    ties them to a spawned process, which may die.
+    """
+    if mpi.kind == "openmpi" and shared and "--with-ft" not in mpi_args:
+        return ["OMPI_MCA_mpi_ft_enable=0"]
+    return []
+
+
 def settings(
     mpi: Mpi, environment: Mapping[str, str], job_folder: str, shared_memory: str, rdma: bool
 ) -> dict[str, str]:

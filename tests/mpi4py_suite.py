@@ -18,9 +18,6 @@ import tempfile
 import time
 
 BIN = os.path.dirname(sys.executable)
-# With ULFM on, which cmpirun needs to survive a process's death, Open MPI 5.0.11 hangs or crashes now
-# and then in MPIX_Comm_shrink and _revoke of intercommunicators: under `mpiexec --with-ft ulfm` too.
-NOT_WITH_ULFM = "test_ulfm"
 
 
 def child(folder: str, main: str, arguments: list[str]) -> None:
@@ -85,7 +82,6 @@ def main() -> int:
     plain = [f"{BIN}/mpiexec", "-n", str(options.n)]
     version = subprocess.run([plain[0], "--version"], stdout=subprocess.PIPE, text=True).stdout
     if "Open MPI" in version:
-        options.exclude.append(NOT_WITH_ULFM)
         plain[1:1] = [
             "--oversubscribe",
             "--mca",

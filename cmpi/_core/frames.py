@@ -14,11 +14,12 @@ from cmpi._core.wire import frame
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SIssBBsQQQ")
+@frame(1, "SSIssBBsQQQ")
 class Launch:
-    """What to run; sent with the terminal's three descriptors."""
+    """What to run, with which settings; sent with the terminal's three descriptors."""
 
     argv: list[str]
+    settings: list[str]  # "NAME=value", for the ranks' environment alone
     n: int
     cwd: str
     output: str
@@ -104,12 +105,13 @@ class CannotRun:
 # -- root -> monitor --------------------------------------------------------------------
 
 
-@frame(20, "ISsB")
+@frame(20, "ISSsB")
 class Start:
-    """Start the process; without argv it is one that will be handed a closure."""
+    """Start this program, with these settings ("NAME=value") on top of the environment."""
 
     pid: int
     argv: list[str]
+    settings: list[str]
     cwd: str
     stdin: int
 
@@ -150,11 +152,15 @@ class Dismiss:
 # -- rank -> root -----------------------------------------------------------------------
 
 
-@frame(30, "ssBQQ")
+@frame(30, "sssBQQ")
 class Join:
-    """This process uses cmpi, and accepts links at this MPI port; it may ask for resources."""
+    """This process uses cmpi, and accepts links at this MPI port; it may ask for resources.
+
+    `memory` names the folder in shared memory that it sees: the same for those that see the same.
+    """
 
     port: str
+    memory: str
     python: str  # its interpreter, for those that it spawns
     asks: int
     cpu_units: int
@@ -255,12 +261,12 @@ class Raised:
 # -- root -> rank -----------------------------------------------------------------------
 
 
-@frame(50, "IIILQQssQ")
+@frame(50, "IIILQQsQB")
 class Welcome:
     """Who you are. A parent of NO_PID: the launcher started you.
 
-    `bells` and `shared_memory` are folders; the latter is empty if there is to be none, else each
-    process may share so many bytes with each other for what it sends there.
+    `bells` is a folder. Each process may share so many bytes of memory with each other for what it
+    sends there; with none all goes by MPI. `memory` is as in Alive, of the parent.
     """
 
     pid: int
@@ -270,8 +276,8 @@ class Welcome:
     cpu_units: int
     memory_bytes: int
     bells: str
-    shared_memory: str
     shared_memory_bytes: int
+    memory: int
 
 
 @frame(51, "II")
@@ -302,11 +308,18 @@ class Ended:
     requested: int
 
 
-@frame(60, "I")
+MEMORY_UNKNOWN, MEMORY_SHARED, MEMORY_APART = 0, 1, 2
+
+
+@frame(60, "IB")
 class Alive:
-    """The answer to Watch: it runs, and you will hear of its end."""
+    """The answer to Watch: it runs, and you will hear of its end.
+
+    Said again when the process joins, if it had not: then it is known whether the two share memory.
+    """
 
     pid: int
+    memory: int
 
 
 @frame(54, "IQQQQ")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from cmpi._core import frames
 from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order, Preload
 from cmpi._core.links import Ask, LinkTable, Tell
+from cmpi._core.process import Process
 from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
 from cmpi._ids import PID_BITS, RAISED, Capacity, ExitStatus, Resources
 
@@ -27,25 +28,6 @@ if TYPE_CHECKING:
     Action: TypeAlias = "Tell | Ask | Order | Launch | NeedForkServer | Preload | Born | Died | Finish"
 
 
-class Process:
-    """What the root knows of one process."""
-
-    def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
-        self.pid, self.parent, self.start, self.rank, self.label = pid, parent, start, rank, label
-        self.host = ""
-        self.resources = Resources()
-        self.order: frames.Spawn | None = None  # the closure, until the process has it
-        self.python = ""  # its interpreter; known when it has joined
-        self.monitored = False  # its monitor has reported
-        self.joined = False
-        self.doomed = 0  # the signal it was sent on somebody's request
-        self.because = ""  # why, if not by the program's own wish
-        self.summary = ""  # of the exception it raised
-        self.fault = ""  # why it could not be started
-        self.status: ExitStatus | None = None
-        self.watchers: set[int] = set()
-
-
 class Job:
     """The machine. Methods are the events and return actions; not thread-safe, never blocks.
 
@@ -53,8 +35,7 @@ class Job:
         hosts: Where processes may run; SPMD ranks start on the first.
         seed: Where the pids start; any number, another for each job.
         bells: The folder of the doorbells, which processes are told when they join.
-        shared_memory: Likewise, of the memory that processes share; "" if they share none.
-        shared_memory_bytes: How much of it each may use to send to each other.
+        shared_memory_bytes: How much memory one process may share with one other to send to it.
     """
 
     def __init__(
@@ -62,11 +43,10 @@ class Job:
         hosts: list[Host],
         seed: int = 0,
         bells: str = "",
-        shared_memory: str = "",
         shared_memory_bytes: int = 0,
     ) -> None:
         self._bells = bells
-        self._shared_memory, self._shared_memory_bytes = shared_memory, shared_memory_bytes
+        self._shared_memory_bytes = shared_memory_bytes
         self.scheduler = Scheduler(hosts)
         self.links = LinkTable()
         self.processes: dict[int, Process] = {}
@@ -299,7 +279,7 @@ class Job:
         if process.joined:
             why = "another process of this rank uses cmpi already, and there can be only one"
             return [Tell(process.pid, frames.Refused(0, True, why))]
-        process.joined, process.python = True, frame.python
+        process.joined, process.python, process.memory = True, frame.python, frame.memory
         if frame.asks:
             self._resize(process, frame.cpu_units, frame.memory_bytes)
         world = self.starts[process.start]
@@ -311,10 +291,15 @@ class Job:
             process.resources.cpu_units,
             process.resources.memory_bytes,
             self._bells,
-            self._shared_memory,
             self._shared_memory_bytes,
+            self._memory(process.pid, process.parent),
         )
         actions: list[Action] = [Tell(process.pid, welcome)]
+        actions += [
+            Tell(pid, frames.Alive(process.pid, self._memory(pid, process.pid)))
+            for pid in sorted(process.watchers)
+            if self._alive(pid)
+        ]
         if process.order is not None:
             order, process.order = process.order, None
             actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
@@ -374,9 +359,17 @@ class Job:
             return [Tell(pid, gone)]
         if process.status is None:
             process.watchers.add(pid)
-            return [Tell(pid, frames.Alive(other))]
+            return [Tell(pid, frames.Alive(other, self._memory(pid, other)))]
         s = process.status
         return [Tell(pid, frames.Ended(other, s.code, s.signal, s.verdict, s.requested))]
+
+    def _memory(self, pid: int, other: int) -> int:
+        """Whether these two can send to each other through shared memory."""
+        one, two = self.processes.get(pid), self.processes.get(other)
+        if one is None or two is None or not (one.joined and two.joined):
+            return frames.MEMORY_UNKNOWN
+        shared = self._shared_memory_bytes and one.memory and one.memory == two.memory
+        return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
 
     def _capacity(self, request: int) -> frames.CapacityIs:
         capacity = self.capacity()

@@ -30,7 +30,7 @@ class Data:
 
     `sizes` are the bytes of the buffers. `places`, if not empty, has three numbers for each: the
     segment, the slot and the offset at which it lies; a segment of 0 stands for a buffer that
-    follows by MPI, as all do if there are no places.
+    follows this frame, as all do if there are no places.
     """
 
     channel: int
@@ -84,15 +84,11 @@ class Bye:
     and answered by the other. With both said nothing is under way, and the link can be freed."""
 
 
-RING = 0  # the number of the ring among what is offered; segments count from 1
-
-
-@frame(89, "IQ")
+@frame(89, "I")
 class Offer:
-    """There is a ring or a segment of so many bytes, in the job's folder, for frames or payloads to you."""
+    """There is a segment of this number, counted from 1, in the job's folder, for payloads to you."""
 
     number: int
-    nbytes: int
 
 
 @frame(90, "IB")
@@ -101,8 +97,3 @@ class Answer:
 
     number: int
     mapped: int
-
-
-@frame(91, "")
-class Switch:
-    """The last frame by MPI: all that follow come through the ring."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cmpi._core.job import Job, Process
+from cmpi._core.job import Job
+from cmpi._core.process import Process
 
 MOST_LINES = 12
 

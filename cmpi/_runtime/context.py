@@ -9,7 +9,7 @@ import sys
 import threading
 
 from cmpi._ids import Resources
-from cmpi._runtime.start_child import CONTROL_VARIABLE
+from cmpi._runtime.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE
 from cmpi.errors import NotRunning
 
 TYPE_CHECKING = False
@@ -66,8 +66,9 @@ def join(resources: Resources | None) -> Node:
                 ) from None
             from cmpi._runtime.node import Node
 
-            _node = Node(int(text), resources)
-            os.environ.pop(CONTROL_VARIABLE)  # not for what this process starts
+            _node = Node(int(text), os.environ.get(MEMORY_VARIABLE, ""), resources)
+            for name in (CONTROL_VARIABLE, MEMORY_VARIABLE):
+                os.environ.pop(name, None)  # not for what this process starts
             atexit.register(_leave)
             _report_exceptions(_node)
     return _node

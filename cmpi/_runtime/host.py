@@ -22,6 +22,18 @@ def facts() -> Facts:
     )
 
 
+def memory_name(folder: str) -> str:
+    """A name for this folder in shared memory: the same wherever it is the same; "" if it is not there.
+
+    Another host, or a container with a /dev/shm of its own, has another, or none.
+    """
+    try:
+        stat = os.stat(folder)
+    except OSError:
+        return ""
+    return f"{os.uname().nodename} {stat.st_dev} {stat.st_ino}"
+
+
 def _cgroup_levels() -> list[str]:
     """The folders of this process's cgroup (v2) and of all above it."""
     for line in _read("/proc/self/cgroup").splitlines():

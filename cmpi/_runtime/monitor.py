@@ -13,7 +13,7 @@ import sys
 
 from cmpi._core import frames
 from cmpi._runtime import descendants
-from cmpi._runtime.start_child import BecomeProcess, Child, start
+from cmpi._runtime.start_child import MEMORY_VARIABLE, BecomeProcess, Child, start
 from cmpi._transport import sockets
 from cmpi._transport.pmi import Pmi
 from cmpi.errors import LaunchError, ProtocolError
@@ -59,8 +59,9 @@ class Monitor:
         _leave_group()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
-        # What is ours in the environment is not for the process.
+        # What is ours in the environment is not for the process, but for where it shares memory.
         ours = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("CMPI_")}
+        os.environ[MEMORY_VARIABLE] = ours[MEMORY_VARIABLE]
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
             if self._fork_only:
@@ -161,6 +162,8 @@ class Monitor:
 
     def _start(self, order: frames.Start) -> None:
         try:
+            for setting in order.settings:
+                name, _, os.environ[name] = setting.partition("=")
             self._child = start(order.argv, order.cwd, bool(order.stdin), False)
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126

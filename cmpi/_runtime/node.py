@@ -19,7 +19,7 @@ from collections import deque
 from cmpi._core import frames
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus, Pid, Resources
-from cmpi._runtime import leftovers
+from cmpi._runtime import host, leftovers
 from cmpi._runtime.changes import Changes
 from cmpi._runtime.linker import Linker
 from cmpi._runtime.peer import Peer
@@ -44,7 +44,7 @@ LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 class Node:
     """One process of a job. `join` makes it; thread-safe."""
 
-    def __init__(self, control: int, resources: Resources | None = None) -> None:
+    def __init__(self, control: int, memory: str, resources: Resources | None = None) -> None:
         self.lock = threading.RLock()
         self._control = socket.socket(fileno=control)
         self._control.set_inheritable(False)
@@ -55,9 +55,8 @@ class Node:
             leftovers.unlink_own_segments()
         port = mpi.open_port()
         asks = Resources(0, 0) if resources is None else resources
-        self.tell_root(
-            frames.Join(port, sys.executable, resources is not None, asks.cpu_units, asks.memory_bytes)
-        )
+        name, asked = host.memory_name(memory), resources is not None
+        self.tell_root(frames.Join(port, name, sys.executable, asked, asks.cpu_units, asks.memory_bytes))
         self.closure: frames.Closure | None = None
         welcome, early = self._await_welcome()
         self.pid = Pid(welcome.pid)
@@ -66,7 +65,9 @@ class Node:
         self.world = [Pid(value) for value in welcome.world]
         self.resources = Resources.of_units(welcome.cpu_units, welcome.memory_bytes)
         self.bell = Bell(welcome.bells, welcome.pid)
-        self.shared_memory, self.shared_memory_bytes = welcome.shared_memory, welcome.shared_memory_bytes
+        self.shared_memory = memory if name and welcome.shared_memory_bytes else ""
+        self.shared_memory_bytes = welcome.shared_memory_bytes
+        self._memory = {welcome.parent: welcome.memory}  # by pid, as the root says
         self._linker = Linker(self, port)
         self.linking = False  # the linker is inside MPI, where nobody else may be
         self._linking_with, self._linking_since_s = 0, 0.0
@@ -85,6 +86,8 @@ class Node:
         mpi.on_finalize(self.close)
         for frame in early:
             self._hear(frame)
+        with self.lock:
+            self._look_for_rings()
         self._thread = threading.Thread(target=self._run, name="cmpi-progress", daemon=True)
         self._thread.start()
 
@@ -179,6 +182,11 @@ class Node:
         await self.changed.until(lambda: pid.value in self._ended)
         return self._ended[pid.value]
 
+    def shares_memory(self, pid: Pid) -> bool | None:
+        """Whether this process can send to that one through shared memory; None: not known yet."""
+        memory = self._memory.get(pid.value, frames.MEMORY_UNKNOWN)
+        return None if memory == frames.MEMORY_UNKNOWN else memory == frames.MEMORY_SHARED
+
     def peer(self, pid: Pid) -> Peer:
         """The other process, as far as links and channels go. Call with the lock held."""
         peer = self._peers.get(pid.value)
@@ -202,7 +210,8 @@ class Node:
             poll.register(source, select.POLLIN)
         idle = 0
         while not self._closed:
-            ready = {fd for fd, _ in poll.poll(self._pause(idle))}
+            pause = self._pause(idle)
+            ready = {fd for fd, _ in poll.poll(pause)}
             if self.linking and time.monotonic() > self._linking_since_s + STUCK_S:
                 self._stuck_in_mpi()
             if self._control.fileno() in ready:
@@ -212,6 +221,8 @@ class Node:
                     os.read(self._wake_read, 4096)
                 if self.bell.fileno() in ready:
                     self._hear_bell()
+                if not ready and pause >= LOOK_AROUND_S * 1000:
+                    self._look_for_rings()
                 moved = self._progress()
                 if self._parting and (moved or ready):
                     self.changed.notify_all()  # a link has come up, credit has come, all is sent
@@ -222,27 +233,32 @@ class Node:
             if sent == READY:
                 self._linker.ready(pid)
             else:
-                peer = self.peer(Pid(pid))
-                peer.lane.announced = max(peer.lane.announced, sent)
+                self.peer(Pid(pid)).lane.rung(sent)
+
+    def _look_for_rings(self) -> None:
+        """What was sent before we had a bell, or with a ring that was lost."""
+        if self.shared_memory:
+            for name in os.listdir(self.shared_memory):
+                writer, _, reader = name.partition("-")
+                if reader == f"{self.pid.value:x}":
+                    self.peer(Pid(int(writer, 16))).lane.map()
 
     def _pause(self, idle: int) -> float:
         """Milliseconds to poll for, after so many rounds without news."""
         with self.lock:
             peers = self._peers.values()
-            restless = not self.linking and any(peer.restless for peer in peers)
+            restless = any(peer.restless for peer in peers)
             watched = any(peer.lane.watched for peer in peers)
-            linked = any(peer.lane.link is not None for peer in peers)
         if not restless:
-            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000 if linked or self.linking else -1
+            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000 if peers or self.linking else -1
         if idle > SPINS:
             time.sleep(NAP_S if idle < SPINS + NAPS else LONG_NAP_S)
         return 0
 
     def _progress(self) -> bool:
         moved = False
-        if not self.linking:
-            for peer in list(self._peers.values()):
-                moved |= peer.progress()
+        for peer in list(self._peers.values()):
+            moved |= peer.progress()
         return moved
 
     def _hear_control(self) -> None:
@@ -273,6 +289,9 @@ class Node:
                     self._peers[frame.pid].exited(status)
             elif isinstance(frame, frames.Alive):
                 self._alive.add(frame.pid)
+                self._memory[frame.pid] = frame.memory
+                if frame.pid in self._peers:
+                    self._peers[frame.pid].lane.flush()
             elif isinstance(frame, (frames.Spawned, frames.Refused, frames.CapacityIs)):
                 self._answered(frame)
             elif isinstance(frame, frames.Closure):
@@ -375,7 +394,7 @@ class Node:
         if threading.current_thread() is not self._thread:
             self._thread.join()
         for peer in self._peers.values():
-            peer.free()
+            peer.lane.free()
         self.bell.close()
 
     def _part(self) -> None:

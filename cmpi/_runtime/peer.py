@@ -50,9 +50,13 @@ class Peer:
     @property
     def restless(self) -> bool:
         """True if looking at it again soon is worth it."""
-        if self.status is not None:
-            return self._quiet_left > 0 and not self.lane.freed
-        return self.lane.restless
+        dying = self.status is not None and self._quiet_left > 0
+        return self.lane.restless or (dying and not self._mpi_is_busy)
+
+    @property
+    def _mpi_is_busy(self) -> bool:
+        """True if the link cannot be looked at, because the linker is inside MPI."""
+        return self._node.linking and self.lane.link is not None and not self.lane.freed
 
     def progress(self) -> bool:
         """Move what can be moved; True if something was."""
@@ -62,27 +66,28 @@ class Peer:
                 moved = self.lane.progress()
             except mpi.LinkBroken:
                 self.lane.announced = 0  # nothing more can come; the exit notice will say why
-            if self._bye_said and self._bye_heard and not self.lane.busy:
+            finished = self._bye_said and self._bye_heard and not self.lane.busy
+            if finished and self.lane.link is not None and not self._node.linking:
                 # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
                 # failure, looks for communicators with it, and crashed in them now and then.
                 # Not before both have said Bye: a frame that nobody has received stays in MPI, and
                 # is found in the next link, which may get the same context id.
-                self.free()
+                self.lane.free()
                 moved = True
-        if self.status is not None and self._quiet_left:
-            self._quiet_left = QUIET_ROUNDS if moved else self._quiet_left - 1
+        if self.status is not None and self._quiet_left and not (self.lane.stalled or self._mpi_is_busy):
+            # What came through shared memory was there before the notice. By MPI it may come later.
+            by_mpi = self.lane.link is not None and not self.lane.freed
+            self._quiet_left = 0 if not by_mpi else QUIET_ROUNDS if moved else self._quiet_left - 1
             if self._quiet_left == 0:
                 self._fail_ends()
-                self.free()
+                self.lane.free(peer_ended=True)
         return moved
 
     def exited(self, status: ExitStatus) -> None:
-        """The process has ended; what it had sent may still be on its way."""
+        """The process has ended; what it had sent is still to be heard, in `progress`."""
         self.status = status
         self.lane.hush()
-        if self.lane.link is None or self.lane.freed:
-            self._quiet_left = 0
-            self._fail_ends()
+        self.lane.map()  # it may have rung for a bell that was full
 
     def _fail_ends(self) -> None:
         ends: list[SenderEnd | ReceiverEnd] = [*self.senders.values(), *self.receivers.values()]
@@ -130,7 +135,10 @@ class Peer:
             self._bye_heard = True
             for sender in list(self.senders.values()):
                 self.carry_out(sender, channel.Dropped())  # it reads nothing any more
-            self._last_word()
+            if self.lane.chosen:
+                self._last_word()
+            else:
+                self.lane.hush()
         else:
             self._hear_reader(frame)
 
@@ -285,7 +293,7 @@ class Peer:
 
     def say_bye(self) -> None:
         """Say that nothing follows, once nothing does."""
-        if self.lane.link is not None and self.status is None and not self._unfinished:
+        if self.lane.chosen and self.status is None and not self._unfinished:
             self._last_word()
 
     def _last_word(self) -> None:
@@ -295,11 +303,11 @@ class Peer:
 
     @property
     def parted(self) -> bool:
-        """True if the peer has everything and we have all of its, or it has ended."""
+        """True if nothing keeps us from ending: the peer has everything, or has ended.
+
+        What lies in shared memory it has, though it may not have read it. A link by MPI must first be
+        quiet on both sides, and free.
+        """
         if self.status is not None or self.lane.freed:
             return True
         return self.lane.link is None and not self._unfinished
-
-    def free(self) -> None:
-        """Let go of the link."""
-        self.lane.free()

@@ -25,6 +25,7 @@ from cmpi._ids import ExitStatus
 from cmpi._runtime import host, leftovers
 from cmpi._runtime.bridge import Bridge
 from cmpi._runtime.spawner import Spawner
+from cmpi._runtime.start_child import MEMORY_VARIABLE
 from cmpi._transport import mpi, sockets
 from cmpi.errors import ProtocolError
 
@@ -73,8 +74,7 @@ class Root:
         cpu_units, memory_bytes = usable(host.facts(), os.environ)
         this = Host(os.uname().nodename, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes)
         seed = int.from_bytes(os.urandom(3), "little")
-        shared_memory = os.environ["CMPI_SHM"] if order.shared_memory_bytes else ""
-        self._job = Job([this], seed, self._folder, shared_memory, order.shared_memory_bytes)
+        self._job = Job([this], seed, self._folder, order.shared_memory_bytes)
         formatter = Formatter(
             order.output,
             colour=bool(order.colour),
@@ -273,11 +273,11 @@ class Root:
             peer.pid = pid
             self._monitors[pid] = peer
             process = self._job.processes[pid]
-            argv = (
-                self._order.argv if process.start == 0 else [process.python, "-m", "cmpi._runtime.worker"]
-            )
+            argv, settings = self._order.argv, self._order.settings
+            if process.start != 0:
+                argv, settings = [process.python, "-m", "cmpi._runtime.worker"], []
             feed = process.start == 0 and process.rank == 0
-            self._send(peer, frames.Start(pid, argv, self._order.cwd, feed))
+            self._send(peer, frames.Start(pid, argv, settings, self._order.cwd, feed))
             if feed:
                 self._feeder.start(peer)
         self._do(actions)
@@ -354,7 +354,7 @@ class Root:
     def _say_goodbye(self) -> None:
         in_order = self._spawner.close()
         if self._launcher.closed:
-            leftovers.remove_folders((self._folder, os.environ["CMPI_SHM"]))
+            leftovers.remove_folders((self._folder, os.environ[MEMORY_VARIABLE]))
             leftovers.remove_unmapped_segments()
         else:
             first = self._job.first_failure

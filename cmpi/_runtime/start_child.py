@@ -19,6 +19,7 @@ else:
 _F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
 CONTROL_VARIABLE = "CMPI_CONTROL"  # names the process's control descriptor
+MEMORY_VARIABLE = "CMPI_SHM"  # names the job's folder in shared memory
 
 
 class BecomeProcess(BaseException):

@@ -2,8 +2,7 @@
 
 A bell is a Unix datagram socket in the job's folder. A ring says who rings and how many frames it
 has sent over the link so far, because the ring may overtake the frame that it announces (seen with
-MPI over TCP): the woken side looks until it has received that many. A ring that finds the bell's
-queue full is dropped; the sleeper is then about to wake for the others.
+MPI over TCP): the woken side looks until it has received that many.
 """
 
 from __future__ import annotations
@@ -30,12 +29,15 @@ class Bell:
         """The descriptor, for poll."""
         return self._sock.fileno()
 
-    def ring(self, pid: int, sent: int) -> None:
-        """Wake another process. Never blocks, never fails."""
+    def ring(self, pid: int, sent: int) -> bool:
+        """Wake another process. False if its queue is full, and only then. Never blocks."""
         try:
             self._sock.sendto(_RING.pack(self._pid, sent), _path(self._folder, pid))
+        except BlockingIOError:
+            return False
         except OSError:
-            pass  # its queue is full, or it has gone
+            pass  # it has no bell yet, and will look around when it has; or it has gone
+        return True
 
     def call(self, pid: int) -> bool:
         """Tell another process that this one is about to accept it.

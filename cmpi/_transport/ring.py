@@ -5,15 +5,21 @@ record is its length, a tag and the frame; one that does not fit before the end 
 at its start. The reader also says whether it sleeps; the writer that has to wake it takes that word
 back, so that a sleeper is rung for once.
 
+Most pairs of processes exchange few frames, so a ring is small to begin with. When one is full, or
+a record too long for it, the writer makes a larger one in the next file, and a mark is the last
+record in the old; the reader goes on there.
+
 The order of memory: the writer stores record, then head, then reads `asleep`; the reader stores
 `asleep`, then reads the head. Both have a locked instruction between their two (`_fence`), so at
 least one of them sees the other. A record before its head, and a tail behind what it frees, need
 nothing more on machines that keep stores in order, as x86 does; elsewhere `usable` says no, and
-frames go by MPI.
+frames go by MPI. Whoever is killed in the midst of this harms nobody: a record without its head
+was never sent.
 
 Ours: a queue of Lamport's kind ("Specifying Concurrent Program Modules", 1983), because between
-separately spawned processes Open MPI takes the network's way, five times slower, and because only
-the reader's word says whether the doorbell must be rung, which costs as much as a message.
+separately spawned processes Open MPI takes the network's way, five times slower; because MPICH's
+own shared memory has one queue for all senders, which one that is killed can stop for all; and
+because only the reader's word says whether the doorbell must be rung, which costs as much as a message.
 """
 
 from __future__ import annotations
@@ -25,12 +31,11 @@ import struct
 import threading
 
 HEADER_BYTES = 4096
-RING_BYTES = 1 << 18
-RECORD_BYTES = RING_BYTES // 2 - 64  # the longest frame
-_MASK = RING_BYTES - 1
+SMALL_BYTES, LARGE_BYTES = 1 << 14, 1 << 18  # a ring at first, and once it was full
 _HEAD, _TAIL, _ASLEEP = 0, 8, 16  # in words of 8 bytes, each in a cache line of its own
 _RECORD = struct.Struct("<II")  # length, tag
-_WRAP = 0xFFFFFFFF  # in place of a length: go on at the start
+_MARK_BYTES = 8  # of a record without a frame; so much is kept free for the last one
+_WRAP, _GROWN = 0xFFFFFFFF, 0xFFFFFFFE  # in place of a length: go on at the start; in the next file
 
 _pack, _unpack = _RECORD.pack_into, _RECORD.unpack_from
 
@@ -44,33 +49,57 @@ def usable() -> bool:
     return platform.machine() in ("x86_64", "AMD64")
 
 
-def map_file(path: str, nbytes: int, *, create: bool) -> mmap.mmap:
-    """Memory that two processes share, by a file that one creates; the other unlinks it, once it has it.
+def map_file(path: str, nbytes: int | None) -> mmap.mmap:
+    """Memory that two processes share by a file: made here with so many bytes, or if that is None
+    mapped as it is; then its name is taken away, so that nothing is left when both have ended.
 
     Raises:
-        OSError: No room for it; or it is not there, because the two do not share the file system.
+        OSError: No room for it; or it is not there.
     """
-    flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else os.O_NOFOLLOW)
-    fd = os.open(path, flags, 0o600)
+    if nbytes is None:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            shared = mmap.mmap(fd, 0)
+        except ValueError as error:
+            raise OSError(f"cannot share memory at {path}: {error}") from None
+        finally:
+            os.close(fd)
+        os.unlink(path)
+        return shared
+    fd = os.open(path + "~", os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        if create:
-            # Reserved rather than promised: a full file system is an error here, not a SIGBUS later.
-            os.posix_fallocate(fd, 0, nbytes)
-        return mmap.mmap(fd, nbytes)
+        # Reserved rather than promised: a full file system is an error here, not a SIGBUS later.
+        os.posix_fallocate(fd, 0, nbytes)
+        shared = mmap.mmap(fd, nbytes)
+        os.rename(path + "~", path)  # nobody finds it half made
+        return shared
     except (OSError, ValueError) as error:
-        if create:
-            os.unlink(path)
+        os.unlink(path + "~")
         raise OSError(f"cannot share memory at {path}: {error}") from None
     finally:
         os.close(fd)
-        if not create:
-            os.unlink(path)
 
 
 def free_bytes(folder: str) -> int:
     """What is free in the file system of this folder. Raises: OSError."""
     stat = os.statvfs(folder)
     return stat.f_bavail * stat.f_frsize
+
+
+def unlink_rings(path: str) -> None:
+    """Remove what a ring's reader never mapped; its writer has ended."""
+    number = 0
+    while True:
+        try:
+            os.unlink(_file(path, number))
+        except FileNotFoundError:
+            if number:
+                return
+        number += 1
+
+
+def _file(path: str, number: int) -> str:
+    return f"{path}.{number}" if number else path
 
 
 class RingWriter:
@@ -81,21 +110,27 @@ class RingWriter:
     """
 
     def __init__(self, path: str) -> None:
-        self._map = map_file(path, HEADER_BYTES + RING_BYTES, create=True)
-        self._words = memoryview(self._map)[:HEADER_BYTES].cast("Q")
-        self._head = 0
-        self._room = RING_BYTES  # at least so much is free
-        self._words[_ASLEEP] = 1
+        self._path, self._number = path, 0
+        self._make(SMALL_BYTES)
 
-    def put(self, tag: int, frame: bytes) -> bool:
-        """Add a frame of at most `RECORD_BYTES`; False if there is no room now."""
+    def _make(self, nbytes: int) -> None:
+        shared = map_file(_file(self._path, self._number), HEADER_BYTES + nbytes)
+        self._map, self._nbytes, self._mask = shared, nbytes, nbytes - 1
+        self._words = memoryview(shared)[:HEADER_BYTES].cast("Q")
+        self._words[_ASLEEP] = 1
+        self._head = 0
+        self._room = nbytes - _MARK_BYTES  # at least so much is free
+        self.longest = nbytes // 2 - 64  # record that surely fits some time
+
+    def put(self, tag: int, frame: bytes | memoryview) -> bool:
+        """Add a frame of at most `longest` bytes; False if there is no room now."""
         n = len(frame)
         need = (n + 15) & ~7
-        at = self._head & _MASK
-        if need > self._room or at + need > RING_BYTES:
+        at = self._head & self._mask
+        if need > self._room or at + need > self._nbytes:
             if not self._make_room(need):
                 return False
-            at = self._head & _MASK
+            at = self._head & self._mask
         start = at + HEADER_BYTES
         shared = self._map
         _pack(shared, start, n, tag)
@@ -106,15 +141,30 @@ class RingWriter:
         return True
 
     def _make_room(self, need: int) -> bool:
-        left = RING_BYTES - (self._head & _MASK)
+        left = self._nbytes - (self._head & self._mask)
         skip = left if left < need else 0
-        self._room = RING_BYTES - (self._head - self._words[_TAIL])
+        self._room = self._nbytes - _MARK_BYTES - (self._head - self._words[_TAIL])
         if self._room < need + skip:
-            return False
+            return self.grow() and self._make_room(need)
         if skip:
-            _pack(self._map, HEADER_BYTES + RING_BYTES - left, _WRAP, 0)
+            _pack(self._map, HEADER_BYTES + self._nbytes - left, _WRAP, 0)
             self._head += skip
             self._room -= skip
+        return True
+
+    def grow(self) -> bool:
+        """Go on in a larger ring; False if this one is, or there is no room for it."""
+        shared, words, head, at = self._map, self._words, self._head, self._head & self._mask
+        if self._nbytes == LARGE_BYTES:
+            return False
+        self._number += 1
+        try:
+            self._make(LARGE_BYTES)
+        except OSError:
+            self._number -= 1
+            return False
+        _pack(shared, HEADER_BYTES + at, _GROWN, 0)
+        words[_HEAD] = head + _MARK_BYTES
         return True
 
     def must_wake(self) -> bool:
@@ -131,30 +181,53 @@ class RingReader:
     """The reading side. One thread at a time; nothing blocks.
 
     Raises:
-        OSError: The file is not there: the writer is on a host, or in a container, that does not
-            share it.
+        OSError: The file is not there yet (FileNotFoundError), or cannot be mapped.
     """
 
     def __init__(self, path: str) -> None:
-        self._map = map_file(path, HEADER_BYTES + RING_BYTES, create=False)
-        self._words = memoryview(self._map)[:HEADER_BYTES].cast("Q")
+        self._path, self._number = path, 0
+        self.stalled = False  # the next file cannot be mapped; `take` tries again
+        self._taken = 0  # from earlier files
+        self._open()
+
+    def _open(self) -> None:
+        shared = map_file(_file(self._path, self._number), None)
+        self._map, self._nbytes = shared, len(shared) - HEADER_BYTES
+        self._words = memoryview(shared)[:HEADER_BYTES].cast("Q")
         self._tail = 0
 
     def take(self) -> list[tuple[int, bytes]]:
         """The frames that are there, each with its tag."""
         shared, tail, head = self._map, self._tail, self._words[_HEAD]
-        records = []
+        mask = self._nbytes - 1
+        records: list[tuple[int, bytes]] = []
         while tail != head:
-            start = (tail & _MASK) + HEADER_BYTES
+            start = (tail & mask) + HEADER_BYTES
             n, tag = _unpack(shared, start)
-            if n == _WRAP:
-                tail += RING_BYTES - (tail & _MASK)
+            if n >= _GROWN:
+                if n == _GROWN:
+                    self._tail = tail
+                    return records + self._go_on()
+                tail += self._nbytes - (tail & mask)
                 continue
             records.append((tag, shared[start + 8 : start + 8 + n]))
             tail += (n + 15) & ~7
         self._tail = tail
         self._words[_TAIL] = tail
         return records
+
+    def _go_on(self) -> list[tuple[int, bytes]]:
+        taken = self._tail
+        self._number += 1
+        try:
+            self._open()
+        except OSError:
+            self._number -= 1
+            self.stalled = True
+            return []
+        self._taken += taken
+        self.stalled = False
+        return self.take()
 
     def wait(self, looks: int) -> None:
         """Look so many times whether there is a frame; the writer need not ring from now on.
@@ -178,4 +251,4 @@ class RingReader:
     @property
     def position(self) -> int:
         """Bytes that were ever taken out."""
-        return self._tail
+        return self._taken + self._tail

@@ -74,7 +74,7 @@ class SegmentWriter:
 
     def __init__(self, path: str, number: int, nbytes: int) -> None:
         self.number, self.nbytes = number, nbytes
-        shared = map_file(path, HEADER_BYTES + nbytes, create=True)
+        shared = map_file(path, HEADER_BYTES + nbytes)
         self.words = memoryview(shared)[:HEADER_BYTES].cast("Q")
         self.memory = np.frombuffer(shared, np.uint8, offset=HEADER_BYTES)
         self._slots = Slots(nbytes, COUNT)
@@ -98,8 +98,8 @@ class SegmentReader:
         OSError: The file is not there.
     """
 
-    def __init__(self, path: str, nbytes: int) -> None:
-        self._map = map_file(path, HEADER_BYTES + nbytes, create=False)
+    def __init__(self, path: str) -> None:
+        self._map = map_file(path, None)
         self._words = memoryview(self._map)[:HEADER_BYTES].cast("Q")
         self._held: dict[int, Any] = {}
         self._owner = os.getpid()

@@ -16,9 +16,9 @@ def a_job(n=1, cpus=4):
     return j, j.starts[0]
 
 
-def join(j, pid, **kw):
+def join(j, pid, memory="here", **kw):
     asks = {"asks": 0, "cpu_units": 0, "memory_bytes": 0} | kw
-    return j.from_rank(pid, frames.Join("port", "python", **asks), 0.0)
+    return j.from_rank(pid, frames.Join("port", memory, "python", **asks), 0.0)
 
 
 def spawn(j, pid, request=1, cpus=CORE, wait=1):
@@ -110,10 +110,21 @@ def test_requests_of_a_process_that_died_are_forgotten():
 
 def test_watchers_hear_of_an_end_at_once_or_afterwards():
     j, (a, b) = a_job(2)
-    assert j.from_rank(a, frames.Watch(b), 0.0) == [Tell(a, frames.Alive(b))]
+    assert j.from_rank(a, frames.Watch(b), 0.0) == [Tell(a, frames.Alive(b, frames.MEMORY_UNKNOWN))]
     (ended,) = told(j.exited(b, ExitStatus(0), 0.0), frames.Ended)
     assert (ended.pid, ended.code) == (b, 0)
     assert told(j.from_rank(a, frames.Watch(b), 0.0), frames.Ended) == [ended]
+
+
+def test_who_watches_learns_whether_memory_is_shared_as_soon_as_both_have_joined():
+    j = Job([Host("h", CORE, GIB)], shared_memory_bytes=1)
+    j.launch(["prog"], 3)
+    a, b, c = j.starts[0]
+    join(j, a)
+    assert told(j.from_rank(a, frames.Watch(b), 0.0), frames.Alive)[0].memory == frames.MEMORY_UNKNOWN
+    assert told(join(j, b), frames.Alive) == [frames.Alive(b, frames.MEMORY_SHARED)]
+    join(j, c, memory="a container's")
+    assert told(j.from_rank(a, frames.Watch(c), 0.0), frames.Alive)[0].memory == frames.MEMORY_APART
 
 
 def test_watching_a_pid_of_nobody_says_so():

@@ -1,7 +1,7 @@
 import pytest
 
 from launcher.find_mpi import Mpi
-from launcher.mpiexec import command, settings
+from launcher.mpiexec import command, rank_settings, settings
 
 OPENMPI, MPICH = Mpi("openmpi", "/m/bin/mpiexec"), Mpi("mpich", "/m/bin/mpiexec")
 
@@ -47,3 +47,10 @@ def test_no_variable_that_the_person_has_set_is_touched(mpi):
 def test_memory_hooks_stay_where_there_is_an_rdma_card():
     assert "UCX_MEM_MMAP_HOOK_MODE" in settings(MPICH, {}, "/job", "/shm", rdma=False)
     assert "UCX_MEM_MMAP_HOOK_MODE" not in settings(MPICH, {}, "/job", "/shm", rdma=True)
+
+
+def test_only_ranks_that_mpi_links_to_spawned_processes_need_ulfm():
+    assert rank_settings(OPENMPI, [], shared=True) == ["OMPI_MCA_mpi_ft_enable=0"]
+    assert rank_settings(OPENMPI, [], shared=False) == []
+    assert rank_settings(OPENMPI, ["--with-ft", "ulfm"], shared=True) == [], "the person's own wins"
+    assert rank_settings(MPICH, [], shared=True) == []

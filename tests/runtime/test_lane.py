@@ -24,15 +24,24 @@ pytestmark = pytest.mark.skipif(not ring.usable(), reason="this machine does not
 class Node:
     """What a lane needs of its node."""
 
-    def __init__(self, pid, folder, limit):
+    def __init__(self, pid, folder, limit, shares):
         self.pid, self.lock, self.linking = pid, threading.RLock(), False
         self.shared_memory, self.shared_memory_bytes = folder, limit
-        self.bell, self.rung, self.nudged = self, False, False
+        self.shares = shares
+        self.bell, self.rung, self.nudged, self.full = self, False, False, False
         self.other = None
+        self.wants_link = False
 
     def ring(self, pid, sent):
+        if self.full:
+            self.full = False
+            return False
         self.other.rung = True
-        self.other.lane.announced = max(self.other.lane.announced, sent)
+        self.other.lane.rung(sent)
+        return True
+
+    def shares_memory(self, pid):
+        return self.shares
 
     def nudge(self):
         self.nudged = True
@@ -41,22 +50,22 @@ class Node:
         pass
 
     def tell_root(self, frame):
-        pass
+        self.wants_link = True
 
 
 class LanesUnderAnyInterleaving(RuleBasedStateMachine):
-    """Messages travel small, by MPI or in slots, in the order in which they were posted."""
+    """Messages travel small, large or in slots, by ring or by MPI, in the order of their posting."""
 
     @initialize(
         seed=st.integers(0, 5),
         limit=st.sampled_from([1 << 16, 16 << 20]),
-        shared=st.sampled_from([True, True, True, False]),
+        shared=st.sampled_from([(True, True), (True, True), (True, False), (False, True), (False, False)]),
         warm=st.sampled_from([True, True, True, False]),
     )
     def start(self, seed, limit, shared, warm):
         self.folder = tempfile.mkdtemp()
         choice = random.Random(seed)
-        self.nodes = [Node(Pid(i + 1), self.folder if shared else "", limit) for i in range(2)]
+        self.nodes = [Node(Pid(i + 1), self.folder, limit, shared[i] or None) for i in range(2)]
         self.links = [MemoryLink(choice), MemoryLink(choice)]
         self.posted, self.heard = ([], []), ([], [])
         self.last = [False, False]
@@ -66,15 +75,40 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         for i, node in enumerate(self.nodes):
             node.other, self.links[i].peer = self.nodes[1 - i], self.links[1 - i]
             node.lane = Lane(node, self.nodes[1 - i].pid, Listener(self, i))
-            node.lane.link = self.links[i]
             self.links[i].may_be_used = lambda node=node: not node.linking
         if warm:
+            self.the_root_tells(0)
+            self.the_root_tells(1)
             for side in (0, 1, 0, 1):
                 self.small(side, 10, 10)
                 self.large(side, [70_000])
                 self.run_dry()
-            if shared and limit > 1 << 20:
-                assert all(node.lane._reading and node.lane._filled for node in self.nodes)
+            if all(shared) and limit > 1 << 20:
+                assert all(node.lane._payloads._filled for node in self.nodes)
+
+    @rule(side=st.integers(0, 1))
+    def the_root_tells(self, side):
+        """Whether memory is shared; and it has a link made if one of them asks for it."""
+        node = self.nodes[side]
+        if node.shares is None:
+            node.shares = False
+            node.lane.flush()
+        if any(node.wants_link for node in self.nodes) and not any(node.linking for node in self.nodes):
+            for i, each in enumerate(self.nodes):
+                if each.lane.link is None:
+                    each.lane.link = self.links[i]
+                    each.lane.flush()
+                    each.nudged = True
+
+    @rule(side=st.integers(0, 1))
+    def a_bell_is_full(self, side):
+        self.nodes[side].full = True
+
+    @rule(side=st.integers(0, 1))
+    def there_is_no_room_for_a_larger_ring(self, side):
+        writer = self.nodes[side].lane._writer
+        if writer is not None:
+            writer.grow = lambda: False
 
     def teardown(self):
         if not hasattr(self, "nodes"):
@@ -82,7 +116,10 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         for side, node in enumerate(self.nodes):
             if node.linking:
                 self.link_elsewhere(side, False)
-        self.run_dry()
+        for _ in range(2):
+            self.the_root_tells(0)
+            self.the_root_tells(1)
+            self.run_dry()
         for i in range(2):
             assert self.heard[i] == self.posted[1 - i]
             assert self.free_again[i] == self.lent[i], "buffers that MPI read from are free again"
@@ -108,7 +145,8 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         """As a peer does it: with both goodbyes said, the link is let go, and must be empty."""
         side = self.nodes.index(node)
         node.lane.progress()
-        if self.last[side] and "bye" in self.heard[side] and not node.lane.busy and not node.lane.freed:
+        said = self.last[side] and "bye" in self.heard[side]
+        if said and node.lane.link and not node.linking and not node.lane.busy and not node.lane.freed:
             left = [*self.links[side].heads, *self.links[1 - side]._sends]
             assert not left, f"unread in MPI: {left}"
             node.lane.free()
@@ -124,7 +162,9 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
             self.note(side, (9, body, []))
             self.nodes[side].lane.post_small(9, body)
 
-    @rule(side=st.integers(0, 1), sizes=st.lists(st.sampled_from([1, 70_000, 900_000]), max_size=3))
+    head_length = 1
+
+    @rule(side=st.integers(0, 1), sizes=st.lists(st.sampled_from([0, 1, 70_000, 900_000]), max_size=3))
     def large(self, side, sizes):
         lane = self.nodes[side].lane
         buffers = [np.full(n, i + 1, np.uint8) for i, n in enumerate(sizes)]
@@ -137,8 +177,9 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
                 place.fill(buffer)
                 numbers += place.sent()
                 buffer[:] = 99
-        self.note(side, (8, b"head", [(n, i + 1) for i, n in enumerate(sizes)]))
-        frame = link_frames.Data(8, sizes, numbers, b"head")
+        head = b"head" * self.head_length
+        self.note(side, (8, head, [(n, i + 1) for i, n in enumerate(sizes)]))
+        frame = link_frames.Data(8, sizes, numbers, head)
         if by_mpi and not self.last[side]:
             self.lent[side] += 1
 
@@ -148,6 +189,12 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
                 buffer[:] = 77
 
         lane.post(frame, by_mpi, done)
+
+    @rule(side=st.integers(0, 1))
+    def long_head(self, side):
+        self.head_length = 50_000
+        self.large(side, [])
+        self.head_length = 1
 
     @rule(side=st.integers(0, 1), wake=st.booleans())
     def other_frame(self, side, wake):
@@ -192,8 +239,12 @@ class Listener:
         if isinstance(frame, link_frames.Data):
             for buffer in buffers:
                 array = np.frombuffer(buffer, np.uint8)
-                assert (array == array[0]).all()
-            what = [(len(buffer), int(np.frombuffer(buffer, np.uint8)[0])) for buffer in buffers]
+                assert (array == array[:1]).all()
+            firsts = [np.frombuffer(buffer, np.uint8)[:1] for buffer in buffers]
+            what = [
+                (len(b), int(first[0]) if len(b) else i)
+                for i, (b, first) in enumerate(zip(buffers, firsts), 1)
+            ]
             self.machine.heard[self.side].append((frame.channel, frame.body, what))
             self.machine.held.append(buffers)  # slots are given back late, in another order
         else:
@@ -207,20 +258,33 @@ LanesUnderAnyInterleaving.TestCase.settings = settings(
 TestLanesUnderAnyInterleaving = LanesUnderAnyInterleaving.TestCase
 
 
-def test_an_answer_that_comes_after_the_last_frame_has_no_consequence(tmp_path):
+def test_what_was_sent_can_be_read_when_its_writer_has_gone(tmp_path):
     machine = LanesUnderAnyInterleaving()
     machine.heard, machine.held = ([], []), deque()
-    nodes = [Node(Pid(i + 1), str(tmp_path), 0) for i in range(2)]
-    links = [MemoryLink(random.Random(0)), MemoryLink(random.Random(0))]
+    nodes = [Node(Pid(i + 1), str(tmp_path), 0, True) for i in range(2)]
     for i, node in enumerate(nodes):
-        node.other, links[i].peer, links[i].lucky = nodes[1 - i], links[1 - i], lambda: True
+        node.other = nodes[1 - i]
         node.lane = Lane(node, nodes[1 - i].pid, Listener(machine, i))
-        node.lane.link = links[i]
     one, two = (node.lane for node in nodes)
-    for i in range(20):
-        one.post_small(1, b"%d" % i)
-    one.post_last(link_frames.Bye())
-    for lane in (one, two, one, two):
-        lane.progress()
-    assert machine.heard[1][-1] == "bye" and links[1].sent == 1, "the answer to the ring's offer"
-    assert one._writer is None and links[0].sent == 22, "twenty messages, the offer, and goodbye"
+    nodes[1].lane = Lane(nodes[1], Pid(9), None)  # who has not joined yet hears no bell
+    for i in range(2000):
+        one.post_small(1, b"%04d" % i)
+    assert one.idle
+    one.free()
+    two.map()
+    two.progress()
+    assert [body for _, body, _ in machine.heard[1]] == [b"%04d" % i for i in range(2000)]
+    two.free(peer_ended=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_nobody_will_read_is_removed_with_its_reader(tmp_path):
+    node, other = (Node(Pid(i + 1), str(tmp_path), 16 << 20, True) for i in range(2))
+    node.other, other.lane = other, Lane(other, Pid(9), None)
+    lane = Lane(node, other.pid, None)
+    lane.post_small(1, b"x" * 20_000)
+    lane.reserve([100_000])
+    assert len(list(tmp_path.iterdir())) == 3, "a ring, a larger one, and a segment"
+    lane.hush()
+    lane.free(peer_ended=True)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,30 @@
+"""What the root knows of one process."""
+
+from __future__ import annotations
+
+from cmpi._ids import Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core import frames
+    from cmpi._ids import ExitStatus
+
+
+class Process:
+    """A process of the job; the `Job` machine keeps it up to date."""
+
+    def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
+        self.pid, self.parent, self.start, self.rank, self.label = pid, parent, start, rank, label
+        self.host = ""
+        self.resources = Resources()
+        self.order: frames.Spawn | None = None  # the closure, until the process has it
+        self.python = ""  # its interpreter; known when it has joined
+        self.memory = ""  # the shared memory that it sees; likewise
+        self.monitored = False  # its monitor has reported
+        self.joined = False
+        self.doomed = 0  # the signal it was sent on somebody's request
+        self.because = ""  # why, if not by the program's own wish
+        self.summary = ""  # of the exception it raised
+        self.fault = ""  # why it could not be started
+        self.status: ExitStatus | None = None
+        self.watchers: set[int] = set()
