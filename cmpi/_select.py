@@ -94,11 +94,14 @@ def _first_ready(operations: tuple[Any, ...], timeout: float | None, wait: bool)
     for operation, hit in zip(operations, watchers):
         operation._end.changed.watch(hit)
     try:
+        for operation in operations:
+            operation._end.changed.rest()
         while True:
             left = None if end_s is None else end_s - time.monotonic()
             if left is not None and left <= 0:
                 return None
-            wake.wait(left)
+            if not hits:
+                wake.wait(left)
             looked, hits[:] = list(dict.fromkeys(hits)), []
             for i in looked:
                 if operations[i]._ready():

@@ -15,10 +15,16 @@ if TYPE_CHECKING:
 
 
 class Changes(threading.Condition):
-    """Something may have changed. Use it as `threading.Condition`; all below with its lock held."""
+    """Something may have changed. Use it as `threading.Condition`; all below with its lock held.
 
-    def __init__(self, lock: Any) -> None:
+    Args:
+        lock: The condition's.
+        rest: Is called when somebody is about to wait, before it looks for the last time.
+    """
+
+    def __init__(self, lock: Any, rest: Callable[[], None] = lambda: None) -> None:
         super().__init__(lock)
+        self.rest = rest
         self._watchers: list[Callable[[], None]] = []
         self.waiters = 0  # threads and watchers
 
@@ -29,6 +35,11 @@ class Changes(threading.Condition):
             return super().wait(timeout)
         finally:
             self.waiters -= 1
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        """As in `threading`."""
+        self.rest()
+        return super().wait_for(predicate, timeout)
 
     def notify_all(self) -> None:
         """Wake the threads, and call the watchers, in this thread."""
@@ -58,6 +69,7 @@ class Changes(threading.Condition):
         loop = asyncio.get_running_loop()
         while True:
             with self:
+                self.rest()
                 if ready():
                     return
                 future: Future[None] = loop.create_future()

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 class End:
     """What both ends have. All of it is guarded by the node's lock."""
 
-    def __init__(self, lock: Any, peer: Pid, name: str, contract: str, site: str) -> None:
+    def __init__(self, changed: Changes, peer: Pid, name: str, contract: str, site: str) -> None:
         self.peer, self.name, self.contract, self.site = peer, name, contract, site
-        self.changed = Changes(lock)
+        self.changed = changed
         self.busy = False  # a thread is in the middle of an operation
         self.status: ExitStatus | None = None  # of the peer, once it has ended
         self.mismatch: ContractMismatch | None = None
@@ -47,7 +47,7 @@ class SenderEnd(End):
 
     def __init__(
         self,
-        lock: Any,
+        changed: Changes,
         peer: Pid,
         name: str,
         contract: str,
@@ -55,7 +55,7 @@ class SenderEnd(End):
         number: int,
         window: tuple[int, int],
     ) -> None:
-        super().__init__(lock, peer, name, contract, site)
+        super().__init__(changed, peer, name, contract, site)
         self.number = number  # what the link's frames call it
         self.opened = False  # the peer was told of it
         self.machine = channel.Outgoing(*window)
@@ -77,8 +77,8 @@ class SenderEnd(End):
 class ReceiverEnd(End):
     """The receiving end; without a number as long as the sender is not known."""
 
-    def __init__(self, lock: Any, peer: Pid, name: str, contract: str, site: str) -> None:
-        super().__init__(lock, peer, name, contract, site)
+    def __init__(self, changed: Changes, peer: Pid, name: str, contract: str, site: str) -> None:
+        super().__init__(changed, peer, name, contract, site)
         self.number: int | None = None
         self.claimed = False  # there is a Receiver for it
         self.their_contract, self.their_site = "Any", ""

@@ -50,7 +50,7 @@ class Lane:
         self._outbox: deque[Parcel] = deque()
         self._by_mpi = False  # our way out, if it is not `_writer`
         self._writer: ring.RingWriter | None = None
-        self._unheard = False  # the peer does not know of the ring, or its bell was full
+        self._unheard = False  # the peer does not know of the ring, because its bell was full
         self._reader: ring.RingReader | None = None
         self._unmapped = False  # the peer has a ring for us that could not be mapped
         self._joiner: tuple[Joiner, Callable[[list[bytearray]], None]] | None = None
@@ -179,9 +179,11 @@ class Lane:
             self._node.nudge()
 
     def _ring_bell(self) -> None:
-        self._unheard = not self._node.bell.ring(self._pid.value, self.link.sent if self.link else 0)
-        if self._unheard:
+        rung = self._node.bell.ring(self._pid.value, self.link.sent if self.link else 0)
+        # Where a bell is full its owner is about to look; but not into a ring that it does not know.
+        if self._unheard and not rung:
             self._node.nudge()
+        self._unheard = self._unheard and not rung
 
     def reserve(self, sizes: list[int]) -> list[Place | None]:
         """Places in shared memory for buffers of these sizes, None for those that must follow."""
@@ -234,16 +236,24 @@ class Lane:
 
     def look(self, looks: int = LOOKS) -> bool:
         """Look at the ring so many times (some 150 us), in the caller's thread, and hear what comes.
-        False if nothing did."""
+        False if nothing did; then the writer will ring for what follows."""
         reader = self._reader
         if reader is None:
             return False
         reader.wait(looks)
-        moved = self._read_ring(reader)
-        if not (moved and self.watched):
+        if self._read_ring(reader):
+            if not self.watched:  # the caller may not come back soon
+                self.watched = True
+                self._node.nudge()
+            return True
+        self.watched = False
+        return self._fall_asleep(reader)
+
+    def rest(self) -> None:
+        """Somebody will wait without looking: have the writer ring for what follows."""
+        if self.watched and self._reader is not None:
             self.watched = False
-            moved |= self._fall_asleep(reader)
-        return moved
+            self._fall_asleep(self._reader)
 
     def doze(self, changed: Changes, ready: Callable[[], bool]) -> None:
         """Look at the ring by and by for a millisecond, until `ready()`.

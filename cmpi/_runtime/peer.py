@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 
 from cmpi._core import channel, link_frames
+from cmpi._runtime.changes import Changes
 from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.lane import Lane
 from cmpi._transport import mpi
@@ -157,7 +158,7 @@ class Peer:
     def _opened(self, frame: link_frames.Open) -> None:
         end = self.expected.pop(frame.name, None)
         if end is None:
-            end = ReceiverEnd(self._node.lock, self.pid, frame.name, "Any", "")
+            end = ReceiverEnd(self._changes(), self.pid, frame.name, "Any", "")
             self.unclaimed.setdefault(frame.name, deque()).append(end)
         end.number = frame.channel
         end.machine.set_window(frame.window_bytes, frame.window_messages)
@@ -170,7 +171,7 @@ class Peer:
 
     def new_sender(self, name: str, contract: str, site: str, window: tuple[int, int]) -> SenderEnd:
         """A sending end; the peer hears of it with the first message."""
-        end = SenderEnd(self._node.lock, self.pid, name, contract, site, next(_numbers), window)
+        end = SenderEnd(self._changes(), self.pid, name, contract, site, next(_numbers), window)
         self.senders[end.number] = end
         self._mark(end)
         return end
@@ -182,12 +183,15 @@ class Peer:
             end = waiting.popleft()
             end.contract, end.site = contract, site
         else:
-            end = self.expected[name] = ReceiverEnd(self._node.lock, self.pid, name, contract, site)
+            end = self.expected[name] = ReceiverEnd(self._changes(), self.pid, name, contract, site)
         end.claimed = True
         self._mark(end)
         if end.number is not None:
             self.compare(end)
         return end
+
+    def _changes(self) -> Changes:
+        return Changes(self._node.lock, self.lane.rest)
 
     def _mark(self, end: SenderEnd | ReceiverEnd) -> None:
         if self.status is not None and self._quiet_left == 0:
