@@ -31,8 +31,12 @@ class Resources:
     """What a process needs: CPUs and memory.
 
     Args:
-        cpus: Logical cores, also a fraction; counted in 1/65536 of a core.
-        memory: Bytes as an int, or text such as "200 MiB".
+        cpus: Logical cores, also a fraction; counted in 1/65536 of a core. None: 1/16. A process that
+            asks for whole cores is bound to cores of its own while there are any; one that asks for a
+            fraction is as nice as that share needs.
+        memory: Bytes as an int, or text such as "200 MiB". None: 100 MiB. Who uses more than it asked
+            for (and more than 64 MiB) is ended; who uses more than the default is warned of
+            (`cmpirun --enforce`).
 
     Raises:
         UsageError: A negative or unreadable amount.
@@ -41,11 +45,12 @@ class Resources:
     Resources(cpus=0.5, memory='200 MiB')
     """
 
-    __slots__ = ("cpu_units", "memory_bytes")
+    __slots__ = ("asks_cpus", "asks_memory", "cpu_units", "memory_bytes")
 
-    def __init__(self, cpus: float = 1 / 16, memory: int | str = "100 MiB") -> None:
-        self.cpu_units = parse_cpus(cpus)
-        self.memory_bytes = parse_memory(memory)
+    def __init__(self, cpus: float | None = None, memory: int | str | None = None) -> None:
+        self.asks_cpus, self.asks_memory = cpus is not None, memory is not None
+        self.cpu_units = parse_cpus(1 / 16 if cpus is None else cpus)
+        self.memory_bytes = parse_memory("100 MiB" if memory is None else memory)
 
     @classmethod
     def of_units(cls, cpu_units: int, memory_bytes: int) -> Resources:

@@ -152,6 +152,8 @@ class _Order:
             self.closure if isinstance(self.closure, bytes) else b"",
             context.surroundings(),
             self.inline,
+            self._wanted.asks_cpus,
+            self._wanted.asks_memory,
         )
 
     def accepted(self, reply: Any) -> Pid:

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from cmpi._core import limits
 from cmpi._core.units import parse_cpus, parse_memory
 from cmpi.errors import UsageError
 from launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
@@ -63,6 +64,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--shared-memory", metavar="BYTES", type=_checked(parse_memory), default=SHARED_MEMORY_BYTES,
         help="how much one process may use to send to one other on its host (default 128 MiB); "
         "what finds no room there goes by MPI; 0: all does")  # fmt: skip
+    add("--enforce", choices=limits.MODES, default="",
+        help="what to do with a process that uses more memory than it was granted (default: kill it "
+        "if it asked for an amount, warn if that was the default)")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
         help="the MPI launcher to use (default: $CMPI_MPIEXEC, this Python's own, then PATH)")  # fmt: skip
     add("--mpi-args", metavar="'ARGS'", type=_checked(_split), default=[],
@@ -83,6 +87,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         cpu_units=options.cpus,
         memory_bytes=options.memory,
         shared_memory_bytes=options.shared_memory,
+        enforce=options.enforce,
         mpiexec=options.mpiexec or os.environ.get("CMPI_MPIEXEC", ""),
         mpi_args=options.mpi_args,
         verbose=options.verbose,

@@ -19,6 +19,7 @@ class LaunchConfig:
     cpu_units: int = 0  # 0: what this job may use
     memory_bytes: int = 0  # 0: likewise
     shared_memory_bytes: int = SHARED_MEMORY_BYTES  # 0: none
+    enforce: str = ""  # "": as the processes asked
     mpiexec: str = ""  # "": look for one
     mpi_args: list[str] = []
     verbose: bool = False

@@ -1,6 +1,7 @@
 """Every control frame, by who sends it. `wire.py` turns them into bytes and back.
 
-These are the control frames, which go over sockets; `link_frames.py` has those that go by MPI.
+These are the control frames, which go over sockets; `helper_frames.py` has those of the root's helpers,
+`link_frames.py` what two processes send to each other.
 Process ids travel as their plain number.
 """
 
@@ -14,7 +15,7 @@ from cmpi._core.wire import frame
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSIssBBsQQQ")
+@frame(1, "SSIssBBsQQQs")
 class Launch:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
@@ -29,6 +30,7 @@ class Launch:
     cpu_units: int  # 0: whatever this job may use
     memory_bytes: int  # 0: likewise
     shared_memory_bytes: int  # that one process may share with another; 0: none
+    enforce: str  # "none", "warn" or "kill" those that use too much memory; "": as they asked
 
 
 @frame(2, "B")
@@ -105,6 +107,15 @@ class CannotRun:
 # -- root -> monitor --------------------------------------------------------------------
 
 
+@frame(16, "QBs")
+class OverMemory:
+    """The process uses more memory than it was granted, and is ended or only warned of."""
+
+    used_bytes: int
+    ended: int
+    at: str  # the time of day
+
+
 @frame(20, "ISSsB")
 class Start:
     """Start this program, with these settings ("NAME=value") on top of the environment."""
@@ -114,6 +125,14 @@ class Start:
     settings: list[str]
     cwd: str
     stdin: int
+
+
+@frame(26, "QB")
+class Limit:
+    """How much memory the process may use, and what to do if it uses more (see `limits`)."""
+
+    memory_bytes: int
+    enforce: int
 
 
 @frame(21, "B")
@@ -152,7 +171,7 @@ class Dismiss:
 # -- rank -> root -----------------------------------------------------------------------
 
 
-@frame(30, "sssBQQ")
+@frame(30, "sssBQQB")
 class Join:
     """This process uses cmpi, and accepts links at this MPI port; it may ask for resources.
 
@@ -165,11 +184,15 @@ class Join:
     asks: int
     cpu_units: int
     memory_bytes: int
+    asks_memory: int
 
 
-@frame(31, "IQQBsyyB")
+@frame(31, "IQQBsyyBBB")
 class Spawn:
-    """Start a closure. If it is not `inline`, it follows over the first channel."""
+    """Start a closure. If it is not `inline`, it follows over the first channel.
+
+    What it does not ask for is the default.
+    """
 
     request: int
     cpu_units: int
@@ -179,6 +202,8 @@ class Spawn:
     closure: bytes
     context: bytes
     inline: int
+    asks_cpus: int
+    asks_memory: int
 
 
 @frame(32, "I")
@@ -261,7 +286,7 @@ class Raised:
 # -- root -> rank -----------------------------------------------------------------------
 
 
-@frame(50, "IIILQQsQB")
+@frame(50, "IIILQQsQBLB")
 class Welcome:
     """Who you are. A parent of NO_PID: the launcher started you.
 
@@ -278,6 +303,8 @@ class Welcome:
     bells: str
     shared_memory_bytes: int
     memory: int
+    cores: list[int]
+    nice: int
 
 
 @frame(51, "II")
@@ -377,54 +404,4 @@ class Farewell:
     """The answer to Leaving: no order of a link follows this."""
 
 
-# -- helpers (fork server, usher) <-> root ------------------------------------------------
-
-
-@frame(66, "Bs")
-class HelperUp:
-    """A helper stands ready; `fault` says why it could not."""
-
-    role: int
-    fault: str
-
-
-@frame(67, "Is")
-class PortIs:
-    """The port that completes this start, before its monitor is there to tell it."""
-
-    start: int
-    port: str
-
-
-@frame(61, "sB")
-class ConnectAndLeave:
-    """Connect to this port, say that you are nobody if asked to, and disconnect."""
-
-    port: str
-    greet: int
-
-
-@frame(62, "s")
-class AcceptAndLeave:
-    """Accept at this port, say that you are nobody, and disconnect."""
-
-    port: str
-
-
-@frame(63, "SS")
-class Load:
-    """Import these modules before the next fork."""
-
-    modules: list[str]
-    path: list[str]
-
-
-@frame(64, "s")
-class Complaint:
-    """Something a helper could not do; for the person's eyes."""
-
-    text: str
-
-
 NO_PID = 0xFFFFFFFF
-FORK_SERVER, USHER = 1, 2  # roles in HelperUp

@@ -1,17 +1,20 @@
 """The job as the root sees it: processes, who started whom, how each ended, when all is over.
 
 The machine of the root rank: events in, actions out. Everything the root does is decided here
-or in the two machines it owns, `Scheduler` and `LinkTable`; the root's shell only carries out.
+or in the machines it owns, `Requests` with its `Scheduler`, and `LinkTable`; the root's shell only
+carries out.
 """
 
 from __future__ import annotations
 
 from cmpi._core import frames
-from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order, Preload
+from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order, Preload, Say
+from cmpi._core.limits import enforcement, niceness, over
 from cmpi._core.links import Ask, LinkTable, Tell
 from cmpi._core.process import Process
-from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
-from cmpi._ids import PID_BITS, RAISED, Capacity, ExitStatus, Resources
+from cmpi._core.requests import Answer, Requests
+from cmpi._core.scheduler import Host, Refuse
+from cmpi._ids import PID_BITS, RAISED, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +28,9 @@ SIGKILL, SIGTERM = 9, 15
 
 
 if TYPE_CHECKING:
-    Action: TypeAlias = "Tell | Ask | Order | Launch | NeedForkServer | Preload | Born | Died | Finish"
+    Action: TypeAlias = (
+        "Tell | Ask | Order | Launch | NeedForkServer | Preload | Born | Died | Finish | Say"
+    )
 
 
 class Job:
@@ -44,10 +49,12 @@ class Job:
         seed: int = 0,
         bells: str = "",
         shared_memory_bytes: int = 0,
+        enforce: str = "",
     ) -> None:
-        self._bells = bells
+        self._bells, self._enforce = bells, enforce
+        self._warned: set[str] = set()  # labels of those whose memory was complained of
         self._shared_memory_bytes = shared_memory_bytes
-        self.scheduler = Scheduler(hosts)
+        self.requests = Requests(hosts)
         self.links = LinkTable()
         self.processes: dict[int, Process] = {}
         self.starts: dict[int, list[int]] = {}
@@ -58,10 +65,6 @@ class Job:
         self._made = self._living_count = 0
         self._unreported: set[int] = set()  # started, and no monitor of theirs has been heard of
         self._start_seen_s: float | None = None  # when the last of them was; None: look at the clock
-        self._tickets: dict[int, tuple[int, frames.Spawn]] = {}  # ticket: who asked, for what
-        self._ticket_of: dict[tuple[int, int], int] = {}  # (who asked, its request): ticket
-        self._ticket_of_pid: dict[int, int] = {}
-        self._next_ticket = 1
         self._fork_server = "off"  # then "loading", "ready" or "dead"
         self._fork_python = ""
         self._held: list[Launch] = []  # until the fork server is ready or dead
@@ -74,16 +77,14 @@ class Job:
 
     def launch(self, argv: list[str], n: int) -> list[Action]:
         """Start the n SPMD ranks."""
-        host = next(iter(self.scheduler.hosts))
+        host = next(iter(self.requests.scheduler.hosts))
         start = len(self.starts)
         world = [self._new(frames.NO_PID, start, rank, " ".join(argv)).pid for rank in range(n)]
         self.starts[start] = world
         for pid in world:
             process = self.processes[pid]
             process.host = host
-            ticket = self._ticket(pid)
-            resources = process.resources
-            self.scheduler.occupy(ticket, host, resources.cpu_units, resources.memory_bytes)
+            self.requests.occupy(pid, host, process.resources)
         return [Launch(start, world, host, False), *[Born(pid) for pid in world]]
 
     def interrupt(self, signal: int, now_s: float) -> list[Action]:
@@ -92,10 +93,7 @@ class Job:
             return []
         self.interrupted = signal
         self._give_up_s = now_s + KILL_AFTER_S + GIVE_UP_AFTER_S
-        for ticket in list(self._tickets):
-            self.scheduler.handle(Cancel(ticket))
-        self._tickets.clear()
-        self._ticket_of.clear()
+        self.requests.withdraw_all()
         actions: list[Action] = []
         for process in self._living():
             actions += self._end(process, SIGTERM, now_s, "the job was interrupted")
@@ -116,7 +114,11 @@ class Job:
             return None, []
         if process.doomed:
             return None, self.exited(process.pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
-        return process.pid, []
+        return process.pid, self._limit(process) if start else []
+
+    def used(self, pid: int, frame: frames.Exited) -> None:
+        """What a process had used when it ended."""
+        self.processes[pid].peak_bytes, self.processes[pid].cpu_s = frame.peak_rss_bytes, frame.cpu_s
 
     def exited(self, pid: int, status: ExitStatus, now_s: float, by_launcher: bool = False) -> list[Action]:
         """A process has ended; `status` is what its monitor saw.
@@ -144,9 +146,8 @@ class Job:
         ended = frames.Ended(pid, status.code, status.signal, verdict, status.requested)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if self._alive(watcher)]
         self.links.leave(pid, now_s)
-        for key in [key for key in self._ticket_of if key[0] == pid]:
-            actions += self._cancel(self._ticket_of[key])
-        actions += self._scheduled(self.scheduler.handle(Release(self._ticket_of_pid.pop(pid))))
+        actions += self._answered(self.requests.withdraw(pid))
+        actions += self._answered(self.requests.release(pid))
         if not status.ok:
             actions += self._fell_together(process, now_s, by_launcher)
         return actions + self._maybe_finish()
@@ -187,8 +188,7 @@ class Job:
         if isinstance(frame, frames.Spawn):
             return self._spawn(pid, frame)
         if isinstance(frame, frames.CancelSpawn):
-            ticket = self._ticket_of.get((pid, frame.request))
-            return [] if ticket is None else self._cancel(ticket)
+            return self._answered(self.requests.withdraw(pid, frame.request))
         if isinstance(frame, frames.Watch):
             return self._watch(pid, frame.pid)
         if isinstance(frame, frames.Kill):
@@ -248,14 +248,6 @@ class Job:
 
     # -- decisions -----------------------------------------------------------------------
 
-    def capacity(self) -> Capacity:
-        """All that the job has, and what is free of it."""
-        hosts = self.scheduler.hosts.values()
-        total = Resources.of_units(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts))
-        free_cpu_units = sum(host.free_cpu_units for host in hosts)
-        free_memory_bytes = sum(host.free_memory_bytes for host in hosts)
-        return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
-
     def _new(self, parent: int, start: int, rank: int, label: str) -> Process:
         # An odd multiplier permutes the numbers below 2**28: pids look different, never repeat.
         mask = (1 << PID_BITS) - 1
@@ -268,20 +260,17 @@ class Job:
         self._unreported.add(pid)
         return process
 
-    def _ticket(self, pid: int | None = None) -> int:
-        ticket = self._next_ticket
-        self._next_ticket += 1
-        if pid is not None:
-            self._ticket_of_pid[pid] = ticket
-        return ticket
-
     def _join(self, process: Process, frame: frames.Join) -> list[Action]:
         if process.joined:
             why = "another process of this rank uses cmpi already, and there can be only one"
             return [Tell(process.pid, frames.Refused(0, True, why))]
         process.joined, process.python, process.memory = True, frame.python, frame.memory
-        if frame.asks:
-            self._resize(process, frame.cpu_units, frame.memory_bytes)
+        limits: list[Action] = []
+        if frame.asks:  # a rank has said what it needs; more than there is cannot be given
+            process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
+            process.asks_memory = bool(frame.asks_memory)
+            limits = self._limit(process)
+            limits += self._answered(self.requests.occupy(process.pid, process.host, process.resources))
         world = self.starts[process.start]
         welcome = frames.Welcome(
             process.pid,
@@ -293,8 +282,10 @@ class Job:
             self._bells,
             self._shared_memory_bytes,
             self._memory(process.pid, process.parent),
+            process.cores,
+            process.nice,
         )
-        actions: list[Action] = [Tell(process.pid, welcome)]
+        actions: list[Action] = [*limits, Tell(process.pid, welcome)]
         actions += [
             Tell(pid, frames.Alive(process.pid, self._memory(pid, process.pid)))
             for pid in sorted(process.watchers)
@@ -307,50 +298,53 @@ class Job:
         actions += self.links.join(process.pid, frame.port, number, process.rank)
         return actions + self._need_fork_server(frame.python)
 
-    def _resize(self, process: Process, cpu_units: int, memory_bytes: int) -> None:
-        """An SPMD rank has said what it needs; more than there is cannot be given."""
-        ticket = self._ticket_of_pid[process.pid]
-        self.scheduler.handle(Release(ticket))
-        self.scheduler.occupy(ticket, process.host, cpu_units, memory_bytes)
-        process.resources = Resources.of_units(cpu_units, memory_bytes)
+    def _limit(self, process: Process) -> list[Action]:
+        """What the process's monitor is to know of its memory."""
+        enforce = enforcement(self._enforce, asked=process.asks_memory)
+        return [Order(process.pid, frames.Limit(process.resources.memory_bytes, enforce))]
+
+    def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
+        """A monitor says that its process uses, or used, more memory than it was granted."""
+        process = self.processes[pid]
+        text = over(process.resources.memory_bytes, frame.used_bytes, frame.at)
+        if frame.ended:
+            process.fault = f"out of memory: {text}"
+            return []
+        if process.label in self._warned:
+            return []
+        self._warned.add(process.label)
+        what = f"process {pid:07x}, {process.label}: memory: {text}"
+        return [Say(f"{what}. Ask for what it needs: spawn(..., resources=Resources(memory=...))")]
 
     def _spawn(self, pid: int, frame: frames.Spawn) -> list[Action]:
         if self.interrupted or not self._alive(pid):
             return []
-        ticket = self._ticket()
-        self._tickets[ticket] = (pid, frame)
-        self._ticket_of[pid, frame.request] = ticket
-        request = Submit(ticket, pid, frame.cpu_units, frame.memory_bytes, bool(frame.wait))
-        return self._scheduled(self.scheduler.handle(request))
+        return self._answered(self.requests.submit(pid, frame))
 
-    def _scheduled(self, answers: list[Place | Refuse]) -> list[Action]:
+    def _answered(self, answers: list[Answer]) -> list[Action]:
         actions: list[Action] = []
         for answer in answers:
-            pid, frame = self._tickets.pop(answer.ticket)
-            del self._ticket_of[pid, frame.request]
-            if isinstance(answer, Refuse):
-                actions.append(Tell(pid, frames.Refused(frame.request, answer.never, answer.reason)))
+            pid, frame, place = answer.asker, answer.frame, answer.place
+            if isinstance(place, Refuse):
+                actions.append(Tell(pid, frames.Refused(frame.request, place.never, place.reason)))
                 continue
             start = len(self.starts)
             child = self._new(pid, start, 0, frame.label)
-            child.host, child.order = answer.host, frame
+            child.host, child.order = place.host, frame
             child.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
             child.python = self.processes[pid].python
+            child.cores, child.asks_memory = list(place.cores), bool(frame.asks_memory)
+            child.nice = niceness(frame.cpu_units) if frame.asks_cpus else 0
             self.starts[start] = [child.pid]
-            self._ticket_of_pid[child.pid] = answer.ticket
+            self.requests.settled(answer, child.pid)
             actions += [Born(child.pid), Tell(pid, frames.Spawned(frame.request, child.pid))]
             forked = self._fork_server == "ready" and child.python == self._fork_python
-            launch = Launch(start, [child.pid], answer.host, forked)
+            launch = Launch(start, [child.pid], place.host, forked)
             if self._fork_server == "loading":
                 self._held.append(launch)
             else:
                 actions.append(launch)
         return actions
-
-    def _cancel(self, ticket: int) -> list[Action]:
-        pid, frame = self._tickets.pop(ticket)
-        del self._ticket_of[pid, frame.request]
-        return self._scheduled(self.scheduler.handle(Cancel(ticket)))
 
     def _watch(self, pid: int, other: int) -> list[Action]:
         process = self.processes.get(other)
@@ -372,7 +366,7 @@ class Job:
         return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
 
     def _capacity(self, request: int) -> frames.CapacityIs:
-        capacity = self.capacity()
+        capacity = self.requests.capacity
         return frames.CapacityIs(
             request,
             capacity.total.cpu_units,

@@ -53,6 +53,13 @@ class Died:
 
 
 @record
+class Say:
+    """Action: tell the person this, in a line of its own."""
+
+    text: str
+
+
+@record
 class Finish:
     """Action: everything has ended; report, and leave with this code."""
 

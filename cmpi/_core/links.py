@@ -14,7 +14,7 @@ and leaves again. Because it was asked for, somebody is there for it: the usher 
 
 from __future__ import annotations
 
-from cmpi._core import frames
+from cmpi._core import frames, helper_frames
 from cmpi._core.record import record
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ class LinkTable:
         if other is None:
             return self._free(pid)
         if other.busy_with == pid and other.accepts:  # it sits there alone
-            return [*self._free(pid), Ask(frames.ConnectAndLeave(other.port, True))]
+            return [*self._free(pid), Ask(helper_frames.ConnectAndLeave(other.port, True))]
         if pid not in other.wants:
             self._members[pid].wants[peer] = other.wants[pid] = None  # once more
         return self._free(pid)
@@ -103,8 +103,8 @@ class LinkTable:
     def stuck(self, pid: int, dead: int) -> list[Action]:
         """`pid` sits in MPI, waiting for the dead: release it."""
         if self._members[pid].accepts:
-            return [Ask(frames.ConnectAndLeave(self._members[pid].port, True))]
-        return [Ask(frames.AcceptAndLeave(self._ports_of_dead.pop(dead)))]
+            return [Ask(helper_frames.ConnectAndLeave(self._members[pid].port, True))]
+        return [Ask(helper_frames.AcceptAndLeave(self._ports_of_dead.pop(dead)))]
 
     def retire(self, pid: int) -> None:
         """`pid` is about to end: it takes part in what was ordered, and in nothing new."""

@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from cmpi._ids import ExitStatus
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FLUSH_AFTER_S = 0.2
 LONG_LINE_BYTES = 65536
 TAIL_BYTES = 4096  # of stderr, kept for the closing report
@@ -132,7 +136,9 @@ class Formatter:
             return []
         return self._note(who.parent, f"spawned: {self._name(who.pid)}")
 
-    def died(self, who: Speaker, status: ExitStatus, now_s: float) -> list[tuple[int, bytes]]:
+    def died(
+        self, who: Speaker, status: ExitStatus, usage: Mapping[str, float], now_s: float
+    ) -> list[tuple[int, bytes]]:
         """A process has ended. Its streams may still bring what its own children write."""
         printed: list[tuple[int, bytes]] = []
         for fd in (1, 2):
@@ -145,7 +151,7 @@ class Formatter:
             self._tails.pop(who.pid, None)
         if self._form == "json":
             fields = {"code": status.code, "signal": status.signal, "verdict": status.verdict}
-            printed.append((1, self._json("exit", who, now_s, ok=status.ok, **fields)))
+            printed.append((1, self._json("exit", who, now_s, ok=status.ok, **fields, **usage)))
         elif self._form == "human":
             printed += self._note(who.pid, f"exited: {status}")
         return printed

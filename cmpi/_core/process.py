@@ -19,6 +19,10 @@ class Process:
         self.resources = Resources()
         self.order: frames.Spawn | None = None  # the closure, until the process has it
         self.python = ""  # its interpreter; known when it has joined
+        self.cores: list[int] = []  # of its own
+        self.nice = 0
+        self.asks_memory = False  # else what it was granted is the default
+        self.peak_bytes, self.cpu_s = 0, 0.0  # when it has ended
         self.memory = ""  # the shared memory that it sees; likewise
         self.monitored = False  # its monitor has reported
         self.joined = False
@@ -28,3 +32,13 @@ class Process:
         self.fault = ""  # why it could not be started
         self.status: ExitStatus | None = None
         self.watchers: set[int] = set()
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """What it was granted, and what it had used when it ended."""
+        return {
+            "granted_cpus": self.resources.cpus,
+            "cpu_s": round(self.cpu_s, 3),
+            "granted_bytes": self.resources.memory_bytes,
+            "peak_bytes": self.peak_bytes,
+        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cmpi._core.job import Job
 from cmpi._core.process import Process
+from cmpi._core.units import format_memory
 
 MOST_LINES = 12
 
@@ -25,6 +26,7 @@ def closing_report(job: Job, tail: bytes) -> str:
         f"    ran     {_short(process.label)}",
         f"    host    {process.host}",
         f"    parent  {_parent(job, process)}",
+        *_usage(process),
     ]
     others = [p for p in job.processes.values() if p.status and not p.status.ok and p is not process]
     if others:
@@ -52,6 +54,14 @@ def _how(process: Process) -> str:
     if status.signal:
         return f"ended by {status}"
     return f"exit code {status}"
+
+
+def _usage(process: Process) -> list[str]:
+    if not process.peak_bytes:
+        return []  # it never ran, or its monitor was lost
+    granted = format_memory(process.resources.memory_bytes)
+    asked = f"asked {granted}" if process.asks_memory else f"{granted} by default"
+    return [f"    memory  {asked}, used {format_memory(process.peak_bytes)} at most"]
 
 
 def _parent(job: Job, process: Process) -> str:

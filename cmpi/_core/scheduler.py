@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections import deque
 
 from cmpi._core.record import record
-from cmpi._core.units import format_cpus, format_memory
+from cmpi._core.units import CPU_UNIT, format_cpus, format_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import TypeAlias
 
 
@@ -26,6 +27,7 @@ class Submit:
     cpu_units: int
     memory_bytes: int
     wait: bool
+    bind: bool = False  # to cores of its own, if it asks for whole ones and there are any
 
 
 @record
@@ -48,6 +50,7 @@ class Place:
 
     ticket: int
     host: str
+    cores: tuple[int, ...] = ()  # of its own
 
 
 @record
@@ -67,8 +70,9 @@ if TYPE_CHECKING:
 class Host:
     """What one host has, in all and free."""
 
-    def __init__(self, name: str, cpu_units: int, memory_bytes: int) -> None:
+    def __init__(self, name: str, cpu_units: int, memory_bytes: int, cores: Sequence[int] = ()) -> None:
         self.name = name
+        self.unbound = sorted(cores, reverse=True)  # cores to which nobody is bound
         self.cpu_units = self.free_cpu_units = cpu_units
         self.memory_bytes = self.free_memory_bytes = memory_bytes
 
@@ -85,6 +89,17 @@ class Host:
         self.free_cpu_units -= sign * request.cpu_units
         self.free_memory_bytes -= sign * request.memory_bytes
 
+    def bind(self, request: Submit) -> tuple[int, ...]:
+        """Cores for this request alone; none if it does not want whole ones, or too few are left."""
+        n, rest = divmod(request.cpu_units, CPU_UNIT)
+        if not request.bind or rest or not 0 < n <= len(self.unbound):
+            return ()
+        return tuple(self.unbound.pop() for _ in range(n))
+
+    def unbind(self, cores: tuple[int, ...]) -> None:
+        """They are nobody's again."""
+        self.unbound = sorted([*self.unbound, *cores], reverse=True)
+
 
 class Scheduler:
     """The machine. Not thread-safe; all calls return at once."""
@@ -93,6 +108,7 @@ class Scheduler:
         self.hosts = {host.name: host for host in hosts}
         self._lines: dict[int, deque[Submit]] = {}  # by owner, in the order of their turns
         self._placed: dict[int, tuple[Submit, Host]] = {}
+        self._cores: dict[int, tuple[int, ...]] = {}  # by ticket
 
     def handle(self, event: Event) -> list[Action]:
         """Take in an event; return what is to be done, in order."""
@@ -101,17 +117,23 @@ class Scheduler:
         if event.ticket in self._placed:
             request, host = self._placed.pop(event.ticket)
             host.take(request, -1)
+            host.unbind(self._cores.pop(event.ticket, ()))
         else:
             self._forget(event.ticket)
         return self._advance()
 
-    def occupy(self, ticket: int, host: str, cpu_units: int, memory_bytes: int) -> None:
+    def occupy(
+        self, ticket: int, host: str, cpu_units: int, memory_bytes: int, instead_of: int | None = None
+    ) -> list[Action]:
         """Count a process that must run whether there is room or not (a rank asked for with -n).
 
         It takes no more than what is free, so that what was asked for on the command line
-        never makes the books negative.
+        never makes the books negative. `instead_of` is the ticket that it had before.
         """
         place = self.hosts[host]
+        if instead_of is not None:
+            old, _ = self._placed.pop(instead_of)
+            place.take(old, -1)
         request = Submit(
             ticket,
             owner=-1,
@@ -121,6 +143,7 @@ class Scheduler:
         )
         place.take(request)
         self._placed[ticket] = (request, place)
+        return self._advance()
 
     @property
     def waiting(self) -> int:
@@ -160,7 +183,8 @@ class Scheduler:
     def _place(self, request: Submit, host: Host) -> Place:
         host.take(request)
         self._placed[request.ticket] = (request, host)
-        return Place(request.ticket, host.name)
+        self._cores[request.ticket] = cores = host.bind(request)
+        return Place(request.ticket, host.name, cores)
 
     def _forget(self, ticket: int) -> None:
         for owner, line in list(self._lines.items()):
@@ -196,6 +220,13 @@ class Scheduler:
             taken = [request for request, at in self._placed.values() if at is host]
             assert host.free_cpu_units == host.cpu_units - sum(r.cpu_units for r in taken) >= 0
             assert host.free_memory_bytes == host.memory_bytes - sum(r.memory_bytes for r in taken) >= 0
+            bound = [
+                core
+                for ticket, (_, at) in self._placed.items()
+                if at is host
+                for core in self._cores.get(ticket, ())
+            ]
+            assert len({*bound, *host.unbound}) == len(bound) + len(host.unbound), "a core is bound twice"
         assert all(self._lines.values()), "an empty line keeps its turn"
         if self._lines:
             first = next(iter(self._lines.values()))[0]

@@ -17,7 +17,7 @@ from cmpi._ids import ExitStatus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _FILE_NAMES = {1: "stdout", 2: "stderr"}
 
@@ -62,9 +62,9 @@ class Bridge:
         text = self._formatter.output(self._speakers[pid], fd, data, time.monotonic())
         self._queue.put((text, pid, fd, data))
 
-    def died(self, pid: int, status: ExitStatus) -> None:
-        """A process has ended."""
-        text = self._formatter.died(self._speakers[pid], status, time.monotonic())
+    def died(self, pid: int, status: ExitStatus, usage: Mapping[str, float]) -> None:
+        """A process has ended, having used so much."""
+        text = self._formatter.died(self._speakers[pid], status, usage, time.monotonic())
         self._queue.put((text, pid, 0, b""))
 
     def say(self, text: str) -> None:

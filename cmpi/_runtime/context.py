@@ -9,6 +9,7 @@ import sys
 import threading
 
 from cmpi._ids import Resources
+from cmpi._runtime import grant
 from cmpi._runtime.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE
 from cmpi.errors import NotRunning
 
@@ -106,7 +107,7 @@ def surroundings() -> bytes:
     return pickle.dumps(
         {
             "cwd": os.getcwd(),
-            "environment": {k: v for k, v in os.environ.items() if not k.startswith(_OWN)},
+            "environment": {k: v for k, v in grant.not_ours(os.environ).items() if not k.startswith(_OWN)},
             "path": sys.path,
             "argv": sys.argv,
             "umask": int(umask, 8),

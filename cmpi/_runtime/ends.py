@@ -9,8 +9,6 @@ from cmpi.errors import ChannelClosed, ContractMismatch, EndOfChannel, PeerClose
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from cmpi._ids import ExitStatus, Pid
     from cmpi._transport.pickling import Message
 

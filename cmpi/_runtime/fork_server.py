@@ -16,7 +16,8 @@ import select
 import sys
 from _operator import _compare_digest
 
-from cmpi._core import frames
+from cmpi._core import helper_frames
+from cmpi._runtime import grant
 from cmpi._runtime.monitor import Monitor
 from cmpi._runtime.start_child import BecomeProcess
 from cmpi._transport import sockets
@@ -45,9 +46,11 @@ class ForkServer:
     def __init__(self) -> None:
         self._folder, self._secret = os.environ["CMPI_JOB"], os.environ["CMPI_SECRET"]
         self._root = sockets.connect(self._folder + "/root", bytes.fromhex(self._secret))
+        # Each fork has one thread for numpy, or as many as it is granted.
+        grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         self._load(list(PRELOADED), [])
         self._server = sockets.listen(self._folder + "/fork")
-        self._root.send(frames.HelperUp(frames.FORK_SERVER, ""))
+        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, ""))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors are reaped by the kernel
 
     def run(self) -> bool:
@@ -59,7 +62,7 @@ class ForkServer:
             ready = {fd for fd, _ in poll.poll()}
             if self._root.fileno() in ready:
                 for frame in self._root.receive():
-                    if isinstance(frame, frames.Load):
+                    if isinstance(frame, helper_frames.Load):
                         self._load(frame.modules, frame.path)
             if self._server.fileno() in ready:
                 stub = sockets.accept(self._server)
@@ -73,7 +76,7 @@ class ForkServer:
             try:
                 importlib.import_module(module)
             except Exception as error:
-                self._root.send(frames.Complaint(f"cannot preload {module}: {error!r}"))
+                self._root.send(helper_frames.Complaint(f"cannot preload {module}: {error!r}"))
         # Frozen objects are not looked at by the collectors of the forks, so their pages stay shared.
         gc.collect()
         gc.freeze()
@@ -86,7 +89,7 @@ class ForkServer:
             stub.close()  # a stranger, or a stub that was killed
             return False
         # The root sits in MPI_Comm_spawn until somebody connects to the port: not later than this.
-        self._root.send(frames.PortIs(start, Pmi(environment).take_port()))
+        self._root.send(helper_frames.PortIs(start, Pmi(environment).take_port()))
         if os.fork() != 0:
             stub.close()
             for fd in fds:

@@ -50,7 +50,7 @@ class Lane:
         self._outbox: deque[Parcel] = deque()
         self._by_mpi = False  # our way out, if it is not `_writer`
         self._writer: ring.RingWriter | None = None
-        self._unheard = False  # the peer does not know of the ring, because its bell was full
+        self._unheard = False  # the peer is to be rung for again: its bell was full
         self._reader: ring.RingReader | None = None
         self._unmapped = False  # the peer has a ring for us that could not be mapped
         self._joiner: tuple[Joiner, Callable[[list[bytearray]], None]] | None = None
@@ -180,10 +180,11 @@ class Lane:
 
     def _ring_bell(self) -> None:
         rung = self._node.bell.ring(self._pid.value, self.link.sent if self.link else 0)
-        # Where a bell is full its owner is about to look; but not into a ring that it does not know.
-        if self._unheard and not rung:
+        # Where a bell is full its owner is about to look: but not into a ring that it does not know, and
+        # not until it sees what comes by MPI.
+        self._unheard = not rung and (self._unheard or self._writer is None)
+        if self._unheard:
             self._node.nudge()
-        self._unheard = self._unheard and not rung
 
     def reserve(self, sizes: list[int]) -> list[Place | None]:
         """Places in shared memory for buffers of these sizes, None for those that must follow."""

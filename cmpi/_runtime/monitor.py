@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import select
 import sys
+import time
 
-from cmpi._core import frames
-from cmpi._runtime import descendants
+from cmpi._core import frames, limits
+from cmpi._runtime import descendants, usage
 from cmpi._runtime.start_child import MEMORY_VARIABLE, BecomeProcess, Child, start
 from cmpi._transport import sockets
 from cmpi._transport.pmi import Pmi
@@ -27,6 +28,7 @@ else:
 
 READ_BYTES = 256 * 1024
 WINDOW_BYTES = 1 << 20  # output sent and not yet printed
+MEMORY_FAR_S, MEMORY_NEAR_S = 0.5, 0.05  # between looks: while it uses less than half, or more
 LOOK_AROUND_S = 0.2  # without a running process: for a SIGTERM, and for what it left running
 
 
@@ -50,6 +52,8 @@ class Monitor:
         self._stdin: list[bytes] = []
         self._to_rank: list[bytes] = []
         self._dismissed = False
+        self._memory = limits.MemoryWatch(0, limits.NONE)
+        self._memory_due_s = 0.0  # when to look at it next
 
     def run(self) -> int:
         """Monitor the process from its start to its end; returns the exit code, always 0.
@@ -105,8 +109,7 @@ class Monitor:
                 poll.register(child.control, select.POLLIN | out)
             if child.stdin >= 0 and self._stdin:
                 poll.register(child.stdin, select.POLLOUT)
-        running = child is not None and self._exited is None
-        ready = {fd for fd, _ in poll.poll(None if running else LOOK_AROUND_S * 1000)}
+        ready = {fd for fd, _ in poll.poll(self._patience_s() * 1000)}
         if self._root.fileno() in ready:
             self._hear_root()
         if self._leash is not None and self._leash.fileno() in ready:
@@ -116,6 +119,31 @@ class Monitor:
             self._signal(signal.SIGKILL)
         if child is not None:
             self._serve(child, ready)
+            if self._memory.watching and self._exited is None and time.monotonic() >= self._memory_due_s:
+                self._look_at_memory(child)
+
+    def _patience_s(self) -> float:
+        """How long to wait for something to happen; negative: for ever."""
+        if self._child is None or self._exited is not None:
+            return LOOK_AROUND_S
+        return max(0.0, self._memory_due_s - time.monotonic()) if self._memory.watching else -1
+
+    def _look_at_memory(self, child: Child) -> None:
+        family = usage.family(child.pid)
+        used = usage.resident_bytes(family)
+        near = used > self._memory.limit_bytes // 2
+        if used > self._memory.limit_bytes:
+            used = usage.proportional_bytes(family)
+        todo = self._memory.seen(used)
+        if todo:
+            self._root.send(frames.OverMemory(used, todo == limits.KILL, time.strftime("%H:%M:%S")))
+        if todo == limits.KILL:
+            for pid in reversed(family):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass  # ended meanwhile
+        self._memory_due_s = time.monotonic() + (MEMORY_NEAR_S if near else MEMORY_FAR_S)
 
     def _serve(self, child: Child, ready: set[int]) -> None:
         for number, fd in ((1, child.out), (2, child.err)):
@@ -157,6 +185,8 @@ class Monitor:
                 self._signal(frame.signal)
             elif isinstance(frame, frames.Start) and not self._fork_only:
                 self._start(frame)
+            elif isinstance(frame, frames.Limit):
+                self._memory = limits.MemoryWatch(frame.memory_bytes, frame.enforce)
             elif isinstance(frame, frames.Dismiss):
                 self._dismissed = True
 

@@ -56,7 +56,11 @@ class Node:
         port = mpi.open_port()
         asks = Resources(0, 0) if resources is None else resources
         name, asked = host.memory_name(memory), resources is not None
-        self.tell_root(frames.Join(port, name, sys.executable, asked, asks.cpu_units, asks.memory_bytes))
+        self.tell_root(
+            frames.Join(
+                port, name, sys.executable, asked, asks.cpu_units, asks.memory_bytes, asks.asks_memory
+            )
+        )
         self.closure: frames.Closure | None = None
         welcome, early = self._await_welcome()
         self.pid = Pid(welcome.pid)
@@ -64,6 +68,7 @@ class Node:
         self.rank = welcome.rank
         self.world = [Pid(value) for value in welcome.world]
         self.resources = Resources.of_units(welcome.cpu_units, welcome.memory_bytes)
+        self.cores, self.nice = welcome.cores, welcome.nice
         self.bell = Bell(welcome.bells, welcome.pid)
         self.shared_memory = memory if name and welcome.shared_memory_bytes else ""
         self.shared_memory_bytes = welcome.shared_memory_bytes

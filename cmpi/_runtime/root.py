@@ -13,7 +13,7 @@ import select
 import time
 from collections import deque
 
-from cmpi._core import frames, job_actions
+from cmpi._core import frames, helper_frames, job_actions
 from cmpi._core.capacity import usable
 from cmpi._core.job import Job
 from cmpi._core.links import Ask, Tell
@@ -67,14 +67,15 @@ class Root:
         self._peers: dict[int, Peer] = {}
         self._monitors: dict[int, Peer] = {}
         self._helpers: dict[int, Peer] = {}
-        self._for_helper: dict[int, list[Any]] = {frames.FORK_SERVER: [], frames.USHER: []}
+        self._for_helper: dict[int, list[Any]] = {helper_frames.FORK_SERVER: [], helper_frames.USHER: []}
         self._completed: set[int] = set()  # starts whose spawn the usher was asked to complete
         self._finish: int | None = None
         self._leave_s: float | None = None
         cpu_units, memory_bytes = usable(host.facts(), os.environ)
-        this = Host(os.uname().nodename, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes)
+        cpu_units, memory_bytes = order.cpu_units or cpu_units, order.memory_bytes or memory_bytes
+        this = Host(os.uname().nodename, cpu_units, memory_bytes, list(os.sched_getaffinity(0)))
         seed = int.from_bytes(os.urandom(3), "little")
-        self._job = Job([this], seed, self._folder, order.shared_memory_bytes)
+        self._job = Job([this], seed, self._folder, order.shared_memory_bytes, order.enforce)
         formatter = Formatter(
             order.output,
             colour=bool(order.colour),
@@ -160,14 +161,16 @@ class Root:
                 parent = process.parent if process.parent in self._job.processes else None
                 self._bridge.born(Speaker(process.pid, parent, process.host, process.rank, process.label))
             elif isinstance(action, job_actions.Died):
-                status = self._job.processes[action.pid].status
-                assert status is not None
-                self._bridge.died(action.pid, status)
+                process = self._job.processes[action.pid]
+                assert process.status is not None
+                self._bridge.died(action.pid, process.status, process.usage)
+            elif isinstance(action, job_actions.Say):
+                self._bridge.say(f"cmpirun: {action.text}\n")
             elif isinstance(action, Ask):
-                self._tell_helper(frames.USHER, action.frame)
+                self._tell_helper(helper_frames.USHER, action.frame)
             elif isinstance(action, job_actions.Preload):
-                load = frames.Load(action.frame.modules, action.frame.path)
-                self._tell_helper(frames.FORK_SERVER, load)
+                load = helper_frames.Load(action.frame.modules, action.frame.path)
+                self._tell_helper(helper_frames.FORK_SERVER, load)
             elif isinstance(action, job_actions.NeedForkServer):
                 self._start_fork_server(action.python)
             elif isinstance(action, job_actions.Finish):
@@ -233,24 +236,27 @@ class Root:
                 self._do(self._job.from_rank(peer.pid, inner, now_s))
         elif isinstance(frame, frames.Exited):
             status = ExitStatus(frame.code, frame.signal)
+            self._job.used(peer.pid, frame)
             self._do(self._job.exited(peer.pid, status, now_s, bool(frame.by_launcher)))
+        elif isinstance(frame, frames.OverMemory):
+            self._do(self._job.over_memory(peer.pid, frame))
         elif isinstance(frame, frames.CannotRun):
             self._job.processes[peer.pid].fault = f"could not be started: {frame.reason}"
         elif isinstance(frame, frames.StdinTaken):
             self._feeder.taken(frame.nbytes)
 
     def _introduce(self, peer: Peer, frame: Any, now_s: float) -> None:
-        if isinstance(frame, frames.HelperUp):
+        if isinstance(frame, helper_frames.HelperUp):
             peer.role = frame.role
-            if frame.role == frames.FORK_SERVER:
+            if frame.role == helper_frames.FORK_SERVER:
                 self._do(self._job.fork_server("ready"))
             self._helpers[frame.role] = peer
             for waiting in self._for_helper[frame.role]:
                 self._send(peer, waiting)
             self._for_helper[frame.role].clear()
-        elif isinstance(frame, frames.PortIs) and peer.role == frames.FORK_SERVER:
+        elif isinstance(frame, helper_frames.PortIs) and peer.role == helper_frames.FORK_SERVER:
             self._complete(frame.start, frame.port)
-        elif isinstance(frame, frames.Complaint):
+        elif isinstance(frame, helper_frames.Complaint):
             self._bridge.say(f"cmpirun: {frame.text}\n")
         elif isinstance(frame, frames.MonitorUp):
             self._take_in(peer, frame, now_s)
@@ -261,7 +267,7 @@ class Root:
         """Have the usher complete the spawn of this start, once."""
         if port and start not in self._completed:
             self._completed.add(start)
-            self._tell_helper(frames.USHER, frames.ConnectAndLeave(port, False))
+            self._tell_helper(helper_frames.USHER, helper_frames.ConnectAndLeave(port, False))
 
     def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
         self._complete(frame.start, frame.port)
@@ -290,10 +296,10 @@ class Root:
         if peer.pid is not None:
             del self._monitors[peer.pid]
             self._do(self._job.monitor_lost(peer.pid, time.monotonic()))
-        elif peer.role == frames.FORK_SERVER:
+        elif peer.role == helper_frames.FORK_SERVER:
             del self._helpers[peer.role]
             self._do(self._job.fork_server("dead"))
-        elif peer.role == frames.USHER and self._finish is None:
+        elif peer.role == helper_frames.USHER and self._finish is None:
             self._bridge.say("cmpirun: the usher beside the root has ended; so must the job\n")
             self._finish = 1
 

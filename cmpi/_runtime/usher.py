@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import select
 
-from cmpi._core import frames, link_frames
+from cmpi._core import frames, helper_frames, link_frames
 from cmpi._core.wire import encode_bare
 from cmpi._runtime import leftovers
 from cmpi._transport import mpi, sockets
@@ -23,7 +23,7 @@ class Usher:
     def __init__(self) -> None:
         secret = bytes.fromhex(os.environ["CMPI_SECRET"])
         self._root = sockets.connect(os.environ["CMPI_JOB"] + "/root", secret)
-        self._root.send(frames.HelperUp(frames.USHER, ""))
+        self._root.send(helper_frames.HelperUp(helper_frames.USHER, ""))
         self._nobody = encode_bare(link_frames.Identify(frames.NO_PID))
 
     def run(self) -> None:
@@ -34,9 +34,9 @@ class Usher:
             poll.poll()
             for frame in self._root.receive():
                 try:
-                    if isinstance(frame, frames.ConnectAndLeave):
+                    if isinstance(frame, helper_frames.ConnectAndLeave):
                         mpi.connect_and_leave(frame.port, self._nobody if frame.greet else b"")
-                    elif isinstance(frame, frames.AcceptAndLeave):
+                    elif isinstance(frame, helper_frames.AcceptAndLeave):
                         mpi.accept_and_leave(frame.port, self._nobody)
                 except RuntimeError:
                     pass  # MPI's time ran out (see `root_main`): the other end's has too

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import os
 import sys
 import threading
 import traceback
 from typing import Any, NoReturn
 
-from cmpi._core import frames
+from cmpi._core import frames, limits
 from cmpi._ids import RAISED
 from cmpi._receiver import Receiver
-from cmpi._runtime import context
+from cmpi._runtime import context, grant
 from cmpi._transport import pickling
 
 TYPE_CHECKING = False
@@ -64,6 +65,7 @@ def _closure(node: Node) -> Any:
     order, node.closure = node.closure, None
     assert order is not None
     context.settle(order.context)
+    grant.take_up(node.cores, node.nice, limits.threads(node.resources.cpu_units), os.environ)
     if order.inline:
         return pickling.loads(order.closure)
     assert node.parent is not None

@@ -1,6 +1,9 @@
+import pytest
+
 from cmpi._core import frames, job
 from cmpi._core.job import Job
 from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order
+from cmpi._core.limits import KILL, WARN
 from cmpi._core.links import Tell
 from cmpi._core.scheduler import Host
 from cmpi._ids import ExitStatus
@@ -18,11 +21,11 @@ def a_job(n=1, cpus=4):
 
 def join(j, pid, memory="here", **kw):
     asks = {"asks": 0, "cpu_units": 0, "memory_bytes": 0} | kw
-    return j.from_rank(pid, frames.Join("port", memory, "python", **asks), 0.0)
+    return j.from_rank(pid, frames.Join("port", memory, "python", asks_memory=1, **asks), 0.0)
 
 
 def spawn(j, pid, request=1, cpus=CORE, wait=1):
-    return j.from_rank(pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1), 0.0)
+    return j.from_rank(pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1, 1, 1), 0.0)
 
 
 def of(kind, actions):
@@ -105,7 +108,7 @@ def test_requests_of_a_process_that_died_are_forgotten():
     told(spawn(j, a, 1), frames.Spawned)
     spawn(j, a, 2)
     j.exited(a, ExitStatus(0), 0.0)
-    assert j.scheduler.waiting == 0
+    assert j.requests.scheduler.waiting == 0
 
 
 def test_watchers_hear_of_an_end_at_once_or_afterwards():
@@ -264,4 +267,53 @@ def test_capacity_tells_all_and_free():
 def test_a_rank_may_ask_for_more_when_it_joins():
     j, (a,) = a_job(cpus=2)
     join(j, a, asks=1, cpu_units=CORE, memory_bytes=GIB)
-    assert j.capacity().free.cpu_units == CORE
+    assert j.requests.capacity.free.cpu_units == CORE
+
+
+def spawned(j, **changes):
+    """A process that was spawned, and the limit that its monitor is told."""
+    a = j.starts[0][0]
+    asks = {"asks_cpus": 0, "asks_memory": 0} | changes
+    frame = frames.Spawn(1, CORE // 16, 100, 1, "f", b"f", b"ctx", 1, **asks)
+    (reply,) = told(j.from_rank(a, frame, 0.0), frames.Spawned)
+    _, actions = j.monitor_up(len(j.starts) - 1, 0, 0.0)
+    return j.processes[reply.pid], of(Order, actions)[0].frame
+
+
+@pytest.mark.parametrize("mode, asked, default", [("", KILL, WARN), ("none", 0, 0), ("kill", KILL, KILL)])
+def test_who_asked_for_memory_is_killed_for_more_and_others_are_warned_of(mode, asked, default):
+    j = Job([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
+    j.launch(["prog"], 1)
+    assert spawned(j, asks_memory=1)[1] == frames.Limit(100, asked)
+    assert spawned(j, asks_memory=0)[1] == frames.Limit(100, default)
+
+
+def test_too_much_memory_is_the_verdict_of_who_was_ended_for_it():
+    j, _ = a_job(1)
+    process, _ = spawned(j, asks_memory=1)
+    assert j.over_memory(process.pid, frames.OverMemory(412 << 20, 1, "12:00:03")) == []
+    j.exited(process.pid, ExitStatus(137, 9), 0.0)
+    assert process.status.verdict == "out of memory: asked 100 B, used 412 MiB at 12:00:03"
+    assert not process.status.ok
+
+
+def test_one_warning_is_enough_for_each_function():
+    j, _ = a_job(1)
+    over = frames.OverMemory(412 << 20, 0, "12:00:03")
+    (first,) = j.over_memory(spawned(j)[0].pid, over)
+    assert "asked 100 B, used 412 MiB at 12:00:03" in first.text
+    assert j.over_memory(spawned(j)[0].pid, over) == []
+
+
+def test_only_a_fraction_that_was_asked_for_makes_a_process_nice():
+    j, _ = a_job(1)
+    assert spawned(j, asks_cpus=1)[0].nice == 12
+    assert spawned(j, asks_cpus=0)[0].nice == 0
+
+
+def test_room_that_a_rank_gives_back_when_it_says_what_it_needs_goes_to_who_waits():
+    j, (a, b) = a_job(2, cpus=1)  # which have a sixteenth each
+    join(j, a)
+    j.fork_server("ready")
+    assert told(spawn(j, a, cpus=CORE - CORE // 16), frames.Spawned) == []
+    assert told(join(j, b, asks=1, cpu_units=0, memory_bytes=0), frames.Spawned)

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cmpi._core import frames
+from cmpi._core import frames, helper_frames
 from cmpi._core.links import GRACE_S, Ask, LinkTable, Tell
 
 PIDS = st.integers(1, 5)
@@ -26,7 +26,7 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
             if isinstance(action, Ask):
                 frame = action.frame
                 port = int(frame.port)
-                if isinstance(frame, frames.ConnectAndLeave):
+                if isinstance(frame, helper_frames.ConnectAndLeave):
                     assert port in self.orders, "the usher connects to somebody who does not accept"
                     self.released[port] = True
                 else:
@@ -123,7 +123,7 @@ def test_a_connect_that_gave_up_has_its_acceptor_released_and_is_tried_again():
     table.join(1, "p1", -1, 0)
     table.join(2, "p2", -2, 0)
     table.want(1, 2)
-    assert table.failed(2, 1) == [Ask(frames.ConnectAndLeave("p1", True))]
+    assert table.failed(2, 1) == [Ask(helper_frames.ConnectAndLeave("p1", True))]
     again = table.failed(1, 2)
     assert again == [Tell(1, frames.AcceptFrom(2)), Tell(2, frames.ConnectTo(1, "p1"))]
 

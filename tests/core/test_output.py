@@ -138,7 +138,9 @@ def test_the_human_form_shows_the_tree():
     f = Formatter("human")
     printed = f.born(A, 0.0) + f.output(A, 1, b"one\ntwo\n", 0.0) + f.born(B, 0.0)
     printed += (
-        f.output(B, 1, b"three\n", 0.0) + f.died(B, ExitStatus(0), 0.0) + f.died(A, ExitStatus(137, 9), 0.0)
+        f.output(B, 1, b"three\n", 0.0)
+        + f.died(B, ExitStatus(0), {}, 0.0)
+        + f.died(A, ExitStatus(137, 9), {}, 0.0)
     )
     assert join_bytes(printed, 1).decode().splitlines() == [
         "000000a", "  one", "  two", "  spawned: 000000b",

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
+from cmpi._core.units import CPU_UNIT
 
 SIZES = st.sampled_from([0, 1, 50, 100, 101])
 
@@ -111,3 +112,21 @@ def test_ranks_of_the_command_line_never_make_the_books_negative(cpus):
     for ticket in range(5):
         scheduler.occupy(ticket, "a", cpus, cpus)
         scheduler.validate()
+
+
+def test_whole_cores_are_bound_while_there_are_any_and_given_back():
+    scheduler = Scheduler([Host("a", 4 * CPU_UNIT, 100, [3, 1, 7])])
+
+    def place(ticket, cpu_units, bind=True):
+        (action,) = scheduler.handle(Submit(ticket, 0, cpu_units, 0, True, bind))
+        scheduler.validate()
+        return action.cores
+
+    assert place(1, 2 * CPU_UNIT) == (1, 3)
+    assert place(2, CPU_UNIT // 2) == (), "a fraction is not bound"
+    assert place(3, CPU_UNIT, bind=False) == ()
+    scheduler.handle(Release(3))
+    scheduler.handle(Release(1))
+    assert place(4, 3 * CPU_UNIT) == (1, 3, 7)
+    scheduler.handle(Release(4))
+    scheduler.validate()

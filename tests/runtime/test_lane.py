@@ -35,6 +35,7 @@ class Node:
     def ring(self, pid, sent):
         if self.full:
             self.full = False
+            self.other.rung = True  # by those that filled it
             return False
         self.other.rung = True
         self.other.lane.rung(sent)

@@ -1,0 +1,53 @@
+"""The control frames between the root and its helpers: the fork server and the usher."""
+
+from __future__ import annotations
+
+from cmpi._core.wire import frame
+
+FORK_SERVER, USHER = 1, 2  # roles in HelperUp
+
+
+@frame(66, "Bs")
+class HelperUp:
+    """A helper stands ready; `fault` says why it could not."""
+
+    role: int
+    fault: str
+
+
+@frame(67, "Is")
+class PortIs:
+    """The port that completes this start, before its monitor is there to tell it."""
+
+    start: int
+    port: str
+
+
+@frame(61, "sB")
+class ConnectAndLeave:
+    """Connect to this port, say that you are nobody if asked to, and disconnect."""
+
+    port: str
+    greet: int
+
+
+@frame(62, "s")
+class AcceptAndLeave:
+    """Accept at this port, say that you are nobody, and disconnect."""
+
+    port: str
+
+
+@frame(63, "SS")
+class Load:
+    """Import these modules before the next fork."""
+
+    modules: list[str]
+    path: list[str]
+
+
+@frame(64, "s")
+class Complaint:
+    """Something a helper could not do; for the person's eyes."""
+
+    text: str

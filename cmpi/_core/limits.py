@@ -1,0 +1,89 @@
+"""What a grant means for the process that has it: its memory, its priority, its threads. Pure."""
+
+from __future__ import annotations
+
+from cmpi._core.units import CPU_UNIT, format_memory
+
+MODES = ("none", "warn", "kill")
+NONE, WARN, KILL = 0, 1, 2  # what to do about too much memory; the places in MODES
+LEAST_NICE, MOST_NICE = 0, 19
+# An interpreter with MPI and numpy uses 10 to 40 MiB before it does anything. Who asks for less wants to
+# say "next to nothing", and is not ended for that.
+LEAST_ENFORCED_BYTES = 64 << 20
+# What libraries read, when they are loaded, for how many threads to start.
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+def enforcement(mode: str, *, asked: bool) -> int:
+    """What to do about a process that uses more memory than it was granted.
+
+    Args:
+        mode: One of MODES, or "" where the person has not said.
+        asked: Whether the memory was asked for, rather than the default.
+    """
+    if mode:
+        return MODES.index(mode)
+    return KILL if asked else WARN
+
+
+def niceness(cpu_units: int) -> int:
+    """The nice value that gives a fraction of a core that share of it, against others of nice 0.
+
+    Blocks: never. Source: Linux `kernel/sched/core.c`, `sched_prio_to_weight`: 1.25 times for each step.
+
+    >>> niceness(CPU_UNIT), niceness(CPU_UNIT // 2), niceness(CPU_UNIT // 16), niceness(0)
+    (0, 3, 12, 19)
+    """
+    share, nice = float(cpu_units), LEAST_NICE
+    while share * 1.12 < CPU_UNIT and nice < MOST_NICE:
+        share, nice = share * 1.25, nice + 1
+    return nice
+
+
+def threads(cpu_units: int) -> int:
+    """How many threads a library should start for so much CPU.
+
+    >>> threads(CPU_UNIT // 16), threads(5 * CPU_UNIT // 2)
+    (1, 2)
+    """
+    return max(1, cpu_units // CPU_UNIT)
+
+
+class MemoryWatch:
+    """Says once what is to be done about a process that uses more than `limit_bytes`.
+
+    >>> watch = MemoryWatch(1 << 20, KILL)
+    >>> watch.seen(2 << 20), watch.seen(65 << 20), watch.seen(99 << 20)
+    (0, 2, 0)
+    """
+
+    def __init__(self, limit_bytes: int, enforce: int) -> None:
+        self.limit_bytes = max(limit_bytes, LEAST_ENFORCED_BYTES)
+        self._left = enforce
+
+    @property
+    def watching(self) -> bool:
+        """False once nothing would be said any more."""
+        return self._left != NONE
+
+    def seen(self, used_bytes: int) -> int:
+        """So much is used now: NONE, or what is to be done."""
+        if used_bytes <= self.limit_bytes:
+            return NONE
+        todo, self._left = self._left, NONE
+        return todo
+
+
+def over(limit_bytes: int, used_bytes: int, at: str) -> str:
+    """In words.
+
+    >>> over(100 << 20, 412 << 20, "12:00:03")
+    'asked 100 MiB, used 412 MiB at 12:00:03'
+    """
+    return f"asked {format_memory(limit_bytes)}, used {format_memory(used_bytes)} at {at}"

@@ -1,0 +1,98 @@
+"""Requests for room: who made them, who was placed for them. Between the `Job` and its `Scheduler`."""
+
+from __future__ import annotations
+
+from cmpi._core.record import record
+from cmpi._core.scheduler import Cancel, Place, Refuse, Release, Scheduler, Submit
+from cmpi._ids import Capacity, Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core import frames
+    from cmpi._core.scheduler import Host
+
+
+@record
+class Answer:
+    """To what `asker` asked with `frame`. The process that is made of a `Place` is to be `settled`."""
+
+    asker: int
+    frame: frames.Spawn
+    place: Place | Refuse
+
+
+class Requests:
+    """The machine. Every method is an event, and returns answers where it may bring some."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self.scheduler = Scheduler(hosts)
+        self._waiting: dict[int, tuple[int, frames.Spawn]] = {}  # by ticket: who asked, for what
+        self._tickets: dict[int, int] = {}  # by process
+        self._next = 1
+
+    def _ticket(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    @property
+    def capacity(self) -> Capacity:
+        """All that the job has, and what is free of it."""
+        hosts = self.scheduler.hosts.values()
+        total = Resources.of_units(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts))
+        free_cpu_units = sum(host.free_cpu_units for host in hosts)
+        free_memory_bytes = sum(host.free_memory_bytes for host in hosts)
+        return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
+
+    def occupy(self, pid: int, host: str, wants: Resources) -> list[Answer]:
+        """A process runs there, whether there is room or not; again with what it needs instead."""
+        old = self._tickets.get(pid)
+        ticket = self._tickets[pid] = self._ticket()
+        return self._answers(
+            self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, instead_of=old)
+        )
+
+    def submit(self, pid: int, frame: frames.Spawn) -> list[Answer]:
+        """A process asks for room for another."""
+        ticket = self._ticket()
+        self._waiting[ticket] = (pid, frame)
+        return self._answers(
+            self.scheduler.handle(
+                Submit(
+                    ticket,
+                    pid,
+                    frame.cpu_units,
+                    frame.memory_bytes,
+                    bool(frame.wait),
+                    bool(frame.asks_cpus),
+                )
+            )
+        )
+
+    def settled(self, answer: Answer, pid: int) -> None:
+        """This is the process for which there was room."""
+        self._tickets[pid] = answer.place.ticket
+
+    def withdraw(self, pid: int, request: int | None = None) -> list[Answer]:
+        """Of those that `pid` made, this request is of no more interest; None: none is."""
+        answers = []
+        for ticket, (asker, frame) in list(self._waiting.items()):
+            if asker == pid and request in (None, frame.request):
+                answers += self._cancel(ticket)
+        return answers
+
+    def withdraw_all(self) -> None:
+        """Nothing is to be started any more."""
+        while self._waiting:
+            self._cancel(next(iter(self._waiting)))
+
+    def _cancel(self, ticket: int) -> list[Answer]:
+        if self._waiting.pop(ticket, None) is None:
+            return []  # it got its room by an earlier one's going
+        return self._answers(self.scheduler.handle(Cancel(ticket)))
+
+    def release(self, pid: int) -> list[Answer]:
+        """A process has ended."""
+        return self._answers(self.scheduler.handle(Release(self._tickets.pop(pid))))
+
+    def _answers(self, places: list[Place | Refuse]) -> list[Answer]:
+        return [Answer(*self._waiting.pop(place.ticket), place) for place in places]

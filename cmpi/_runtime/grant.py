@@ -1,0 +1,58 @@
+"""Taking up a grant, in the process that has it: cores, priority, threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+from cmpi._core import limits
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+_set: dict[str, str] = {}  # by us, in this process's environment
+blas_threads = 0  # of numpy's library, as it was loaded; 0: not known
+
+
+def take_up(cores: list[int], nice: int, threads: int, environment: MutableMapping[str, str]) -> None:
+    """Be bound to these cores (none: to no more than before), be that nice, start so many threads.
+
+    Affinity and nice value are of the calling thread, and of those it starts from now on. What the
+    environment says about threads stays, unless it was us who had it say so.
+    """
+    if cores:
+        try:
+            os.sched_setaffinity(0, cores)
+        except OSError:
+            pass  # the job's own limits have changed: all that it has is better than nothing
+    if nice > os.getpriority(os.PRIO_PROCESS, 0):
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+        try:
+            # Each process is a session of its own, and Linux shares CPU among sessions first.
+            with open("/proc/self/autogroup", "w") as file:
+                file.write(str(nice))
+        except OSError:
+            pass  # a kernel that does not
+    for name in limits.THREAD_VARIABLES:
+        if name not in environment:
+            environment[name] = _set[name] = str(threads)
+            if name == "OPENBLAS_NUM_THREADS" and threads != blas_threads:
+                _tell_openblas(threads)
+
+
+def not_ours(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what `take_up` has put there: a child has a grant of its own."""
+    return {name: value for name, value in environment.items() if _set.get(name) != value}
+
+
+def _tell_openblas(threads: int) -> None:
+    """numpy's own library is loaded already, and reads no environment any more."""
+    with open("/proc/self/maps") as maps:
+        paths = {line.split()[5] for line in maps if "openblas" in line}
+    for path in paths:
+        library = ctypes.CDLL(path)
+        for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads64_",
+                     "scipy_openblas_set_num_threads", "openblas_set_num_threads"):  # fmt: skip
+            if hasattr(library, name):
+                getattr(library, name)(threads)
