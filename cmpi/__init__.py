@@ -18,6 +18,17 @@ if TYPE_CHECKING:
     from cmpi._core.channel import Statistics
     from cmpi._core.contract import Shape
     from cmpi._ids import Capacity, ExitStatus, Pid, Resources
+    from cmpi._links import (
+        Exited,
+        Notices,
+        link,
+        monitor,
+        register,
+        trap_exits,
+        unlink,
+        unregister,
+        whereis,
+    )
     from cmpi._process import (
         aspawn,
         await_exit,
@@ -36,6 +47,7 @@ if TYPE_CHECKING:
     from cmpi._receiver import Receiver
     from cmpi._select import AnyReceiver, Broadcast, Selected, select
     from cmpi._sender import Sender
+    from cmpi._supervise import Child, supervise
     from cmpi.errors import (
         ChannelBusy,
         ChannelClosed,
@@ -45,6 +57,7 @@ if TYPE_CHECKING:
         EndOfChannel,
         InternalError,
         LaunchError,
+        NameTaken,
         NeverFits,
         NoCapacity,
         NotPicklable,
@@ -52,6 +65,7 @@ if TYPE_CHECKING:
         PeerClosed,
         PeerExited,
         ProtocolError,
+        TooManyRestarts,
         UsageError,
     )
 
@@ -62,6 +76,10 @@ _HOMES = {
         "init", "pid", "parent", "world", "resources", "spawn", "aspawn", "try_spawn", "wait",
         "await_exit", "kill", "capacity", "preload",
     ),
+    "cmpi._links": (
+        "link", "unlink", "monitor", "trap_exits", "Notices", "Exited", "register", "unregister", "whereis",
+    ),
+    "cmpi._supervise": ("supervise", "Child"),
     "cmpi._sender": ("Sender",),
     "cmpi._receiver": ("Receiver",),
     "cmpi._select": ("select", "Selected", "AnyReceiver", "Broadcast"),
@@ -71,7 +89,7 @@ _HOMES = {
     "cmpi.errors": (
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
-        "PeerExited", "LaunchError", "ProtocolError", "InternalError",
+        "PeerExited", "LaunchError", "ProtocolError", "InternalError", "NameTaken", "TooManyRestarts",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -83,16 +101,20 @@ __all__ = [
     "ChannelBusy",
     "ChannelClosed",
     "ChannelExists",
+    "Child",
     "CmpiError",
     "ContractMismatch",
     "EndOfChannel",
     "ExitStatus",
+    "Exited",
     "InternalError",
     "LaunchError",
+    "NameTaken",
     "NeverFits",
     "NoCapacity",
     "NotPicklable",
     "NotRunning",
+    "Notices",
     "PeerClosed",
     "PeerExited",
     "Pid",
@@ -103,20 +125,29 @@ __all__ = [
     "Sender",
     "Shape",
     "Statistics",
+    "TooManyRestarts",
     "UsageError",
     "aspawn",
     "await_exit",
     "capacity",
     "init",
     "kill",
+    "link",
+    "monitor",
     "parent",
     "pid",
     "preload",
+    "register",
     "resources",
     "select",
     "spawn",
+    "supervise",
+    "trap_exits",
     "try_spawn",
+    "unlink",
+    "unregister",
     "wait",
+    "whereis",
     "world",
 ]
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from cmpi._core import frames
+from cmpi._core import frames, relations
 from cmpi._ids import Capacity, ExitStatus, Pid, Resources
 from cmpi._runtime import context
 from cmpi._runtime.changes import refuse_in_loop
@@ -78,6 +78,7 @@ def spawn(
     *args: Any,
     resources: Resources | None = None,
     timeout: float | None = None,
+    link: bool = False,
 ) -> Pid:
     """Start a new process that runs `f(parent, *args)`, where `parent` is this process's Pid.
 
@@ -86,6 +87,7 @@ def spawn(
         args: Further arguments for it.
         resources: What the new process needs. None: 1/16 core and 100 MiB.
         timeout: Longest wait for room, in seconds. None waits for ever.
+        link: Link the two from the start: see `link`.
 
     Returns:
         The new process. Channels to it may be opened at once, though it may still be starting;
@@ -101,13 +103,26 @@ def spawn(
     Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
-    order = _Order(f, args, resources, True)
+    return spawn_tied(f, args, resources, relations.LINK if link else relations.NO_TIE, timeout)
+
+
+def spawn_tied(
+    f: Callable[..., object],
+    args: tuple[Any, ...],
+    resources: Resources | None,
+    tie: int,
+    timeout: float | None = None,
+) -> Pid:
+    """As `spawn`, with a tie of `relations`."""
+    order = _Order(f, args, resources, True, tie)
     return order.take(order.node.ask_root(order.frame, timeout))
 
 
-async def aspawn(f: Callable[..., object], *args: Any, resources: Resources | None = None) -> Pid:
+async def aspawn(
+    f: Callable[..., object], *args: Any, resources: Resources | None = None, link: bool = False
+) -> Pid:
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
-    order = _Order(f, args, resources, True)
+    order = _Order(f, args, resources, True, relations.LINK if link else relations.NO_TIE)
     child = order.accepted(await order.node.ask_root_async(order.frame))
     if not order.inline:
         with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
@@ -125,11 +140,16 @@ class _Order:
     """A closure on its way to the scheduler."""
 
     def __init__(
-        self, f: Callable[..., object], args: tuple[Any, ...], resources: Resources | None, wait: bool
+        self,
+        f: Callable[..., object],
+        args: tuple[Any, ...],
+        resources: Resources | None,
+        wait: bool,
+        tie: int = relations.NO_TIE,
     ) -> None:
         if not callable(f):
             raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
-        self._label, self._wait = _label(f), wait
+        self._label, self._wait, self._tie = _label(f), wait, tie
         self._wanted = Resources() if resources is None else resources
         try:
             self.closure = pickling.dumps((f, args))
@@ -154,6 +174,7 @@ class _Order:
             self.inline,
             self._wanted.asks_cpus,
             self._wanted.asks_memory,
+            self._tie,
         )
 
     def accepted(self, reply: Any) -> Pid:
@@ -164,6 +185,9 @@ class _Order:
         """
         if isinstance(reply, frames.Refused):
             raise (NeverFits if reply.never else NoCapacity)(reply.reason)
+        if self._tie == relations.LINK:
+            with self.node.lock:
+                self.node.tied(reply.pid, True)
         return Pid(reply.pid)
 
     def take(self, reply: Any) -> Pid:

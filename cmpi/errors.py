@@ -9,6 +9,8 @@
     │   └── NotPicklable    something in a closure or message cannot travel: see the path
     ├── NoCapacity          no room now: ask for less, or wait with spawn()
     │   └── NeverFits       more than any host has: ask for less, or add hosts
+    ├── NameTaken           another process has this name: choose another
+    ├── TooManyRestarts     a supervisor gave up: see why its children end
     ├── ChannelClosed       you closed this end
     ├── EndOfChannel        the sender closed and everything was read
     ├── PeerClosed          the receiver closed: stop sending
@@ -24,6 +26,8 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cmpi._ids import ExitStatus, Pid
 
 __all__ = [
@@ -35,6 +39,7 @@ __all__ = [
     "EndOfChannel",
     "InternalError",
     "LaunchError",
+    "NameTaken",
     "NeverFits",
     "NoCapacity",
     "NotPicklable",
@@ -42,6 +47,7 @@ __all__ = [
     "PeerClosed",
     "PeerExited",
     "ProtocolError",
+    "TooManyRestarts",
     "UsageError",
 ]
 
@@ -80,6 +86,22 @@ class NoCapacity(CmpiError):
 
 class NeverFits(NoCapacity):
     """The resources asked for are more than the largest host has."""
+
+
+class NameTaken(CmpiError):
+    """Another living process has this name."""
+
+
+class TooManyRestarts(CmpiError):
+    """The children of a supervisor ended more often than it was told to restart them.
+
+    Attributes:
+        restarts: How often each was restarted; see `cmpi.supervise`.
+    """
+
+    def __init__(self, message: str, restarts: Mapping[str, int]) -> None:
+        super().__init__(message)
+        self.restarts = restarts
 
 
 class ChannelClosed(CmpiError):

@@ -187,7 +187,7 @@ class Join:
     asks_memory: int
 
 
-@frame(31, "IQQBsyyBBB")
+@frame(31, "IQQBsyyBBBB")
 class Spawn:
     """Start a closure. If it is not `inline`, it follows over the first channel.
 
@@ -204,10 +204,11 @@ class Spawn:
     inline: int
     asks_cpus: int
     asks_memory: int
+    tie: int  # to the process that spawns it: see `relations`
 
 
 @frame(32, "I")
-class CancelSpawn:
+class Cancel:
     """The caller has stopped waiting for this request."""
 
     request: int
@@ -286,7 +287,7 @@ class Raised:
 # -- root -> rank -----------------------------------------------------------------------
 
 
-@frame(50, "IIILQQsQBLB")
+@frame(50, "IIILQQsQBLBL")
 class Welcome:
     """Who you are. A parent of NO_PID: the launcher started you.
 
@@ -305,6 +306,7 @@ class Welcome:
     memory: int
     cores: list[int]
     nice: int
+    linked: list[int]  # in Erlang's sense
 
 
 @frame(51, "II")

@@ -7,11 +7,13 @@ carries out.
 
 from __future__ import annotations
 
-from cmpi._core import frames
+from cmpi._core import frames, relation_frames
 from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order, Preload, Say
+from cmpi._core.launches import Launches
 from cmpi._core.limits import enforcement, niceness, over
 from cmpi._core.links import Ask, LinkTable, Tell
 from cmpi._core.process import Process
+from cmpi._core.relations import SUPERVISE, Relations
 from cmpi._core.requests import Answer, Requests
 from cmpi._core.scheduler import Host, Refuse
 from cmpi._ids import PID_BITS, RAISED, ExitStatus, Resources
@@ -56,6 +58,7 @@ class Job:
         self._shared_memory_bytes = shared_memory_bytes
         self.requests = Requests(hosts)
         self.links = LinkTable()
+        self.relations = Relations()
         self.processes: dict[int, Process] = {}
         self.starts: dict[int, list[int]] = {}
         self.first_failure: int | None = None
@@ -65,9 +68,7 @@ class Job:
         self._made = self._living_count = 0
         self._unreported: set[int] = set()  # started, and no monitor of theirs has been heard of
         self._start_seen_s: float | None = None  # when the last of them was; None: look at the clock
-        self._fork_server = "off"  # then "loading", "ready" or "dead"
-        self._fork_python = ""
-        self._held: list[Launch] = []  # until the fork server is ready or dead
+        self._launches = Launches()
         self._escalate: list[tuple[float, int]] = []  # when to kill whom for good
         self._held_kills: dict[int, float] = {}  # whom to kill as soon as its link stands, or then
         self._give_up_s: float | None = None
@@ -141,7 +142,7 @@ class Job:
         actions: list[Action] = [Died(pid)]
         if by_launcher and not status.ok:
             self._ended_by_launcher.append(pid)
-        elif not status.ok and self.first_failure is None:
+        elif not status.ok and self.first_failure is None and not process.supervised:
             self.first_failure = pid
         ended = frames.Ended(pid, status.code, status.signal, verdict, status.requested)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if self._alive(watcher)]
@@ -150,6 +151,7 @@ class Job:
         actions += self._answered(self.requests.release(pid))
         if not status.ok:
             actions += self._fell_together(process, now_s, by_launcher)
+        actions += self._end_linked(process, now_s)
         return actions + self._maybe_finish()
 
     def monitor_lost(self, pid: int, now_s: float) -> list[Action]:
@@ -170,13 +172,7 @@ class Job:
 
     def fork_server(self, state: str) -> list[Action]:
         """The fork server is "ready" or "dead"."""
-        self._fork_server = state
-        held, self._held = self._held, []
-        ready = state == "ready"
-        return [
-            Launch(x.start, x.pids, x.host, ready and self.processes[x.pids[0]].python == self._fork_python)
-            for x in held
-        ]
+        return list(self._launches.turned(state))
 
     # -- events of processes -------------------------------------------------------------
 
@@ -187,7 +183,8 @@ class Job:
             return self._join(process, frame)
         if isinstance(frame, frames.Spawn):
             return self._spawn(pid, frame)
-        if isinstance(frame, frames.CancelSpawn):
+        if isinstance(frame, frames.Cancel):
+            self.relations.cancel(pid, frame.request)
             return self._answered(self.requests.withdraw(pid, frame.request))
         if isinstance(frame, frames.Watch):
             return self._watch(pid, frame.pid)
@@ -196,6 +193,8 @@ class Job:
             if victim is None or victim.status is not None:
                 return []
             return self._end(victim, frame.signal, now_s, "")
+        if isinstance(frame, relation_frames.Tie):
+            return self._tie(process, frame, now_s)
         if isinstance(frame, frames.AskCapacity):
             return [Tell(pid, self._capacity(frame.request))]
         if isinstance(frame, frames.Preload):
@@ -216,7 +215,8 @@ class Job:
             if len(self.starts[process.start]) > 1:
                 # Its MPI_Finalize may wait for ranks that wait for it.
                 self._escalate.append((now_s + KILL_AFTER_S, pid))
-        return []
+            return []
+        return list(self.relations.hear(pid, frame, self._alive))
 
     # -- time ----------------------------------------------------------------------------
 
@@ -284,6 +284,7 @@ class Job:
             self._memory(process.pid, process.parent),
             process.cores,
             process.nice,
+            self.relations.linked(process.pid),
         )
         actions: list[Action] = [*limits, Tell(process.pid, welcome)]
         actions += [
@@ -296,7 +297,7 @@ class Job:
             actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
         number = process.start if len(world) > 1 else -1 - process.pid
         actions += self.links.join(process.pid, frame.port, number, process.rank)
-        return actions + self._need_fork_server(frame.python)
+        return actions + list(self._launches.need(frame.python))
 
     def _limit(self, process: Process) -> list[Action]:
         """What the process's monitor is to know of its memory."""
@@ -338,12 +339,10 @@ class Job:
             self.starts[start] = [child.pid]
             self.requests.settled(answer, child.pid)
             actions += [Born(child.pid), Tell(pid, frames.Spawned(frame.request, child.pid))]
-            forked = self._fork_server == "ready" and child.python == self._fork_python
-            launch = Launch(start, [child.pid], place.host, forked)
-            if self._fork_server == "loading":
-                self._held.append(launch)
-            else:
-                actions.append(launch)
+            child.supervised = frame.tie == SUPERVISE
+            if frame.tie:
+                self.relations.tie(pid, child.pid)
+            actions += self._launches.launch(start, [child.pid], place.host, child.python)
         return actions
 
     def _watch(self, pid: int, other: int) -> list[Action]:
@@ -366,20 +365,10 @@ class Job:
         return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
 
     def _capacity(self, request: int) -> frames.CapacityIs:
-        capacity = self.requests.capacity
+        total, free = self.requests.capacity.total, self.requests.capacity.free
         return frames.CapacityIs(
-            request,
-            capacity.total.cpu_units,
-            capacity.total.memory_bytes,
-            capacity.free.cpu_units,
-            capacity.free.memory_bytes,
+            request, total.cpu_units, total.memory_bytes, free.cpu_units, free.memory_bytes
         )
-
-    def _need_fork_server(self, python: str) -> list[Action]:
-        if self._fork_server != "off":
-            return []
-        self._fork_server, self._fork_python = "loading", python
-        return [NeedForkServer(python)]
 
     def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
         """The ranks of one world stand and fall together, as MPI's users expect."""
@@ -392,6 +381,32 @@ class Job:
                 self._escalate.append((now_s + KILL_AFTER_S, pid))
             else:
                 actions += self._end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
+        return actions
+
+    def _tie(self, process: Process, frame: relation_frames.Tie, now_s: float) -> list[Action]:
+        tie = self.relations.tie if frame.on else self.relations.untie
+        if self._alive(frame.pid):
+            told = tie(process.pid, frame.pid)
+            # Who has not joined yet learns of it when it does.
+            return [tell for tell in told if self.processes[tell.pid].joined]
+        if not frame.on:
+            return []
+        if self.relations.traps(process.pid):
+            return []  # it watches, and hears of that end
+        because = f"linked itself with {frame.pid:07x}, which had ended before"
+        return self._end(process, SIGTERM, now_s, because)
+
+    def _end_linked(self, process: Process, now_s: float) -> list[Action]:
+        """Those that are linked with a process that ended other than normally end with it."""
+        linked = self.relations.ended(process.pid)
+        status = process.status
+        assert status is not None
+        actions: list[Action] = []
+        if status.code or status.signal:
+            because = f"linked with {process.pid:07x}, which ended: {status}"
+            for pid in linked:
+                if self._alive(pid) and not self.processes[pid].doomed:
+                    actions += self._end(self.processes[pid], SIGTERM, now_s, because)
         return actions
 
     def _end(self, process: Process, signal: int, now_s: float, because: str) -> list[Action]:

@@ -26,6 +26,7 @@ class Process:
         self.memory = ""  # the shared memory that it sees; likewise
         self.monitored = False  # its monitor has reported
         self.joined = False
+        self.supervised = False  # its failures are its supervisor's business
         self.doomed = 0  # the signal it was sent on somebody's request
         self.because = ""  # why, if not by the program's own wish
         self.summary = ""  # of the exception it raised

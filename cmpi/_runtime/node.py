@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 
-from cmpi._core import frames
+from cmpi._core import frames, relation_frames
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus, Pid, Resources
 from cmpi._runtime import host, leftovers
@@ -81,6 +81,9 @@ class Node:
         self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
         self._next_request = 1
         self._ended: dict[int, ExitStatus] = {}
+        self.linked = set(welcome.linked)  # in Erlang's sense
+        self.ever_linked = set(welcome.linked)
+        self._trapping = False
         self._watched: set[int] = set()
         self._alive: set[int] = set()  # watched, and alive when the root was asked
         self.changed = Changes(self.lock)  # a reply, an exit, a link's end
@@ -93,6 +96,8 @@ class Node:
             self._hear(frame)
         with self.lock:
             self._look_for_rings()
+            for linked in self.linked:
+                self.watch(Pid(linked))
         self._thread = threading.Thread(target=self._run, name="cmpi-progress", daemon=True)
         self._thread.start()
 
@@ -149,7 +154,7 @@ class Node:
             self._answered(reply)
         else:
             self._abandoned.add(request)
-            self.tell_root(frames.CancelSpawn(request))
+            self.tell_root(frames.Cancel(request))
 
     def failed_by(self, error: BaseException) -> None:
         """This process is about to end because of an exception."""
@@ -180,6 +185,23 @@ class Node:
             if not self.changed.wait_for(lambda: pid.value in self._ended, timeout_s):
                 raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
             return self._ended[pid.value]
+
+    def tied(self, pid: int, on: bool) -> None:
+        """This process and that one are linked, in Erlang's sense, or no more. With the lock held."""
+        (self.linked.add if on else self.linked.discard)(pid)
+        (self.ever_linked.add if on else self.ever_linked.discard)(pid)
+        self.watch(Pid(pid))
+
+    def trap(self, on: bool) -> bool:
+        """Whether to hear of the ends of those linked with this process, rather than end with them.
+        Returns what it was."""
+        before, self._trapping = self._trapping, on
+        self.tell_root(relation_frames.Trap(on))
+        return before
+
+    def ended(self, pid: int) -> ExitStatus | None:
+        """How a watched process has ended, if it has. Call with the lock held."""
+        return self._ended.get(pid)
 
     async def await_exit(self, pid: Pid) -> ExitStatus:
         """As `wait_exit`, in an event loop."""
@@ -297,8 +319,12 @@ class Node:
                 self._memory[frame.pid] = frame.memory
                 if frame.pid in self._peers:
                     self._peers[frame.pid].lane.flush()
-            elif isinstance(frame, (frames.Spawned, frames.Refused, frames.CapacityIs)):
+            elif isinstance(
+                frame, (frames.Spawned, frames.Refused, frames.CapacityIs, relation_frames.NameIs)
+            ):
                 self._answered(frame)
+            elif isinstance(frame, relation_frames.Tied):
+                self.tied(frame.pid, bool(frame.on))
             elif isinstance(frame, frames.Closure):
                 self.closure = frame
             elif isinstance(frame, frames.Farewell):

@@ -79,6 +79,8 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
     source = os.pipe2(os.O_CLOEXEC) if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
     fault_read, fault_write = os.pipe2(os.O_CLOEXEC)
     monitor = os.getpid()
+    # One that comes before the new process has put the monitor's handler away would be lost in it.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     pid = os.fork()
     if pid == 0:
         try:
@@ -93,6 +95,7 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
         except OSError as error:
             os.write(fault_write, _explain(error, argv, cwd).encode("utf-8", "surrogateescape"))
             os._exit(127)
+    signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
     for fd in (out[1], err[1], source[0], fault_write):
         os.close(fd)
     theirs.close()
@@ -116,6 +119,7 @@ def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socke
         os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
     for number, fd in enumerate((stdin, out, err)):
         os.dup2(fd, number)
         if fd > 2:

@@ -1,0 +1,183 @@
+"""A supervisor: which children to start again, when, and when to give up.
+
+Events in, actions out; the children are numbered in the order in which they are started, and
+stopped in the reverse, one after another. What ends while others are being stopped waits for its
+decision.
+
+Source: Erlang/OTP Design Principles, "Supervisor Behaviour". Ours: the back-off, because a child that
+cannot start would use up all its restarts in milliseconds; and that a supervisor is done when no
+child is left, because here it is a call that returns.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cmpi._core.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
+RESTARTS = ("permanent", "transient", "temporary")
+
+
+@record
+class Start:
+    """Action: start this child; it counts as running from now on."""
+
+    child: int
+
+
+@record
+class Stop:
+    """Action: ask this child to end, or (`now`) end it: it has not done so in its time."""
+
+    child: int
+    now: bool
+
+
+@record
+class Done:
+    """Action: nobody runs and nobody will."""
+
+
+if TYPE_CHECKING:
+    Action: TypeAlias = "Start | Stop | Done"
+
+
+class Supervisor:
+    """The machine. Not thread-safe; never blocks. Times are seconds of any clock.
+
+    Args:
+        restarts: For each child when it is started again: one of RESTARTS.
+        shutdown_s: For each child how long it may take to end when it is asked to.
+        strategy: Who is started again with one: one of STRATEGIES.
+        max_restarts: How often in `within_s`; with one more the supervisor gives up.
+        within_s: See there.
+        backoff_s: The wait before the second restart in that time, doubled for each further one; and
+            the longest.
+    """
+
+    def __init__(
+        self,
+        restarts: list[str],
+        shutdown_s: list[float],
+        strategy: str,
+        max_restarts: int,
+        within_s: float,
+        backoff_s: tuple[float, float],
+    ) -> None:
+        self._restarts, self._shutdown_s, self._strategy = restarts, shutdown_s, strategy
+        self._max, self._within_s, self._backoff_s = max_restarts, within_s, backoff_s
+        self.counts = [0] * len(restarts)  # how often each was started again
+        self.gave_up = False  # because of too many restarts
+        self._running: set[int] = set()
+        self._history: deque[float] = deque()  # of restarts, in the time that counts
+        self._to_stop: list[int] = []  # the last one first
+        self._stopping: int | None = None  # of these, the one that was asked to end
+        self._kill_s: float | None = None  # it must have ended by then
+        self._to_start: list[int] = []
+        self._start_s = 0.0  # when
+        self._undecided: deque[tuple[int, bool]] = deque()  # children that ended; whether normally
+        self._closing = self._done = False
+
+    def begin(self) -> list[Action]:
+        """Start all."""
+        self._to_start = list(range(len(self._restarts)))
+        return self._advance(self._start_s)
+
+    def ended(self, child: int, now_s: float, *, normally: bool) -> list[Action]:
+        """A child has ended."""
+        self._running.discard(child)
+        if child == self._stopping:
+            self._stopping = self._kill_s = None
+        if child in self._to_stop:
+            self._to_stop.remove(child)
+        elif not self._closing:
+            self._undecided.append((child, normally))
+        return self._advance(now_s)
+
+    def close(self, now_s: float) -> list[Action]:
+        """Stop all, and be done."""
+        self._close()
+        return self._advance(now_s)
+
+    def _close(self) -> None:
+        self._closing = True
+        self._to_start = []
+        self._undecided.clear()
+        self._to_stop = sorted(self._running)
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Do what is due."""
+        if self._stopping is not None and self._kill_s is not None and self._kill_s <= now_s:
+            self._kill_s = None
+            return [Stop(self._stopping, True)]
+        return self._advance(now_s)
+
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do, if ever."""
+        if self._to_stop:
+            return self._kill_s
+        return self._start_s if self._to_start else None
+
+    def _advance(self, now_s: float) -> list[Action]:
+        while self._undecided and not self._to_stop:
+            self._decide(*self._undecided.popleft(), now_s)
+        if self._to_stop:
+            if self._stopping is not None:
+                return []
+            self._stopping = self._to_stop[-1]
+            self._kill_s = now_s + self._shutdown_s[self._stopping]
+            return [Stop(self._stopping, False)]
+        actions: list[Action] = []
+        if self._to_start and self._start_s <= now_s:
+            actions += [Start(child) for child in self._to_start]
+            self._running.update(self._to_start)
+            self._to_start = []
+        if not self._running and not self._to_start and not self._done:
+            self._done = True
+            actions.append(Done())
+        return actions
+
+    def _decide(self, child: int, normally: bool, now_s: float) -> None:
+        how = self._restarts[child]
+        if how == "temporary" or (how == "transient" and normally):
+            return
+        while self._history and self._history[0] <= now_s - self._within_s:
+            self._history.popleft()
+        if len(self._history) >= self._max:
+            self.gave_up = True
+            self._close()
+            return
+        self._history.append(now_s)
+        everybody = range(len(self._restarts))
+        affected = {
+            "one_for_one": [child],
+            "one_for_all": list(everybody),
+            "rest_for_one": list(everybody)[child:],
+        }[self._strategy]
+        self._to_stop = [each for each in affected if each in self._running]
+        # A temporary one that ends with its siblings stays away, as OTP says. So does who waits for its
+        # restart already: it is in the list.
+        again = {each for each in affected if self._restarts[each] != "temporary"}
+        for each in again.difference(self._to_start):
+            self.counts[each] += 1
+        self._to_start = sorted(again.union(self._to_start))
+        first, longest = self._backoff_s
+        n = len(self._history) - 1
+        self._start_s = now_s + (min(first * 2 ** (n - 1), longest) if n else 0.0)
+
+    def validate(self) -> None:
+        """The invariants; for tests.
+
+        Raises:
+            AssertionError: One of them is broken.
+        """
+        assert not self._running & set(self._to_start) - set(self._to_stop), "who runs is not started"
+        assert set(self._to_stop) <= self._running, "only who runs is stopped"
+        assert len(self._history) <= self._max
+        if self._closing:
+            assert not self._to_start and not self._undecided
