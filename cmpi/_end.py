@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -12,13 +10,13 @@ from cmpi._core import channel
 from cmpi._core.contract import Contract
 from cmpi._ids import Pid
 from cmpi._runtime import context
+from cmpi._runtime.waits import call_site
 from cmpi.errors import ChannelBusy, ChannelExists, UsageError
 
 if TYPE_CHECKING:
     from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 
 T = TypeVar("T")
-_PACKAGE = os.path.dirname(__file__)
 
 
 class Typed:
@@ -53,7 +51,7 @@ class End(Generic[T]):
         self._lock = self._node.lock
         self._contract = Contract(_hint)
         self._key = (pid.value, name)
-        site = _call_site()
+        site = call_site()
         if pid == self._node.pid:
             raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
         with self._lock:
@@ -128,11 +126,3 @@ class End(Generic[T]):
 
 
 Self = TypeVar("Self", bound=End[Any])
-
-
-def _call_site() -> str:
-    """File and line of the nearest caller outside of this package."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

@@ -108,7 +108,10 @@ class Notices:
         with self._node.lock:
             self._begin()
             try:
-                if not self.changed.wait_for(self._ready, timeout):
+                pids = [Pid(pid) for pid in sorted(self._wanted - self._told)]
+                with self._node.waits.on("notice of the end of", pids, timeout):
+                    came = self.changed.wait_for(self._ready, timeout)
+                if not came:
                     raise TimeoutError(f"nobody of them has ended within {timeout} s")
                 return self._complete()
             finally:

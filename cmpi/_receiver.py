@@ -87,7 +87,11 @@ class Receiver(End[T]):
             pass
         if not end.readable and (timeout is None or timeout > LONG_S):
             self._lane.doze(end.changed, lambda: end.readable)
-        if not end.readable and not end.changed.wait_for(lambda: end.readable, timeout):
+        if end.readable:
+            return
+        with self._node.waits.on("recv from", [end.peer], timeout):
+            came = end.changed.wait_for(lambda: end.readable, timeout)
+        if not came:
             raise TimeoutError(f"nothing came from {end.peer} within {timeout} s")
 
     @classmethod

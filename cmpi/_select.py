@@ -101,7 +101,9 @@ def _first_ready(operations: tuple[Any, ...], timeout: float | None, wait: bool)
             if left is not None and left <= 0:
                 return None
             if not hits:
-                wake.wait(left)
+                pids = [operation._end.peer for operation in operations if hasattr(operation._end, "peer")]
+                with operations[0]._node.waits.on("select of", pids, left):
+                    wake.wait(left)
             looked, hits[:] = list(dict.fromkeys(hits)), []
             for i in looked:
                 if operations[i]._ready():

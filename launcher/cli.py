@@ -26,7 +26,9 @@ examples:
   cmpirun -n 2 --output json --output-dir logs python job.py
 
 exit code: 0 if every process succeeded, else that of the first failure (128 + signal for a signal;
-127 program not found, 126 not executable, 130 Ctrl-C, 2 wrong options).
+127 program not found, 126 not executable, 130 Ctrl-C, 86 deadlock, 2 wrong options).
+
+Ctrl-\\ shows what all processes are doing, and the job goes on.
 """
 
 
@@ -67,6 +69,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--enforce", choices=limits.MODES, default="",
         help="what to do with a process that uses more memory than it was granted (default: kill it "
         "if it asked for an amount, warn if that was the default)")  # fmt: skip
+    add("--no-deadlock-check", dest="check_deadlock", action="store_false",
+        help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
         help="the MPI launcher to use (default: $CMPI_MPIEXEC, this Python's own, then PATH)")  # fmt: skip
     add("--mpi-args", metavar="'ARGS'", type=_checked(_split), default=[],
@@ -88,6 +92,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         memory_bytes=options.memory,
         shared_memory_bytes=options.shared_memory,
         enforce=options.enforce,
+        check_deadlock=options.check_deadlock,
         mpiexec=options.mpiexec or os.environ.get("CMPI_MPIEXEC", ""),
         mpi_args=options.mpi_args,
         verbose=options.verbose,

@@ -20,6 +20,7 @@ class LaunchConfig:
     memory_bytes: int = 0  # 0: likewise
     shared_memory_bytes: int = SHARED_MEMORY_BYTES  # 0: none
     enforce: str = ""  # "": as the processes asked
+    check_deadlock: bool = True
     mpiexec: str = ""  # "": look for one
     mpi_args: list[str] = []
     verbose: bool = False

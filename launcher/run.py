@@ -81,6 +81,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         config.memory_bytes,
         config.shared_memory_bytes,
         config.enforce,
+        config.check_deadlock,
     )
     server = sockets.listen(folder + "/launcher")
     fds = [_stdin(), 1, 2]

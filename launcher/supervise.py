@@ -59,7 +59,7 @@ class Supervisor:
         """Wait for the end of the job; returns its exit code."""
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, lambda *_: None)
         try:
             while not self._exited:
@@ -130,6 +130,8 @@ class Supervisor:
             self._deadline_s = time.monotonic() + (LEAVE_S if self._code is not None else 0.5)
 
     def _on_signal(self, number: int) -> None:
+        if number == signal.SIGQUIT and self._root is not None:
+            self._root.send(frames.ShowStacks())
         if number not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             return
         if self._interrupted or self._root is None:

@@ -1,6 +1,7 @@
 """Every control frame, by who sends it. `wire.py` turns them into bytes and back.
 
 These are the control frames, which go over sockets; `helper_frames.py` has those of the root's helpers,
+`relation_frames.py` and `wait_frames.py` those of two subjects of their own,
 `link_frames.py` what two processes send to each other.
 Process ids travel as their plain number.
 """
@@ -15,7 +16,7 @@ from cmpi._core.wire import frame
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSIssBBsQQQs")
+@frame(1, "SSIssBBsQQQsB")
 class Launch:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
@@ -31,6 +32,12 @@ class Launch:
     memory_bytes: int  # 0: likewise
     shared_memory_bytes: int  # that one process may share with another; 0: none
     enforce: str  # "none", "warn" or "kill" those that use too much memory; "": as they asked
+    check_deadlock: int  # end the job when all its processes wait for each other
+
+
+@frame(4, "")
+class ShowStacks:
+    """The person wants to see what all processes do."""
 
 
 @frame(2, "B")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from cmpi._core import frames, relation_frames
 from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order, Preload, Say
 from cmpi._core.launches import Launches
-from cmpi._core.limits import enforcement, niceness, over
+from cmpi._core.limits import niceness, over
 from cmpi._core.links import Ask, LinkTable, Tell
 from cmpi._core.process import Process
 from cmpi._core.relations import SUPERVISE, Relations
@@ -62,7 +62,7 @@ class Job:
         self.processes: dict[int, Process] = {}
         self.starts: dict[int, list[int]] = {}
         self.first_failure: int | None = None
-        self.interrupted = 0
+        self.interrupted = self._code = 0
         self._ended_by_launcher: list[int] = []
         self._seed = seed
         self._made = self._living_count = 0
@@ -88,16 +88,21 @@ class Job:
             self.requests.occupy(pid, host, process.resources)
         return [Launch(start, world, host, False), *[Born(pid) for pid in world]]
 
-    def interrupt(self, signal: int, now_s: float) -> list[Action]:
-        """The person wants an end: SIGTERM to all, SIGKILL later."""
+    def interrupt(
+        self, signal: int, now_s: float, because: str = "the job was interrupted", code: int = 0
+    ) -> list[Action]:
+        """The person wants an end, or there is no sense in going on: SIGTERM to all, SIGKILL later.
+
+        `code` is cmpirun's then; 0: that of the signal.
+        """
         if self.interrupted:
             return []
-        self.interrupted = signal
+        self.interrupted, self._code = signal, code or 128 + signal
         self._give_up_s = now_s + KILL_AFTER_S + GIVE_UP_AFTER_S
         self.requests.withdraw_all()
         actions: list[Action] = []
         for process in self._living():
-            actions += self._end(process, SIGTERM, now_s, "the job was interrupted")
+            actions += self._end(process, SIGTERM, now_s, because)
         return actions + self._maybe_finish()
 
     # -- events of monitors --------------------------------------------------------------
@@ -115,7 +120,7 @@ class Job:
             return None, []
         if process.doomed:
             return None, self.exited(process.pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
-        return process.pid, self._limit(process) if start else []
+        return process.pid, [process.limit(self._enforce)] if start else []
 
     def used(self, pid: int, frame: frames.Exited) -> None:
         """What a process had used when it ended."""
@@ -269,7 +274,7 @@ class Job:
         if frame.asks:  # a rank has said what it needs; more than there is cannot be given
             process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
             process.asks_memory = bool(frame.asks_memory)
-            limits = self._limit(process)
+            limits = [process.limit(self._enforce)]
             limits += self._answered(self.requests.occupy(process.pid, process.host, process.resources))
         world = self.starts[process.start]
         welcome = frames.Welcome(
@@ -298,11 +303,6 @@ class Job:
         number = process.start if len(world) > 1 else -1 - process.pid
         actions += self.links.join(process.pid, frame.port, number, process.rank)
         return actions + list(self._launches.need(frame.python))
-
-    def _limit(self, process: Process) -> list[Action]:
-        """What the process's monitor is to know of its memory."""
-        enforce = enforcement(self._enforce, asked=process.asks_memory)
-        return [Order(process.pid, frames.Limit(process.resources.memory_bytes, enforce))]
 
     def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
         """A monitor says that its process uses, or used, more memory than it was granted."""
@@ -438,7 +438,7 @@ class Job:
             return []
         self._finished = True
         if self.interrupted:
-            return [Finish(128 + self.interrupted)]
+            return [Finish(self._code)]
         if self.first_failure is None and self._ended_by_launcher:
             self.first_failure = self._ended_by_launcher[0]
         if self.first_failure is None:

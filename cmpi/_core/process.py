@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from cmpi._core import frames
+from cmpi._core.job_actions import Order
+from cmpi._core.limits import enforcement
 from cmpi._ids import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core import frames
     from cmpi._ids import ExitStatus
 
 
@@ -33,6 +35,11 @@ class Process:
         self.fault = ""  # why it could not be started
         self.status: ExitStatus | None = None
         self.watchers: set[int] = set()
+
+    def limit(self, mode: str) -> Order:
+        """What its monitor is to know of its memory; `mode` is what the person has said."""
+        enforce = enforcement(mode, asked=self.asks_memory)
+        return Order(self.pid, frames.Limit(self.resources.memory_bytes, enforce))
 
     @property
     def usage(self) -> dict[str, float]:

@@ -7,7 +7,7 @@ from cmpi._core.wire import frame
 # -- rank -> root -----------------------------------------------------------------------
 
 
-@frame(43, "IB")
+@frame(48, "IB")
 class Tie:
     """Link me with this process, or (not `on`) no more."""
 
@@ -15,14 +15,14 @@ class Tie:
     on: int
 
 
-@frame(44, "B")
+@frame(49, "B")
 class Trap:
     """I want to hear of the ends of those linked with me, rather than end with them; or no more."""
 
     on: int
 
 
-@frame(45, "IsI")
+@frame(68, "IsI")
 class Register:
     """This process is to have this name."""
 
@@ -31,14 +31,14 @@ class Register:
     pid: int
 
 
-@frame(46, "s")
+@frame(69, "s")
 class Unregister:
     """Nobody is to have this name any more."""
 
     name: str
 
 
-@frame(47, "IsB")
+@frame(74, "IsB")
 class WhereIs:
     """Who has this name? If nobody has and `wait`, answer when somebody does."""
 

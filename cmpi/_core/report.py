@@ -56,6 +56,16 @@ def _how(process: Process) -> str:
     return f"exit code {status}"
 
 
+def deadlock_report(job: Job, blocked: dict[int, tuple[int, list[str]]]) -> str:
+    """The report on a job whose processes all wait for each other: who, for whom, where, how long."""
+    lines = ["cmpirun: deadlock: all processes of the job wait, and nothing is under way between them"]
+    for pid, (_, waits) in sorted(blocked.items(), key=lambda item: job.processes[item[0]].start):
+        lines.append(f"    {_name(job.processes[pid])}: {_short(job.processes[pid].label)}")
+        lines += [f"        {wait}" for wait in waits]
+    lines.append("    (cmpirun --no-deadlock-check lets them wait)")
+    return "\n".join(lines) + "\n"
+
+
 def _usage(process: Process) -> list[str]:
     if not process.peak_bytes:
         return []  # it never ran, or its monitor was lost

@@ -74,6 +74,16 @@ class Lane:
         return not self._outbox
 
     @property
+    def put_in(self) -> int:
+        """How much was ever sent: bytes through the ring, or frames by MPI."""
+        return (self._writer.position if self._writer else 0) + (self.link.sent if self.link else 0)
+
+    @property
+    def taken_out(self) -> int:
+        """How much of what the peer has put in was ever received."""
+        return (self._reader.position if self._reader else 0) + (self.link.received if self.link else 0)
+
+    @property
     def chosen(self) -> bool:
         """True if there is a way out."""
         return self._writer is not None or self._by_mpi or self.link is not None

@@ -10,26 +10,23 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 import sys
 import threading
 import time
-from collections import deque
 
-from cmpi._core import frames, relation_frames
-from cmpi._core.wire import Decoder, encode
+from cmpi._core import frames, relation_frames, wait_frames
 from cmpi._ids import ExitStatus, Pid, Resources
 from cmpi._runtime import host, leftovers
 from cmpi._runtime.changes import Changes
+from cmpi._runtime.control import REPLIES, Control
 from cmpi._runtime.linker import Linker
 from cmpi._runtime.peer import Peer
+from cmpi._runtime.waits import Waits
 from cmpi._transport import mpi
 from cmpi._transport.bell import READY, Bell
-from cmpi.errors import InternalError, NotRunning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 SPINS = 200  # rounds without news before the thread sleeps between them
@@ -38,6 +35,7 @@ NAPS = 20_000  # so many of them, a second and more; after that the peer is stop
 LONG_NAP_S = 1e-3
 STUCK_S = 120.0  # in one attempt to link: ours, because Open MPI has no limit of its own
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
+BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
 LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 
 
@@ -46,10 +44,13 @@ class Node:
 
     def __init__(self, control: int, memory: str, resources: Resources | None = None) -> None:
         self.lock = threading.RLock()
-        self._control = socket.socket(fileno=control)
-        self._control.set_inheritable(False)
-        self._decoder = Decoder()
-        self._write_lock = threading.Lock()
+        self.waits = Waits()
+        self._said_blocked = 0  # the epoch of the wait of which the root was told; 0: of none
+        self._probe = 0  # what the root has asked, and is to be answered after looking around
+        self.changed = Changes(self.lock)  # a reply, an exit, a link's end
+        self._control = Control(control, self.changed, self.waits)
+        self.tell_root, self.ask_root = self._control.tell, self._control.ask
+        self.ask_root_async = self._control.ask_async
         self._initialized_mpi = mpi.initialize()
         if mpi.vendor() == "mpich":
             leftovers.unlink_own_segments()
@@ -62,7 +63,7 @@ class Node:
             )
         )
         self.closure: frames.Closure | None = None
-        welcome, early = self._await_welcome()
+        welcome, early = self._control.await_welcome()
         self.pid = Pid(welcome.pid)
         self.parent = None if welcome.parent == frames.NO_PID else Pid(welcome.parent)
         self.rank = welcome.rank
@@ -77,16 +78,12 @@ class Node:
         self.linking = False  # the linker is inside MPI, where nobody else may be
         self._linking_with, self._linking_since_s = 0, 0.0
         self._peers: dict[int, Peer] = {}
-        self._replies: dict[int, Any] = {}
-        self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
-        self._next_request = 1
         self._ended: dict[int, ExitStatus] = {}
         self.linked = set(welcome.linked)  # in Erlang's sense
         self.ever_linked = set(welcome.linked)
         self._trapping = False
         self._watched: set[int] = set()
         self._alive: set[int] = set()  # watched, and alive when the root was asked
-        self.changed = Changes(self.lock)  # a reply, an exit, a link's end
         self._farewell = self._parting = self._closed = False
         self.failed = False  # ending by an error: peers learn that, rather than an orderly close
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -101,60 +98,7 @@ class Node:
         self._thread = threading.Thread(target=self._run, name="cmpi-progress", daemon=True)
         self._thread.start()
 
-    # -- control plane ---------------------------------------------------------------------
-
-    def tell_root(self, frame: Any) -> None:
-        """Send a frame to the root. Blocks: until the monitor takes it."""
-        with self._write_lock:
-            try:
-                self._control.sendall(encode(frame))
-            except OSError:
-                self._orphaned()
-
-    def ask_root(self, make: Callable[[int], Any], timeout_s: float | None = None) -> Any:
-        """Send a request and wait for its reply.
-
-        Args:
-            make: Makes the frame, given the number of the request.
-            timeout_s: Longest wait. None waits for ever.
-
-        Raises:
-            TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
-        """
-        request = self._request(make)
-        with self.lock:
-            if not self.changed.wait_for(lambda: request in self._replies, timeout_s):
-                self._abandon(request)
-                raise TimeoutError(f"no answer from the scheduler in {timeout_s} s")
-            return self._replies.pop(request)
-
-    async def ask_root_async(self, make: Callable[[int], Any]) -> Any:
-        """As `ask_root`, in an event loop; cancelling is as a timeout."""
-        request = self._request(make)
-        try:
-            await self.changed.until(lambda: request in self._replies)
-        except BaseException:
-            with self.lock:
-                self._abandon(request)
-            raise
-        with self.lock:
-            return self._replies.pop(request)
-
-    def _request(self, make: Callable[[int], Any]) -> int:
-        with self.lock:
-            request = self._next_request
-            self._next_request += 1
-        self.tell_root(make(request))
-        return request
-
-    def _abandon(self, request: int) -> None:
-        if request in self._replies:  # it came in this very moment
-            reply = self._replies.pop(request)
-            self._abandoned.add(request)
-            self._answered(reply)
-        else:
-            self._abandoned.add(request)
-            self.tell_root(frames.Cancel(request))
+    # -- what the root is told, and asked ------------------------------------------------------
 
     def failed_by(self, error: BaseException) -> None:
         """This process is about to end because of an exception."""
@@ -182,7 +126,9 @@ class Node:
         with self.lock:
             # First the root's answer: a process that has ended has ended, whatever the timeout.
             self.changed.wait_for(lambda: pid.value in self._alive or pid.value in self._ended)
-            if not self.changed.wait_for(lambda: pid.value in self._ended, timeout_s):
+            with self.waits.on("wait for", [pid], timeout_s):
+                ended = self.changed.wait_for(lambda: pid.value in self._ended, timeout_s)
+            if not ended:
                 raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
             return self._ended[pid.value]
 
@@ -242,7 +188,8 @@ class Node:
             if self.linking and time.monotonic() > self._linking_since_s + STUCK_S:
                 self._stuck_in_mpi()
             if self._control.fileno() in ready:
-                self._hear_control()
+                for frame in self._control.receive():
+                    self._hear(frame)
             with self.lock:
                 if self._wake_read in ready:
                     os.read(self._wake_read, 4096)
@@ -251,6 +198,7 @@ class Node:
                 if not ready and pause >= LOOK_AROUND_S * 1000:
                     self._look_for_rings()
                 moved = self._progress()
+                self._say_whether_blocked()
                 if self._parting and (moved or ready):
                     self.changed.notify_all()  # a link has come up, credit has come, all is sent
             idle = 0 if moved or ready else idle + 1
@@ -261,6 +209,20 @@ class Node:
                 self._linker.ready(pid)
             else:
                 self.peer(Pid(pid)).lane.rung(sent)
+
+    def _say_whether_blocked(self) -> None:
+        """Tell the root that this process does nothing but wait; or no more; or what it has asked."""
+        probe, self._probe = self._probe, 0
+        stuck = self.waits.stuck(BLOCKED_S)
+        idle = stuck and all(peer.lane.idle and not peer.restless for peer in self._peers.values())
+        epoch = self.waits.epoch if idle else 0
+        if probe:
+            sent = sum(peer.lane.put_in for peer in self._peers.values())
+            received = sum(peer.lane.taken_out for peer in self._peers.values())
+            self.tell_root(wait_frames.StillBlocked(probe, epoch, sent, received))
+        if epoch != self._said_blocked:
+            self._said_blocked = epoch
+            self.tell_root(wait_frames.Blocked(epoch, [wait.text for wait in stuck]))
 
     def _look_for_rings(self) -> None:
         """What was sent before we had a bell, or with a ring that was lost."""
@@ -277,7 +239,7 @@ class Node:
             restless = any(peer.restless for peer in peers)
             watched = any(peer.lane.watched for peer in peers)
         if not restless:
-            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000 if peers or self.linking else -1
+            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000
         if idle > SPINS:
             time.sleep(NAP_S if idle < SPINS + NAPS else LONG_NAP_S)
         return 0
@@ -287,18 +249,6 @@ class Node:
         for peer in list(self._peers.values()):
             moved |= peer.progress()
         return moved
-
-    def _hear_control(self) -> None:
-        try:
-            data = self._control.recv(1 << 20, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._orphaned()
-        for frame in self._decoder.feed(data):
-            self._hear(frame)
 
     def _hear(self, frame: Any) -> None:
         if isinstance(frame, (frames.AcceptFrom, frames.ConnectTo, frames.GroupWith)):
@@ -319,46 +269,19 @@ class Node:
                 self._memory[frame.pid] = frame.memory
                 if frame.pid in self._peers:
                     self._peers[frame.pid].lane.flush()
-            elif isinstance(
-                frame, (frames.Spawned, frames.Refused, frames.CapacityIs, relation_frames.NameIs)
-            ):
-                self._answered(frame)
+            elif isinstance(frame, REPLIES):
+                self._control.answered(frame)
             elif isinstance(frame, relation_frames.Tied):
                 self.tied(frame.pid, bool(frame.on))
             elif isinstance(frame, frames.Closure):
                 self.closure = frame
+            elif isinstance(frame, wait_frames.AskBlocked):
+                self._probe = frame.number
+            elif isinstance(frame, wait_frames.AskStacks):
+                self.tell_root(wait_frames.Stacks(self.waits.stacks()))
             elif isinstance(frame, frames.Farewell):
                 self._farewell = True
             self.changed.notify_all()
-
-    def _answered(self, frame: Any) -> None:
-        if frame.request not in self._abandoned:
-            self._replies[frame.request] = frame
-            return
-        self._abandoned.discard(frame.request)
-        if isinstance(frame, frames.Spawned):
-            self.tell_root(frames.Kill(frame.pid, 9))  # its caller's time ran out before it came
-
-    def _await_welcome(self) -> tuple[frames.Welcome, deque[Any]]:
-        """The welcome, and what came with it."""
-        while True:
-            data = self._control.recv(1 << 20)
-            if not data:
-                self._orphaned()
-            waiting = deque(self._decoder.feed(data))
-            if not waiting:
-                continue
-            welcome = waiting.popleft()
-            if isinstance(welcome, frames.Refused):
-                raise NotRunning(welcome.reason)
-            if not isinstance(welcome, frames.Welcome):
-                raise InternalError(f"{type(welcome).__name__} in place of a welcome")
-            return welcome, waiting
-
-    def _orphaned(self) -> None:
-        """The monitor has gone, and with it everything this process could say or be told."""
-        print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
-        os._exit(137)
 
     def _stuck_in_mpi(self) -> None:
         """Neither the partner's part nor the usher's has brought MPI back: it never comes back, and

@@ -7,23 +7,24 @@ terminal in the bridge's, stdin in the feeder's.
 
 from __future__ import annotations
 
-import _thread
 import os
 import select
 import time
 from collections import deque
 
-from cmpi._core import frames, helper_frames, job_actions
+from cmpi._core import deadlock, frames, helper_frames, job_actions, wait_frames
 from cmpi._core.capacity import usable
+from cmpi._core.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job import Job
 from cmpi._core.links import Ask, Tell
 from cmpi._core.output import Formatter, Speaker
-from cmpi._core.report import closing_report
+from cmpi._core.report import closing_report, deadlock_report
 from cmpi._core.scheduler import Host
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus
 from cmpi._runtime import host, leftovers
 from cmpi._runtime.bridge import Bridge
+from cmpi._runtime.feeder import Feeder
 from cmpi._runtime.spawner import Spawner
 from cmpi._runtime.start_child import MEMORY_VARIABLE
 from cmpi._transport import mpi, sockets
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
 LAUNCHER_S = 10.0
-STDIN_BYTES = 65536
 
 
 class Peer:
@@ -85,7 +85,8 @@ class Root:
         self._bridge = Bridge(
             formatter, {1: fds[1], 2: fds[2]}, order.output_dir, self._printed, self._lost
         )
-        self._feeder = _Feeder(fds[0], self)
+        self._deadlock = DeadlockCheck()
+        self._feeder = Feeder(fds[0])
         self._spawner = Spawner(self._spawn_failed)
 
     def run(self) -> int:
@@ -99,6 +100,7 @@ class Root:
                 self._serve(fd, events)
             now_s = time.monotonic()
             self._do(self._job.tick(now_s))
+            self._do(self._deadlock.tick(now_s))
             self._bridge.tick()
             self._refuse_late_doormen(now_s)
         self._say_goodbye()
@@ -107,7 +109,12 @@ class Root:
     # -- the loop --------------------------------------------------------------------------
 
     def _timeout(self) -> float:
-        times = [self._job.deadline_s(), self._bridge.deadline_s(), self._leave_s]
+        times = [
+            self._job.deadline_s(),
+            self._deadlock.deadline_s(),
+            self._bridge.deadline_s(),
+            self._leave_s,
+        ]
         times += [doorman.deadline_s for doorman in self._doormen.values()]
         first = min((t for t in times if t is not None), default=None)
         return -1 if first is None else max(0.0, first - time.monotonic())
@@ -157,6 +164,7 @@ class Root:
             elif isinstance(action, job_actions.Launch):
                 self._spawner.submit(action)
             elif isinstance(action, job_actions.Born):
+                self._deadlock.born(action.pid)
                 process = self._job.processes[action.pid]
                 parent = process.parent if process.parent in self._job.processes else None
                 self._bridge.born(Speaker(process.pid, parent, process.host, process.rank, process.label))
@@ -164,6 +172,11 @@ class Root:
                 process = self._job.processes[action.pid]
                 assert process.status is not None
                 self._bridge.died(action.pid, process.status, process.usage)
+                self._do(self._deadlock.died(action.pid, time.monotonic()))
+            elif isinstance(action, Probe):
+                self._do([Tell(pid, wait_frames.AskBlocked(action.round)) for pid in action.pids])
+            elif isinstance(action, Deadlock):
+                self._end_deadlock()
             elif isinstance(action, job_actions.Say):
                 self._bridge.say(f"cmpirun: {action.text}\n")
             elif isinstance(action, Ask):
@@ -233,7 +246,12 @@ class Root:
             self._bridge.output(peer.pid, frame.fd, frame.data)
         elif isinstance(frame, frames.FromRank):
             for inner in peer.rank_frames.feed(frame.data):
-                self._do(self._job.from_rank(peer.pid, inner, now_s))
+                if isinstance(inner, wait_frames.Stacks):
+                    self._bridge.say(f"cmpirun: stacks of process {peer.pid:07x}:\n{inner.text}")
+                elif not isinstance(inner, (wait_frames.Blocked, wait_frames.StillBlocked)):
+                    self._do(self._job.from_rank(peer.pid, inner, now_s))
+                elif self._order.check_deadlock:
+                    self._do(self._deadlock.hear(peer.pid, inner, now_s))
         elif isinstance(frame, frames.Exited):
             status = ExitStatus(frame.code, frame.signal)
             self._job.used(peer.pid, frame)
@@ -285,7 +303,7 @@ class Root:
             feed = process.start == 0 and process.rank == 0
             self._send(peer, frames.Start(pid, argv, settings, self._order.cwd, feed))
             if feed:
-                self._feeder.start(peer)
+                self._feeder.start(lambda data: self._feed(peer, data))
         self._do(actions)
 
     def _forget(self, peer: Peer) -> None:
@@ -343,8 +361,7 @@ class Root:
     def _lost(self) -> None:
         self.post(lambda: self._do(self._job.interrupt(13, time.monotonic())))
 
-    def feed(self, peer: Peer, data: bytes) -> None:
-        """Pass input on to a process. From any thread."""
+    def _feed(self, peer: Peer, data: bytes) -> None:
         self.post(lambda: None if peer.stream.closed else self._send(peer, frames.Stdin(data)))
 
     # -- the launcher ------------------------------------------------------------------------
@@ -354,8 +371,22 @@ class Root:
         for frame in self._launcher.receive():
             if isinstance(frame, frames.Interrupt):
                 self._do(self._job.interrupt(frame.signal, time.monotonic()))
+            elif isinstance(frame, frames.ShowStacks):
+                self._show_stacks()
         if self._launcher.closed:
             self._poll.unregister(self._launcher.fileno())
+
+    def _show_stacks(self) -> None:
+        living = [p for p in self._job.processes.values() if p.status is None]
+        self._do([Tell(p.pid, wait_frames.AskStacks()) for p in living if p.joined])
+        silent = [f"{p.pid:07x}" for p in living if not p.joined]
+        if silent:
+            self._bridge.say(f"cmpirun: no stacks of those that have not used cmpi: {', '.join(silent)}\n")
+
+    def _end_deadlock(self) -> None:
+        self._bridge.say(deadlock_report(self._job, self._deadlock.blocked))
+        because = "all processes of the job waited for each other"
+        self._do(self._job.interrupt(15, time.monotonic(), because, deadlock.CODE))
 
     def _say_goodbye(self) -> None:
         in_order = self._spawner.close()
@@ -386,36 +417,6 @@ def _connect(path: str, secret: bytes) -> sockets.Stream:
             if time.monotonic() > end_s:
                 raise
         time.sleep(0.01)
-
-
-class _Feeder:
-    """Reads stdin in a thread, a window ahead of the process that gets it."""
-
-    def __init__(self, fd: int, root: Root) -> None:
-        self._fd, self._root = fd, root
-        self._room = _thread.allocate_lock()
-        self._ahead = 0
-
-    def start(self, peer: Peer) -> None:
-        """Begin to read for this process."""
-        _thread.start_new_thread(self._run, (peer,))
-
-    def taken(self, nbytes: int) -> None:
-        """The process took so much."""
-        self._ahead -= nbytes
-        if self._ahead == 0 and self._room.locked():
-            self._room.release()
-
-    def _run(self, peer: Peer) -> None:
-        data = b"more"
-        while data:
-            try:
-                data = os.read(self._fd, STDIN_BYTES)
-            except OSError:
-                data = b""
-            self._room.acquire()  # until the last piece was taken
-            self._ahead = len(data)
-            self._root.feed(peer, data)
 
 
 def main() -> int:

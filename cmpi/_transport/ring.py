@@ -111,6 +111,7 @@ class RingWriter:
 
     def __init__(self, path: str) -> None:
         self._path, self._number = path, 0
+        self._put = 0  # into earlier files
         self._make(SMALL_BYTES)
 
     def _make(self, nbytes: int) -> None:
@@ -165,7 +166,13 @@ class RingWriter:
             return False
         _pack(shared, HEADER_BYTES + at, _GROWN, 0)
         words[_HEAD] = head + _MARK_BYTES
+        self._put += head
         return True
+
+    @property
+    def position(self) -> int:
+        """Bytes that were ever put in."""
+        return self._put + self._head
 
     def must_wake(self) -> bool:
         """Whether the reader sleeps, and is to be rung for; True once each time it falls asleep."""

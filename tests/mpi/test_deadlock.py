@@ -1,0 +1,120 @@
+"""Deadlocks are named, and nothing else is taken for one; stacks on Ctrl-\\."""
+
+import signal
+import time
+
+import pytest
+
+PRELUDE = """
+import cmpi, os, sys, time, threading, signal, socket
+from cmpi import Receiver, Sender, spawn, wait, select
+"""
+
+DEADLOCKS = {
+    "recv": ("Receiver(parent).recv()", "Receiver(p).recv()", ("recv from", "recv from")),
+    "wait": ("Receiver(parent).recv()", "wait(p)", ("recv from", "wait for")),
+    "select": (
+        "Receiver(parent).recv()",
+        "select(Receiver(p), Receiver(p, name='x'))",
+        ("recv from", "select of"),
+    ),
+    "send": (
+        "s = Sender(parent, capacity=1); s.send(1); s.send(2)",
+        "Receiver(p, name='other').recv()",
+        ("send to", "recv from"),
+    ),
+}
+
+
+@pytest.mark.parametrize("how", DEADLOCKS)
+def test_a_deadlock_ends_the_job_and_says_who_waits_for_whom_and_where(jobs, job, how):
+    child, parent, words = DEADLOCKS[how]
+    result = job(PRELUDE + f"def child(parent):\n    {child}\np = spawn(child)\n{parent}\n")
+    assert result.code == 86, result
+    assert "deadlock: all processes of the job wait" in result.err
+    for word, line in zip(words, (5, 7)):
+        assert f"{word} " in result.err and f"job.py:{line}, for " in result.err, result
+
+
+BUSY = {
+    "computes": "end = time.monotonic() + 4\n    while time.monotonic() < end: pass",
+    "sleeps": "time.sleep(4)",
+    "waits on a socket": "a, b = socket.socketpair(); a.settimeout(4)\n"
+    "    try: a.recv(1)\n    except TimeoutError: pass",
+    "has a timer": "signal.signal(14, lambda *_: Sender(parent, name='go').send(0)); signal.alarm(4)\n"
+    "    Receiver(parent, name='never').recv()",
+    "has a thread": "later = lambda: (time.sleep(4), Sender(parent, name='go').send(0))\n"
+    "    threading.Thread(target=later).start(); Receiver(parent, name='never').recv()",
+    "waits with a timeout": "try: Receiver(parent, name='never').recv(timeout=4)\n"
+    "    except TimeoutError: pass",
+}
+
+
+@pytest.mark.parametrize("how", BUSY)
+def test_no_false_alarm_while_somebody(job, how):
+    result = job(
+        PRELUDE
+        + f"""
+def child(parent):
+    {BUSY[how]}
+    Sender(parent).send(0)
+def bystander(parent): Receiver(parent).recv()
+p = spawn(child); q = spawn(bystander)
+go = Receiver(p, name="go")
+select(Receiver(p), go)
+Sender(q).send(0); cmpi.kill(p)
+print(wait(q), "fine")
+"""
+    )
+    assert (result.code, result.out) == (0, "0 fine\n"), result
+
+
+def test_no_false_alarm_for_messages_under_way_nor_for_a_pipeline_that_stutters(job):
+    result = job(
+        PRELUDE
+        + """
+def relay(parent, i):
+    source, to = Receiver(parent, name="in"), Sender(parent, name="out")
+    for x in source: to.send(x)
+pids = [spawn(relay, i) for i in range(3)]
+ins, outs = [Sender(p, name="in") for p in pids], [Receiver(p, name="out") for p in pids]
+for pause in (1.5, 2.2, 2.6):
+    time.sleep(pause)
+    for s in ins: s.send(pause)
+    print([r.recv() for r in outs])
+"""
+    )
+    assert result.code == 0 and len(result.out.splitlines()) == 3, result
+
+
+def test_the_check_can_be_switched_off(jobs):
+    script = jobs.script(PRELUDE + "Receiver(spawn(lambda parent: Receiver(parent).recv())).recv()")
+    running = jobs.start("cmpirun", "--no-deadlock-check", "python", script)
+    time.sleep(5)
+    assert running.poll() is None
+    running.send_signal(signal.SIGTERM)
+    running.communicate(timeout=10)
+    assert running.returncode == 143
+
+
+def test_sigquit_shows_what_all_processes_do_and_the_job_goes_on(jobs):
+    text = """
+def busy(parent):
+    end = time.monotonic() + 3
+    while time.monotonic() < end: pass
+def waits(parent, p):
+    wait(p)
+p = spawn(busy); q = spawn(waits, p)
+print("ready", flush=True)
+print(wait(q))
+"""
+    running = jobs.start("cmpirun", "--output", "plain", "python", jobs.script(PRELUDE + text))
+    assert running.stdout.readline() == b"ready\n"
+    time.sleep(0.7)
+    running.send_signal(signal.SIGQUIT)
+    out, err = running.communicate(timeout=30)
+    err = err.decode()
+    assert running.returncode == 0 and out == b"0\n", (out, err)
+    assert err.count("cmpirun: stacks of process") == 3
+    for part in ("MainThread: runs", "wait for", "in busy", "while time.monotonic() < end: pass", "job.py"):
+        assert part in err, err
