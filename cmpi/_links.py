@@ -109,7 +109,7 @@ class Notices:
             self._begin()
             try:
                 pids = [Pid(pid) for pid in sorted(self._wanted - self._told)]
-                with self._node.waits.on("notice of the end of", pids, timeout):
+                with self._node.waits.on("notice of the end of", pids, timeout, self._ready):
                     came = self.changed.wait_for(self._ready, timeout)
                 if not came:
                     raise TimeoutError(f"nobody of them has ended within {timeout} s")

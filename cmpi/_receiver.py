@@ -89,7 +89,7 @@ class Receiver(End[T]):
             self._lane.doze(end.changed, lambda: end.readable)
         if end.readable:
             return
-        with self._node.waits.on("recv from", [end.peer], timeout):
+        with self._node.waits.on("recv from", [end.peer], timeout, lambda: end.readable):
             came = end.changed.wait_for(lambda: end.readable, timeout)
         if not came:
             raise TimeoutError(f"nothing came from {end.peer} within {timeout} s")

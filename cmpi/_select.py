@@ -102,7 +102,7 @@ def _first_ready(operations: tuple[Any, ...], timeout: float | None, wait: bool)
                 return None
             if not hits:
                 pids = [operation._end.peer for operation in operations if hasattr(operation._end, "peer")]
-                with operations[0]._node.waits.on("select of", pids, left):
+                with operations[0]._node.waits.on("select of", pids, left, lambda: hits):
                     wake.wait(left)
             looked, hits[:] = list(dict.fromkeys(hits)), []
             for i in looked:

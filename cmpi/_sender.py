@@ -215,11 +215,14 @@ class Sender(End[T]):
                 ticket = self._enqueue(message)
                 while ticket in end.messages and self._lane.look():
                     pass
-                sent = ticket not in end.messages
-                if not sent:
-                    with self._node.waits.on("send to", [end.peer], timeout):
-                        sent = end.changed.wait_for(lambda: ticket not in end.messages, timeout)
-                if not sent:
+
+                def sent() -> bool:
+                    return ticket not in end.messages
+
+                if not sent():
+                    with self._node.waits.on("send to", [end.peer], timeout, sent):
+                        end.changed.wait_for(sent, timeout)
+                if not sent():
                     self._withdraw(ticket)
                     raise TimeoutError(f"{end.peer} made no room within {timeout} s")
                 self._check_sent(ticket)

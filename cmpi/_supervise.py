@@ -151,8 +151,12 @@ class _Shell:
         node = self._node
         deadline_s = self._machine.deadline_s()
         patience_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-        with node.lock, node.waits.on("supervise", list(self._pids), patience_s):
-            node.changed.wait_for(lambda: self._ended() or self._orphaned(family), patience_s)
+
+        def something() -> Any:
+            return self._ended() or self._orphaned(family)
+
+        with node.lock, node.waits.on("supervise", list(self._pids), patience_s, something):
+            node.changed.wait_for(something, patience_s)
             ended, orphaned = self._ended(), self._orphaned(family)
         if orphaned is not None:
             raise PeerExited(*orphaned)

@@ -65,8 +65,12 @@ class Control:
             TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
         """
         request = self._request(make)
-        with self._changed, self._waits.on("an answer of the scheduler", [], timeout_s):
-            if not self._changed.wait_for(lambda: request in self._replies, timeout_s):
+
+        def answered() -> bool:
+            return request in self._replies
+
+        with self._changed, self._waits.on("an answer of the scheduler", [], timeout_s, answered):
+            if not self._changed.wait_for(answered, timeout_s):
                 self._abandon(request)
                 raise TimeoutError(f"no answer from the scheduler in {timeout_s} s")
             return self._replies.pop(request)

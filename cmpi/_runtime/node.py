@@ -126,9 +126,13 @@ class Node:
         with self.lock:
             # First the root's answer: a process that has ended has ended, whatever the timeout.
             self.changed.wait_for(lambda: pid.value in self._alive or pid.value in self._ended)
-            with self.waits.on("wait for", [pid], timeout_s):
-                ended = self.changed.wait_for(lambda: pid.value in self._ended, timeout_s)
-            if not ended:
+
+            def ended() -> bool:
+                return pid.value in self._ended
+
+            with self.waits.on("wait for", [pid], timeout_s, ended):
+                self.changed.wait_for(ended, timeout_s)
+            if not ended():
                 raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
             return self._ended[pid.value]
 

@@ -153,6 +153,7 @@ class Root:
             pass  # full of wake-ups already
 
     def _do(self, actions: list[Any]) -> None:
+        died = []
         for action in actions:
             if isinstance(action, Tell):
                 peer = self._monitors.get(action.pid)
@@ -172,7 +173,7 @@ class Root:
                 process = self._job.processes[action.pid]
                 assert process.status is not None
                 self._bridge.died(action.pid, process.status, process.usage)
-                self._do(self._deadlock.died(action.pid, time.monotonic()))
+                died.append(action.pid)
             elif isinstance(action, Probe):
                 self._do([Tell(pid, wait_frames.AskBlocked(action.round)) for pid in action.pids])
             elif isinstance(action, Deadlock):
@@ -188,6 +189,8 @@ class Root:
                 self._start_fork_server(action.python)
             elif isinstance(action, job_actions.Finish):
                 self._finish = action.code
+        for pid in died:  # behind the notices of these ends, which may wake somebody
+            self._do(self._deadlock.died(pid))
 
     # -- who comes in ----------------------------------------------------------------------
 

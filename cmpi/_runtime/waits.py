@@ -11,8 +11,9 @@ import traceback
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from types import TracebackType
+    from typing import Any
 
     from cmpi._ids import Pid
 
@@ -23,8 +24,15 @@ OURS = ("cmpi-progress", "cmpi-linker")  # threads
 class Wait:
     """One thread's wait; a context manager around it."""
 
-    def __init__(self, waits: Waits, kind: str, pids: Sequence[Pid], timeout_s: float | None) -> None:
-        self._waits, self.kind, self.pids = waits, kind, pids
+    def __init__(
+        self,
+        waits: Waits,
+        kind: str,
+        pids: Sequence[Pid],
+        timeout_s: float | None,
+        ready: Callable[[], Any],
+    ) -> None:
+        self._waits, self.kind, self.pids, self.ready = waits, kind, pids, ready
         self.for_ever = timeout_s is None
         self.since_s = time.monotonic()
         self.site = call_site()
@@ -53,9 +61,13 @@ class Waits:
         self._by_thread: dict[int, Wait] = {}
         self.epoch = 0  # counts what begins and ends
 
-    def on(self, kind: str, pids: Sequence[Pid], timeout_s: float | None) -> Wait:
-        """This thread is about to wait, for one of these processes; None: for ever."""
-        return Wait(self, kind, pids, timeout_s)
+    def on(self, kind: str, pids: Sequence[Pid], timeout_s: float | None, ready: Callable[[], Any]) -> Wait:
+        """This thread is about to wait, for one of these processes, until `ready()`.
+
+        A timeout of None is for ever. `ready` is called with the node's lock, by the progress thread too:
+        who was woken and has not run yet does not wait any more.
+        """
+        return Wait(self, kind, pids, timeout_s, ready)
 
     def begin(self, wait: Wait) -> None:
         """It waits."""
@@ -69,12 +81,13 @@ class Waits:
 
     def stuck(self, after_s: float) -> list[Wait]:
         """The waits of this process, if it does nothing but wait for others, for ever, since so long.
+        With the node's lock.
 
         Empty if any thread may be computing, sleeping or waiting for something else than a channel, or
         if a timer is set: then it may go on by itself.
         """
         waits = dict(self._by_thread)
-        if not waits or any(not wait.for_ever for wait in waits.values()):
+        if not waits or any(not wait.for_ever or wait.ready() for wait in waits.values()):
             return []
         for thread in threading.enumerate():
             if thread.name not in OURS and thread.ident not in waits:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from cmpi._core import wait_frames
-from cmpi._core.deadlock import ROUND_S, Deadlock, DeadlockCheck, Probe
+from cmpi._core.deadlock import AGAIN_S, Deadlock, DeadlockCheck, Probe
 
 PIDS = st.integers(0, 3)
 
@@ -83,9 +83,22 @@ class World(RuleBasedStateMachine):
                 still = wait_frames.StillBlocked(number, epoch, self.sent[pid], self.received[pid])
                 self._do(self.check.hear(pid, still, self.now))
 
+    @rule(talker=PIDS, other=PIDS)
+    def all_wait_and_say_so(self, talker, other):
+        self.sends(talker, other)
+        for pid in sorted(self.living):
+            self.says_that_it_goes_on(pid)
+            self.waits(pid)
+            self.says_so(pid)
+
+    @rule(looks=st.lists(st.booleans(), min_size=4, max_size=4))
+    def all_answer(self, looks):
+        for look in looks:
+            self.answers(0, look)
+
     @rule()
     def time_passes(self):
-        self.now += ROUND_S
+        self.now += AGAIN_S
         self._do(self.check.tick(self.now))
 
     @rule(pid=PIDS)
@@ -101,7 +114,7 @@ class World(RuleBasedStateMachine):
             for other in list(self.waiting):  # they see it
                 self.waiting.discard(other)
                 self.epoch[other] += 1
-            self._do(self.check.died(pid, self.now))
+            self._do(self.check.died(pid))
 
     def teardown(self):
         if not hasattr(self, "check"):
@@ -125,3 +138,30 @@ World.TestCase.settings = settings(
     max_examples=300, stateful_step_count=30, deadline=None, derandomize=True
 )
 TestWorld = World.TestCase
+
+
+def all_blocked(n):
+    check = DeadlockCheck()
+    for pid in range(n):
+        check.born(pid)
+    for pid in range(n):
+        actions = check.hear(pid, wait_frames.Blocked(1, ["recv"]), 0.0)
+    return check, actions[0].round
+
+
+def test_who_was_awake_in_between_was_not_blocked_all_the_time():
+    # C's message wakes A, whose message wakes B behind its answer, whose message wakes C before its own:
+    # the numbers agree, and B is awake.
+    check, number = all_blocked(3)
+    assert check.hear(1, wait_frames.StillBlocked(number, 1, 0, 0), 0.0) == []
+    assert check.hear(0, wait_frames.StillBlocked(number, 3, 1, 1), 0.0) == []
+    assert check.hear(2, wait_frames.StillBlocked(number, 3, 1, 1), 0.0) == []
+
+
+def test_an_answer_to_an_earlier_question_is_none():
+    check, number = all_blocked(2)
+    check.hear(0, wait_frames.Blocked(2, ["recv"]), 0.0)
+    assert check.hear(0, wait_frames.StillBlocked(number, 2, 0, 0), 0.0) == []
+    assert check.hear(1, wait_frames.StillBlocked(number, 1, 0, 0), 0.0) == []
+    assert check.hear(0, wait_frames.StillBlocked(number + 1, 2, 0, 0), 0.0) == []
+    assert check.hear(1, wait_frames.StillBlocked(number + 1, 1, 0, 0), 0.0) == [Deadlock()]

@@ -66,14 +66,16 @@ def test_a_spinning_sixteenth_of_a_core_leaves_its_neighbour_nearly_all(job):
 def spin(parent, core):
     os.sched_setaffinity(0, [core])
     Sender(parent).send(0)
-    Receiver(parent).recv()
-    end = time.monotonic() + 2
-    while time.monotonic() < end: pass
-    Sender(parent, name="cpu").send(time.thread_time())
+    start = Receiver(parent).recv()
+    while time.monotonic() < start: pass
+    before = time.thread_time()
+    while time.monotonic() < start + 2: pass
+    Sender(parent, name="cpu").send(time.thread_time() - before)
 core = min(os.sched_getaffinity(0))
 pids = [spawn(spin, core, resources=Resources(cpus=c)) for c in (1 / 16, 0.9)]
 for p in pids: Receiver(p).recv()
-for p in pids: Sender(p).send(0)
+start = time.monotonic() + 0.5
+for p in pids: Sender(p).send(start)
 small, large = (Receiver(p, name="cpu").recv() for p in pids)
 print(large / small)
 """
