@@ -7,6 +7,7 @@ from cmpi._core.process import Process
 from cmpi._core.units import format_memory
 
 MOST_LINES = 12
+MOST_OTHERS = 4
 
 
 def closing_report(job: Job, tail: bytes) -> str:
@@ -28,10 +29,9 @@ def closing_report(job: Job, tail: bytes) -> str:
         f"    parent  {_parent(job, process)}",
         *_usage(process),
     ]
-    others = [p for p in job.processes.values() if p.status and not p.status.ok and p is not process]
-    if others:
-        more = ", ".join(f"{p.pid:07x} ({p.status})" for p in others[:3])
-        lines.append(f"    later   {more}{f' and {len(others) - 3} more' if len(others) > 3 else ''}")
+    lines += _others(
+        [p for p in job.processes.values() if p.status and not p.status.ok and p is not process]
+    )
     if process.summary:
         tail = b""  # its traceback was shown where it happened
     last = tail.decode("utf-8", "replace").splitlines()[-MOST_LINES:]
@@ -54,6 +54,21 @@ def _how(process: Process) -> str:
     if status.signal:
         return f"ended by {status}"
     return f"exit code {status}"
+
+
+def _others(failed: list[Process]) -> list[str]:
+    """Those that failed after the first, together where they did so alike."""
+    alike: dict[str, list[str]] = {}
+    for process in failed:
+        name = f"rank {process.rank}" if process.start == 0 else f"{process.pid:07x}"
+        alike.setdefault(str(process.status), []).append(name)
+    lines = []
+    for status, names in list(alike.items())[:MOST_OTHERS]:
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+        lines.append(f"    later   {', '.join(names[:4])}{more}: {status}")
+    if len(alike) > MOST_OTHERS:
+        lines.append(f"            and others in {len(alike) - MOST_OTHERS} more ways")
+    return lines
 
 
 def deadlock_report(job: Job, blocked: dict[int, tuple[int, list[str]]]) -> str:

@@ -154,7 +154,9 @@ class Decoder:
                     break
                 frames.append(decode(view[start + 4 : start + 4 + length]))
                 start += 4 + length
-        finally:
-            view.release()
-            del self._buffer[:start]
+        except ProtocolError:
+            self._buffer = bytearray()  # not cut short: the error's traceback looks into it
+            raise
+        view.release()
+        del self._buffer[:start]
         return iter(frames)

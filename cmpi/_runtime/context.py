@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import pickle
 import sys
@@ -71,6 +72,11 @@ def join(resources: Resources | None) -> Node:
             for name in (CONTROL_VARIABLE, MEMORY_VARIABLE):
                 os.environ.pop(name, None)  # not for what this process starts
             atexit.register(_leave)
+            if not faulthandler.is_enabled() and sys.stderr is not None:
+                try:
+                    faulthandler.enable()  # a crash in C shows where Python was
+                except (OSError, ValueError):
+                    pass  # stderr is closed, or no file
             _report_exceptions(_node)
     return _node
 

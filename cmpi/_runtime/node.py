@@ -15,14 +15,14 @@ import threading
 import time
 
 from cmpi._core import frames, relation_frames, wait_frames
-from cmpi._ids import ExitStatus, Pid, Resources
+from cmpi._ids import RAISED, ExitStatus, Pid, Resources
 from cmpi._runtime import host, leftovers
 from cmpi._runtime.changes import Changes
 from cmpi._runtime.control import REPLIES, Control
 from cmpi._runtime.linker import Linker
 from cmpi._runtime.peer import Peer
 from cmpi._runtime.waits import Waits
-from cmpi._transport import mpi
+from cmpi._transport import mpi, shared
 from cmpi._transport.bell import READY, Bell
 
 TYPE_CHECKING = False
@@ -91,11 +91,12 @@ class Node:
         mpi.on_finalize(self.close)
         for frame in early:
             self._hear(frame)
+        shared.keep_spare()
         with self.lock:
             self._look_for_rings()
             for linked in self.linked:
                 self.watch(Pid(linked))
-        self._thread = threading.Thread(target=self._run, name="cmpi-progress", daemon=True)
+        self._thread = threading.Thread(target=self._run_or_end, name="cmpi-progress", daemon=True)
         self._thread.start()
 
     # -- what the root is told, and asked ------------------------------------------------------
@@ -181,6 +182,16 @@ class Node:
             except BlockingIOError:
                 pass  # nudged already
 
+    def _run_or_end(self) -> None:
+        """Without this thread the others would wait for ever."""
+        try:
+            self._run()
+        except Exception:
+            print("cmpi: InternalError: please report this", file=sys.stderr)
+            sys.excepthook(*sys.exc_info())
+            sys.stderr.flush()
+            os._exit(RAISED)
+
     def _run(self) -> None:
         poll = select.poll()
         for source in (self._control, self.bell, self._wake_read):
@@ -230,11 +241,16 @@ class Node:
 
     def _look_for_rings(self) -> None:
         """What was sent before we had a bell, or with a ring that was lost."""
-        if self.shared_memory:
-            for name in os.listdir(self.shared_memory):
-                writer, _, reader = name.partition("-")
-                if reader == f"{self.pid.value:x}":
-                    self.peer(Pid(int(writer, 16))).lane.map()
+        if not self.shared_memory:
+            return
+        try:
+            names = os.listdir(self.shared_memory)
+        except OSError:
+            return  # out of descriptors; the next time, then
+        for name in names:
+            writer, _, reader = name.partition("-")
+            if reader == f"{self.pid.value:x}":
+                self.peer(Pid(int(writer, 16))).lane.map()
 
     def _pause(self, idle: int) -> float:
         """Milliseconds to poll for, after so many rounds without news."""

@@ -24,11 +24,12 @@ because only the reader's word says whether the doorbell must be rung, which cos
 
 from __future__ import annotations
 
-import mmap
 import os
 import platform
 import struct
 import threading
+
+from cmpi._transport.shared import map_file
 
 HEADER_BYTES = 4096
 SMALL_BYTES, LARGE_BYTES = 1 << 14, 1 << 18  # a ring at first, and once it was full
@@ -47,37 +48,6 @@ _fence_in, _fence_out = _fence.acquire, _fence.release
 def usable() -> bool:
     """Whether this machine keeps stores in order (see above)."""
     return platform.machine() in ("x86_64", "AMD64")
-
-
-def map_file(path: str, nbytes: int | None) -> mmap.mmap:
-    """Memory that two processes share by a file: made here with so many bytes, or if that is None
-    mapped as it is; then its name is taken away, so that nothing is left when both have ended.
-
-    Raises:
-        OSError: No room for it; or it is not there.
-    """
-    if nbytes is None:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        try:
-            shared = mmap.mmap(fd, 0)
-        except ValueError as error:
-            raise OSError(f"cannot share memory at {path}: {error}") from None
-        finally:
-            os.close(fd)
-        os.unlink(path)
-        return shared
-    fd = os.open(path + "~", os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        # Reserved rather than promised: a full file system is an error here, not a SIGBUS later.
-        os.posix_fallocate(fd, 0, nbytes)
-        shared = mmap.mmap(fd, nbytes)
-        os.rename(path + "~", path)  # nobody finds it half made
-        return shared
-    except (OSError, ValueError) as error:
-        os.unlink(path + "~")
-        raise OSError(f"cannot share memory at {path}: {error}") from None
-    finally:
-        os.close(fd)
 
 
 def free_bytes(folder: str) -> int:
@@ -117,7 +87,7 @@ class RingWriter:
     def _make(self, nbytes: int) -> None:
         shared = map_file(_file(self._path, self._number), HEADER_BYTES + nbytes)
         self._map, self._nbytes, self._mask = shared, nbytes, nbytes - 1
-        self._words = memoryview(shared)[:HEADER_BYTES].cast("Q")
+        self._words = shared[:HEADER_BYTES].cast("Q")
         self._words[_ASLEEP] = 1
         self._head = 0
         self._room = nbytes - _MARK_BYTES  # at least so much is free
@@ -200,7 +170,7 @@ class RingReader:
     def _open(self) -> None:
         shared = map_file(_file(self._path, self._number), None)
         self._map, self._nbytes = shared, len(shared) - HEADER_BYTES
-        self._words = memoryview(shared)[:HEADER_BYTES].cast("Q")
+        self._words = shared[:HEADER_BYTES].cast("Q")
         self._tail = 0
 
     def take(self) -> list[tuple[int, bytes]]:
@@ -217,7 +187,7 @@ class RingReader:
                     return records + self._go_on()
                 tail += self._nbytes - (tail & mask)
                 continue
-            records.append((tag, shared[start + 8 : start + 8 + n]))
+            records.append((tag, shared[start + 8 : start + 8 + n].tobytes()))
             tail += (n + 15) & ~7
         self._tail = tail
         self._words[_TAIL] = tail

@@ -18,7 +18,7 @@ import weakref
 import numpy as np
 
 from cmpi._core.slots import Slots
-from cmpi._transport.ring import map_file
+from cmpi._transport.shared import map_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SegmentWriter:
     def __init__(self, path: str, number: int, nbytes: int) -> None:
         self.number, self.nbytes = number, nbytes
         shared = map_file(path, HEADER_BYTES + nbytes)
-        self.words = memoryview(shared)[:HEADER_BYTES].cast("Q")
+        self.words = shared[:HEADER_BYTES].cast("Q")
         self.memory = np.frombuffer(shared, np.uint8, offset=HEADER_BYTES)
         self._slots = Slots(nbytes, COUNT)
 
@@ -100,7 +100,7 @@ class SegmentReader:
 
     def __init__(self, path: str) -> None:
         self._map = map_file(path, None)
-        self._words = memoryview(self._map)[:HEADER_BYTES].cast("Q")
+        self._words = self._map[:HEADER_BYTES].cast("Q")
         self._held: dict[int, Any] = {}
         self._owner = os.getpid()
 

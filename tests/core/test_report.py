@@ -39,3 +39,20 @@ def test_a_job_that_went_well_has_no_report():
     job.launch(["p"], 1)
     job.exited(job.starts[0][0], ExitStatus(0), 0.0)
     assert closing_report(job, b"") == ""
+
+
+def test_those_that_failed_alike_are_named_together():
+    job = Job([Host("h", 65536, 1 << 30)])
+    job.launch(["p"], 1)
+    (a,) = job.starts[0]
+    job.fork_server("dead")
+    for i in range(7):
+        job.from_rank(a, frames.Spawn(i, 0, 0, 1, "f", b"f", b"ctx", 1, 0, 0, 0), 0.0)
+    pids = [pid for start in range(1, 8) for pid in job.starts[start]]
+    for i, pid in enumerate(pids):
+        job.from_rank(pid, frames.Raised("ValueError: x" if i != 3 else "KeyError: 'y'"), 0.0)
+        job.exited(pid, ExitStatus(1), 0.0)
+    b, c, _, e, f, _ = (f"{pid:07x}" for pid in pids[1:])
+    text = closing_report(job, b"")
+    assert f"later   {b}, {c}, {e}, {f} and 1 more: 1: ValueError: x" in text
+    assert f"later   {pids[3]:07x}: 1: KeyError: 'y'" in text

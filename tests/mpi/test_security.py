@@ -3,6 +3,8 @@
 import os
 import socket
 import stat
+import subprocess
+import sys
 import time
 
 import psutil
@@ -103,3 +105,27 @@ def test_cmpirun_and_the_fork_server_listen_on_no_network_socket(running, jobs):
             assert not [c for c in process.net_connections("inet") if c.status == "LISTEN"]
             checked.append(process)
     assert len(checked) == 2
+
+
+def test_another_user_can_neither_enter_nor_connect_nor_read(running, jobs):
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: this needs to become another user, so root")
+    _, folder = running
+    (shared,) = [path for path in os.listdir("/dev/shm") if path == folder.name]
+    attempts = f"""
+import os, socket, sys
+os.setgid(65534); os.setuid(65534)
+failed = 0
+for attempt in (
+    lambda: os.listdir({str(folder)!r}),
+    lambda: os.listdir("/dev/shm/{shared}"),
+    lambda: socket.socket(socket.AF_UNIX).connect({str(folder / "root")!r}),
+    lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).connect({str(folder / "root")!r}),
+    lambda: open("/proc/{running[0].pid}/environ").read(),
+):
+    try: attempt()
+    except PermissionError: failed += 1
+print(failed)
+"""
+    out = subprocess.run([sys.executable, "-W", "ignore", "-c", attempts], capture_output=True, text=True)
+    assert out.stdout == "5\n", out

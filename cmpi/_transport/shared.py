@@ -1,0 +1,97 @@
+"""Memory that two processes share, by a file in the job's folder that one makes and the other maps.
+
+Not `mmap.mmap`, which keeps a descriptor for each mapping (before Python 3.13 always): a process
+shares memory with every other that it talks to, and a limit of 256 descriptors is usual.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import weakref
+
+_PROT_READ_WRITE, _MAP_SHARED = 3, 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (
+    ctypes.c_void_p,
+    ctypes.c_size_t,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_int,
+    ctypes.c_long,
+)
+_libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_spare = -1  # a descriptor to give away when there are no others
+
+
+def keep_spare() -> None:
+    """Keep a descriptor for `map_file`, so that it works in a process that has used up all others."""
+    global _spare
+    if _spare < 0:
+        try:
+            _spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            pass  # there is none
+
+
+def map_file(path: str, nbytes: int | None) -> memoryview:
+    """Memory by a file: made here with so many bytes, or if that is None mapped as it is; then its
+    name is taken away, so that nothing is left when both have ended.
+
+    Unmapped when nothing refers to it any more.
+
+    Raises:
+        OSError: No room for it; or it is not there.
+    """
+    if nbytes is None:
+        fd = _open(path, os.O_NOFOLLOW)
+        try:
+            memory = _map(fd, os.fstat(fd).st_size)
+        finally:
+            _close(fd)
+        os.unlink(path)
+        return memory
+    fd = _open(path + "~", os.O_CREAT | os.O_EXCL)
+    try:
+        # Reserved rather than promised: a full file system is an error here, not a SIGBUS later.
+        os.posix_fallocate(fd, 0, nbytes)
+        memory = _map(fd, nbytes)
+        os.rename(path + "~", path)  # nobody finds it half made
+        return memory
+    except OSError:
+        os.unlink(path + "~")
+        raise
+    finally:
+        _close(fd)
+
+
+def _open(path: str, flags: int) -> int:
+    global _spare
+    flags |= os.O_RDWR | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or _spare < 0:
+            raise
+    os.close(_spare)
+    _spare = -1
+    return os.open(path, flags, 0o600)
+
+
+def _close(fd: int) -> None:
+    os.close(fd)
+    keep_spare()
+
+
+def _map(fd: int, nbytes: int) -> memoryview:
+    address = _libc.mmap(None, nbytes, _PROT_READ_WRITE, _MAP_SHARED, fd, 0)
+    if address in (None, ctypes.c_void_p(-1).value):
+        code = ctypes.get_errno()
+        raise OSError(code, f"cannot map {nbytes} bytes: {os.strerror(code)}")
+    memory = (ctypes.c_ubyte * nbytes).from_address(address)
+    # Not at exit: threads may still look.
+    weakref.finalize(memory, _libc.munmap, address, nbytes).atexit = False
+    return memoryview(memory).cast("B")

@@ -1,0 +1,127 @@
+"""Garbage into every parser of frames gives ProtocolError and nothing else. CMPI_FUZZ sets how much."""
+
+import os
+import random
+import time
+
+import pytest
+
+from cmpi._core import auth, frames, helper_frames, link_frames, relation_frames, wait_frames, wire
+from cmpi.errors import ProtocolError
+
+INPUTS = int(os.environ.get("CMPI_FUZZ", "20000"))
+MODULES = (frames, helper_frames, link_frames, relation_frames, wait_frames)
+KINDS = sorted(wire._kinds.items())
+EDGES = (0, 1, 127, 255, 0x7FFFFFFF, 0xFFFFFFFF)
+
+
+def sample(choice, cls):
+    """A frame of this class with fields from the edges."""
+    values = []
+    for letter in cls.LAYOUT:
+        if letter in "BHIQ":
+            bits = {"B": 8, "H": 16, "I": 32, "Q": 64}[letter]
+            values.append(choice.choice(EDGES) & ((1 << bits) - 1))
+        elif letter == "d":
+            values.append(choice.choice((0.0, -1.5, float("inf"))))
+        elif letter == "s":
+            values.append(choice.choice(("", "a", "é\udc80" * 20)))
+        elif letter == "y":
+            values.append(choice.randbytes(choice.choice((0, 1, 300))))
+        elif letter == "S":
+            values.append([choice.choice(("", "x" * 9)) for _ in range(choice.randrange(4))])
+        else:
+            values.append([choice.choice(EDGES) for _ in range(choice.randrange(4))])
+    return cls(*values)
+
+
+def spoil(choice, data):
+    """The bytes with something done to them."""
+    data = bytearray(data)
+    for _ in range(choice.choice((1, 1, 2, 5))):
+        what = choice.randrange(5)
+        at = choice.randrange(len(data) + 1)
+        if what == 0 and data:
+            data[at - 1] = choice.choice(EDGES) & 255
+        elif what == 1:
+            del data[at:]
+        elif what == 2:
+            data[at:at] = choice.randbytes(choice.randrange(1, 9))
+        elif what == 3 and data:
+            data[at - 1] ^= 1 << choice.randrange(8)
+        else:
+            data[at : at + 4] = choice.choice(EDGES).to_bytes(4, "little")
+    return bytes(data)
+
+
+def test_every_frame_comes_back_as_it_was():
+    choice = random.Random(1)
+    for _, cls in KINDS:
+        for _ in range(20):
+            frame = sample(choice, cls)
+            assert wire.decode(wire.encode_bare(frame)) == frame
+
+
+@pytest.mark.timeout(900)
+def test_spoilt_frames_are_refused_or_read_but_never_anything_else():
+    choice = random.Random(2)
+    refused = 0
+    for i in range(INPUTS):
+        data = spoil(choice, wire.encode_bare(sample(choice, KINDS[i % len(KINDS)][1])))
+        try:
+            wire.decode(data)
+        except ProtocolError:
+            refused += 1
+    assert refused > INPUTS // 3
+
+
+@pytest.mark.timeout(900)
+def test_a_spoilt_stream_is_refused_or_waited_for_and_never_kept_beyond_a_frame():
+    choice = random.Random(3)
+    for _ in range(INPUTS // 10):
+        decoder = wire.Decoder()
+        stream = b"".join(
+            wire.encode(sample(choice, KINDS[choice.randrange(len(KINDS))][1])) for _ in range(3)
+        )
+        data = spoil(choice, stream)
+        try:
+            while data:
+                cut = choice.randrange(1, len(data) + 1)
+                list(decoder.feed(data[:cut]))
+                data = data[cut:]
+        except ProtocolError:
+            pass
+        assert len(decoder._buffer) <= wire.MAX_FRAME_BYTES
+
+
+def test_garbage_never_lets_anybody_in():
+    choice = random.Random(4)
+    secret = bytes(32)
+    for _ in range(INPUTS // 10):
+        server = auth.Server(secret, choice.randbytes(auth.NONCE_BYTES))
+        client = auth.Client(secret, choice.randbytes(auth.NONCE_BYTES))
+        answer = client.answer(server.greeting)
+        with pytest.raises(ProtocolError):
+            server.check(
+                choice.choice((spoil(choice, answer[:-1] + b"~"), choice.randbytes(auth.ANSWER_BYTES)))
+            )
+        with pytest.raises(ProtocolError):
+            client.answer(spoil(choice, server.greeting)[: auth.GREETING_BYTES - 1] + b"")
+
+
+def test_an_answer_is_good_for_one_connection_only():
+    secret = bytes(range(32))
+    first, second = (auth.Server(secret, bytes([i]) * auth.NONCE_BYTES) for i in range(2))
+    answer = auth.Client(secret, bytes(auth.NONCE_BYTES)).answer(first.greeting)
+    first.check(answer)
+    with pytest.raises(ProtocolError):
+        second.check(answer)  # replayed
+
+
+def test_a_length_that_lies_costs_neither_memory_nor_time():
+    started = time.process_time()
+    for kind in (b"\x1f", b"\x01", b"\x24"):
+        for lie in (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"):
+            with pytest.raises(ProtocolError):
+                wire.decode(kind + lie * 40)
+    assert time.process_time() - started < 5  # not a speed: a list of four billion would take minutes
