@@ -29,9 +29,8 @@ def closing_report(job: Job, tail: bytes) -> str:
         f"    parent  {_parent(job, process)}",
         *_usage(process),
     ]
-    lines += _others(
-        [p for p in job.processes.values() if p.status and not p.status.ok and p is not process]
-    )
+    failed = [p for p in job.processes.values() if p.status is not None and not p.status.ok]
+    lines += _others([p for p in failed if p is not process and not p.supervised])
     if process.summary:
         tail = b""  # its traceback was shown where it happened
     last = tail.decode("utf-8", "replace").splitlines()[-MOST_LINES:]

@@ -21,6 +21,7 @@ HOMES = {
     "wakeup": "channels",
     "blocked": "crowds",
     "alltoall": "crowds",
+    "notice": "notice",
 }
 
 
@@ -31,21 +32,26 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(HOMES)}, or soak (default: all but that)",
+        help=f"{', '.join(HOMES)}, soak, or chaos (default: all but those)",
     )
     parser.add_argument("--runs", type=int, default=0, help="repetitions (default: the benchmark's own)")
     parser.add_argument("--json", action="store_true", help="an object for each row in place of the table")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios (needs matplotlib)")
     parser.add_argument("--seconds", type=float, default=600, help="how long to soak (default 600)")
-    parser.add_argument("--seed", type=int, default=1, help="of the soak's choices (default 1)")
+    parser.add_argument("--kills", type=int, default=1000, help="how many in chaos (default 1000)")
+    parser.add_argument("--seed", type=int, default=1, help="of soak's and chaos's choices (default 1)")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in (*HOMES, "soak")]
+    unknown = [name for name in options.names if name not in (*HOMES, "soak", "chaos")]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)} and soak")
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)}, soak and chaos")
     if options.names == ["soak"]:
         from cmpi.bench.soak import soak
 
         return soak(options.seconds, options.seed)
+    if options.names == ["chaos"]:
+        from cmpi.bench.soak import chaos
+
+        return chaos(options.kills, options.seed)
     if not options.json:
         print(header())
         print(HEADINGS)

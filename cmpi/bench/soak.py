@@ -1,4 +1,4 @@
-"""Messages of all sizes through pipelines that close early, are cancelled and are killed, all counted."""
+"""What runs long and counts: `soak`: messages through pipelines; `chaos`: work among kills."""
 
 from __future__ import annotations
 
@@ -12,19 +12,32 @@ from cmpi.bench.common import ENVIRONMENT, header
 def soak(seconds: float, seed: int) -> int:
     """Soak for so long; 0 if no message was lost, came twice or out of order, and nothing grew."""
     print(f"{header()}, soaking for {seconds:.0f} s, seed {seed}", flush=True)
-    before = set(os.listdir("/dev/shm"))
-    command = ["cmpirun", "--output", "plain", sys.executable, "-m", "cmpi.bench.soaking"]
-    job = subprocess.Popen(
-        [*command, str(seconds), str(seed)], env=dict(ENVIRONMENT, PYTHONWARNINGS="ignore")
-    )
+    return _run("soaking", [str(seconds), str(seed)], seconds + 60)
+
+
+def chaos(kills: int, seed: int) -> int:
+    """Kill so many processes; 0 if all work was done, nothing hung and nothing is left over."""
+    print(f"{header()}, {kills} kills, seed {seed}", flush=True)
+    return _run("chaotic", [str(kills), str(seed)], 60 + kills * 0.5)
+
+
+def _run(module: str, arguments: list[str], limit_s: float) -> int:
+    before = _files()
+    command = ["cmpirun", "--output", "plain", sys.executable, "-m", f"cmpi.bench.{module}", *arguments]
+    job = subprocess.Popen(command, env=dict(ENVIRONMENT, PYTHONWARNINGS="ignore"))
     try:
-        code = job.wait(seconds + 60)
+        code = job.wait(limit_s)
     except subprocess.TimeoutExpired:
         job.terminate()
         job.wait()
-        print(f"HUNG: still running {seconds + 60:.0f} s after it began")
+        print(f"HUNG: still running {limit_s:.0f} s after it began")
         return 1
-    left = sorted(set(os.listdir("/dev/shm")) - before)
+    left = sorted(_files() - before)
     if left:
-        print(f"left in /dev/shm: {left}")
+        print(f"left over: {left}")
     return 1 if code or left else 0
+
+
+def _files() -> set[str]:
+    folders = ("/dev/shm", os.environ.get("TMPDIR", "/tmp"))
+    return {f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if "cmpi-" in name}

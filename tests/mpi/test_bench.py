@@ -19,6 +19,11 @@ def test_a_short_soak_loses_nothing(jobs):
     assert result.code == 0, result
 
 
+def test_some_chaos_is_survived_and_everything_accounted_for(jobs):
+    result = jobs.run(sys.executable, "-m", "cmpi.bench", "chaos", "--kills", "40", timeout=80)
+    assert result.code == 0 and "40 kills survived" in result.out, result
+
+
 def test_an_unknown_benchmark_is_refused(jobs):
     result = jobs.run(sys.executable, "-m", "cmpi.bench", "speed")
     assert result.code == 2 and "no benchmark 'speed'" in result.err
