@@ -35,7 +35,8 @@ def victim(parent: cmpi.Pid) -> None:
 
 def main(n: int) -> None:
     """The job: kill and receive, n times; then kill and send."""
-    noticed, sent = [], []
+    noticed: list[float] = []
+    sent: list[float] = []
     for i in range(2 * n):
         process = cmpi.spawn(victim)
         receiver = cmpi.Receiver[int](process)
