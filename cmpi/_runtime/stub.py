@@ -48,7 +48,7 @@ def main() -> int:
 
         from cmpi._transport.pmi import Pmi
 
-        Pmi(os.environ).finalize(killed=True)
+        Pmi(os.environ).finalize(killed=True, instead=True)
         return 0
     from cmpi._runtime.monitor import Monitor
 

@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-ANSWER_S = 5.0
+ANSWER_S = 30.0  # a launcher that does not answer ends the job; on a busy machine it may take a while
 
 
 class Pmi:
@@ -50,17 +50,21 @@ class Pmi:
         kvs = self._field(self._ask("cmd=get_my_kvsname\n"), "kvsname")
         return self._field(self._ask(f"cmd=get kvsname={kvs} key=PARENT_ROOT_PORT_NAME\n"), "value")
 
-    def finalize(self, killed: bool) -> None:
+    def finalize(self, killed: bool, instead: bool = False) -> None:
         """Leave in order, whatever the process did: Hydra ends the job of one that just vanishes.
 
         A second leave after the process's own is ignored there. One that was `killed` may have
         been so in the midst of a request, and Hydra's proxy ends, and with it the job, when it has
         an answer and nobody to give it to. So we ask, before we leave, for a name that nobody has
-        published: requests are answered in their order.
+        published: requests are answered in their order. The stub does so `instead` of a monitor that
+        was killed, perhaps between that question and its answer, and asks something else: else it took
+        the answer to the monitor's question for its own.
         """
         if self._fd >= 0:
             try:
-                if killed:
+                if instead:
+                    self._ask("cmd=unpublish_name service=cmpi-nobody\n", "cmd=unpublish_result")
+                elif killed:
                     self._ask("cmd=lookup_name service=cmpi-nobody\n", "cmd=lookup_result")
                 self._ask("cmd=finalize\n", "cmd=finalize_ack")
                 os.close(self._fd)

@@ -130,3 +130,23 @@ print(cmpi.wait(cmpi.spawn(lambda parent: None)).code)
     )
     assert result.out.splitlines() == ["not linked: 1", "0"], result
     assert "MPI has not come back from linking this process with" in result.err and result.code == 1
+
+
+def test_a_monitor_killed_while_it_leaves_in_its_dead_processs_name_harms_nobody(job):
+    text = """
+import cmpi, os, random, time
+def victim(parent):
+    cmpi.Sender(parent).send((os.getpid(), os.getppid())); time.sleep(60)
+random.seed(1)
+for i in range(30):
+    p = cmpi.spawn(victim)
+    process, monitor = cmpi.Receiver(p).recv()
+    os.kill(process, 9)
+    time.sleep(random.random() * 0.004)
+    try: os.kill(monitor, 9)
+    except ProcessLookupError: pass
+    cmpi.wait(p)
+print(cmpi.wait(cmpi.spawn(lambda parent: None)))
+"""
+    result = job(text, timeout=60)
+    assert (result.code, result.out) == (137, "0\n"), result
