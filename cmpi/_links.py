@@ -29,13 +29,14 @@ def link(pid: Pid) -> None:
     and which is not counted as a failure of its own. Linking again does nothing; with a process that
     has ended already this one ends as well. `spawn(..., link=True)` leaves no moment in between.
 
-    Blocks: never. Source: Erlang `link/1`; there too the link is of both, and a process that calls
-    `trap_exits` gets a notice instead.
+    Blocks: for one answer; then it holds. Source: Erlang `link/1`; there too the link is of both, and a
+    process that calls `trap_exits` gets a notice instead.
     """
     node = _node(pid)
     with node.lock:
         node.tied(pid.value, True)
     node.tell_root(relation_frames.Tie(pid.value, True))
+    node.ask_root(frames.AskCapacity)  # answered behind it: what we do next cannot overtake the link
 
 
 def unlink(pid: Pid) -> None:

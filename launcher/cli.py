@@ -10,6 +10,7 @@ from cmpi._core import limits
 from cmpi._core.units import parse_cpus, parse_memory
 from cmpi.errors import UsageError
 from launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
+from launcher.slurm import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ examples:
   cmpirun python fibonacci.py 10        one process, which spawns others with cmpi.spawn()
   cmpirun -n 4 --output plain hostname  just the bytes, in whole lines
   cmpirun -n 2 --output json --output-dir logs python job.py
+  cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job, followed to its end
 
 exit code: 0 if every process succeeded, else that of the first failure (128 + signal for a signal;
 127 program not found, 126 not executable, 130 Ctrl-C, 86 deadlock, 2 wrong options).
@@ -34,6 +36,8 @@ Ctrl-\\ shows what all processes are doing, and the job goes on.
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if "args: expected one argument" in message:
+            message += ", such as --slurm-args='--nice=7 --qos=long' (with =, for it begins with a dash)"
         self.exit(2, f"cmpirun: {message}\nTry: cmpirun --help\n")
 
 
@@ -77,11 +81,22 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="more arguments for mpiexec, in one string")  # fmt: skip
     add("--verbose", action="store_true", help="show the command, and what MPI's launcher says")
     add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and leave")
+    _add_slurm(parser)
     add("program", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGS...]", help="what each rank runs")
     options = parser.parse_args(arguments)
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
-    if not argv and not options.version:
+    about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
+    if not argv and not options.version and about_job is None:
         parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
+    if about_job is not None and (argv or options.slurm):
+        parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
+    if options.nodes > 1:
+        parser.error(
+            f"-N {options.nodes}: a job of cmpi is on one host for now; ask for more there with -n"
+        )
+    alone = [f"--{n.replace('_', '-')}" for n in _SLURM_ONLY if getattr(options, n) and not options.slurm]
+    if alone:
+        parser.error(f"{alone[0]} is for batch jobs; add --slurm")
     return LaunchConfig(
         argv=argv,
         n=options.n,
@@ -97,7 +112,52 @@ def parse(arguments: list[str]) -> LaunchConfig:
         mpi_args=options.mpi_args,
         verbose=options.verbose,
         version=options.version,
+        batch=_batch(options) if options.slurm else None,
+        inner=_inner(arguments[: len(arguments) - len(options.program)]) if options.slurm else [],
+        dry_run=options.dry_run,
+        detach=options.detach,
+        on_interrupt=options.on_interrupt,
+        about_job=about_job,
     )
+
+
+_ABOUT = ("attach", "status", "logs", "cancel")
+_SLURM_ONLY = ("nodes", "time", "partition", "account", "mem_per_cpu", "slurm_args", "detach", "dry_run")
+
+
+def _add_slurm(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("batch jobs on Slurm")
+    add = group.add_argument
+    add(
+        "--slurm",
+        action="store_true",
+        help="submit a batch job, show its output live, and end as it does",
+    )
+    add("-N", "--nodes", metavar="N", type=int, default=0, help="nodes (one, for now)")
+    add("--time", metavar="T", default="", help="time limit, as sbatch reads it: 10:00, 2-12:00:00")
+    add("--partition", metavar="NAME", default="", help="where to run")
+    add("--account", metavar="NAME", default="", help="who pays")
+    add("--mem-per-cpu", metavar="BYTES", default="", help="memory for each rank, as sbatch reads it: 500M")
+    add("--slurm-args", metavar="'ARGS'", type=_checked(_split), default=[], help="more options for sbatch")
+    add("--dry-run", action="store_true", help="show the batch script, and leave")
+    add("--detach", action="store_true", help="print the job's id, and leave")
+    add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
+        help="what Ctrl-C does to the batch job (ask, on a terminal; else leave)")  # fmt: skip
+    add("--attach", metavar="JOBID", help="follow a job that was submitted from this folder")
+    add("--status", metavar="JOBID", nargs="?", const="", help="what has become of it, or of all of them")
+    add("--logs", metavar="JOBID", help="show what it has written so far")
+    add("--cancel", metavar="JOBID", help="end it")
+
+
+def _batch(options: argparse.Namespace) -> Batch:
+    return Batch(options.time, options.partition, options.account, options.mem_per_cpu, options.slurm_args)
+
+
+def _inner(arguments: list[str]) -> list[str]:
+    """The options that are not about Slurm."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_slurm(parser)
+    return parser.parse_known_args(arguments)[1]
 
 
 def wants_colour(choice: str, terminal: bool) -> bool:

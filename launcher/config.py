@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmpi._core.record import record
+from launcher.slurm import Batch
 
 SHARED_MEMORY_BYTES = 128 << 20
 
@@ -25,3 +26,9 @@ class LaunchConfig:
     mpi_args: list[str] = []
     verbose: bool = False
     version: bool = False
+    batch: Batch | None = None  # submit to Slurm, with this
+    inner: list[str] = []  # the options of the cmpirun in the batch job
+    dry_run: bool = False
+    detach: bool = False
+    on_interrupt: str = "ask"
+    about_job: tuple[str, str] | None = None  # what to do with a batch job: "attach", ..., and its id

@@ -81,9 +81,6 @@ def settings(
         # that dies between taking its place and filling it seems to stop it for all. But by TCP (MPICH
         # 5.0.2's wheel) processes that nobody killed crashed, one or two of a thousand.
         wanted["UCX_TLS"] = "^sysv"
-        # A job is on one host, and nobody beyond it needs to reach its processes. (Open MPI's listen on
-        # all interfaces whatever one sets.)
-        wanted["UCX_NET_DEVICES"] = "lo"
         # The newer way of choosing protocols compares them all for every process and every peer, 2 ms
         # each, which pays with network cards; without, the older one is as fast or faster.
         wanted["UCX_PROTO_ENABLE"] = "n"

@@ -17,6 +17,8 @@ def run(config: LaunchConfig) -> int:
     """Run the job; returns cmpirun's exit code."""
     if config.version:
         return _show_version(config)
+    if config.batch is not None or config.about_job is not None:
+        return _run_batch(config)
     if "CMPI_CONTROL" in os.environ:
         cli.fail("this is already a process of a cmpi job; inside one, use cmpi.spawn()")
     try:
@@ -37,6 +39,20 @@ def run(config: LaunchConfig) -> int:
             _clean_up((folder, shared_memory))
     except CmpiError as error:
         cli.fail(str(error))
+
+
+def _run_batch(config: LaunchConfig) -> int:
+    from launcher import batch
+
+    try:
+        if config.about_job is None:
+            return batch.submit(config)
+        what, job = config.about_job
+        if what == "attach":
+            return batch.follow(job, config.on_interrupt)
+        return {"status": batch.status, "logs": batch.logs, "cancel": batch.cancel}[what](job)
+    except CmpiError as error:
+        cli.fail(str(error), 1)
 
 
 def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
@@ -118,7 +134,11 @@ def _start(argv: list[str], environment: dict[str, str], noise: int) -> int:
         (os.POSIX_SPAWN_DUP2, noise, 1),
         (os.POSIX_SPAWN_DUP2, noise, 2),
     ]
-    return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True)
+    # Open MPI's aborts the job at its eleventh SIGPIPE, and gets one for each process that is killed while
+    # the two get to know each other. Blocked, the signal is never seen, and the error that is left serves.
+    return os.posix_spawn(
+        argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=[signal.SIGPIPE]
+    )
 
 
 def _stdin() -> int:

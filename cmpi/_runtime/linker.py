@@ -48,7 +48,7 @@ class Linker:
     def order(self, frame: Any) -> None:
         """Take an order of the root's. Blocks: never."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="cmpi-linker", daemon=True)
+            self._thread = self._node.thread(self._run, "cmpi-linker")
             self._thread.start()
         self._orders.put(frame)
 

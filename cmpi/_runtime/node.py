@@ -27,6 +27,7 @@ from cmpi._transport.bell import READY, Bell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 SPINS = 200  # rounds without news before the thread sleeps between them
@@ -89,6 +90,7 @@ class Node:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.owner = os.getpid()  # a process forked from it is not the node
         mpi.on_finalize(self.close)
+        self._thread = self.thread(self._run, "cmpi-progress")
         for frame in early:
             self._hear(frame)
         shared.keep_spare()
@@ -96,7 +98,6 @@ class Node:
             self._look_for_rings()
             for linked in self.linked:
                 self.watch(Pid(linked))
-        self._thread = threading.Thread(target=self._run_or_end, name="cmpi-progress", daemon=True)
         self._thread.start()
 
     # -- what the root is told, and asked ------------------------------------------------------
@@ -182,15 +183,20 @@ class Node:
             except BlockingIOError:
                 pass  # nudged already
 
-    def _run_or_end(self) -> None:
-        """Without this thread the others would wait for ever."""
-        try:
-            self._run()
-        except Exception:
-            print("cmpi: InternalError: please report this", file=sys.stderr)
-            sys.excepthook(*sys.exc_info())
-            sys.stderr.flush()
-            os._exit(RAISED)
+    @staticmethod
+    def thread(run: Callable[[], None], name: str) -> threading.Thread:
+        """A thread without which others would wait for ever: the process ends if it fails."""
+
+        def run_or_end() -> None:
+            try:
+                run()
+            except Exception:
+                print("cmpi: InternalError: please report this", file=sys.stderr)
+                sys.excepthook(*sys.exc_info())
+                sys.stderr.flush()
+                os._exit(RAISED)
+
+        return threading.Thread(target=run_or_end, name=name, daemon=True)
 
     def _run(self) -> None:
         poll = select.poll()

@@ -119,7 +119,7 @@ def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socke
         os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGPIPE])  # see `launcher.run`
     for number, fd in enumerate((stdin, out, err)):
         os.dup2(fd, number)
         if fd > 2:

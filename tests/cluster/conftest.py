@@ -1,0 +1,172 @@
+"""A real Slurm on this one machine: munged, slurmctld and slurmds in a folder of the test's own."""
+
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from tests.mpi import conftest
+
+jobs = conftest.jobs
+
+NODES = 2
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
+CONF = """\
+ClusterName=cmpitest
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ctld_port}
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CryptoType=crypto/munge
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool.%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+ReturnToService=2
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,sched_interval=1
+KillWait=3
+InactiveLimit=0
+MinJobAge=300
+SlurmdTimeout=10
+{nodes}
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=500
+"""
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Slurm:
+    """The daemons, started; `environment` leads commands to them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
+        self._daemons = []
+        host = socket.gethostname().split(".")[0]
+        nodes = "\n".join(
+            f"NodeName=n{i} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 "
+            "RealMemory=4000"
+            for i in range(1, NODES + 1)
+        )
+        (folder / "state").mkdir()
+        text = CONF.format(host=host, folder=folder, ctld_port=free_port(), nodes=nodes)
+        (folder / "slurm.conf").write_text(text)
+        key = folder / "munge.key"
+        key.write_bytes(os.urandom(128))
+        key.chmod(0o400)
+
+    def start(self):
+        at = self.folder
+        self._daemon(
+            "munged",
+            "--foreground",
+            "--force",
+            f"--key-file={at}/munge.key",
+            f"--socket={at}/munge.socket",
+            f"--pid-file={at}/munge.pid",
+            f"--log-file={at}/munge.log",
+            f"--seed-file={at}/munge.seed",
+        )
+        self._until(lambda: (at / "munge.socket").exists(), "munged")
+        self._daemon("slurmctld", "-D")
+        for i in range(1, NODES + 1):
+            self._daemon("slurmd", "-D", "-N", f"n{i}")
+        self._until(lambda: self.call("sinfo", "-h", "-o", "%T").strip() == "idle", "nodes")
+
+    def restart_controller(self, pause_s):
+        """Stop slurmctld, and start it again after a while."""
+        old = self._daemons.pop(1)
+        old.send_signal(signal.SIGTERM)
+        old.wait(20)
+        time.sleep(pause_s)
+        self._daemon("slurmctld", "-D")
+        self._daemons.insert(1, self._daemons.pop())
+        self._until(lambda: "n1" in self.call("sinfo", "-h", "-N"), "slurmctld")
+
+    def _daemon(self, name, *arguments):
+        path = shutil.which(name) or f"/usr/sbin/{name}"
+        with open(self.folder / f"{name}.out", "ab") as out:
+            self._daemons.append(
+                subprocess.Popen(
+                    [path, *arguments],
+                    env={**os.environ, **self.environment},
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                    start_new_session=True,
+                )
+            )
+
+    def _until(self, ready, what, limit_s=40):
+        end_s = time.monotonic() + limit_s
+        while not ready():
+            assert time.monotonic() < end_s, f"{what} did not come up: {self.call('sinfo', check=False)}"
+            time.sleep(0.1)
+
+    def call(self, *command, check=False):
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, capture_output=True, text=True, check=check
+        )
+        return done.stdout
+
+    def stop(self):
+        for daemon in reversed(self._daemons):
+            daemon.send_signal(signal.SIGTERM)
+        for daemon in self._daemons:
+            try:
+                daemon.wait(10)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
+
+
+@pytest.fixture(scope="session")
+def slurm_daemons():
+    missing = [name for name in NEEDED if not (shutil.which(name) or os.path.exists(f"/usr/sbin/{name}"))]
+    if missing:
+        pytest.skip(f"NOT TESTED: no {', '.join(missing)} here (apt-get install slurm-wlm munge)")
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: Slurm's daemons need root")
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm-"))
+    folder.chmod(0o755)
+    slurm = Slurm(folder)
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.call("scancel", "--user=root")
+        time.sleep(0.5)
+        slurm.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def slurm(slurm_daemons, jobs):
+    """The daemons, with `jobs` leading to them."""
+    jobs.environment |= slurm_daemons.environment
+    yield slurm_daemons
+    slurm_daemons.call("scancel", "--user=root")

@@ -1,0 +1,163 @@
+"""Batch jobs on a real Slurm: slurmctld, slurmd, munge."""
+
+import os
+import signal
+import subprocess
+import time
+
+PROGRAM = """
+import os, sys, time
+from mpi4py import MPI
+import cmpi
+print(f"rank {MPI.COMM_WORLD.rank} of {MPI.COMM_WORLD.size}", flush=True)
+"""
+
+
+def batch(jobs, *arguments, **kwargs):
+    return jobs.run("cmpirun", "--slurm", "--output", "plain", *arguments, timeout=60, **kwargs)
+
+
+def test_a_batch_job_looks_as_on_a_laptop_and_ends_with_its_code(slurm, jobs):
+    script = jobs.script(
+        PROGRAM
+        + """
+if MPI.COMM_WORLD.rank == 0:
+    p = cmpi.spawn(lambda parent: cmpi.Sender(parent).send("spawned, and linked"))
+    print(cmpi.Receiver(p).recv(), flush=True)
+    print(cmpi.capacity().total.cpus, os.environ["SLURM_JOB_ID"].isdigit(), flush=True)
+    print("a word on stderr", file=sys.stderr, flush=True)
+MPI.COMM_WORLD.Barrier()
+if MPI.COMM_WORLD.rank == 1: sys.exit(3)
+"""
+    )
+    result = batch(jobs, "-n", "2", "--time", "2:00", "python", script)
+    assert result.code == 3, result
+    assert sorted(result.out.splitlines()) == [
+        "2.0 True",
+        "rank 0 of 2",
+        "rank 1 of 2",
+        "spawned, and linked",
+    ], result
+    for part in ("submitted (.cmpi/", "a word on stderr", "(rank 1) failed: exit code 3"):
+        assert part in result.err, result
+
+
+def test_the_script_can_be_read_first_and_is_kept(slurm, jobs):
+    program = ("sh", "-c", "echo hi there")
+    shown = batch(jobs, "--dry-run", "-n", "2", "--time", "1:00", "--slurm-args=--nice=7", *program)
+    assert shown.code == 0 and not os.path.exists(jobs.folder / ".cmpi")
+    assert "#SBATCH --ntasks=2\n" in shown.out and "#SBATCH --nice=7\n" in shown.out
+    assert "-n 2 sh -c 'echo hi there'\n" in shown.out and "--slurm" not in shown.out.split("\n\n")[1]
+    assert batch(jobs, "-n", "2", *program).out == "hi there\n" * 2
+    (kept,) = (jobs.folder / ".cmpi").glob("*.sh")
+    assert kept.read_text().startswith("#!/bin/bash\n")
+
+
+def test_a_detached_job_is_found_again_from_another_shell(slurm, jobs):
+    marker = jobs.folder / "go"
+    script = jobs.script(f"""
+import os, time
+print("begins", flush=True)
+while not os.path.exists({str(marker)!r}): time.sleep(0.05)
+print("ends", flush=True)
+""")
+    detached = batch(jobs, "--detach", "python", script)
+    job = detached.out.strip()
+    assert job.isdigit() and detached.code == 0
+    attached = jobs.start("cmpirun", "--attach", job)
+    assert attached.stdout.readline() == b"begins\n"
+    assert "RUNNING" in jobs.run("cmpirun", "--status", job).out
+    attached.kill()  # the shell that followed it dies; the job does not
+    attached.communicate()
+    assert jobs.run("cmpirun", "--logs", job).out == "begins\n"
+    marker.touch()
+    again = jobs.run("cmpirun", "--attach", job)
+    assert (again.code, again.out) == (0, "begins\nends\n"), again
+    status = jobs.run("cmpirun", "--status")
+    assert job in status.out and "COMPLETED" in status.out and "exit code 0" in status.out
+
+
+def test_a_job_that_waits_says_why_and_can_be_cancelled(slurm, jobs):
+    waiting = jobs.start("cmpirun", "--slurm", "--slurm-args=--begin=now+1hour", "python", "-c", "pass")
+    lines = [waiting.stderr.readline().decode() for _ in range(2)]
+    assert "submitted" in lines[0] and "pending (BeginTime), 0 before it in the queue" in lines[1], lines
+    job = lines[0].split()[2]
+    assert jobs.run("cmpirun", "--cancel", job).code == 0
+    _, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 143 and b"ended by Slurm (CANCELLED): it was cancelled" in err
+
+
+def test_an_interrupted_follower_leaves_the_job_or_cancels_it(slurm, jobs):
+    script = jobs.script("import time; print('begins', flush=True); time.sleep(60)")
+    for wish, code, state in (("leave", 130, "RUNNING"), ("cancel", 143, "CANCELLED")):
+        options = ("--slurm", "--output", "plain", "--on-interrupt", wish)
+        follower = jobs.start("cmpirun", *options, "python", script)
+        assert follower.stdout.readline() == b"begins\n"
+        follower.send_signal(signal.SIGINT)
+        _, err = follower.communicate(timeout=30)
+        assert follower.returncode == code, err
+        job = err.decode().split()[2]
+        assert state in jobs.run("cmpirun", "--status", job).out
+        jobs.run("cmpirun", "--cancel", job)
+    end_s = time.monotonic() + 20
+    while slurm.call("squeue", "-h") and time.monotonic() < end_s:
+        time.sleep(0.2)
+
+
+def test_a_time_limit_is_named(slurm, jobs):
+    script = jobs.script("import time; print('begins', flush=True); time.sleep(300)")
+    started = batch(jobs, "--detach", "--time", "1", "python", script)
+    job = started.out.strip()
+    end_s = time.monotonic() + 20
+    while "RUNNING" not in slurm.call("scontrol", "show", "job", job) and time.monotonic() < end_s:
+        time.sleep(0.1)
+    # A minute is the shortest limit; the administrator makes it run out now.
+    slurm.call("scontrol", "update", f"jobid={job}", "timelimit=0:01", check=True)
+    result = jobs.run("cmpirun", "--attach", job, timeout=100)
+    assert result.code == 124, result
+    assert "ended by Slurm (TIMEOUT): its time limit was reached; ask for more with --time" in result.err
+
+
+def test_slurmctld_may_be_restarted_while_a_job_is_followed(slurm, jobs):
+    marker = jobs.folder / "go"
+    script = jobs.script(f"""
+import os, time
+print("begins", flush=True)
+while not os.path.exists({str(marker)!r}): time.sleep(0.05)
+""")
+    follower = jobs.start("cmpirun", "--slurm", "--output", "plain", "python", script)
+    assert follower.stdout.readline() == b"begins\n"
+    slurm.restart_controller(pause_s=3)
+    marker.touch()
+    _, err = follower.communicate(timeout=60)
+    assert follower.returncode == 0, err
+
+
+def test_wrong_wishes_are_refused_with_a_remedy(slurm, jobs):
+    unknown = batch(jobs, "--partition", "nowhere", "hostname")
+    assert unknown.code == 1 and "sbatch did not take .cmpi/" in unknown.err and "partition" in unknown.err
+    assert "Slurm knows no job 999999" in jobs.run("cmpirun", "--attach", "999999").err
+    for arguments, words in (
+        (("--slurm", "-N", "2", "hostname"), "a job of cmpi is on one host for now"),
+        (("--time", "1:00", "hostname"), "--time is for batch jobs; add --slurm"),
+        (("--cancel", "7", "hostname"), "takes no program"),
+    ):
+        result = jobs.run("cmpirun", *arguments)
+        assert result.code == 2 and words in result.err, result
+
+
+def test_without_slurm_that_is_said(jobs):
+    path = os.path.dirname(jobs.environment["PATH"].split(":")[0]) + "/bin"
+    result = jobs.run("cmpirun", "--slurm", "hostname", env={"PATH": path})
+    assert result.code == 1 and "no sbatch on PATH: this is not a machine of a Slurm cluster" in result.err
+
+
+def test_inside_an_allocation_plain_cmpirun_uses_what_was_granted(slurm, jobs):
+    script = jobs.script(
+        "import cmpi; c = cmpi.capacity().total; print(c.cpus, c.memory >> 20); "
+        "print(cmpi.wait(cmpi.spawn(lambda parent: None)))"
+    )
+    grant = ("--wait", "-n1", "-c2", "--mem-per-cpu=200", "-o", "out.txt", "-e", "err.txt")
+    command = ["sbatch", *grant, "--wrap", f"cmpirun --output plain python {script}"]
+    subprocess.run(command, env=jobs.environment, cwd=jobs.folder, check=True, stdout=subprocess.DEVNULL)
+    assert (jobs.folder / "out.txt").read_text() == "2.0 400\n0\n", (jobs.folder / "err.txt").read_text()
