@@ -1,6 +1,7 @@
 """Batch jobs on a real Slurm: slurmctld, slurmd, munge."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import time
@@ -161,3 +162,12 @@ def test_inside_an_allocation_plain_cmpirun_uses_what_was_granted(slurm, jobs):
     command = ["sbatch", *grant, "--wrap", f"cmpirun --output plain python {script}"]
     subprocess.run(command, env=jobs.environment, cwd=jobs.folder, check=True, stdout=subprocess.DEVNULL)
     assert (jobs.folder / "out.txt").read_text() == "2.0 400\n0\n", (jobs.folder / "err.txt").read_text()
+
+
+def test_the_example_of_a_batch_script_runs(slurm, jobs):
+    root = pathlib.Path(__file__).parents[2]
+    script = root / "examples" / "slurm" / "job.sbatch"
+    out = jobs.folder / "out.txt"
+    command = ["sbatch", "--wait", "--ntasks=2", "--output", str(out), str(script)]
+    subprocess.run(command, env=jobs.environment, cwd=root, check=True, stdout=subprocess.DEVNULL)
+    assert "hello from rank 1 of 2" in out.read_text()
