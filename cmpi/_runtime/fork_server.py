@@ -35,6 +35,8 @@ PRELOADED = (
     "cmpi._process",
     "cmpi._runtime.worker",
     "cmpi._runtime.node",
+    "cmpi._transport.arrays",
+    "cmpi._transport.segment",
     "numpy.random",
 )
 _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})

@@ -61,10 +61,10 @@ class Payloads:
         size = min(max(FIRST_SEGMENT_BYTES, AHEAD << (nbytes - 1).bit_length()), self._left_bytes)
         if size < nbytes:
             return
-        from cmpi._transport.segment import SegmentWriter
-
         number = self._made + 1
         try:
+            from cmpi._transport.segment import SegmentWriter  # which imports numpy
+
             if ring.free_bytes(self._folder) < 2 * size:
                 return  # others need some, too
             self._offered = SegmentWriter(f"{self._out}.s{number}", number, size)
@@ -76,10 +76,10 @@ class Payloads:
 
     def map(self, offer: link_frames.Offer) -> None:
         """The peer offers a segment."""
-        from cmpi._transport.segment import SegmentReader
-
         mapped = True
         try:
+            from cmpi._transport.segment import SegmentReader  # which imports numpy
+
             self._mapped[offer.number] = SegmentReader(f"{self._into}.s{offer.number}")
         except OSError:
             mapped = False
