@@ -5,8 +5,6 @@ Source: sbatch(1), squeue(1) "JOB STATE CODES", scontrol(1) "show job".
 
 from __future__ import annotations
 
-import shlex
-
 from cmpi._core.record import record
 
 FOLDER = ".cmpi"  # in the working folder: scripts, output and exit codes of its batch jobs
@@ -57,6 +55,8 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     exit $code
     <BLANKLINE>
     """
+    import shlex  # 6 ms, on the path of every launch
+
     options = [
         ("job-name", name),
         ("nodes", "1"),
