@@ -155,7 +155,7 @@ class Notices:
         self.busy = True
 
     def _next(self) -> int | None:
-        linked = self._node.ever_linked if self._linked else set()
+        linked = self._node.linked if self._linked else set()
         for pid in (self._wanted | linked) - self._told:
             if self._node.ended(pid) is not None:
                 return pid

@@ -10,6 +10,10 @@ LEAST_NICE, MOST_NICE = 0, 19
 # An interpreter with MPI and numpy uses 10 to 40 MiB before it does anything. Who asks for less wants to
 # say "next to nothing", and is not ended for that.
 LEAST_ENFORCED_BYTES = 64 << 20
+# Between looks at the memory: while less than half is used, or more; and at most, where it stays as it
+# is. A look costs 0.2 ms, which a hundred idle processes should not pay.
+FAR_S, NEAR_S, IDLE_S = 0.5, 0.05, 2.0
+STEPS = 64  # of the limit; a smaller change is none
 # What libraries read, when they are loaded, for how many threads to start.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -66,11 +70,26 @@ class MemoryWatch:
     def __init__(self, limit_bytes: int, enforce: int) -> None:
         self.limit_bytes = max(limit_bytes, LEAST_ENFORCED_BYTES)
         self._left = enforce
+        self._changed_bytes, self._pause_s = 0, FAR_S
 
     @property
     def watching(self) -> bool:
         """False once nothing would be said any more."""
         return self._left != NONE
+
+    def pause_s(self, used_bytes: int) -> float:
+        """How long to wait for the next look, with so much used now, be it an upper bound.
+
+        >>> watch = MemoryWatch(64 << 30, KILL)
+        >>> [watch.pause_s(n) for n in (40 << 20, 40 << 20, 2 << 30, 33 << 30, 33 << 30)]
+        [1.0, 2.0, 0.5, 0.05, 0.1]
+        """
+        if abs(used_bytes - self._changed_bytes) > self.limit_bytes // STEPS:
+            self._changed_bytes = used_bytes
+            self._pause_s = NEAR_S if used_bytes > self.limit_bytes // 2 else FAR_S
+        else:
+            self._pause_s = min(2 * self._pause_s, IDLE_S)
+        return self._pause_s
 
     def seen(self, used_bytes: int) -> int:
         """So much is used now: NONE, or what is to be done."""

@@ -28,10 +28,6 @@ else:
 
 READ_BYTES = 256 * 1024
 WINDOW_BYTES = 1 << 20  # output sent and not yet printed
-# Between looks at the memory: while less than half is used, or more; and at most, where it stays as it
-# is. A look costs 0.2 ms, which a hundred idle processes should not pay.
-MEMORY_FAR_S, MEMORY_NEAR_S, MEMORY_IDLE_S = 0.5, 0.05, 2.0
-MEMORY_STEPS = 64  # of its limit; a smaller change is none
 LOOK_AROUND_S = 0.2  # without a running process: for a SIGTERM, and for what it left running
 
 
@@ -56,8 +52,7 @@ class Monitor:
         self._to_rank: list[bytes] = []
         self._dismissed = False
         self._memory = limits.MemoryWatch(0, limits.NONE)
-        self._memory_due_s = self._memory_pause_s = 0.0  # when to look at it next; after how long
-        self._memory_seen = 0
+        self._memory_due_s = 0.0  # when to look at it next
 
     def run(self) -> int:
         """Monitor the process from its start to its end; returns the exit code, always 0.
@@ -135,13 +130,8 @@ class Monitor:
     def _look_at_memory(self, child: Child) -> None:
         family = usage.family(child.pid)
         used = usage.resident_bytes(family)
-        limit = self._memory.limit_bytes
-        if abs(used - self._memory_seen) > limit // MEMORY_STEPS:
-            self._memory_seen = used
-            self._memory_pause_s = MEMORY_NEAR_S if used > limit // 2 else MEMORY_FAR_S
-        else:
-            self._memory_pause_s = min(2 * self._memory_pause_s, MEMORY_IDLE_S)
-        if used > limit:
+        self._memory_due_s = time.monotonic() + self._memory.pause_s(used)
+        if used > self._memory.limit_bytes:
             used = usage.proportional_bytes(family)
         todo = self._memory.seen(used)
         if todo:
@@ -152,7 +142,6 @@ class Monitor:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass  # ended meanwhile
-        self._memory_due_s = time.monotonic() + self._memory_pause_s
 
     def _serve(self, child: Child, ready: set[int]) -> None:
         for number, fd in ((1, child.out), (2, child.err)):

@@ -81,7 +81,6 @@ class Node:
         self._peers: dict[int, Peer] = {}
         self._ended: dict[int, ExitStatus] = {}
         self.linked = set(welcome.linked)  # in Erlang's sense
-        self.ever_linked = set(welcome.linked)
         self._trapping = False
         self._watched: set[int] = set()
         self._alive: set[int] = set()  # watched, and alive when the root was asked
@@ -141,7 +140,6 @@ class Node:
     def tied(self, pid: int, on: bool) -> None:
         """This process and that one are linked, in Erlang's sense, or no more. With the lock held."""
         (self.linked.add if on else self.linked.discard)(pid)
-        (self.ever_linked.add if on else self.ever_linked.discard)(pid)
         self.watch(Pid(pid))
 
     def trap(self, on: bool) -> bool:

@@ -87,15 +87,16 @@ class Waits:
         if a timer is set: then it may go on by itself.
         """
         waits = dict(self._by_thread)
-        if not waits or any(not wait.for_ever or wait.ready() for wait in waits.values()):
+        old = time.monotonic() - after_s
+        # Their age first: this is asked each time the progress thread has been awake.
+        if not waits or any(wait.since_s > old or not wait.for_ever for wait in waits.values()):
+            return []
+        if any(wait.ready() for wait in waits.values()):
             return []
         for thread in threading.enumerate():
             if thread.name not in OURS and thread.ident not in waits:
                 return []
-        if signal.getitimer(signal.ITIMER_REAL)[0]:
-            return []
-        young = time.monotonic() - after_s
-        return [] if any(wait.since_s > young for wait in waits.values()) else list(waits.values())
+        return [] if signal.getitimer(signal.ITIMER_REAL)[0] else list(waits.values())
 
     def stacks(self) -> str:
         """What each thread waits for, and its Python stack, from the person's code on."""
