@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from cmpi._core import limits
+from cmpi._core import limits, placement
 from cmpi._core.units import parse_cpus, parse_memory
 from cmpi.errors import UsageError
 from launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
@@ -25,6 +25,7 @@ examples:
   cmpirun python fibonacci.py 10        one process, which spawns others with cmpi.spawn()
   cmpirun -n 4 --output plain hostname  just the bytes, in whole lines
   cmpirun -n 2 --output json --output-dir logs python job.py
+  cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, by ssh
   cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job, followed to its end
 
 exit code: 0 if every process succeeded, else that of the first failure (128 + signal for a signal;
@@ -53,6 +54,13 @@ def parse(arguments: list[str]) -> LaunchConfig:
     )
     add = parser.add_argument
     add("-n", "-np", metavar="N", type=_checked(_count), default=1, help="number of ranks (default 1)")
+    add("--hostfile", metavar="FILE", default=os.environ.get("CMPI_HOSTFILE", ""),
+        help="run on these hosts, by ssh: one a line, such as node1 slots=4 (see hostfiles/)")  # fmt: skip
+    add("-H", "--host", metavar="HOSTS", default="", help="likewise: node1:4,node2:4")
+    add("--map-by", choices=placement.BY, default="slot",
+        help="fill one host after another (slot, default), or deal ranks out to all (node)")  # fmt: skip
+    add("--ssh", metavar="'ARGS'", type=_checked(_split), default=["ssh"],
+        help="the command that is ssh, with options: 'ssh -p 2222 -i key'")  # fmt: skip
     add(
         "--output",
         choices=("human", "plain", "json"),
@@ -100,6 +108,10 @@ def parse(arguments: list[str]) -> LaunchConfig:
     return LaunchConfig(
         argv=argv,
         n=options.n,
+        hostfile=options.hostfile,
+        host=options.host,
+        map_by=options.map_by,
+        ssh=options.ssh,
         output=options.output,
         output_dir=os.path.abspath(options.output_dir) if options.output_dir else "",
         colour=options.colour,

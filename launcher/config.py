@@ -14,6 +14,10 @@ class LaunchConfig:
 
     argv: list[str]
     n: int = 1
+    hostfile: str = ""  # "", and no `host`: this host
+    host: str = ""
+    map_by: str = "slot"
+    ssh: list[str] = ["ssh"]
     output: str = "human"
     output_dir: str = ""
     colour: str = "auto"

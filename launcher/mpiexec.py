@@ -37,6 +37,47 @@ def command(
     return [*argv, *mpi_args, "-n", str(ROOTS), *program]
 
 
+def world_command(
+    mpi: Mpi,
+    hosts: list[tuple[str, int]],
+    programs: dict[str, list[str]],
+    environment: Mapping[str, str],
+    *,
+    superuser: bool,
+) -> list[str]:
+    """The argv that starts ranks on several hosts as one world: so many on each, in that order.
+
+    >>> world = [("a", 2), ("b", 1)], {"a": ["p"], "b": ["q"]}
+    >>> world_command(Mpi("mpich", "mpiexec"), *world, {}, superuser=False)
+    ['mpiexec', '-launcher', 'ssh', '-hosts', 'a:2,b:1', '-n', '2', 'p', ':', '-n', '1', 'q']
+    """
+    argv = [mpi.mpiexec]
+    if mpi.kind == "openmpi":
+        argv += ["--allow-run-as-root"] if superuser else []
+        if "PRTE_MCA_rmaps_default_mapping_policy" not in environment:
+            argv += ["--map-by", ":OVERSUBSCRIBE"]
+        if "PRTE_MCA_hwloc_default_binding_policy" not in environment:
+            argv += ["--bind-to", "none"]
+    else:
+        argv += ["-launcher", "ssh", "-hosts", ",".join(f"{host}:{n}" for host, n in hosts)]
+    for i, (host, n) in enumerate(hosts):
+        where = ["--host", f"{host}:{n}"] if mpi.kind == "openmpi" else []
+        argv += [*([":"] if i else []), "-n", str(n), *where, *programs[host]]
+    return argv
+
+
+def world_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
+    """What to add to the environment of such an mpiexec; `rsh` is what it is to take for ssh."""
+    if mpi.kind == "openmpi":
+        return {
+            "PRTE_MCA_plm": "ssh",
+            "PRTE_MCA_plm_ssh_agent": rsh,
+            "PRTE_MCA_plm_ssh_no_tree_spawn": "1",  # only cmpirun's own host has the way to the others
+            "PRTE_MCA_ras": "^slurm",
+        }
+    return {"HYDRA_LAUNCHER_EXEC": rsh, "HYDRA_RMK": "user"}
+
+
 def rank_settings(mpi: Mpi, mpi_args: list[str], *, shared: bool) -> list[str]:
     """What to set for the ranks of the job's world alone, as "NAME=value".
 

@@ -1,4 +1,4 @@
-"""Runs a plan: the job's folder, the one mpiexec, its end. The only file here that starts a process."""
+"""Runs a plan: the job's folder, its mpiexec, its end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import os
 import signal
 import sys
 
-from cmpi.errors import CmpiError
+from cmpi.errors import CmpiError, UsageError
 from launcher import cli, find_mpi, mpiexec
 from launcher.config import LaunchConfig
+from launcher.start import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from launcher.hostfile import HostSpec
+    from launcher.several import SeveralHosts
 
 # What supervises the job is imported while mpiexec starts (see _run_in).
 
@@ -57,6 +63,8 @@ def _run_batch(config: LaunchConfig) -> int:
 
 def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
     secret = os.urandom(32)
+    hosts = _hosts(config)
+    others = _several(config, hosts, mpi, secret) if hosts else None
     environment = dict(os.environ)
     environment.update(mpiexec.settings(mpi, os.environ, folder, shared_memory, rdma=_has_rdma()))
     environment.update(
@@ -66,11 +74,19 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         CMPI_MPI=mpi.kind,
         CMPI_PATH=os.pathsep.join(path or os.getcwd() for path in sys.path),
     )
+    where, described, here = [""] * config.n, b"", ""
+    if others is not None:
+        from cmpi._core.placement import Place, place_ranks
+
+        here = others.local
+        places = [Place(host.name, others.slots(host), host.max_slots) for host in hosts]
+        where, described = place_ranks(config.n, places, config.map_by), others.described(hosts)
+        others.begin(folder, shared_memory, environment, os.getcwd())
     main = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cmpi", "_runtime", "root_main.py")
     program = [sys.executable, "-I", main]
     argv = mpiexec.command(mpi, program, config.mpi_args, os.environ, superuser=os.geteuid() == 0)
     noise_read, noise_write = os.pipe2(os.O_CLOEXEC)
-    pid = _start(argv, environment, noise_write)
+    pid = start(argv, environment, noise_write)
     os.close(noise_write)
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
@@ -87,7 +103,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     order = frames.Launch(
         config.argv,
         mpiexec.rank_settings(mpi, config.mpi_args, shared=config.shared_memory_bytes > 0),
-        config.n,
+        where,
         os.getcwd(),
         config.output,
         cli.wants_colour(config.colour, os.isatty(1)),
@@ -98,10 +114,37 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         config.shared_memory_bytes,
         config.enforce,
         config.check_deadlock,
+        here,
+        described,
     )
     server = sockets.listen(folder + "/launcher")
     fds = [_stdin(), 1, 2]
-    return Supervisor(pid, server, secret, order, fds, noise_read, verbose=config.verbose).run()
+    try:
+        return Supervisor(pid, server, secret, order, fds, noise_read, others, verbose=config.verbose).run()
+    finally:
+        if others is not None:
+            others.finish()
+
+
+def _hosts(config: LaunchConfig) -> list[HostSpec]:
+    """The hosts that the person names; none: this one."""
+    from launcher import hostfile
+
+    if config.host:
+        return hostfile.parse_list(config.host)
+    if config.hostfile:
+        try:
+            with open(config.hostfile) as file:
+                return hostfile.parse_file(file.read(), config.hostfile)
+        except OSError as error:
+            raise UsageError(f"--hostfile {config.hostfile}: {error.strerror}") from None
+    return []
+
+
+def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> SeveralHosts:
+    from launcher.several import SeveralHosts, local_name
+
+    return SeveralHosts(hosts, local_name(hosts), mpi, config.ssh, secret)
 
 
 def _clean_up(folders: tuple[str, ...]) -> None:
@@ -125,20 +168,6 @@ def _has_rdma() -> bool:
         return bool(os.listdir("/sys/class/infiniband"))
     except OSError:
         return False
-
-
-def _start(argv: list[str], environment: dict[str, str], noise: int) -> int:
-    """mpiexec in a session of its own: a Ctrl-C is for cmpirun to pass on, in order."""
-    actions = [
-        (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, noise, 1),
-        (os.POSIX_SPAWN_DUP2, noise, 2),
-    ]
-    # Open MPI's aborts the job at its eleventh SIGPIPE, and gets one for each process that is killed while
-    # the two get to know each other. Blocked, the signal is never seen, and the error that is left serves.
-    return os.posix_spawn(
-        argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=[signal.SIGPIPE]
-    )
 
 
 def _stdin() -> int:

@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
 
+    from launcher.several import SeveralHosts
+
 LEAVE_S = 3.0  # for mpiexec to end once the root has said the final word
 NOISE_BYTES = 65536  # of what MPI's launcher says, kept for when the job never came up
 
@@ -30,6 +32,7 @@ class Supervisor:
         order: What the root is to do.
         fds: The terminal's descriptors 0, 1, 2, for the root.
         noise: What MPI's launcher itself prints comes out here.
+        others: The other hosts, if there are any.
         verbose: Whether to show that.
     """
 
@@ -41,11 +44,15 @@ class Supervisor:
         order: frames.Launch,
         fds: list[int],
         noise: int,
+        others: SeveralHosts | None = None,
         *,
         verbose: bool,
     ) -> None:
         self._pid, self._server, self._secret = pid, server, secret
         self._order, self._fds, self._noise_fd, self._verbose = order, fds, noise, verbose
+        self._others = others
+        if others is not None:
+            others.noise = self._keep_noise
         self._pidfd = os.pidfd_open(pid)
         self._doormen: list[sockets.Doorman] = []
         self._root: sockets.Stream | None = None
@@ -82,7 +89,11 @@ class Supervisor:
                 poll.register(doorman.fileno(), select.POLLIN)
         elif not self._root.closed:
             poll.register(self._root.fileno(), select.POLLIN)
-        left = None if self._deadline_s is None else max(0.0, self._deadline_s - time.monotonic()) * 1000
+        if self._others is not None:
+            self._others.register(poll)
+        times = [self._deadline_s, None if self._others is None else self._others.fleet.deadline_s]
+        first_s = min((t for t in times if t is not None), default=None)
+        left = None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000
         ready = {fd for fd, _ in poll.poll(left)}
         if wake in ready:
             for number in os.read(wake, 64):
@@ -93,6 +104,8 @@ class Supervisor:
             self._meet_root(ready)
         elif self._root.fileno() in ready:
             self._hear_root(self._root)
+        if self._others is not None:
+            self._others.serve(ready)
         if self._pidfd in ready:
             self._exited = True
         elif self._deadline_s is not None and time.monotonic() >= self._deadline_s:
@@ -113,6 +126,8 @@ class Supervisor:
                 self._doormen.remove(doorman)
                 self._root = stream
                 sockets.send_with_fds(stream, self._order, self._fds)
+                if self._others is not None:
+                    self._others.attend(stream.send)
                 if self._interrupted:
                     stream.send(frames.Interrupt(self._interrupted))
                 self._server.close()
@@ -123,6 +138,8 @@ class Supervisor:
             for frame in root.receive():
                 if isinstance(frame, frames.Final):
                     self._code = frame.code
+                elif self._others is not None:
+                    self._others.hear(frame)
         except ProtocolError as error:
             print(f"cmpirun: the root does not keep to the protocol: {error}", file=sys.stderr)
         if root.closed or self._code is not None:
@@ -147,6 +164,9 @@ class Supervisor:
         if not data:
             os.close(self._noise_fd)
             self._noise_fd = -1
+        self._keep_noise(data)
+
+    def _keep_noise(self, data: bytes) -> None:
         self._noise = (self._noise + data)[-NOISE_BYTES:]
         if self._verbose:
             os.write(2, data)

@@ -16,13 +16,13 @@ from cmpi._core.wire import frame
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSIssBBsQQQsB")
+@frame(1, "SSSssBBsQQQsBsy")
 class Launch:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
     argv: list[str]
     settings: list[str]  # "NAME=value", for the ranks' environment alone
-    n: int
+    where: list[str]  # the host of each rank
     cwd: str
     output: str
     colour: int
@@ -33,6 +33,8 @@ class Launch:
     shared_memory_bytes: int  # that one process may share with another; 0: none
     enforce: str  # "none", "warn" or "kill" those that use too much memory; "": as they asked
     check_deadlock: int  # end the job when all its processes wait for each other
+    here: str  # the name of the root's own host
+    hosts: bytes  # HostIs frames; none: the root's own is all there is
 
 
 @frame(4, "")

@@ -1,17 +1,18 @@
-"""The control frames between the root and its helpers: the fork server and the usher."""
+"""The control frames between the root and its helpers: fork servers, ushers, and deputies elsewhere."""
 
 from __future__ import annotations
 
 from cmpi._core.wire import frame
 
-FORK_SERVER, USHER = 1, 2  # roles in HelperUp
+FORK_SERVER, USHER, DEPUTY = 1, 2, 3  # roles in HelperUp
 
 
-@frame(66, "Bs")
+@frame(66, "Bss")
 class HelperUp:
     """A helper stands ready; `fault` says why it could not."""
 
     role: int
+    host: str
     fault: str
 
 

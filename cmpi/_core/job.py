@@ -7,31 +7,40 @@ carries out.
 
 from __future__ import annotations
 
-from cmpi._core import frames, relation_frames
-from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order, Preload, Say
+from cmpi._core import frames, host_frames, relation_frames
+from cmpi._core.job_actions import (
+    Born,
+    Died,
+    Finish,
+    Launch,
+    LaunchWorld,
+    NeedForkServer,
+    Order,
+    Preload,
+    Say,
+)
+from cmpi._core.kills import KILL_AFTER_S, Kills
 from cmpi._core.launches import Launches
 from cmpi._core.limits import niceness, over
 from cmpi._core.links import Ask, LinkTable, Tell
 from cmpi._core.process import Process
 from cmpi._core.relations import SUPERVISE, Relations
 from cmpi._core.requests import Answer, Requests
+from cmpi._core.roster import START_S, Roster
 from cmpi._core.scheduler import Host, Refuse
-from cmpi._ids import PID_BITS, RAISED, ExitStatus, Resources
+from cmpi._ids import RAISED, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL
-START_S = 60.0  # for the next of the processes that are being started to report
-LINKING_S = 1.0  # for a link to be made before a process that a program wants killed is killed
 GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
 SIGKILL, SIGTERM = 9, 15
 
 
 if TYPE_CHECKING:
     Action: TypeAlias = (
-        "Tell | Ask | Order | Launch | NeedForkServer | Preload | Born | Died | Finish | Say"
+        "Tell | Ask | Order | Launch | LaunchWorld | NeedForkServer | Preload | Born | Died | Finish | Say"
     )
 
 
@@ -39,10 +48,11 @@ class Job:
     """The machine. Methods are the events and return actions; not thread-safe, never blocks.
 
     Args:
-        hosts: Where processes may run; SPMD ranks start on the first.
+        hosts: Where processes may run.
         seed: Where the pids start; any number, another for each job.
         bells: The folder of the doorbells, which processes are told when they join.
         shared_memory_bytes: How much memory one process may share with one other to send to it.
+        secret: Out of which the keys of links between hosts are made.
     """
 
     def __init__(
@@ -52,41 +62,56 @@ class Job:
         bells: str = "",
         shared_memory_bytes: int = 0,
         enforce: str = "",
+        secret: bytes = b"",
     ) -> None:
         self._bells, self._enforce = bells, enforce
         self._warned: set[str] = set()  # labels of those whose memory was complained of
         self._shared_memory_bytes = shared_memory_bytes
         self.requests = Requests(hosts)
-        self.links = LinkTable()
+        self.links = LinkTable({host.name: host.address for host in hosts}, secret)
+        self._lost: set[str] = set()
+        self._pythons = {host.name: host.python for host in hosts}
         self.relations = Relations()
-        self.processes: dict[int, Process] = {}
-        self.starts: dict[int, list[int]] = {}
+        self._roster = Roster(seed)
+        self.processes, self.starts = self._roster.processes, self._roster.starts
+        self._alive, self._living = self._roster.alive, self._roster.living
         self.first_failure: int | None = None
         self.interrupted = self._code = 0
         self._ended_by_launcher: list[int] = []
-        self._seed = seed
-        self._made = self._living_count = 0
-        self._unreported: set[int] = set()  # started, and no monitor of theirs has been heard of
-        self._start_seen_s: float | None = None  # when the last of them was; None: look at the clock
         self._launches = Launches()
-        self._escalate: list[tuple[float, int]] = []  # when to kill whom for good
-        self._held_kills: dict[int, float] = {}  # whom to kill as soon as its link stands, or then
+        self._kills = Kills(self.links.linking)
         self._give_up_s: float | None = None
         self._finished = False
 
     # -- events of the launcher ----------------------------------------------------------
 
-    def launch(self, argv: list[str], n: int) -> list[Action]:
-        """Start the n SPMD ranks."""
-        host = next(iter(self.requests.scheduler.hosts))
-        start = len(self.starts)
-        world = [self._new(frames.NO_PID, start, rank, " ".join(argv)).pid for rank in range(n)]
+    def launch(self, argv: list[str], where: list[str]) -> list[Action]:
+        """Start the SPMD ranks, each on its host."""
+        start, label = len(self.starts), " ".join(argv)
+        world = [self._roster.add(frames.NO_PID, start, rank, label).pid for rank in range(len(where))]
         self.starts[start] = world
-        for pid in world:
+        for pid, host in zip(world, where):
             process = self.processes[pid]
             process.host = host
             self.requests.occupy(pid, host, process.resources)
-        return [Launch(start, world, host, False), *[Born(pid) for pid in world]]
+        spread = len(set(where)) > 1
+        first = LaunchWorld(start, where) if spread else Launch(start, world, where[0], False)
+        return [first, *[Born(pid) for pid in world]]
+
+    def host_lost(self, host: str, reason: str, now_s: float) -> list[Action]:
+        """A host is out of reach: what ran there counts as dead, and the others go on."""
+        if host in self._lost:
+            return []
+        self._lost.add(host)
+        self._launches.lost(host)
+        actions: list[Action] = [Say(f"host {host} is lost: {reason}")]
+        actions += self._answered(self.requests.lose(host))
+        for process in self._living():
+            if process.host == host:
+                process.fault = f"host lost: {host}: {reason}"
+                actions.append(Order(process.pid, frames.Signal(SIGKILL)))  # if it hears us after all
+                actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
+        return actions
 
     def interrupt(
         self, signal: int, now_s: float, because: str = "the job was interrupted", code: int = 0
@@ -114,8 +139,7 @@ class Job:
             return None, []
         process = self.processes[pids[rank]]
         process.monitored = True
-        self._unreported.discard(process.pid)
-        self._start_seen_s = now_s
+        self._roster.reported(process.pid, now_s)
         if process.status is not None:
             return None, []
         if process.doomed:
@@ -136,8 +160,7 @@ class Job:
         if process.status is not None:
             return []
         verdict = process.because or process.fault or process.summary or status.verdict
-        self._living_count -= 1
-        self._unreported.discard(pid)
+        self._roster.ended(pid)
         if process.summary and status.signal == SIGKILL and not process.doomed:
             status = ExitStatus(RAISED)  # killed by us where its exception could not end it
         # Sent away with the others, it may leave by any code; killed by the program, by the signal.
@@ -175,9 +198,9 @@ class Job:
             actions += self.exited(pid, ExitStatus(126), now_s)
         return actions
 
-    def fork_server(self, state: str) -> list[Action]:
-        """The fork server is "ready" or "dead"."""
-        return list(self._launches.turned(state))
+    def fork_server(self, host: str, state: str) -> list[Action]:
+        """The fork server of that host is "ready" or "dead"."""
+        return list(self._launches.turned(host, state))
 
     # -- events of processes -------------------------------------------------------------
 
@@ -212,6 +235,8 @@ class Job:
             return [*self.links.up(pid, frame.peer), *self._kill_held(now_s)]
         if isinstance(frame, frames.LinkFailed):
             return [*self.links.failed(pid, frame.peer), *self._kill_held(now_s)]
+        if isinstance(frame, host_frames.Listening):
+            return list(self.links.listening(pid, frame.peer, frame.port))
         if isinstance(frame, frames.Leaving):
             self.links.retire(pid)
             return [Tell(pid, frames.Farewell())]
@@ -219,7 +244,7 @@ class Job:
             process.summary = frame.summary
             if len(self.starts[process.start]) > 1:
                 # Its MPI_Finalize may wait for ranks that wait for it.
-                self._escalate.append((now_s + KILL_AFTER_S, pid))
+                self._kills.later(pid, now_s)
             return []
         return list(self.relations.hear(pid, frame, self._alive))
 
@@ -228,16 +253,11 @@ class Job:
     def tick(self, now_s: float) -> list[Action]:
         """Do what is due."""
         actions: list[Action] = list(self.links.tick(now_s))
-        due = [pid for when_s, pid in self._escalate if when_s <= now_s]
-        self._escalate = [item for item in self._escalate if item[0] > now_s]
+        due = self._kills.due(now_s)
         actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
         actions += self._kill_held(now_s)
-        if self._unreported:
-            if self._start_seen_s is None:
-                self._start_seen_s = now_s
-            if self._start_seen_s + START_S <= now_s:  # MPI itself never says that it cannot
-                reason = f"nothing came up in {START_S:.0f} s"
-                actions += self._not_started(list(self._unreported), reason, now_s)
+        overdue = self._roster.overdue(now_s)
+        actions += self._not_started(overdue, f"nothing came up in {START_S:.0f} s", now_s)
         if self._give_up_s is not None and self._give_up_s <= now_s:
             for process in self._living():
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
@@ -245,25 +265,11 @@ class Job:
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
-        times = [when_s for when_s, _ in self._escalate] + list(self._held_kills.values())
-        times += [t for t in (self.links.deadline_s(), self._give_up_s) if t is not None]
-        if self._unreported and self._start_seen_s is not None:
-            times.append(self._start_seen_s + START_S)
-        return min(times, default=None)
+        deadlines = self.links.deadline_s, self._kills.deadline_s, self._roster.deadline_s
+        times = [self._give_up_s, *(deadline_s() for deadline_s in deadlines)]
+        return min((t for t in times if t is not None), default=None)
 
     # -- decisions -----------------------------------------------------------------------
-
-    def _new(self, parent: int, start: int, rank: int, label: str) -> Process:
-        # An odd multiplier permutes the numbers below 2**28: pids look different, never repeat.
-        mask = (1 << PID_BITS) - 1
-        pid = ((self._seed + self._made) * 0x9E3779B1) & mask
-        self._made += 1
-        self._living_count += 1
-        process = self.processes[pid] = Process(pid, parent, start, rank, label)
-        if not self._unreported:
-            self._start_seen_s = None
-        self._unreported.add(pid)
-        return process
 
     def _join(self, process: Process, frame: frames.Join) -> list[Action]:
         if process.joined:
@@ -301,8 +307,8 @@ class Job:
             order, process.order = process.order, None
             actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
         number = process.start if len(world) > 1 else -1 - process.pid
-        actions += self.links.join(process.pid, frame.port, number, process.rank)
-        return actions + list(self._launches.need(frame.python))
+        actions += self.links.join(process.pid, frame.port, number, process.rank, process.host)
+        return actions + list(self._launches.need(process.host, frame.python))
 
     def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
         """A monitor says that its process uses, or used, more memory than it was granted."""
@@ -330,10 +336,12 @@ class Job:
                 actions.append(Tell(pid, frames.Refused(frame.request, place.never, place.reason)))
                 continue
             start = len(self.starts)
-            child = self._new(pid, start, 0, frame.label)
+            child = self._roster.add(pid, start, 0, frame.label)
             child.host, child.order = place.host, frame
             child.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
-            child.python = self.processes[pid].python
+            parent = self.processes[pid]
+            elsewhere = self._pythons.get(place.host, "") if place.host != parent.host else ""
+            child.python = elsewhere or parent.python
             child.cores, child.asks_memory = list(place.cores), bool(frame.asks_memory)
             child.nice = niceness(frame.cpu_units) if frame.asks_cpus else 0
             self.starts[start] = [child.pid]
@@ -378,7 +386,7 @@ class Job:
             if other.status is not None or other.doomed:
                 continue
             if by_launcher:  # which ends the others too; who fell by itself is still to be heard
-                self._escalate.append((now_s + KILL_AFTER_S, pid))
+                self._kills.later(pid, now_s)
             else:
                 actions += self._end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
         return actions
@@ -412,29 +420,21 @@ class Job:
     def _end(self, process: Process, signal: int, now_s: float, because: str) -> list[Action]:
         process.doomed, process.because = signal, because
         if because:
-            self._escalate.append((now_s + KILL_AFTER_S, process.pid))
+            self._kills.later(process.pid, now_s)
         elif self.links.linking(process.pid):
             # A few milliseconds later it harms nobody; now its partner would be left inside MPI,
             # with MPICH to crash there, with Open MPI to wait.
             self.links.retire(process.pid)
-            self._held_kills[process.pid] = now_s + LINKING_S
+            self._kills.hold(process.pid, now_s)
             return []
         return [Order(process.pid, frames.Signal(signal))] if process.monitored else []
 
     def _kill_held(self, now_s: float) -> list[Action]:
-        due = [p for p, when_s in self._held_kills.items() if when_s <= now_s or not self.links.linking(p)]
-        for pid in due:
-            del self._held_kills[pid]
+        due = self._kills.released(now_s)
         return [Order(p, frames.Signal(self.processes[p].doomed)) for p in due if self._alive(p)]
 
-    def _alive(self, pid: int) -> bool:
-        return pid in self.processes and self.processes[pid].status is None
-
-    def _living(self) -> list[Process]:
-        return [process for process in self.processes.values() if process.status is None]
-
     def _maybe_finish(self) -> list[Action]:
-        if self._finished or self._living_count:
+        if self._finished or self._roster.living_count:
             return []
         self._finished = True
         if self.interrupted:

@@ -25,15 +25,24 @@ class Launch:
 
 
 @record
-class NeedForkServer:
-    """Action: somebody may spawn; start the fork server now, in this interpreter. Asked for once."""
+class LaunchWorld:
+    """Action: have MPI start ranks on several hosts, as one world."""
 
+    start: int
+    hosts: list[str]  # of each
+
+
+@record
+class NeedForkServer:
+    """Action: somebody may spawn; start that host's fork server, in this interpreter. Asked for once."""
+
+    host: str
     python: str
 
 
 @record
 class Preload:
-    """Action: have the fork server load these modules."""
+    """Action: have the fork servers load these modules."""
 
     frame: frames.Preload
 

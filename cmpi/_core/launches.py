@@ -1,4 +1,4 @@
-"""Which starts go by the fork server, and which wait until it has loaded its modules."""
+"""Which starts go by the fork server of their host, and which wait until it has loaded its modules."""
 
 from __future__ import annotations
 
@@ -9,27 +9,34 @@ class Launches:
     """The machine. Methods are events and return actions."""
 
     def __init__(self) -> None:
-        self._state = "off"  # then "loading", "ready" or "dead"
-        self._python = ""
+        # By host: its interpreter, and whether it is "loading", "ready" or "dead".
+        self._servers: dict[str, tuple[str, str]] = {}
         self._held: list[tuple[Launch, str]] = []
 
-    def need(self, python: str) -> list[NeedForkServer]:
-        """Somebody who runs this interpreter may spawn."""
-        if self._state != "off":
+    def need(self, host: str, python: str) -> list[NeedForkServer]:
+        """Somebody who runs this interpreter may spawn there."""
+        if host in self._servers:
             return []
-        self._state, self._python = "loading", python
-        return [NeedForkServer(python)]
+        self._servers[host] = python, "loading"
+        return [NeedForkServer(host, python)]
 
-    def launch(self, start: int, pids: list[int], host: str, python: str) -> list[Launch]:
+    def launch(self, start: int, pids: list[int], host: str, python: str) -> list[Launch | NeedForkServer]:
         """Start closures in this interpreter, now or as soon as it is clear how."""
-        launch = Launch(start, pids, host, self._state == "ready" and python == self._python)
-        if self._state == "loading":
+        actions: list[Launch | NeedForkServer] = [*self.need(host, python)]
+        served, state = self._servers[host]
+        launch = Launch(start, pids, host, state == "ready" and python == served)
+        if state == "loading":
             self._held.append((launch, python))
-            return []
-        return [launch]
+            return actions
+        return [*actions, launch]
 
-    def turned(self, state: str) -> list[Launch]:
-        """The fork server is "ready" or "dead"."""
-        self._state = state
-        held, self._held = self._held, []
-        return [launch for x, python in held for launch in self.launch(x.start, x.pids, x.host, python)]
+    def turned(self, host: str, state: str) -> list[Launch | NeedForkServer]:
+        """The fork server of this host is "ready" or "dead"."""
+        self._servers[host] = self._servers.get(host, ("", ""))[0], state
+        due = [(launch, python) for launch, python in self._held if launch.host == host]
+        self._held = [item for item in self._held if item[0].host != host]
+        return [action for x, python in due for action in self.launch(x.start, x.pids, x.host, python)]
+
+    def lost(self, host: str) -> None:
+        """Nothing is to be started there any more."""
+        self._held = [item for item in self._held if item[0].host != host]

@@ -10,11 +10,19 @@ circles, and links between different processes are made side by side.
 If one end dies in between, the other is told to abandon the link. Should it be stuck inside MPI by
 then, which offers no way out, it says so, and a third process (the usher) plays the dead one's part
 and leaves again. Because it was asked for, somebody is there for it: the usher never waits in vain.
+
+Between hosts a link is a TCP connection, for which one end listens and the other dials, with a key that
+the root gives both. MPI's own way was tried: Open MPI 5.0.11 lost one in two or three connects between
+spawned processes of two hosts (PRRTE does not pass their addresses on), and with either MPI a
+process that was linked with a lost host could not end any more.
 """
 
 from __future__ import annotations
 
-from cmpi._core import frames, helper_frames
+from _blake2 import blake2b
+
+from cmpi._core import frames, helper_frames, host_frames
+from cmpi._core.job_actions import Say
 from cmpi._core.record import record
 
 TYPE_CHECKING = False
@@ -34,18 +42,19 @@ class Tell:
 
 @record
 class Ask:
-    """Action: send a frame to the usher."""
+    """Action: send a frame to the usher of that host."""
 
+    host: str
     frame: object
 
 
 if TYPE_CHECKING:
-    Action: TypeAlias = "Tell | Ask"
+    Action: TypeAlias = "Tell | Ask | Say"
 
 
 class _Member:
-    def __init__(self, port: str, world: int, rank: int, number: int) -> None:
-        self.port, self.world, self.rank = port, world, rank
+    def __init__(self, port: str, world: int, rank: int, host: str, number: int) -> None:
+        self.port, self.world, self.rank, self.host = port, world, rank, host
         self.number = number  # in the order in which they joined
         self.accepts = False  # its part in the link that is being made
         self.wants: dict[int, None] = {}  # peers, in the order in which they came up
@@ -55,19 +64,28 @@ class _Member:
 
 
 class LinkTable:
-    """The machine. Every method is an event and returns actions; not thread-safe, never blocks."""
+    """The machine. Every method is an event and returns actions; not thread-safe, never blocks.
 
-    def __init__(self) -> None:
+    Args:
+        addresses: Of each host, where the others reach it.
+        secret: Out of which the keys of links between hosts are made.
+    """
+
+    def __init__(self, addresses: dict[str, str] | None = None, secret: bytes = b"") -> None:
+        self._addresses, self._secret = addresses or {}, secret
+        self._keys: dict[int, bytes] = {}  # by who listens
+        self._keys_made = 0
+        self._apart: set[tuple[str, str]] = set()  # hosts between which a link has failed
         self._members: dict[int, _Member] = {}
         self._early: dict[int, dict[int, None]] = {}  # wanted before they joined, and by whom
         self._widowed: list[tuple[float, int, int]] = []  # when to tell, who is left, who died
         self._joined = 0
         self._ports_of_dead: dict[int, str] = {}  # of those for whom somebody may be stuck
 
-    def join(self, pid: int, port: str, world: int, rank: int) -> list[Action]:
+    def join(self, pid: int, port: str, world: int, rank: int, host: str = "") -> list[Action]:
         """A process takes part from now on; worlds are compared by their number."""
         self._joined += 1
-        member = self._members[pid] = _Member(port, world, rank, self._joined)
+        member = self._members[pid] = _Member(port, world, rank, host, self._joined)
         for peer in self._early.pop(pid, {}):
             if peer in self._members:
                 member.wants[peer] = self._members[peer].wants[pid] = None
@@ -94,17 +112,39 @@ class LinkTable:
         other = self._members.get(peer)
         if other is None:
             return self._free(pid)
+        member = self._members[pid]
+        if other.host != member.host:
+            if other.busy_with != pid and pid not in other.wants:
+                member.wants[peer] = other.wants[pid] = None  # both have given up: once more
+            return [*self._complain(member.host, other.host), *self._free(pid)]
         if other.busy_with == pid and other.accepts:  # it sits there alone
-            return [*self._free(pid), Ask(helper_frames.ConnectAndLeave(other.port, True))]
+            return [*self._free(pid), Ask(other.host, helper_frames.ConnectAndLeave(other.port, True))]
         if pid not in other.wants:
-            self._members[pid].wants[peer] = other.wants[pid] = None  # once more
+            member.wants[peer] = other.wants[pid] = None  # once more
         return self._free(pid)
+
+    def listening(self, pid: int, peer: int, port: int) -> list[Action]:
+        """`pid` listens at this TCP port for `peer`."""
+        member, key = self._members[pid], self._keys.pop(pid, b"")
+        if member.busy_with != peer or peer not in self._members or not key:
+            return []
+        return [Tell(peer, host_frames.Dial(pid, self._addresses[member.host], port, key))]
+
+    def _complain(self, host: str, other: str) -> list[Action]:
+        pair = (min(host, other), max(host, other))
+        if pair in self._apart:
+            return []
+        self._apart.add(pair)
+        one, two = (f"{name} ({self._addresses[name]})" for name in pair)
+        what = f"processes on {one} and {two} cannot connect by TCP yet; it is tried again."
+        return [Say(f"{what} Is there a firewall between the two?")]
 
     def stuck(self, pid: int, dead: int) -> list[Action]:
         """`pid` sits in MPI, waiting for the dead: release it."""
-        if self._members[pid].accepts:
-            return [Ask(helper_frames.ConnectAndLeave(self._members[pid].port, True))]
-        return [Ask(helper_frames.AcceptAndLeave(self._ports_of_dead.pop(dead)))]
+        member = self._members[pid]
+        if member.accepts:
+            return [Ask(member.host, helper_frames.ConnectAndLeave(member.port, True))]
+        return [Ask(member.host, helper_frames.AcceptAndLeave(self._ports_of_dead.pop(dead)))]
 
     def retire(self, pid: int) -> None:
         """`pid` is about to end: it takes part in what was ordered, and in nothing new."""
@@ -169,6 +209,11 @@ class LinkTable:
         del first.wants[b], second.wants[a]
         first.busy_with, second.busy_with = b, a
         first.accepts, second.accepts = True, False
+        if first.host != second.host:
+            self._keys_made += 1
+            number = self._keys_made.to_bytes(8, "little")
+            key = self._keys[a] = blake2b(number, key=self._secret, digest_size=32).digest()
+            return [Tell(a, host_frames.ListenFor(b, self._addresses[first.host], key))]
         if first.world == second.world:
             return [
                 Tell(a, frames.GroupWith(b, second.rank)),

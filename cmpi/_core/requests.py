@@ -90,6 +90,10 @@ class Requests:
             return []  # it got its room by an earlier one's going
         return self._answers(self.scheduler.handle(Cancel(ticket)))
 
+    def lose(self, host: str) -> list[Answer]:
+        """A host is no more; its processes are still to be released."""
+        return self._answers(self.scheduler.lose(host))
+
     def release(self, pid: int) -> list[Answer]:
         """A process has ended."""
         return self._answers(self.scheduler.handle(Release(self._tickets.pop(pid))))

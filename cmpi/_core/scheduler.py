@@ -70,8 +70,16 @@ if TYPE_CHECKING:
 class Host:
     """What one host has, in all and free."""
 
-    def __init__(self, name: str, cpu_units: int, memory_bytes: int, cores: Sequence[int] = ()) -> None:
-        self.name = name
+    def __init__(
+        self,
+        name: str,
+        cpu_units: int,
+        memory_bytes: int,
+        cores: Sequence[int] = (),
+        address: str = "",
+        python: str = "",
+    ) -> None:
+        self.name, self.address, self.python = name, address, python
         self.unbound = sorted(cores, reverse=True)  # cores to which nobody is bound
         self.cpu_units = self.free_cpu_units = cpu_units
         self.memory_bytes = self.free_memory_bytes = memory_bytes
@@ -130,10 +138,12 @@ class Scheduler:
         It takes no more than what is free, so that what was asked for on the command line
         never makes the books negative. `instead_of` is the ticket that it had before.
         """
-        place = self.hosts[host]
+        place = self.hosts.get(host)
+        if place is None:  # lost, or the root's own, on which nothing else is to run
+            place = Host(host, 0, 0)
         if instead_of is not None:
-            old, _ = self._placed.pop(instead_of)
-            place.take(old, -1)
+            old, at = self._placed.pop(instead_of)
+            at.take(old, -1)
         request = Submit(
             ticket,
             owner=-1,
@@ -144,6 +154,19 @@ class Scheduler:
         place.take(request)
         self._placed[ticket] = (request, place)
         return self._advance()
+
+    def lose(self, host: str) -> list[Action]:
+        """A host is no more; what was placed there is still to be released."""
+        self.hosts.pop(host, None)
+        waiting = [request for line in self._lines.values() for request in line]
+        refused = [
+            Refuse(request.ticket, True, self._too_large(request))
+            for request in waiting
+            if not any(other.holds(request) for other in self.hosts.values())
+        ]
+        for refusal in refused:
+            self._forget(refusal.ticket)
+        return [*refused, *self._advance()]
 
     @property
     def waiting(self) -> int:
@@ -195,6 +218,8 @@ class Scheduler:
                 del self._lines[owner]
 
     def _too_large(self, request: Submit) -> str:
+        if not self.hosts:
+            return f"asked for {_amount(request.cpu_units, request.memory_bytes)}; no host is left"
         largest = max(self.hosts.values(), key=lambda host: (host.cpu_units, host.memory_bytes))
         return (
             f"asked for {_amount(request.cpu_units, request.memory_bytes)} on one host; the largest, "

@@ -18,6 +18,7 @@ from _operator import _compare_digest
 
 from cmpi._core import helper_frames
 from cmpi._runtime import grant
+from cmpi._runtime.helpers import HOST_VARIABLE
 from cmpi._runtime.monitor import Monitor
 from cmpi._runtime.start_child import BecomeProcess
 from cmpi._transport import sockets
@@ -52,7 +53,8 @@ class ForkServer:
         grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         self._load(list(PRELOADED), [])
         self._server = sockets.listen(self._folder + "/fork")
-        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, ""))
+        host = os.environ.get(HOST_VARIABLE, "")
+        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, host, ""))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors are reaped by the kernel
 
     def run(self) -> bool:

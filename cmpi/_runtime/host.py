@@ -1,10 +1,16 @@
-"""Reading what `_core/capacity.py` decides on."""
+"""Reading what `_core/capacity.py` decides on, and what the root makes of it."""
 
 from __future__ import annotations
 
 import os
 
-from cmpi._core.capacity import Facts
+from cmpi._core.capacity import Facts, usable
+from cmpi._core.scheduler import Host
+from cmpi._core.wire import Decoder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core import frames
 
 _CGROUP = "/sys/fs/cgroup"
 
@@ -20,6 +26,29 @@ def facts() -> Facts:
         "\n".join(_read(f"{level}/cpu.max").strip() for level in levels),
         "\n".join(_read(f"{level}/memory.max").strip() for level in levels),
     )
+
+
+def places(order: frames.Launch, here: str) -> tuple[list[Host], dict[str, str]]:
+    """Where processes may be placed, and the working directories of hosts that have one of their own.
+
+    Args:
+        order: What the launcher said; without hosts, this one is all there is.
+        here: The name of this host.
+    """
+    cpu_units, memory_bytes = usable(facts(), os.environ)
+    cores = list(os.sched_getaffinity(0))
+    if not order.hosts:
+        return [Host(here, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes, cores)], {}
+    hosts, folders = [], {}
+    for it in Decoder().feed(order.hosts):
+        if it.name == here:
+            has = it.cpu_units or cpu_units, it.memory_bytes or memory_bytes, cores
+        else:
+            has = it.cpu_units, it.memory_bytes, it.cores
+        hosts.append(Host(it.name, *has, it.address, it.python))
+        if it.cwd:
+            folders[it.name] = it.cwd[0]
+    return hosts, folders
 
 
 def memory_name(folder: str) -> str:

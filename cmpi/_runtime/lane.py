@@ -1,8 +1,9 @@
-"""The way of frames to one peer and back: through shared memory on one host, else by MPI.
+"""The way of frames to one peer and back: through shared memory on one host, else by a link.
 
 Each side chooses its own way out, with its first frame, and keeps to it: a ring in the job's folder
-in shared memory, which the peer maps when it is rung for, or when it joins; an MPI link, which the
-root brings about, where there is no such folder or no room in it. So a frame may come in by either.
+in shared memory, which the peer maps when it is rung for, or when it joins; a link, which the root
+brings about, where there is no such folder or no room in it: by MPI on one host, by TCP between
+two. So a frame may come in by either.
 A buffer follows its frame by the same way, if it found no place in a segment (see `payloads`).
 
 Nothing of a ring needs both sides at the same time: what was put there can be read after its
@@ -11,13 +12,14 @@ writer has ended, and there is no moment at which the death of one harms the oth
 
 from __future__ import annotations
 
+import select
 from collections import deque
 
 from cmpi._core import frames, link_frames
 from cmpi._core.wire import decode, encode_bare
 from cmpi._runtime.parcels import FRAME, LONG, PIECE, Joiner, Parcel
 from cmpi._runtime.payloads import Payloads, following
-from cmpi._transport import mpi, ring
+from cmpi._transport import mpi, ring, tcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,18 +45,19 @@ class Lane:
 
     def __init__(self, node: Node, pid: Pid, listener: Listener) -> None:
         self._node, self._pid, self._listener = node, pid, listener
-        self.link: mpi.Link | None = None
+        self.link: mpi.Link | tcp.Link | None = None
         self.announced = 0  # frames that the peer says it has sent by MPI
         self._ending = False  # our last frame is sent, or waits to be
         self.freed = False
         self._outbox: deque[Parcel] = deque()
-        self._by_mpi = False  # our way out, if it is not `_writer`
+        self._by_link = False  # our way out, if it is not `_writer`
         self._writer: ring.RingWriter | None = None
         self._unheard = False  # the peer is to be rung for again: its bell was full
         self._reader: ring.RingReader | None = None
         self._unmapped = False  # the peer has a ring for us that could not be mapped
         self._joiner: tuple[Joiner, Callable[[list[bytearray]], None]] | None = None
-        self._held: deque[tuple[Any, mpi.Parts | None]] = deque()  # came by MPI, wait for their buffers
+        # What came by the link and waits for its buffers.
+        self._held: deque[tuple[Any, mpi.Parts | tcp.Parts | None]] = deque()
         # The progress thread looks into the ring every millisecond, so that the writer need not ring.
         # To ring, and to be rung for, costs ten times as much as a message.
         self.watched = False
@@ -65,6 +68,22 @@ class Lane:
         self._out = f"{folder}/{node.pid.value:x}-{pid.value:x}"
         self._into = f"{folder}/{pid.value:x}-{node.pid.value:x}"
         self._payloads = Payloads(folder, node.shared_memory_bytes, self._out, self._into, self.post)
+
+    @property
+    def shut_out(self) -> bool:
+        """True while the link cannot be used, because the linker is inside MPI."""
+        return self._node.linking and self.link is not None and not (self.link.waitable or self.freed)
+
+    @property
+    def descriptor(self) -> int:
+        """What poll is to watch for the sake of the link; -1: nothing, as MPI has nothing to be watched."""
+        link = self.link
+        return -1 if link is None or self.freed or not link.waitable else link.fileno()
+
+    @property
+    def events(self) -> int:
+        """For what poll is to watch it."""
+        return select.POLLIN | select.POLLOUT if self.link is not None and self.link.busy else select.POLLIN
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -86,7 +105,7 @@ class Lane:
     @property
     def chosen(self) -> bool:
         """True if there is a way out."""
-        return self._writer is not None or self._by_mpi or self.link is not None
+        return self._writer is not None or self._by_link or self.link is not None
 
     def post(
         self,
@@ -141,12 +160,12 @@ class Lane:
         self._choose()
         if self._writer is not None:
             self._flush_to_ring(self._writer, wake)
-        elif self.link is not None and not self._node.linking:
-            self._flush_to_mpi(self.link)
+        elif self.link is not None and not self.shut_out:
+            self._flush_to_link(self.link)
 
     def _choose(self) -> None:
         """Choose the way out, unless that was done or cannot be yet."""
-        if self._writer is not None or self._by_mpi:
+        if self._writer is not None or self._by_link:
             return
         self._node.watch(self._pid)
         if self._node.shared_memory and ring.usable():
@@ -160,7 +179,7 @@ class Lane:
                     return
                 except OSError:
                     pass  # no room for it
-        self._by_mpi = True
+        self._by_link = True
         if self.link is None:
             self._node.tell_root(frames.Link(self._pid.value))
 
@@ -174,7 +193,7 @@ class Lane:
         if full:
             self._node.nudge()
 
-    def _flush_to_mpi(self, link: mpi.Link) -> None:
+    def _flush_to_link(self, link: mpi.Link | tcp.Link) -> None:
         try:
             while self._outbox:
                 parcel = self._outbox[0]
@@ -189,6 +208,8 @@ class Lane:
             self._node.nudge()
 
     def _ring_bell(self) -> None:
+        if self.link is not None and self.link.waitable:
+            return  # what comes by it wakes the peer
         rung = self._node.bell.ring(self._pid.value, self.link.sent if self.link else 0)
         # Where a bell is full its owner is about to look: but not into a ring that it does not know, and
         # not until it sees what comes by MPI.
@@ -224,7 +245,7 @@ class Lane:
         if self._writer is not None and self._outbox:
             return True
         link = self.link
-        if link is None or self._node.linking:
+        if link is None or self.shut_out or self.descriptor >= 0:
             return False
         return bool(link.busy or link.received < self.announced or self._held or self._outbox)
 
@@ -303,15 +324,15 @@ class Lane:
         if self._unmapped:
             self.map()
         moved = False if self._reader is None else self._watch(self._reader)
-        if self.link is not None and not self._node.linking:
-            moved |= self._progress_mpi(self.link)
+        if self.link is not None and not self.shut_out:
+            moved |= self._progress_link(self.link)
         if self._outbox:
             waiting = len(self._outbox)
             self.flush()
             moved |= len(self._outbox) < waiting
         return moved
 
-    def _progress_mpi(self, link: mpi.Link) -> bool:
+    def _progress_link(self, link: mpi.Link | tcp.Link) -> bool:
         moved = link.progress_sends()
         while (head := link.receive()) is not None:
             moved = True

@@ -11,9 +11,9 @@ import queue
 import threading
 import time
 
-from cmpi._core import frames, link_frames
+from cmpi._core import frames, host_frames, link_frames
 from cmpi._core.wire import decode, encode_bare
-from cmpi._transport import mpi
+from cmpi._transport import mpi, tcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.node import Node
 
+TCP_S = 10.0  # for the other end of a link between hosts to come
+LOOK_S = 0.1  # between looks whether it has died
 GREETING_S = 1.0  # the usher says at once who it is; a partner that died says nothing
 
 
@@ -59,7 +61,7 @@ class Linker:
             self._changed.notify_all()
             order = self._order
             if order is None or order.peer != peer:
-                return  # not begun, or done
+                return  # not begun, or done, or not inside MPI
             if isinstance(order, frames.ConnectTo) and mpi.connect_gives_up():
                 return
             self._released.add(peer)
@@ -91,7 +93,11 @@ class Linker:
             else:
                 self._node.link_made(order.peer, link)
 
-    def _make(self, order: Any) -> mpi.Link | None:
+    def _make(self, order: Any) -> mpi.Link | tcp.Link | None:
+        if isinstance(order, host_frames.Dial):
+            return tcp.dial(order.address, order.port, order.key, TCP_S)
+        if isinstance(order, host_frames.ListenFor):
+            return self._listen(order)
         # MPICH 5.0.2 crashes when it connects to a process that has died: it gets no endpoint and
         # uses it. So the one that will accept gives a sign of life first, from this very thread.
         if isinstance(order, frames.ConnectTo) and not self._await_ready(order.peer):
@@ -108,6 +114,20 @@ class Linker:
             return self._meet(order)
         finally:
             self._node.leave_mpi()
+
+    def _listen(self, order: host_frames.ListenFor) -> tcp.Link | None:
+        try:
+            server = tcp.listen(order.address)
+        except OSError:
+            server = tcp.listen("")  # others know this host by an address that it does not have itself
+        with server:
+            self._node.listening(order.peer, server.getsockname()[1])
+            end_s = time.monotonic() + TCP_S
+            while time.monotonic() < end_s and order.peer not in self._abandoned:
+                link = tcp.accept(server, order.key, LOOK_S)
+                if link is not None:
+                    return link
+        return None
 
     def _meet(self, order: Any) -> mpi.Link | None:
         while True:

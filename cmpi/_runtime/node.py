@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from cmpi._core import frames, relation_frames, wait_frames
+from cmpi._core import frames, host_frames, relation_frames, wait_frames
 from cmpi._ids import RAISED, ExitStatus, Pid, Resources
 from cmpi._runtime import host, leftovers
 from cmpi._runtime.changes import Changes
@@ -22,7 +22,7 @@ from cmpi._runtime.control import REPLIES, Control
 from cmpi._runtime.linker import Linker
 from cmpi._runtime.peer import Peer
 from cmpi._runtime.waits import Waits
-from cmpi._transport import mpi, shared
+from cmpi._transport import mpi, shared, tcp
 from cmpi._transport.bell import READY, Bell
 
 TYPE_CHECKING = False
@@ -37,6 +37,13 @@ LONG_NAP_S = 1e-3
 STUCK_S = 120.0  # in one attempt to link: ours, because Open MPI has no limit of its own
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
 BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
+LINK_ORDERS = (
+    frames.AcceptFrom,
+    frames.ConnectTo,
+    frames.GroupWith,
+    host_frames.ListenFor,
+    host_frames.Dial,
+)
 LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 
 
@@ -201,8 +208,10 @@ class Node:
         for source in (self._control, self.bell, self._wake_read):
             poll.register(source, select.POLLIN)
         idle = 0
+        connections: dict[int, int] = {}
         while not self._closed:
             pause = self._pause(idle)
+            connections = self._register(poll, connections)
             ready = {fd for fd, _ in poll.poll(pause)}
             if self.linking and time.monotonic() > self._linking_since_s + STUCK_S:
                 self._stuck_in_mpi()
@@ -221,6 +230,18 @@ class Node:
                 if self._parting and (moved or ready):
                     self.changed.notify_all()  # a link has come up, credit has come, all is sent
             idle = 0 if moved or ready else idle + 1
+
+    def _register(self, poll: select.poll, before: dict[int, int]) -> dict[int, int]:
+        """Have poll watch the links that can be waited on; what it watches of them now."""
+        with self.lock:
+            lanes = [peer.lane for peer in self._peers.values()]
+            now = {lane.descriptor: lane.events for lane in lanes if lane.descriptor >= 0}
+        for fd in before.keys() - now.keys():
+            poll.unregister(fd)
+        for fd, events in now.items():
+            if before.get(fd) != events:
+                poll.register(fd, events)
+        return now
 
     def _hear_bell(self) -> None:
         for pid, sent in self.bell.rings():
@@ -275,7 +296,7 @@ class Node:
         return moved
 
     def _hear(self, frame: Any) -> None:
-        if isinstance(frame, (frames.AcceptFrom, frames.ConnectTo, frames.GroupWith)):
+        if isinstance(frame, LINK_ORDERS):
             self._linker.order(frame)
             return
         if isinstance(frame, frames.Abandon):
@@ -332,7 +353,11 @@ class Node:
                 peer.lane.flush()
         self.nudge()
 
-    def link_made(self, pid: int, link: mpi.Link) -> None:
+    def listening(self, pid: int, port: int) -> None:
+        """This process listens for that one at a TCP port."""
+        self.tell_root(host_frames.Listening(pid, port))
+
+    def link_made(self, pid: int, link: mpi.Link | tcp.Link) -> None:
         """There is a link with this process."""
         with self.lock:
             self.peer(Pid(pid)).link_up(link)

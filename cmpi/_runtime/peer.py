@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import deque
 
 from cmpi._core import channel, link_frames
 from cmpi._runtime.changes import Changes
 from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.lane import Lane
-from cmpi._transport import mpi
+from cmpi._transport import mpi, tcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cmpi._transport.pickling import Message
 
 QUIET_ROUNDS = 50  # looks at the link of one that died, before it counts as empty
+END_S = 1.0  # for what one on another host sent before it died, and for the end of the connection
 _numbers = itertools.count()
 
 
@@ -36,11 +38,11 @@ class Peer:
         self.unclaimed: dict[str, deque[ReceiverEnd]] = {}  # sender known, no Receiver yet; by name
         self.expected: dict[str, ReceiverEnd] = {}  # a Receiver, no sender known yet; by name
         self._bye_said = self._bye_heard = False
-        self._quiet_left = QUIET_ROUNDS
+        self._quiet_left, self._exited_s = QUIET_ROUNDS, 0.0
 
     # -- frames out --------------------------------------------------------------------------
 
-    def link_up(self, link: mpi.Link) -> None:
+    def link_up(self, link: mpi.Link | tcp.Link) -> None:
         """The link stands."""
         self.lane.link = link
         self._node.watch(self.pid)
@@ -52,12 +54,13 @@ class Peer:
     def restless(self) -> bool:
         """True if looking at it again soon is worth it."""
         dying = self.status is not None and self._quiet_left > 0
-        return self.lane.restless or (dying and not self._mpi_is_busy)
+        return self.lane.restless or (dying and not self.lane.shut_out and not self._awaits_end)
 
     @property
-    def _mpi_is_busy(self) -> bool:
-        """True if the link cannot be looked at, because the linker is inside MPI."""
-        return self._node.linking and self.lane.link is not None and not self.lane.freed
+    def _awaits_end(self) -> bool:
+        """True while the link of one that died may still bring something: its end will be read there,
+        unless the host has gone with it."""
+        return self.lane.descriptor >= 0 and time.monotonic() < self._exited_s + END_S
 
     def progress(self) -> bool:
         """Move what can be moved; True if something was."""
@@ -68,17 +71,18 @@ class Peer:
             except mpi.LinkBroken:
                 self.lane.announced = 0  # nothing more can come; the exit notice will say why
             finished = self._bye_said and self._bye_heard and not self.lane.busy
-            if finished and self.lane.link is not None and not self._node.linking:
+            if finished and self.lane.link is not None and not self.lane.shut_out:
                 # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
                 # failure, looks for communicators with it, and crashed in them now and then.
                 # Not before both have said Bye: a frame that nobody has received stays in MPI, and
                 # is found in the next link, which may get the same context id.
                 self.lane.free()
                 moved = True
-        if self.status is not None and self._quiet_left and not (self.lane.stalled or self._mpi_is_busy):
+        held_up = self.lane.stalled or self.lane.shut_out or self._awaits_end
+        if self.status is not None and self._quiet_left and not held_up:
             # What came through shared memory was there before the notice. By MPI it may come later.
-            by_mpi = self.lane.link is not None and not self.lane.freed
-            self._quiet_left = 0 if not by_mpi else QUIET_ROUNDS if moved else self._quiet_left - 1
+            by_link = self.lane.link is not None and not self.lane.freed
+            self._quiet_left = 0 if not by_link else QUIET_ROUNDS if moved else self._quiet_left - 1
             if self._quiet_left == 0:
                 self._fail_ends()
                 self.lane.free(peer_ended=True)
@@ -86,7 +90,7 @@ class Peer:
 
     def exited(self, status: ExitStatus) -> None:
         """The process has ended; what it had sent is still to be heard, in `progress`."""
-        self.status = status
+        self.status, self._exited_s = status, time.monotonic()
         self.lane.hush()
         self.lane.map()  # it may have rung for a bell that was full
 
@@ -244,13 +248,13 @@ class Peer:
             self.lane.post_small(end.number, message)
             return
         places: list[int] = []
-        by_mpi = []
+        behind = []
         for buffer, place in zip(message.buffers, message.places):
             places += (0, 0, 0) if place is None else place.sent()
             if place is None:
-                by_mpi.append(buffer)
+                behind.append(buffer)
         frame = link_frames.Data(end.number, message.sizes, places, message.body)
-        if not by_mpi:
+        if not behind:
             self.lane.post(frame)
             return
         message.in_transit = True
@@ -259,7 +263,7 @@ class Peer:
             message.in_transit = False
             end.changed.notify_all()
 
-        self.lane.post(frame, by_mpi, done)
+        self.lane.post(frame, behind, done)
 
     # -- the end -----------------------------------------------------------------------------
 

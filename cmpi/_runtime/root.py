@@ -12,19 +12,18 @@ import select
 import time
 from collections import deque
 
-from cmpi._core import deadlock, frames, helper_frames, job_actions, wait_frames
-from cmpi._core.capacity import usable
+from cmpi._core import deadlock, frames, helper_frames, host_frames, job_actions, wait_frames
 from cmpi._core.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job import Job
 from cmpi._core.links import Ask, Tell
 from cmpi._core.output import Formatter, Speaker
 from cmpi._core.report import closing_report, deadlock_report
-from cmpi._core.scheduler import Host
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus
 from cmpi._runtime import host, leftovers
 from cmpi._runtime.bridge import Bridge
 from cmpi._runtime.feeder import Feeder
+from cmpi._runtime.helpers import Helpers, start_fork_server
 from cmpi._runtime.spawner import Spawner
 from cmpi._runtime.start_child import MEMORY_VARIABLE
 from cmpi._transport import mpi, sockets
@@ -40,12 +39,12 @@ LAUNCHER_S = 10.0
 
 
 class Peer:
-    """A connection that has proved itself: a monitor, or a helper by its `role`."""
+    """A connection that has proved itself: a monitor's, or one that a helper has."""
 
     def __init__(self, stream: sockets.Stream) -> None:
         self.stream = stream
         self.pid: int | None = None
-        self.role = 0
+        self.helps = False
         self.dismissed = False  # a monitor whose process is not wanted any more
         self.rank_frames = Decoder()
 
@@ -66,16 +65,14 @@ class Root:
         self._doormen: dict[int, sockets.Doorman] = {}
         self._peers: dict[int, Peer] = {}
         self._monitors: dict[int, Peer] = {}
-        self._helpers: dict[int, Peer] = {}
-        self._for_helper: dict[int, list[Any]] = {helper_frames.FORK_SERVER: [], helper_frames.USHER: []}
-        self._completed: set[int] = set()  # starts whose spawn the usher was asked to complete
+        self._helpers = Helpers(self._send)
         self._finish: int | None = None
         self._leave_s: float | None = None
-        cpu_units, memory_bytes = usable(host.facts(), os.environ)
-        cpu_units, memory_bytes = order.cpu_units or cpu_units, order.memory_bytes or memory_bytes
-        this = Host(os.uname().nodename, cpu_units, memory_bytes, list(os.sched_getaffinity(0)))
-        seed = int.from_bytes(os.urandom(3), "little")
-        self._job = Job([this], seed, self._folder, order.shared_memory_bytes, order.enforce)
+        self._here = order.here or os.uname().nodename
+        hosts, self._cwds = host.places(order, self._here)
+        self._deputies: set[str] = set()  # hosts for which one was asked for
+        seed, limit = int.from_bytes(os.urandom(3), "little"), order.shared_memory_bytes
+        self._job = Job(hosts, seed, self._folder, limit, order.enforce, os.urandom(32))
         formatter = Formatter(
             order.output,
             colour=bool(order.colour),
@@ -94,7 +91,7 @@ class Root:
         self._poll.register(self._server.fileno(), select.EPOLLIN)
         self._poll.register(self._wake_read, select.EPOLLIN)
         self._poll.register(self._launcher.fileno(), select.EPOLLIN)
-        self._do(self._job.launch(self._order.argv, self._order.n))
+        self._do(self._job.launch(self._order.argv, [host or self._here for host in self._order.where]))
         while not self._over():
             for fd, events in self._poll.poll(self._timeout()):
                 self._serve(fd, events)
@@ -163,7 +160,9 @@ class Root:
                 if action.pid in self._monitors:
                     self._send(self._monitors[action.pid], action.frame)
             elif isinstance(action, job_actions.Launch):
-                self._spawner.submit(action)
+                self._launch(action)
+            elif isinstance(action, job_actions.LaunchWorld):
+                self._launcher.send(host_frames.StartWorld(action.start, action.hosts))
             elif isinstance(action, job_actions.Born):
                 self._deadlock.born(action.pid)
                 process = self._job.processes[action.pid]
@@ -181,12 +180,11 @@ class Root:
             elif isinstance(action, job_actions.Say):
                 self._bridge.say(f"cmpirun: {action.text}\n")
             elif isinstance(action, Ask):
-                self._tell_helper(helper_frames.USHER, action.frame)
+                self._helpers.tell(helper_frames.USHER, action.host, action.frame)
             elif isinstance(action, job_actions.Preload):
-                load = helper_frames.Load(action.frame.modules, action.frame.path)
-                self._tell_helper(helper_frames.FORK_SERVER, load)
+                self._helpers.load(helper_frames.Load(action.frame.modules, action.frame.path))
             elif isinstance(action, job_actions.NeedForkServer):
-                self._start_fork_server(action.python)
+                self._start_fork_server(action.host, action.python)
             elif isinstance(action, job_actions.Finish):
                 self._finish = action.code
         for pid in died:  # behind the notices of these ends, which may wake somebody
@@ -268,15 +266,15 @@ class Root:
 
     def _introduce(self, peer: Peer, frame: Any, now_s: float) -> None:
         if isinstance(frame, helper_frames.HelperUp):
-            peer.role = frame.role
+            peer.helps, at = True, frame.host or self._here
             if frame.role == helper_frames.FORK_SERVER:
-                self._do(self._job.fork_server("ready"))
-            self._helpers[frame.role] = peer
-            for waiting in self._for_helper[frame.role]:
-                self._send(peer, waiting)
-            self._for_helper[frame.role].clear()
-        elif isinstance(frame, helper_frames.PortIs) and peer.role == helper_frames.FORK_SERVER:
+                self._do(self._job.fork_server(at, "dead" if frame.fault else "ready"))
+            if not frame.fault:
+                self._helpers.came(frame.role, at, peer)
+        elif peer.helps and isinstance(frame, helper_frames.PortIs):
             self._complete(frame.start, frame.port)
+        elif peer.helps and isinstance(frame, host_frames.SpawnFailed):
+            self._do(self._job.start_failed(frame.start, frame.reason, now_s))
         elif isinstance(frame, helper_frames.Complaint):
             self._bridge.say(f"cmpirun: {frame.text}\n")
         elif isinstance(frame, frames.MonitorUp):
@@ -285,10 +283,9 @@ class Root:
             peer.stream.closed = True  # does not keep to the protocol; forgotten after this frame
 
     def _complete(self, start: int, port: str) -> None:
-        """Have the usher complete the spawn of this start, once."""
-        if port and start not in self._completed:
-            self._completed.add(start)
-            self._tell_helper(helper_frames.USHER, helper_frames.ConnectAndLeave(port, False))
+        pids = self._job.starts.get(start)
+        if pids:
+            self._helpers.complete(start, self._job.processes[pids[0]].host, port)
 
     def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
         self._complete(frame.start, frame.port)
@@ -304,7 +301,8 @@ class Root:
             if process.start != 0:
                 argv, settings = [process.python, "-m", "cmpi._runtime.worker"], []
             feed = process.start == 0 and process.rank == 0
-            self._send(peer, frames.Start(pid, argv, settings, self._order.cwd, feed))
+            cwd = self._cwds.get(process.host, self._order.cwd)
+            self._send(peer, frames.Start(pid, argv, settings, cwd, feed))
             if feed:
                 self._feeder.start(lambda data: self._feed(peer, data))
         self._do(actions)
@@ -317,36 +315,43 @@ class Root:
         if peer.pid is not None:
             del self._monitors[peer.pid]
             self._do(self._job.monitor_lost(peer.pid, time.monotonic()))
-        elif peer.role == helper_frames.FORK_SERVER:
-            del self._helpers[peer.role]
-            self._do(self._job.fork_server("dead"))
-        elif peer.role == helper_frames.USHER and self._finish is None:
+        elif peer.helps and (helper := self._helpers.went(peer)) is not None:
+            self._helper_went(*helper)
+
+    def _helper_went(self, role: int, host: str) -> None:
+        if role == helper_frames.FORK_SERVER:
+            self._do(self._job.fork_server(host, "dead"))
+        elif self._finish is None and host == self._here:
             self._bridge.say("cmpirun: the usher beside the root has ended; so must the job\n")
             self._finish = 1
+        elif self._finish is None:
+            reason = "MPI has ended there"
+            self._do(self._job.host_lost(host, reason, time.monotonic()))
 
     # -- helpers ---------------------------------------------------------------------------
 
-    def _tell_helper(self, role: int, frame: Any) -> None:
-        peer = self._helpers.get(role)
-        if peer is not None:
-            self._send(peer, frame)
+    def _launch(self, launch: job_actions.Launch) -> None:
+        if launch.host == self._here:
+            self._spawner.submit(launch)
         else:
-            self._for_helper[role].append(frame)
+            there = host_frames.SpawnThere(launch.start, len(launch.pids), launch.forked)
+            self._tell_deputy(launch.host, there)
 
-    def _start_fork_server(self, python: str) -> None:
-        # Without what makes the root an MPI process: the stubs bring their own.
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PMI_", "PMIX_RANK", "PMIX_NAMESPACE"))
-        }
-        argv = [python, "-m", "cmpi._runtime.fork_server"]
+    def _tell_deputy(self, host: str, frame: Any) -> None:
+        if host not in self._deputies:
+            self._deputies.add(host)
+            self._launcher.send(host_frames.NeedDeputy(host))
+        self._helpers.tell(helper_frames.DEPUTY, host, frame)
+
+    def _start_fork_server(self, host: str, python: str) -> None:
+        if host != self._here:
+            self._tell_deputy(host, host_frames.StartForkServer(python))
+            return
         try:
-            null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-            os.posix_spawn(python, argv, environment, file_actions=[null])
+            start_fork_server(python)
         except OSError as error:
             self._bridge.say(f"cmpirun: no fork server: {error}; spawns are slower\n")
-            self._do(self._job.fork_server("dead"))
+            self._do(self._job.fork_server(host, "dead"))
 
     def _spawn_failed(self, start: int, reason: str) -> None:
         self.post(lambda: self._do(self._job.start_failed(start, reason, time.monotonic())))
@@ -376,6 +381,11 @@ class Root:
                 self._do(self._job.interrupt(frame.signal, time.monotonic()))
             elif isinstance(frame, frames.ShowStacks):
                 self._show_stacks()
+            elif isinstance(frame, host_frames.HostLost):
+                self._do(self._job.host_lost(frame.name, frame.reason, time.monotonic()))
+                self._launcher.send(host_frames.HostForgotten(frame.name))
+            elif isinstance(frame, host_frames.WorldFailed):
+                self._do(self._job.start_failed(frame.start, frame.reason, time.monotonic()))
         if self._launcher.closed:
             self._poll.unregister(self._launcher.fileno())
 

@@ -1,4 +1,4 @@
-"""What `mpiexec -n 2` starts: rank 0 is the root, rank 1 its usher.
+"""What `mpiexec -n 2` starts: rank 0 is the root, or its deputy on another host, rank 1 the usher there.
 
 Run as `python -I root_main.py`, with the folders that cmpirun imports from in CMPI_PATH: what a
 person's PYTHONPATH or working folder holds for the job is not for the root to import.
@@ -39,6 +39,7 @@ def main() -> int:
     # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
     # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.
     os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
+    from cmpi._runtime.helpers import HOST_VARIABLE
     from cmpi._transport import mpi
 
     _thread.start_new_thread(_import_root, ())
@@ -53,7 +54,9 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    if rank == 0:
+    if rank == 0 and HOST_VARIABLE in os.environ:
+        from cmpi._runtime.deputy import main as role
+    elif rank == 0:
         from cmpi._runtime.root import main as role
     else:
         from cmpi._runtime.usher import main as role

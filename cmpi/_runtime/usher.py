@@ -14,6 +14,7 @@ import select
 from cmpi._core import frames, helper_frames, link_frames
 from cmpi._core.wire import encode_bare
 from cmpi._runtime import leftovers
+from cmpi._runtime.helpers import HOST_VARIABLE
 from cmpi._transport import mpi, sockets
 
 
@@ -23,7 +24,7 @@ class Usher:
     def __init__(self) -> None:
         secret = bytes.fromhex(os.environ["CMPI_SECRET"])
         self._root = sockets.connect(os.environ["CMPI_JOB"] + "/root", secret)
-        self._root.send(helper_frames.HelperUp(helper_frames.USHER, ""))
+        self._root.send(helper_frames.HelperUp(helper_frames.USHER, os.environ.get(HOST_VARIABLE, ""), ""))
         self._nobody = encode_bare(link_frames.Identify(frames.NO_PID))
 
     def run(self) -> None:

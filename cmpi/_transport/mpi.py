@@ -263,6 +263,8 @@ class Link:
         LinkBroken: MPI says that the peer is gone.
     """
 
+    waitable = False  # nothing says that something has come, but to look
+
     def __init__(self, comm: Any, peer: int) -> None:
         self._comm, self._peer = comm, peer
         comm.Set_errhandler(MPI.ERRORS_RETURN)
@@ -276,6 +278,10 @@ class Link:
     def busy(self) -> bool:
         """True if a transfer is under way that only further calls bring to its end."""
         return bool(self._sends or self._heads)
+
+    def fileno(self) -> int:
+        """As of a link that can be waited on: nothing for poll."""
+        return -1
 
     def send(self, frame: bytes) -> None:
         """Send a frame."""

@@ -1,10 +1,12 @@
 import pytest
 
-from cmpi._core import frames, job
+from cmpi._core import frames
 from cmpi._core.job import Job
 from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order
+from cmpi._core.kills import KILL_AFTER_S, LINKING_S
 from cmpi._core.limits import KILL, WARN
 from cmpi._core.links import Tell
+from cmpi._core.roster import START_S
 from cmpi._core.scheduler import Host
 from cmpi._ids import ExitStatus
 
@@ -13,7 +15,7 @@ CORE, GIB = 65536, 1 << 30
 
 def a_job(n=1, cpus=4):
     j = Job([Host("h", cpus * CORE, 8 * GIB)])
-    j.launch(["prog"], n)
+    j.launch(["prog"], ["h"] * n)
     for rank in range(n):
         j.monitor_up(0, rank, 0.0)
     return j, j.starts[0]
@@ -38,7 +40,7 @@ def told(actions, kind):
 
 def test_ranks_are_one_start_with_pids_of_their_own():
     j = Job([Host("h", 4 * CORE, GIB)], seed=5)
-    actions = j.launch(["prog", "x"], 3)
+    actions = j.launch(["prog", "x"], ["h"] * 3)
     (launch,) = of(Launch, actions)
     assert len(set(launch.pids)) == 3 and not launch.forked
     assert [b.pid for b in of(Born, actions)] == launch.pids
@@ -64,9 +66,9 @@ def test_a_spawn_waits_for_the_fork_server_and_goes_by_exec_if_it_dies():
     join(j, a)
     actions = spawn(j, a)
     assert told(actions, frames.Spawned) and not of(Launch, actions)
-    (launch,) = of(Launch, j.fork_server("ready"))
+    (launch,) = of(Launch, j.fork_server("h", "ready"))
     assert launch.forked
-    j.fork_server("dead")
+    j.fork_server("h", "dead")
     (launch,) = of(Launch, spawn(j, a, 2))
     assert not launch.forked
 
@@ -74,7 +76,7 @@ def test_a_spawn_waits_for_the_fork_server_and_goes_by_exec_if_it_dies():
 def test_a_spawned_process_gets_its_closure_with_its_welcome_and_only_once():
     j, (a,) = a_job()
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (spawned,) = told(spawn(j, a), frames.Spawned)
     j.monitor_up(1, 0, 0.0)
     actions = join(j, spawned.pid)
@@ -85,7 +87,7 @@ def test_a_spawned_process_gets_its_closure_with_its_welcome_and_only_once():
 def test_resources_come_back_when_a_process_ends_and_the_next_in_line_starts():
     j, (a,) = a_job(cpus=2)
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (first,) = told(spawn(j, a, 1), frames.Spawned)
     assert not told(spawn(j, a, 2), frames.Spawned)
     assert told(j.exited(first.pid, ExitStatus(9), 0.0), frames.Spawned)
@@ -94,7 +96,7 @@ def test_resources_come_back_when_a_process_ends_and_the_next_in_line_starts():
 def test_a_request_that_was_cancelled_starts_nothing():
     j, (a,) = a_job(cpus=2)
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (first,) = told(spawn(j, a, 1), frames.Spawned)
     spawn(j, a, 2)
     j.from_rank(a, frames.Cancel(2), 0.0)
@@ -104,7 +106,7 @@ def test_a_request_that_was_cancelled_starts_nothing():
 def test_requests_of_a_process_that_died_are_forgotten():
     j, (a, _) = a_job(2, cpus=2)
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     told(spawn(j, a, 1), frames.Spawned)
     spawn(j, a, 2)
     j.exited(a, ExitStatus(0), 0.0)
@@ -121,7 +123,7 @@ def test_watchers_hear_of_an_end_at_once_or_afterwards():
 
 def test_who_watches_learns_whether_memory_is_shared_as_soon_as_both_have_joined():
     j = Job([Host("h", CORE, GIB)], shared_memory_bytes=1)
-    j.launch(["prog"], 3)
+    j.launch(["prog"], ["h"] * 3)
     a, b, c = j.starts[0]
     join(j, a)
     assert told(j.from_rank(a, frames.Watch(b), 0.0), frames.Alive)[0].memory == frames.MEMORY_UNKNOWN
@@ -149,14 +151,14 @@ def test_ranks_of_a_world_fall_together_and_only_the_first_counts():
 def test_those_that_do_not_fall_are_killed_after_a_second():
     j, (a, b) = a_job(2)
     j.exited(a, ExitStatus(1), 0.0)
-    assert j.deadline_s() == job.KILL_AFTER_S
-    assert j.tick(job.KILL_AFTER_S) == [Order(b, frames.Signal(9))]
+    assert j.deadline_s() == KILL_AFTER_S
+    assert j.tick(KILL_AFTER_S) == [Order(b, frames.Signal(9))]
 
 
 def test_a_spawned_process_that_dies_takes_nobody_with_it():
     j, (a,) = a_job()
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
     actions = j.exited(child.pid, ExitStatus(139, 11), 0.0)
     assert not of(Order, actions) and not of(Finish, actions)
@@ -166,7 +168,7 @@ def test_a_spawned_process_that_dies_takes_nobody_with_it():
 def test_a_kill_that_was_asked_for_is_no_failure():
     j, (a,) = a_job()
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
     j.monitor_up(1, 0, 0.0)
     assert of(Order, j.from_rank(a, frames.Kill(child.pid, 9), 0.0))
@@ -177,7 +179,7 @@ def test_a_kill_that_was_asked_for_is_no_failure():
 def test_a_process_killed_while_it_starts_never_runs():
     j, (a,) = a_job()
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
     assert j.from_rank(a, frames.Kill(child.pid, 9), 0.0) == []
     pid, actions = j.monitor_up(1, 0, 0.0)
@@ -187,7 +189,7 @@ def test_a_process_killed_while_it_starts_never_runs():
 def linking_pair():
     j, (a,) = a_job()
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (spawned,) = told(spawn(j, a), frames.Spawned)
     j.monitor_up(1, 0, 0.0)
     join(j, spawned.pid)
@@ -205,8 +207,8 @@ def test_a_kill_waits_for_the_link_that_is_being_made():
 def test_a_kill_does_not_wait_for_ever():
     j, a, child = linking_pair()
     j.from_rank(a, frames.Kill(child, 9), 1.0)
-    assert j.deadline_s() == 1.0 + job.LINKING_S
-    assert of(Order, j.tick(1.0 + job.LINKING_S)) == [Order(child, frames.Signal(9))]
+    assert j.deadline_s() == 1.0 + LINKING_S
+    assert of(Order, j.tick(1.0 + LINKING_S)) == [Order(child, frames.Signal(9))]
     assert j.deadline_s() is None
 
 
@@ -214,7 +216,7 @@ def a_watched_start():
     """A child that is being started, and whose end its parent wants to know."""
     j, (a,) = a_job()
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
     j.from_rank(a, frames.Watch(child.pid), 0.0)
     return j
@@ -222,8 +224,8 @@ def a_watched_start():
 
 def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
     j = a_watched_start()
-    assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + job.START_S
-    (ended,) = told(j.tick(100.0 + job.START_S), frames.Ended)
+    assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + START_S
+    (ended,) = told(j.tick(100.0 + START_S), frames.Ended)
     assert ended.code == 126 and "nothing came up" in ended.verdict
     assert j.deadline_s() is None
 
@@ -283,7 +285,7 @@ def spawned(j, **changes):
 @pytest.mark.parametrize("mode, asked, default", [("", KILL, WARN), ("none", 0, 0), ("kill", KILL, KILL)])
 def test_who_asked_for_memory_is_killed_for_more_and_others_are_warned_of(mode, asked, default):
     j = Job([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
-    j.launch(["prog"], 1)
+    j.launch(["prog"], ["h"] * 1)
     assert spawned(j, asks_memory=1)[1] == frames.Limit(100, asked)
     assert spawned(j, asks_memory=0)[1] == frames.Limit(100, default)
 
@@ -314,6 +316,6 @@ def test_only_a_fraction_that_was_asked_for_makes_a_process_nice():
 def test_room_that_a_rank_gives_back_when_it_says_what_it_needs_goes_to_who_waits():
     j, (a, b) = a_job(2, cpus=1)  # which have a sixteenth each
     join(j, a)
-    j.fork_server("ready")
+    j.fork_server("h", "ready")
     assert told(spawn(j, a, cpus=CORE - CORE // 16), frames.Spawned) == []
     assert told(join(j, b, asks=1, cpu_units=0, memory_bytes=0), frames.Spawned)

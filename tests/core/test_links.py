@@ -123,7 +123,7 @@ def test_a_connect_that_gave_up_has_its_acceptor_released_and_is_tried_again():
     table.join(1, "p1", -1, 0)
     table.join(2, "p2", -2, 0)
     table.want(1, 2)
-    assert table.failed(2, 1) == [Ask(helper_frames.ConnectAndLeave("p1", True))]
+    assert table.failed(2, 1) == [Ask("", helper_frames.ConnectAndLeave("p1", True))]
     again = table.failed(1, 2)
     assert again == [Tell(1, frames.AcceptFrom(2)), Tell(2, frames.ConnectTo(1, "p1"))]
 

@@ -7,7 +7,7 @@ from cmpi._ids import ExitStatus
 
 def failed_job(status, summary=""):
     job = Job([Host("node1", 65536, 1 << 30)])
-    job.launch(["python", "job.py"], 2)
+    job.launch(["python", "job.py"], ["node1"] * 2)
     a, b = job.starts[0]
     if summary:
         job.from_rank(b, frames.Raised(summary), 0.0)
@@ -35,17 +35,17 @@ def test_a_traceback_that_was_shown_is_not_shown_again():
 
 
 def test_a_job_that_went_well_has_no_report():
-    job = Job([Host("h", 1, 1)])
-    job.launch(["p"], 1)
+    job = Job([Host("node1", 1, 1)])
+    job.launch(["p"], ["node1"] * 1)
     job.exited(job.starts[0][0], ExitStatus(0), 0.0)
     assert closing_report(job, b"") == ""
 
 
 def test_those_that_failed_alike_are_named_together():
-    job = Job([Host("h", 65536, 1 << 30)])
-    job.launch(["p"], 1)
+    job = Job([Host("node1", 65536, 1 << 30)])
+    job.launch(["p"], ["node1"] * 1)
     (a,) = job.starts[0]
-    job.fork_server("dead")
+    job.fork_server("node1", "dead")
     for i in range(7):
         job.from_rank(a, frames.Spawn(i, 0, 0, 1, "f", b"f", b"ctx", 1, 0, 0, 0), 0.0)
     pids = [pid for start in range(1, 8) for pid in job.starts[start]]

@@ -22,6 +22,8 @@ class Parts:
 class MemoryLink:
     """As `mpi.Link`. What is sent is read only when it arrives, so that early changes show."""
 
+    waitable = False
+
     def __init__(self, choice):
         self._choice = choice
         self.sent = self.received = 0

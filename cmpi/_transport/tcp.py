@@ -1,0 +1,258 @@
+"""A link between processes of two hosts: a TCP connection, used as `mpi.Link` is.
+
+A frame goes as its length and its bytes, the buffers that belong to it follow as they are. Unlike an
+MPI link it can be waited on: readiness to be read, or written while something waits, is all that
+moves it. Both ends prove that they know the key that the root gave them for this one link before
+anything else is read (`auth`).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections import deque
+
+from cmpi._core import auth
+from cmpi._core.wire import MAX_FRAME_BYTES
+from cmpi._transport.mpi import LinkBroken
+from cmpi.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+HANDSHAKE_S = 5.0
+RECEIVE_BYTES = 1 << 18
+GATHER = 64  # pieces in one call; far below IOV_MAX
+_LENGTH = struct.Struct("<I")
+
+
+class Parts:
+    """Buffers that are being received."""
+
+    def __init__(self, sizes: list[int]) -> None:
+        self.buffers = [bytearray(size) for size in sizes]
+        self._missing = deque(memoryview(buffer) for buffer in self.buffers if buffer)
+
+    def ready(self) -> bool:
+        """True if they are here as a whole."""
+        return not self._missing
+
+    def take(self, data: memoryview) -> int:
+        """Take what belongs to them; how much that was."""
+        taken = 0
+        while self._missing and taken < len(data):
+            room = self._missing[0]
+            n = min(len(room), len(data) - taken)
+            room[:n] = data[taken : taken + n]
+            self.filled(n)
+            taken += n
+        return taken
+
+    @property
+    def room(self) -> memoryview | None:
+        """Where the next bytes belong."""
+        return self._missing[0] if self._missing else None
+
+    def filled(self, n: int) -> None:
+        """So many bytes were put into `room`."""
+        rest = self._missing.popleft()[n:]
+        if rest:
+            self._missing.appendleft(rest)
+
+
+class Link:
+    """Frames and buffers to and from one peer. Calls from one thread at a time; none blocks.
+
+    Raises (all calls):
+        LinkBroken: The connection has ended.
+    """
+
+    waitable = True
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sent = self.received = 0  # frames, ever
+        self._unsent: deque[tuple[memoryview, Callable[[], None] | None]] = deque()
+        self._came = bytearray()  # behind the buffers that are being received
+        self._parts: deque[Parts] = deque()
+        self._scratch = bytearray(RECEIVE_BYTES)
+        self._broken = False
+
+    def fileno(self) -> int:
+        """The descriptor, for poll; -1 if there is nothing to wait for any more."""
+        return -1 if self._broken else self._sock.fileno()
+
+    @property
+    def busy(self) -> bool:
+        """True if something waits to be written."""
+        return bool(self._unsent)
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame."""
+        self._unsent.append((memoryview(_LENGTH.pack(len(frame)) + frame), None))
+        self.sent += 1
+        if len(self._unsent) == 1:
+            self.progress_sends()
+
+    def send_buffers(self, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
+        """As `mpi.Link.send_buffers`."""
+        views = [memoryview(buffer).cast("B") for buffer in buffers]
+        for i, view in enumerate(views, 1):
+            self._unsent.append((view, done if i == len(views) else None))
+        self.progress_sends()
+
+    def progress_sends(self) -> bool:
+        """Write what waits, as far as the connection takes it; True if something was."""
+        moved = False
+        try:
+            while self._unsent:
+                pieces = [view for view, _ in list(self._unsent)[:GATHER]]
+                written = self._sock.sendmsg(pieces)
+                moved = True
+                self._written(written)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._broken = True
+            raise LinkBroken(str(error)) from None
+        return moved
+
+    def _written(self, n: int) -> None:
+        while self._unsent and n >= len(self._unsent[0][0]):
+            view, done = self._unsent.popleft()
+            n -= len(view)
+            if done is not None:
+                done()
+        if n:
+            view, done = self._unsent[0]
+            self._unsent[0] = view[n:], done
+
+    def receive(self) -> bytes | None:
+        """The next frame, if one is here."""
+        while True:
+            while self._parts and self._parts[0].ready():
+                self._parts.popleft()
+            if not self._parts and len(self._came) >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(self._came)
+                if length > MAX_FRAME_BYTES:
+                    self._broken = True
+                    raise LinkBroken(f"a frame of {length} bytes")
+                if len(self._came) >= _LENGTH.size + length:
+                    head = bytes(self._came[_LENGTH.size : _LENGTH.size + length])
+                    del self._came[: _LENGTH.size + length]
+                    self.received += 1
+                    return head
+            if not self._read():
+                return None
+
+    def _read(self) -> bool:
+        """Read what has come, into its place; False if nothing has."""
+        parts = self._parts[0] if self._parts else None
+        room = None if parts is None else parts.room
+        try:
+            n = self._sock.recv_into(self._scratch if room is None else room)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self._broken = True
+            raise LinkBroken(str(error)) from None
+        if n == 0:
+            self._broken = True
+            raise LinkBroken("the connection was closed")
+        if parts is None or room is None:
+            self._came += memoryview(self._scratch)[:n]
+        else:
+            parts.filled(n)
+        return True
+
+    def expect(self, sizes: list[int]) -> Parts:
+        """The buffers of so many bytes that follow the frame that was received last."""
+        parts = Parts(sizes)
+        with memoryview(self._came) as came:
+            taken = parts.take(came)
+        del self._came[:taken]
+        self._parts.append(parts)
+        return parts
+
+    def disconnect(self) -> None:
+        """Close the connection."""
+        self.free()
+
+    def free(self) -> None:
+        """Close the connection; both have agreed before (Bye) that nothing is under way."""
+        self._sock.close()
+
+
+def listen(address: str) -> socket.socket:
+    """A socket that listens at a free port of this address, for one connection after another.
+
+    Raises:
+        OSError: It cannot.
+    """
+    family, kind, protocol, _, where = socket.getaddrinfo(
+        address, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    server = socket.socket(family, kind, protocol)
+    try:
+        server.bind(where)
+        server.listen(4)
+    except BaseException:
+        server.close()
+        raise
+    return server
+
+
+def accept(server: socket.socket, key: bytes, timeout_s: float) -> Link | None:
+    """The connection of one that knows the key; None if there was none, or a stranger's.
+
+    Blocks: at most `timeout_s` for a connection, then `HANDSHAKE_S` for each message.
+    """
+    server.settimeout(timeout_s)
+    try:
+        sock, _ = server.accept()
+    except OSError:
+        return None
+    try:
+        sock.settimeout(HANDSHAKE_S)
+        door = auth.Server(key, os.urandom(auth.NONCE_BYTES))
+        sock.sendall(door.greeting)
+        sock.sendall(door.check(_exactly(sock, auth.ANSWER_BYTES)))
+        return Link(sock)
+    except (OSError, ProtocolError):
+        sock.close()
+        return None
+
+
+def dial(address: str, port: int, key: bytes, timeout_s: float) -> Link | None:
+    """A connection with the one that listens there and knows the key; None if there is none.
+
+    Blocks: at most `timeout_s` for the connection, then `HANDSHAKE_S` for each message.
+    """
+    try:
+        sock = socket.create_connection((address, port), timeout_s)
+    except OSError:
+        return None
+    try:
+        sock.settimeout(HANDSHAKE_S)
+        client = auth.Client(key, os.urandom(auth.NONCE_BYTES))
+        sock.sendall(client.answer(_exactly(sock, auth.GREETING_BYTES)))
+        client.check(_exactly(sock, auth.PROOF_BYTES))
+        return Link(sock)
+    except (OSError, ProtocolError):
+        sock.close()
+        return None
+
+
+def _exactly(sock: socket.socket, nbytes: int) -> bytes:
+    data = b""
+    while len(data) < nbytes:
+        piece = sock.recv(nbytes - len(data))
+        if not piece:
+            raise ProtocolError("closed before it proved itself")
+        data += piece
+    return data

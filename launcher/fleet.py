@@ -1,0 +1,315 @@
+"""cmpirun's side of the other hosts: their agents, started by ssh, and what goes to and fro between
+those and the root. One thread; nothing here blocks but `gather`, `begin` and `finish`, within limits.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import sys
+import time
+
+from cmpi._core import tunnel_frames as tunnel
+from cmpi._core.wire import encode
+from cmpi.errors import LaunchError, ProtocolError
+from launcher import host_checks
+from launcher.remote_host import Connection, RemoteHost
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from launcher.hostfile import HostSpec
+
+GATHER_S = 9.0  # for all agents to come up
+PATIENCE_S = 2.0  # before the person is told who is waited for
+LEAVE_S = 2.5  # for agents to end what is left, once the job is over
+
+
+class Fleet:
+    """All other hosts of a job.
+
+    Args:
+        specs: The hosts, without this one.
+        ssh: The command that is ssh, with its options.
+        python: The interpreter there, where the hostfile names none.
+        secret: The job's.
+    """
+
+    def __init__(self, specs: list[HostSpec], ssh: list[str], python: str, secret: bytes) -> None:
+        self._secret, self._folder = secret, ""
+        self._selector = selectors.EpollSelector()
+        self._commands: dict[int, tuple[Callable[[bytes], None], Callable[[int], None]]] = {}
+        self._next = 1
+        self._beat_s = time.monotonic()
+        self.lost: Callable[[str, str], None] = lambda name, reason: None
+        try:
+            self.hosts = {spec.name: RemoteHost(spec, ssh, python) for spec in specs}
+        except OSError as error:
+            raise LaunchError(f"cannot start {ssh[0]}: {error.strerror}") from None
+        for host in self.hosts.values():
+            self._watch(host.pipe.readable, self._hear, host)
+            self._watch(host.errors.readable, self._hear_errors, host)
+
+    def fileno(self) -> int:
+        """The descriptor, for poll: call `serve` when it is ready, and at `deadline_s`."""
+        return self._selector.fileno()
+
+    @property
+    def deadline_s(self) -> float:
+        """When `serve` has something to do, even if nothing comes."""
+        return self._beat_s + tunnel.BEAT_S
+
+    def serve(self, timeout_s: float = 0) -> None:
+        """Pass on what there is."""
+        for key, events in self._selector.select(timeout_s):
+            call, *arguments = key.data
+            call(*arguments, events)
+        now_s = time.monotonic()
+        if now_s >= self.deadline_s:
+            self._beat_s = now_s
+            for host in self.hosts.values():
+                if host.up:
+                    self._tell(host, tunnel.Beat())
+                    if now_s >= host.heard_s + tunnel.LOST_S:
+                        self._lose(host, f"it has not been heard of for {tunnel.LOST_S:.0f} s")
+
+    def _watch(self, fd: int, *call: Any, events: int = selectors.EVENT_READ) -> None:
+        self._selector.register(fd, events, call)
+
+    # -- the beginning -----------------------------------------------------------------------
+
+    def gather(self, here: tunnel.HostFacts, mpi_kind: str) -> None:
+        """Wait until all agents are up and fit to take part.
+
+        Raises:
+            LaunchError: Some are not; a line for each says why, and what mends it.
+
+        Blocks: at most `GATHER_S`.
+        """
+        start_s = time.monotonic()
+        told = False
+        while waiting := [h.spec.name for h in self.hosts.values() if h.facts is None and not h.gone]:
+            passed_s = time.monotonic() - start_s
+            if passed_s >= GATHER_S:
+                break
+            if passed_s >= PATIENCE_S and not told:
+                told = True
+                print(f"cmpirun: waiting for {', '.join(waiting)}", file=sys.stderr, flush=True)
+            self.serve(0.1)
+        faults = []
+        for host in self.hosts.values():
+            if host.facts is None:
+                code = host.ssh.wait() if host.gone else None
+                said = host.said.decode("utf-8", "replace")
+                fault = host_checks.no_agent(host.spec, host.python, mpi_kind, here.cmpi, code, said)
+            else:
+                fault = host_checks.differences(host.spec, host.facts, here)
+            faults += [fault] if fault else []
+        if faults:
+            raise LaunchError("\n".join([f"{len(faults)} of the hosts cannot take part:", *faults]))
+
+    def begin(self, folder: str, shared_memory: str, environment: dict[str, str], cwd: str) -> None:
+        """Have all agents make the job's folders.
+
+        Raises:
+            LaunchError: One cannot.
+
+        Blocks: for their answers.
+        """
+        self._folder = folder
+        settings = [f"{name}={value}" for name, value in environment.items()]
+        for host in self.hosts.values():
+            self._tell(host, tunnel.Begin(folder, shared_memory, settings, host.spec.workdir or cwd))
+        end_s = time.monotonic() + GATHER_S
+        while any(host.begun is None and not host.gone for host in self.hosts.values()):
+            if time.monotonic() >= end_s:
+                break
+            self.serve(0.1)
+        faults = [
+            f"{host.spec.name}: {host.begun or 'has not answered'}"
+            for host in self.hosts.values()
+            if host.begun != ""
+        ]
+        if faults:
+            raise LaunchError("\n".join(faults))
+
+    # -- what cmpirun wants --------------------------------------------------------------------
+
+    def run(
+        self,
+        name: str,
+        argv: list[str],
+        settings: list[str],
+        said: Callable[[bytes], None],
+        ended: Callable[[int], None],
+    ) -> None:
+        """Run a command on a host.
+
+        Args:
+            name: The host; of one that is not up, the command ends at once with 255.
+            argv: The command.
+            settings: "NAME=value", on top of the job's environment.
+            said: Called with what it writes.
+            ended: Called with its exit code.
+        """
+        host = self.hosts.get(name)
+        if host is None or not host.up:
+            ended(255)
+            return
+        self._next += 2
+        self._commands[self._next] = said, ended
+        self._tell(host, tunnel.Run(self._next, argv, settings))
+
+    def forget(self, name: str) -> None:
+        """The root knows that this host is lost: its connections may be closed."""
+        host = self.hosts[name]
+        for channel in list(host.channels):
+            self._close(host, channel)
+
+    def finish(self) -> None:
+        """Have all agents end and clean up. Blocks: at most `LEAVE_S`."""
+        for host in self.hosts.values():
+            if host.up:
+                self._tell(host, tunnel.Finish())
+        end_s = time.monotonic() + LEAVE_S
+        while any(host.up for host in self.hosts.values()) and time.monotonic() < end_s:
+            self.serve(0.05)
+        for host in self.hosts.values():
+            if host.ssh.poll() is None:
+                host.ssh.kill()
+            host.ssh.wait()
+
+    # -- from the hosts ------------------------------------------------------------------------
+
+    def _tell(self, host: RemoteHost, frame: Any) -> None:
+        waited = bool(host.pipe.unsent)
+        try:
+            host.pipe.write(encode(frame))
+        except OSError:
+            return  # the end of its stdout will be read
+        if host.pipe.unsent and not waited:
+            self._watch(host.pipe.writable, self._write_on, host.pipe, events=selectors.EVENT_WRITE)
+
+    def _write_on(self, connection: Connection, _: int) -> None:
+        try:
+            connection.write(b"")
+        except OSError:
+            connection.unsent.clear()
+        if not connection.unsent:
+            self._selector.unregister(connection.writable)
+
+    def _hear(self, host: RemoteHost, _: int) -> None:
+        data = host.pipe.read()
+        if data is None:
+            return
+        if not data:
+            self._lose(host, "")
+            return
+        host.heard_s = time.monotonic()
+        try:
+            for frame in host.frames(data):
+                self._act(host, frame)
+        except ProtocolError as error:
+            self._lose(host, f"its agent does not keep to the protocol: {error}")
+
+    def _act(self, host: RemoteHost, frame: Any) -> None:
+        if isinstance(frame, tunnel.HostFacts):
+            host.facts = frame
+        elif isinstance(frame, tunnel.Begun):
+            host.begun = frame.fault
+        elif isinstance(frame, tunnel.Came):
+            self._connect(host, frame.channel)
+        elif isinstance(frame, tunnel.Piece):
+            if frame.channel in host.channels:
+                self._pass_on(host, frame.channel, frame.data)
+            elif frame.channel in self._commands:
+                self._commands[frame.channel][0](frame.data)
+        elif isinstance(frame, tunnel.Shut):
+            self._close(host, frame.channel)
+        elif isinstance(frame, tunnel.Ended) and frame.channel in self._commands:
+            self._commands.pop(frame.channel)[1](frame.code)
+
+    def _hear_errors(self, host: RemoteHost, _: int) -> None:
+        data = host.errors.read()
+        if data:
+            host.said = (host.said + data)[-65536:]
+        elif data == b"" and not host.silent:
+            host.silent = True
+            self._selector.unregister(host.errors.readable)
+
+    def _lose(self, host: RemoteHost, reason: str) -> None:
+        if host.gone:
+            return
+        host.gone = True
+        was_up = host.facts is not None
+        self._selector.unregister(host.pipe.readable)
+        if host.pipe.unsent:
+            self._selector.unregister(host.pipe.writable)
+            host.pipe.unsent.clear()
+        if reason:
+            host.ssh.kill()
+        self._hear_errors(host, 0)
+        if not was_up:
+            return
+        said = host.said.decode("utf-8", "replace").strip().splitlines()
+        self.lost(
+            host.spec.name, reason or f"the connection by ssh has ended{': ' + said[-1] if said else ''}"
+        )
+
+    # -- between the hosts and the root --------------------------------------------------------
+
+    def _connect(self, host: RemoteHost, channel: int) -> None:
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(self._folder + "/root")
+        except OSError:
+            sock.close()
+            self._tell(host, tunnel.Shut(channel))
+            return
+        fd = sock.detach()
+        host.channels[channel] = Connection(fd, fd)
+        self._watch(fd, self._serve_channel, host, channel)
+
+    def _serve_channel(self, host: RemoteHost, channel: int, events: int) -> None:
+        connection = host.channels[channel]
+        if events & selectors.EVENT_WRITE:
+            self._pass_on(host, channel, b"")
+        if events & selectors.EVENT_READ and channel in host.channels:
+            data = connection.read()
+            if data:
+                for at in range(0, len(data), tunnel.PIECE_BYTES):
+                    self._tell(host, tunnel.Piece(channel, data[at : at + tunnel.PIECE_BYTES]))
+            elif data == b"":
+                self._tell(host, tunnel.Shut(channel))
+                self._close(host, channel)
+
+    def _pass_on(self, host: RemoteHost, channel: int, data: bytes) -> None:
+        connection = host.channels[channel]
+        try:
+            connection.write(data)
+        except OSError:
+            connection.unsent.clear()  # the root has closed it: its end will be read
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        key = self._selector.get_key(connection.readable)
+        if key.events != events:
+            self._selector.modify(connection.readable, events, key.data)
+
+    def _close(self, host: RemoteHost, channel: int) -> None:
+        connection = host.channels.pop(channel, None)
+        if connection is not None:
+            self._selector.unregister(connection.readable)
+            self._push_last(connection)
+            os.close(connection.readable)
+
+    @staticmethod
+    def _push_last(connection: Connection) -> None:
+        """What a monitor said last, to the root, which reads whatever comes."""
+        try:
+            os.set_blocking(connection.writable, True)
+            while connection.unsent:
+                del connection.unsent[: os.write(connection.writable, connection.unsent)]
+        except OSError:
+            pass  # it has closed its end

@@ -1,0 +1,99 @@
+"""One other host of a job: its ssh, and the frames that its agent sends."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+
+from cmpi._core import tunnel_frames as tunnel
+from cmpi._core.wire import Decoder
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from launcher.hostfile import HostSpec
+
+CONNECT_S = 9  # for ssh, to reach the host
+# Not `-m`: that would look for it in the folder where ssh puts us first.
+_PROGRAM = "import sys; del sys.path[0]; from launcher.agent import main; main()"
+
+
+class Connection:
+    """A descriptor pair with what waits to be written. Nothing blocks."""
+
+    def __init__(self, readable: int, writable: int) -> None:
+        self.readable, self.writable = readable, writable
+        self.unsent = bytearray()
+        for fd in (readable, writable):
+            os.set_blocking(fd, False)
+
+    def write(self, data: bytes) -> None:
+        """Write, now or when it can be. Raises: OSError, if nobody reads there any more."""
+        self.unsent += data
+        try:
+            while self.unsent:
+                del self.unsent[: os.write(self.writable, self.unsent)]
+        except BlockingIOError:
+            pass
+
+    def read(self) -> bytes | None:
+        """What has come; b"" at the end, None if nothing has."""
+        try:
+            return os.read(self.readable, 1 << 20)
+        except BlockingIOError:
+            return None
+        except OSError:
+            return b""
+
+
+class RemoteHost:
+    """A host, its ssh and its agent."""
+
+    def __init__(self, spec: HostSpec, ssh: list[str], python: str) -> None:
+        self.spec, self.python = spec, spec.python or python
+        command = f"exec {shlex.quote(self.python)} -c {shlex.quote(_PROGRAM)}"
+        # A session of its own: the terminal's Ctrl-C is for cmpirun to pass on, in order.
+        self.ssh = subprocess.Popen(
+            [
+                *ssh,
+                "-T",
+                "-o",
+                "BatchMode=yes",
+                "-o",
+                f"ConnectTimeout={CONNECT_S}",
+                spec.target,
+                command,
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert self.ssh.stdin and self.ssh.stdout and self.ssh.stderr
+        self.pipe = Connection(self.ssh.stdout.fileno(), self.ssh.stdin.fileno())
+        self.errors = Connection(self.ssh.stderr.fileno(), self.ssh.stderr.fileno())
+        self.said, self.silent = b"", False  # on stderr; whether that is closed
+        self.facts: tunnel.HostFacts | None = None
+        self.begun: str | None = None  # "": well
+        self.gone = False
+        self.heard_s = time.monotonic()
+        self.channels: dict[int, Connection] = {}  # to the root, by what the agent calls them
+        self._preface: bytes | None = b""  # what came before the agent's greeting
+        self._decoder = Decoder()
+
+    @property
+    def up(self) -> bool:
+        """True if the agent is there."""
+        return self.facts is not None and not self.gone
+
+    def frames(self, data: bytes) -> list[Any]:
+        """The frames that this completes. Raises: ProtocolError."""
+        if self._preface is not None:
+            before, greeting, data = (self._preface + data).partition(tunnel.GREETING)
+            self._preface = None if greeting else before[-65536:]
+            if not greeting:
+                return []
+        return list(self._decoder.feed(data))

@@ -1,0 +1,239 @@
+"""A job on several hosts, as cmpirun sees it: the hosts, and what the root wants done there."""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import signal
+import sys
+
+from cmpi._core import host_frames
+from cmpi._core.placement import runs
+from cmpi._core.wire import encode
+from launcher import mpiexec
+from launcher.find_mpi import Mpi
+from launcher.fleet import Fleet
+from launcher.shells import Shells
+from launcher.start import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from launcher.hostfile import HostSpec
+
+NOISE_BYTES = 16384
+
+
+class SeveralHosts:
+    """The hosts of a job.
+
+    Args:
+        specs: All of them, as asked for.
+        local: The name of this one, whether it is among them or not.
+        mpi: The MPI in use.
+        ssh: The command that is ssh.
+        secret: The job's.
+
+    Raises:
+        LaunchError: Some cannot take part.
+    """
+
+    def __init__(self, specs: list[HostSpec], local: str, mpi: Mpi, ssh: list[str], secret: bytes) -> None:
+        from launcher.agent import facts
+
+        self.local, self._mpi, self._secret = local, mpi, secret
+        others = [spec for spec in specs if spec.name != local]
+        self._here = facts(mpi.mpiexec)
+        self.fleet = Fleet(others, ssh, sys.executable, secret)
+        try:
+            self.fleet.gather(self._here, mpi.kind)
+        except BaseException:
+            self.fleet.finish()
+            raise
+        self._shells: Shells | None = None
+        self._rsh = ""  # what mpiexec is to take for ssh
+        self._environment: dict[str, str] = {}
+        self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, where it says things
+        self._noise: dict[int, bytes] = {}
+        self._tell_root: Callable[[Any], None] = lambda frame: None
+        self.noise: Callable[[bytes], None] = lambda data: None
+
+    def begin(self, folder: str, shared_memory: str, environment: dict[str, str], cwd: str) -> None:
+        """Make the job's folders everywhere. Raises: LaunchError."""
+        self._environment = environment
+        self._rsh = folder + "/rsh.sh"
+        program = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "rsh.py")]
+        with open(os.open(self._rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as file:
+            file.write(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
+        self._shells = Shells(folder, self._secret, self.fleet, lambda data: self.noise(data))
+        self.fleet.begin(folder, shared_memory, environment, cwd)
+
+    def described(self, specs: list[HostSpec]) -> bytes:
+        """The hosts as the root is told of them."""
+        addresses = [host.facts.address.split() for host in self.fleet.hosts.values() if host.facts]
+        callers = [pair[1] for pair in addresses if len(pair) == 2]
+        frames = []
+        for spec in specs:
+            cwd = [spec.workdir] if spec.workdir else []
+            if spec.name == self.local:
+                address, there = (callers[0] if callers else spec.name), self._here
+            else:
+                facts = self.fleet.hosts[spec.name].facts
+                assert facts is not None
+                address, there = (facts.address.split() or [spec.name])[0], facts
+            frames.append(
+                host_frames.HostIs(
+                    spec.name,
+                    address,
+                    there.executable,
+                    cwd,
+                    spec.cpu_units or there.cpu_units,
+                    spec.memory_bytes or there.memory_bytes,
+                    there.cores,
+                )
+            )
+        return b"".join(map(encode, frames))
+
+    def slots(self, spec: HostSpec) -> int:
+        """How many ranks a host takes before the others get a second round."""
+        from cmpi._core.units import CPU_UNIT
+
+        remote = self.fleet.hosts.get(spec.name)
+        there = self._here if remote is None or remote.facts is None else remote.facts
+        return spec.slots or max(1, (spec.cpu_units or there.cpu_units) // CPU_UNIT)
+
+    # -- in the supervisor's loop --------------------------------------------------------------
+
+    def attend(self, tell_root: Callable[[Any], None]) -> None:
+        """From now on the root is there to be told."""
+        self._tell_root = tell_root
+        self.fleet.lost = lambda name, reason: tell_root(host_frames.HostLost(name, reason))
+
+    def register(self, poll: select.poll) -> None:
+        """Have poll watch what `serve` serves."""
+        assert self._shells is not None
+        fds = [
+            self.fleet.fileno(),
+            self._shells.fileno(),
+            *self._worlds,
+            *(w[2] for w in self._worlds.values()),
+        ]
+        for fd in fds:
+            poll.register(fd, select.POLLIN)
+
+    def serve(self, ready: set[int]) -> None:
+        """Do what there is to be done."""
+        assert self._shells is not None
+        self.fleet.serve()
+        if self._shells.fileno() in ready:
+            self._shells.serve()
+        for pidfd, (_, _, said) in list(self._worlds.items()):
+            if said in ready:
+                self._hear_world(pidfd)
+            if pidfd in ready:
+                self._end_world(pidfd)
+
+    def hear(self, frame: object) -> None:
+        """Something that the root says."""
+        if isinstance(frame, host_frames.HostForgotten):
+            self.fleet.forget(frame.name)
+        elif isinstance(frame, host_frames.NeedDeputy):
+            self._start_deputy(frame.host)
+        elif isinstance(frame, host_frames.StartWorld):
+            self._start_world(frame)
+
+    def finish(self) -> None:
+        """End all that runs elsewhere. Blocks: until the agents have, within a limit."""
+        for pidfd in list(self._worlds):
+            self._kill_world(pidfd)
+        self.fleet.finish()
+
+    def _start_deputy(self, name: str) -> None:
+        facts = self.fleet.hosts[name].facts
+        if facts is None:
+            return
+        main = f"{facts.home}/cmpi/_runtime/root_main.py"
+        there = Mpi(self._mpi.kind, facts.mpi[2])
+        argv = mpiexec.command(
+            there, [facts.executable, "-I", main], [], os.environ, superuser=bool(facts.superuser)
+        )
+        said: list[bytes] = []
+
+        def ended(code: int) -> None:
+            what = b"".join(said)[-NOISE_BYTES:].decode("utf-8", "replace").strip()
+            reason = f"its mpiexec has ended with {code}" + (f": {what}" if what else "")
+            self._tell_root(host_frames.HostLost(name, reason))
+
+        settings = [f"CMPI_HOST={name}", f"CMPI_PATH={facts.home}"]
+        self.fleet.run(name, argv, settings, said.append, ended)
+
+    def _start_world(self, frame: host_frames.StartWorld) -> None:
+        programs = {}
+        for name in set(frame.hosts):
+            remote = self.fleet.hosts.get(name)
+            there = self._here if remote is None or remote.facts is None else remote.facts
+            stub = f"{there.home}/cmpi/_runtime/stub.py"
+            programs[name] = [there.executable, "-I", "-S", stub, str(frame.start), "exec"]
+        argv = mpiexec.world_command(
+            self._mpi, runs(frame.hosts), programs, os.environ, superuser=os.geteuid() == 0
+        )
+        environment = self._environment | mpiexec.world_settings(self._mpi, self._rsh)
+        read, write = os.pipe2(os.O_CLOEXEC)
+        pid = start(argv, environment, write)
+        os.close(write)
+        pidfd = os.pidfd_open(pid)
+        self._worlds[pidfd] = frame.start, pid, read
+        self._noise[pidfd] = b""
+
+    def _hear_world(self, pidfd: int) -> None:
+        data = os.read(self._worlds[pidfd][2], 65536)
+        self._noise[pidfd] = (self._noise[pidfd] + data)[-NOISE_BYTES:]
+        self.noise(data)
+
+    def _end_world(self, pidfd: int) -> None:
+        """Its mpiexec has ended; who had not come up by then will not."""
+        start, _, said = self._worlds[pidfd]
+        while select.select([said], [], [], 0)[0]:
+            before = self._noise[pidfd]
+            self._hear_world(pidfd)
+            if self._noise[pidfd] == before:
+                break
+        what = self._noise[pidfd].decode("utf-8", "replace").strip()
+        self._kill_world(pidfd)
+        self._tell_root(
+            host_frames.WorldFailed(start, f"MPI's launcher said:\n{what}" if what else "mpiexec ended")
+        )
+
+    def _kill_world(self, pidfd: int) -> None:
+        _, pid, said = self._worlds.pop(pidfd)
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.waitpid(pid, 0)
+        os.close(said)
+        os.close(pidfd)
+
+
+def local_name(specs: list[HostSpec]) -> str:
+    """Which of these hosts is this one, or this one's own name if none is."""
+    import socket
+
+    own = os.uname().nodename
+    for spec in specs:
+        if spec.name in (own, own.partition(".")[0], "localhost", "127.0.0.1", "::1"):
+            return spec.name
+    for spec in specs:
+        try:
+            family, kind, protocol, _, address = socket.getaddrinfo(spec.name, 0, type=socket.SOCK_STREAM)[
+                0
+            ]
+            with socket.socket(family, kind, protocol) as sock:
+                sock.bind(address)  # possible for an address of this host alone
+            return spec.name
+        except OSError:
+            continue  # another host's; or of no known name, of which ssh will tell
+    return own

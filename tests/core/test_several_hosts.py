@@ -1,0 +1,124 @@
+"""The job on several hosts: who is started by whom, links between hosts, a host that is lost."""
+
+from cmpi._core import frames, host_frames
+from cmpi._core.job import Job
+from cmpi._core.job_actions import Finish, Launch, LaunchWorld, NeedForkServer, Order, Say
+from cmpi._core.scheduler import Host
+from cmpi._ids import ExitStatus
+from tests.core.test_job import CORE, GIB, join, of, spawn, told
+
+
+def a_job(where=("a", "b"), cpus=1):
+    hosts = [
+        Host("a", cpus * CORE, GIB, [0], "10.0.0.1", "/py/a"),
+        Host("b", cpus * CORE, GIB, [0], "10.0.0.2", "/py/b"),
+    ]
+    j = Job(hosts, secret=b"s")
+    j.launch(["prog"], list(where))
+    for rank in range(len(where)):
+        j.monitor_up(0, rank, 0.0)
+    return j, j.starts[0]
+
+
+def test_ranks_of_several_hosts_are_one_world_of_the_launchers_and_those_of_one_are_spawned():
+    j = Job([Host("a", CORE, GIB), Host("b", CORE, GIB)])
+    (world,) = of(LaunchWorld, j.launch(["prog"], ["a", "b"]))
+    assert (world.start, world.hosts) == (0, ["a", "b"])
+    j = Job([Host("a", CORE, GIB), Host("b", CORE, GIB)])
+    (launch,) = of(Launch, j.launch(["prog"], ["b", "b"]))
+    assert (launch.host, len(launch.pids)) == ("b", 2)
+
+
+def test_each_host_has_a_fork_server_when_the_first_process_is_placed_there():
+    j, (a,) = a_job(["a"])
+    assert of(NeedForkServer, join(j, a)) == [NeedForkServer("a", "python")]
+    j.fork_server("a", "ready")
+    actions = spawn(j, a, 1)  # the emptiest host is b
+    assert of(NeedForkServer, actions) == [NeedForkServer("b", "/py/b")] and not of(Launch, actions)
+    (launch,) = of(Launch, j.fork_server("b", "ready"))
+    assert launch.host == "b" and launch.forked
+
+
+def linked(j, a, b):
+    """The orders that the two get for a link."""
+    return j.from_rank(a, frames.Link(b), 0.0)
+
+
+def test_a_link_between_hosts_is_by_tcp_with_a_key_that_only_the_two_have():
+    j, (a, b) = a_job()
+    join(j, a)
+    join(j, b)
+    (listen,) = told(linked(j, a, b), host_frames.ListenFor)
+    assert (listen.peer, listen.address) == (b, "10.0.0.1") and len(listen.key) == 32
+    (dial,) = told(j.from_rank(a, host_frames.Listening(b, 7), 0.0), host_frames.Dial)
+    assert dial == host_frames.Dial(a, "10.0.0.1", 7, listen.key)
+    j.from_rank(a, frames.LinkUp(b), 0.0)
+    assert not j.from_rank(b, frames.LinkUp(a), 0.0)
+    j.links.validate()
+
+
+def test_a_link_between_hosts_that_fails_is_tried_again_when_both_have_given_up_and_told_of_once():
+    j, (a, b) = a_job()
+    join(j, a)
+    join(j, b)
+    (first,) = told(linked(j, a, b), host_frames.ListenFor)
+    (say,) = of(Say, j.from_rank(b, frames.LinkFailed(a), 0.0))
+    assert "a (10.0.0.1) and b (10.0.0.2)" in say.text
+    actions = j.from_rank(a, frames.LinkFailed(b), 0.0)
+    (again,) = told(actions, host_frames.ListenFor)
+    assert again.key != first.key and not of(Say, actions)
+    j.links.validate()
+
+
+def test_who_listens_for_one_that_died_is_told_to_abandon_it():
+    j, (a,) = a_job(["a"])
+    join(j, a)
+    j.fork_server("a", "ready")
+    spawn(j, a)
+    j.fork_server("b", "ready")
+    (b,) = j.starts[1]
+    j.monitor_up(1, 0, 0.0)
+    join(j, b)
+    linked(j, a, b)
+    j.exited(b, ExitStatus(1), 1.0)
+    assert told(j.tick(2.0), frames.Abandon) == [frames.Abandon(b)]
+    assert not told(j.from_rank(a, host_frames.Listening(b, 7), 2.0), host_frames.Dial)
+
+
+def test_a_lost_host_takes_its_processes_and_no_other():
+    j, (a,) = a_job(["a"])
+    join(j, a)
+    j.fork_server("a", "ready")
+    spawn(j, a)
+    j.fork_server("b", "ready")
+    (b,) = j.starts[1]
+    j.monitor_up(1, 0, 0.0)
+    j.from_rank(a, frames.Watch(b), 0.0)
+    actions = j.host_lost("b", "no answer for 8 s", 1.0)
+    (ended,) = told(actions, frames.Ended)
+    assert (ended.pid, ended.code, ended.signal) == (b, 137, 9)
+    assert ended.verdict == "host lost: b: no answer for 8 s"
+    assert of(Say, actions) == [Say("host b is lost: no answer for 8 s")]
+    assert of(Order, actions) == [Order(b, frames.Signal(9))]
+    assert j.processes[a].status is None and not j.host_lost("b", "again", 2.0)
+    assert j.requests.capacity.total.cpus == 1
+
+
+def test_who_waits_for_room_that_only_the_lost_host_had_is_refused():
+    j = Job([Host("a", CORE, GIB), Host("b", 4 * CORE, GIB)])
+    j.launch(["prog"], ["a"])
+    j.monitor_up(0, 0, 0.0)
+    (a,) = j.starts[0]
+    join(j, a)
+    spawn(j, a, 1, cpus=4 * CORE)
+    assert not told(spawn(j, a, 2, cpus=3 * CORE), frames.Refused)
+    (refused,) = told(j.host_lost("b", "off", 1.0), frames.Refused)
+    assert refused.request == 2 and refused.never and "the largest, a" in refused.reason
+
+
+def test_a_world_of_which_one_host_is_lost_falls_and_the_host_is_the_first_failure():
+    j, (a, b) = a_job()
+    actions = j.host_lost("b", "off", 1.0)
+    assert of(Order, actions)[-1] == Order(a, frames.Signal(15))
+    assert of(Finish, j.exited(a, ExitStatus(143, 15), 2.0)) == [Finish(137)]
+    assert j.first_failure == b

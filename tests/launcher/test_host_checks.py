@@ -1,0 +1,65 @@
+import pytest
+
+from cmpi._core.tunnel_frames import HostFacts
+from launcher.host_checks import differences, no_agent
+from launcher.hostfile import HostSpec
+
+HOST = HostSpec("h2", "me@h2")
+HERE = HostFacts("h1", "0.1", "3.11.2", "/py", "4.1.2", "/lib", ["mpich", "5.0.2", "/m"], 1, 1, [0], "", 0)
+
+
+def like(**other):
+    fields = {name: getattr(HERE, name) for name in HostFacts.__match_args__}
+    return HostFacts(**(fields | other))
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "expected"),
+    [
+        (255, "me@h2: Permission denied (publickey).", "h2: refuses your key. Try: ssh-copy-id me@h2"),
+        (255, "Host key verification failed.", "h2: is not known here. Try: ssh me@h2"),
+        (
+            255,
+            "ssh: Could not resolve hostname h2: nope",
+            "h2: is not known by that name. Try: getent hosts h2",
+        ),
+        (
+            255,
+            "ssh: connect to host h2 port 22: Connection timed out",
+            "h2: cannot be reached. Try: ping h2",
+        ),
+        (
+            255,
+            "ssh: connect to host h2 port 22: Connection refused",
+            "h2: lets nobody in by ssh. Try: system",
+        ),
+        (127, "bash: line 1: /py: No such file", "h2: has no Python at /py. Try: ssh me@h2 ls -l /py"),
+        (
+            1,
+            "ModuleNotFoundError: No module named 'launcher'",
+            "pip install '\"'\"'cmpi[mpich]==0.1'\"'\"''",
+        ),
+        (None, "", "h2: does not answer by ssh. Try: ssh me@h2 true"),
+        (3, "first\nsomething else\n", "(exit code 3); it said: something else"),
+    ],
+)
+def test_a_host_without_an_agent_is_named_with_what_mends_it(code, said, expected):
+    assert expected in no_agent(HOST, "/py", "mpich", "0.1", code, said)
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"),
+    [
+        ({}, ""),
+        ({"python": "3.11.9"}, ""),
+        ({"python": "3.12.1"}, "h2: Python 3.12.1 (/py) cannot read what 3.11.2 here sends it"),
+        ({"cmpi": "0.2"}, "h2: cmpi 0.2, and 0.1 here. Try: ssh me@h2 /py -m pip install cmpi==0.1"),
+        ({"mpi": ["no MPI found"]}, "h2: no MPI found"),
+        ({"mpi": ["openmpi", "5.0.11", "/o"]}, "h2: Open MPI 5.0.11, and MPICH 5.0.2 here."),
+        ({"mpi": ["mpich", "4.3.2", "/o"]}, "h2: MPICH 4.3.2, and MPICH 5.0.2 here."),
+        ({"mpi4py": "4.0"}, "h2: mpi4py 4.0, and 4.1.2 here."),
+    ],
+)
+def test_a_host_that_differs_is_named_with_what_mends_it(other, expected):
+    found = differences(HOST, like(**other), HERE)
+    assert found.startswith(expected) and bool(found) == bool(expected)

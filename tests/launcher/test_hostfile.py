@@ -1,0 +1,70 @@
+import pathlib
+
+import pytest
+
+from cmpi.errors import UsageError
+from launcher.hostfile import HostSpec, parse_file, parse_list
+
+GIB = 1 << 30
+EXAMPLES = sorted((pathlib.Path(__file__).parents[2] / "hostfiles").glob("*"))
+
+
+def test_the_forms_of_both_mpis_and_our_settings():
+    text = """
+    # a lab
+    a slots=4 max_slots=8   # eight if need be
+    b:4
+    me@c slots=2 cpus=1.5 mem=16GiB workdir=/data/me python=/opt/py/bin/python3
+    d max-slots=2
+    [fe80::1]:2
+    """
+    assert parse_file(text, "f") == [
+        HostSpec("a", "a", 4, 8),
+        HostSpec("b", "b", 4),
+        HostSpec("c", "me@c", 2, 0, 98304, 16 * GIB, "/data/me", "/opt/py/bin/python3"),
+        HostSpec("d", "d", 0, 2),
+        HostSpec("fe80::1", "fe80::1", 2),
+    ]
+    assert parse_list("a:4,me@b") == [HostSpec("a", "a", 4), HostSpec("b", "me@b")]
+
+
+def test_a_host_named_twice_has_the_slots_of_both():
+    assert parse_list("a:2,b,a:3,b") == [HostSpec("a", "a", 5), HostSpec("b", "b", 2)]
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("a slots=0", "slots is a number, 1 or more"),
+        ("a:x", "slots is a number, 1 or more"),
+        ("a slots", "'slots' is none of the settings"),
+        ("a sluts=3", "'sluts=3' is none of the settings, slots, max_slots"),
+        ("a:2 slots=2", "slots is given twice"),
+        ("a slots=4 max_slots=2", "slots=4 is more than max_slots=2"),
+        ("slots=4", "a host name comes first"),
+        ("-oProxyCommand=evil", "a host name comes first"),
+        ("a mem=lots", "lots"),
+    ],
+)
+def test_a_wrong_line_is_named_with_file_line_and_what_is_accepted(line, complaint):
+    with pytest.raises(UsageError) as error:
+        parse_file(f"good\n\n{line}\n", "lab.hosts")
+    text = str(error.value)
+    assert text.startswith("lab.hosts:3: ") and complaint in text and repr(line) in text
+    assert "node1 slots=4 max_slots=8" in text
+
+
+@pytest.mark.parametrize("text", ["", "a,,b", "a:0", "a b", ",", "-x"])
+def test_a_wrong_list_is_refused(text):
+    with pytest.raises(UsageError):
+        parse_list(text)
+
+
+def test_an_empty_file_is_refused():
+    with pytest.raises(UsageError, match="no host in it"):
+        parse_file("# nothing\n", "f")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_the_examples_can_be_read(path):
+    assert parse_file(path.read_text(), path.name)

@@ -1,0 +1,90 @@
+"""Real TCP links, in one process."""
+
+import random
+import select
+import socket
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmpi._transport import tcp
+from cmpi._transport.mpi import LinkBroken
+
+KEY = b"k" * 32
+
+
+def meet(key=KEY, other=KEY):
+    with tcp.listen("127.0.0.1") as server:
+        links = []
+        thread = threading.Thread(
+            target=lambda: links.append(tcp.dial("127.0.0.1", server.getsockname()[1], other, 5))
+        )
+        thread.start()
+        links.append(tcp.accept(server, key, 5))
+        thread.join()
+    return links
+
+
+def wait(link, write=False):
+    poll = select.poll()
+    poll.register(link.fileno(), select.POLLIN | (select.POLLOUT if write else 0))
+    assert poll.poll(5000), "nothing came"
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.integers(0, 3_000_000), max_size=3), max_size=6), st.integers(0, 9))
+def test_frames_and_buffers_of_any_size_arrive_in_order_and_whole(messages, seed):
+    a, b = meet()
+    rng = random.Random(seed)
+    bodies = [[rng.randbytes(size) for size in sizes] for sizes in messages]
+    freed = []
+    for i, buffers in enumerate(bodies):
+        a.send(bytes([i]) * (i * 1000 + 1))
+        if buffers:
+            a.send_buffers(buffers, lambda i=i: freed.append(i))
+    came = []
+    while len(came) < len(bodies) or not all(parts.ready() for _, parts in came):
+        a.progress_sends()
+        while (head := b.receive()) is not None:
+            came.append((head, b.expect([len(buffer) for buffer in bodies[len(came)]])))
+    assert [head for head, _ in came] == [bytes([i]) * (i * 1000 + 1) for i in range(len(bodies))]
+    assert [[bytes(buffer) for buffer in parts.buffers] for _, parts in came] == bodies
+    assert not a.busy and freed == [i for i, buffers in enumerate(bodies) if buffers]
+    assert a.sent == b.received == len(bodies)
+    a.free()
+    wait(b)
+    with pytest.raises(LinkBroken):
+        b.receive()
+    assert b.fileno() == -1
+    b.free()
+
+
+def test_one_that_does_not_know_the_key_is_turned_away():
+    assert meet(other=b"x" * 32) == [None, None]
+
+
+def test_a_stranger_is_turned_away_unread(monkeypatch):
+    monkeypatch.setattr(tcp, "HANDSHAKE_S", 0.2)
+    for says in (b"", b"GET / HTTP/1.0\r\n\r\n" * 10):
+        with tcp.listen("127.0.0.1") as server, socket.create_connection(server.getsockname()) as sock:
+            sock.sendall(says)
+            assert tcp.accept(server, KEY, 1) is None
+
+
+def test_nobody_there_is_none():
+    with tcp.listen("127.0.0.1") as server:
+        port = server.getsockname()[1]
+        assert tcp.accept(server, KEY, 0.05) is None
+    assert tcp.dial("127.0.0.1", port, KEY, 1) is None
+
+
+def test_a_frame_of_absurd_length_breaks_the_link():
+    a, b = meet()
+    a._sock.sendall(b"\xff\xff\xff\xff")
+    wait(b)
+    with pytest.raises(LinkBroken, match="4294967295"):
+        b.receive()
+    a.free()
+    b.free()
