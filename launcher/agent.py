@@ -9,6 +9,7 @@ connection closes, or when cmpirun has not been heard of for `LOST_S`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -29,6 +30,9 @@ from launcher.find_mpi import check_version, find
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+GUARDIAN_S = 1.0  # for the job's processes to end, when the agent was killed
 
 
 class Agent:
@@ -152,10 +156,29 @@ class Agent:
             return f"cannot make the folder {error.filename}: {error.strerror}"
         except LaunchError as error:
             return str(error)
+        self._leave_guardian()
         self._server = socket.socket(fileno=listener.detach())
         self._selector.register(self._server, selectors.EVENT_READ, self._accept)
         self._cwd = order.cwd if os.path.isdir(order.cwd) else order.folder
         return ""
+
+    def _leave_guardian(self) -> None:
+        """A process that removes the job's folders, should the agent be killed. It is killed with all
+        others where the agent ends in order."""
+        alive, agent = os.pipe2(os.O_CLOEXEC)
+        if os.fork() != 0:
+            os.close(alive)  # `agent` stays open as long as this process
+            return
+        os.close(agent)
+        for fd in (self._in, self._out, 0, 1, 2):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        os.setsid()
+        os.read(alive, 1)
+        time.sleep(GUARDIAN_S)
+        leftovers.remove_folders(self._folders)
+        leftovers.remove_unmapped_segments()
+        os._exit(0)
 
     def _run(self, order: tunnel.Run) -> None:
         settings = dict(item.split("=", 1) for item in order.settings)
@@ -218,6 +241,8 @@ class Agent:
         self._send(tunnel.Came(channel))
 
     def _serve(self, channel: int, events: int) -> None:
+        if channel not in self._channels:
+            return  # closed by what came in the same round
         if events & selectors.EVENT_WRITE:
             self._push(channel)
         if events & selectors.EVENT_READ and channel in self._channels:

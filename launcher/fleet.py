@@ -274,7 +274,9 @@ class Fleet:
         self._watch(fd, self._serve_channel, host, channel)
 
     def _serve_channel(self, host: RemoteHost, channel: int, events: int) -> None:
-        connection = host.channels[channel]
+        connection = host.channels.get(channel)
+        if connection is None:
+            return  # closed by what came in the same round
         if events & selectors.EVENT_WRITE:
             self._pass_on(host, channel, b"")
         if events & selectors.EVENT_READ and channel in host.channels:

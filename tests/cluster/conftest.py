@@ -1,4 +1,5 @@
-"""A real Slurm on this one machine: munged, slurmctld and slurmds in a folder of the test's own."""
+"""A real Slurm on this one machine: munged, slurmctld and slurmds in a folder of the test's own; and
+several hosts on it (see hosts.py)."""
 
 import os
 import pathlib
@@ -6,11 +7,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 import pytest
 
+from tests.cluster import hosts as hosts_module
 from tests.mpi import conftest
 
 jobs = conftest.jobs
@@ -170,3 +173,58 @@ def slurm(slurm_daemons, jobs):
     jobs.environment |= slurm_daemons.environment
     yield slurm_daemons
     slurm_daemons.call("scancel", "--user=root")
+
+
+@pytest.fixture(scope="session")
+def all_hosts(tmp_path_factory):
+    """Three hosts for the whole session."""
+    missing = hosts_module.missing()
+    if missing:
+        pytest.skip(f"NOT TESTED: {missing}")
+    shared = [sys.prefix, pathlib.Path(__file__).parents[2], tmp_path_factory.getbasetemp()]
+    hosts = hosts_module.Hosts(3, shared)
+    try:
+        hosts.start()
+        yield hosts
+    finally:
+        hosts.stop()
+
+
+class OnHosts:
+    """Runs cmpirun on h1, with what else a test does to the hosts."""
+
+    def __init__(self, hosts, jobs):
+        self.hosts, self._jobs = hosts, jobs
+
+    def command(self, *arguments):
+        return self.hosts.command("h1", "cmpirun", *arguments, cwd=self._jobs.folder)
+
+    def run(self, *arguments, timeout=40, **kwargs):
+        return self._jobs.run(*self.command(*arguments), timeout=timeout, **kwargs)
+
+    def start(self, *arguments, **kwargs):
+        return self._jobs.start(*self.command(*arguments), **kwargs)
+
+    def job(self, text, *arguments, options=(), **kwargs):
+        return self.run(*options, "python", self._jobs.script(text), *arguments, **kwargs)
+
+    def leftovers(self):
+        found = []
+        for name in self.hosts.names:
+            listing = self.hosts.call(name, "sh", "-c", "ls -d /tmp/cmpi-* /dev/shm/* 2>/dev/null; true")
+            found += [f"{name}: {line}" for line in listing.splitlines()]
+            processes = self.hosts.call(name, "ps", "-eo", "args")
+            found += [f"{name}: {line}" for line in processes.splitlines() if "launcher.agent" in line]
+        return found
+
+
+@pytest.fixture
+def on_hosts(all_hosts, jobs):
+    """A job's way onto the hosts; each is up and whole again afterwards, and nothing is left there."""
+    yield OnHosts(all_hosts, jobs)
+    for name in all_hosts.names:
+        all_hosts.restore(name)
+    end = time.monotonic() + 12 * conftest.SLOWNESS  # a host that was cut off gives its job up by itself
+    while (left := OnHosts(all_hosts, jobs).leftovers()) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert not left, "the job left something on a host"

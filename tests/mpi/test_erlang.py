@@ -65,7 +65,8 @@ spawn(lambda parent: os._exit(6), link=True)
 time.sleep(60)
 """
     )
-    assert result.out == "True\n" and result.code == 3, result
+    # p and r end at about the same time: either is the first failure.
+    assert result.out == "True\n" and result.code in (3, 5), result
 
 
 def test_monitors_give_one_notice_each_to_recv_select_and_loops(job):

@@ -1,0 +1,304 @@
+"""Jobs on three hosts, on which cmpirun is called on the first (see hosts.py)."""
+
+import re
+import signal
+import time
+
+import pytest
+
+THREE = ("--host", "h1:2,h2:2,h3:2", "--output", "plain")
+
+WORLD = """\
+import os, sys
+import cmpi
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+names = world.gather(os.uname().nodename)
+total = world.allreduce(world.rank)
+if world.rank == 0:
+    print(*names, total, len(set(cmpi.world())))
+"""
+
+PRELUDE = """\
+import os, signal, sys, time
+import numpy as np
+import cmpi
+from cmpi import PeerExited, Receiver, Resources, Sender
+cmpi.init()
+here = os.uname().nodename
+whole = Resources(cpus=1)
+def on_each_host(f, *arguments):
+    "A process of f on each host; by host."
+    n = int(cmpi.capacity().free.cpus)
+    found = {}
+    for pid in [cmpi.spawn(f, *arguments, resources=whole) for _ in range(n)]:
+        if found.setdefault(Receiver[str](pid, name="where").recv(timeout=20), pid) != pid:
+            cmpi.kill(pid)
+    return found
+def say_where(parent):
+    Sender[str](parent, name="where").send(os.uname().nodename)
+"""
+
+
+def came_up(job):
+    line = job.stdout.readline()
+    assert line == b"up\n", line + job.stdout.read() + job.stderr.read()
+
+
+def test_ranks_fill_one_host_after_another_and_are_one_world(on_hosts):
+    for n, hosts in ((2, "h1 h1"), (4, "h1 h1 h2 h2"), (7, "h1 h1 h2 h2 h3 h3 h1")):
+        result = on_hosts.job(WORLD, options=(*THREE, "-n", str(n)))
+        assert result.out.split() == [*hosts.split(), str(n * (n - 1) // 2), str(n)], result
+        assert result.code == 0 and not result.err
+
+
+def test_by_node_ranks_are_dealt_out(on_hosts):
+    result = on_hosts.job(WORLD, options=(*THREE, "--map-by", "node", "-n", "4"))
+    assert result.out.split()[:4] == ["h1", "h2", "h3", "h1"], result
+
+
+def test_all_ranks_may_be_on_another_host(on_hosts):
+    result = on_hosts.job(WORLD, options=("--host", "h3:2", "--output", "plain", "-n", "2"))
+    assert result.out.split() == ["h3", "h3", "1", "2"] and result.code == 0, result
+
+
+def test_programs_without_mpi_and_that_are_not_there(on_hosts):
+    result = on_hosts.run(*THREE, "-n", "3", "hostname")
+    assert sorted(result.out.split()) == ["h1", "h1", "h2"] and result.code == 0, result
+    result = on_hosts.run(*THREE, "-n", "4", "no-such-program")
+    assert result.code == 127 and "not found on PATH: no-such-program" in result.err, result
+
+
+STREAMS = """
+def echo(parent):
+    say_where(parent)
+    out = Sender[object](parent, name="out")
+    for message in Receiver[object](parent, name="in"):
+        out.send((os.uname().nodename, message))
+    out.close()
+pids = on_each_host(echo)
+print(*sorted(pids))
+for n in (1, 1000, 3_000_000):
+    array = np.arange(n) * 1.5
+    for host, pid in pids.items():
+        if n == 1:
+            pids[host] = (pid, Sender[object](pid, name="in"), Receiver[object](pid, name="out"))
+        pid, to, back = pids[host]
+        for i in range(3):
+            to.send((i, array))
+        for i in range(3):
+            name, (number, came) = back.recv(timeout=20)
+            assert name == host and number == i and np.array_equal(came, array)
+for pid, to, back in pids.values():
+    to.close()
+    assert list(back) == []
+    print(cmpi.wait(pid, timeout=10))
+"""
+
+
+def test_processes_are_spawned_on_all_hosts_and_arrays_stream_between_them(on_hosts):
+    result = on_hosts.job(PRELUDE + STREAMS, options=THREE)
+    assert result.out.splitlines() == ["h1 h2 h3", "0", "0", "0"], result
+    assert result.code == 0 and not result.err, result
+
+
+BETWEEN = """
+def pair(parent):
+    say_where(parent)
+    other, first = Receiver[tuple](parent, name="other").recv()
+    if first:
+        with Sender[np.ndarray](other) as to:
+            for i in range(20):
+                to.send(np.full(100_000, i))
+        Sender[int](parent).send(Receiver[int](other, name="sum").recv())
+    else:
+        Sender[int](other, name="sum").send(sum(int(a.sum()) for a in Receiver[np.ndarray](other)))
+pids = on_each_host(pair)
+a, b = pids["h2"], pids["h3"]
+Sender[tuple](a, name="other").send((b, True))
+Sender[tuple](b, name="other").send((a, False))
+print(Receiver[int](a).recv(timeout=20), cmpi.wait(b, timeout=10))
+cmpi.kill(pids["h1"])
+"""
+
+
+def test_two_spawned_processes_on_other_hosts_talk_to_each_other(on_hosts):
+    result = on_hosts.job(PRELUDE + BETWEEN, options=THREE)
+    assert result.out.split() == [str(190 * 100_000), "0"] and result.code == 0, result
+
+
+def test_a_slow_network_that_loses_packets_changes_nothing_but_the_time(on_hosts):
+    on_hosts.hosts.slow("h2", delay_s=0.05, loss=0.01)
+    result = on_hosts.job(PRELUDE + BETWEEN, options=THREE, timeout=60)
+    assert result.out.split() == [str(190 * 100_000), "0"] and result.code == 0, result
+
+
+CRASHES = """
+def crash(parent, how):
+    say_where(parent)
+    to = Sender[bytes](parent)
+    to.send(b"x" * 5_000_000)
+    if how == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if how == "exit":
+        os._exit(3)
+    raise ValueError("on purpose")
+for how in ("kill", "exit", "raise"):
+    for host, pid in sorted(on_each_host(crash, how).items()):
+        came = 0
+        try:
+            for message in Receiver[bytes](pid):
+                came += len(message)
+        except PeerExited as error:
+            print(host, how, came, error.status.code)
+        assert cmpi.wait(pid, timeout=5).code
+"""
+
+
+def test_a_crash_on_another_host_harms_nobody_and_is_an_error_to_its_peers(on_hosts):
+    result = on_hosts.job(PRELUDE + CRASHES, options=THREE, timeout=60)
+    lines = [line.split() for line in result.out.splitlines()]
+    codes = {"kill": "137", "exit": "3", "raise": "1"}
+    assert [(line[0], line[1], line[-1]) for line in lines] == [
+        (host, how, codes[how]) for how in codes for host in ("h1", "h2", "h3")
+    ], result
+    # What was sent and had left the process has arrived, as on one host.
+    assert all(line[2] == "5000000" for line in lines if line[1] == "raise"), result
+
+
+LOSES = """
+def wait_for_ever(parent):
+    say_where(parent)
+    Receiver[int](parent, name="never").recv()
+pids = on_each_host(wait_for_ever)
+victim = pids["h3"]
+print("up", flush=True)
+begin = time.monotonic()
+try:
+    Receiver[int](victim, name="answer").recv()
+except PeerExited as error:
+    print(error.status.code, error.status.verdict)
+print("noticed after", round(time.monotonic() - begin, 1))
+print("capacity", cmpi.capacity().total.cpus)
+cmpi.kill(pids["h2"])
+print(cmpi.wait(pids["h2"]).signal)
+again = cmpi.spawn(say_where, resources=whole)
+print("then on", Receiver[str](again, name="where").recv(timeout=20))
+cmpi.kill(pids["h1"])
+"""
+
+
+@pytest.mark.parametrize("how", ["power_off", "cut"])
+def test_a_lost_host_is_the_end_of_what_ran_there_and_of_nothing_else(on_hosts, jobs, how):
+    job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + LOSES))
+    came_up(job)
+    getattr(on_hosts.hosts, how)("h3")
+    out, err = (text.decode() for text in job.communicate(timeout=40))
+    assert re.search(r"^137 host lost: h3: it has not been heard of for 8 s$", out, re.M), out + err
+    assert float(re.search(r"noticed after ([\d.]+)", out)[1]) < 13
+    assert "then on h1" in out or "then on h2" in out
+    assert job.returncode == 137 and "host h3 is lost" in err and "host lost: h3" in err, out + err
+
+
+def test_a_world_of_which_a_host_is_lost_ends_with_a_report_that_says_so(on_hosts, jobs):
+    text = "import time; from mpi4py import MPI; print('up', flush=True); time.sleep(100)"
+    script = jobs.script(text)
+    job = on_hosts.start(*THREE, "-n", "6", "python", script)
+    for _ in range(6):
+        came_up(job)
+    on_hosts.hosts.power_off("h2")
+    begin = time.monotonic()
+    out, err = (text.decode() for text in job.communicate(timeout=40))
+    assert time.monotonic() - begin < 15
+    assert job.returncode == 137 and "host lost: h2" in err and "host    h2" in err, out + err
+
+
+def test_what_keeps_hosts_from_taking_part_is_said_of_all_at_once_before_anything_starts(on_hosts, jobs):
+    hosts = jobs.folder / "wrong.hosts"
+    hosts.write_text(
+        "h1 slots=2\n"
+        "h2 python=/no/such/python\n"
+        "h3 python=/usr/bin/true\n"
+        "no-such-host.invalid\n"
+        "10.83.0.77\n"  # nobody's
+    )
+    begin = time.monotonic()
+    result = on_hosts.run("--hostfile", str(hosts), "-n", "2", "touch", str(jobs.folder / "started"))
+    assert result.code == 2 and time.monotonic() - begin < 15, result
+    for expected in (
+        "h2: has no Python at /no/such/python. Try: ssh h2 ls -l /no/such/python",
+        "h3: no agent came up (exit code 0)",
+        "no-such-host.invalid: is not known by that name. Try: getent hosts no-such-host.invalid",
+        "10.83.0.77: cannot be reached. Try: ping 10.83.0.77",
+    ):
+        assert expected in result.err, result
+    assert "4 of the hosts cannot take part" in result.err and not (jobs.folder / "started").exists()
+
+
+def test_a_key_that_is_refused_is_said_to_be(on_hosts):
+    key = on_hosts.hosts.folder / "stranger_key"
+    known = on_hosts.hosts.folder / "known_hosts"
+    ssh = f"ssh -F none -i {key} -o IdentitiesOnly=yes -o UserKnownHostsFile={known}"
+    result = on_hosts.run("--host", "h2:2", "--ssh", ssh, "hostname")
+    assert result.code == 2 and "h2: refuses your key. Try: ssh-copy-id h2" in result.err, result
+
+
+def test_a_host_may_have_another_python_folder_and_limit(on_hosts, jobs):
+    other = jobs.folder / "elsewhere"
+    other.mkdir()
+    text = "import os; print(os.uname().nodename, os.getcwd())"
+    hosts = jobs.folder / "some.hosts"
+    hosts.write_text(f"h1 slots=1\nh2 slots=1 workdir={other} cpus=0.5\n")
+    options = ("--hostfile", str(hosts), "--output", "plain", "-n", "2")
+    result = on_hosts.run(*options, "python", "-c", text)
+    assert sorted(result.out.splitlines()) == [f"h1 {jobs.folder}", f"h2 {other}"], result
+    ask = "import cmpi; cmpi.init(); print(cmpi.capacity().total.cpus)"
+    result = on_hosts.run(*options[:4], "python", "-c", ask)
+    cores = float(on_hosts.hosts.call("h1", "nproc"))
+    assert float(result.out) == cores + 0.5, result
+
+
+def test_a_hostfile_that_is_wrong_or_not_there_is_named(on_hosts, jobs):
+    result = on_hosts.run("--hostfile", "nowhere.hosts", "hostname")
+    assert result.code == 2 and "nowhere.hosts: No such file" in result.err, result
+    (jobs.folder / "bad.hosts").write_text("h1 slots=2\nh2 slot=3\n")
+    result = on_hosts.run("--hostfile", "bad.hosts", "hostname")
+    assert result.code == 2 and "bad.hosts:2: 'slot=3'" in result.err, result
+    (jobs.folder / "few.hosts").write_text("h1 max_slots=1\nh2 max_slots=1\n")
+    result = on_hosts.run("--hostfile", "few.hosts", "-n", "3", "hostname")
+    assert result.code == 2 and "the hosts take 2 at most: h1 1, h2 1" in result.err, result
+
+
+SLEEPS = (
+    PRELUDE
+    + """
+def sleep(parent):
+    say_where(parent)
+    time.sleep(100)
+on_each_host(sleep)
+print("up", flush=True)
+time.sleep(100)
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_an_end_from_outside_is_the_end_on_all_hosts(on_hosts, jobs, number, code):
+    job = on_hosts.start(*THREE, "python", jobs.script(SLEEPS))
+    came_up(job)
+    (cmpirun,) = [p for p in jobs.processes() if "cmpirun" in " ".join(p.cmdline()[:2])][:1]
+    begin = time.monotonic()
+    cmpirun.send_signal(number)
+    job.communicate(timeout=20)
+    assert job.returncode in (code, 128 - code) and time.monotonic() - begin < 10
+
+
+def test_an_agent_that_is_killed_is_a_lost_host_at_once(on_hosts, jobs):
+    job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + LOSES))
+    came_up(job)
+    on_hosts.hosts.call("h3", "pkill", "-9", "-o", "-f", "launcher.agent")  # not its guardian
+    out, err = (text.decode() for text in job.communicate(timeout=40))
+    assert re.search(r"^137 host lost: h3: the connection by ssh has ended", out, re.M), out + err
+    assert float(re.search(r"noticed after ([\d.]+)", out)[1]) < 3, out
