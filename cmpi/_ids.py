@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from cmpi._core.record import record
 from cmpi._core.units import CPU_UNIT, format_cpus, format_memory, parse_cpus, parse_memory
+from cmpi.errors import UsageError
 
 PID_BITS = 28  # seven hexadecimal digits, as people read them
+
+SPREAD, PACK = "spread", "pack"
 
 OK = 0  # code of a process that succeeded
 RAISED = 1  # code of a process whose function raised, as Python's own
@@ -37,17 +40,32 @@ class Resources:
         memory: Bytes as an int, or text such as "200 MiB". None: 100 MiB. Who uses more than it asked
             for (and more than 64 MiB) is ended; who uses more than the default is warned of
             (`cmpirun --enforce`).
+        host: The host it must run on, by its name in the hostfile. None: any.
+        near: Beside this process, where there is room on its host just then; else as if not said.
+        place: Of the hosts with room, the one with most of it ("spread", the default), so that
+            processes leave each other memory bandwidth, or with least ("pack").
 
     Raises:
-        UsageError: A negative or unreadable amount.
+        UsageError: A negative or unreadable amount, or another word for `place`.
 
     >>> Resources(cpus=0.5, memory="200 MiB")
     Resources(cpus=0.5, memory='200 MiB')
     """
 
-    __slots__ = ("asks_cpus", "asks_memory", "cpu_units", "memory_bytes")
+    __slots__ = ("asks_cpus", "asks_memory", "cpu_units", "host", "memory_bytes", "near", "place")
 
-    def __init__(self, cpus: float | None = None, memory: int | str | None = None) -> None:
+    def __init__(
+        self,
+        cpus: float | None = None,
+        memory: int | str | None = None,
+        *,
+        host: str | None = None,
+        near: Pid | None = None,
+        place: str = SPREAD,
+    ) -> None:
+        if place not in (SPREAD, PACK):
+            raise UsageError(f"place is {SPREAD!r} or {PACK!r}; found {place!r}")
+        self.host, self.near, self.place = host, near, place
         self.asks_cpus, self.asks_memory = cpus is not None, memory is not None
         self.cpu_units = parse_cpus(1 / 16 if cpus is None else cpus)
         self.memory_bytes = parse_memory("100 MiB" if memory is None else memory)
@@ -68,18 +86,22 @@ class Resources:
         return self.memory_bytes
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Resources)
-            and self.cpu_units == other.cpu_units
-            and self.memory_bytes == other.memory_bytes
-        )
+        return isinstance(other, Resources) and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash((self.cpu_units, self.memory_bytes))
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return self.cpu_units, self.memory_bytes, self.host, self.near, self.place
 
     def __repr__(self) -> str:
         cpus, memory = format_cpus(self.cpu_units), format_memory(self.memory_bytes)
-        return f"Resources(cpus={cpus}, memory={memory!r})"
+        text = f"cpus={cpus}, memory={memory!r}"
+        text += "" if self.host is None else f", host={self.host!r}"
+        text += "" if self.near is None else f", near={self.near!r}"
+        text += "" if self.place == SPREAD else f", place={self.place!r}"
+        return f"Resources({text})"
 
 
 @record

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from cmpi._core import frames, relations
-from cmpi._ids import Capacity, ExitStatus, Pid, Resources
+from cmpi._ids import PACK, Capacity, ExitStatus, Pid, Resources
 from cmpi._runtime import context
 from cmpi._runtime.changes import refuse_in_loop
 from cmpi._sender import Sender
@@ -175,6 +175,9 @@ class _Order:
             self._wanted.asks_cpus,
             self._wanted.asks_memory,
             self._tie,
+            self._wanted.host or "",
+            frames.NO_PID if self._wanted.near is None else self._wanted.near.value,
+            self._wanted.place == PACK,
         )
 
     def accepted(self, reply: Any) -> Pid:

@@ -16,6 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from typing import IO
 
@@ -23,6 +24,7 @@ from cmpi._core import tunnel_frames as tunnel
 from cmpi._core.capacity import usable
 from cmpi._core.wire import Decoder, encode
 from cmpi._runtime import descendants, host, leftovers
+from cmpi._runtime.start_child import SHIPPED_VARIABLE
 from cmpi._transport import sockets
 from cmpi.errors import LaunchError
 from launcher.find_mpi import check_version, find
@@ -55,7 +57,7 @@ class Agent:
         self._folders: list[str] = []
         self._environment: dict[str, str] = {}
         self._cwd = "/"
-        self._archives: dict[str, IO[bytes]] = {}
+        self._archive: IO[bytes] | None = None
         self._over = False
         self._heard_s = self._beat_s = time.monotonic()
 
@@ -130,7 +132,8 @@ class Agent:
 
     def _obey(self, frame: Any) -> None:
         if isinstance(frame, tunnel.Begin):
-            self._send(tunnel.Begun(self._begin(frame)))
+            fault = self._begin(frame)
+            self._send(tunnel.Begun(fault, not frame.program or os.path.isfile(frame.program)))
         elif isinstance(frame, tunnel.Piece):
             if frame.channel in self._channels:
                 self._unsent[frame.channel] += frame.data
@@ -210,18 +213,20 @@ class Agent:
     def _unpack(self, frame: tunnel.Unpack) -> None:
         import tarfile
 
-        path = f"{self._folders[0]}/{frame.name}"
-        archive = self._archives.get(path)
-        if archive is None:
-            archive = self._archives[path] = open(f"{path}.tar", "w+b")  # noqa: SIM115
-        archive.write(frame.data)
-        if frame.last:
-            del self._archives[path]
-            archive.seek(0)
-            with archive, tarfile.open(fileobj=archive) as tar:
-                tar.extractall(path, filter="tar")
-            os.unlink(f"{path}.tar")
-            self._cwd = path
+        if self._archive is None:
+            self._archive = tempfile.TemporaryFile(dir=self._folders[0])  # noqa: SIM115
+        fault = ""
+        try:
+            self._archive.write(frame.data)
+            if not frame.last:
+                return
+            self._archive.seek(0)
+            with self._archive, tarfile.open(fileobj=self._archive) as tar:
+                tar.extractall(frame.there)
+        except OSError as error:
+            fault = f"cannot unpack the program to {frame.there}: {error.strerror}"
+        self._environment[SHIPPED_VARIABLE] = f"{frame.folder}\n{frame.there}"
+        self._send(tunnel.Unpacked(fault))
 
     # -- from this host ----------------------------------------------------------------------
 

@@ -59,6 +59,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("-H", "--host", metavar="HOSTS", default="", help="likewise: node1:4,node2:4")
     add("--map-by", choices=placement.BY, default="slot",
         help="fill one host after another (slot, default), or deal ranks out to all (node)")  # fmt: skip
+    add("--ship", metavar="DIR", default="",
+        help="send this folder to the other hosts, for the time of the job "
+        "(default: the program's, to those that do not have it)")  # fmt: skip
     add("--ssh", metavar="'ARGS'", type=_checked(_split), default=["ssh"],
         help="the command that is ssh, with options: 'ssh -p 2222 -i key'")  # fmt: skip
     add(
@@ -72,7 +75,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--color", "--colour", dest="colour", choices=("auto", "always", "never"), default="auto",
         help="auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
     add("--cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
-        help="logical cores that spawned processes may share (default: what this job may use)")  # fmt: skip
+        help="cores for spawned processes, on each host (default: what this job may use)")  # fmt: skip
     add("--memory", metavar="BYTES", type=_checked(parse_memory), default=0,
         help='memory likewise, such as "8 GiB"')  # fmt: skip
     add("--shared-memory", metavar="BYTES", type=_checked(parse_memory), default=SHARED_MEMORY_BYTES,
@@ -87,6 +90,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="the MPI launcher to use (default: $CMPI_MPIEXEC, this Python's own, then PATH)")  # fmt: skip
     add("--mpi-args", metavar="'ARGS'", type=_checked(_split), default=[],
         help="more arguments for mpiexec, in one string")  # fmt: skip
+    add("--dry-run", action="store_true",
+        help="show which ranks would run where, or with --slurm the batch script, and leave")  # fmt: skip
     add("--verbose", action="store_true", help="show the command, and what MPI's launcher says")
     add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and leave")
     _add_slurm(parser)
@@ -111,6 +116,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         hostfile=options.hostfile,
         host=options.host,
         map_by=options.map_by,
+        ship=options.ship,
         ssh=options.ssh,
         output=options.output,
         output_dir=os.path.abspath(options.output_dir) if options.output_dir else "",
@@ -134,7 +140,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
 
 
 _ABOUT = ("attach", "status", "logs", "cancel")
-_SLURM_ONLY = ("nodes", "time", "partition", "account", "mem_per_cpu", "slurm_args", "detach", "dry_run")
+_SLURM_ONLY = ("nodes", "time", "partition", "account", "mem_per_cpu", "slurm_args", "detach")
 
 
 def _add_slurm(parser: argparse.ArgumentParser) -> None:
@@ -151,7 +157,6 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     add("--account", metavar="NAME", default="", help="who pays")
     add("--mem-per-cpu", metavar="BYTES", default="", help="memory for each rank, as sbatch reads it: 500M")
     add("--slurm-args", metavar="'ARGS'", type=_checked(_split), default=[], help="more options for sbatch")
-    add("--dry-run", action="store_true", help="show the batch script, and leave")
     add("--detach", action="store_true", help="print the job's id, and leave")
     add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
         help="what Ctrl-C does to the batch job (ask, on a terminal; else leave)")  # fmt: skip

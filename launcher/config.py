@@ -17,6 +17,7 @@ class LaunchConfig:
     hostfile: str = ""  # "", and no `host`: this host
     host: str = ""
     map_by: str = "slot"
+    ship: str = ""  # a folder to send to all hosts; "": the program's, to those that lack it
     ssh: list[str] = ["ssh"]
     output: str = "human"
     output_dir: str = ""

@@ -19,10 +19,12 @@ from launcher.remote_host import Connection, RemoteHost
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import IO, Any
 
     from launcher.hostfile import HostSpec
 
+SHIP_S = 300.0  # for a host to receive and unpack the program
+SHIP_AHEAD_BYTES = 8 << 20  # of it, that may wait to be written
 GATHER_S = 9.0  # for all agents to come up
 PATIENCE_S = 2.0  # before the person is told who is waited for
 LEAVE_S = 2.5  # for agents to end what is left, once the job is over
@@ -111,8 +113,10 @@ class Fleet:
         if faults:
             raise LaunchError("\n".join([f"{len(faults)} of the hosts cannot take part:", *faults]))
 
-    def begin(self, folder: str, shared_memory: str, environment: dict[str, str], cwd: str) -> None:
-        """Have all agents make the job's folders.
+    def begin(
+        self, folder: str, shared_memory: str, environment: dict[str, str], cwd: str, program: str
+    ) -> None:
+        """Have all agents make the job's folders, and look for the program.
 
         Raises:
             LaunchError: One cannot.
@@ -122,17 +126,38 @@ class Fleet:
         self._folder = folder
         settings = [f"{name}={value}" for name, value in environment.items()]
         for host in self.hosts.values():
-            self._tell(host, tunnel.Begin(folder, shared_memory, settings, host.spec.workdir or cwd))
-        end_s = time.monotonic() + GATHER_S
-        while any(host.begun is None and not host.gone for host in self.hosts.values()):
+            self._tell(
+                host, tunnel.Begin(folder, shared_memory, settings, host.spec.workdir or cwd, program)
+            )
+        self._await_answers(list(self.hosts.values()), GATHER_S)
+
+    def ship(self, hosts: list[RemoteHost], archive: IO[bytes], folder: str, there: str) -> None:
+        """Have these hosts unpack an archive in place of a folder.
+
+        Raises:
+            LaunchError: One cannot.
+
+        Blocks: for that, with a word about it if it takes long.
+        """
+        for host in hosts:
+            host.answer = None
+            archive.seek(0)
+            piece = archive.read(tunnel.PIECE_BYTES)
+            while piece:
+                following = archive.read(tunnel.PIECE_BYTES)
+                self._tell(host, tunnel.Unpack(folder, there, piece, not following))
+                piece = following
+                while len(host.pipe.unsent) > SHIP_AHEAD_BYTES and not host.gone:
+                    self.serve(0.1)
+        self._await_answers(hosts, SHIP_S)
+
+    def _await_answers(self, hosts: list[RemoteHost], limit_s: float) -> None:
+        end_s = time.monotonic() + limit_s
+        while any(host.answer is None and not host.gone for host in hosts):
             if time.monotonic() >= end_s:
                 break
             self.serve(0.1)
-        faults = [
-            f"{host.spec.name}: {host.begun or 'has not answered'}"
-            for host in self.hosts.values()
-            if host.begun != ""
-        ]
+        faults = [f"{h.spec.name}: {h.answer or 'has not answered'}" for h in hosts if h.answer != ""]
         if faults:
             raise LaunchError("\n".join(faults))
 
@@ -219,7 +244,9 @@ class Fleet:
         if isinstance(frame, tunnel.HostFacts):
             host.facts = frame
         elif isinstance(frame, tunnel.Begun):
-            host.begun = frame.fault
+            host.answer, host.has_program = frame.fault, bool(frame.has_program)
+        elif isinstance(frame, tunnel.Unpacked):
+            host.answer = frame.fault
         elif isinstance(frame, tunnel.Came):
             self._connect(host, frame.channel)
         elif isinstance(frame, tunnel.Piece):

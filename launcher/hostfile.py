@@ -36,6 +36,14 @@ class HostSpec:
     python: str = ""
 
 
+def with_defaults(host: HostSpec, cpu_units: int, memory_bytes: int) -> HostSpec:
+    """The host, with what is said of all hosts where nothing is said of it."""
+    fields = {name: getattr(host, name) for name in HostSpec.__match_args__}
+    fields["cpu_units"] = host.cpu_units or cpu_units
+    fields["memory_bytes"] = host.memory_bytes or memory_bytes
+    return HostSpec(**fields)
+
+
 def parse_file(text: str, path: str) -> list[HostSpec]:
     """The hosts of a hostfile, in its order; a host that is named twice has the slots of both lines.
 

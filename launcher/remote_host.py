@@ -77,7 +77,8 @@ class RemoteHost:
         self.errors = Connection(self.ssh.stderr.fileno(), self.ssh.stderr.fileno())
         self.said, self.silent = b"", False  # on stderr; whether that is closed
         self.facts: tunnel.HostFacts | None = None
-        self.begun: str | None = None  # "": well
+        self.answer: str | None = None  # to what it was told last; "": well
+        self.has_program = True
         self.gone = False
         self.heard_s = time.monotonic()
         self.channels: dict[int, Connection] = {}  # to the root, by what the agent calls them

@@ -25,6 +25,8 @@ def run(config: LaunchConfig) -> int:
         return _show_version(config)
     if config.batch is not None or config.about_job is not None:
         return _run_batch(config)
+    if config.dry_run:
+        return _show_plan(config)
     if "CMPI_CONTROL" in os.environ:
         cli.fail("this is already a process of a cmpi job; inside one, use cmpi.spawn()")
     try:
@@ -80,8 +82,9 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
         here = others.local
         places = [Place(host.name, others.slots(host), host.max_slots) for host in hosts]
-        where, described = place_ranks(config.n, places, config.map_by), others.described(hosts)
-        others.begin(folder, shared_memory, environment, os.getcwd())
+        where = place_ranks(config.n, places, config.map_by)
+        others.begin(folder, shared_memory, environment, os.getcwd(), config.argv, config.ship)
+        described = others.described(hosts)
     main = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cmpi", "_runtime", "root_main.py")
     program = [sys.executable, "-I", main]
     argv = mpiexec.command(mpi, program, config.mpi_args, os.environ, superuser=os.geteuid() == 0)
@@ -126,19 +129,52 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
             others.finish()
 
 
+def _show_plan(config: LaunchConfig) -> int:
+    from cmpi._core.capacity import usable
+    from cmpi._core.placement import Place, place_ranks
+    from cmpi._core.units import CPU_UNIT
+    from cmpi._runtime import host as this_host
+    from launcher.plan import PlannedHost, as_json, as_text
+
+    try:
+        mpi = find_mpi.find(config.mpiexec)
+        kind, number = find_mpi.check_version(mpi.mpiexec)
+        specs = _hosts(config)
+        others = _several(config, specs, mpi, b"") if specs else None
+        if others is not None:
+            others.finish()
+            rows = [(spec.name, others.slots(spec), spec.max_slots, *others.room(spec)) for spec in specs]
+        else:
+            cpu_units, memory_bytes = usable(this_host.facts(), os.environ)
+            room = config.cpu_units or cpu_units, config.memory_bytes or memory_bytes
+            rows = [(os.uname().nodename, max(1, room[0] // CPU_UNIT), 0, *room)]
+        where = place_ranks(config.n, [Place(*row[:3]) for row in rows], config.map_by)
+    except CmpiError as error:
+        cli.fail(str(error))
+    hosts = [
+        PlannedHost(name, slots, cpus, memory, [rank for rank, at in enumerate(where) if at == name])
+        for name, slots, _, cpus, memory in rows
+    ]
+    show = as_json if config.output == "json" else as_text
+    sys.stdout.write(show(config.argv, f"{find_mpi.NAMES[kind]} {number}", hosts))
+    return 0
+
+
 def _hosts(config: LaunchConfig) -> list[HostSpec]:
     """The hosts that the person names; none: this one."""
+    if not (config.host or config.hostfile):
+        return []
     from launcher import hostfile
 
     if config.host:
-        return hostfile.parse_list(config.host)
-    if config.hostfile:
+        hosts = hostfile.parse_list(config.host)
+    else:
         try:
             with open(config.hostfile) as file:
-                return hostfile.parse_file(file.read(), config.hostfile)
+                hosts = hostfile.parse_file(file.read(), config.hostfile)
         except OSError as error:
             raise UsageError(f"--hostfile {config.hostfile}: {error.strerror}") from None
-    return []
+    return [hostfile.with_defaults(host, config.cpu_units, config.memory_bytes) for host in hosts]
 
 
 def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> SeveralHosts:

@@ -10,11 +10,13 @@ import sys
 
 from cmpi._core import host_frames
 from cmpi._core.placement import runs
+from cmpi._core.units import CPU_UNIT
 from cmpi._core.wire import encode
 from launcher import mpiexec
 from launcher.find_mpi import Mpi
 from launcher.fleet import Fleet
 from launcher.shells import Shells
+from launcher.ship import Shipment, pack, program_file
 from launcher.start import start
 
 TYPE_CHECKING = False
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from cmpi._core.tunnel_frames import HostFacts
     from launcher.hostfile import HostSpec
 
 NOISE_BYTES = 16384
@@ -54,6 +57,9 @@ class SeveralHosts:
             self.fleet.finish()
             raise
         self._shells: Shells | None = None
+        self._shipment: Shipment | None = None
+        self._shipped: set[str] = set()  # the hosts that have it
+        self._argv, self._cwd = list[str](), ""
         self._rsh = ""  # what mpiexec is to take for ssh
         self._environment: dict[str, str] = {}
         self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, where it says things
@@ -61,49 +67,72 @@ class SeveralHosts:
         self._tell_root: Callable[[Any], None] = lambda frame: None
         self.noise: Callable[[bytes], None] = lambda data: None
 
-    def begin(self, folder: str, shared_memory: str, environment: dict[str, str], cwd: str) -> None:
-        """Make the job's folders everywhere. Raises: LaunchError."""
-        self._environment = environment
+    def begin(
+        self,
+        folder: str,
+        shared_memory: str,
+        environment: dict[str, str],
+        cwd: str,
+        argv: list[str],
+        ship: str,
+    ) -> None:
+        """Make the job's folders everywhere, and send the program where it is wanted: to all hosts if a
+        folder was asked for, else to those that do not have it. Raises: CmpiError."""
+        self._argv, self._cwd, self._environment = argv, cwd, environment
         self._rsh = folder + "/rsh.sh"
-        program = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "rsh.py")]
-        with open(os.open(self._rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as file:
-            file.write(f'#!/bin/sh\nexec {shlex.join(program)} "$@"\n')
+        command = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "rsh.py")]
+        with open(os.open(self._rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
+            script.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         self._shells = Shells(folder, self._secret, self.fleet, lambda data: self.noise(data))
-        self.fleet.begin(folder, shared_memory, environment, cwd)
+        program = program_file(argv, cwd)
+        self.fleet.begin(folder, shared_memory, environment, cwd, program)
+        to = [h for h in self.fleet.hosts.values() if not h.spec.workdir and (ship or not h.has_program)]
+        if to:
+            source = os.path.abspath(ship) if ship else os.path.dirname(program)
+            archive, name = pack(source, asked=bool(ship))
+            with archive:
+                self._shipment = Shipment(source, f"{folder}/{name}")
+                self.fleet.ship(to, archive, source, self._shipment.there)
+            self._shipped = {host.spec.name for host in to}
 
     def described(self, specs: list[HostSpec]) -> bytes:
         """The hosts as the root is told of them."""
-        addresses = [host.facts.address.split() for host in self.fleet.hosts.values() if host.facts]
-        callers = [pair[1] for pair in addresses if len(pair) == 2]
+        seen = [host.facts.address.split() for host in self.fleet.hosts.values() if host.facts]
+        callers = [pair[1] for pair in seen if len(pair) == 2]
         frames = []
         for spec in specs:
-            cwd = [spec.workdir] if spec.workdir else []
-            if spec.name == self.local:
-                address, there = (callers[0] if callers else spec.name), self._here
-            else:
-                facts = self.fleet.hosts[spec.name].facts
-                assert facts is not None
-                address, there = (facts.address.split() or [spec.name])[0], facts
+            cwd, argv = [spec.workdir] if spec.workdir else [], list[str]()
+            if self._shipment is not None and spec.name in self._shipped:
+                inside = self._shipment.path(self._cwd, "/")
+                cwd = [inside if inside != self._cwd else self._shipment.there]
+                argv = self._shipment.argv(self._argv, self._cwd)
+            there = self._facts(spec.name)
+            addresses = callers if spec.name == self.local else there.address.split()
             frames.append(
                 host_frames.HostIs(
                     spec.name,
-                    address,
+                    (addresses or [spec.name])[0],
                     there.executable,
                     cwd,
-                    spec.cpu_units or there.cpu_units,
-                    spec.memory_bytes or there.memory_bytes,
+                    argv,
+                    *self.room(spec),
                     there.cores,
                 )
             )
         return b"".join(map(encode, frames))
 
+    def _facts(self, name: str) -> HostFacts:
+        remote = self.fleet.hosts.get(name)
+        return self._here if remote is None or remote.facts is None else remote.facts
+
+    def room(self, spec: HostSpec) -> tuple[int, int]:
+        """Scheduler units and bytes that the job may use on a host."""
+        there = self._facts(spec.name)
+        return spec.cpu_units or there.cpu_units, spec.memory_bytes or there.memory_bytes
+
     def slots(self, spec: HostSpec) -> int:
         """How many ranks a host takes before the others get a second round."""
-        from cmpi._core.units import CPU_UNIT
-
-        remote = self.fleet.hosts.get(spec.name)
-        there = self._here if remote is None or remote.facts is None else remote.facts
-        return spec.slots or max(1, (spec.cpu_units or there.cpu_units) // CPU_UNIT)
+        return spec.slots or max(1, self.room(spec)[0] // CPU_UNIT)
 
     # -- in the supervisor's loop --------------------------------------------------------------
 
@@ -173,8 +202,7 @@ class SeveralHosts:
     def _start_world(self, frame: host_frames.StartWorld) -> None:
         programs = {}
         for name in set(frame.hosts):
-            remote = self.fleet.hosts.get(name)
-            there = self._here if remote is None or remote.facts is None else remote.facts
+            there = self._facts(name)
             stub = f"{there.home}/cmpi/_runtime/stub.py"
             programs[name] = [there.executable, "-I", "-S", stub, str(frame.start), "exec"]
         argv = mpiexec.world_command(

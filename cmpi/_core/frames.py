@@ -196,7 +196,7 @@ class Join:
     asks_memory: int
 
 
-@frame(31, "IQQBsyyBBBB")
+@frame(31, "IQQBsyyBBBBsIB")
 class Spawn:
     """Start a closure. If it is not `inline`, it follows over the first channel.
 
@@ -214,6 +214,9 @@ class Spawn:
     asks_cpus: int
     asks_memory: int
     tie: int  # to the process that spawns it: see `relations`
+    host: str  # where it must run, or ""
+    near: int  # whose host it prefers, or NO_PID
+    pack: int
 
 
 @frame(32, "I")

@@ -7,7 +7,7 @@ from cmpi._core.wire import frame
 # -- launcher -> root -------------------------------------------------------------------
 
 
-@frame(112, "sssSQQL")
+@frame(112, "sssSSQQL")
 class HostIs:
     """A host that processes may be placed on; as a list, within Launch.
 
@@ -19,6 +19,7 @@ class HostIs:
     address: str
     python: str
     cwd: list[str]  # none: that of the job
+    argv: list[str]  # what a rank runs there; none: as everywhere
     cpu_units: int
     memory_bytes: int
     cores: list[int]

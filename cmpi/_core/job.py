@@ -326,7 +326,8 @@ class Job:
     def _spawn(self, pid: int, frame: frames.Spawn) -> list[Action]:
         if self.interrupted or not self._alive(pid):
             return []
-        return self._answered(self.requests.submit(pid, frame))
+        near = self.processes[frame.near].host if frame.near in self.processes else ""
+        return self._answered(self.requests.submit(pid, frame, near))
 
     def _answered(self, answers: list[Answer]) -> list[Action]:
         actions: list[Action] = []

@@ -51,8 +51,8 @@ class Requests:
             self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, instead_of=old)
         )
 
-    def submit(self, pid: int, frame: frames.Spawn) -> list[Answer]:
-        """A process asks for room for another."""
+    def submit(self, pid: int, frame: frames.Spawn, near: str = "") -> list[Answer]:
+        """A process asks for room for another, best on the host `near`."""
         ticket = self._ticket()
         self._waiting[ticket] = (pid, frame)
         return self._answers(
@@ -64,6 +64,9 @@ class Requests:
                     frame.memory_bytes,
                     bool(frame.wait),
                     bool(frame.asks_cpus),
+                    frame.host,
+                    near,
+                    bool(frame.pack),
                 )
             )
         )

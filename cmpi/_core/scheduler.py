@@ -1,8 +1,8 @@
 """Who may start where, and when: the scheduler's decisions.
 
-Requests wait in one line per requester; the lines take turns, and the request whose turn it
-is holds the turn until it fits. So nobody is overtaken by smaller requests for ever, and a
-process that asks for a thousand others delays its neighbour by one.
+Requests wait in one line per requester; the lines take turns, and the request whose turn it is holds
+the turn until it fits (one for a certain host, for that host). So nobody is overtaken by smaller
+requests for ever, and a process that asks for a thousand others delays its neighbour by one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cmpi._core.units import CPU_UNIT, format_cpus, format_memory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import TypeAlias
 
 
@@ -28,6 +28,9 @@ class Submit:
     memory_bytes: int
     wait: bool
     bind: bool = False  # to cores of its own, if it asks for whole ones and there are any
+    host: str = ""  # the only one that will do
+    near: str = ""  # the one that is best, if there is room now
+    pack: bool = False  # onto the host with least room, rather than with most
 
 
 @record
@@ -86,10 +89,14 @@ class Host:
 
     def holds(self, request: Submit) -> bool:
         """True if the request fits into the empty host."""
+        if request.host not in ("", self.name):
+            return False
         return request.cpu_units <= self.cpu_units and request.memory_bytes <= self.memory_bytes
 
     def fits(self, request: Submit) -> bool:
         """True if the request fits into what is free."""
+        if request.host not in ("", self.name):
+            return False
         return request.cpu_units <= self.free_cpu_units and request.memory_bytes <= self.free_memory_bytes
 
     def take(self, request: Submit, sign: int = 1) -> None:
@@ -186,22 +193,34 @@ class Scheduler:
 
     def _advance(self) -> list[Action]:
         actions: list[Action] = []
-        while self._lines:
-            owner = next(iter(self._lines))
-            line = self._lines[owner]
-            host = self._room(line[0])
-            if host is None:
-                break
+        while (found := self._next()) is not None:
+            owner, host = found
+            line = self._lines.pop(owner)
             actions.append(self._place(line.popleft(), host))
-            del self._lines[owner]
             if line:
                 self._lines[owner] = line  # to the end: the next owner has its turn
         return actions
 
-    def _room(self, request: Submit) -> Host | None:
-        fitting = [host for host in self.hosts.values() if host.fits(request)]
+    def _next(self) -> tuple[int, Host] | None:
+        """Whose turn it is and who fits somewhere, and where. Who waits for a certain host holds the turn
+        for that one alone, so that the others are not idle meanwhile."""
+        held: set[str] = set()
+        for owner, line in self._lines.items():
+            host = self._room(line[0], held)
+            if host is not None:
+                return owner, host
+            if not line[0].host:
+                return None
+            held.add(line[0].host)
+        return None
+
+    def _room(self, request: Submit, held: Collection[str] = ()) -> Host | None:
+        fitting = {h.name: h for h in self.hosts.values() if h.name not in held and h.fits(request)}
+        if request.near in fitting:
+            return fitting[request.near]
         # The emptiest host, so that processes spread and leave each other memory bandwidth.
-        return max(fitting, key=lambda host: host.free_cpu_units, default=None)
+        best = min if request.pack else max
+        return best(fitting.values(), key=lambda host: host.free_cpu_units, default=None)
 
     def _place(self, request: Submit, host: Host) -> Place:
         host.take(request)
@@ -220,6 +239,15 @@ class Scheduler:
     def _too_large(self, request: Submit) -> str:
         if not self.hosts:
             return f"asked for {_amount(request.cpu_units, request.memory_bytes)}; no host is left"
+        if request.host:
+            if request.host not in self.hosts:
+                return f"asked for host {request.host}; those of this job are {', '.join(self.hosts)}"
+            host = self.hosts[request.host]
+            asked, has = (
+                _amount(request.cpu_units, request.memory_bytes),
+                _amount(host.cpu_units, host.memory_bytes),
+            )
+            return f"asked for {asked} on {host.name}, which has {has}"
         largest = max(self.hosts.values(), key=lambda host: (host.cpu_units, host.memory_bytes))
         return (
             f"asked for {_amount(request.cpu_units, request.memory_bytes)} on one host; the largest, "
@@ -254,8 +282,7 @@ class Scheduler:
             assert len({*bound, *host.unbound}) == len(bound) + len(host.unbound), "a core is bound twice"
         assert all(self._lines.values()), "an empty line keeps its turn"
         if self._lines:
-            first = next(iter(self._lines.values()))[0]
-            assert self._room(first) is None, "a request waits although there is room"
+            assert self._next() is None, "a request waits although there is room"
 
 
 def _amount(cpu_units: int, memory_bytes: int) -> str:

@@ -33,7 +33,7 @@ class HostFacts:
     superuser: int
 
 
-@frame(101, "ssSs")
+@frame(101, "ssSss")
 class Begin:
     """A job: make its folders, and listen there in the root's place."""
 
@@ -41,13 +41,15 @@ class Begin:
     shared_memory: str
     environment: list[str]  # "NAME=value"
     cwd: str
+    program: str  # a file, and whether it is there is to be told; or ""
 
 
-@frame(102, "s")
+@frame(102, "sB")
 class Begun:
-    """Done, or why it cannot be."""
+    """Done, or why it cannot be; and whether the program is there."""
 
     fault: str
+    has_program: int
 
 
 @frame(103, "I")
@@ -107,13 +109,21 @@ class RunThere:
     argv: list[str]
 
 
-@frame(111, "syB")
+@frame(111, "ssyB")
 class Unpack:
-    """A piece of an archive to unpack below the job's folder; `last` ends it."""
+    """A piece of an archive to unpack to `there`, in place of `folder`; `last` ends it."""
 
-    name: str
+    folder: str
+    there: str
     data: bytes
     last: int
+
+
+@frame(124, "s")
+class Unpacked:
+    """Done, or why it cannot be."""
+
+    fault: str
 
 
 BEAT_S = 1.0

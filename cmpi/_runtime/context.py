@@ -11,7 +11,7 @@ import threading
 
 from cmpi._ids import Resources
 from cmpi._runtime import grant
-from cmpi._runtime.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE
+from cmpi._runtime.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE, SHIPPED_VARIABLE
 from cmpi.errors import NotRunning
 
 TYPE_CHECKING = False
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", "CMPI_")
 
 _lock = threading.Lock()
+_shipped: list[str] = []  # a folder of the person's, and its copy on this host
 _node: Node | None = None
 
 
@@ -69,7 +70,10 @@ def join(resources: Resources | None) -> Node:
             from cmpi._runtime.node import Node
 
             _node = Node(int(text), os.environ.get(MEMORY_VARIABLE, ""), resources)
-            for name in (CONTROL_VARIABLE, MEMORY_VARIABLE):
+            shipped = os.environ.get(SHIPPED_VARIABLE, "").split("\n")
+            if len(shipped) == 2:
+                _shipped[:] = shipped
+            for name in (CONTROL_VARIABLE, MEMORY_VARIABLE, SHIPPED_VARIABLE):
                 os.environ.pop(name, None)  # not for what this process starts
             atexit.register(_leave)
             if not faulthandler.is_enabled() and sys.stderr is not None:
@@ -112,21 +116,31 @@ def surroundings() -> bytes:
         umask = next(line for line in file if line.startswith("Umask:")).split()[1]
     return pickle.dumps(
         {
-            "cwd": os.getcwd(),
+            "cwd": _moved(os.getcwd(), _shipped[::-1]),
             "environment": {k: v for k, v in grant.not_ours(os.environ).items() if not k.startswith(_OWN)},
-            "path": sys.path,
+            "path": [_moved(path, _shipped[::-1]) for path in sys.path],
             "argv": sys.argv,
             "umask": int(umask, 8),
         }
     )
 
 
+def _moved(path: str, pair: list[str]) -> str:
+    """This path, where it lies in the first of the two folders, in the second."""
+    if pair and (path == pair[0] or path.startswith(pair[0] + "/")):
+        return pair[1] + path[len(pair[0]) :]
+    return path
+
+
 def settle(data: bytes) -> None:
     """Take over what `surroundings` gave, in the new process."""
     inherited: dict[str, Any] = pickle.loads(data)
     os.umask(inherited["umask"])
-    os.chdir(inherited["cwd"])
-    sys.path[:] = inherited["path"]
+    try:
+        os.chdir(_moved(inherited["cwd"], _shipped))
+    except OSError:
+        os.chdir(os.path.expanduser("~"))  # another host, which has no such folder
+    sys.path[:] = [_moved(path, _shipped) for path in inherited["path"]]
     sys.argv[:] = inherited["argv"]
     for name in [k for k in os.environ if not k.startswith(_OWN)]:
         if name not in inherited["environment"]:

@@ -10,7 +10,7 @@ from cmpi._core.wire import Decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core import frames
+    from cmpi._core import frames, host_frames
 
 _CGROUP = "/sys/fs/cgroup"
 
@@ -28,8 +28,8 @@ def facts() -> Facts:
     )
 
 
-def places(order: frames.Launch, here: str) -> tuple[list[Host], dict[str, str]]:
-    """Where processes may be placed, and the working directories of hosts that have one of their own.
+def places(order: frames.Launch, here: str) -> tuple[list[Host], dict[str, host_frames.HostIs]]:
+    """Where processes may be placed, and what was said of them.
 
     Args:
         order: What the launcher said; without hosts, this one is all there is.
@@ -39,16 +39,15 @@ def places(order: frames.Launch, here: str) -> tuple[list[Host], dict[str, str]]
     cores = list(os.sched_getaffinity(0))
     if not order.hosts:
         return [Host(here, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes, cores)], {}
-    hosts, folders = [], {}
+    hosts, said = [], {}
     for it in Decoder().feed(order.hosts):
         if it.name == here:
             has = it.cpu_units or cpu_units, it.memory_bytes or memory_bytes, cores
         else:
             has = it.cpu_units, it.memory_bytes, it.cores
         hosts.append(Host(it.name, *has, it.address, it.python))
-        if it.cwd:
-            folders[it.name] = it.cwd[0]
-    return hosts, folders
+        said[it.name] = it
+    return hosts, said
 
 
 def memory_name(folder: str) -> str:

@@ -14,7 +14,7 @@ import time
 
 from cmpi._core import frames, limits
 from cmpi._runtime import descendants, usage
-from cmpi._runtime.start_child import MEMORY_VARIABLE, BecomeProcess, Child, start
+from cmpi._runtime.start_child import MEMORY_VARIABLE, SHIPPED_VARIABLE, BecomeProcess, Child, start
 from cmpi._transport import sockets
 from cmpi._transport.pmi import Pmi
 from cmpi.errors import LaunchError, ProtocolError
@@ -62,9 +62,11 @@ class Monitor:
         _leave_group()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
-        # What is ours in the environment is not for the process, but for where it shares memory.
+        # What is ours in the environment is not for the process, but for where it finds things.
         ours = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("CMPI_")}
-        os.environ[MEMORY_VARIABLE] = ours[MEMORY_VARIABLE]
+        for name in (MEMORY_VARIABLE, SHIPPED_VARIABLE):
+            if name in ours:
+                os.environ[name] = ours[name]
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
             if self._fork_only:

@@ -69,7 +69,7 @@ class Root:
         self._finish: int | None = None
         self._leave_s: float | None = None
         self._here = order.here or os.uname().nodename
-        hosts, self._cwds = host.places(order, self._here)
+        hosts, self._places = host.places(order, self._here)
         self._deputies: set[str] = set()  # hosts for which one was asked for
         seed, limit = int.from_bytes(os.urandom(3), "little"), order.shared_memory_bytes
         self._job = Job(hosts, seed, self._folder, limit, order.enforce, os.urandom(32))
@@ -297,11 +297,13 @@ class Root:
             peer.pid = pid
             self._monitors[pid] = peer
             process = self._job.processes[pid]
-            argv, settings = self._order.argv, self._order.settings
+            argv, settings, cwd = self._order.argv, self._order.settings, self._order.cwd
+            there = self._places.get(process.host)
+            if there is not None:
+                argv, cwd = there.argv or argv, there.cwd[0] if there.cwd else cwd
             if process.start != 0:
                 argv, settings = [process.python, "-m", "cmpi._runtime.worker"], []
             feed = process.start == 0 and process.rank == 0
-            cwd = self._cwds.get(process.host, self._order.cwd)
             self._send(peer, frames.Start(pid, argv, settings, cwd, feed))
             if feed:
                 self._feeder.start(lambda data: self._feed(peer, data))

@@ -19,6 +19,7 @@ else:
 _F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
 CONTROL_VARIABLE = "CMPI_CONTROL"  # names the process's control descriptor
+SHIPPED_VARIABLE = "CMPI_SHIPPED"  # a folder of the person's and, in the next line, its copy on this host
 MEMORY_VARIABLE = "CMPI_SHM"  # names the job's folder in shared memory
 
 

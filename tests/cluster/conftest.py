@@ -194,16 +194,28 @@ class OnHosts:
     """Runs cmpirun on h1, with what else a test does to the hosts."""
 
     def __init__(self, hosts, jobs):
-        self.hosts, self._jobs = hosts, jobs
+        self.hosts, self._jobs, self._own = hosts, jobs, []
 
-    def command(self, *arguments):
-        return self.hosts.command("h1", "cmpirun", *arguments, cwd=self._jobs.folder)
+    def command(self, *arguments, cwd=None):
+        return self.hosts.command("h1", "cmpirun", *arguments, cwd=cwd or self._jobs.folder)
 
-    def run(self, *arguments, timeout=40, **kwargs):
-        return self._jobs.run(*self.command(*arguments), timeout=timeout, **kwargs)
+    def run(self, *arguments, timeout=40, cwd=None, **kwargs):
+        return self._jobs.run(*self.command(*arguments, cwd=cwd), timeout=timeout, **kwargs)
 
     def start(self, *arguments, **kwargs):
         return self._jobs.start(*self.command(*arguments), **kwargs)
+
+    def only_on_h1(self, folder, **files):
+        """Files that no other host has; removed by the test's end."""
+        self._own.append(folder)
+        for name, text in files.items():
+            path = f"{folder}/{name.replace('__', '.')}"
+            write = 'mkdir -p "$(dirname "$1")" && printf %s "$2" > "$1"'
+            self.hosts.call("h1", "sh", "-c", write, "sh", path, text)
+
+    def remove_own(self):
+        for folder in self._own:
+            self.hosts.call("h1", "rm", "-rf", folder)
 
     def job(self, text, *arguments, options=(), **kwargs):
         return self.run(*options, "python", self._jobs.script(text), *arguments, **kwargs)
@@ -221,7 +233,9 @@ class OnHosts:
 @pytest.fixture
 def on_hosts(all_hosts, jobs):
     """A job's way onto the hosts; each is up and whole again afterwards, and nothing is left there."""
-    yield OnHosts(all_hosts, jobs)
+    on_hosts = OnHosts(all_hosts, jobs)
+    yield on_hosts
+    on_hosts.remove_own()
     for name in all_hosts.names:
         all_hosts.restore(name)
     end = time.monotonic() + 12 * conftest.SLOWNESS  # a host that was cut off gives its job up by itself

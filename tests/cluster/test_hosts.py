@@ -1,5 +1,6 @@
 """Jobs on three hosts, on which cmpirun is called on the first (see hosts.py)."""
 
+import json
 import re
 import signal
 import time
@@ -302,3 +303,88 @@ def test_an_agent_that_is_killed_is_a_lost_host_at_once(on_hosts, jobs):
     out, err = (text.decode() for text in job.communicate(timeout=40))
     assert re.search(r"^137 host lost: h3: the connection by ssh has ended", out, re.M), out + err
     assert float(re.search(r"noticed after ([\d.]+)", out)[1]) < 3, out
+
+
+HINTS = """
+def where(resources):
+    return Receiver[str](cmpi.spawn(say_where, resources=resources), name="where").recv(timeout=20)
+def stay(parent):
+    say_where(parent)
+    Receiver[int](parent, name="end").recv()
+print(where(Resources(cpus=1, host="h3")))
+mate = cmpi.spawn(stay, resources=Resources(cpus=0.5, host="h2"))
+print(Receiver[str](mate, name="where").recv(timeout=20), where(Resources(cpus=1, near=mate)))
+print(where(Resources(cpus=0.25, place="pack")))
+try:
+    where(Resources(host="h9"))
+except cmpi.NeverFits as error:
+    print(error)
+cmpi.kill(mate)
+"""
+
+
+def test_a_spawn_may_say_which_host_it_wants(on_hosts):
+    result = on_hosts.job(PRELUDE + HINTS, options=THREE)
+    assert result.out.splitlines() == [
+        "h3",
+        "h2 h2",
+        "h2",
+        "asked for host h9; those of this job are h1, h2, h3",
+    ], result
+
+
+def test_the_plan_is_shown_and_nothing_is_run(on_hosts, jobs):
+    options = ("--host", "h1:1,h2:2,h3:4", "--cpus", "3", "--dry-run", "-n", "5")
+    result = on_hosts.run(*options, "touch", str(jobs.folder / "ran"))
+    assert result.code == 0 and not (jobs.folder / "ran").exists()
+    assert "  h2  2 slots, ranks 1-2; 3 cpus and " in result.out, result
+    result = on_hosts.run(*options, "--map-by", "node", "--output", "json", "hostname")
+    plan = json.loads(result.out)
+    assert [(host["host"], host["ranks"]) for host in plan["hosts"]] == [
+        ("h1", [0]),
+        ("h2", [1, 3]),
+        ("h3", [2, 4]),
+    ]
+
+
+SHIPPED = (
+    PRELUDE
+    + """
+import helper
+def where(parent):
+    import late  # not before it runs, on the host where it runs
+    say_where(parent)
+    Sender[tuple](parent).send((helper.VALUE, late.VALUE, os.getcwd(), open("data/file").read()))
+mine = os.getcwd()
+for host, pid in sorted(on_each_host(where).items()):
+    value, late, cwd, text = Receiver[tuple](pid).recv(timeout=20)
+    print(host, value, late, cwd == mine, text)
+"""
+)
+
+
+def test_a_program_that_other_hosts_lack_is_sent_to_them_and_removed_at_the_end(on_hosts):
+    files = {"job__py": SHIPPED, "helper__py": "VALUE = 7", "late__py": "VALUE = 8", "data/file": "text"}
+    on_hosts.only_on_h1("/tmp/mine", **files)
+    result = on_hosts.run(*THREE, "python", "job.py", cwd="/tmp/mine")
+    expected = ["h1 7 8 True text", "h2 7 8 False text", "h3 7 8 False text"]
+    assert result.out.splitlines() == expected and result.code == 0, result
+    # The ranks as well, and from another folder, with an argument that is a file of the program's.
+    text = "import sys, os; print(os.path.basename(os.getcwd())[:5], open(sys.argv[1]).read())"
+    on_hosts.only_on_h1("/tmp/mine", show__py=text)
+    options = ("--host", "h1:1,h2:1", "--output", "plain", "-n", "2", "--ship", "/tmp/mine")
+    result = on_hosts.run(*options, "python", "/tmp/mine/show.py", "mine/data/file", cwd="/tmp")
+    assert sorted(result.out.splitlines()) == ["ship- text", "tmp text"], result
+
+
+def test_a_program_that_some_hosts_lack_is_sent_from_the_host_where_all_ranks_are_elsewhere(on_hosts):
+    on_hosts.only_on_h1("/tmp/mine", job__py="import os; print(os.uname().nodename)")
+    result = on_hosts.run(
+        "--host", "h2:2", "--output", "plain", "-n", "2", "python", "job.py", cwd="/tmp/mine"
+    )
+    assert result.out.split() == ["h2", "h2"] and result.code == 0, result
+
+
+def test_a_folder_to_send_that_is_not_there_is_named(on_hosts):
+    result = on_hosts.run(*THREE, "--ship", "nowhere", "hostname")
+    assert result.code == 2 and "nowhere: no such folder" in result.err, result

@@ -26,8 +26,10 @@ def join(j, pid, memory="here", **kw):
     return j.from_rank(pid, frames.Join("port", memory, "python", asks_memory=1, **asks), 0.0)
 
 
-def spawn(j, pid, request=1, cpus=CORE, wait=1):
-    return j.from_rank(pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1, 1, 1, 0), 0.0)
+def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=frames.NO_PID):
+    return j.from_rank(
+        pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1, 1, 1, 0, host, near, 0), 0.0
+    )
 
 
 def of(kind, actions):
@@ -275,7 +277,7 @@ def test_a_rank_may_ask_for_more_when_it_joins():
 def spawned(j, **changes):
     """A process that was spawned, and the limit that its monitor is told."""
     a = j.starts[0][0]
-    asks = {"asks_cpus": 0, "asks_memory": 0, "tie": 0} | changes
+    asks = {"asks_cpus": 0, "asks_memory": 0, "tie": 0, "host": "", "near": 0, "pack": 0} | changes
     frame = frames.Spawn(1, CORE // 16, 100, 1, "f", b"f", b"ctx", 1, **asks)
     (reply,) = told(j.from_rank(a, frame, 0.0), frames.Spawned)
     _, actions = j.monitor_up(len(j.starts) - 1, 0, 0.0)

@@ -2,7 +2,7 @@
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
 from cmpi._core.units import CPU_UNIT
@@ -21,22 +21,42 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
         self.answers = {}
         self.asked = set()
         self.held = set()
+        self.hosts = {}
 
     def _take(self, actions):
         for action in actions:
             assert action.ticket not in self.answers, "a request is answered twice"
             self.answers[action.ticket] = action
             if isinstance(action, Place):
+                assert self.hosts[action.ticket] in ("", action.host), "placed on another host than asked"
+                assert action.host in self.scheduler.hosts, "placed on a lost host"
                 self.held.add(action.ticket)
 
-    @rule(target=placed, owner=st.integers(0, 2), cpus=SIZES, memory=SIZES, wait=st.booleans())
-    def submit(self, owner, cpus, memory, wait):
+    @rule(
+        target=placed,
+        owner=st.integers(0, 2),
+        cpus=SIZES,
+        memory=SIZES,
+        wait=st.booleans(),
+        host=st.sampled_from(["", "", "a", "b", "c"]),
+        near=st.sampled_from(["", "a", "c"]),
+        pack=st.booleans(),
+    )
+    def submit(self, owner, cpus, memory, wait, host, near, pack):
         self.next += 1
         self.asked.add(self.next)
-        self._take(self.scheduler.handle(Submit(self.next, owner, cpus, memory, wait)))
+        self.hosts[self.next] = host
+        request = Submit(self.next, owner, cpus, memory, wait, False, host, near, pack)
+        self._take(self.scheduler.handle(request))
         if not wait:
             assert self.next in self.answers, "a request that does not wait is answered at once"
         return self.next
+
+    @precondition(lambda self: "b" in self.scheduler.hosts)
+    @rule(sometimes=st.integers(0, 9))
+    def a_host_is_lost(self, sometimes):
+        if sometimes == 0:
+            self._take(self.scheduler.lose("b"))
 
     @rule(ticket=consumes(placed))
     def release_or_cancel(self, ticket):
@@ -130,3 +150,32 @@ def test_whole_cores_are_bound_while_there_are_any_and_given_back():
     assert place(4, 3 * CPU_UNIT) == (1, 3, 7)
     scheduler.handle(Release(4))
     scheduler.validate()
+
+
+def test_hosts_are_filled_evenly_or_one_after_another_or_as_asked():
+    def places(**hints):
+        scheduler = Scheduler([Host("a", 4, 100), Host("b", 5, 100)])
+        found = [scheduler.handle(Submit(i, 0, 1, 0, True, **hints))[0].host for i in range(4)]
+        return "".join(found)
+
+    assert places() == "baba"
+    assert places(pack=True) == "aaaa"
+    assert places(host="a") == "aaaa"
+    assert places(near="a") == "aaaa"
+
+
+def test_near_means_elsewhere_where_there_is_no_room_and_host_means_to_wait():
+    scheduler = Scheduler([Host("a", 1, 100), Host("b", 2, 100)])
+    assert scheduler.handle(Submit(1, 0, 1, 0, True, near="a")) == [Place(1, "a")]
+    assert scheduler.handle(Submit(2, 0, 1, 0, True, near="a")) == [Place(2, "b")]
+    assert scheduler.handle(Submit(3, 0, 1, 0, True, host="a")) == []
+
+
+def test_who_waits_for_a_certain_host_does_not_keep_others_from_the_rest():
+    scheduler = Scheduler([Host("a", 1, 100), Host("b", 2, 100)])
+    scheduler.handle(Submit(1, 1, 1, 0, True, host="a"))
+    assert scheduler.handle(Submit(2, 1, 1, 0, True, host="a")) == []
+    assert scheduler.handle(Submit(3, 2, 1, 0, True)) == [Place(3, "b")]
+    assert scheduler.handle(Submit(4, 3, 2, 0, True)) == []  # for the whole of b
+    assert scheduler.handle(Release(3)) == [Place(4, "b")]
+    assert scheduler.handle(Release(1)) == [Place(2, "a")]

@@ -122,3 +122,18 @@ def test_a_world_of_which_one_host_is_lost_falls_and_the_host_is_the_first_failu
     assert of(Order, actions)[-1] == Order(a, frames.Signal(15))
     assert of(Finish, j.exited(a, ExitStatus(143, 15), 2.0)) == [Finish(137)]
     assert j.first_failure == b
+
+
+def test_a_spawn_for_a_certain_host_or_near_a_process_goes_there():
+    j, (a,) = a_job(["a"], cpus=4)
+    join(j, a)
+    j.fork_server("a", "ready")
+    j.fork_server("b", "ready")
+    (launch,) = of(Launch, spawn(j, a, 1, host="b"))
+    assert launch.host == "b"
+    (launch,) = of(Launch, spawn(j, a, 2, near=launch.pids[0]))
+    assert launch.host == "b"
+    (refused,) = told(spawn(j, a, 3, host="c"), frames.Refused)
+    assert refused.reason == "asked for host c; those of this job are a, b"
+    (refused,) = told(spawn(j, a, 3, cpus=9 * CORE, host="b"), frames.Refused)
+    assert refused.never and "on b, which has 4 cpus" in refused.reason
