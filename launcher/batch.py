@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
+    from launcher.hostfile import HostSpec
+
 POLL_S = 1.0  # between two questions to Slurm; output is looked for more often
 OUTPUT_POLL_S = 0.1
 UNKNOWN_S = 30.0  # for which a job may be unknown to Slurm, whose controller may be restarting
@@ -37,6 +39,18 @@ def _ask(*command: str) -> tuple[int, str, str]:
             "without --slurm, or log in to the cluster first."
         ) from None
     return done.returncode, done.stdout, done.stderr.strip()
+
+
+def allocated() -> list[HostSpec]:
+    """The nodes of the Slurm job that this is part of, with the ranks that it was given for each.
+
+    Raises:
+        LaunchError: Slurm does not say.
+    """
+    code, out, fault = _ask("scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", ""))
+    if code or not out.split():
+        raise LaunchError(f"cannot tell the nodes of this job: scontrol says: {fault or 'nothing'}")
+    return slurm.allocation(out.split(), os.environ)
 
 
 def submit(config: LaunchConfig) -> int:

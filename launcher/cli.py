@@ -103,10 +103,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
-    if options.nodes > 1:
-        parser.error(
-            f"-N {options.nodes}: a job of cmpi is on one host for now; ask for more there with -n"
-        )
+    if options.nodes < 0:
+        parser.error(f"-N {options.nodes}: a number of nodes, 1 or more")
     alone = [f"--{n.replace('_', '-')}" for n in _SLURM_ONLY if getattr(options, n) and not options.slurm]
     if alone:
         parser.error(f"{alone[0]} is for batch jobs; add --slurm")
@@ -151,7 +149,14 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="submit a batch job, show its output live, and end as it does",
     )
-    add("-N", "--nodes", metavar="N", type=int, default=0, help="nodes (one, for now)")
+    add(
+        "-N",
+        "--nodes",
+        metavar="N",
+        type=int,
+        default=0,
+        help="nodes, for the ranks and for what they spawn (default 1)",
+    )
     add("--time", metavar="T", default="", help="time limit, as sbatch reads it: 10:00, 2-12:00:00")
     add("--partition", metavar="NAME", default="", help="where to run")
     add("--account", metavar="NAME", default="", help="who pays")
@@ -167,7 +172,14 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
 
 
 def _batch(options: argparse.Namespace) -> Batch:
-    return Batch(options.time, options.partition, options.account, options.mem_per_cpu, options.slurm_args)
+    return Batch(
+        options.time,
+        options.partition,
+        options.account,
+        options.mem_per_cpu,
+        options.slurm_args,
+        options.nodes or 1,
+    )
 
 
 def _inner(arguments: list[str]) -> list[str]:

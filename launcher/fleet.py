@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from launcher.hostfile import HostSpec
+    from launcher.remote_host import Way
 
 SHIP_S = 300.0  # for a host to receive and unpack the program
 SHIP_AHEAD_BYTES = 8 << 20  # of it, that may wait to be written
@@ -35,12 +36,12 @@ class Fleet:
 
     Args:
         specs: The hosts, without this one.
-        ssh: The command that is ssh, with its options.
+        way: How a command gets there.
         python: The interpreter there, where the hostfile names none.
         secret: The job's.
     """
 
-    def __init__(self, specs: list[HostSpec], ssh: list[str], python: str, secret: bytes) -> None:
+    def __init__(self, specs: list[HostSpec], way: Way, python: str, secret: bytes) -> None:
         self._secret, self._folder = secret, ""
         self._selector = selectors.EpollSelector()
         self._commands: dict[int, tuple[Callable[[bytes], None], Callable[[int], None]]] = {}
@@ -48,9 +49,9 @@ class Fleet:
         self._beat_s = time.monotonic()
         self.lost: Callable[[str, str], None] = lambda name, reason: None
         try:
-            self.hosts = {spec.name: RemoteHost(spec, ssh, python) for spec in specs}
+            self.hosts = {spec.name: RemoteHost(spec, way, python) for spec in specs}
         except OSError as error:
-            raise LaunchError(f"cannot start {ssh[0]}: {error.strerror}") from None
+            raise LaunchError(f"cannot start {error.filename}: {error.strerror}") from None
         for host in self.hosts.values():
             self._watch(host.pipe.readable, self._hear, host)
             self._watch(host.errors.readable, self._hear_errors, host)

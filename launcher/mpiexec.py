@@ -49,7 +49,7 @@ def world_command(
 
     >>> world = [("a", 2), ("b", 1)], {"a": ["p"], "b": ["q"]}
     >>> world_command(Mpi("mpich", "mpiexec"), *world, {}, superuser=False)
-    ['mpiexec', '-launcher', 'ssh', '-hosts', 'a:2,b:1', '-n', '2', 'p', ':', '-n', '1', 'q']
+    ['mpiexec', '-hosts', 'a:2,b:1', '-n', '2', 'p', ':', '-n', '1', 'q']
     """
     argv = [mpi.mpiexec]
     if mpi.kind == "openmpi":
@@ -59,15 +59,16 @@ def world_command(
         if "PRTE_MCA_hwloc_default_binding_policy" not in environment:
             argv += ["--bind-to", "none"]
     else:
-        argv += ["-launcher", "ssh", "-hosts", ",".join(f"{host}:{n}" for host, n in hosts)]
+        argv += ["-hosts", ",".join(f"{host}:{n}" for host, n in hosts)]
     for i, (host, n) in enumerate(hosts):
         where = ["--host", f"{host}:{n}"] if mpi.kind == "openmpi" else []
         argv += [*([":"] if i else []), "-n", str(n), *where, *programs[host]]
     return argv
 
 
-def world_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
-    """What to add to the environment of such an mpiexec; `rsh` is what it is to take for ssh."""
+def several_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
+    """What to add to the environment of each mpiexec of a job on several hosts: where its processes go is
+    said by cmpirun and not by Slurm, and `rsh` is what it is to take for ssh."""
     if mpi.kind == "openmpi":
         return {
             "PRTE_MCA_plm": "ssh",
@@ -75,7 +76,7 @@ def world_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
             "PRTE_MCA_plm_ssh_no_tree_spawn": "1",  # only cmpirun's own host has the way to the others
             "PRTE_MCA_ras": "^slurm",
         }
-    return {"HYDRA_LAUNCHER_EXEC": rsh, "HYDRA_RMK": "user"}
+    return {"HYDRA_LAUNCHER": "ssh", "HYDRA_LAUNCHER_EXEC": rsh, "HYDRA_RMK": "user"}
 
 
 def rank_settings(mpi: Mpi, mpi_args: list[str], *, shared: bool) -> list[str]:

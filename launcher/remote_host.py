@@ -12,13 +12,28 @@ from cmpi._core.wire import Decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
     from launcher.hostfile import HostSpec
+
+    Way: TypeAlias = Callable[[str, list[str]], list[str]]  # the command that runs a command on a host
 
 CONNECT_S = 9  # for ssh, to reach the host
 # Not `-m`: that would look for it in the folder where ssh puts us first.
 _PROGRAM = "import sys; del sys.path[0]; from launcher.agent import main; main()"
+
+
+def by_ssh(ssh: list[str]) -> Way:
+    """By ssh, with these options of the person's."""
+    options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
+    return lambda target, argv: [*ssh, *options, target, f"exec {shlex.join(argv)}"]
+
+
+def by_srun(target: str, argv: list[str]) -> list[str]:
+    """By Slurm, to a node of the job that we are in: beside whatever else runs there, with all it has."""
+    step = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--quiet", "--unbuffered"]
+    return ["srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
 
 
 class Connection:
@@ -52,21 +67,11 @@ class Connection:
 class RemoteHost:
     """A host, its ssh and its agent."""
 
-    def __init__(self, spec: HostSpec, ssh: list[str], python: str) -> None:
+    def __init__(self, spec: HostSpec, way: Way, python: str) -> None:
         self.spec, self.python = spec, spec.python or python
-        command = f"exec {shlex.quote(self.python)} -c {shlex.quote(_PROGRAM)}"
         # A session of its own: the terminal's Ctrl-C is for cmpirun to pass on, in order.
         self.ssh = subprocess.Popen(
-            [
-                *ssh,
-                "-T",
-                "-o",
-                "BatchMode=yes",
-                "-o",
-                f"ConnectTimeout={CONNECT_S}",
-                spec.target,
-                command,
-            ],
+            way(spec.target, [self.python, "-c", _PROGRAM]),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

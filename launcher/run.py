@@ -161,9 +161,14 @@ def _show_plan(config: LaunchConfig) -> int:
 
 
 def _hosts(config: LaunchConfig) -> list[HostSpec]:
-    """The hosts that the person names; none: this one."""
-    if not (config.host or config.hostfile):
+    """The hosts that the person names, or that Slurm has given to this job; none: this one."""
+    named = config.host or config.hostfile
+    if not named and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) < 2:
         return []
+    if not named:
+        from launcher import batch
+
+        return batch.allocated()
     from launcher import hostfile
 
     if config.host:
@@ -178,9 +183,11 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
 
 
 def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> SeveralHosts:
+    from launcher.remote_host import by_srun, by_ssh
     from launcher.several import SeveralHosts, local_name
 
-    return SeveralHosts(hosts, local_name(hosts), mpi, config.ssh, secret)
+    way = by_ssh(config.ssh) if config.host or config.hostfile else by_srun
+    return SeveralHosts(hosts, local_name(hosts), mpi, way, secret)
 
 
 def _clean_up(folders: tuple[str, ...]) -> None:

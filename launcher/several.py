@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.tunnel_frames import HostFacts
     from launcher.hostfile import HostSpec
+    from launcher.remote_host import Way
 
 NOISE_BYTES = 16384
 
@@ -37,20 +38,20 @@ class SeveralHosts:
         specs: All of them, as asked for.
         local: The name of this one, whether it is among them or not.
         mpi: The MPI in use.
-        ssh: The command that is ssh.
+        way: How a command gets to a host.
         secret: The job's.
 
     Raises:
         LaunchError: Some cannot take part.
     """
 
-    def __init__(self, specs: list[HostSpec], local: str, mpi: Mpi, ssh: list[str], secret: bytes) -> None:
+    def __init__(self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, secret: bytes) -> None:
         from launcher.agent import facts
 
         self.local, self._mpi, self._secret = local, mpi, secret
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
-        self.fleet = Fleet(others, ssh, sys.executable, secret)
+        self.fleet = Fleet(others, way, sys.executable, secret)
         try:
             self.fleet.gather(self._here, mpi.kind)
         except BaseException:
@@ -60,7 +61,6 @@ class SeveralHosts:
         self._shipment: Shipment | None = None
         self._shipped: set[str] = set()  # the hosts that have it
         self._argv, self._cwd = list[str](), ""
-        self._rsh = ""  # what mpiexec is to take for ssh
         self._environment: dict[str, str] = {}
         self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, where it says things
         self._noise: dict[int, bytes] = {}
@@ -79,9 +79,10 @@ class SeveralHosts:
         """Make the job's folders everywhere, and send the program where it is wanted: to all hosts if a
         folder was asked for, else to those that do not have it. Raises: CmpiError."""
         self._argv, self._cwd, self._environment = argv, cwd, environment
-        self._rsh = folder + "/rsh.sh"
+        rsh = folder + "/rsh.sh"
+        environment.update(mpiexec.several_settings(self._mpi, rsh))
         command = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "rsh.py")]
-        with open(os.open(self._rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
+        with open(os.open(rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
             script.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         self._shells = Shells(folder, self._secret, self.fleet, lambda data: self.noise(data))
         program = program_file(argv, cwd)
@@ -208,9 +209,8 @@ class SeveralHosts:
         argv = mpiexec.world_command(
             self._mpi, runs(frame.hosts), programs, os.environ, superuser=os.geteuid() == 0
         )
-        environment = self._environment | mpiexec.world_settings(self._mpi, self._rsh)
         read, write = os.pipe2(os.O_CLOEXEC)
-        pid = start(argv, environment, write)
+        pid = start(argv, self._environment, write)
         os.close(write)
         pidfd = os.pidfd_open(pid)
         self._worlds[pidfd] = frame.start, pid, read
@@ -250,7 +250,7 @@ def local_name(specs: list[HostSpec]) -> str:
     """Which of these hosts is this one, or this one's own name if none is."""
     import socket
 
-    own = os.uname().nodename
+    own = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
     for spec in specs:
         if spec.name in (own, own.partition(".")[0], "localhost", "127.0.0.1", "::1"):
             return spec.name

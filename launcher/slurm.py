@@ -6,6 +6,11 @@ Source: sbatch(1), squeue(1) "JOB STATE CODES", scontrol(1) "show job".
 from __future__ import annotations
 
 from cmpi._core.record import record
+from launcher.hostfile import HostSpec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FOLDER = ".cmpi"  # in the working folder: scripts, output and exit codes of its batch jobs
 
@@ -33,10 +38,11 @@ class Batch:
     account: str = ""
     mem_per_cpu: str = ""
     arguments: list[str] = []
+    nodes: int = 1
 
 
 def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str:
-    """The batch script that runs `command` (a cmpirun) with n slots on one node.
+    """The batch script that runs `command` (a cmpirun) with n slots.
 
     >>> print(script(Batch(time="10:00"), 2, "job.py", "/w", ["cmpirun", "-n", "2", "job.py"]))
     #!/bin/bash
@@ -59,8 +65,9 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
 
     options = [
         ("job-name", name),
-        ("nodes", "1"),
-        ("ntasks", str(n)),
+        ("nodes", str(batch.nodes)),
+        # More nodes than ranks are for what the ranks will spawn.
+        ("ntasks", str(n)) if n >= batch.nodes else ("ntasks-per-node", "1"),
         ("time", batch.time),
         ("partition", batch.partition),
         ("account", batch.account),
@@ -88,6 +95,32 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
 def _quoted(value: str) -> str:
     """As sbatch reads its options: by words, unless quoted."""
     return f'"{value}"' if any(c in value for c in " \t#") else value
+
+
+def spread(text: str) -> list[int]:
+    """A number for each node, out of Slurm's short form.
+
+    Source: srun(1), SLURM_TASKS_PER_NODE.
+
+    >>> spread("2(x3),1")
+    [2, 2, 2, 1]
+    """
+    counts: list[int] = []
+    for part in text.split(","):
+        number, _, times = part.partition("(x")
+        counts += [int(number)] * int(times.rstrip(")") or 1)
+    return counts
+
+
+def allocation(names: list[str], environment: Mapping[str, str]) -> list[HostSpec]:
+    """The nodes of the job that this is part of, and the ranks that it was given for each.
+
+    Where no number of tasks was asked for (salloc -N 2), a rank for each CPU.
+    """
+    text = environment.get("SLURM_TASKS_PER_NODE") or environment.get("SLURM_JOB_CPUS_PER_NODE", "")
+    counts = spread(text) if text else []
+    counts += [0] * (len(names) - len(counts))
+    return [HostSpec(name, name, slots) for name, slots in zip(names, counts)]
 
 
 @record

@@ -22,7 +22,7 @@ NODES = 2
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
 CONF = """\
 ClusterName=cmpitest
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={ctld_port}
 SlurmUser=root
 SlurmdUser=root
@@ -69,14 +69,21 @@ class Slurm:
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons = []
+        self.nodes = [f"n{i}" for i in range(1, NODES + 1)]
         host = socket.gethostname().split(".")[0]
-        nodes = "\n".join(
-            f"NodeName=n{i} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 "
+        lines = [
+            f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()} CPUs=4 "
             "RealMemory=4000"
-            for i in range(1, NODES + 1)
-        )
+            for node in self.nodes
+        ]
+        self._configure(host, "127.0.0.1", lines)
+
+    def _configure(self, host, address, nodes):
+        folder = self.folder
         (folder / "state").mkdir()
-        text = CONF.format(host=host, folder=folder, ctld_port=free_port(), nodes=nodes)
+        text = CONF.format(
+            host=host, address=address, folder=folder, ctld_port=free_port(), nodes="\n".join(nodes)
+        )
         (folder / "slurm.conf").write_text(text)
         key = folder / "munge.key"
         key.write_bytes(os.urandom(128))
@@ -96,8 +103,8 @@ class Slurm:
         )
         self._until(lambda: (at / "munge.socket").exists(), "munged")
         self._daemon("slurmctld", "-D")
-        for i in range(1, NODES + 1):
-            self._daemon("slurmd", "-D", "-N", f"n{i}")
+        for node in self.nodes:
+            self._daemon("slurmd", "-D", "-N", node)
         self._until(lambda: self.call("sinfo", "-h", "-o", "%T").strip() == "idle", "nodes")
 
     def restart_controller(self, pause_s):
@@ -108,14 +115,18 @@ class Slurm:
         time.sleep(pause_s)
         self._daemon("slurmctld", "-D")
         self._daemons.insert(1, self._daemons.pop())
-        self._until(lambda: "n1" in self.call("sinfo", "-h", "-N"), "slurmctld")
+        self._until(lambda: self.nodes[0] in self.call("sinfo", "-h", "-N"), "slurmctld")
+
+    def _where(self, name, arguments):
+        """What stands before the command of a daemon, or another one ("")."""
+        return []
 
     def _daemon(self, name, *arguments):
         path = shutil.which(name) or f"/usr/sbin/{name}"
         with open(self.folder / f"{name}.out", "ab") as out:
             self._daemons.append(
                 subprocess.Popen(
-                    [path, *arguments],
+                    [*self._where(name, arguments), path, *arguments],
                     env={**os.environ, **self.environment},
                     stdin=subprocess.DEVNULL,
                     stdout=out,
@@ -132,7 +143,11 @@ class Slurm:
 
     def call(self, *command, check=False):
         done = subprocess.run(
-            command, env={**os.environ, **self.environment}, capture_output=True, text=True, check=check
+            [*self._where("", ()), *command],
+            env={**os.environ, **self.environment},
+            capture_output=True,
+            text=True,
+            check=check,
         )
         return done.stdout
 
@@ -147,13 +162,17 @@ class Slurm:
                 daemon.wait()
 
 
-@pytest.fixture(scope="session")
-def slurm_daemons():
+def need_slurm():
     missing = [name for name in NEEDED if not (shutil.which(name) or os.path.exists(f"/usr/sbin/{name}"))]
     if missing:
         pytest.skip(f"NOT TESTED: no {', '.join(missing)} here (apt-get install slurm-wlm munge)")
     if os.geteuid() != 0:
         pytest.skip("NOT TESTED: Slurm's daemons need root")
+
+
+@pytest.fixture(scope="session")
+def slurm_daemons():
+    need_slurm()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o755)
     slurm = Slurm(folder)
@@ -242,3 +261,46 @@ def on_hosts(all_hosts, jobs):
     while (left := OnHosts(all_hosts, jobs).leftovers()) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left, "the job left something on a host"
+
+
+class SlurmOnHosts(Slurm):
+    """The controller on h1, and a node on every host."""
+
+    def __init__(self, folder, hosts):
+        self._hosts = hosts
+        super().__init__(folder)
+
+    def _configure(self, host, address, nodes):
+        hosts = self._hosts
+        self.nodes = hosts.names
+        lines = [
+            f"NodeName={name} NodeHostname={name} NodeAddr={hosts.address(name)} CPUs=4 RealMemory=4000"
+            for name in hosts.names
+        ]
+        super()._configure("h1", hosts.address("h1"), lines)
+
+    def _where(self, name, arguments):
+        return self._hosts.command(arguments[-1] if name == "slurmd" else "h1")
+
+
+@pytest.fixture(scope="session")
+def slurm_on_hosts_daemons(all_hosts, tmp_path_factory):
+    need_slurm()
+    folder = tmp_path_factory.mktemp("slurm")
+    folder.chmod(0o755)
+    slurm = SlurmOnHosts(folder, all_hosts)
+    try:
+        slurm.start()
+        yield slurm
+    finally:
+        slurm.call("scancel", "--user=root")
+        time.sleep(0.5)
+        slurm.stop()
+
+
+@pytest.fixture
+def slurm_on_hosts(slurm_on_hosts_daemons, on_hosts, jobs):
+    """A cluster of three nodes; `on_hosts` calls cmpirun on the first."""
+    jobs.environment |= slurm_on_hosts_daemons.environment
+    yield slurm_on_hosts_daemons
+    slurm_on_hosts_daemons.call("scancel", "--user=root")
