@@ -1,8 +1,7 @@
 """The job as the root sees it: processes, who started whom, how each ended, when all is over.
 
-The machine of the root rank: events in, actions out. Everything the root does is decided here
-or in the machines it owns, `Requests` with its `Scheduler`, and `LinkTable`; the root's shell only
-carries out.
+The machine of the root rank: events in, actions out. Everything the root does is decided here or in
+the machines it owns, such as `Requests` and `LinkTable`; the root's shell only carries out.
 """
 
 from __future__ import annotations
@@ -341,8 +340,7 @@ class Job:
             child.host, child.order = place.host, frame
             child.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
             parent = self.processes[pid]
-            elsewhere = self._pythons.get(place.host, "") if place.host != parent.host else ""
-            child.python = elsewhere or parent.python
+            child.python = parent.python if place.host == parent.host else self._python(place.host, parent)
             child.cores, child.asks_memory = list(place.cores), bool(frame.asks_memory)
             child.nice = niceness(frame.cpu_units) if frame.asks_cpus else 0
             self.starts[start] = [child.pid]
@@ -353,6 +351,10 @@ class Job:
                 self.relations.tie(pid, child.pid)
             actions += self._launches.launch(start, [child.pid], place.host, child.python)
         return actions
+
+    def _python(self, host: str, parent: Process) -> str:
+        """The interpreter for a process on another host than its parent's: one that runs there already."""
+        return self._launches.python(host) or self._pythons.get(host, "") or parent.python
 
     def _watch(self, pid: int, other: int) -> list[Action]:
         process = self.processes.get(other)
@@ -374,10 +376,9 @@ class Job:
         return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
 
     def _capacity(self, request: int) -> frames.CapacityIs:
-        total, free = self.requests.capacity.total, self.requests.capacity.free
-        return frames.CapacityIs(
-            request, total.cpu_units, total.memory_bytes, free.cpu_units, free.memory_bytes
-        )
+        it = self.requests.capacity
+        amounts = (n for of in (it.total, it.free) for n in (of.cpu_units, of.memory_bytes))
+        return frames.CapacityIs(request, *amounts)
 
     def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
         """The ranks of one world stand and fall together, as MPI's users expect."""

@@ -20,6 +20,10 @@ class Launches:
         self._servers[host] = python, "loading"
         return [NeedForkServer(host, python)]
 
+    def python(self, host: str) -> str:
+        """The interpreter of that host's fork server; "" if it has none."""
+        return self._servers[host][0] if host in self._servers else ""
+
     def launch(self, start: int, pids: list[int], host: str, python: str) -> list[Launch | NeedForkServer]:
         """Start closures in this interpreter, now or as soon as it is clear how."""
         actions: list[Launch | NeedForkServer] = [*self.need(host, python)]

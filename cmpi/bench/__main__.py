@@ -32,7 +32,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(HOMES)}, soak, or chaos (default: all but those)",
+        help=f"{', '.join(HOMES)}, soak, chaos, or hosts (default: all but those)",
     )
     parser.add_argument("--runs", type=int, default=0, help="repetitions (default: the benchmark's own)")
     parser.add_argument("--json", action="store_true", help="an object for each row in place of the table")
@@ -40,10 +40,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600, help="how long to soak (default 600)")
     parser.add_argument("--kills", type=int, default=1000, help="how many in chaos (default 1000)")
     parser.add_argument("--seed", type=int, default=1, help="of soak's and chaos's choices (default 1)")
+    parser.add_argument("--hosts", metavar="A,B", default="", help="the two hosts of the benchmark hosts")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in (*HOMES, "soak", "chaos")]
+    unknown = [name for name in options.names if name not in (*HOMES, "soak", "chaos", "hosts")]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)}, soak and chaos")
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)}, soak, chaos and hosts")
     if options.names == ["soak"]:
         from cmpi.bench.soak import soak
 
@@ -57,8 +58,10 @@ def main() -> int:
         print(HEADINGS)
     rows: list[Row] = []
     for name in options.names or HOMES:
-        module = importlib.import_module(f"cmpi.bench.{HOMES[name]}")
-        for row in module.run(name, options.runs):
+        module = importlib.import_module(f"cmpi.bench.{HOMES.get(name, name)}")
+        if name == "hosts" and options.hosts.count(",") != 1:
+            parser.error("hosts needs two: --hosts node1,node2, of which the first is this one")
+        for row in module.run(options.hosts if name == "hosts" else name, options.runs):
             rows.append(row)
             line = json.dumps({**row.__dict__, "ratio": row.ratio}) if options.json else row.line()
             print(line, flush=True)

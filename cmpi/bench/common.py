@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,13 +76,22 @@ def seconds(command: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def in_a_job(program: str, *arguments: object) -> Any:
-    """What a program that runs under cmpirun prints as JSON.
+def in_a_job(program: str, *arguments: object, options: Sequence[str] = ()) -> Any:
+    """What a program that runs under cmpirun, with these options of its, prints as JSON.
 
     Raises:
         CalledProcessError: It failed.
     """
-    command = ["cmpirun", "--output", "plain", sys.executable, "-m", program, *map(str, arguments)]
+    command = [
+        "cmpirun",
+        "--output",
+        "plain",
+        *options,
+        sys.executable,
+        "-m",
+        program,
+        *map(str, arguments),
+    ]
     environment = dict(ENVIRONMENT, PYTHONWARNINGS="ignore")
     out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     return json.loads(out.splitlines()[-1])

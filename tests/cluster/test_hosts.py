@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+HOSTS = ("h1", "h2", "h3")
 THREE = ("--host", "h1:2,h2:2,h3:2", "--output", "plain")
 
 WORLD = """\
@@ -42,6 +43,13 @@ def say_where(parent):
 def came_up(job):
     line = job.stdout.readline()
     assert line == b"up\n", line + job.stdout.read() + job.stderr.read()
+
+
+def end(job, jobs, number):
+    """Send cmpirun a signal: `job` itself is what entered its host."""
+    (cmpirun,) = [p for p in jobs.processes() if "cmpirun" in " ".join(p.cmdline()[:2])][:1]
+    cmpirun.send_signal(number)
+    job.communicate(timeout=20)
 
 
 def test_ranks_fill_one_host_after_another_and_are_one_world(on_hosts):
@@ -287,10 +295,8 @@ time.sleep(100)
 def test_an_end_from_outside_is_the_end_on_all_hosts(on_hosts, jobs, number, code):
     job = on_hosts.start(*THREE, "python", jobs.script(SLEEPS))
     came_up(job)
-    (cmpirun,) = [p for p in jobs.processes() if "cmpirun" in " ".join(p.cmdline()[:2])][:1]
     begin = time.monotonic()
-    cmpirun.send_signal(number)
-    job.communicate(timeout=20)
+    end(job, jobs, number)
     assert job.returncode in (code, 128 - code) and time.monotonic() - begin < 10
 
 
@@ -386,3 +392,18 @@ def test_a_program_that_some_hosts_lack_is_sent_from_the_host_where_all_ranks_ar
 def test_a_folder_to_send_that_is_not_there_is_named(on_hosts):
     result = on_hosts.run(*THREE, "--ship", "nowhere", "hostname")
     assert result.code == 2 and "nowhere: no such folder" in result.err, result
+
+
+def test_the_secret_is_in_no_argv_on_any_host_and_folders_are_for_their_owner(on_hosts, jobs):
+    job = on_hosts.start(
+        *THREE, "-n", "6", "python", jobs.script(SLEEPS.replace("on_each_host(sleep)", ""))
+    )
+    for _ in range(6):
+        came_up(job)
+    (secret,) = {p.environ()["CMPI_SECRET"] for p in jobs.processes() if "CMPI_SECRET" in p.environ()}
+    for host in HOSTS:
+        argvs = on_hosts.hosts.call(host, "sh", "-c", "cat /proc/[0-9]*/cmdline")
+        assert "launcher" in argvs and secret not in argvs
+        modes = on_hosts.hosts.call(host, "sh", "-c", "stat -c %a /tmp/cmpi-* /dev/shm/cmpi-*")
+        assert modes.split() == ["700", "700"]
+    end(job, jobs, signal.SIGTERM)
