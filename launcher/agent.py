@@ -156,7 +156,9 @@ class Agent:
                 self._folders.append(folder)
             listener = sockets.listen(order.folder + "/root")
         except OSError as error:
-            return f"cannot make the folder {error.filename}: {error.strerror}"
+            return (
+                f"cannot make the folder {error.filename}: {error.strerror}. Set TMPDIR to a local folder"
+            )
         except LaunchError as error:
             return str(error)
         self._leave_guardian()

@@ -93,13 +93,18 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--dry-run", action="store_true",
         help="show which ranks would run where, or with --slurm the batch script, and leave")  # fmt: skip
     add("--verbose", action="store_true", help="show the command, and what MPI's launcher says")
+    add("--doctor", action="store_true",
+        help="show what works here, and how to mend what does not; with --hostfile, --host or --slurm "
+        "there too (--submit: by a tiny batch job); exit code 1 for warnings, 2 for faults")  # fmt: skip
+    add("--submit", action="store_true", help=argparse.SUPPRESS)
+    add("--json", action="store_true", help="--doctor and --dry-run: for programs")
     add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and leave")
     _add_slurm(parser)
     add("program", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGS...]", help="what each rank runs")
     options = parser.parse_args(arguments)
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
-    if not argv and not options.version and about_job is None:
+    if not argv and not (options.version or options.doctor) and about_job is None:
         parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
@@ -131,6 +136,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         batch=_batch(options) if options.slurm else None,
         inner=_inner(arguments[: len(arguments) - len(options.program)]) if options.slurm else [],
         dry_run=options.dry_run,
+        doctor=options.doctor,
+        submit=options.submit,
+        json=options.json,
         detach=options.detach,
         on_interrupt=options.on_interrupt,
         about_job=about_job,

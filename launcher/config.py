@@ -34,6 +34,9 @@ class LaunchConfig:
     batch: Batch | None = None  # submit to Slurm, with this
     inner: list[str] = []  # the options of the cmpirun in the batch job
     dry_run: bool = False
+    doctor: bool = False
+    submit: bool = False  # the doctor, a tiny batch job
+    json: bool = False
     detach: bool = False
     on_interrupt: str = "ask"
     about_job: tuple[str, str] | None = None  # what to do with a batch job: "attach", ..., and its id

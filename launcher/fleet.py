@@ -92,6 +92,12 @@ class Fleet:
 
         Blocks: at most `GATHER_S`.
         """
+        faults = [fault for fault in self.faults(here, mpi_kind).values() if fault]
+        if faults:
+            raise LaunchError("\n".join([f"{len(faults)} of the hosts cannot take part:", *faults]))
+
+    def faults(self, here: tunnel.HostFacts, mpi_kind: str) -> dict[str, str]:
+        """Why each host cannot take part, "" if it can, once all agents are up. Blocks: as `gather`."""
         start_s = time.monotonic()
         told = False
         while waiting := [h.spec.name for h in self.hosts.values() if h.facts is None and not h.gone]:
@@ -102,17 +108,16 @@ class Fleet:
                 told = True
                 print(f"cmpirun: waiting for {', '.join(waiting)}", file=sys.stderr, flush=True)
             self.serve(0.1)
-        faults = []
-        for host in self.hosts.values():
+        faults = {}
+        for name, host in self.hosts.items():
             if host.facts is None:
                 code = host.ssh.wait() if host.gone else None
                 said = host.said.decode("utf-8", "replace")
                 fault = host_checks.no_agent(host.spec, host.python, mpi_kind, here.cmpi, code, said)
             else:
                 fault = host_checks.differences(host.spec, host.facts, here)
-            faults += [fault] if fault else []
-        if faults:
-            raise LaunchError("\n".join([f"{len(faults)} of the hosts cannot take part:", *faults]))
+            faults[name] = fault
+        return faults
 
     def begin(
         self, folder: str, shared_memory: str, environment: dict[str, str], cwd: str, program: str

@@ -14,6 +14,7 @@ from launcher.start import start
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from launcher.hostfile import HostSpec
+    from launcher.remote_host import Way
     from launcher.several import SeveralHosts
 
 # What supervises the job is imported while mpiexec starts (see _run_in).
@@ -23,6 +24,8 @@ def run(config: LaunchConfig) -> int:
     """Run the job; returns cmpirun's exit code."""
     if config.version:
         return _show_version(config)
+    if config.doctor:
+        return _run_doctor(config)
     if config.batch is not None or config.about_job is not None:
         return _run_batch(config)
     if config.dry_run:
@@ -129,6 +132,16 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
             others.finish()
 
 
+def _run_doctor(config: LaunchConfig) -> int:
+    from launcher import doctor
+
+    try:
+        hosts = _hosts(config)
+        return doctor.run(config, hosts, _way(config) if hosts else None)
+    except CmpiError as error:
+        cli.fail(str(error))
+
+
 def _show_plan(config: LaunchConfig) -> int:
     from cmpi._core.capacity import usable
     from cmpi._core.placement import Place, place_ranks
@@ -155,7 +168,7 @@ def _show_plan(config: LaunchConfig) -> int:
         PlannedHost(name, slots, cpus, memory, [rank for rank, at in enumerate(where) if at == name])
         for name, slots, _, cpus, memory in rows
     ]
-    show = as_json if config.output == "json" else as_text
+    show = as_json if config.json or config.output == "json" else as_text
     sys.stdout.write(show(config.argv, f"{find_mpi.NAMES[kind]} {number}", hosts))
     return 0
 
@@ -183,11 +196,16 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
 
 
 def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> SeveralHosts:
-    from launcher.remote_host import by_srun, by_ssh
     from launcher.several import SeveralHosts, local_name
 
-    way = by_ssh(config.ssh) if config.host or config.hostfile else by_srun
-    return SeveralHosts(hosts, local_name(hosts), mpi, way, secret)
+    return SeveralHosts(hosts, local_name(hosts), mpi, _way(config), secret)
+
+
+def _way(config: LaunchConfig) -> Way:
+    """How a command gets to another host."""
+    from launcher.remote_host import by_srun, by_ssh
+
+    return by_ssh(config.ssh) if config.host or config.hostfile else by_srun
 
 
 def _clean_up(folders: tuple[str, ...]) -> None:

@@ -242,7 +242,9 @@ class OnHosts:
     def leftovers(self):
         found = []
         for name in self.hosts.names:
-            listing = self.hosts.call(name, "sh", "-c", "ls -d /tmp/cmpi-* /dev/shm/* 2>/dev/null; true")
+            listing = self.hosts.call(
+                name, "sh", "-c", "ls -d ${TMPDIR:-/tmp}/cmpi-* /dev/shm/* 2>/dev/null; true"
+            )
             found += [f"{name}: {line}" for line in listing.splitlines()]
             processes = self.hosts.call(name, "ps", "-eo", "args")
             found += [f"{name}: {line}" for line in processes.splitlines() if "launcher.agent" in line]

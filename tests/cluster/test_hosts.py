@@ -1,12 +1,14 @@
 """Jobs on three hosts, on which cmpirun is called on the first (see hosts.py)."""
 
 import json
+import os
 import re
 import signal
 import time
 
 import pytest
 
+TMP = os.environ.get("TMPDIR", "/tmp")
 HOSTS = ("h1", "h2", "h3")
 THREE = ("--host", "h1:2,h2:2,h3:2", "--output", "plain")
 
@@ -404,6 +406,14 @@ def test_the_secret_is_in_no_argv_on_any_host_and_folders_are_for_their_owner(on
     for host in HOSTS:
         argvs = on_hosts.hosts.call(host, "sh", "-c", "cat /proc/[0-9]*/cmdline")
         assert "launcher" in argvs and secret not in argvs
-        modes = on_hosts.hosts.call(host, "sh", "-c", "stat -c %a /tmp/cmpi-* /dev/shm/cmpi-*")
+        modes = on_hosts.hosts.call(host, "sh", "-c", f"stat -c %a {TMP}/cmpi-* /dev/shm/cmpi-*")
         assert modes.split() == ["700", "700"]
     end(job, jobs, signal.SIGTERM)
+
+
+def test_the_doctor_looks_at_every_host_and_runs_a_job_on_all(on_hosts):
+    result = on_hosts.run("--doctor", "--host", "h1:1,h2:1,h3:1")
+    assert result.code == 0 and "a job on all hosts  ok       3 ranks" in result.out, result
+    result = on_hosts.run("--doctor", "--host", "h1,h2,h9")
+    assert result.code == 2 and "mend: getent hosts h9" in result.out, result
+    assert "host h2" in result.out

@@ -171,3 +171,10 @@ def test_the_example_of_a_batch_script_runs(slurm, jobs):
     command = ["sbatch", "--wait", "--ntasks=2", "--output", str(out), str(script)]
     subprocess.run(command, env=jobs.environment, cwd=root, check=True, stdout=subprocess.DEVNULL)
     assert "hello from rank 1 of 2" in out.read_text()
+
+
+def test_the_doctor_looks_at_the_partitions_and_may_submit_a_tiny_job(slurm, jobs):
+    result = jobs.run("cmpirun", "--doctor", "--slurm", timeout=60)
+    assert result.code == 0 and "partition main*  ok" in result.out, result
+    result = jobs.run("cmpirun", "--doctor", "--slurm", "--submit", timeout=90)
+    assert result.code == 0 and "a batch job" in result.out, result
