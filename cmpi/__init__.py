@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         preload,
         resources,
         spawn,
+        spawn_group,
         try_spawn,
         wait,
         world,
@@ -73,7 +74,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cmpi._process": (
-        "init", "pid", "parent", "world", "resources", "spawn", "aspawn", "try_spawn", "wait",
+        "init", "pid", "parent", "world", "resources", "spawn", "aspawn", "spawn_group",
+        "try_spawn", "wait",
         "await_exit", "kill", "capacity", "preload",
     ),
     "cmpi._links": (
@@ -141,6 +143,7 @@ __all__ = [
     "resources",
     "select",
     "spawn",
+    "spawn_group",
     "supervise",
     "trap_exits",
     "try_spawn",

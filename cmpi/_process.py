@@ -64,7 +64,8 @@ def parent() -> Pid | None:
 
 
 def world() -> list[Pid]:
-    """The ranks that cmpirun started with -n, in the order of their ranks. Blocks: as `pid`."""
+    """The ranks that cmpirun started with -n, in the order of their ranks; in a process of a group, those
+    of the group (see `spawn_group`). Blocks: as `pid`."""
     return list(context.current().world)
 
 
@@ -115,7 +116,7 @@ def spawn_tied(
 ) -> Pid:
     """As `spawn`, with a tie of `relations`."""
     order = _Order(f, args, resources, True, tie)
-    return order.take(order.node.ask_root(order.frame, timeout))
+    return order.take(order.node.ask_root(order.frame, timeout))[0]
 
 
 async def aspawn(
@@ -123,7 +124,7 @@ async def aspawn(
 ) -> Pid:
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
     order = _Order(f, args, resources, True, relations.LINK if link else relations.NO_TIE)
-    child = order.accepted(await order.node.ask_root_async(order.frame))
+    (child,) = order.accepted(await order.node.ask_root_async(order.frame))
     if not order.inline:
         with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
             await sender._asend(order.closure)
@@ -133,7 +134,35 @@ async def aspawn(
 def try_spawn(f: Callable[..., object], *args: Any, resources: Resources | None = None) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
     order = _Order(f, args, resources, False)
-    return order.take(order.node.ask_root(order.frame))
+    return order.take(order.node.ask_root(order.frame))[0]
+
+
+def spawn_group(
+    n: int,
+    f: Callable[..., object],
+    *args: Any,
+    resources: Resources | None = None,
+    timeout: float | None = None,
+    link: bool = False,
+) -> list[Pid]:
+    """Start n processes as one MPI world: in each, `MPI.COMM_WORLD` has size n and its collectives work,
+    and `cmpi.world()` is the list that this returns.
+
+    They are placed at once or not at all, on one host or on several, and stand and fall together as
+    the ranks of `cmpirun -n` do. Each runs `f(parent, *args)`.
+
+    Args, raises, blocks: as `spawn`; `resources` are those of each process.
+
+    Returns:
+        The processes, by rank.
+
+    Source: `MPI_Comm_spawn` with maxprocs n.
+    """
+    if not isinstance(n, int) or n < 1:
+        raise UsageError(f"a group has 1 process or more; found {n!r}")
+    refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
+    order = _Order(f, args, resources, True, relations.LINK if link else relations.NO_TIE, n)
+    return order.take(order.node.ask_root(order.frame, timeout))
 
 
 class _Order:
@@ -146,10 +175,11 @@ class _Order:
         resources: Resources | None,
         wait: bool,
         tie: int = relations.NO_TIE,
+        n: int = 1,
     ) -> None:
         if not callable(f):
             raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
-        self._label, self._wait, self._tie = _label(f), wait, tie
+        self._label, self._wait, self._tie, self._n = _label(f), wait, tie, n
         self._wanted = Resources() if resources is None else resources
         try:
             self.closure = pickling.dumps((f, args))
@@ -178,10 +208,11 @@ class _Order:
             self._wanted.host or "",
             frames.NO_PID if self._wanted.near is None else self._wanted.near.value,
             self._wanted.place == PACK,
+            self._n,
         )
 
-    def accepted(self, reply: Any) -> Pid:
-        """The process of a reply; its closure may still have to be sent.
+    def accepted(self, reply: Any) -> list[Pid]:
+        """The processes of a reply; their closure may still have to be sent.
 
         Raises:
             NoCapacity, NeverFits: The scheduler has refused.
@@ -190,16 +221,18 @@ class _Order:
             raise (NeverFits if reply.never else NoCapacity)(reply.reason)
         if self._tie == relations.LINK:
             with self.node.lock:
-                self.node.tied(reply.pid, True)
-        return Pid(reply.pid)
+                for pid in reply.pids:
+                    self.node.tied(pid, True)
+        return [Pid(pid) for pid in reply.pids]
 
-    def take(self, reply: Any) -> Pid:
+    def take(self, reply: Any) -> list[Pid]:
         """As `accepted`, and send the closure if it is to follow. Blocks: for that."""
-        child = self.accepted(reply)
+        children = self.accepted(reply)
         if not self.inline:
-            with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
-                sender._send(self.closure, None)
-        return child
+            for child in children:
+                with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
+                    sender._send(self.closure, None)
+        return children
 
 
 def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:

@@ -196,9 +196,10 @@ class Join:
     asks_memory: int
 
 
-@frame(31, "IQQBsyyBBBBsIB")
+@frame(31, "IQQBsyyBBBBsIBI")
 class Spawn:
-    """Start a closure. If it is not `inline`, it follows over the first channel.
+    """Start a closure, in one process or in `n` of one world. If it is not `inline`, it follows over the
+    first channel.
 
     What it does not ask for is the default.
     """
@@ -217,6 +218,7 @@ class Spawn:
     host: str  # where it must run, or ""
     near: int  # whose host it prefers, or NO_PID
     pack: int
+    n: int
 
 
 @frame(32, "I")
@@ -321,12 +323,12 @@ class Welcome:
     linked: list[int]  # in Erlang's sense
 
 
-@frame(51, "II")
+@frame(51, "IL")
 class Spawned:
-    """There is room; this is the new process, which is being started."""
+    """There is room; these are the new processes, which are being started."""
 
     request: int
-    pid: int
+    pids: list[int]
 
 
 @frame(52, "IBs")

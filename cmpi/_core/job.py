@@ -20,10 +20,10 @@ from cmpi._core.job_actions import (
 )
 from cmpi._core.kills import KILL_AFTER_S, Kills
 from cmpi._core.launches import Launches
-from cmpi._core.limits import niceness, over
+from cmpi._core.limits import over
 from cmpi._core.links import Ask, LinkTable, Tell
 from cmpi._core.process import Process
-from cmpi._core.relations import SUPERVISE, Relations
+from cmpi._core.relations import Relations
 from cmpi._core.requests import Answer, Requests
 from cmpi._core.roster import START_S, Roster
 from cmpi._core.scheduler import Host, Refuse
@@ -95,7 +95,7 @@ class Job:
             self.requests.occupy(pid, host, process.resources)
         spread = len(set(where)) > 1
         first = LaunchWorld(start, where) if spread else Launch(start, world, where[0], False)
-        return [first, *[Born(pid) for pid in world]]
+        return [first, *map(Born, world)]
 
     def host_lost(self, host: str, reason: str, now_s: float) -> list[Action]:
         """A host is out of reach: what ran there counts as dead, and the others go on."""
@@ -286,7 +286,7 @@ class Job:
             process.pid,
             process.parent,
             process.rank,
-            self.starts[0],
+            world if process.start and len(world) > 1 else self.starts[0],
             process.resources.cpu_units,
             process.resources.memory_bytes,
             self._bells,
@@ -335,21 +335,19 @@ class Job:
             if isinstance(place, Refuse):
                 actions.append(Tell(pid, frames.Refused(frame.request, place.never, place.reason)))
                 continue
-            start = len(self.starts)
-            child = self._roster.add(pid, start, 0, frame.label)
-            child.host, child.order = place.host, frame
-            child.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
-            parent = self.processes[pid]
-            child.python = parent.python if place.host == parent.host else self._python(place.host, parent)
-            child.cores, child.asks_memory = list(place.cores), bool(frame.asks_memory)
-            child.nice = niceness(frame.cpu_units) if frame.asks_cpus else 0
-            self.starts[start] = [child.pid]
-            self.requests.settled(answer, child.pid)
-            actions += [Born(child.pid), Tell(pid, frames.Spawned(frame.request, child.pid))]
-            child.supervised = frame.tie == SUPERVISE
-            if frame.tie:
-                self.relations.tie(pid, child.pid)
-            actions += self._launches.launch(start, [child.pid], place.host, child.python)
+            start, parent = len(self.starts), self.processes[pid]
+            self.starts[start] = group = []
+            for rank, each in enumerate((place, *place.more)):
+                child = self._roster.add(pid, start, rank, frame.label)
+                at_home = each.host == parent.host
+                child.placed(frame, each, parent.python if at_home else self._python(each.host, parent))
+                self.requests.settled(each, child.pid)
+                group.append(child.pid)
+                actions.append(Born(child.pid))
+                if frame.tie:
+                    self.relations.tie(pid, child.pid)
+            actions.append(Tell(pid, frames.Spawned(frame.request, group)))
+            actions += self._launches.launch(start, [self.processes[child] for child in group])
         return actions
 
     def _python(self, host: str, parent: Process) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from cmpi._core import frames
 from cmpi._core.job_actions import Order
-from cmpi._core.limits import enforcement
+from cmpi._core.limits import enforcement, niceness
+from cmpi._core.relations import SUPERVISE
 from cmpi._ids import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cmpi._core.scheduler import Place
     from cmpi._ids import ExitStatus
 
 
@@ -35,6 +37,14 @@ class Process:
         self.fault = ""  # why it could not be started
         self.status: ExitStatus | None = None
         self.watchers: set[int] = set()
+
+    def placed(self, order: frames.Spawn, place: Place, python: str) -> None:
+        """There is room for what was ordered; it runs in this interpreter."""
+        self.host, self.order, self.python = place.host, order, python
+        self.resources = Resources.of_units(order.cpu_units, order.memory_bytes)
+        self.cores, self.asks_memory = list(place.cores), bool(order.asks_memory)
+        self.nice = niceness(order.cpu_units) if order.asks_cpus else 0
+        self.supervised = order.tie == SUPERVISE
 
     def limit(self, mode: str) -> Order:
         """What its monitor is to know of its memory; `mode` is what the person has said."""

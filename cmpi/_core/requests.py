@@ -54,6 +54,7 @@ class Requests:
     def submit(self, pid: int, frame: frames.Spawn, near: str = "") -> list[Answer]:
         """A process asks for room for another, best on the host `near`."""
         ticket = self._ticket()
+        self._next += frame.n - 1  # those that follow are of its group
         self._waiting[ticket] = (pid, frame)
         return self._answers(
             self.scheduler.handle(
@@ -67,13 +68,14 @@ class Requests:
                     frame.host,
                     near,
                     bool(frame.pack),
+                    frame.n,
                 )
             )
         )
 
-    def settled(self, answer: Answer, pid: int) -> None:
+    def settled(self, place: Place, pid: int) -> None:
         """This is the process for which there was room."""
-        self._tickets[pid] = answer.place.ticket
+        self._tickets[pid] = place.ticket
 
     def withdraw(self, pid: int, request: int | None = None) -> list[Answer]:
         """Of those that `pid` made, this request is of no more interest; None: none is."""

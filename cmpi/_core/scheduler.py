@@ -31,6 +31,7 @@ class Submit:
     host: str = ""  # the only one that will do
     near: str = ""  # the one that is best, if there is room now
     pack: bool = False  # onto the host with least room, rather than with most
+    n: int = 1  # so many at once or none, as a group: tickets from this one on
 
 
 @record
@@ -54,6 +55,7 @@ class Place:
     ticket: int
     host: str
     cores: tuple[int, ...] = ()  # of its own
+    more: tuple[Place, ...] = ()  # the rest of its group
 
 
 @record
@@ -130,9 +132,7 @@ class Scheduler:
         if isinstance(event, Submit):
             return self._submit(event)
         if event.ticket in self._placed:
-            request, host = self._placed.pop(event.ticket)
-            host.take(request, -1)
-            host.unbind(self._cores.pop(event.ticket, ()))
+            self._take_back(event.ticket)
         else:
             self._forget(event.ticket)
         return self._advance()
@@ -169,7 +169,7 @@ class Scheduler:
         refused = [
             Refuse(request.ticket, True, self._too_large(request))
             for request in waiting
-            if not any(other.holds(request) for other in self.hosts.values())
+            if not self._possible(request)
         ]
         for refusal in refused:
             self._forget(refusal.ticket)
@@ -181,38 +181,65 @@ class Scheduler:
         return sum(map(len, self._lines.values()))
 
     def _submit(self, request: Submit) -> list[Action]:
-        if not any(host.holds(request) for host in self.hosts.values()):
+        if not self._possible(request):
             return [Refuse(request.ticket, True, self._too_large(request))]
         if not request.wait:
-            host = None if self._lines else self._room(request)
-            if host is None:
-                return [Refuse(request.ticket, False, self._no_room(request))]
-            return [self._place(request, host)]
+            place = None if self._lines else self._try(request)
+            return [place or Refuse(request.ticket, False, self._no_room(request))]
         self._lines.setdefault(request.owner, deque()).append(request)
         return self._advance()
 
     def _advance(self) -> list[Action]:
         actions: list[Action] = []
         while (found := self._next()) is not None:
-            owner, host = found
+            owner, place = found
             line = self._lines.pop(owner)
-            actions.append(self._place(line.popleft(), host))
+            actions.append(place)
+            line.popleft()
             if line:
                 self._lines[owner] = line  # to the end: the next owner has its turn
         return actions
 
-    def _next(self) -> tuple[int, Host] | None:
-        """Whose turn it is and who fits somewhere, and where. Who waits for a certain host holds the turn
-        for that one alone, so that the others are not idle meanwhile."""
+    def _next(self) -> tuple[int, Place] | None:
+        """Place the first whose turn it is and who fits; its line, and where. Who waits for a certain host
+        holds the turn for that one alone, so that the others are not idle meanwhile."""
         held: set[str] = set()
         for owner, line in self._lines.items():
-            host = self._room(line[0], held)
-            if host is not None:
-                return owner, host
+            place = self._try(line[0], held)
+            if place is not None:
+                return owner, place
             if not line[0].host:
                 return None
             held.add(line[0].host)
         return None
+
+    def _possible(self, request: Submit) -> bool:
+        """Whether it would fit if all hosts were empty."""
+        found = 0
+        for host in self.hosts.values():
+            if host.holds(request):
+                by_cpus = host.cpu_units // request.cpu_units if request.cpu_units else request.n
+                by_memory = host.memory_bytes // request.memory_bytes if request.memory_bytes else request.n
+                found += min(by_cpus, by_memory)
+        return found >= request.n
+
+    def _try(self, request: Submit, held: Collection[str] = ()) -> Place | None:
+        """Place it, with all of its group; None, and nothing is changed, if there is no room for that."""
+        places: list[Place] = []
+        for i in range(request.n):
+            host = self._room(request, held)
+            if host is None:
+                for place in places:
+                    self._take_back(place.ticket)
+                return None
+            places.append(self._place(request, host, request.ticket + i))
+        first = places[0]
+        return Place(first.ticket, first.host, first.cores, tuple(places[1:])) if places[1:] else first
+
+    def _take_back(self, ticket: int) -> None:
+        request, host = self._placed.pop(ticket)
+        host.take(request, -1)
+        host.unbind(self._cores.pop(ticket, ()))
 
     def _room(self, request: Submit, held: Collection[str] = ()) -> Host | None:
         fitting = {h.name: h for h in self.hosts.values() if h.name not in held and h.fits(request)}
@@ -222,11 +249,11 @@ class Scheduler:
         best = min if request.pack else max
         return best(fitting.values(), key=lambda host: host.free_cpu_units, default=None)
 
-    def _place(self, request: Submit, host: Host) -> Place:
+    def _place(self, request: Submit, host: Host, ticket: int) -> Place:
         host.take(request)
-        self._placed[request.ticket] = (request, host)
-        self._cores[request.ticket] = cores = host.bind(request)
-        return Place(request.ticket, host.name, cores)
+        self._placed[ticket] = (request, host)
+        self._cores[ticket] = cores = host.bind(request)
+        return Place(ticket, host.name, cores)
 
     def _forget(self, ticket: int) -> None:
         for owner, line in list(self._lines.items()):
@@ -247,8 +274,16 @@ class Scheduler:
                 _amount(request.cpu_units, request.memory_bytes),
                 _amount(host.cpu_units, host.memory_bytes),
             )
-            return f"asked for {asked} on {host.name}, which has {has}"
+            return f"asked for {_times(request.n)}{asked} on {host.name}, which has {has}"
         largest = max(self.hosts.values(), key=lambda host: (host.cpu_units, host.memory_bytes))
+        if request.n > 1:
+            all_cpus = sum(host.cpu_units for host in self.hosts.values())
+            all_memory = sum(host.memory_bytes for host in self.hosts.values())
+            amount = _amount(request.cpu_units, request.memory_bytes)
+            return (
+                f"asked for {_times(request.n)}{amount} at once; all hosts of this job together have "
+                f"{_amount(all_cpus, all_memory)}"
+            )
         return (
             f"asked for {_amount(request.cpu_units, request.memory_bytes)} on one host; the largest, "
             f"{largest.name}, has {_amount(largest.cpu_units, largest.memory_bytes)} for this job. "
@@ -257,8 +292,9 @@ class Scheduler:
 
     def _no_room(self, request: Submit) -> str:
         host = max(self.hosts.values(), key=lambda host: host.free_cpu_units)
+        asked = _times(request.n) + _amount(request.cpu_units, request.memory_bytes)
         return (
-            f"asked for {_amount(request.cpu_units, request.memory_bytes)}; the most that is free is "
+            f"asked for {asked}; the most that is free is "
             f"{_amount(host.free_cpu_units, host.free_memory_bytes)}, on {host.name}, and {self.waiting} "
             "requests wait before this one. Ask for less, or wait for room with spawn()."
         )
@@ -283,6 +319,10 @@ class Scheduler:
         assert all(self._lines.values()), "an empty line keeps its turn"
         if self._lines:
             assert self._next() is None, "a request waits although there is room"
+
+
+def _times(n: int) -> str:
+    return f"{n} times " if n > 1 else ""
 
 
 def _amount(cpu_units: int, memory_bytes: int) -> str:

@@ -110,7 +110,8 @@ class Control:
             return
         self._abandoned.discard(frame.request)
         if isinstance(frame, frames.Spawned):
-            self.tell(frames.Kill(frame.pid, 9))  # its caller's time ran out before it came
+            for pid in frame.pids:
+                self.tell(frames.Kill(pid, 9))  # its caller's time ran out before it came
 
     def receive(self) -> Iterable[Any]:
         """The frames that are there. Never blocks."""

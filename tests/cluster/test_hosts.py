@@ -417,3 +417,22 @@ def test_the_doctor_looks_at_every_host_and_runs_a_job_on_all(on_hosts):
     result = on_hosts.run("--doctor", "--host", "h1,h2,h9")
     assert result.code == 2 and "mend: getent hosts h9" in result.out, result
     assert "host h2" in result.out
+
+
+GROUP = """
+from mpi4py import MPI
+def member(parent):
+    names = MPI.COMM_WORLD.gather(os.uname().nodename)
+    if MPI.COMM_WORLD.rank == 0:
+        Sender[list](parent).send(names)
+pids = cmpi.spawn_group(5, member, resources=whole)
+print(*sorted(Receiver[list](pids[0]).recv(timeout=20)), [cmpi.wait(pid, timeout=10).code for pid in pids])
+pids = cmpi.spawn_group(2, member, resources=Resources(cpus=1, host="h3"))
+print(*Receiver[list](pids[0]).recv(timeout=20))
+"""
+
+
+def test_a_group_may_be_on_several_hosts_or_on_another(on_hosts):
+    result = on_hosts.job(PRELUDE + GROUP, options=(*THREE, "--cpus", "2"))
+    assert result.out.splitlines() == ["h1 h2 h2 h3 h3 [0, 0, 0, 0, 0]", "h3 h3"], result
+    assert result.code == 0 and not result.err, result

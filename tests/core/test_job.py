@@ -26,9 +26,9 @@ def join(j, pid, memory="here", **kw):
     return j.from_rank(pid, frames.Join("port", memory, "python", asks_memory=1, **asks), 0.0)
 
 
-def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=frames.NO_PID):
+def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=frames.NO_PID, n=1):
     return j.from_rank(
-        pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1, 1, 1, 0, host, near, 0), 0.0
+        pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1, 1, 1, 0, host, near, 0, n), 0.0
     )
 
 
@@ -81,7 +81,7 @@ def test_a_spawned_process_gets_its_closure_with_its_welcome_and_only_once():
     j.fork_server("h", "ready")
     (spawned,) = told(spawn(j, a), frames.Spawned)
     j.monitor_up(1, 0, 0.0)
-    actions = join(j, spawned.pid)
+    actions = join(j, spawned.pids[0])
     assert told(actions, frames.Closure) == [frames.Closure(b"f", b"ctx", 1)]
     assert told(actions, frames.Welcome)[0].parent == a
 
@@ -92,7 +92,7 @@ def test_resources_come_back_when_a_process_ends_and_the_next_in_line_starts():
     j.fork_server("h", "ready")
     (first,) = told(spawn(j, a, 1), frames.Spawned)
     assert not told(spawn(j, a, 2), frames.Spawned)
-    assert told(j.exited(first.pid, ExitStatus(9), 0.0), frames.Spawned)
+    assert told(j.exited(first.pids[0], ExitStatus(9), 0.0), frames.Spawned)
 
 
 def test_a_request_that_was_cancelled_starts_nothing():
@@ -102,7 +102,7 @@ def test_a_request_that_was_cancelled_starts_nothing():
     (first,) = told(spawn(j, a, 1), frames.Spawned)
     spawn(j, a, 2)
     j.from_rank(a, frames.Cancel(2), 0.0)
-    assert not told(j.exited(first.pid, ExitStatus(0), 0.0), frames.Spawned)
+    assert not told(j.exited(first.pids[0], ExitStatus(0), 0.0), frames.Spawned)
 
 
 def test_requests_of_a_process_that_died_are_forgotten():
@@ -162,7 +162,7 @@ def test_a_spawned_process_that_dies_takes_nobody_with_it():
     join(j, a)
     j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
-    actions = j.exited(child.pid, ExitStatus(139, 11), 0.0)
+    actions = j.exited(child.pids[0], ExitStatus(139, 11), 0.0)
     assert not of(Order, actions) and not of(Finish, actions)
     assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(139)]
 
@@ -173,8 +173,8 @@ def test_a_kill_that_was_asked_for_is_no_failure():
     j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
     j.monitor_up(1, 0, 0.0)
-    assert of(Order, j.from_rank(a, frames.Kill(child.pid, 9), 0.0))
-    j.exited(child.pid, ExitStatus(137, 9), 0.0)
+    assert of(Order, j.from_rank(a, frames.Kill(child.pids[0], 9), 0.0))
+    j.exited(child.pids[0], ExitStatus(137, 9), 0.0)
     assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(0)]
 
 
@@ -183,7 +183,7 @@ def test_a_process_killed_while_it_starts_never_runs():
     join(j, a)
     j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
-    assert j.from_rank(a, frames.Kill(child.pid, 9), 0.0) == []
+    assert j.from_rank(a, frames.Kill(child.pids[0], 9), 0.0) == []
     pid, actions = j.monitor_up(1, 0, 0.0)
     assert pid is None and of(Died, actions)
 
@@ -194,9 +194,9 @@ def linking_pair():
     j.fork_server("h", "ready")
     (spawned,) = told(spawn(j, a), frames.Spawned)
     j.monitor_up(1, 0, 0.0)
-    join(j, spawned.pid)
-    j.from_rank(a, frames.Link(spawned.pid), 0.0)
-    return j, a, spawned.pid
+    join(j, spawned.pids[0])
+    j.from_rank(a, frames.Link(spawned.pids[0]), 0.0)
+    return j, a, spawned.pids[0]
 
 
 def test_a_kill_waits_for_the_link_that_is_being_made():
@@ -220,7 +220,7 @@ def a_watched_start():
     join(j, a)
     j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
-    j.from_rank(a, frames.Watch(child.pid), 0.0)
+    j.from_rank(a, frames.Watch(child.pids[0]), 0.0)
     return j
 
 
@@ -277,11 +277,11 @@ def test_a_rank_may_ask_for_more_when_it_joins():
 def spawned(j, **changes):
     """A process that was spawned, and the limit that its monitor is told."""
     a = j.starts[0][0]
-    asks = {"asks_cpus": 0, "asks_memory": 0, "tie": 0, "host": "", "near": 0, "pack": 0} | changes
+    asks = {"asks_cpus": 0, "asks_memory": 0, "tie": 0, "host": "", "near": 0, "pack": 0, "n": 1} | changes
     frame = frames.Spawn(1, CORE // 16, 100, 1, "f", b"f", b"ctx", 1, **asks)
     (reply,) = told(j.from_rank(a, frame, 0.0), frames.Spawned)
     _, actions = j.monitor_up(len(j.starts) - 1, 0, 0.0)
-    return j.processes[reply.pid], of(Order, actions)[0].frame
+    return j.processes[reply.pids[0]], of(Order, actions)[0].frame
 
 
 @pytest.mark.parametrize("mode, asked, default", [("", KILL, WARN), ("none", 0, 0), ("kill", KILL, KILL)])

@@ -47,7 +47,7 @@ def test_those_that_failed_alike_are_named_together():
     (a,) = job.starts[0]
     job.fork_server("node1", "dead")
     for i in range(7):
-        job.from_rank(a, frames.Spawn(i, 0, 0, 1, "f", b"f", b"ctx", 1, 0, 0, 0, "", 0, 0), 0.0)
+        job.from_rank(a, frames.Spawn(i, 0, 0, 1, "f", b"f", b"ctx", 1, 0, 0, 0, "", 0, 0, 1), 0.0)
     pids = [pid for start in range(1, 8) for pid in job.starts[start]]
     for i, pid in enumerate(pids):
         job.from_rank(pid, frames.Raised("ValueError: x" if i != 3 else "KeyError: 'y'"), 0.0)

@@ -20,7 +20,7 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
         self.next = 0
         self.answers = {}
         self.asked = set()
-        self.held = set()
+        self.held, self.sizes = {}, {}
         self.hosts = {}
 
     def _take(self, actions):
@@ -30,7 +30,9 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
             if isinstance(action, Place):
                 assert self.hosts[action.ticket] in ("", action.host), "placed on another host than asked"
                 assert action.host in self.scheduler.hosts, "placed on a lost host"
-                self.held.add(action.ticket)
+                tickets = [action.ticket, *(place.ticket for place in action.more)]
+                assert tickets == list(range(action.ticket, action.ticket + self.sizes[action.ticket]))
+                self.held[action.ticket] = tickets
 
     @rule(
         target=placed,
@@ -41,12 +43,13 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
         host=st.sampled_from(["", "", "a", "b", "c"]),
         near=st.sampled_from(["", "a", "c"]),
         pack=st.booleans(),
+        n=st.sampled_from([1, 1, 2, 3]),
     )
-    def submit(self, owner, cpus, memory, wait, host, near, pack):
-        self.next += 1
+    def submit(self, owner, cpus, memory, wait, host, near, pack, n):
+        self.next += 3  # as many as a group may need
         self.asked.add(self.next)
-        self.hosts[self.next] = host
-        request = Submit(self.next, owner, cpus, memory, wait, False, host, near, pack)
+        self.hosts[self.next], self.sizes[self.next] = host, n
+        request = Submit(self.next, owner, cpus, memory, wait, False, host, near, pack, n)
         self._take(self.scheduler.handle(request))
         if not wait:
             assert self.next in self.answers, "a request that does not wait is answered at once"
@@ -61,8 +64,8 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
     @rule(ticket=consumes(placed))
     def release_or_cancel(self, ticket):
         if ticket in self.held:
-            self.held.discard(ticket)
-            self._take(self.scheduler.handle(Release(ticket)))
+            for each in self.held.pop(ticket):
+                self._take(self.scheduler.handle(Release(each)))
         elif ticket not in self.answers:
             self.answers[ticket] = None
             self._take(self.scheduler.handle(Cancel(ticket)))
@@ -76,11 +79,13 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
         assert len(self.asked - self.answers.keys()) == self.scheduler.waiting
 
     def teardown(self):
-        for ticket in self.asked - self.answers.keys():
-            self.scheduler.handle(Cancel(ticket))
+        while waiting := self.asked - self.answers.keys():
+            ticket = min(waiting)
             self.answers[ticket] = None
-        for ticket in list(self.held):
-            self.scheduler.handle(Release(ticket))
+            self._take(self.scheduler.handle(Cancel(ticket)))
+        for tickets in self.held.values():
+            for ticket in tickets:
+                self.scheduler.handle(Release(ticket))
         for host in self.scheduler.hosts.values():
             assert host.free_cpu_units == host.cpu_units, "all is free when all have left"
             assert host.free_memory_bytes == host.memory_bytes
@@ -179,3 +184,15 @@ def test_who_waits_for_a_certain_host_does_not_keep_others_from_the_rest():
     assert scheduler.handle(Submit(4, 3, 2, 0, True)) == []  # for the whole of b
     assert scheduler.handle(Release(3)) == [Place(4, "b")]
     assert scheduler.handle(Release(1)) == [Place(2, "a")]
+
+
+def test_a_group_is_placed_as_a_whole_or_not_at_all():
+    scheduler = Scheduler([Host("a", 2, 100), Host("b", 1, 100)])
+    scheduler.handle(Submit(1, 0, 1, 0, True, host="b"))
+    assert scheduler.handle(Submit(2, 0, 1, 0, True, n=3)) == []
+    assert scheduler.hosts["a"].free_cpu_units == 2
+    (place,) = scheduler.handle(Release(1))
+    assert [p.host for p in (place, *place.more)] == ["a", "a", "b"]
+    assert [p.ticket for p in (place, *place.more)] == [2, 3, 4]
+    (refusal,) = scheduler.handle(Submit(9, 0, 1, 0, True, n=4))
+    assert refusal.never and "4 times" in refusal.reason and "together" in refusal.reason

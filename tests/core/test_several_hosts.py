@@ -137,3 +137,26 @@ def test_a_spawn_for_a_certain_host_or_near_a_process_goes_there():
     assert refused.reason == "asked for host c; those of this job are a, b"
     (refused,) = told(spawn(j, a, 3, cpus=9 * CORE, host="b"), frames.Refused)
     assert refused.never and "on b, which has 4 cpus" in refused.reason
+
+
+def test_a_group_is_one_start_on_one_host_or_one_world_over_several():
+    j, (a,) = a_job(["a"], cpus=4)
+    join(j, a)
+    j.fork_server("a", "ready")
+    (reply,) = told(spawn(j, a, 1, n=3, host="b"), frames.Spawned)
+    (launch,) = of(Launch, j.fork_server("b", "ready"))
+    assert launch.host == "b" and launch.forked and launch.pids == reply.pids == j.starts[1]
+    assert [j.processes[pid].rank for pid in reply.pids] == [0, 1, 2]
+    for rank in range(3):
+        j.monitor_up(1, rank, 0.0)
+    (welcome,) = told(join(j, reply.pids[1]), frames.Welcome)
+    assert welcome.world == reply.pids and welcome.parent == a
+    actions = j.exited(reply.pids[0], ExitStatus(1), 1.0)
+    assert {order.pid for order in of(Order, actions)} == set(reply.pids[1:]), "they fall together"
+    for pid in reply.pids[1:]:
+        j.exited(pid, ExitStatus(143, 15), 1.0)
+    actions = spawn(j, a, 2, n=6)
+    (world,) = of(LaunchWorld, actions)
+    (reply,) = told(actions, frames.Spawned)
+    assert sorted(world.hosts) == ["a"] * 2 + ["b"] * 4 or set(world.hosts) == {"a", "b"}
+    assert [j.processes[pid].host for pid in reply.pids] == world.hosts
