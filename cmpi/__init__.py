@@ -17,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.channel import Statistics
     from cmpi._core.contract import Shape
+    from cmpi._deadline import deadline, on_deadline
     from cmpi._ids import Capacity, ExitStatus, Pid, Resources
     from cmpi._links import (
         Exited,
@@ -78,6 +79,7 @@ _HOMES = {
         "try_spawn", "wait",
         "await_exit", "kill", "capacity", "preload",
     ),
+    "cmpi._deadline": ("deadline", "on_deadline"),
     "cmpi._links": (
         "link", "unlink", "monitor", "trap_exits", "Notices", "Exited", "register", "unregister", "whereis",
     ),
@@ -132,10 +134,12 @@ __all__ = [
     "aspawn",
     "await_exit",
     "capacity",
+    "deadline",
     "init",
     "kill",
     "link",
     "monitor",
+    "on_deadline",
     "parent",
     "pid",
     "preload",
@@ -156,11 +160,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
+    from importlib import import_module
+
+    if name == "slurm":
+        return import_module("cmpi.slurm")
     home = _HOME_OF.get(name)
     if home is None:
         raise AttributeError(f"module 'cmpi' has no attribute {name!r}")
-    from importlib import import_module
-
     value: object = getattr(import_module(home), name)
     globals()[name] = value
     return value

@@ -53,6 +53,16 @@ def allocated() -> list[HostSpec]:
     return slurm.allocation(out.split(), os.environ)
 
 
+def deadline_s() -> float:
+    """When the Slurm job that this is part of will be ended, in seconds since 1970; 0 if never, or if
+    Slurm does not say."""
+    try:
+        _, out, _ = _ask("scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"])
+    except LaunchError:
+        return 0.0
+    return slurm.parse_end(out)
+
+
 def submit(config: LaunchConfig) -> int:
     """Write the script and submit it; follow it unless detached. Returns cmpirun's exit code."""
     name = os.path.basename(next((w for w in config.argv if w.endswith(".py")), config.argv[0]))
@@ -73,6 +83,8 @@ def submit(config: LaunchConfig) -> int:
         print(job)
         return 0
     _say(f"job {job} submitted ({path})")
+    if config.batch.array:
+        return follow_array(job, config.on_interrupt)
     return follow(job, config.on_interrupt)
 
 
@@ -87,6 +99,43 @@ def _command(config: LaunchConfig) -> list[str]:
 def follow(job: str, on_interrupt: str = "ask") -> int:
     """Show a job's output as it comes, from its start, until it ends. Returns cmpirun's exit code."""
     return _Follower(job, on_interrupt).run()
+
+
+def follow_array(job: str, on_interrupt: str = "leave") -> int:
+    """Tell of the tasks of a job array as they end, until all have; what each writes stays in its files.
+
+    Returns: The exit code of the first task, by number, that failed; 0 if none did.
+    """
+    codes: dict[str, int] = {}
+    known: dict[str, State] = {}
+    try:
+        while True:
+            _, out, complaint = _ask(
+                "squeue", "--noheader", "--array", "--states=all", "--format=%i %T", "--jobs", job
+            )
+            now = slurm.parse_tasks(out)
+            if not now and not known:
+                raise LaunchError(f"Slurm knows no job array {job}: {complaint}")
+            known |= now
+            for task in sorted(known.keys() - codes.keys(), key=_task_number):
+                if task not in now or now[task].ended:
+                    codes[task] = slurm.exit_code(known[task], _written(task))
+                    what = f"exit code {codes[task]}" if codes[task] else "well"
+                    _say(f"task {task} has ended: {what} ({FOLDER}/{task}.out)")
+            if len(codes) == len(known):
+                break
+            time.sleep(POLL_S)
+    except KeyboardInterrupt:
+        if on_interrupt == "cancel":
+            cancel(job)
+        else:
+            _say(f"the tasks go on; see them with: cmpirun --status {job}")
+        return 130
+    return next((codes[task] for task in sorted(codes, key=_task_number) if codes[task]), 0)
+
+
+def _task_number(task: str) -> int:
+    return int(task.rpartition("_")[2])
 
 
 class _Follower:
@@ -204,7 +253,10 @@ def _written(job: str) -> int | None:
 
 def status(job: str) -> int:
     """Print what Slurm says of a job, or of all that were submitted from here."""
-    jobs = [job] if job else sorted({n.partition(".")[0] for n in _ours()}, key=int)
+    jobs = [job] if job else sorted({n.partition(".")[0] for n in _ours()}, key=_by_number)
+    if job.isdigit():  # of an array, all tasks
+        mine = {n.partition(".")[0] for n in _ours()}
+        jobs = sorted((n for n in mine if n.startswith(f"{job}_")), key=_by_number) or jobs
     for each in jobs:
         try:
             state = job_state(each)
@@ -221,12 +273,17 @@ def status(job: str) -> int:
     return 0
 
 
+def _by_number(job: str) -> list[int]:
+    return [int(part) for part in job.split("_")]
+
+
 def _ours() -> list[str]:
     try:
         names = os.listdir(FOLDER)
     except FileNotFoundError:
         return []
-    return [n for n in names if n.partition(".")[0].isdigit() and n.endswith((".out", ".code"))]
+    ours = (n for n in names if n.endswith((".out", ".code")))
+    return [n for n in ours if n.partition(".")[0].replace("_", "").isdigit()]
 
 
 def logs(job: str) -> int:

@@ -146,7 +146,17 @@ def parse(arguments: list[str]) -> LaunchConfig:
 
 
 _ABOUT = ("attach", "status", "logs", "cancel")
-_SLURM_ONLY = ("nodes", "time", "partition", "account", "mem_per_cpu", "slurm_args", "detach")
+_SLURM_ONLY = (
+    "nodes",
+    "time",
+    "partition",
+    "account",
+    "mem_per_cpu",
+    "slurm_args",
+    "detach",
+    "array",
+    "requeue",
+)
 
 
 def _add_slurm(parser: argparse.ArgumentParser) -> None:
@@ -169,6 +179,11 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     add("--partition", metavar="NAME", default="", help="where to run")
     add("--account", metavar="NAME", default="", help="who pays")
     add("--mem-per-cpu", metavar="BYTES", default="", help="memory for each rank, as sbatch reads it: 500M")
+    add("--array", metavar="TASKS", default="",
+        help="a job for each, as sbatch reads it: 0-9%%4; SLURM_ARRAY_TASK_ID tells them apart")  # fmt: skip
+    add(
+        "--requeue", action="store_true", help="start it again if a node fails, or another job is preferred"
+    )
     add("--slurm-args", metavar="'ARGS'", type=_checked(_split), default=[], help="more options for sbatch")
     add("--detach", action="store_true", help="print the job's id, and leave")
     add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
@@ -187,6 +202,8 @@ def _batch(options: argparse.Namespace) -> Batch:
         options.mem_per_cpu,
         options.slurm_args,
         options.nodes or 1,
+        options.requeue,
+        options.array,
     )
 
 

@@ -122,6 +122,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         config.check_deadlock,
         here,
         described,
+        _deadline_s(),
     )
     server = sockets.listen(folder + "/launcher")
     fds = [_stdin(), 1, 2]
@@ -171,6 +172,15 @@ def _show_plan(config: LaunchConfig) -> int:
     show = as_json if config.json or config.output == "json" else as_text
     sys.stdout.write(show(config.argv, f"{find_mpi.NAMES[kind]} {number}", hosts))
     return 0
+
+
+def _deadline_s() -> float:
+    """When Slurm will end the job that this is part of, in seconds since 1970; 0: never."""
+    if "SLURM_JOB_ID" not in os.environ:
+        return 0.0
+    from launcher import batch
+
+    return batch.deadline_s()
 
 
 def _hosts(config: LaunchConfig) -> list[HostSpec]:

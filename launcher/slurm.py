@@ -39,6 +39,8 @@ class Batch:
     mem_per_cpu: str = ""
     arguments: list[str] = []
     nodes: int = 1
+    requeue: bool = False
+    array: str = ""
 
 
 def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str:
@@ -72,21 +74,25 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         ("partition", batch.partition),
         ("account", batch.account),
         ("mem-per-cpu", batch.mem_per_cpu),
+        ("array", batch.array),
         ("chdir", cwd),
-        ("output", f"{FOLDER}/%j.out"),
-        ("error", f"{FOLDER}/%j.err"),
+        ("output", f"{FOLDER}/{'%A_%a' if batch.array else '%j'}.out"),
+        ("error", f"{FOLDER}/{'%A_%a' if batch.array else '%j'}.err"),
+        ("open-mode", "append" if batch.requeue else ""),
     ]
     lines = [
         "#!/bin/bash",
         "# Written by cmpirun --slurm. To submit it again: sbatch FILE",
     ]
     lines += [f"#SBATCH --{option}={_quoted(value)}" for option, value in options if value]
+    lines += ["#SBATCH --requeue"] if batch.requeue else []
     lines += [f"#SBATCH {argument}" for argument in batch.arguments]
+    job = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if batch.array else "$SLURM_JOB_ID"
     lines += [
         "",
         shlex.join(command),
         "code=$?",
-        f"echo $code > {FOLDER}/$SLURM_JOB_ID.code",
+        f"echo $code > {FOLDER}/{job}.code",
         "exit $code",
     ]
     return "\n".join(lines) + "\n"
@@ -165,6 +171,21 @@ def parse_job(text: str) -> State | None:
     )
 
 
+def parse_end(text: str) -> float:
+    """When a job will be ended, in seconds since 1970, out of `scontrol show job`; 0: it is not said.
+
+    >>> parse_end("JobId=7 EndTime=Unknown Deadline=N/A"), parse_end("EndTime=2026-01-02T03:04:05 ") > 1.7e9
+    (0.0, True)
+    """
+    import time
+
+    field = next((word for word in text.split() if word.startswith("EndTime=")), "")
+    try:
+        return time.mktime(time.strptime(field, "EndTime=%Y-%m-%dT%H:%M:%S"))
+    except ValueError:
+        return 0.0
+
+
 def exit_code(state: State, written: int | None) -> int:
     """cmpirun's exit code for a job that has ended; `written` is what its script wrote down, if it did."""
     if state.name == "COMPLETED":
@@ -174,6 +195,16 @@ def exit_code(state: State, written: int | None) -> int:
     if written:
         return written
     return 128 + state.signal if state.signal else state.code or 1
+
+
+def parse_tasks(text: str) -> dict[str, State]:
+    """The tasks of a job array, out of `squeue --array --format="%i %T"`.
+
+    >>> {task: state.name for task, state in parse_tasks("7_0 RUNNING\\n7_1 PENDING\\n").items()}
+    {'7_0': 'RUNNING', '7_1': 'PENDING'}
+    """
+    pairs = (line.split()[:2] for line in text.splitlines() if len(line.split()) >= 2)
+    return {task: State(name) for task, name in pairs}
 
 
 def ahead(text: str, job: str) -> int:

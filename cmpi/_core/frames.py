@@ -16,7 +16,7 @@ from cmpi._core.wire import frame
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSSssBBsQQQsBsy")
+@frame(1, "SSSssBBsQQQsBsyd")
 class Launch:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
@@ -35,6 +35,7 @@ class Launch:
     check_deadlock: int  # end the job when all its processes wait for each other
     here: str  # the name of the root's own host
     hosts: bytes  # HostIs frames; none: the root's own is all there is
+    deadline_s: float  # when the job will be ended, in seconds since 1970; 0: never
 
 
 @frame(4, "")
@@ -301,7 +302,7 @@ class Raised:
 # -- root -> rank -----------------------------------------------------------------------
 
 
-@frame(50, "IIILQQsQBLBL")
+@frame(50, "IIILQQsQBLBLd")
 class Welcome:
     """Who you are. A parent of NO_PID: the launcher started you.
 
@@ -321,6 +322,7 @@ class Welcome:
     cores: list[int]
     nice: int
     linked: list[int]  # in Erlang's sense
+    deadline_s: float  # as in Launch
 
 
 @frame(51, "IL")

@@ -52,6 +52,7 @@ class Job:
         bells: The folder of the doorbells, which processes are told when they join.
         shared_memory_bytes: How much memory one process may share with one other to send to it.
         secret: Out of which the keys of links between hosts are made.
+        deadline_s: When the job will be ended, in seconds since 1970; 0: never.
     """
 
     def __init__(
@@ -62,8 +63,9 @@ class Job:
         shared_memory_bytes: int = 0,
         enforce: str = "",
         secret: bytes = b"",
+        deadline_s: float = 0.0,
     ) -> None:
-        self._bells, self._enforce = bells, enforce
+        self._bells, self._enforce, self._deadline_s = bells, enforce, deadline_s
         self._warned: set[str] = set()  # labels of those whose memory was complained of
         self._shared_memory_bytes = shared_memory_bytes
         self.requests = Requests(hosts)
@@ -223,7 +225,7 @@ class Job:
         if isinstance(frame, relation_frames.Tie):
             return self._tie(process, frame, now_s)
         if isinstance(frame, frames.AskCapacity):
-            return [Tell(pid, self._capacity(frame.request))]
+            return [Tell(pid, self.requests.capacity_is(frame.request))]
         if isinstance(frame, frames.Preload):
             return [Preload(frame)]
         if isinstance(frame, frames.Link):
@@ -295,6 +297,7 @@ class Job:
             process.cores,
             process.nice,
             self.relations.linked(process.pid),
+            self._deadline_s,
         )
         actions: list[Action] = [*limits, Tell(process.pid, welcome)]
         actions += [
@@ -372,11 +375,6 @@ class Job:
             return frames.MEMORY_UNKNOWN
         shared = self._shared_memory_bytes and one.memory and one.memory == two.memory
         return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
-
-    def _capacity(self, request: int) -> frames.CapacityIs:
-        it = self.requests.capacity
-        amounts = (n for of in (it.total, it.free) for n in (of.cpu_units, of.memory_bytes))
-        return frames.CapacityIs(request, *amounts)
 
     def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
         """The ranks of one world stand and fall together, as MPI's users expect."""

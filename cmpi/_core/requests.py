@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from cmpi._core import frames
 from cmpi._core.record import record
 from cmpi._core.scheduler import Cancel, Place, Refuse, Release, Scheduler, Submit
 from cmpi._ids import Capacity, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core import frames
     from cmpi._core.scheduler import Host
 
 
@@ -42,6 +42,12 @@ class Requests:
         free_cpu_units = sum(host.free_cpu_units for host in hosts)
         free_memory_bytes = sum(host.free_memory_bytes for host in hosts)
         return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
+
+    def capacity_is(self, request: int) -> frames.CapacityIs:
+        """The answer to one who asks for that."""
+        it = self.capacity
+        amounts = (n for of in (it.total, it.free) for n in (of.cpu_units, of.memory_bytes))
+        return frames.CapacityIs(request, *amounts)
 
     def occupy(self, pid: int, host: str, wants: Resources) -> list[Answer]:
         """A process runs there, whether there is room or not; again with what it needs instead."""

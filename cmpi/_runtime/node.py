@@ -77,7 +77,7 @@ class Node:
         self.rank = welcome.rank
         self.world = [Pid(value) for value in welcome.world]
         self.resources = Resources.of_units(welcome.cpu_units, welcome.memory_bytes)
-        self.cores, self.nice = welcome.cores, welcome.nice
+        self.cores, self.nice, self.deadline_s = welcome.cores, welcome.nice, welcome.deadline_s
         self.bell = Bell(welcome.bells, welcome.pid)
         self.shared_memory = memory if name and welcome.shared_memory_bytes else ""
         self.shared_memory_bytes = welcome.shared_memory_bytes

@@ -72,7 +72,7 @@ class Root:
         hosts, self._places = host.places(order, self._here)
         self._deputies: set[str] = set()  # hosts for which one was asked for
         seed, limit = int.from_bytes(os.urandom(3), "little"), order.shared_memory_bytes
-        self._job = Job(hosts, seed, self._folder, limit, order.enforce, os.urandom(32))
+        self._job = Job(hosts, seed, self._folder, limit, order.enforce, os.urandom(32), order.deadline_s)
         formatter = Formatter(
             order.output,
             colour=bool(order.colour),

@@ -178,3 +178,40 @@ def test_the_doctor_looks_at_the_partitions_and_may_submit_a_tiny_job(slurm, job
     assert result.code == 0 and "partition main*  ok" in result.out, result
     result = jobs.run("cmpirun", "--doctor", "--slurm", "--submit", timeout=90)
     assert result.code == 0 and "a batch job" in result.out, result
+
+
+def test_a_job_knows_when_slurm_will_end_it_and_may_act_before(slurm, jobs):
+    script = jobs.script(
+        """
+import threading, time
+import cmpi
+cmpi.init()
+left = cmpi.deadline()
+print(40 < left <= 60)
+called = threading.Event()
+cmpi.on_deadline(called.set, before=left - 1)
+cmpi.on_deadline(lambda: print("too early", flush=True), before=5)
+print(called.wait(0.3), called.wait(5), flush=True)
+p = cmpi.spawn(lambda parent: cmpi.Sender(parent).send(cmpi.deadline()))
+print(abs(cmpi.Receiver(p).recv() - cmpi.deadline()) < 5)
+"""
+    )
+    result = batch(jobs, "--time", "1:00", "python", script)
+    assert result.out == "True\nFalse True\nTrue\n" and result.code == 0, result
+    script = jobs.script("import cmpi; cmpi.init(); cmpi.on_deadline(print); print(cmpi.deadline())")
+    assert jobs.run("cmpirun", "--output", "plain", "python", script).out == "None\n"
+
+
+def test_an_array_is_a_job_for_each_task_and_fails_with_the_first_that_does(slurm, jobs):
+    script = jobs.script(
+        "import os, sys; n = int(os.environ['SLURM_ARRAY_TASK_ID']); print('task', n); sys.exit(n % 3)"
+    )
+    result = batch(jobs, "--array", "0-4%2", "--time", "1:00", "python", script)
+    assert result.code == 1, result
+    (job,) = {word.partition("_")[0] for word in result.err.split() if "_0" in word and word[0].isdigit()}
+    for task, code in ((0, 0), (1, 1), (2, 2), (3, 0), (4, 1)):
+        what = f"exit code {code}" if code else "well"
+        assert f"task {job}_{task} has ended: {what} (.cmpi/{job}_{task}.out)" in result.err, result
+        assert jobs.run("cmpirun", "--logs", f"{job}_{task}").out == f"task {task}\n"
+    status = jobs.run("cmpirun", "--status", job).out.splitlines()
+    assert len(status) == 5 and status[2].startswith(f"{job}_2") and "exit code 2" in status[2]

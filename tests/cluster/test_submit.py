@@ -1,0 +1,86 @@
+"""cmpi.slurm.submit on a real Slurm."""
+
+import subprocess
+import sys
+
+import pytest
+
+from cmpi import slurm as cmpi_slurm
+from cmpi.errors import LaunchError, UsageError
+
+
+@pytest.fixture
+def here(slurm, jobs, monkeypatch):
+    """This process is in the test's folder, where Slurm is."""
+    monkeypatch.chdir(jobs.folder)
+    for name, value in jobs.environment.items():
+        monkeypatch.setenv(name, value)
+    return jobs
+
+
+def test_a_function_runs_as_a_batch_job_and_its_result_comes_back(here):
+    factor = 7
+
+    def work(x):
+        import cmpi
+
+        print("working", flush=True)
+        pid = cmpi.spawn(lambda parent: cmpi.Sender(parent).send(x * factor))
+        return cmpi.Receiver(pid).recv()
+
+    job = cmpi_slurm.submit(work, 6, time="1:00")
+    assert job.id.isdigit() and job.result(timeout=40) == 42
+    assert job.stdout() == "working\n" and job.stderr() == ""
+    assert job.result(timeout=1) == 42, "again"
+
+
+def test_each_task_has_a_result_and_an_exception_comes_back_with_its_traceback(here):
+    def rank():
+        from mpi4py import MPI
+
+        return MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
+
+    def fails():
+        raise KeyError("no such column")
+
+    job, bad = cmpi_slurm.submit(rank, tasks=2), cmpi_slurm.submit(fails)
+    assert job.results(timeout=40) == [(0, 2), (1, 2)]
+    with pytest.raises(KeyError, match="no such column") as error:
+        bad.result(timeout=40)
+    if sys.version_info >= (3, 11):
+        assert "in the batch job" in error.value.__notes__[0] and "in fails" in error.value.__notes__[0]
+
+
+def test_a_job_without_a_result_says_how_it_ended(here):
+    import asyncio
+    import os
+
+    dead = cmpi_slurm.submit(lambda: os._exit(5))
+    slow = cmpi_slurm.submit(lambda: __import__("time").sleep(100))
+    with pytest.raises(cmpi_slurm.JobFailed, match="exit code 5") as failed:
+        asyncio.run(_awaited(dead))
+    assert failed.value.status == "FAILED"
+    with pytest.raises(TimeoutError):
+        slow.result(timeout=0.5)
+    slow.cancel()
+    with pytest.raises(cmpi_slurm.JobFailed, match="CANCELLED"):
+        slow.result(timeout=40)
+    assert slow.status == "CANCELLED"
+
+
+async def _awaited(job):
+    return await job
+
+
+def test_what_slurm_refuses_is_said_in_its_words_and_leaves_nothing(here):
+    with pytest.raises(LaunchError, match="partition"):
+        cmpi_slurm.submit(print, partition="nowhere")
+    with pytest.raises(UsageError):
+        cmpi_slurm.submit(print, tasks=0)
+    assert not list((here.folder / ".cmpi").glob("call-*"))
+
+
+def test_importing_cmpi_does_not_load_it():
+    text = "import sys, cmpi; print('cmpi.slurm' in sys.modules, cmpi.slurm.submit.__name__)"
+    out = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
+    assert out == "False submit\n"
