@@ -180,7 +180,7 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     add("--account", metavar="NAME", default="", help="who pays")
     add("--mem-per-cpu", metavar="BYTES", default="", help="memory for each rank, as sbatch reads it: 500M")
     add("--array", metavar="TASKS", default="",
-        help="a job for each, as sbatch reads it: 0-9%%4; SLURM_ARRAY_TASK_ID tells them apart")  # fmt: skip
+        help="a job for each, as sbatch reads it: 0-9%%4 (they see SLURM_ARRAY_TASK_ID)")  # fmt: skip
     add(
         "--requeue", action="store_true", help="start it again if a node fails, or another job is preferred"
     )

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 SHIP_S = 300.0  # for a host to receive and unpack the program
 SHIP_AHEAD_BYTES = 8 << 20  # of it, that may wait to be written
+RETRY_S = 5.0  # between looks for a host that is lost
 GATHER_S = 9.0  # for all agents to come up
 PATIENCE_S = 2.0  # before the person is told who is waited for
 LEAVE_S = 2.5  # for agents to end what is left, once the job is over
@@ -48,13 +49,18 @@ class Fleet:
         self._next = 1
         self._beat_s = time.monotonic()
         self.lost: Callable[[str, str], None] = lambda name, reason: None
+        self.back: Callable[[str], None] = lambda name: None
+        self._way, self._python = way, python
+        self._retry_s: dict[str, float] = {}  # when to look again for a host that is lost
+        self._returning: dict[str, RemoteHost] = {}
+        self._begin: tunnel.Begin | None = None
+        self._fit: Callable[[tunnel.HostFacts], bool] = lambda facts: False
         try:
             self.hosts = {spec.name: RemoteHost(spec, way, python) for spec in specs}
         except OSError as error:
             raise LaunchError(f"cannot start {error.filename}: {error.strerror}") from None
         for host in self.hosts.values():
-            self._watch(host.pipe.readable, self._hear, host)
-            self._watch(host.errors.readable, self._hear_errors, host)
+            self._listen_to(host)
 
     def fileno(self) -> int:
         """The descriptor, for poll: call `serve` when it is ready, and at `deadline_s`."""
@@ -78,6 +84,11 @@ class Fleet:
                     self._tell(host, tunnel.Beat())
                     if now_s >= host.heard_s + tunnel.LOST_S:
                         self._lose(host, f"it has not been heard of for {tunnel.LOST_S:.0f} s")
+            self._look_for_lost(now_s)
+
+    def _listen_to(self, host: RemoteHost) -> None:
+        self._watch(host.pipe.readable, self._hear, host)
+        self._watch(host.errors.readable, self._hear_errors, host)
 
     def _watch(self, fd: int, *call: Any, events: int = selectors.EVENT_READ) -> None:
         self._selector.register(fd, events, call)
@@ -136,6 +147,7 @@ class Fleet:
                 host, tunnel.Begin(folder, shared_memory, settings, host.spec.workdir or cwd, program)
             )
         self._await_answers(list(self.hosts.values()), GATHER_S)
+        self._begin = tunnel.Begin(folder, shared_memory, settings, cwd, program)
 
     def ship(self, hosts: list[RemoteHost], archive: IO[bytes], folder: str, there: str) -> None:
         """Have these hosts unpack an archive in place of a folder.
@@ -200,8 +212,37 @@ class Fleet:
         for channel in list(host.channels):
             self._close(host, channel)
 
+    def may_return(self, fit: Callable[[tunnel.HostFacts], bool]) -> None:
+        """From now on look for hosts that are lost, and take in again those whose facts are `fit`."""
+        self._fit = fit
+
+    def _look_for_lost(self, now_s: float) -> None:
+        for name, host in self.hosts.items():
+            if self._begin is None or not host.gone or host.channels:
+                continue  # the root has not been told, or has not answered
+            if now_s >= self._retry_s.setdefault(name, now_s + RETRY_S) and name not in self._returning:
+                self._retry_s[name] = now_s + RETRY_S
+                self._returning[name] = again = RemoteHost(host.spec, self._way, self._python)
+                self._listen_to(again)
+
+    def _return(self, host: RemoteHost, frame: Any) -> None:
+        """The agent of a host that was lost says something."""
+        name = host.spec.name
+        if isinstance(frame, tunnel.HostFacts):
+            host.facts = frame
+            if self._fit(frame) and self._begin is not None:
+                self._tell(host, self._begin)
+        elif isinstance(frame, tunnel.Begun) and not frame.fault and frame.has_program:
+            del self._returning[name]
+            self._retry_s.pop(name)
+            self.hosts[name] = host
+            self.back(name)
+
     def finish(self) -> None:
         """Have all agents end and clean up. Blocks: at most `LEAVE_S`."""
+        for host in self._returning.values():
+            host.ssh.kill()
+            host.ssh.wait()
         for host in self.hosts.values():
             if host.up:
                 self._tell(host, tunnel.Finish())
@@ -242,7 +283,8 @@ class Fleet:
         host.heard_s = time.monotonic()
         try:
             for frame in host.frames(data):
-                self._act(host, frame)
+                returning = self._returning.get(host.spec.name) is host
+                (self._return if returning else self._act)(host, frame)
         except ProtocolError as error:
             self._lose(host, f"its agent does not keep to the protocol: {error}")
 
@@ -285,6 +327,10 @@ class Fleet:
         if reason:
             host.ssh.kill()
         self._hear_errors(host, 0)
+        if self._returning.get(host.spec.name) is host:
+            del self._returning[host.spec.name]
+            host.ssh.wait()
+            return
         if not was_up:
             return
         said = host.said.decode("utf-8", "replace").strip().splitlines()

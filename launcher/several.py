@@ -12,7 +12,7 @@ from cmpi._core import host_frames
 from cmpi._core.placement import runs
 from cmpi._core.units import CPU_UNIT
 from cmpi._core.wire import encode
-from launcher import mpiexec
+from launcher import host_checks, mpiexec
 from launcher.find_mpi import Mpi
 from launcher.fleet import Fleet
 from launcher.shells import Shells
@@ -48,7 +48,7 @@ class SeveralHosts:
     def __init__(self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, secret: bytes) -> None:
         from launcher.agent import facts
 
-        self.local, self._mpi, self._secret = local, mpi, secret
+        self.local, self._mpi, self._secret, self._specs = local, mpi, secret, specs
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
         self.fleet = Fleet(others, way, sys.executable, secret)
@@ -141,6 +141,12 @@ class SeveralHosts:
         """From now on the root is there to be told."""
         self._tell_root = tell_root
         self.fleet.lost = lambda name, reason: tell_root(host_frames.HostLost(name, reason))
+        self.fleet.back = self._take_back
+        self.fleet.may_return(lambda facts: not host_checks.differences(self._specs[0], facts, self._here))
+
+    def _take_back(self, name: str) -> None:
+        spec = next(spec for spec in self._specs if spec.name == name)
+        self._tell_root(host_frames.HostBack(self.described([spec])))
 
     def register(self, poll: select.poll) -> None:
         """Have poll watch what `serve` serves."""

@@ -33,6 +33,13 @@ class HostLost:
     reason: str
 
 
+@frame(125, "y")
+class HostBack:
+    """A host that was lost can be used again: its HostIs."""
+
+    host: bytes
+
+
 @frame(114, "Is")
 class WorldFailed:
     """The ranks of this start could not be started."""

@@ -95,8 +95,7 @@ class Job:
             process = self.processes[pid]
             process.host = host
             self.requests.occupy(pid, host, process.resources)
-        spread = len(set(where)) > 1
-        first = LaunchWorld(start, where) if spread else Launch(start, world, where[0], False)
+        first = Launch(start, world, where[0], False) if len({*where}) == 1 else LaunchWorld(start, where)
         return [first, *map(Born, world)]
 
     def host_lost(self, host: str, reason: str, now_s: float) -> list[Action]:
@@ -113,6 +112,11 @@ class Job:
                 actions.append(Order(process.pid, frames.Signal(SIGKILL)))  # if it hears us after all
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
         return actions
+
+    def host_back(self, host: Host) -> list[Action]:
+        """A host that was lost can be used again."""
+        self._lost.discard(host.name)
+        return [Say(f"host {host.name} is back"), *self._answered(self.requests.add(host))]
 
     def interrupt(
         self, signal: int, now_s: float, because: str = "the job was interrupted", code: int = 0

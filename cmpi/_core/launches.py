@@ -56,5 +56,6 @@ class Launches:
         return [action for x, python in due for action in self._launch(x.start, x.pids, x.host, python)]
 
     def lost(self, host: str) -> None:
-        """Nothing is to be started there any more."""
+        """Nothing is to be started there any more; should it come back, it has no fork server."""
+        self._servers.pop(host, None)
         self._held = [item for item in self._held if item[0].host != host]

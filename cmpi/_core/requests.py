@@ -105,6 +105,10 @@ class Requests:
         """A host is no more; its processes are still to be released."""
         return self._answers(self.scheduler.lose(host))
 
+    def add(self, host: Host) -> list[Answer]:
+        """One more host."""
+        return self._answers(self.scheduler.add(host))
+
     def release(self, pid: int) -> list[Answer]:
         """A process has ended."""
         return self._answers(self.scheduler.handle(Release(self._tickets.pop(pid))))

@@ -175,6 +175,11 @@ class Scheduler:
             self._forget(refusal.ticket)
         return [*refused, *self._advance()]
 
+    def add(self, host: Host) -> list[Action]:
+        """One more host."""
+        self.hosts[host.name] = host
+        return self._advance()
+
     @property
     def waiting(self) -> int:
         """Requests in line."""

@@ -50,6 +50,12 @@ def places(order: frames.Launch, here: str) -> tuple[list[Host], dict[str, host_
     return hosts, said
 
 
+def place(described: bytes) -> Host:
+    """A host as the launcher describes it."""
+    (it,) = Decoder().feed(described)
+    return Host(it.name, it.cpu_units, it.memory_bytes, it.cores, it.address, it.python)
+
+
 def memory_name(folder: str) -> str:
     """A name for this folder in shared memory: the same wherever it is the same; "" if it is not there.
 

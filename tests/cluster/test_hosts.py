@@ -436,3 +436,32 @@ def test_a_group_may_be_on_several_hosts_or_on_another(on_hosts):
     result = on_hosts.job(PRELUDE + GROUP, options=(*THREE, "--cpus", "2"))
     assert result.out.splitlines() == ["h1 h2 h2 h3 h3 [0, 0, 0, 0, 0]", "h3 h3"], result
     assert result.code == 0 and not result.err, result
+
+
+BACK = """
+pid = cmpi.spawn(say_where, resources=Resources(cpus=1, host="h3"))
+print(Receiver[str](pid, name="where").recv(timeout=20), flush=True)
+cmpi.wait(pid)
+all_cpus = cmpi.capacity().total.cpus
+print("up", flush=True)
+while cmpi.capacity().total.cpus == all_cpus:
+    time.sleep(0.1)
+print("lost", flush=True)
+while cmpi.capacity().total.cpus < all_cpus:
+    time.sleep(0.1)
+pid = cmpi.spawn(say_where, resources=Resources(cpus=1, host="h3"))
+print(Receiver[str](pid, name="where").recv(timeout=20), cmpi.wait(pid, timeout=10))
+"""
+
+
+@pytest.mark.parametrize("how", ["power_off", "cut"])
+def test_a_host_that_comes_back_is_used_again(on_hosts, jobs, how):
+    job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + BACK))
+    assert job.stdout.readline() == b"h3\n"
+    came_up(job)
+    getattr(on_hosts.hosts, how)("h3")
+    assert job.stdout.readline() == b"lost\n"
+    on_hosts.hosts.restore("h3")
+    out, err = (text.decode() for text in job.communicate(timeout=60))
+    assert out == "h3 0\n" and "host h3 is lost" in err and "host h3 is back" in err, out + err
+    assert job.returncode == 0

@@ -160,3 +160,17 @@ def test_a_group_is_one_start_on_one_host_or_one_world_over_several():
     (reply,) = told(actions, frames.Spawned)
     assert sorted(world.hosts) == ["a"] * 2 + ["b"] * 4 or set(world.hosts) == {"a", "b"}
     assert [j.processes[pid].host for pid in reply.pids] == world.hosts
+
+
+def test_a_host_that_is_back_takes_those_that_wait_and_can_be_lost_again():
+    j, (a,) = a_job(["a"])
+    join(j, a)
+    j.fork_server("a", "ready")
+    j.host_lost("b", "off", 1.0)
+    (refused,) = told(spawn(j, a, 1, cpus=CORE, host="b"), frames.Refused)
+    assert refused.never
+    spawn(j, a, 2, cpus=CORE)  # waits: a has a rank
+    actions = j.host_back(Host("b", CORE, GIB, [0], "10.0.0.2", "/py/b"))
+    assert of(Say, actions) == [Say("host b is back")] and of(NeedForkServer, actions)[0].host == "b"
+    (launch,) = of(Launch, j.fork_server("b", "ready"))
+    assert launch.host == "b" and j.host_lost("b", "off again", 2.0)
