@@ -63,6 +63,13 @@ def main() -> int:
     code = role()
     # With cmpirun killed and ranks crashed inside ULFM, Open MPI's finalize was seen to spin for ever.
     signal.alarm(FINALIZE_S)  # whose default action needs nobody to be awake
+    if mpi.vendor() == "mpich":
+        # All that Hydra wants to hear of MPI_Finalize, which takes 10 ms; there is nothing else left to be
+        # taken down, and what the two share in memory has no name any more (see the usher).
+        from cmpi._transport.pmi import Pmi
+
+        Pmi(os.environ).finalize(killed=False)
+        os._exit(code)
     mpi.finalize()
     return code
 
