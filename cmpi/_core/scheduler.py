@@ -7,6 +7,7 @@ requests for ever, and a process that asks for a thousand others delays its neig
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 
 from cmpi._core.record import record
@@ -122,7 +123,11 @@ class Scheduler:
     """The machine. Not thread-safe; all calls return at once."""
 
     def __init__(self, hosts: list[Host]) -> None:
-        self.hosts = {host.name: host for host in hosts}
+        self.hosts: dict[str, Host] = {}
+        self._by_room: list[tuple[int, int, str]] = []  # free CPUs, turn and name of each host, in order
+        self._turns: dict[str, int] = {}  # of hosts with equal room the first that was named is the first
+        for host in hosts:
+            self._admit(host)
         self._lines: dict[int, deque[Submit]] = {}  # by owner, in the order of their turns
         self._placed: dict[int, tuple[Submit, Host]] = {}
         self._cores: dict[int, tuple[int, ...]] = {}  # by ticket
@@ -150,7 +155,7 @@ class Scheduler:
             place = Host(host, 0, 0)
         if instead_of is not None:
             old, at = self._placed.pop(instead_of)
-            at.take(old, -1)
+            self._take(at, old, -1)
         request = Submit(
             ticket,
             owner=-1,
@@ -158,13 +163,14 @@ class Scheduler:
             memory_bytes=min(memory_bytes, place.free_memory_bytes),
             wait=False,
         )
-        place.take(request)
+        self._take(place, request)
         self._placed[ticket] = (request, place)
         return self._advance()
 
     def lose(self, host: str) -> list[Action]:
         """A host is no more; what was placed there is still to be released."""
-        self.hosts.pop(host, None)
+        if host in self.hosts:
+            self._by_room.remove(self._room_of(self.hosts.pop(host)))
         waiting = [request for line in self._lines.values() for request in line]
         refused = [
             Refuse(request.ticket, True, self._too_large(request))
@@ -177,8 +183,25 @@ class Scheduler:
 
     def add(self, host: Host) -> list[Action]:
         """One more host."""
-        self.hosts[host.name] = host
+        self._admit(host)
         return self._advance()
+
+    def _admit(self, host: Host) -> None:
+        self.hosts[host.name] = host
+        self._turns.setdefault(host.name, -len(self._turns))
+        insort(self._by_room, self._room_of(host))
+
+    def _room_of(self, host: Host) -> tuple[int, int, str]:
+        return host.free_cpu_units, self._turns[host.name], host.name
+
+    def _take(self, host: Host, request: Submit, sign: int = 1) -> None:
+        """As `Host.take`, with the order kept."""
+        if self.hosts.get(host.name) is not host:
+            host.take(request, sign)  # lost meanwhile
+            return
+        del self._by_room[bisect_left(self._by_room, self._room_of(host))]
+        host.take(request, sign)
+        insort(self._by_room, self._room_of(host))
 
     @property
     def waiting(self) -> int:
@@ -220,6 +243,8 @@ class Scheduler:
 
     def _possible(self, request: Submit) -> bool:
         """Whether it would fit if all hosts were empty."""
+        if request.n == 1:
+            return any(host.holds(request) for host in self.hosts.values())
         found = 0
         for host in self.hosts.values():
             if host.holds(request):
@@ -243,19 +268,26 @@ class Scheduler:
 
     def _take_back(self, ticket: int) -> None:
         request, host = self._placed.pop(ticket)
-        host.take(request, -1)
+        self._take(host, request, -1)
         host.unbind(self._cores.pop(ticket, ()))
 
     def _room(self, request: Submit, held: Collection[str] = ()) -> Host | None:
-        fitting = {h.name: h for h in self.hosts.values() if h.name not in held and h.fits(request)}
-        if request.near in fitting:
-            return fitting[request.near]
-        # The emptiest host, so that processes spread and leave each other memory bandwidth.
-        best = min if request.pack else max
-        return best(fitting.values(), key=lambda host: host.free_cpu_units, default=None)
+        for name in (request.host, request.near):
+            if name in self.hosts and name not in held and self.hosts[name].fits(request):
+                return self.hosts[name]
+        if request.host:
+            return None
+        # The emptiest host, so that processes spread and leave each other memory bandwidth; or the fullest.
+        first = bisect_left(self._by_room, (request.cpu_units,))
+        order = range(first, len(self._by_room))
+        for i in order if request.pack else reversed(order):
+            name = self._by_room[i][2]
+            if name not in held and self.hosts[name].fits(request):
+                return self.hosts[name]
+        return None
 
     def _place(self, request: Submit, host: Host, ticket: int) -> Place:
-        host.take(request)
+        self._take(host, request)
         self._placed[ticket] = (request, host)
         self._cores[ticket] = cores = host.bind(request)
         return Place(ticket, host.name, cores)
@@ -321,6 +353,7 @@ class Scheduler:
                 for core in self._cores.get(ticket, ())
             ]
             assert len({*bound, *host.unbound}) == len(bound) + len(host.unbound), "a core is bound twice"
+        assert self._by_room == sorted(map(self._room_of, self.hosts.values()))
         assert all(self._lines.values()), "an empty line keeps its turn"
         if self._lines:
             assert self._next() is None, "a request waits although there is room"

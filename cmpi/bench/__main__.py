@@ -32,7 +32,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(HOMES)}, soak, chaos, or hosts (default: all but those)",
+        help=f"{', '.join(HOMES)}, soak, chaos, scaling, or hosts (default: all but those)",
     )
     parser.add_argument("--runs", type=int, default=0, help="repetitions (default: the benchmark's own)")
     parser.add_argument("--json", action="store_true", help="an object for each row in place of the table")
@@ -42,9 +42,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of soak's and chaos's choices (default 1)")
     parser.add_argument("--hosts", metavar="A,B", default="", help="the two hosts of the benchmark hosts")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in (*HOMES, "soak", "chaos", "hosts")]
+    unknown = [name for name in options.names if name not in (*HOMES, "soak", "chaos", "scaling", "hosts")]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)}, soak, chaos and hosts")
+        parser.error(
+            f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)}, soak, chaos, scaling and hosts"
+        )
     if options.names == ["soak"]:
         from cmpi.bench.soak import soak
 

@@ -1,0 +1,113 @@
+"""The scheduler alone at a size that no laptop holds: hosts, processes, arrivals and ends at random.
+
+    python -m cmpi.bench scaling         1,000 hosts of 64 cores, 100,000 processes alive
+
+Nothing is started: the machine of `cmpi._core.scheduler` is driven as the root drives it.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from cmpi._core.scheduler import Host, Place, Release, Scheduler, Submit
+from cmpi._core.units import CPU_UNIT
+from cmpi.bench.common import Row
+
+HOSTS, CORES, MEMORY_BYTES = 1_000, 64, 256 << 30
+PROCESSES, OWNERS, SEED = 100_000, 200, 1
+CPUS = (1 / 16, 1 / 4, 1 / 2, 1)  # what a process may ask for; 0.45 in the mean
+GIB = 1 << 30
+
+
+class Simulation:
+    """Owners that always want more than there is room for, and processes that end at random."""
+
+    def __init__(self, hosts: int, processes: int, seed: int) -> None:
+        self.scheduler = Scheduler(
+            [Host(f"h{i}", CORES * CPU_UNIT, MEMORY_BYTES, range(CORES)) for i in range(hosts)]
+        )
+        self.rng = random.Random(seed)
+        self.processes = processes
+        self.alive: list[int] = []
+        self.owner: dict[int, int] = {}
+        self.placed: Counter[int] = Counter()
+        self.waiting: Counter[int] = Counter()
+        self.decisions = 0
+
+    def submit(self, owner: int) -> None:
+        """An owner wants one more."""
+        ticket = len(self.owner)
+        self.owner[ticket] = owner
+        self.waiting[owner] += 1
+        cpus = self.rng.choice(CPUS)
+        memory = self.rng.choice((100 << 20, GIB, 4 * GIB))
+        self._take(
+            self.scheduler.handle(Submit(ticket, owner, int(cpus * CPU_UNIT), memory, True, cpus == 1))
+        )
+
+    def end_one(self) -> None:
+        """A process ends."""
+        at = self.rng.randrange(len(self.alive))
+        self.alive[at], self.alive[-1] = self.alive[-1], self.alive[at]
+        self._take(self.scheduler.handle(Release(self.alive.pop())))
+
+    def _take(self, actions: Sequence[object]) -> None:
+        self.decisions += 1
+        for action in actions:
+            assert isinstance(action, Place)
+            self.alive.append(action.ticket)
+            owner = self.owner[action.ticket]
+            self.placed[owner] += 1
+            self.waiting[owner] -= 1
+
+    def fill(self) -> float:
+        """Start with all hosts empty; decisions a second until as many run as are wanted, or fit."""
+        begin_s = time.perf_counter()
+        while len(self.alive) < self.processes and not self.scheduler.waiting:
+            self.submit(len(self.owner) % OWNERS)
+        return self.decisions / (time.perf_counter() - begin_s)
+
+    def churn(self, rounds: int) -> float:
+        """Arrivals and ends in turn, with every owner in the queue; decisions a second."""
+        for owner in range(OWNERS):
+            for _ in range(3):
+                self.submit(owner)
+        self.placed.clear()
+        before, begin_s = self.decisions, time.perf_counter()
+        for _ in range(rounds):
+            self.end_one()
+            # A greedy owner asks ten times as often as the others; it is to get no more for that.
+            owner = 0 if self.rng.random() < 0.1 else self.rng.randrange(OWNERS)
+            if self.waiting[owner] < 50:
+                self.submit(owner)
+            owner = self.rng.randrange(OWNERS)
+            if not self.waiting[owner]:
+                self.submit(owner)
+        return (self.decisions - before) / (time.perf_counter() - begin_s)
+
+
+def run(_: str, runs: int) -> Iterator[Row]:
+    """Rows of the table; `runs` thousand rounds of churn."""
+    rounds = 1000 * (runs or 20)
+    simulation = Simulation(HOSTS, PROCESSES, SEED)
+    filled = simulation.fill()
+    yield Row("scheduler: hosts", HOSTS, "", "processes alive", len(simulation.alive))
+    yield Row("  decisions while it fills", filled / 1e3, "k/s")
+    simulation.processes = 1 << 60  # from here on there is no room for all that is wanted
+    simulation.fill()
+    churned = simulation.churn(rounds)
+    yield Row("  decisions while it is full", churned / 1e3, "k/s")
+    simulation.scheduler.validate()  # no host is overbooked, no core bound twice
+    counts = [simulation.placed[owner] for owner in range(OWNERS)]
+    median = statistics.median(counts)
+    yield Row("  placed for a greedy owner", counts[0], "", "the median owner", median, "about 1")
+    tracemalloc.start()
+    Simulation(HOSTS, PROCESSES, SEED).fill()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    yield Row("  memory", peak / 1e6, "MB")
