@@ -227,6 +227,8 @@ class Sender(End[T]):
                     raise TimeoutError(f"{end.peer} made no room within {timeout} s")
                 self._check_sent(ticket)
                 self._await_release(message)
+                if not self._lane.chosen:
+                    self._node.await_answer(end.peer)
             finally:
                 end.busy = False
 

@@ -353,7 +353,8 @@ class Ended:
     requested: int
 
 
-MEMORY_UNKNOWN, MEMORY_SHARED, MEMORY_APART = 0, 1, 2
+# LIKELY: the other has not joined, and is on the same host.
+MEMORY_UNKNOWN, MEMORY_SHARED, MEMORY_APART, MEMORY_LIKELY = 0, 1, 2, 3
 
 
 @frame(60, "IB")

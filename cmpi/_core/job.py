@@ -22,7 +22,7 @@ from cmpi._core.kills import KILL_AFTER_S, Kills
 from cmpi._core.launches import Launches
 from cmpi._core.limits import over
 from cmpi._core.links import Ask, LinkTable, Tell
-from cmpi._core.process import Process
+from cmpi._core.process import Process, memory_between
 from cmpi._core.relations import Relations
 from cmpi._core.requests import Answer, Requests
 from cmpi._core.roster import START_S, Roster
@@ -373,12 +373,9 @@ class Job:
         return [Tell(pid, frames.Ended(other, s.code, s.signal, s.verdict, s.requested))]
 
     def _memory(self, pid: int, other: int) -> int:
-        """Whether these two can send to each other through shared memory."""
-        one, two = self.processes.get(pid), self.processes.get(other)
-        if one is None or two is None or not (one.joined and two.joined):
-            return frames.MEMORY_UNKNOWN
-        shared = self._shared_memory_bytes and one.memory and one.memory == two.memory
-        return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
+        return memory_between(
+            self.processes.get(pid), self.processes.get(other), allowed=self._shared_memory_bytes > 0
+        )
 
     def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
         """The ranks of one world stand and fall together, as MPI's users expect."""

@@ -60,3 +60,14 @@ class Process:
             "granted_bytes": self.resources.memory_bytes,
             "peak_bytes": self.peak_bytes,
         }
+
+
+def memory_between(one: Process | None, other: Process | None, *, allowed: bool) -> int:
+    """Whether these two can send to each other through shared memory, as far as that is known."""
+    if one is None or other is None:
+        return frames.MEMORY_UNKNOWN
+    if one.joined and other.joined:
+        shared = allowed and one.memory and one.memory == other.memory
+        return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
+    likely = allowed and one.host == other.host and one.memory
+    return frames.MEMORY_LIKELY if likely else frames.MEMORY_UNKNOWN

@@ -17,7 +17,7 @@ from collections import deque
 
 from cmpi._core import frames, link_frames
 from cmpi._core.wire import decode, encode_bare
-from cmpi._runtime.parcels import FRAME, LONG, PIECE, Joiner, Parcel
+from cmpi._runtime.parcels import LONG, PIECE, Assembly, Parcel
 from cmpi._runtime.payloads import Payloads, following
 from cmpi._transport import mpi, ring, tcp
 
@@ -52,10 +52,12 @@ class Lane:
         self._outbox: deque[Parcel] = deque()
         self._by_link = False  # our way out, if it is not `_writer`
         self._writer: ring.RingWriter | None = None
+        # Frames that were put into a ring of which it is only likely that the peer sees it; else None.
+        self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer is to be rung for again: its bell was full
         self._reader: ring.RingReader | None = None
         self._unmapped = False  # the peer has a ring for us that could not be mapped
-        self._joiner: tuple[Joiner, Callable[[list[bytearray]], None]] | None = None
+        self._assembly = Assembly(self._deliver, node.nudge)  # of what comes through the ring
         # What came by the link and waits for its buffers.
         self._held: deque[tuple[Any, mpi.Parts | tcp.Parts | None]] = deque()
         # The progress thread looks into the ring every millisecond, so that the writer need not ring.
@@ -90,7 +92,7 @@ class Lane:
     @property
     def idle(self) -> bool:
         """True if no frame waits to be sent."""
-        return not self._outbox
+        return not self._outbox and self._unsure is None
 
     @property
     def put_in(self) -> int:
@@ -138,6 +140,7 @@ class Lane:
         writer = self._writer
         if (
             writer is not None
+            and self._unsure is None
             and not self._outbox
             and not self._ending
             and len(body) <= writer.longest
@@ -152,6 +155,17 @@ class Lane:
         """The peer has ended, or reads no more: what waits will not be sent."""
         self._ending = True
         self._outbox.clear()
+
+    def learn(self) -> None:
+        """The root has said something of the memory that the peer sees."""
+        shared = self._node.shares_memory(self._pid)
+        if self._unsure is not None and shared is not None:
+            sent, self._unsure = self._unsure, None
+            if not shared:  # all again, the other way
+                self._outbox.extendleft(Parcel(head, (), None) for head in reversed(sent))
+                self._writer, self._unheard = None, False
+                ring.unlink_rings(self._out)
+        self.flush()
 
     def flush(self, *, wake: bool = True) -> None:
         """Send what waits, as far as it can be sent now."""
@@ -170,12 +184,12 @@ class Lane:
         self._node.watch(self._pid)
         if self._node.shared_memory and ring.usable():
             shared = self._node.shares_memory(self._pid)
-            if shared is None:
-                return  # the root will tell, and then we are asked to flush
-            if shared:
+            if shared is None and not self._node.likely_shares_memory(self._pid):
+                return  # the root will tell
+            if shared is not False:
                 try:
                     self._writer = ring.RingWriter(self._out)
-                    self._unheard = True
+                    self._unheard, self._unsure = True, [] if shared is None else None
                     return
                 except OSError:
                     pass  # no room for it
@@ -185,13 +199,20 @@ class Lane:
 
     def _flush_to_ring(self, writer: ring.RingWriter, wake: bool) -> None:
         waited = len(self._outbox)
-        while self._outbox and self._outbox[0].put(writer):
-            self._outbox.popleft()
-        full = bool(self._outbox)
+        while self._outbox and self._may_put(self._outbox[0], writer) and self._outbox[0].put(writer):
+            parcel = self._outbox.popleft()
+            if self._unsure is not None:
+                self._unsure.append(parcel.head)
+        full = bool(self._outbox) and self._unsure is None
         if self._unheard or ((full or (wake and len(self._outbox) < waited)) and writer.must_wake()):
             self._ring_bell()
         if full:
             self._node.nudge()
+
+    def _may_put(self, parcel: Parcel, writer: ring.RingWriter) -> bool:
+        """Buffers are the sender's, and cannot be sent again; so they, and what is long, wait until it is
+        sure that they are seen."""
+        return self._unsure is None or not (parcel.buffers or len(parcel.head) > writer.longest)
 
     def _flush_to_link(self, link: mpi.Link | tcp.Link) -> None:
         try:
@@ -221,7 +242,9 @@ class Lane:
         """Places in shared memory for buffers of these sizes, None for those that must follow."""
         if not self._ending:
             self._choose()
-        return self._payloads.reserve(sizes, may_offer=self._writer is not None and not self._ending)
+        return self._payloads.reserve(
+            sizes, may_offer=self._writer is not None and self._unsure is None and not self._ending
+        )
 
     @property
     def busy(self) -> bool:
@@ -240,9 +263,9 @@ class Lane:
         """True if looking again soon is worth it."""
         if self.freed:
             return False
-        if self._unheard or self._joiner is not None or self.stalled:
+        if self._unheard or self._assembly.under_way or self.stalled:
             return True
-        if self._writer is not None and self._outbox:
+        if self._writer is not None and self._outbox and self._unsure is None:
             return True
         link = self.link
         if link is None or self.shut_out or self.descriptor >= 0:
@@ -377,41 +400,10 @@ class Lane:
             if tag < LONG:
                 if self._listener.hear_small(tag, body):
                     self._awaited = True
-            elif tag == PIECE:
-                self._piece(body)
             else:
-                self._awaited = True
-                if tag == FRAME:
-                    self._came_by_ring(body)
-                else:
-                    self._join(
-                        [int.from_bytes(body, "little")], lambda whole: self._came_by_ring(bytes(whole[0]))
-                    )
+                self._awaited |= tag != PIECE
+                self._assembly.take(tag, body)
         return bool(records)
-
-    def _came_by_ring(self, head: bytes) -> None:
-        frame = decode(head)
-        sizes = following(frame)
-        if sizes:
-            self._join(sizes, lambda buffers: self._deliver(frame, buffers))
-        else:
-            self._deliver(frame, ())
-
-    def _join(self, sizes: list[int], then: Callable[[list[bytearray]], None]) -> None:
-        joiner = Joiner(sizes)
-        if joiner.whole:
-            then(joiner.buffers)
-        else:
-            self._joiner = joiner, then
-            self._node.nudge()  # the progress thread, should this be another: more will come at once
-
-    def _piece(self, piece: bytes) -> None:
-        assert self._joiner is not None
-        joiner, then = self._joiner
-        joiner.add(piece)
-        if joiner.whole:
-            self._joiner = None
-            then(joiner.buffers)
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
         if isinstance(frame, link_frames.Offer):

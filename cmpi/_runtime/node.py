@@ -124,6 +124,16 @@ class Node:
             self._watched.add(pid.value)
         self.tell_root(frames.Watch(pid.value))
 
+    def await_answer(self, pid: Pid) -> None:
+        """Wait until the root has said what it knows of a watched process. With the lock held.
+
+        The first message to a process on this host is in the ring then, before `send` returns. Else it was
+        left to the progress thread, which never came to run where the caller went on to keep the GIL:
+        mpi4py's `allreduce`, `reduce` and `scan` of objects do while they wait (mpi4py 4.1.2), here for
+        ranks that waited for that message.
+        """
+        self.changed.wait_for(lambda: pid.value in self._alive or pid.value in self._ended)
+
     def wait_exit(self, pid: Pid, timeout_s: float | None) -> ExitStatus:
         """Wait until a process has ended.
 
@@ -132,8 +142,7 @@ class Node:
         """
         self.watch(pid)
         with self.lock:
-            # First the root's answer: a process that has ended has ended, whatever the timeout.
-            self.changed.wait_for(lambda: pid.value in self._alive or pid.value in self._ended)
+            self.await_answer(pid)  # first: a process that has ended has ended, whatever the timeout
 
             def ended() -> bool:
                 return pid.value in self._ended
@@ -169,7 +178,12 @@ class Node:
     def shares_memory(self, pid: Pid) -> bool | None:
         """Whether this process can send to that one through shared memory; None: not known yet."""
         memory = self._memory.get(pid.value, frames.MEMORY_UNKNOWN)
-        return None if memory == frames.MEMORY_UNKNOWN else memory == frames.MEMORY_SHARED
+        known = memory in (frames.MEMORY_SHARED, frames.MEMORY_APART)
+        return memory == frames.MEMORY_SHARED if known else None
+
+    def likely_shares_memory(self, pid: Pid) -> bool:
+        """Whether that one has not joined, and is expected to share memory with this process then."""
+        return self._memory.get(pid.value) == frames.MEMORY_LIKELY
 
     def peer(self, pid: Pid) -> Peer:
         """The other process, as far as links and channels go. Call with the lock held."""
@@ -313,7 +327,7 @@ class Node:
                 self._alive.add(frame.pid)
                 self._memory[frame.pid] = frame.memory
                 if frame.pid in self._peers:
-                    self._peers[frame.pid].lane.flush()
+                    self._peers[frame.pid].lane.learn()
             elif isinstance(frame, REPLIES):
                 self._control.answered(frame)
             elif isinstance(frame, relation_frames.Tied):

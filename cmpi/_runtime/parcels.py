@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 
+from cmpi._core.wire import decode
+from cmpi._runtime.payloads import following
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -78,3 +81,56 @@ class Joiner:
         view[: len(piece)] = piece
         if len(piece) < len(view):
             self._left.appendleft(view[len(piece) :])
+
+
+class Assembly:
+    """What comes through a ring in pieces, put together again.
+
+    Args:
+        deliver: Called with each frame and its buffers, when they are whole.
+        more_comes: Called when something has begun to come, of which the rest will follow at once.
+    """
+
+    def __init__(
+        self, deliver: Callable[[Any, Sequence[Any]], None], more_comes: Callable[[], None]
+    ) -> None:
+        self._deliver, self._more_comes = deliver, more_comes
+        self._joiner: tuple[Joiner, Callable[[list[bytearray]], None]] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """True if the rest of something is to come."""
+        return self._joiner is not None
+
+    def take(self, tag: int, body: bytes) -> None:
+        """The next record."""
+        if tag == PIECE:
+            self._piece(body)
+        elif tag == FRAME:
+            self._frame(body)
+        else:
+            self._join([int.from_bytes(body, "little")], lambda whole: self._frame(bytes(whole[0])))
+
+    def _frame(self, head: bytes) -> None:
+        frame = decode(head)
+        sizes = following(frame)
+        if sizes:
+            self._join(sizes, lambda buffers: self._deliver(frame, buffers))
+        else:
+            self._deliver(frame, ())
+
+    def _join(self, sizes: list[int], then: Callable[[list[bytearray]], None]) -> None:
+        joiner = Joiner(sizes)
+        if joiner.whole:
+            then(joiner.buffers)
+        else:
+            self._joiner = joiner, then
+            self._more_comes()  # for the progress thread, should this be another
+
+    def _piece(self, piece: bytes) -> None:
+        assert self._joiner is not None
+        joiner, then = self._joiner
+        joiner.add(piece)
+        if joiner.whole:
+            self._joiner = None
+            then(joiner.buffers)

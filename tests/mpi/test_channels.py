@@ -370,3 +370,20 @@ print((sum(me.cpu_times()[:2]) - before) / 2 < 0.2)
 Sender(p).send(0)
 """)
     assert out == "True\n"
+
+
+def test_a_message_that_was_sent_arrives_though_the_sender_keeps_the_gil(job):
+    """As mpi4py's `allreduce` of objects does while it waits, here for the receiver."""
+    text = """
+import cmpi
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+others = [pid for pid in cmpi.world() if pid != cmpi.pid()]
+for pid in others:
+    cmpi.Sender(pid).send(world.rank)
+if world.rank == 2:
+    total = sum(cmpi.Receiver(pid).recv(timeout=20) for pid in others)
+print(world.allreduce(1))
+"""
+    result = job(text, options=("-n", "3"))
+    assert (result.code, result.out) == (0, "3\n" * 3), result

@@ -1,5 +1,6 @@
 """Two lanes, linked in memory, with real rings and segments between them, under any interleaving."""
 
+import os
 import random
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ class Node:
     def __init__(self, pid, folder, limit, shares):
         self.pid, self.lock, self.linking = pid, threading.RLock(), False
         self.shared_memory, self.shared_memory_bytes = folder, limit
-        self.shares = shares
+        self.shares, self.likely = shares, False
         self.bell, self.rung, self.nudged, self.full = self, False, False, False
         self.other = None
         self.wants_link = False
@@ -43,6 +44,9 @@ class Node:
 
     def shares_memory(self, pid):
         return self.shares
+
+    def likely_shares_memory(self, pid):
+        return self.shares is None and self.likely
 
     def nudge(self):
         self.nudged = True
@@ -62,11 +66,22 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         limit=st.sampled_from([1 << 16, 16 << 20]),
         shared=st.sampled_from([(True, True), (True, True), (True, False), (False, True), (False, False)]),
         warm=st.sampled_from([True, True, True, False]),
+        likely=st.sampled_from([None, None, True, False]),
     )
-    def start(self, seed, limit, shared, warm):
+    def start(self, seed, limit, shared, warm, likely):
+        """`likely`: whether what is likely turns out to be so."""
         self.folder = tempfile.mkdtemp()
+        folders = [self.folder, self.folder]
+        if likely is False:
+            folders = [f"{self.folder}/{i}" for i in range(2)]
+            for folder in folders:
+                os.mkdir(folder)
         choice = random.Random(seed)
-        self.nodes = [Node(Pid(i + 1), self.folder, limit, shared[i] or None) for i in range(2)]
+        self.nodes = [Node(Pid(i + 1), folders[i], limit, shared[i] or None) for i in range(2)]
+        self.turns_out = likely
+        if likely is not None:
+            for node in self.nodes:
+                node.shares, node.likely = None, True
         self.links = [MemoryLink(choice), MemoryLink(choice)]
         self.posted, self.heard = ([], []), ([], [])
         self.last = [False, False]
@@ -84,7 +99,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
                 self.small(side, 10, 10)
                 self.large(side, [70_000])
                 self.run_dry()
-            if all(shared) and limit > 1 << 20:
+            if all(node.shares for node in self.nodes) and limit > 1 << 20:
                 assert all(node.lane._payloads._filled for node in self.nodes)
 
     @rule(side=st.integers(0, 1))
@@ -92,8 +107,8 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         """Whether memory is shared; and it has a link made if one of them asks for it."""
         node = self.nodes[side]
         if node.shares is None:
-            node.shares = False
-            node.lane.flush()
+            node.shares = bool(self.turns_out)
+            node.lane.learn()
         if any(node.wants_link for node in self.nodes) and not any(node.linking for node in self.nodes):
             for i, each in enumerate(self.nodes):
                 if each.lane.link is None:
