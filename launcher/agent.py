@@ -24,7 +24,7 @@ from cmpi._core import tunnel_frames as tunnel
 from cmpi._core.capacity import usable
 from cmpi._core.wire import Decoder, encode
 from cmpi._runtime import descendants, host, leftovers
-from cmpi._runtime.start_child import SHIPPED_VARIABLE
+from cmpi._runtime.start_child import OF_A_HOST, SHIPPED_VARIABLE
 from cmpi._transport import sockets
 from cmpi.errors import LaunchError
 from launcher.find_mpi import check_version, find
@@ -92,6 +92,7 @@ class Agent:
         descendants.end_all()
         leftovers.remove_folders(self._folders)
         leftovers.remove_unmapped_segments()
+        leftovers.remove_topologies()
 
     def _send(self, frame: Any) -> None:
         """Write a frame, or keep it until it can be written: who waits here would not see that the
@@ -149,7 +150,10 @@ class Agent:
 
     def _begin(self, order: tunnel.Begin) -> str:
         """Make the job's folders and listen in them; what hinders it, else ""."""
-        self._environment = dict(item.split("=", 1) for item in order.environment)
+        given = dict(item.split("=", 1) for item in order.environment)
+        self._environment = {**given, **{k: v for k, v in os.environ.items() if k in OF_A_HOST}}
+        for name in OF_A_HOST - os.environ.keys():
+            self._environment.pop(name, None)
         try:
             for folder in dict.fromkeys((order.folder, order.shared_memory)):
                 os.mkdir(folder, 0o700)
@@ -183,6 +187,7 @@ class Agent:
         time.sleep(GUARDIAN_S)
         leftovers.remove_folders(self._folders)
         leftovers.remove_unmapped_segments()
+        leftovers.remove_topologies()
         os._exit(0)
 
     def _run(self, order: tunnel.Run) -> None:

@@ -119,7 +119,7 @@ def _hosts(
     from launcher.several import local_name
 
     local = local_name(hosts)
-    fleet = Fleet([spec for spec in hosts if spec.name != local], way, sys.executable, b"")
+    fleet = Fleet([spec for spec in hosts if spec.name != local], way, sys.executable)
     try:
         faults = fleet.faults(facts(mpi.mpiexec), mpi.kind)
     except CmpiError as error:

@@ -39,11 +39,10 @@ class Fleet:
         specs: The hosts, without this one.
         way: How a command gets there.
         python: The interpreter there, where the hostfile names none.
-        secret: The job's.
     """
 
-    def __init__(self, specs: list[HostSpec], way: Way, python: str, secret: bytes) -> None:
-        self._secret, self._folder = secret, ""
+    def __init__(self, specs: list[HostSpec], way: Way, python: str) -> None:
+        self._folder = ""
         self._selector = selectors.EpollSelector()
         self._commands: dict[int, tuple[Callable[[bytes], None], Callable[[int], None]]] = {}
         self._next = 1

@@ -224,6 +224,7 @@ def _clean_up(folders: tuple[str, ...]) -> None:
     descendants.end_all()
     leftovers.remove_folders(folders)
     leftovers.remove_unmapped_segments()
+    leftovers.remove_topologies()
 
 
 def _make_folder(path: str) -> None:

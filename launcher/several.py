@@ -51,7 +51,7 @@ class SeveralHosts:
         self.local, self._mpi, self._secret, self._specs = local, mpi, secret, specs
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
-        self.fleet = Fleet(others, way, sys.executable, secret)
+        self.fleet = Fleet(others, way, sys.executable)
         try:
             self.fleet.gather(self._here, mpi.kind)
         except BaseException:

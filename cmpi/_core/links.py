@@ -13,8 +13,8 @@ and leaves again. Because it was asked for, somebody is there for it: the usher 
 
 Between hosts a link is a TCP connection, for which one end listens and the other dials, with a key that
 the root gives both. MPI's own way was tried: Open MPI 5.0.11 lost one in two or three connects between
-spawned processes of two hosts (PRRTE does not pass their addresses on), and with either MPI a
-process that was linked with a lost host could not end any more.
+processes of two hosts (PRRTE does not pass their addresses on), and neither MPI notices a cut cable for
+15 seconds and more.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import threading
 
 from cmpi._ids import Resources
 from cmpi._runtime import grant
-from cmpi._runtime.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE, SHIPPED_VARIABLE
+from cmpi._runtime.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE, OF_A_HOST, SHIPPED_VARIABLE
 from cmpi.errors import NotRunning
 
 TYPE_CHECKING = False
@@ -121,6 +121,7 @@ def surroundings() -> bytes:
             "path": [_moved(path, _shipped[::-1]) for path in sys.path],
             "argv": sys.argv,
             "umask": int(umask, 8),
+            "host": os.uname().nodename,
         }
     )
 
@@ -142,7 +143,11 @@ def settle(data: bytes) -> None:
         os.chdir(os.path.expanduser("~"))  # another host, which has no such folder
     sys.path[:] = [_moved(path, _shipped) for path in inherited["path"]]
     sys.argv[:] = inherited["argv"]
-    for name in [k for k in os.environ if not k.startswith(_OWN)]:
-        if name not in inherited["environment"]:
+    environment, own = inherited["environment"], frozenset[str]()
+    if inherited["host"] != os.uname().nodename:
+        own = OF_A_HOST
+        environment = {name: value for name, value in environment.items() if name not in own}
+    for name in [k for k in os.environ if not k.startswith(_OWN) and k not in own]:
+        if name not in environment:
             del os.environ[name]
-    os.environ.update(inherited["environment"])
+    os.environ.update(environment)

@@ -45,6 +45,38 @@ def remove_unmapped_segments() -> None:
                 pass  # another cmpirun was first
 
 
+def remove_topologies() -> None:
+    """Unlink this user's files in which Hydra describes the host, if none of its proxies runs: one that
+    is killed leaves its own, under a name in /tmp that it tells nobody."""
+    mine = []
+    for name in os.listdir("/tmp"):
+        if name.startswith("hydra_hwloc_xmlfile_"):
+            try:
+                if os.stat(f"/tmp/{name}").st_uid == os.geteuid():
+                    mine.append(f"/tmp/{name}")
+            except OSError:
+                continue  # gone meanwhile
+    if not mine or _runs("hydra_pmi_proxy"):
+        return
+    for path in mine:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # another cmpirun was first
+
+
+def _runs(command: str) -> bool:
+    for process in os.listdir("/proc"):
+        if process.isdigit():
+            try:
+                with open(f"/proc/{process}/comm") as file:
+                    if file.read().strip() == command:
+                        return True
+            except OSError:
+                continue  # it has ended
+    return False
+
+
 def remove_folders(folders: Iterable[str]) -> None:
     """Remove the job's folders with all that is in them.
 

@@ -20,6 +20,14 @@ _F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
 CONTROL_VARIABLE = "CMPI_CONTROL"  # names the process's control descriptor
 SHIPPED_VARIABLE = "CMPI_SHIPPED"  # a folder of the person's and, in the next line, its copy on this host
+# What the environment says of a host, or of a login there, is that host's own.
+OF_A_HOST = frozenset(
+    (
+        "HOME", "HOSTNAME", "LOGNAME", "SHELL", "USER", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
+        "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY",
+        "SLURMD_NODENAME", "SLURM_CPUS_ON_NODE", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_PROCID",
+    )
+)  # fmt: skip
 MEMORY_VARIABLE = "CMPI_SHM"  # names the job's folder in shared memory
 
 

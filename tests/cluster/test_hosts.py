@@ -59,6 +59,8 @@ def test_ranks_fill_one_host_after_another_and_are_one_world(on_hosts):
         result = on_hosts.job(WORLD, options=(*THREE, "-n", str(n)))
         assert result.out.split() == [*hosts.split(), str(n * (n - 1) // 2), str(n)], result
         assert result.code == 0 and not result.err
+    for host in HOSTS:
+        assert "hydra" not in on_hosts.hosts.call(host, "ls", "/tmp")
 
 
 def test_by_node_ranks_are_dealt_out(on_hosts):
@@ -465,3 +467,22 @@ def test_a_host_that_comes_back_is_used_again(on_hosts, jobs, how):
     out, err = (text.decode() for text in job.communicate(timeout=60))
     assert out == "h3 0\n" and "host h3 is lost" in err and "host h3 is back" in err, out + err
     assert job.returncode == 0
+
+
+ENVIRONMENT = """
+def look(parent):
+    say_where(parent)
+    Sender[tuple](parent).send((os.environ["MINE"], os.environ["LOGNAME"], "SSH_CONNECTION" in os.environ))
+for host, pid in on_each_host(look).items():
+    print(host, *Receiver[tuple](pid).recv(timeout=20))
+"""
+
+
+def test_the_environment_travels_but_for_what_is_of_a_host(on_hosts, jobs):
+    mine = {"MINE": "a b", "LOGNAME": "somebody"}
+    result = on_hosts.job(PRELUDE + ENVIRONMENT, options=THREE, env=mine)
+    expected = ["h1 a b somebody False", "h2 a b root True", "h3 a b root True"]
+    assert result.out.splitlines() == expected, result
+    script = jobs.script("import os; print(os.uname().nodename, os.environ['MINE'], os.environ['LOGNAME'])")
+    result = on_hosts.run("--host", "h2:1", "--output", "plain", "python", script, env=mine)
+    assert result.out == "h2 a b root\n", result
