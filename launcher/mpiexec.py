@@ -41,6 +41,7 @@ def world_command(
     mpi: Mpi,
     hosts: list[tuple[str, int]],
     programs: dict[str, list[str]],
+    mpi_args: list[str],
     environment: Mapping[str, str],
     *,
     superuser: bool,
@@ -48,8 +49,8 @@ def world_command(
     """The argv that starts ranks on several hosts as one world: so many on each, in that order.
 
     >>> world = [("a", 2), ("b", 1)], {"a": ["p"], "b": ["q"]}
-    >>> world_command(Mpi("mpich", "mpiexec"), *world, {}, superuser=False)
-    ['mpiexec', '-hosts', 'a:2,b:1', '-n', '2', 'p', ':', '-n', '1', 'q']
+    >>> world_command(Mpi("mpich", "mpiexec"), *world, ["-v"], {}, superuser=False)
+    ['mpiexec', '-hosts', 'a:2,b:1', '-v', '-n', '2', 'p', ':', '-n', '1', 'q']
     """
     argv = [mpi.mpiexec]
     if mpi.kind == "openmpi":
@@ -60,6 +61,7 @@ def world_command(
             argv += ["--bind-to", "none"]
     else:
         argv += ["-hosts", ",".join(f"{host}:{n}" for host, n in hosts)]
+    argv += mpi_args
     for i, (host, n) in enumerate(hosts):
         where = ["--host", f"{host}:{n}"] if mpi.kind == "openmpi" else []
         argv += [*([":"] if i else []), "-n", str(n), *where, *programs[host]]

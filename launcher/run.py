@@ -208,7 +208,7 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
 def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> SeveralHosts:
     from launcher.several import SeveralHosts, local_name
 
-    return SeveralHosts(hosts, local_name(hosts), mpi, _way(config), secret)
+    return SeveralHosts(hosts, local_name(hosts), mpi, _way(config), secret, config.mpi_args)
 
 
 def _way(config: LaunchConfig) -> Way:

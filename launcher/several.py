@@ -40,15 +40,19 @@ class SeveralHosts:
         mpi: The MPI in use.
         way: How a command gets to a host.
         secret: The job's.
+        mpi_args: More arguments for every mpiexec.
 
     Raises:
         LaunchError: Some cannot take part.
     """
 
-    def __init__(self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, secret: bytes) -> None:
+    def __init__(
+        self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, secret: bytes, mpi_args: list[str]
+    ) -> None:
         from launcher.agent import facts
 
         self.local, self._mpi, self._secret, self._specs = local, mpi, secret, specs
+        self._mpi_args = mpi_args
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
         self.fleet = Fleet(others, way, sys.executable)
@@ -193,9 +197,9 @@ class SeveralHosts:
             return
         main = f"{facts.home}/cmpi/_runtime/root_main.py"
         there = Mpi(self._mpi.kind, facts.mpi[2])
-        argv = mpiexec.command(
-            there, [facts.executable, "-I", main], [], os.environ, superuser=bool(facts.superuser)
-        )
+        program = [facts.executable, "-I", main]
+        superuser = bool(facts.superuser)
+        argv = mpiexec.command(there, program, self._mpi_args, os.environ, superuser=superuser)
         said: list[bytes] = []
 
         def ended(code: int) -> None:
@@ -212,8 +216,9 @@ class SeveralHosts:
             there = self._facts(name)
             stub = f"{there.home}/cmpi/_runtime/stub.py"
             programs[name] = [there.executable, "-I", "-S", stub, str(frame.start), "exec"]
+        where, superuser = runs(frame.hosts), os.geteuid() == 0
         argv = mpiexec.world_command(
-            self._mpi, runs(frame.hosts), programs, os.environ, superuser=os.geteuid() == 0
+            self._mpi, where, programs, self._mpi_args, os.environ, superuser=superuser
         )
         read, write = os.pipe2(os.O_CLOEXEC)
         pid = start(argv, self._environment, write)
@@ -262,11 +267,9 @@ def local_name(specs: list[HostSpec]) -> str:
             return spec.name
     for spec in specs:
         try:
-            family, kind, protocol, _, address = socket.getaddrinfo(spec.name, 0, type=socket.SOCK_STREAM)[
-                0
-            ]
-            with socket.socket(family, kind, protocol) as sock:
-                sock.bind(address)  # possible for an address of this host alone
+            found = socket.getaddrinfo(spec.name, 0, type=socket.SOCK_STREAM)[0]
+            with socket.socket(*found[:3]) as sock:
+                sock.bind(found[4])  # possible for an address of this host alone
             return spec.name
         except OSError:
             continue  # another host's; or of no known name, of which ssh will tell

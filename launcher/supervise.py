@@ -68,6 +68,9 @@ class Supervisor:
         signal.set_wakeup_fd(wake_write)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             signal.signal(number, lambda *_: None)
+        if self._others is not None:
+            # Stopped, cmpirun would give no sign of life, and the other hosts would give the job up.
+            signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         try:
             while not self._exited:
                 self._turn(wake_read)

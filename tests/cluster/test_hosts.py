@@ -486,3 +486,13 @@ def test_the_environment_travels_but_for_what_is_of_a_host(on_hosts, jobs):
     script = jobs.script("import os; print(os.uname().nodename, os.environ['MINE'], os.environ['LOGNAME'])")
     result = on_hosts.run("--host", "h2:1", "--output", "plain", "python", script, env=mine)
     assert result.out == "h2 a b root\n", result
+
+
+def test_ctrl_z_does_not_make_the_other_hosts_give_the_job_up(on_hosts, jobs):
+    job = on_hosts.start(*THREE, "python", jobs.script(SLEEPS))
+    came_up(job)
+    (cmpirun,) = [p for p in jobs.processes() if "cmpirun" in " ".join(p.cmdline()[:2])][:1]
+    cmpirun.send_signal(signal.SIGTSTP)
+    time.sleep(0.5)
+    assert cmpirun.status() != "stopped" and job.poll() is None
+    end(job, jobs, signal.SIGTERM)
