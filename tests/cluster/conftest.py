@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
@@ -214,6 +215,7 @@ class OnHosts:
 
     def __init__(self, hosts, jobs):
         self.hosts, self._jobs, self._own = hosts, jobs, []
+        self._watchdogs = []
 
     def command(self, *arguments, cwd=None):
         return self.hosts.command("h1", "cmpirun", *arguments, cwd=cwd or self._jobs.folder)
@@ -222,7 +224,17 @@ class OnHosts:
         return self._jobs.run(*self.command(*arguments, cwd=cwd), timeout=timeout, **kwargs)
 
     def start(self, *arguments, **kwargs):
-        return self._jobs.start(*self.command(*arguments), **kwargs)
+        """A job in the background, which is killed if it has not ended in time: so no read of it hangs."""
+        job = self._jobs.start(*self.command(*arguments), **kwargs)
+        watchdog = threading.Timer(90 * conftest.SLOWNESS, self._kill_all)
+        watchdog.daemon = True
+        watchdog.start()
+        self._watchdogs.append(watchdog)
+        return job
+
+    def _kill_all(self):
+        for process in self._jobs.processes():
+            process.kill()
 
     def only_on_h1(self, folder, **files):
         """Files that no other host has; removed by the test's end."""
@@ -233,6 +245,8 @@ class OnHosts:
             self.hosts.call("h1", "sh", "-c", write, "sh", path, text)
 
     def remove_own(self):
+        for watchdog in self._watchdogs:
+            watchdog.cancel()
         for folder in self._own:
             self.hosts.call("h1", "rm", "-rf", folder)
 
