@@ -57,6 +57,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--hostfile", metavar="FILE", default=os.environ.get("CMPI_HOSTFILE", ""),
         help="run on these hosts, by ssh: one a line, such as node1 slots=4 (see hostfiles/)")  # fmt: skip
     add("-H", "--host", metavar="HOSTS", default="", help="likewise: node1:4,node2:4")
+    add("--add-host", metavar="HOSTS", default="",
+        help="give these to a job that was started here with --host or --hostfile, and leave")  # fmt: skip
+    add("--job", metavar="NAME", default="", help="--add-host: which job, if there are several")
     add("--map-by", choices=placement.BY, default="slot",
         help="fill one host after another (slot, default), or deal ranks out to all (node)")  # fmt: skip
     add("--ship", metavar="DIR", default="",
@@ -104,7 +107,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     options = parser.parse_args(arguments)
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
-    if not argv and not (options.version or options.doctor) and about_job is None:
+    if not argv and not (options.version or options.doctor or options.add_host) and about_job is None:
         parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
@@ -137,6 +140,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         inner=_inner(arguments[: len(arguments) - len(options.program)]) if options.slurm else [],
         dry_run=options.dry_run,
         doctor=options.doctor,
+        add_host=options.add_host,
+        job=options.job,
         submit=options.submit,
         json=options.json,
         detach=options.detach,

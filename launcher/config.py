@@ -35,6 +35,8 @@ class LaunchConfig:
     inner: list[str] = []  # the options of the cmpirun in the batch job
     dry_run: bool = False
     doctor: bool = False
+    add_host: str = ""  # to the running `job`
+    job: str = ""
     submit: bool = False  # the doctor, a tiny batch job
     json: bool = False
     detach: bool = False

@@ -53,7 +53,8 @@ class Fleet:
         self._retry_s: dict[str, float] = {}  # when to look again for a host that is lost
         self._returning: dict[str, RemoteHost] = {}
         self._begin: tunnel.Begin | None = None
-        self._fit: Callable[[tunnel.HostFacts], bool] = lambda facts: False
+        self._check: Callable[[RemoteHost], str] | None = None
+        self._told: dict[str, Callable[[str], None]] = {}  # who waits for a host to be added
         try:
             self.hosts = {spec.name: RemoteHost(spec, way, python) for spec in specs}
         except OSError as error:
@@ -211,9 +212,26 @@ class Fleet:
         for channel in list(host.channels):
             self._close(host, channel)
 
-    def may_return(self, fit: Callable[[tunnel.HostFacts], bool]) -> None:
-        """From now on look for hosts that are lost, and take in again those whose facts are `fit`."""
-        self._fit = fit
+    def may_return(self, check: Callable[[RemoteHost], str]) -> None:
+        """From now on look for hosts that are lost, and take in those in which `check` finds no fault."""
+        self._check = check
+
+    def add(self, spec: HostSpec, answer: Callable[[str], None]) -> None:
+        """Take in one more host; `answer` is called with why not, or with "" when it is there."""
+        if spec.name in self._returning or (spec.name in self.hosts and not self.hosts[spec.name].gone):
+            answer(f"{spec.name}: is a host of this job already")
+            return
+        self._told[spec.name] = answer
+        self._try(spec)
+
+    def _answer(self, name: str, fault: str) -> None:
+        answer = self._told.pop(name, None)
+        if answer is not None:
+            answer(fault)
+
+    def _try(self, spec: HostSpec) -> None:
+        self._returning[spec.name] = host = RemoteHost(spec, self._way, self._python)
+        self._listen_to(host)
 
     def _look_for_lost(self, now_s: float) -> None:
         for name, host in self.hosts.items():
@@ -221,21 +239,29 @@ class Fleet:
                 continue  # the root has not been told, or has not answered
             if now_s >= self._retry_s.setdefault(name, now_s + RETRY_S) and name not in self._returning:
                 self._retry_s[name] = now_s + RETRY_S
-                self._returning[name] = again = RemoteHost(host.spec, self._way, self._python)
-                self._listen_to(again)
+                self._try(host.spec)
 
     def _return(self, host: RemoteHost, frame: Any) -> None:
-        """The agent of a host that was lost says something."""
+        """The agent of a host that is new, or was lost, says something."""
         name = host.spec.name
         if isinstance(frame, tunnel.HostFacts):
             host.facts = frame
-            if self._fit(frame) and self._begin is not None:
+            assert self._begin is not None and self._check is not None
+            host.answer = self._check(host)
+            if not host.answer:
                 self._tell(host, self._begin)
-        elif isinstance(frame, tunnel.Begun) and not frame.fault and frame.has_program:
-            del self._returning[name]
-            self._retry_s.pop(name)
-            self.hosts[name] = host
-            self.back(name)
+        elif isinstance(frame, tunnel.Begun):
+            host.answer = frame.fault and f"{name}: {frame.fault}"
+            if not frame.has_program:
+                host.answer = f"{name}: does not have {self._begin.program if self._begin else ''}"
+            if not host.answer:
+                del self._returning[name]
+                self._retry_s.pop(name, None)
+                self.hosts[name] = host
+                self.back(name)
+                self._answer(name, "")
+        if host.answer:
+            host.ssh.kill()  # the end of which will be read
 
     def finish(self) -> None:
         """Have all agents end and clean up. Blocks: at most `LEAVE_S`."""
@@ -328,7 +354,9 @@ class Fleet:
         self._hear_errors(host, 0)
         if self._returning.get(host.spec.name) is host:
             del self._returning[host.spec.name]
-            host.ssh.wait()
+            code, words = host.ssh.wait(), host.said.decode("utf-8", "replace")
+            fault = host.answer or host_checks.no_agent(host.spec, host.python, "", "", code, words)
+            self._answer(host.spec.name, fault)
             return
         if not was_up:
             return

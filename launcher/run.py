@@ -26,6 +26,8 @@ def run(config: LaunchConfig) -> int:
         return _show_version(config)
     if config.doctor:
         return _run_doctor(config)
+    if config.add_host:
+        return _add_host(config)
     if config.batch is not None or config.about_job is not None:
         return _run_batch(config)
     if config.dry_run:
@@ -131,6 +133,15 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     finally:
         if others is not None:
             others.finish()
+
+
+def _add_host(config: LaunchConfig) -> int:
+    from launcher import add_host
+
+    try:
+        return add_host.run(config.add_host, config.job)
+    except CmpiError as error:
+        cli.fail(str(error))
 
 
 def _run_doctor(config: LaunchConfig) -> int:

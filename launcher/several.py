@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.tunnel_frames import HostFacts
     from launcher.hostfile import HostSpec
-    from launcher.remote_host import Way
+    from launcher.remote_host import RemoteHost, Way
 
 NOISE_BYTES = 16384
 
@@ -51,7 +51,7 @@ class SeveralHosts:
     ) -> None:
         from launcher.agent import facts
 
-        self.local, self._mpi, self._secret, self._specs = local, mpi, secret, specs
+        self.local, self._mpi, self._secret = local, mpi, secret
         self._mpi_args = mpi_args
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
@@ -88,6 +88,8 @@ class SeveralHosts:
         command = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "rsh.py")]
         with open(os.open(rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
             script.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        with open(os.open(f"{folder}/secret", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(self._secret.hex())  # for `--add-host`
         self._shells = Shells(folder, self._secret, self.fleet, lambda data: self.noise(data))
         program = program_file(argv, cwd)
         self.fleet.begin(folder, shared_memory, environment, cwd, program)
@@ -146,11 +148,14 @@ class SeveralHosts:
         self._tell_root = tell_root
         self.fleet.lost = lambda name, reason: tell_root(host_frames.HostLost(name, reason))
         self.fleet.back = self._take_back
-        self.fleet.may_return(lambda facts: not host_checks.differences(self._specs[0], facts, self._here))
+        self.fleet.may_return(self._differences)
+
+    def _differences(self, host: RemoteHost) -> str:
+        assert host.facts is not None
+        return host_checks.differences(host.spec, host.facts, self._here)
 
     def _take_back(self, name: str) -> None:
-        spec = next(spec for spec in self._specs if spec.name == name)
-        self._tell_root(host_frames.HostBack(self.described([spec])))
+        self._tell_root(host_frames.HostBack(self.described([self.fleet.hosts[name].spec])))
 
     def register(self, poll: select.poll) -> None:
         """Have poll watch what `serve` serves."""

@@ -1,4 +1,5 @@
-"""Where the daemons that mpiexec wants on other hosts come from: `rsh.py` asks, the agents run them."""
+"""What others may ask of a running cmpirun: `rsh.py`, to run the daemons that mpiexec wants on other hosts,
+and `cmpirun --add-host`."""
 
 from __future__ import annotations
 
@@ -8,12 +9,14 @@ import time
 from cmpi._core import tunnel_frames as tunnel
 from cmpi._transport import sockets
 from cmpi.errors import ProtocolError
+from launcher.hostfile import parse_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from launcher.fleet import Fleet
+    from launcher.hostfile import HostSpec
 
 
 class Shells:
@@ -58,6 +61,17 @@ class Shells:
         if stream is not None:
             self._selector.modify(fd, selectors.EVENT_READ, (self._hear, stream))
 
+    def _add(self, stream: sockets.Stream, hosts: list[HostSpec]) -> None:
+        answers: list[str] = []
+
+        def answered(fault: str) -> None:
+            answers.append(fault)
+            if len(answers) == len(hosts):
+                stream.send(tunnel.Added([each for each in answers if each]))
+
+        for spec in hosts:
+            self._fleet.add(spec, answered)
+
     def _hear(self, stream: sockets.Stream) -> None:
         try:
             for frame in stream.receive():
@@ -69,6 +83,8 @@ class Shells:
                         self._noise,
                         lambda code: stream.send(tunnel.Ended(0, code)),
                     )
+                elif isinstance(frame, tunnel.AddHosts):
+                    self._add(stream, parse_list(frame.hosts))
         except ProtocolError:
             pass  # closed
         if stream.closed:

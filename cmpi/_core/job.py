@@ -114,9 +114,12 @@ class Job:
         return actions
 
     def host_back(self, host: Host) -> list[Action]:
-        """A host that was lost can be used again."""
+        """A host that was lost can be used again, or one that is new can be."""
+        what = "is back" if host.name in self._lost else "has been added"
         self._lost.discard(host.name)
-        return [Say(f"host {host.name} is back"), *self._answered(self.requests.add(host))]
+        self._pythons[host.name] = host.python
+        self.links.address(host.name, host.address)
+        return [Say(f"host {host.name} {what}"), *self._answered(self.requests.add(host))]
 
     def interrupt(
         self, signal: int, now_s: float, because: str = "the job was interrupted", code: int = 0

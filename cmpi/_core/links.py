@@ -82,6 +82,10 @@ class LinkTable:
         self._joined = 0
         self._ports_of_dead: dict[int, str] = {}  # of those for whom somebody may be stuck
 
+    def address(self, host: str, address: str) -> None:
+        """Where a host that has come into the job is reached."""
+        self._addresses[host] = address
+
     def join(self, pid: int, port: str, world: int, rank: int, host: str = "") -> list[Action]:
         """A process takes part from now on; worlds are compared by their number."""
         self._joined += 1

@@ -109,6 +109,20 @@ class RunThere:
     argv: list[str]
 
 
+@frame(126, "s")
+class AddHosts:
+    """From another cmpirun, to that of a job: take these hosts in as well, written as for --host."""
+
+    hosts: str
+
+
+@frame(127, "S")
+class Added:
+    """The answer: a line for each host that cannot be taken in, when all have been tried."""
+
+    faults: list[str]
+
+
 @frame(111, "ssyB")
 class Unpack:
     """A piece of an archive to unpack to `there`, in place of `folder`; `last` ends it."""

@@ -496,3 +496,28 @@ def test_ctrl_z_does_not_make_the_other_hosts_give_the_job_up(on_hosts, jobs):
     time.sleep(0.5)
     assert cmpirun.status() != "stopped" and job.poll() is None
     end(job, jobs, signal.SIGTERM)
+
+
+ADD = """
+print("up", flush=True)
+before = cmpi.capacity().total.cpus
+while cmpi.capacity().total.cpus == before:
+    time.sleep(0.05)
+pid = cmpi.spawn(say_where, resources=Resources(cpus=1, host="h3"))
+print(Receiver[str](pid, name="where").recv(timeout=20), cmpi.wait(pid, timeout=10))
+"""
+
+
+def test_a_host_may_be_added_to_a_job_that_runs(on_hosts, jobs):
+    options = ("--host", "h1:2,h2:2", "--output", "plain")
+    result = on_hosts.run("--add-host", "h3:2")
+    assert result.code == 2 and "no such job of yours runs here" in result.err, result
+    job = on_hosts.start(*options, "python", jobs.script(PRELUDE + ADD))
+    came_up(job)
+    result = on_hosts.run("--add-host", "h2:2,no-such.invalid")
+    assert result.code == 1 and "h2: is a host of this job already" in result.err, result
+    assert "no-such.invalid: is not known by that name" in result.err, result
+    result = on_hosts.run("--add-host", "h3:2")
+    assert result.code == 0 and not result.err, result
+    out, err = (text.decode() for text in job.communicate(timeout=40))
+    assert out == "h3 0\n" and "host h3 has been added" in err and job.returncode == 0, out + err
