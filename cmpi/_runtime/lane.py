@@ -153,7 +153,7 @@ class Lane:
 
     def hush(self) -> None:
         """The peer has ended, or reads no more: what waits will not be sent."""
-        self._ending = True
+        self._ending, self._unsure = True, None
         self._outbox.clear()
 
     def learn(self) -> None:
