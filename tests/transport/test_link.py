@@ -43,4 +43,5 @@ def test_over_mpi(jobs):
     argv[argv.index("-n") + 1] = "2"
     root = str(conftest.pathlib.Path(__file__).parents[2])
     result = jobs.run(*argv, cwd=root, env={"PYTHONPATH": root})
-    assert (result.code, result.out) == (0, "ok\nok\n"), result
+    # mpiexec passes on what it has, also half a line: it was seen to print "okok\n\n".
+    assert (result.code, result.out.replace("\n", "")) == (0, "okok"), result
