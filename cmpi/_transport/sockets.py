@@ -139,8 +139,8 @@ def connect(path: str, secret: bytes, timeout_s: float = HANDSHAKE_S) -> Stream:
         sock.settimeout(timeout_s)
         sock.connect(path)
         client = auth.Client(secret, os.urandom(auth.NONCE_BYTES))
-        sock.sendall(client.answer(_receive_exactly(sock, auth.GREETING_BYTES)))
-        client.check(_receive_exactly(sock, auth.PROOF_BYTES))
+        sock.sendall(client.answer(receive_exactly(sock, auth.GREETING_BYTES)))
+        client.check(receive_exactly(sock, auth.PROOF_BYTES))
     except BaseException:
         sock.close()
         raise
@@ -186,12 +186,13 @@ class Doorman:
         return Stream(self.sock)
 
 
-def _receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
+def receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
+    """So many bytes of a handshake. Blocks as the socket does. Raises: OSError, ProtocolError."""
     data = b""
     while len(data) < nbytes:
         piece = sock.recv(nbytes - len(data))
         if not piece:
-            raise ProtocolError("the server closed the connection: the job's secret is another")
+            raise ProtocolError("the connection was closed before it was proved: the secret is another")
         data += piece
     return data
 

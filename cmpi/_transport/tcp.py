@@ -15,6 +15,7 @@ from collections import deque
 
 from cmpi._core import auth
 from cmpi._core.wire import MAX_FRAME_BYTES
+from cmpi._transport import sockets
 from cmpi._transport.mpi import LinkBroken
 from cmpi.errors import ProtocolError
 
@@ -221,7 +222,7 @@ def accept(server: socket.socket, key: bytes, timeout_s: float) -> Link | None:
         sock.settimeout(HANDSHAKE_S)
         door = auth.Server(key, os.urandom(auth.NONCE_BYTES))
         sock.sendall(door.greeting)
-        sock.sendall(door.check(_exactly(sock, auth.ANSWER_BYTES)))
+        sock.sendall(door.check(sockets.receive_exactly(sock, auth.ANSWER_BYTES)))
         return Link(sock)
     except (OSError, ProtocolError):
         sock.close()
@@ -240,19 +241,9 @@ def dial(address: str, port: int, key: bytes, timeout_s: float) -> Link | None:
     try:
         sock.settimeout(HANDSHAKE_S)
         client = auth.Client(key, os.urandom(auth.NONCE_BYTES))
-        sock.sendall(client.answer(_exactly(sock, auth.GREETING_BYTES)))
-        client.check(_exactly(sock, auth.PROOF_BYTES))
+        sock.sendall(client.answer(sockets.receive_exactly(sock, auth.GREETING_BYTES)))
+        client.check(sockets.receive_exactly(sock, auth.PROOF_BYTES))
         return Link(sock)
     except (OSError, ProtocolError):
         sock.close()
         return None
-
-
-def _exactly(sock: socket.socket, nbytes: int) -> bytes:
-    data = b""
-    while len(data) < nbytes:
-        piece = sock.recv(nbytes - len(data))
-        if not piece:
-            raise ProtocolError("closed before it proved itself")
-        data += piece
-    return data
