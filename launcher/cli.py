@@ -27,6 +27,7 @@ examples:
   cmpirun -n 2 --output json --output-dir logs python job.py
   cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, by ssh
   cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job, followed to its end
+  cmpirun --doctor                      what works here, and how to mend what does not
 
 exit code: 0 if every process succeeded, else that of the first failure (128 + signal for a signal;
 127 program not found, 126 not executable, 130 Ctrl-C, 86 deadlock, 2 wrong options).
@@ -54,19 +55,6 @@ def parse(arguments: list[str]) -> LaunchConfig:
     )
     add = parser.add_argument
     add("-n", "-np", metavar="N", type=_checked(_count), default=1, help="number of ranks (default 1)")
-    add("--hostfile", metavar="FILE", default=os.environ.get("CMPI_HOSTFILE", ""),
-        help="run on these hosts, by ssh: one a line, such as node1 slots=4 (see hostfiles/)")  # fmt: skip
-    add("-H", "--host", metavar="HOSTS", default="", help="likewise: node1:4,node2:4")
-    add("--add-host", metavar="HOSTS", default="",
-        help="give these to a job that was started here with --host or --hostfile, and leave")  # fmt: skip
-    add("--job", metavar="NAME", default="", help="--add-host: which job, if there are several")
-    add("--map-by", choices=placement.BY, default="slot",
-        help="fill one host after another (slot, default), or deal ranks out to all (node)")  # fmt: skip
-    add("--ship", metavar="DIR", default="",
-        help="send this folder to the other hosts, for the time of the job "
-        "(default: the program's, to those that do not have it)")  # fmt: skip
-    add("--ssh", metavar="'ARGS'", type=_checked(_split), default=["ssh"],
-        help="the command that is ssh, with options: 'ssh -p 2222 -i key'")  # fmt: skip
     add(
         "--output",
         choices=("human", "plain", "json"),
@@ -102,6 +90,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--submit", action="store_true", help=argparse.SUPPRESS)
     add("--json", action="store_true", help="--doctor and --dry-run: for programs")
     add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and leave")
+    _add_hosts(parser)
     _add_slurm(parser)
     add("program", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGS...]", help="what each rank runs")
     options = parser.parse_args(arguments)
@@ -111,6 +100,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
+    if options.host and options.hostfile != os.environ.get("CMPI_HOSTFILE", ""):
+        parser.error("--host and --hostfile both name the hosts; give one of them")
     if options.nodes < 0:
         parser.error(f"-N {options.nodes}: a number of nodes, 1 or more")
     alone = [f"--{n.replace('_', '-')}" for n in _SLURM_ONLY if getattr(options, n) and not options.slurm]
@@ -162,6 +153,23 @@ _SLURM_ONLY = (
     "array",
     "requeue",
 )
+
+
+def _add_hosts(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("several hosts, by ssh").add_argument
+    add("--hostfile", metavar="FILE", default=os.environ.get("CMPI_HOSTFILE", ""),
+        help="run on these hosts: one a line, such as node1 slots=4 (see hostfiles/)")  # fmt: skip
+    add("-H", "--host", metavar="HOSTS", default="", help="likewise: node1:4,node2:4")
+    add("--add-host", metavar="HOSTS", default="",
+        help="give these to a job that was started here with --host or --hostfile, and leave")  # fmt: skip
+    add("--job", metavar="NAME", default="", help="--add-host: which job, if there are several")
+    add("--map-by", choices=placement.BY, default="slot",
+        help="fill one host after another (slot, default), or deal ranks out to all (node)")  # fmt: skip
+    add("--ship", metavar="DIR", default="",
+        help="send this folder to the other hosts, for the time of the job "
+        "(default: the program's, to those that do not have it)")  # fmt: skip
+    add("--ssh", metavar="'ARGS'", type=_checked(_split), default=["ssh"],
+        help="the command that is ssh, with options: 'ssh -p 2222 -i key'")  # fmt: skip
 
 
 def _add_slurm(parser: argparse.ArgumentParser) -> None:

@@ -29,6 +29,7 @@ def test_a_double_dash_may_stand_before_the_program():
         (["--output", "pretty", "true"], "pretty"),
         (["--mpi-args", "'x", "true"], "quotation"),
         (["--unknown", "true"], "--unknown"),
+        (["--host", "a", "--hostfile", "b", "prog"], "--host and --hostfile both name the hosts"),
     ],
 )
 def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys):
