@@ -155,7 +155,10 @@ class Doorman:
         sock.setblocking(False)
         self._server = auth.Server(secret, os.urandom(auth.NONCE_BYTES))
         self._answer = b""
-        self.sock.send(self._server.greeting)
+        try:
+            self.sock.send(self._server.greeting)
+        except OSError:
+            pass  # it has gone already, as `progress` will see
 
     def fileno(self) -> int:
         """The descriptor, for poll."""

@@ -1,9 +1,11 @@
 """Jobs on three hosts, on which cmpirun is called on the first (see hosts.py)."""
 
+import hashlib
 import json
 import os
 import re
 import signal
+import sys
 import time
 
 import pytest
@@ -521,3 +523,58 @@ def test_a_host_may_be_added_to_a_job_that_runs(on_hosts, jobs):
     assert result.code == 0 and not result.err, result
     out, err = (text.decode() for text in job.communicate(timeout=40))
     assert out == "h3 0\n" and "host h3 has been added" in err and job.returncode == 0, out + err
+
+
+def test_output_of_another_host_arrives_byte_for_byte_and_input_reaches_it(on_hosts, jobs):
+    script = jobs.script(
+        "import sys, hashlib\n"
+        "data = bytes(range(256)) * 4 * 16_384\n"
+        "for _ in range(3): sys.stdout.buffer.write(data)\n"
+        "sys.stdout.flush()\n"
+        "print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest(), file=sys.stderr)\n"
+    )
+    given = os.urandom(3_000_000)
+    options = ("--host", "h2:1", "--output", "plain")
+    result = on_hosts.run(*options, "python", script, input=given, text=False)
+    assert result.out.rstrip(b"\n") == (bytes(range(256)) * 4 * 16_384 * 3).rstrip(b"\n")
+    assert result.err.decode().strip() == hashlib.sha256(given).hexdigest() and result.code == 0
+
+
+def test_two_jobs_at_once_do_not_meet(on_hosts, jobs):
+    script = jobs.script(WORLD)
+    running = [on_hosts.start(*THREE, "-n", n, "python", script) for n in ("3", "6")]
+    outs = [job.communicate(timeout=40)[0].decode().split() for job in running]
+    assert outs[0] == ["h1", "h1", "h2", "3", "3"] and outs[1][-2:] == ["15", "6"], outs
+    assert [job.returncode for job in running] == [0, 0]
+
+
+def test_garbage_at_the_sockets_of_a_job_changes_nothing(on_hosts, jobs):
+    job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + GARBAGE))
+    came_up(job)
+    text = (
+        "import glob, os, socket, sys\n"
+        f"for path in glob.glob('{TMP}/cmpi-*/r*'):\n"
+        "    if os.path.basename(path) in ('root', 'rsh'):\n"
+        "        for data in (b'', b'GET / HTTP/1.0\\r\\n\\r\\n' * 99, os.urandom(9999)):\n"
+        "            s = socket.socket(socket.AF_UNIX); s.connect(path)\n"
+        "            try: s.sendall(data)\n"
+        "            except OSError: pass\n"
+        "            s.close()\n"
+        "        print(os.path.basename(path))\n"
+    )
+    for host, sockets in (("h1", ["root", "rsh"]), ("h2", ["root"])):
+        found = sorted(on_hosts.hosts.call(host, sys.executable, "-c", text).split())
+        assert found == sockets
+    out, err = (text.decode() for text in job.communicate(timeout=40))
+    assert out.split() == ["h1", "h2", "h3"] and job.returncode == 0 and not err, out + err
+
+
+GARBAGE = """
+def late(parent):
+    say_where(parent)
+    time.sleep(3)
+    Sender[str](parent).send(os.uname().nodename)
+pids = on_each_host(late)
+print("up", flush=True)
+print(*(Receiver[str](pid).recv(timeout=20) for pid in pids.values()))
+"""
