@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 
@@ -578,3 +579,44 @@ pids = on_each_host(late)
 print("up", flush=True)
 print(*(Receiver[str](pid).recv(timeout=20) for pid in pids.values()))
 """
+
+
+PARTS = """
+pid = cmpi.spawn(say_where, resources=Resources(cpus=1, host="h3"))
+print(Receiver[str](pid, name="where").recv(timeout=20), cmpi.wait(pid), flush=True)
+print("up", flush=True)
+sys.stdin.readline()
+for host in ("h2", "h3"):
+    try:
+        pid = cmpi.spawn(say_where, resources=Resources(cpus=1, host=host))
+        print(Receiver[str](pid, name="where").recv(timeout=20))
+    except (cmpi.NeverFits, PeerExited) as error:
+        print("not on", host)
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "last"),
+    [("fork_server", "h3"), ("root_main", "not on h3"), ("mpiexec|prterun|hydra", "not on h3")],
+)
+def test_a_part_of_ours_on_another_host_that_is_killed_ends_no_more_than_that_host(
+    on_hosts, jobs, part, last
+):
+    job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + PARTS), stdin=subprocess.PIPE)
+    assert job.stdout.readline() == b"h3 0\n"
+    came_up(job)
+    on_hosts.hosts.call("h3", "pkill", "-9", "-f", part, check=False)
+    time.sleep(1)
+    out, err = (text.decode() for text in job.communicate(b"go\n", timeout=60))
+    assert out.splitlines() == ["h2", last] and job.returncode == 0, out + err
+    assert ("host h3 is lost" in err) == (last != "h3"), err
+
+
+@pytest.mark.parametrize("part", ["root_main", "mpiexec|prterun"])
+def test_the_end_of_the_root_or_its_mpiexec_is_the_end_on_all_hosts(on_hosts, jobs, part):
+    job = on_hosts.start(*THREE, "python", jobs.script(SLEEPS))
+    came_up(job)
+    begin = time.monotonic()
+    on_hosts.hosts.call("h1", "pkill", "-9", "-o", "-f", part)
+    _, err = job.communicate(timeout=20)
+    assert job.returncode == 1 and time.monotonic() - begin < 10, err
