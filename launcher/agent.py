@@ -93,6 +93,7 @@ class Agent:
         leftovers.remove_folders(self._folders)
         leftovers.remove_unmapped_segments()
         leftovers.remove_topologies()
+        leftovers.remove_session_folders()
 
     def _send(self, frame: Any) -> None:
         """Write a frame, or keep it until it can be written: who waits here would not see that the
@@ -188,6 +189,7 @@ class Agent:
         leftovers.remove_folders(self._folders)
         leftovers.remove_unmapped_segments()
         leftovers.remove_topologies()
+        leftovers.remove_session_folders()
         os._exit(0)
 
     def _run(self, order: tunnel.Run) -> None:

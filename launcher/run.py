@@ -236,6 +236,7 @@ def _clean_up(folders: tuple[str, ...]) -> None:
     leftovers.remove_folders(folders)
     leftovers.remove_unmapped_segments()
     leftovers.remove_topologies()
+    leftovers.remove_session_folders()
 
 
 def _make_folder(path: str) -> None:

@@ -65,6 +65,31 @@ def remove_topologies() -> None:
             pass  # another cmpirun was first
 
 
+def remove_session_folders() -> None:
+    """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
+    it goes on as one that was started alone. Not if a process of this user runs MPI now."""
+    top = f"{os.environ.get('TMPDIR', '/tmp')}/ompi.{os.uname().nodename}.{os.geteuid()}"
+    if not os.path.isdir(top) or _anybody_maps("/libmpi.so"):
+        return
+    for folder, _, _ in os.walk(top, topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass  # not empty: somebody else's business
+
+
+def _anybody_maps(name: str) -> bool:
+    for process in os.listdir("/proc"):
+        if process.isdigit():
+            try:
+                with open(f"/proc/{process}/maps") as maps:
+                    if name in maps.read():
+                        return True
+            except OSError:
+                continue  # it has ended, or is not ours
+    return False
+
+
 def _runs(command: str) -> bool:
     for process in os.listdir("/proc"):
         if process.isdigit():

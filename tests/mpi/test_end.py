@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import psutil
 import pytest
 
 BUSY = """
@@ -100,3 +101,19 @@ print("main is done")
 """
     result = job(text)
     assert (result.code, result.out) == (0, "main is done\nlate\n"), result
+
+
+def test_empty_folders_of_an_open_mpi_that_lost_its_launcher_are_removed(jobs, tmp_path):
+    top = tmp_path / f"ompi.{os.uname().nodename}.{os.geteuid()}"
+    (top / "jf.0" / "123").mkdir(parents=True)
+    environment = {"TMPDIR": str(tmp_path)}
+    assert jobs.run("cmpirun", "--output", "plain", "hostname", env=environment).code == 0
+    others = [p for p in psutil.process_iter() if "libmpi" in "".join(m.path for m in _maps(p))]
+    assert others or not top.exists()
+
+
+def _maps(process):
+    try:
+        return process.memory_maps()
+    except psutil.Error:
+        return []
