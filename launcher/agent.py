@@ -90,10 +90,7 @@ class Agent:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         descendants.end_all()
-        leftovers.remove_folders(self._folders)
-        leftovers.remove_unmapped_segments()
-        leftovers.remove_topologies()
-        leftovers.remove_session_folders()
+        leftovers.clean_up(self._folders)
 
     def _send(self, frame: Any) -> None:
         """Write a frame, or keep it until it can be written: who waits here would not see that the
@@ -186,15 +183,12 @@ class Agent:
         os.setsid()
         os.read(alive, 1)
         time.sleep(GUARDIAN_S)
-        leftovers.remove_folders(self._folders)
-        leftovers.remove_unmapped_segments()
-        leftovers.remove_topologies()
-        leftovers.remove_session_folders()
+        leftovers.clean_up(self._folders)
         os._exit(0)
 
     def _run(self, order: tunnel.Run) -> None:
         settings = dict(item.split("=", 1) for item in order.settings)
-        mask = [signal.SIGPIPE]  # see `launcher.run`
+        mask = [signal.SIGPIPE]  # see `launcher.start`
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, mask)
             process = subprocess.Popen(
@@ -259,7 +253,7 @@ class Agent:
             return  # closed by what came in the same round
         if events & selectors.EVENT_WRITE:
             self._push(channel)
-        if events & selectors.EVENT_READ and channel in self._channels:
+        if events & selectors.EVENT_READ:
             try:
                 data = self._channels[channel].recv(tunnel.PIECE_BYTES)
             except BlockingIOError:

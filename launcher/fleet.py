@@ -385,7 +385,7 @@ class Fleet:
             return  # closed by what came in the same round
         if events & selectors.EVENT_WRITE:
             self._pass_on(host, channel, b"")
-        if events & selectors.EVENT_READ and channel in host.channels:
+        if events & selectors.EVENT_READ:
             data = connection.read()
             if data:
                 for at in range(0, len(data), tunnel.PIECE_BYTES):

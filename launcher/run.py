@@ -233,10 +233,7 @@ def _clean_up(folders: tuple[str, ...]) -> None:
     from cmpi._runtime import descendants, leftovers
 
     descendants.end_all()
-    leftovers.remove_folders(folders)
-    leftovers.remove_unmapped_segments()
-    leftovers.remove_topologies()
-    leftovers.remove_session_folders()
+    leftovers.clean_up(folders)
 
 
 def _make_folder(path: str) -> None:

@@ -12,12 +12,20 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 SHARED_MEMORY = "/dev/shm"
 _PREFIXES = ("mpich_shm_", "ucx_shm_posix_", "open_mpi.")
 REMOVE_S = 1.0
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
+
+
+def clean_up(folders: Iterable[str]) -> None:
+    """Remove the job's folders and all that MPI has left here. Blocks: as `remove_folders`."""
+    remove_folders(folders)
+    remove_unmapped_segments()
+    remove_topologies()
+    remove_session_folders()
 
 
 def unlink_own_segments() -> None:
@@ -56,7 +64,7 @@ def remove_topologies() -> None:
                     mine.append(f"/tmp/{name}")
             except OSError:
                 continue  # gone meanwhile
-    if not mine or _runs("hydra_pmi_proxy"):
+    if not mine or "hydra_pmi_proxy\n" in _texts(_all_processes(), "comm"):
         return
     for path in mine:
         try:
@@ -69,37 +77,13 @@ def remove_session_folders() -> None:
     """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
     it goes on as one that was started alone. Not if a process of this user runs MPI now."""
     top = f"{os.environ.get('TMPDIR', '/tmp')}/ompi.{os.uname().nodename}.{os.geteuid()}"
-    if not os.path.isdir(top) or _anybody_maps("/libmpi.so"):
+    if not os.path.isdir(top) or any("/libmpi.so" in text for text in _texts(_all_processes(), "maps")):
         return
     for folder, _, _ in os.walk(top, topdown=False):
         try:
             os.rmdir(folder)
         except OSError:
             pass  # not empty: somebody else's business
-
-
-def _anybody_maps(name: str) -> bool:
-    for process in os.listdir("/proc"):
-        if process.isdigit():
-            try:
-                with open(f"/proc/{process}/maps") as maps:
-                    if name in maps.read():
-                        return True
-            except OSError:
-                continue  # it has ended, or is not ours
-    return False
-
-
-def _runs(command: str) -> bool:
-    for process in os.listdir("/proc"):
-        if process.isdigit():
-            try:
-                with open(f"/proc/{process}/comm") as file:
-                    if file.read().strip() == command:
-                        return True
-            except OSError:
-                continue  # it has ended
-    return False
 
 
 def remove_folders(folders: Iterable[str]) -> None:
@@ -132,17 +116,27 @@ def _unmapped() -> set[str]:
             continue  # gone meanwhile
     if not files:
         return set()
-    return files - _mapped(name for name in os.listdir("/proc") if name.isdigit())
+    return files - _mapped(_all_processes())
 
 
 def _mapped(processes: Iterable[str]) -> set[str]:
     found = set()
-    for process in processes:
-        try:
-            with open(f"/proc/{process}/maps") as maps:
-                text = maps.read()
-        except OSError:
-            continue  # ended, or not ours
+    for text in _texts(processes, "maps"):
         lines = text.splitlines() if any(prefix in text for prefix in _PREFIXES) else []
         found |= {line.split()[5] for line in lines if any(f"/{prefix}" in line for prefix in _PREFIXES)}
     return found
+
+
+def _all_processes() -> Iterator[str]:
+    return (name for name in os.listdir("/proc") if name.isdigit())
+
+
+def _texts(processes: Iterable[str], name: str) -> Iterator[str]:
+    """What stands in /proc of these processes under this name, as far as we may read it."""
+    for process in processes:
+        try:
+            with open(f"/proc/{process}/{name}") as file:
+                text = file.read()
+        except OSError:
+            continue  # ended, or not ours
+        yield text

@@ -387,8 +387,9 @@ class Root:
                 self._do(self._job.host_lost(frame.name, frame.reason, time.monotonic()))
                 self._launcher.send(host_frames.HostForgotten(frame.name))
             elif isinstance(frame, host_frames.HostBack):
-                self._deputies.discard(host.place(frame.host).name)
-                self._do(self._job.host_back(host.place(frame.host)))
+                back = host.place(frame.host)
+                self._deputies.discard(back.name)
+                self._do(self._job.host_back(back))
             elif isinstance(frame, host_frames.WorldFailed):
                 self._do(self._job.start_failed(frame.start, frame.reason, time.monotonic()))
         if self._launcher.closed:

@@ -128,7 +128,7 @@ def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socke
         os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGPIPE])  # see `launcher.run`
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGPIPE])  # see `launcher.start`
     for number, fd in enumerate((stdin, out, err)):
         os.dup2(fd, number)
         if fd > 2:

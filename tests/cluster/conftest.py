@@ -1,6 +1,7 @@
 """A real Slurm on this one machine: munged, slurmctld and slurmds in a folder of the test's own; and
 several hosts on it (see hosts.py)."""
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -171,20 +172,26 @@ def need_slurm():
         pytest.skip("NOT TESTED: Slurm's daemons need root")
 
 
+@contextlib.contextmanager
+def started(slurm):
+    try:
+        slurm.start()
+        yield
+    finally:
+        slurm.call("scancel", "--user=root")
+        time.sleep(0.5)
+        slurm.stop()
+        shutil.rmtree(slurm.folder, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def slurm_daemons():
     need_slurm()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o755)
     slurm = Slurm(folder)
-    try:
-        slurm.start()
+    with started(slurm):
         yield slurm
-    finally:
-        slurm.call("scancel", "--user=root")
-        time.sleep(0.5)
-        slurm.stop()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -305,13 +312,8 @@ def slurm_on_hosts_daemons(all_hosts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
     folder.chmod(0o755)
     slurm = SlurmOnHosts(folder, all_hosts)
-    try:
-        slurm.start()
+    with started(slurm):
         yield slurm
-    finally:
-        slurm.call("scancel", "--user=root")
-        time.sleep(0.5)
-        slurm.stop()
 
 
 @pytest.fixture
