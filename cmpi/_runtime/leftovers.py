@@ -75,9 +75,9 @@ def remove_topologies() -> None:
 
 def remove_session_folders() -> None:
     """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
-    it goes on as one that was started alone. Not if a process of this user runs MPI now."""
+    it goes on as one that was started alone. Not if a process of this user runs Open MPI now."""
     top = f"{os.environ.get('TMPDIR', '/tmp')}/ompi.{os.uname().nodename}.{os.geteuid()}"
-    if not os.path.isdir(top) or any("/libmpi.so" in text for text in _texts(_all_processes(), "maps")):
+    if not os.path.isdir(top) or any("/libopen-pal.so" in text for text in _texts(_all_processes(), "maps")):
         return
     for folder, _, _ in os.walk(top, topdown=False):
         try:

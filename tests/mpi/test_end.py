@@ -108,7 +108,7 @@ def test_empty_folders_of_an_open_mpi_that_lost_its_launcher_are_removed(jobs, t
     (top / "jf.0" / "123").mkdir(parents=True)
     environment = {"TMPDIR": str(tmp_path)}
     assert jobs.run("cmpirun", "--output", "plain", "hostname", env=environment).code == 0
-    others = [p for p in psutil.process_iter() if "libmpi" in "".join(m.path for m in _maps(p))]
+    others = [p for p in psutil.process_iter() if "libopen-pal" in "".join(m.path for m in _maps(p))]
     assert others or not top.exists()
 
 
