@@ -41,16 +41,25 @@ def unlink_own_segments() -> None:
             pass  # another rank of the world was first
 
 
-def remove_unmapped_segments() -> None:
-    """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead."""
-    left = _unmapped()
-    if left:
+def remove_unmapped_segments(patience_s: float = 0.0) -> None:
+    """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead.
+
+    Args:
+        patience_s: Longest wait for owners that were killed and are not gone yet, in seconds.
+    """
+    end_s = time.monotonic() + patience_s
+    while True:
+        left = _unmapped()
+        if left:
+            time.sleep(LOOK_AGAIN_S)
+            for path in left & _unmapped():
+                try:
+                    os.unlink(path)
+                except OSError:
+                    pass  # another cmpirun was first
+        if time.monotonic() >= end_s or not _segments():
+            return
         time.sleep(LOOK_AGAIN_S)
-        for path in left & _unmapped():
-            try:
-                os.unlink(path)
-            except OSError:
-                pass  # another cmpirun was first
 
 
 def remove_topologies() -> None:
@@ -77,7 +86,9 @@ def remove_session_folders() -> None:
     """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
     it goes on as one that was started alone. Not if a process of this user runs Open MPI now."""
     top = f"{os.environ.get('TMPDIR', '/tmp')}/ompi.{os.uname().nodename}.{os.geteuid()}"
-    if not os.path.isdir(top) or any("/libopen-pal.so" in text for text in _texts(_all_processes(), "maps")):
+    if not os.path.isdir(top) or any(
+        "/libopen-pal.so" in text for text in _texts(_all_processes(), "maps")
+    ):
         return
     for folder, _, _ in os.walk(top, topdown=False):
         try:
@@ -102,6 +113,11 @@ def remove_folders(folders: Iterable[str]) -> None:
 
 
 def _unmapped() -> set[str]:
+    files = _segments()
+    return files - _mapped(_all_processes()) if files else files
+
+
+def _segments() -> set[str]:
     files = set()
     try:
         names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_PREFIXES)]
@@ -114,9 +130,7 @@ def _unmapped() -> set[str]:
                 files.add(path)
         except OSError:
             continue  # gone meanwhile
-    if not files:
-        return set()
-    return files - _mapped(_all_processes())
+    return files
 
 
 def _mapped(processes: Iterable[str]) -> set[str]:

@@ -411,7 +411,7 @@ class Root:
         in_order = self._spawner.close()
         if self._launcher.closed:
             leftovers.remove_folders((self._folder, os.environ[MEMORY_VARIABLE]))
-            leftovers.remove_unmapped_segments()
+            leftovers.remove_unmapped_segments(leftovers.REMOVE_S)
         else:
             first = self._job.first_failure
             report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
