@@ -10,6 +10,7 @@ from collections import deque
 
 from cmpi._core.wire import decode
 from cmpi._runtime.payloads import following
+from cmpi._transport.memory import blank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Joiner:
     """What comes in pieces: buffers of these sizes, in their order."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self.buffers = [bytearray(size) for size in sizes]
+        self.buffers = [blank(size) for size in sizes]
         self._left = deque(memoryview(buffer) for buffer in self.buffers if buffer)
 
     @property

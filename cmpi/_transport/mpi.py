@@ -21,6 +21,8 @@ if "mpi4py.MPI" not in sys.modules:
     mpi4py.rc.finalize = False
 from mpi4py import MPI
 
+from cmpi._transport.memory import blank
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -336,7 +338,7 @@ class Link:
 
     def expect(self, sizes: list[int]) -> Parts:
         """Begin to receive buffers of so many bytes, which the peer sends behind all before them."""
-        buffers = [bytearray(size) for size in sizes]
+        buffers = [blank(size) for size in sizes]
         pieces = [piece for buffer in buffers for piece in _pieces(memoryview(buffer))]
         try:
             requests = deque(self._comm.Irecv([piece, MPI.BYTE], self._peer, BULK) for piece in pieces)

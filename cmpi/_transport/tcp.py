@@ -16,6 +16,7 @@ from collections import deque
 from cmpi._core import auth
 from cmpi._core.wire import MAX_FRAME_BYTES
 from cmpi._transport import sockets
+from cmpi._transport.memory import blank
 from cmpi._transport.mpi import LinkBroken
 from cmpi.errors import ProtocolError
 
@@ -34,7 +35,7 @@ class Parts:
     """Buffers that are being received."""
 
     def __init__(self, sizes: list[int]) -> None:
-        self.buffers = [bytearray(size) for size in sizes]
+        self.buffers = [blank(size) for size in sizes]
         self._missing = deque(memoryview(buffer) for buffer in self.buffers if buffer)
 
     def ready(self) -> bool:
