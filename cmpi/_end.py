@@ -49,7 +49,7 @@ class End(Generic[T]):
             raise UsageError(f"a channel is opened with a Pid; found {type(pid).__name__}: {pid!r}")
         self._node = context.current()
         self._lock = self._node.lock
-        self._contract = Contract(_hint)
+        contract = Contract(_hint)
         self._key = (pid.value, name)
         site = call_site()
         if pid == self._node.pid:
@@ -64,7 +64,7 @@ class End(Generic[T]):
                 )
             self._peer = self._node.peer(pid)
             self._lane = self._peer.lane
-            self._end = self._open(name, site)
+            self._end = self._open(name, contract, site)
             self._registry[self._key] = self._end
         self._node.watch(pid)
 
@@ -76,7 +76,7 @@ class End(Generic[T]):
     @property
     def pid(self) -> Pid:
         """The process at the other end."""
-        return self._end.peer
+        return self._end.pid
 
     @property
     def name(self) -> str:
@@ -104,12 +104,12 @@ class End(Generic[T]):
 
     def __repr__(self) -> str:
         label = f", name={self.name!r}" if self.name else ""
-        return f"<{type(self).__name__}[{self._contract.text}]({self.pid}{label})>"
+        return f"<{type(self).__name__}[{self._end.contract.text}]({self.pid}{label})>"
 
     def close(self) -> None:
         raise NotImplementedError
 
-    def _open(self, name: str, site: str) -> Any:
+    def _open(self, name: str, contract: Contract, site: str) -> Any:
         raise NotImplementedError
 
     @staticmethod

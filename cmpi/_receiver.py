@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cmpi._end import End
 from cmpi._ids import Pid
 from cmpi._runtime.changes import refuse_in_loop
-from cmpi._transport import pickling
+from cmpi._runtime.ends import NOTHING
 from cmpi.errors import EndOfChannel, UsageError
 
 if TYPE_CHECKING:
+    from cmpi._core.contract import Contract
     from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 
 T = TypeVar("T")
@@ -63,8 +64,12 @@ class Receiver(End[T]):
 
         Blocks: until there is one.
         """
-        refuse_in_loop("recv()", "`await receiver.arecv()`")
         end = self._end
+        refuse_in_loop("recv()", "`await receiver.arecv()`")
+        if out is None:
+            value: T = end.recv_now()
+            if value is not NOTHING:
+                return value
         with self._lock:
             if end.busy or not end.machine.inbox:
                 self._begin()
@@ -78,7 +83,7 @@ class Receiver(End[T]):
             message = self._take()
         if out is not None:
             return out  # type: ignore[no-any-return]
-        return self._finish(message)
+        return end.unpack(message)  # type: ignore[no-any-return]
 
     def _await_message(self, timeout: float | None) -> None:
         """Wait for one, or for an error; awake as long as there is something to hear."""
@@ -89,10 +94,10 @@ class Receiver(End[T]):
             self._lane.doze(end.changed, lambda: end.readable)
         if end.readable:
             return
-        with self._node.waits.on("recv from", [end.peer], timeout, lambda: end.readable):
+        with self._node.waits.on("recv from", [end.pid], timeout, lambda: end.readable):
             came = end.changed.wait_for(lambda: end.readable, timeout)
         if not came:
-            raise TimeoutError(f"nothing came from {end.peer} within {timeout} s")
+            raise TimeoutError(f"nothing came from {end.pid} within {timeout} s")
 
     @classmethod
     def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
@@ -108,7 +113,7 @@ class Receiver(End[T]):
         return self._take()
 
     def _finish(self, message: Any) -> T:
-        value: T = pickling.loads(message) if isinstance(message, bytes) else pickling.loads(*message)
+        value: T = self._end.unpack(message)
         return value
 
     async def arecv(self, *, out: Any = None) -> T:
@@ -137,7 +142,7 @@ class Receiver(End[T]):
             if self._end.busy:
                 self._begin()  # which says so
             if not self._end.readable:
-                self._lane.look(1)
+                self._lane.look(0.0)
                 if not self._end.readable:
                     return default
             message = self._take()
@@ -171,9 +176,7 @@ class Receiver(End[T]):
         """The oldest message, or what must be raised. With the lock."""
         end = self._end
         if end.mismatch is None:
-            message, credit_due = end.machine.take()
-            if credit_due:
-                self._peer.give_credit(end)
+            message = end.take()
             if message is not None:
                 return message
         if end.machine.state == "ended":
@@ -204,8 +207,8 @@ class Receiver(End[T]):
 
         return io.BufferedReader(Reader(self))
 
-    def _open(self, name: str, site: str) -> ReceiverEnd:
-        return self._peer.new_receiver(name, self._contract.text, site)
+    def _open(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
+        return self._peer.new_receiver(name, contract, site)
 
     @staticmethod
     def _is_open(end: Any) -> bool:

@@ -101,7 +101,7 @@ def _first_ready(operations: tuple[Any, ...], timeout: float | None, wait: bool)
             if left is not None and left <= 0:
                 return None
             if not hits:
-                pids = [operation._end.peer for operation in operations if hasattr(operation._end, "peer")]
+                pids = [operation._end.pid for operation in operations if hasattr(operation._end, "pid")]
                 with operations[0]._node.waits.on("select of", pids, left, lambda: hits):
                     wake.wait(left)
             looked, hits[:] = list(dict.fromkeys(hits)), []

@@ -17,8 +17,8 @@ from cmpi.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from cmpi._core.contract import Contract
     from cmpi._runtime.ends import ReceiverEnd, SenderEnd
-    from cmpi._transport.segment import Place
 
 T = TypeVar("T")
 
@@ -55,7 +55,6 @@ class Sender(End[T]):
         self, pid: Pid, *, name: str = "", capacity: int | str | None = None, _hint: object = Any
     ) -> None:
         self._window = _window(capacity)
-        self._loans: dict[int, Place] = {}  # by the id of the array that lies there
         super().__init__(pid, name=name, _hint=_hint)
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
@@ -77,34 +76,23 @@ class Sender(End[T]):
             their way, so that they may be changed afterwards.
         """
         refuse_in_loop("send()", "`await sender.asend(value)`")
-        message = self._pack(value)
-        end = self._end
-        with self._lock:
-            if end.busy:
-                self._begin()  # which says so
-            if (
-                end.opened
-                and end.mismatch is None
-                and isinstance(message, bytes)
-                and end.machine.admit(len(message))
-            ):
-                self._lane.post_small(end.number, message)
-                return
-        self._send(message, timeout)
+        message = self._end.send_now(value)
+        if message is not None:
+            self._send(message, timeout)
 
     async def asend(self, value: T) -> None:
         """As `send`, in an event loop; `asyncio.wait_for` bounds it.
 
         Cancelled, it has either sent the value or not: the CancelledError's `sent` says which.
         """
-        await self._asend(self._pack(value))
+        await self._asend(self._end.pack(value))
 
     def sending(self, value: T) -> Sending:
         """A send for `select` to do, or not. The value must stay as it is until then.
 
         Raises: ContractMismatch, NotPicklable. Blocks: for the time of pickling.
         """
-        message = self._pack(value)
+        message = self._end.pack(value)
         self._settle(message)
         return Sending(self, message)
 
@@ -122,7 +110,7 @@ class Sender(End[T]):
 
         Blocks: as `send` for a value with large buffers, else never.
         """
-        message = self._pack(value)
+        message = self._end.pack(value)
         with self._lock:
             end = self._end
             healthy = end.machine.state == "open" and end.mismatch is None
@@ -157,7 +145,7 @@ class Sender(End[T]):
         if place is None:
             return np.empty(shape, dtype)
         array = np.ndarray(shape, dtype, place.memory)
-        self._loans[id(array)] = place.lend(array, self._loans)
+        self._end.loans[id(array)] = place.lend(array, self._end.loans)
         return array
 
     def makefile(self: Sender[bytes], buffer_bytes: int = 1 << 18) -> io.BufferedWriter:
@@ -182,21 +170,6 @@ class Sender(End[T]):
                 self._peer.carry_out(self._end, channel.Close())
                 self._peer.forget(self._end)
 
-    def _pack(self, value: T) -> pickling.Message:
-        """The value's message, if it is of the channel's type."""
-        contract = self._contract
-        if not contract.accepts(value):
-            contract.refuse(value)
-        place = self._loans.get(id(value)) if self._loans else None
-        if place is not None:
-            if place.was_sent:
-                raise UsageError("this loan was sent: its memory is the receiver's now. Ask for another")
-            message = pickling.dumps_array(value)
-            assert isinstance(message, pickling.Large)
-            message.places = [place]
-            return message
-        return pickling.dumps_array(value) if contract.array else pickling.dumps(value)
-
     def _settle(self, message: pickling.Message) -> None:
         """Put what finds room there into shared memory; the rest will go by MPI, as it lies."""
         if isinstance(message, pickling.Large) and None in message.places:
@@ -211,7 +184,7 @@ class Sender(End[T]):
             self._begin()
             try:
                 if not end.machine.room_for(len(message)):
-                    self._lane.look(1)  # there may be credit, for which nobody was woken
+                    self._lane.look(0.0)  # there may be credit, for which nobody was woken
                 ticket = self._enqueue(message)
                 while ticket in end.messages and self._lane.look():
                     pass
@@ -220,15 +193,15 @@ class Sender(End[T]):
                     return ticket not in end.messages
 
                 if not sent():
-                    with self._node.waits.on("send to", [end.peer], timeout, sent):
+                    with self._node.waits.on("send to", [end.pid], timeout, sent):
                         end.changed.wait_for(sent, timeout)
                 if not sent():
                     self._withdraw(ticket)
-                    raise TimeoutError(f"{end.peer} made no room within {timeout} s")
+                    raise TimeoutError(f"{end.pid} made no room within {timeout} s")
                 self._check_sent(ticket)
                 self._await_release(message)
                 if not self._lane.chosen:
-                    self._node.await_answer(end.peer)
+                    self._node.await_answer(end.pid)
             finally:
                 end.busy = False
 
@@ -304,8 +277,8 @@ class Sender(End[T]):
         its end, or leaves, takes in first what is on its way."""
         return not pickling.in_transit(message) or self._end.status is not None
 
-    def _open(self, name: str, site: str) -> SenderEnd:
-        return self._peer.new_sender(name, self._contract.text, site, self._window)
+    def _open(self, name: str, contract: Contract, site: str) -> SenderEnd:
+        return self._peer.new_sender(name, contract, site, self._window)
 
     @staticmethod
     def _is_open(end: Any) -> bool:

@@ -24,6 +24,7 @@ class Changes(threading.Condition):
 
     def __init__(self, lock: Any, rest: Callable[[], None] = lambda: None) -> None:
         super().__init__(lock)
+        self.lock = lock
         self.rest = rest
         self._watchers: list[Callable[[], None]] = []
         self.waiters = 0  # threads and watchers
@@ -68,7 +69,7 @@ class Changes(threading.Condition):
 
         loop = asyncio.get_running_loop()
         while True:
-            with self:
+            with self.lock:
                 self.rest()
                 if ready():
                     return
@@ -81,7 +82,7 @@ class Changes(threading.Condition):
             try:
                 await future
             finally:
-                with self:
+                with self.lock:
                     self.unwatch(wake)
 
 

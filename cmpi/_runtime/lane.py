@@ -24,27 +24,38 @@ from cmpi._transport import mpi, ring, tcp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Protocol
+    from typing import Any
 
     from cmpi._ids import Pid
     from cmpi._runtime.changes import Changes
     from cmpi._runtime.node import Node
     from cmpi._transport.segment import Place
 
-    class Listener(Protocol):
-        def hear(self, frame: Any, buffers: Sequence[Any]) -> None: ...
-        def hear_small(self, number: int, body: bytes) -> bool: ...
 
-
-LOOKS = 4000  # of a reader, some 150 us: as long as it takes to fall asleep and be woken
+SPIN_S = 150e-6  # of a reader: as long as it takes to fall asleep and be woken
 NAPS, NAP_S = 12, 30e-6  # of a dozing reader; some 90 us each
 
 
 class Lane:
-    """Frames and buffers to and from one peer. Guarded by the node's lock; nothing blocks."""
+    """Frames and buffers to and from one peer. Guarded by the node's lock; nothing blocks.
 
-    def __init__(self, node: Node, pid: Pid, listener: Listener) -> None:
-        self._node, self._pid, self._listener = node, pid, listener
+    Args:
+        node: Of this process.
+        pid: The peer.
+        hear: Is called with each frame that comes, and its buffers if it is a message.
+        hear_small: Likewise with a message that is all in its pickle, the number of its channel first;
+            returns whether somebody waited for it.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        pid: Pid,
+        hear: Callable[[Any, Sequence[Any]], None],
+        hear_small: Callable[[int, bytes], bool],
+    ) -> None:
+        self._node, self._pid = node, pid
+        self._hear, self._hear_small = hear, hear_small
         self.link: mpi.Link | tcp.Link | None = None
         self.announced = 0  # frames that the peer says it has sent by MPI
         self._ending = False  # our last frame is sent, or waits to be
@@ -289,13 +300,13 @@ class Lane:
             except OSError:
                 self._unmapped = True
 
-    def look(self, looks: int = LOOKS) -> bool:
-        """Look at the ring so many times (some 150 us), in the caller's thread, and hear what comes.
+    def look(self, spin_s: float = SPIN_S) -> bool:
+        """Look at the ring for so long, in the caller's thread, and hear what comes.
         False if nothing did; then the writer will ring for what follows."""
         reader = self._reader
         if reader is None:
             return False
-        reader.wait(looks)
+        reader.wait(spin_s)
         if self._read_ring(reader):
             if not self.watched:  # the caller may not come back soon
                 self.watched = True
@@ -325,7 +336,7 @@ class Lane:
             return
         try:
             for _ in range(NAPS):
-                reader.wait(0)
+                reader.wait(0.0)
                 changed.wait(NAP_S)
                 if self.freed:
                     return
@@ -336,7 +347,7 @@ class Lane:
             self._in_vain = min(self._in_vain + 1, 6)
             self._doze_after = 1 << self._in_vain
         finally:
-            self.look(1)  # which falls asleep
+            self.look(0.0)  # which falls asleep
 
     def progress(self) -> bool:
         """Move what can be moved; True if something was. Raises: LinkBroken."""
@@ -380,7 +391,7 @@ class Lane:
         self._position = position
         self.watched = position != before and not self._awaited
         if self.watched:
-            reader.wait(0)
+            reader.wait(0.0)
         else:
             moved |= self._fall_asleep(reader)
         return moved
@@ -398,7 +409,7 @@ class Lane:
         records = reader.take()
         for tag, body in records:
             if tag < LONG:
-                if self._listener.hear_small(tag, body):
+                if self._hear_small(tag, body):
                     self._awaited = True
             else:
                 self._awaited |= tag != PIECE
@@ -413,7 +424,7 @@ class Lane:
         else:
             if isinstance(frame, link_frames.Data) and frame.places:
                 buffers = self._payloads.gather(frame, buffers)
-            self._listener.hear(frame, buffers)
+            self._hear(frame, buffers)
 
     # -- the end -------------------------------------------------------------------------------
 

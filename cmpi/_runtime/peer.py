@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+    from cmpi._core.contract import Contract
     from cmpi._ids import ExitStatus, Pid
     from cmpi._runtime.node import Node
     from cmpi._transport.pickling import Message
@@ -31,7 +32,7 @@ class Peer:
 
     def __init__(self, node: Node, pid: Pid) -> None:
         self._node, self.pid = node, pid
-        self.lane = Lane(node, pid, self)
+        self.lane = Lane(node, pid, self.hear, self.hear_small)
         self.status: ExitStatus | None = None
         self.senders: dict[int, SenderEnd] = {}
         self.receivers: dict[int, ReceiverEnd] = {}  # whose sender is known
@@ -162,7 +163,7 @@ class Peer:
     def _opened(self, frame: link_frames.Open) -> None:
         end = self.expected.pop(frame.name, None)
         if end is None:
-            end = ReceiverEnd(self._changes(), self.pid, frame.name, "Any", "")
+            end = ReceiverEnd(self, frame.name)
             self.unclaimed.setdefault(frame.name, deque()).append(end)
         end.number = frame.channel
         end.machine.set_window(frame.window_bytes, frame.window_messages)
@@ -173,28 +174,29 @@ class Peer:
 
     # -- ends --------------------------------------------------------------------------------
 
-    def new_sender(self, name: str, contract: str, site: str, window: tuple[int, int]) -> SenderEnd:
+    def new_sender(self, name: str, contract: Contract, site: str, window: tuple[int, int]) -> SenderEnd:
         """A sending end; the peer hears of it with the first message."""
-        end = SenderEnd(self._changes(), self.pid, name, contract, site, next(_numbers), window)
+        end = SenderEnd(self, name, contract, site, next(_numbers), window)
         self.senders[end.number] = end
         self._mark(end)
         return end
 
-    def new_receiver(self, name: str, contract: str, site: str) -> ReceiverEnd:
+    def new_receiver(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
         """The receiving end for the oldest sender of that name, or for the next to come."""
         waiting = self.unclaimed.get(name)
         if waiting:
             end = waiting.popleft()
             end.contract, end.site = contract, site
         else:
-            end = self.expected[name] = ReceiverEnd(self._changes(), self.pid, name, contract, site)
+            end = self.expected[name] = ReceiverEnd(self, name, contract, site)
         end.claimed = True
         self._mark(end)
         if end.number is not None:
             self.compare(end)
         return end
 
-    def _changes(self) -> Changes:
+    def new_changes(self) -> Changes:
+        """What those wait for who wait for one of its ends."""
         return Changes(self._node.lock, self.lane.rest)
 
     def _mark(self, end: SenderEnd | ReceiverEnd) -> None:
@@ -207,7 +209,7 @@ class Peer:
     def compare(self, end: ReceiverEnd) -> None:
         """Both ends are known: they must be of one type."""
         if end.disagree(end.their_contract, end.their_site) and end.number is not None:
-            self.lane.post(link_frames.Mismatch(end.number, end.contract, end.site))
+            self.lane.post(link_frames.Mismatch(end.number, end.contract.text, end.site))
 
     def forget(self, end: SenderEnd | ReceiverEnd) -> None:
         """An end that is closed for good."""
@@ -239,7 +241,7 @@ class Peer:
         if not end.opened:
             end.opened = True
             window = end.machine.window_bytes, end.machine.window_messages
-            self.lane.post(link_frames.Open(end.number, end.name, end.contract, end.site, *window))
+            self.lane.post(link_frames.Open(end.number, end.name, end.contract.text, end.site, *window))
 
     def transmit(self, end: SenderEnd, message: Message) -> None:
         """Send a message for which the channel has room."""

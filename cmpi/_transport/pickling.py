@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import io
 import pickle
-import types
-from collections import ChainMap
 
 import cloudpickle
 
 from cmpi._core.culprit import path_to_culprit
+from cmpi._transport.by_value import Pickler
 from cmpi.errors import NotPicklable
 
 TYPE_CHECKING = False
@@ -30,19 +29,10 @@ OUT_OF_BAND_BYTES = 65536
 # Types whose pickle needs nothing of cloudpickle, and which hold nothing that would.
 _PLAIN = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None)))
 _MAIN = b"__main__"
-_NAMELESS = "<dynamic-code>"  # what cloudpickle 3.1 writes in place of a file's name
+_STACK_GLOBAL = (
+    pickle.STACK_GLOBAL
+)  # the opcode of every name; one byte is found five times as fast as a word
 _ARRAY = 0x93  # `arrays.MARK`; importing that imports numpy
-
-
-def _reduce_code(code: types.CodeType) -> Any:
-    make, arguments = cloudpickle.Pickler.dispatch_table[types.CodeType](code)
-    return make, tuple(code.co_filename if each == _NAMELESS else each for each in arguments)
-
-
-class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
-    """cloudpickle's, but code keeps the name of its file, which tracebacks show and reports name."""
-
-    dispatch_table = ChainMap({types.CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table)
 
 
 class Large:
@@ -101,6 +91,8 @@ def dumps(value: object, name: str = "value") -> Message:
     views: list[memoryview] = []
     try:
         body = pickle.dumps(value, 5, buffer_callback=found.append)
+        if not found and body.find(_STACK_GLOBAL) < 0:
+            return _message(body, views)  # it names nothing
         views = [buffer.raw() for buffer in found]
     except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
         body = _MAIN
@@ -108,7 +100,7 @@ def dumps(value: object, name: str = "value") -> Message:
     by_value = _MAIN in body or cloudpickle.list_registry_pickle_by_value()
     if not by_value and all(view.nbytes >= OUT_OF_BAND_BYTES for view in views):
         return _message(body, views)
-    return _dumps_with_buffers(value, _Pickler if by_value else pickle.Pickler, name)
+    return _dumps_with_buffers(value, Pickler if by_value else pickle.Pickler, name)
 
 
 def _dumps_with_buffers(value: object, pickler: Any, name: str) -> Message:
@@ -161,7 +153,7 @@ def loads(body: bytes, buffers: Sequence[Any] = ()) -> Any:
 
 def _fault(value: object) -> str | None:
     try:
-        _Pickler(io.BytesIO(), 5, buffer_callback=lambda buffer: False).dump(value)
+        Pickler(io.BytesIO(), 5, buffer_callback=lambda buffer: False).dump(value)
     except Exception as error:
         return str(error) or type(error).__name__
     return None

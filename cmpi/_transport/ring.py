@@ -28,12 +28,14 @@ import os
 import platform
 import struct
 import threading
+import time
 
 from cmpi._transport.shared import map_file
 
 HEADER_BYTES = 4096
 SMALL_BYTES, LARGE_BYTES = 1 << 14, 1 << 18  # a ring at first, and once it was full
 _HEAD, _TAIL, _ASLEEP = 0, 8, 16  # in words of 8 bytes, each in a cache line of its own
+LOOKS = 100  # between two looks at the clock
 _RECORD = struct.Struct("<II")  # length, tag
 _MARK_BYTES = 8  # of a record without a frame; so much is kept free for the last one
 _WRAP, _GROWN = 0xFFFFFFFF, 0xFFFFFFFE  # in place of a length: go on at the start; in the next file
@@ -206,16 +208,20 @@ class RingReader:
         self.stalled = False
         return self.take()
 
-    def wait(self, looks: int) -> None:
-        """Look so many times whether there is a frame; the writer need not ring from now on.
+    def wait(self, wait_s: float) -> None:
+        """Look for so long whether there is a frame; the writer need not ring from now on.
 
-        Blocks: for that long, some 30 ns each.
+        Blocks: for that long, holding the interpreter's lock where this is compiled.
         """
         words, tail = self._words, self._tail
         words[_ASLEEP] = 0
-        for _ in range(looks):
-            if words[_HEAD] != tail:
-                return
+        if wait_s <= 0:
+            return
+        end_s = time.perf_counter() + wait_s
+        while time.perf_counter() < end_s:
+            for _ in range(LOOKS):
+                if words[_HEAD] != tail:
+                    return
 
     def sleep(self) -> bool:
         """Have the writer ring for the next frame. False if there is one already: take it first."""
