@@ -75,6 +75,12 @@ def job_folder(folder: str, writable: bool) -> Finding:
     return Finding("TMPDIR", OK, folder)
 
 
+def cmpi_itself(version: str, compiled: bool) -> Finding:
+    """Its version, and whether a C compiler was there when it was installed."""
+    without = "not compiled: small messages take longer (pip needs a C compiler, Python.h, and no -e)"
+    return Finding("cmpi", OK, f"{version}, {'compiled' if compiled else without}")
+
+
 def real_job(answer: dict[str, object] | None, what: str, said: str) -> list[Finding]:
     """Of a job that did each thing once; its answer is None if it did not come to its end."""
     if answer is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import resource
@@ -70,6 +71,7 @@ def _machine() -> list[Finding]:
         free = room.f_bavail * room.f_frsize
     folder = os.environ.get("TMPDIR", "/tmp")
     return [
+        checkup.cmpi_itself(importlib.metadata.version("cmpi"), host.compiled()),
         Finding("Python", OK, f"{sys.version.split()[0]} ({sys.executable})"),
         checkup.cores(facts.affinity_cpus, os.cpu_count() or 1, cpu_units),
         checkup.memory(total, memory_bytes),

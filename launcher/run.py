@@ -281,7 +281,9 @@ def _check_folder(folder: str) -> None:
 def _show_version(config: LaunchConfig) -> int:
     from importlib.metadata import version
 
-    print(f"cmpi {version('cmpi')}")
+    from cmpi._runtime.host import compiled
+
+    print(f"cmpi {version('cmpi')} ({'compiled' if compiled() else 'not compiled'})")
     print(f"Python {sys.version.split()[0]} ({sys.executable})")
     print(f"mpi4py {version('mpi4py')}")
     try:

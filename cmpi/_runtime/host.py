@@ -28,6 +28,13 @@ def facts() -> Facts:
     )
 
 
+def compiled() -> bool:
+    """Whether the way of a message was compiled when cmpi was installed (see `setup.py`)."""
+    from cmpi._transport import ring
+
+    return ring.__file__.endswith(".so")
+
+
 def places(order: frames.Launch, here: str) -> tuple[list[Host], dict[str, host_frames.HostIs]]:
     """Where processes may be placed, and what was said of them.
 

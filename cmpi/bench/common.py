@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cmpi._runtime.host import compiled
 from launcher import find_mpi, mpiexec
 
 PATH = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}"
@@ -110,4 +111,6 @@ def header() -> str:
     """On what this is measured."""
     mpi = find_mpi.find()
     kind, version = find_mpi.check_version(mpi.mpiexec)
-    return f"{find_mpi.NAMES[kind]} {version}, Python {sys.version.split()[0]}, {os.cpu_count()} cores"
+    how = "compiled" if compiled() else "not compiled"
+    python = f"Python {sys.version.split()[0]}"
+    return f"cmpi {how}, {find_mpi.NAMES[kind]} {version}, {python}, {os.cpu_count()} cores"

@@ -29,6 +29,8 @@ WELL = {
         (checkup.descriptors(256, 4096), WARNING, "at most 256"),
         (checkup.descriptors(1024, 1024), OK, "1024"),
         (checkup.job_folder("/tmp", True), OK, "/tmp"),
+        (checkup.cmpi_itself("0.1", True), OK, "0.1, compiled"),
+        (checkup.cmpi_itself("0.1", False), OK, "not compiled"),
         (checkup.job_folder("/tmp", False), FAULT, "not writable"),
         (checkup.job_folder("/x" * 50, True), FAULT, "too long for sockets"),
     ],

@@ -1,0 +1,49 @@
+"""Compiles the way of a message, where there is a C compiler; without one all runs as it is, only slower.
+
+mypyc makes C of the same sources, so nothing is written twice. `CMPI_PURE=1` leaves it out, and so does an
+editable install: what is compiled there would hide later edits.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+
+from setuptools import Extension, setup
+
+COMPILED = [
+    "cmpi/_core/channel.py",
+    "cmpi/_core/contract.py",
+    "cmpi/_transport/pickling.py",
+    "cmpi/_transport/ring.py",
+    "cmpi/_runtime/changes.py",
+    "cmpi/_runtime/ends.py",
+    "cmpi/_runtime/lane.py",
+    "cmpi/_runtime/parcels.py",
+    "cmpi/_runtime/payloads.py",
+    "cmpi/_runtime/peer.py",
+]
+# The types are checked elsewhere, with the packages that this imports at hand.
+LAX = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
+
+
+def extensions() -> list[Extension]:
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    header = os.path.join(sysconfig.get_path("include"), "Python.h")
+    if os.environ.get("CMPI_PURE") or "editable_wheel" in sys.argv:
+        return []
+    if not shutil.which(compiler) or not os.path.exists(header):
+        return []
+    from mypyc.build import mypycify
+
+    try:
+        made = mypycify([*LAX, *COMPILED], opt_level="2", debug_level="0")
+    except (Exception, SystemExit) as error:  # a Python that it does not know yet
+        print(f"cmpi will not be compiled: mypyc: {error}", file=sys.stderr)
+        return []
+    for extension in made:
+        extension.optional = True
+    return made
+
+
+setup(ext_modules=extensions())
