@@ -74,8 +74,9 @@ class Receiver(End[T]):
             if end.busy or not end.machine.inbox:
                 self._begin()
                 try:
-                    if not self._lane.look() or not end.machine.inbox:
-                        self._await_message(timeout)
+                    if out is not None:
+                        end.look()
+                    self._await_message(timeout)
                 finally:
                     end.busy = False
             if out is not None:
@@ -86,10 +87,8 @@ class Receiver(End[T]):
         return end.unpack(message)  # type: ignore[no-any-return]
 
     def _await_message(self, timeout: float | None) -> None:
-        """Wait for one, or for an error; awake as long as there is something to hear."""
+        """Wait for one, or for an error."""
         end = self._end
-        while not end.readable and self._lane.look():
-            pass
         if not end.readable and (timeout is None or timeout > LONG_S):
             self._lane.doze(end.changed, lambda: end.readable)
         if end.readable:

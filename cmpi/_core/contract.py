@@ -21,12 +21,13 @@ class Contract:
 
     Attributes:
         text: The type in words, the same for the same type in any process.
+        anything: Whether every value is of it.
         array: Whether it is a numpy array of some dtype, which can travel without pickle.
         accepts: Whether a value is of the type.
     """
 
     def __init__(self, hint: object = typing.Any) -> None:
-        self.text = describe(hint)
+        self.text, self.anything = describe(hint), hint is typing.Any
         self.array = _array_of(hint) is not None
         self.accepts = _checker(hint)
 
