@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmpi._end import End
 from cmpi._ids import Pid
-from cmpi._runtime.changes import refuse_in_loop
 from cmpi._runtime.ends import NOTHING
 from cmpi.errors import EndOfChannel, UsageError
 
@@ -65,11 +64,12 @@ class Receiver(End[T]):
         Blocks: until there is one.
         """
         end = self._end
-        refuse_in_loop("recv()", "`await receiver.arecv()`")
         if out is None:
             value: T = end.recv_now()
             if value is not NOTHING:
                 return value
+        else:
+            end.refuse_in_loop()
         with self._lock:
             if end.busy or not end.machine.inbox:
                 self._begin()

@@ -10,7 +10,6 @@ from cmpi._core import channel
 from cmpi._core.units import parse_memory
 from cmpi._end import End
 from cmpi._ids import Pid
-from cmpi._runtime.changes import refuse_in_loop
 from cmpi._transport import pickling
 from cmpi.errors import UsageError
 
@@ -75,7 +74,6 @@ class Sender(End[T]):
         Blocks: until the receiver has room for it; a value with large buffers, until they are on
             their way, so that they may be changed afterwards.
         """
-        refuse_in_loop("send()", "`await sender.asend(value)`")
         message = self._end.send_now(value)
         if message is not None:
             self._send(message, timeout)

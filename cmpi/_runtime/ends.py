@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from cmpi._core import channel
 from cmpi._core.contract import Contract, fits
+from cmpi._runtime.changes import refuse_in_loop
 from cmpi._transport import pickling
 from cmpi.errors import ChannelClosed, ContractMismatch, EndOfChannel, PeerClosed, PeerExited, UsageError
 
@@ -88,8 +89,9 @@ class SenderEnd(End):
     def send_now(self, value: Any) -> Message | None:
         """Send a value, if it is small and there is room for it; else its message. Without the lock.
 
-        Raises: as `pack`.
+        Raises: as `pack`; UsageError in an event loop.
         """
+        refuse_in_loop("send()", "`await sender.asend(value)`")
         message = self.pack(value)
         if not isinstance(message, bytes):
             return message
@@ -134,12 +136,17 @@ class ReceiverEnd(End):
         while not self.readable and lane.look():
             pass
 
+    def refuse_in_loop(self) -> None:
+        """Raises: UsageError in an event loop, which a receive would block."""
+        refuse_in_loop("recv()", "`await receiver.arecv()`")
+
     def recv_now(self) -> Any:
         """The value of the oldest message, if there is one or comes while this looks; else NOTHING. Without
         the lock.
 
-        Raises: whatever unpickling the person's own classes raises.
+        Raises: UsageError in an event loop; whatever unpickling the person's own classes raises.
         """
+        self.refuse_in_loop()
         with self.lock:
             if self.busy or self.mismatch is not None:
                 return NOTHING

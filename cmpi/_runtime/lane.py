@@ -24,7 +24,7 @@ from cmpi._transport import mpi, ring, tcp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Final
 
     from cmpi._ids import Pid
     from cmpi._runtime.changes import Changes
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from cmpi._transport.segment import Place
 
 
-SPIN_S = 150e-6  # of a reader: as long as it takes to fall asleep and be woken
-NAPS, NAP_S = 12, 30e-6  # of a dozing reader; some 90 us each
+SPIN_S: Final = 150e-6  # of a reader: as long as it takes to fall asleep and be woken
+NAPS: Final = 12  # of a dozing reader; some 90 us each
+NAP_S: Final = 30e-6
 
 
 class Lane:

@@ -15,13 +15,15 @@ from cmpi._transport.memory import blank
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from typing import Any
+    from typing import Any, Final
 
     from cmpi._transport.ring import RingWriter
 
 # The tags of records; any other is the number of a channel, and the record a small message.
-FRAME, PIECE, LONG = 0xFFFFFFFF, 0xFFFFFFFE, 0xFFFFFFFD
-PIECE_BYTES = 1 << 15
+FRAME: Final = 0xFFFFFFFF
+PIECE: Final = 0xFFFFFFFE
+LONG: Final = 0xFFFFFFFD
+PIECE_BYTES: Final = 1 << 15
 
 
 class Parcel:

@@ -21,18 +21,17 @@ from cmpi.errors import NotPicklable
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any, TypeAlias
+    from typing import Any, Final, TypeAlias
 
     from cmpi._transport.segment import Place
 
-OUT_OF_BAND_BYTES = 65536
+OUT_OF_BAND_BYTES: Final = 65536
 # Types whose pickle needs nothing of cloudpickle, and which hold nothing that would.
-_PLAIN = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None)))
-_MAIN = b"__main__"
-_STACK_GLOBAL = (
-    pickle.STACK_GLOBAL
-)  # the opcode of every name; one byte is found five times as fast as a word
-_ARRAY = 0x93  # `arrays.MARK`; importing that imports numpy
+_PLAIN: Final = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None)))
+_MAIN: Final = b"__main__"
+# The opcode of every name: one byte is found five times as fast as a word.
+_STACK_GLOBAL: Final = b"\x93"
+_ARRAY: Final = 0x93  # `arrays.MARK`; importing that imports numpy
 
 
 class Large:
@@ -86,13 +85,14 @@ def dumps(value: object, name: str = "value") -> Message:
     Blocks: for the time of pickling.
     """
     if type(value) in _PLAIN:
-        return _message(pickle.dumps(value, 5), [])
+        body = pickle.dumps(value, 5)
+        return body if len(body) < OUT_OF_BAND_BYTES else Large(body, [])
     found: list[pickle.PickleBuffer] = []
     views: list[memoryview] = []
     try:
         body = pickle.dumps(value, 5, buffer_callback=found.append)
-        if not found and body.find(_STACK_GLOBAL) < 0:
-            return _message(body, views)  # it names nothing
+        if not found and body.find(_STACK_GLOBAL) < 0:  # it names nothing
+            return body if len(body) < OUT_OF_BAND_BYTES else Large(body, [])
         views = [buffer.raw() for buffer in found]
     except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
         body = _MAIN
@@ -148,7 +148,7 @@ def loads(body: bytes, buffers: Sequence[Any] = ()) -> Any:
         from cmpi._transport import arrays
 
         return arrays.unpack(body, *buffers)
-    return pickle.loads(body, buffers=buffers)
+    return pickle.loads(body, buffers=buffers) if buffers else pickle.loads(body)
 
 
 def _fault(value: object) -> str | None:

@@ -1,9 +1,9 @@
 """Frames from one process to another through shared memory: a ring of bytes, one writer, one reader.
 
 The writer owns the head, the reader the tail: how many bytes each has ever put in or taken out. A
-record is its length, a tag and the frame; one that does not fit before the end of the ring begins
-at its start. The reader also says whether it sleeps; the writer that has to wake it takes that word
-back, so that a sleeper is rung for once.
+record is a word, of its length and a tag, and the frame; one that does not fit before the end of the
+ring begins at its start. The reader also says whether it sleeps; the writer that has to wake it takes
+that word back, so that a sleeper is rung for once.
 
 Most pairs of processes exchange few frames, so a ring is small to begin with. When one is full, or
 a record too long for it, the writer makes a larger one in the next file, and a mark is the last
@@ -26,25 +26,30 @@ from __future__ import annotations
 
 import os
 import platform
-import struct
 import threading
 import time
 
 from cmpi._transport.shared import map_file
 
-HEADER_BYTES = 4096
-SMALL_BYTES, LARGE_BYTES = 1 << 14, 1 << 18  # a ring at first, and once it was full
-_HEAD, _TAIL, _ASLEEP = 0, 8, 16  # in words of 8 bytes, each in a cache line of its own
-LOOKS = 100  # between two looks at the clock
-_RECORD = struct.Struct("<II")  # length, tag
-_MARK_BYTES = 8  # of a record without a frame; so much is kept free for the last one
-_WRAP, _GROWN = 0xFFFFFFFF, 0xFFFFFFFE  # in place of a length: go on at the start; in the next file
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
 
-_pack, _unpack = _RECORD.pack_into, _RECORD.unpack_from
+HEADER_BYTES: Final = 4096
+SMALL_BYTES: Final = 1 << 14  # of a ring at first
+LARGE_BYTES: Final = 1 << 18  # once that was full
+# In words of 8 bytes, each in a cache line of its own; and processors fetch lines in pairs.
+_HEAD: Final = 0
+_TAIL: Final = 16
+_ASLEEP: Final = 32
+LOOKS: Final = 100  # between two looks at the clock
+_MARK_BYTES: Final = 8  # of a record without a frame; so much is kept free for the last one
+_WRAP: Final = 0x3FFFFFFF  # in place of a length: go on at the start
+_GROWN: Final = 0x3FFFFFFE  # likewise: go on in the next file
+_TAG: Final = 0xFFFFFFFF
 
 # Taking a lock is a locked instruction: what was stored before is seen before what is loaded after.
-_fence = threading.Lock()
-_fence_in, _fence_out = _fence.acquire, _fence.release
+_fence: Final = threading.Lock()
 
 
 def usable() -> bool:
@@ -89,7 +94,7 @@ class RingWriter:
     def _make(self, nbytes: int) -> None:
         shared = map_file(_file(self._path, self._number), HEADER_BYTES + nbytes)
         self._map, self._nbytes, self._mask = shared, nbytes, nbytes - 1
-        self._words = shared[:HEADER_BYTES].cast("Q")
+        self._words = shared.cast("Q")
         self._words[_ASLEEP] = 1
         self._head = 0
         self._room = nbytes - _MARK_BYTES  # at least so much is free
@@ -106,7 +111,7 @@ class RingWriter:
             at = self._head & self._mask
         start = at + HEADER_BYTES
         shared = self._map
-        _pack(shared, start, n, tag)
+        self._words[start >> 3] = n << 32 | tag
         shared[start + 8 : start + 8 + n] = frame
         self._room -= need
         self._head = head = self._head + need
@@ -120,14 +125,14 @@ class RingWriter:
         if self._room < need + skip:
             return self.grow() and self._make_room(need)
         if skip:
-            _pack(self._map, HEADER_BYTES + self._nbytes - left, _WRAP, 0)
+            self._words[(HEADER_BYTES + self._nbytes - left) >> 3] = _WRAP << 32
             self._head += skip
             self._room -= skip
         return True
 
     def grow(self) -> bool:
         """Go on in a larger ring; False if this one is, or there is no room for it."""
-        shared, words, head, at = self._map, self._words, self._head, self._head & self._mask
+        words, head, at = self._words, self._head, self._head & self._mask
         if self._nbytes == LARGE_BYTES:
             return False
         self._number += 1
@@ -136,7 +141,7 @@ class RingWriter:
         except OSError:
             self._number -= 1
             return False
-        _pack(shared, HEADER_BYTES + at, _GROWN, 0)
+        words[(HEADER_BYTES + at) >> 3] = _GROWN << 32
         words[_HEAD] = head + _MARK_BYTES
         self._put += head
         return True
@@ -148,8 +153,8 @@ class RingWriter:
 
     def must_wake(self) -> bool:
         """Whether the reader sleeps, and is to be rung for; True once each time it falls asleep."""
-        _fence_in()
-        _fence_out()
+        _fence.acquire()
+        _fence.release()
         if self._words[_ASLEEP]:
             self._words[_ASLEEP] = 0
             return True
@@ -172,27 +177,30 @@ class RingReader:
     def _open(self) -> None:
         shared = map_file(_file(self._path, self._number), None)
         self._map, self._nbytes = shared, len(shared) - HEADER_BYTES
-        self._words = shared[:HEADER_BYTES].cast("Q")
+        self._words = shared.cast("Q")
         self._tail = 0
+        self._asleep = True  # as the writer has it; or false, and so is the word
 
     def take(self) -> list[tuple[int, bytes]]:
         """The frames that are there, each with its tag."""
-        shared, tail, head = self._map, self._tail, self._words[_HEAD]
+        shared, words, tail = self._map, self._words, self._tail
+        head = words[_HEAD]
         mask = self._nbytes - 1
         records: list[tuple[int, bytes]] = []
         while tail != head:
             start = (tail & mask) + HEADER_BYTES
-            n, tag = _unpack(shared, start)
+            word = words[start >> 3]
+            n = word >> 32
             if n >= _GROWN:
                 if n == _GROWN:
                     self._tail = tail
                     return records + self._go_on()
                 tail += self._nbytes - (tail & mask)
                 continue
-            records.append((tag, shared[start + 8 : start + 8 + n].tobytes()))
+            records.append((word & _TAG, shared[start + 8 : start + 8 + n].tobytes()))
             tail += (n + 15) & ~7
         self._tail = tail
-        self._words[_TAIL] = tail
+        words[_TAIL] = tail
         return records
 
     def _go_on(self) -> list[tuple[int, bytes]]:
@@ -214,7 +222,9 @@ class RingReader:
         Blocks: for that long, holding the interpreter's lock where this is compiled.
         """
         words, tail = self._words, self._tail
-        words[_ASLEEP] = 0
+        if self._asleep:  # writing it again would take its cache line from the writer
+            words[_ASLEEP] = 0
+            self._asleep = False
         if wait_s <= 0:
             return
         end_s = time.perf_counter() + wait_s
@@ -227,8 +237,9 @@ class RingReader:
         """Have the writer ring for the next frame. False if there is one already: take it first."""
         words = self._words
         words[_ASLEEP] = 1
-        _fence_in()
-        _fence_out()
+        self._asleep = True
+        _fence.acquire()
+        _fence.release()
         return words[_HEAD] == self._tail
 
     @property
