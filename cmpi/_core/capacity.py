@@ -20,15 +20,15 @@ class Facts:
 
     affinity_cpus: int
     memory_bytes: int
-    cpu_max: str = ""  # cgroup v2 cpu.max, of every level, one a line
-    memory_max: str = ""  # cgroup v2 memory.max, likewise
+    cpu_max: str = ""  # cgroup v2 cpu.max, of every level, one a line; of version 1 in the same form
+    memory_max: str = ""  # cgroup v2 memory.max, or memory.limit_in_bytes of version 1, likewise
 
 
 def usable(facts: Facts, environment: Mapping[str, str]) -> tuple[int, int]:
     """Scheduler units and bytes that this job may use on the host.
 
-    Blocks: never. Source: Linux `cgroup-v2.rst`, "cpu.max" and "memory.max"; sbatch(1), "Output
-    Environment Variables".
+    Blocks: never. Source: Linux `cgroup-v2.rst`, "cpu.max" and "memory.max", and `cgroup-v1/`;
+    sbatch(1), "Output Environment Variables".
 
     >>> usable(Facts(8, 1 << 30, cpu_max="150000 100000"), {}) == (98304, 1 << 30)
     True

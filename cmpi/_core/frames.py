@@ -82,13 +82,14 @@ class Output:
     data: bytes
 
 
-@frame(12, "BBBQd")
+@frame(12, "BBBBQd")
 class Exited:
     """The process has ended, and all that it wrote itself was sent before this."""
 
     code: int
     signal: int
     by_launcher: int  # the MPI launcher told the monitor to end it
+    by_kernel: int  # it was killed, as was somebody by the kernel for want of memory
     peak_rss_bytes: int
     cpu_s: float
 

@@ -19,13 +19,14 @@ def facts() -> Facts:
     """What this host allows this process."""
     cpus = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    levels = _cgroup_levels()
-    return Facts(
-        cpus,
-        memory,
-        "\n".join(_read(f"{level}/cpu.max").strip() for level in levels),
-        "\n".join(_read(f"{level}/memory.max").strip() for level in levels),
-    )
+    cpu_max = [_read(f"{level}/cpu.max").strip() for level in _cgroup_levels("")]
+    memory_max = [_read(f"{level}/memory.max").strip() for level in _cgroup_levels("")]
+    cpu_max += [
+        f"{_read(f'{level}/cpu.cfs_quota_us').strip()} {_read(f'{level}/cpu.cfs_period_us').strip()}"
+        for level in _cgroup_levels("cpu")
+    ]
+    memory_max += [_read(f"{level}/memory.limit_in_bytes").strip() for level in _cgroup_levels("memory")]
+    return Facts(cpus, memory, "\n".join(cpu_max), "\n".join(memory_max))
 
 
 def compiled() -> bool:
@@ -75,12 +76,17 @@ def memory_name(folder: str) -> str:
     return f"{os.uname().nodename} {stat.st_dev} {stat.st_ino}"
 
 
-def _cgroup_levels() -> list[str]:
-    """The folders of this process's cgroup (v2) and of all above it."""
+def _cgroup_levels(controller: str) -> list[str]:
+    """The folders of this process's cgroup and of all above it: that of version 2 (""), or that of a
+    controller of version 1.
+
+    Source: Linux cgroups(7), "/proc/[pid]/cgroup".
+    """
     for line in _read("/proc/self/cgroup").splitlines():
-        if line.startswith("0::"):
-            parts = line[3:].strip("/").split("/")
-            return [os.path.join(_CGROUP, *parts[:n]) for n in range(len(parts) + 1)]
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            parts = [part for part in path.split("/") if part]
+            return [os.path.join(_CGROUP, controllers, *parts[:n]) for n in range(len(parts) + 1)]
     return []
 
 

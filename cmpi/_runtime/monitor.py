@@ -53,6 +53,7 @@ class Monitor:
         self._dismissed = False
         self._memory = limits.MemoryWatch(0, limits.NONE)
         self._memory_due_s = 0.0  # when to look at it next
+        self._kernel_kills = usage.kernel_kills()  # when it was last looked at
 
     def run(self) -> int:
         """Monitor the process from its start to its end; returns the exit code, always 0.
@@ -130,6 +131,7 @@ class Monitor:
         return max(0.0, self._memory_due_s - time.monotonic()) if self._memory.watching else -1
 
     def _look_at_memory(self, child: Child) -> None:
+        self._kernel_kills = usage.kernel_kills()
         family = usage.family(child.pid)
         used = usage.resident_bytes(family)
         self._memory_due_s = time.monotonic() + self._memory.pause_s(used)
@@ -198,7 +200,7 @@ class Monitor:
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))
-            self._root.send(frames.Exited(code, 0, 0, 0, 0.0))
+            self._root.send(frames.Exited(code, 0, 0, 0, 0, 0.0))
             self._told = True  # nothing left to do here
 
     def _signal(self, number: int) -> None:
@@ -273,15 +275,15 @@ class Monitor:
     # -- its end ---------------------------------------------------------------------------
 
     def _reap(self, child: Child) -> None:
-        _, status, usage = os.wait4(child.pid, 0)
-        signal = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        code = 128 + signal if signal else os.WEXITSTATUS(status)
-        cpu_s = usage.ru_utime + usage.ru_stime
-        told = int(self._told)
-        self._exited = frames.Exited(code, signal, told, usage.ru_maxrss * 1024, cpu_s)
+        _, status, used = os.wait4(child.pid, 0)
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        code = 128 + number if number else os.WEXITSTATUS(status)
+        cpu_s = used.ru_utime + used.ru_stime
+        by_kernel = number == signal.SIGKILL and usage.kernel_kills() > self._kernel_kills
+        self._exited = frames.Exited(code, number, self._told, by_kernel, used.ru_maxrss * 1024, cpu_s)
         os.close(child.pidfd)
         # At once, not at the monitor's own end: Hydra waits for it when the others finalize.
-        self._finalize(killed=signal != 0)
+        self._finalize(killed=number != 0)
 
     def _finalize(self, killed: bool) -> None:
         """Leave MPI's launcher in order, and tell the stub that this was done."""

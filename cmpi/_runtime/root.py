@@ -254,7 +254,8 @@ class Root:
                 elif self._order.check_deadlock:
                     self._do(self._deadlock.hear(peer.pid, inner, now_s))
         elif isinstance(frame, frames.Exited):
-            status = ExitStatus(frame.code, frame.signal)
+            verdict = "out of memory: the kernel killed it" if frame.by_kernel else ""
+            status = ExitStatus(frame.code, frame.signal, verdict)
             self._job.used(peer.pid, frame)
             self._do(self._job.exited(peer.pid, status, now_s, bool(frame.by_launcher)))
         elif isinstance(frame, frames.OverMemory):

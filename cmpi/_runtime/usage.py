@@ -1,4 +1,7 @@
-"""How much memory a process uses, with all that it has started. Source: Linux proc(5)."""
+"""How much memory a process uses, with all that it has started, and what the kernel does about it.
+
+Source: Linux proc(5).
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,15 @@ def proportional_bytes(pids: list[int]) -> int:
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) << 10
     return total
+
+
+def kernel_kills() -> int:
+    """How many processes the kernel of this machine has killed for want of memory, be it of a cgroup; 0 if
+    it does not say."""
+    for line in _read("/proc/vmstat").splitlines():
+        if line.startswith("oom_kill "):
+            return int(line.split()[1])
+    return 0
 
 
 def _read(path: str) -> str:

@@ -16,6 +16,13 @@ def test_a_cgroup_limit_of_any_level_limits_the_memory():
     assert usable(Facts(8, 8 * GIB, memory_max="max\n1073741824\n"), {})[1] == GIB
 
 
+def test_the_files_of_cgroups_of_version_1_say_the_same():
+    facts = Facts(
+        8, 8 * GIB, cpu_max="-1 100000\n250000 100000", memory_max="9223372036854771712\n1073741824"
+    )
+    assert usable(facts, {}) == (int(2.5 * CORE), GIB)
+
+
 def test_slurm_grants_limit_both():
     grant = {"SLURM_CPUS_ON_NODE": "2", "SLURM_MEM_PER_CPU": "500"}
     assert usable(Facts(64, 999 * GIB), grant) == (2 * CORE, 1000 << 20)

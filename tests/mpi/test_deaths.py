@@ -1,5 +1,7 @@
 """The table of deaths: what each looks like to the others. None hangs; each within LIMIT_S."""
 
+import os
+
 import pytest
 
 from tests.mpi.conftest import mpi_kind
@@ -68,6 +70,45 @@ print(wait(spawn(lambda parent: None)))
     assert second == "0" and result.code == code, result
     if "SIG" in status and how not in ("killed", "stack overflow"):  # whose stack is cut short
         assert "Fatal Python error" in result.err and "in victim" in result.err, result
+
+
+@pytest.fixture
+def small_cgroup():
+    """A cgroup of 400 MiB; gives the file that lets a process in."""
+    of_version_1 = "/sys/fs/cgroup/memory"
+    version_1 = os.path.exists(f"{of_version_1}/memory.limit_in_bytes")
+    folder = f"{of_version_1 if version_1 else '/sys/fs/cgroup'}/cmpi-test-{os.getpid()}"
+    limit = f"{folder}/memory.{'limit_in_bytes' if version_1 else 'max'}"
+    try:
+        os.mkdir(folder)
+    except OSError as error:
+        pytest.skip(f"NOT TESTED: no cgroup can be made here: {error}")
+    try:
+        with open(limit, "w") as file:
+            file.write(str(400 << 20))
+        yield f"{folder}/cgroup.procs"
+    except OSError as error:
+        pytest.skip(f"NOT TESTED: the memory of a cgroup cannot be limited here: {error}")
+    finally:
+        os.rmdir(folder)
+
+
+def test_one_that_the_kernel_kills_for_want_of_memory_is_named_and_the_others_live(jobs, small_cgroup):
+    script = jobs.script(
+        PRELUDE
+        + f"""
+def victim(parent):
+    x = b"x" * (800 << 20)
+p = spawn(victim)
+print(wait(p, timeout={LIMIT_S}))
+print(wait(spawn(lambda parent: None)))
+print(cmpi.capacity().total.memory >> 20)
+"""
+    )
+    enter = f"echo $$ > {small_cgroup}; exec cmpirun --output plain --enforce none python {script}"
+    result = jobs.run("sh", "-c", enter)
+    first = "signal 9 (SIGKILL): out of memory: the kernel killed it"
+    assert result.out.splitlines() == [first, "0", "400"] and result.code == 137, result
 
 
 BLOCKED = {
