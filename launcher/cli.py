@@ -79,7 +79,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
         help="the MPI launcher to use (default: $CMPI_MPIEXEC, this Python's own, then PATH)")  # fmt: skip
-    add("--mpi-args", metavar="'ARGS'", type=_checked(_split), default=[],
+    add("--mpi-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
         help="more arguments for mpiexec, in one string")  # fmt: skip
     add("--dry-run", action="store_true",
         help="show which ranks would run where, or with --slurm the batch script, and leave")  # fmt: skip
@@ -197,7 +197,8 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     add(
         "--requeue", action="store_true", help="start it again if a node fails, or another job is preferred"
     )
-    add("--slurm-args", metavar="'ARGS'", type=_checked(_split), default=[], help="more options for sbatch")
+    add("--slurm-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
+        help="more options for sbatch")  # fmt: skip
     add("--detach", action="store_true", help="print the job's id, and leave")
     add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
         help="what Ctrl-C does to the batch job (ask, on a terminal; else leave)")  # fmt: skip

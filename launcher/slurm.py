@@ -56,6 +56,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     #SBATCH --chdir=/w
     #SBATCH --output=.cmpi/%j.out
     #SBATCH --error=.cmpi/%j.err
+    #SBATCH --no-requeue
     <BLANKLINE>
     cmpirun -n 2 job.py
     code=$?
@@ -85,7 +86,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         "# Written by cmpirun --slurm. To submit it again: sbatch FILE",
     ]
     lines += [f"#SBATCH --{option}={_quoted(value)}" for option, value in options if value]
-    lines += ["#SBATCH --requeue"] if batch.requeue else []
+    lines += [f"#SBATCH --{'' if batch.requeue else 'no-'}requeue"]
     lines += [f"#SBATCH {argument}" for argument in batch.arguments]
     job = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if batch.array else "$SLURM_JOB_ID"
     lines += [

@@ -22,6 +22,14 @@ jobs = conftest.jobs
 
 NODES = 2
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
+# Slurm holds its jobs to their memory by cgroups: here by those of version 1, where this machine has them.
+LIMITS_MEMORY = os.access("/sys/fs/cgroup/memory/memory.limit_in_bytes", os.W_OK)
+CGROUP_CONF = """\
+CgroupPlugin=cgroup/v1
+CgroupMountpoint=/sys/fs/cgroup
+ConstrainRAMSpace=yes
+ConstrainSwapSpace=yes
+"""
 CONF = """\
 ClusterName=cmpitest
 SlurmctldHost={host}({address})
@@ -29,7 +37,7 @@ SlurmctldPort={ctld_port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=5
 CryptoType=crypto/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool.%n
@@ -38,7 +46,7 @@ SlurmdPidFile={folder}/slurmd.%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.%n.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
+TaskPlugin={task_plugin}
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 SlurmdParameters=config_overrides
@@ -46,6 +54,8 @@ ReturnToService=2
 MpiDefault=none
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,sched_interval=1
@@ -54,7 +64,8 @@ InactiveLimit=0
 MinJobAge=300
 SlurmdTimeout=10
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=500
+PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=500 PriorityTier=1
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerCPU=500 PriorityTier=2
 """
 
 
@@ -84,8 +95,14 @@ class Slurm:
         folder = self.folder
         (folder / "state").mkdir()
         text = CONF.format(
-            host=host, address=address, folder=folder, ctld_port=free_port(), nodes="\n".join(nodes)
+            host=host,
+            address=address,
+            folder=folder,
+            ctld_port=free_port(),
+            nodes="\n".join(nodes),
+            task_plugin="task/cgroup" if LIMITS_MEMORY else "task/none",
         )
+        (folder / "cgroup.conf").write_text(CGROUP_CONF if LIMITS_MEMORY else "")
         (folder / "slurm.conf").write_text(text)
         key = folder / "munge.key"
         key.write_bytes(os.urandom(128))
@@ -142,6 +159,21 @@ class Slurm:
         while not ready():
             assert time.monotonic() < end_s, f"{what} did not come up: {self.call('sinfo', check=False)}"
             time.sleep(0.1)
+
+    def start_node(self, node):
+        """Start the daemon of a node that was off."""
+        self._daemon("slurmd", "-D", "-N", node)
+        self._until(lambda: "idle" in self.call("sinfo", "-h", "-n", node, "-o", "%T"), node)
+
+    @contextlib.contextmanager
+    def drained(self, *nodes):
+        """These nodes take no new jobs."""
+        names = ",".join(nodes)
+        self.call("scontrol", "update", f"nodename={names}", "state=drain", "reason=test", check=True)
+        try:
+            yield
+        finally:
+            self.call("scontrol", "update", f"nodename={names}", "state=resume", check=True)
 
     def call(self, *command, check=False):
         done = subprocess.run(

@@ -6,6 +6,10 @@ import signal
 import subprocess
 import time
 
+import pytest
+
+from tests.cluster.conftest import LIMITS_MEMORY
+
 PROGRAM = """
 import os, sys, time
 from mpi4py import MPI
@@ -215,3 +219,85 @@ def test_an_array_is_a_job_for_each_task_and_fails_with_the_first_that_does(slur
         assert jobs.run("cmpirun", "--logs", f"{job}_{task}").out == f"task {task}\n"
     status = jobs.run("cmpirun", "--status", job).out.splitlines()
     assert len(status) == 5 and status[2].startswith(f"{job}_2") and "exit code 2" in status[2]
+
+
+WAITS = """
+import os, sys, time
+print("begins", os.environ.get("SLURM_RESTART_COUNT", "0"), flush=True)
+while not os.path.exists(sys.argv[1]): time.sleep(0.05)
+print("ends", flush=True)
+"""
+
+
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="NOT TESTED: no cgroups of version 1 for Slurm here")
+def test_out_of_memory_is_named(slurm, jobs):
+    script = jobs.script("print('begins', flush=True); x = b'x' * (400 << 20); print('ends')")
+    result = batch(jobs, "--mem-per-cpu", "200M", "--enforce", "none", "python", script)
+    assert result.code == 137 and result.out == "begins\n", result
+    assert "out of memory: the kernel killed it" in result.err or "(OUT_OF_MEMORY)" in result.err, result
+
+
+def test_a_job_that_gives_way_to_a_more_urgent_one_says_so_or_begins_again(slurm, jobs):
+    others = slurm.nodes[1:]
+    for wish, ends in (((), (1, b"begins 0\n")), (("--requeue",), (0, b"begins 0\nbegins 1\nends\n"))):
+        marker = jobs.folder / f"go{len(wish)}"
+        command = ("python", jobs.script(WAITS), str(marker))
+        options = ("--slurm", "--output", "plain", "--slurm-args=--exclusive", *wish)
+        with slurm.drained(*others):
+            follower = jobs.start("cmpirun", *options, *command)
+            assert follower.stdout.readline() == b"begins 0\n"
+            urgent = batch(jobs, "--partition", "urgent", "true")
+        assert urgent.code == 0, urgent
+        marker.touch()
+        out, err = follower.communicate(timeout=90)
+        assert (follower.returncode, b"begins 0\n" + out) == ends, err
+        said = b"ended by Slurm (PREEMPTED): a job of higher priority took its place" in err
+        assert said == (not wish), err
+
+
+def test_a_drained_node_ends_nothing_and_the_next_job_says_what_it_waits_for(slurm, jobs):
+    marker = jobs.folder / "go"
+    command = ("python", jobs.script(WAITS), str(marker))
+    follower = jobs.start("cmpirun", "--slurm", "--output", "plain", *command)
+    assert follower.stdout.readline() == b"begins 0\n"
+    with slurm.drained(*slurm.nodes):
+        waiting = jobs.start("cmpirun", "--slurm", "--output", "plain", "hostname")
+        lines = [waiting.stderr.readline().decode() for _ in range(2)]
+        end_s = time.monotonic() + 20
+        while "ReqNodeNotAvail" not in lines[-1] and "DRAINED" not in lines[-1]:
+            assert time.monotonic() < end_s, lines
+            lines.append(waiting.stderr.readline().decode())
+        marker.touch()
+        out, err = follower.communicate(timeout=40)
+        assert (follower.returncode, out) == (0, b"ends\n"), err
+        assert waiting.poll() is None  # as long as nobody does something about it
+    out, err = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0 and out.strip(), err
+
+
+def test_a_failed_node_is_named(slurm, jobs):
+    command = ("python", jobs.script(WAITS), str(jobs.folder / "never"))
+    follower = jobs.start("cmpirun", "--slurm", "--output", "plain", *command)
+    assert follower.stdout.readline() == b"begins 0\n"
+    job = follower.stderr.readline().decode().split()[2]
+    (node,) = {n for n in slurm.nodes if f"NodeList={n}" in slurm.call("scontrol", "show", "job", job)}
+    slurm.call("scontrol", "update", f"nodename={node}", "state=down", "reason=test", check=True)
+    try:
+        _, err = follower.communicate(timeout=60)
+        assert follower.returncode == 1 and b"ended by Slurm (NODE_FAIL): a node failed" in err, err
+    finally:  # it may have come back by itself
+        slurm.call("scontrol", "update", f"nodename={node}", "state=resume")
+        slurm.call("scancel", job)
+
+
+def test_two_batch_jobs_at_once_do_not_meet(slurm, jobs):
+    followers = []
+    for i in range(2):
+        command = ("python", jobs.script(WAITS, f"job{i}.py"), str(jobs.folder / f"go{i}"))
+        followers.append(jobs.start("cmpirun", "--slurm", "--output", "plain", *command))
+    for follower in followers:
+        assert follower.stdout.readline() == b"begins 0\n"
+    for i, follower in reversed(list(enumerate(followers))):
+        (jobs.folder / f"go{i}").touch()
+        out, err = follower.communicate(timeout=40)
+        assert (follower.returncode, out) == (0, b"ends\n"), err

@@ -1,5 +1,8 @@
 """Batch jobs over several nodes of a real Slurm, one in each host of hosts.py."""
 
+import pytest
+
+from tests.cluster.conftest import LIMITS_MEMORY
 from tests.cluster.test_hosts import BETWEEN, PRELUDE, WORLD
 
 
@@ -34,3 +37,80 @@ def test_one_rank_may_have_several_nodes_to_spawn_on(slurm_on_hosts, on_hosts, j
     options = ("-N", "3", "--slurm-args=--cpus-per-task=2")
     result = batch(on_hosts, *options, "python", jobs.script(PRELUDE + BETWEEN))
     assert result.out.split() == [str(190 * 100_000), "0"] and result.code == 0, result
+
+
+EVERYWHERE = """
+def answers(parent):
+    say_where(parent)
+    Sender(parent, name="answer").send(Receiver(parent, name="question").recv())
+pids = on_each_host(answers)
+print("up", flush=True)
+while not os.path.exists(sys.argv[1]): time.sleep(0.05)
+for host, pid in pids.items():
+    try:
+        Sender(pid, name="question").send("is there")
+        print(host, Receiver(pid, name="answer").recv(timeout=30), flush=True)
+    except PeerExited as error:
+        print(host, error.status.verdict, flush=True)
+"""
+
+
+def everywhere(on_hosts, jobs, *options):
+    """A job with a process on each node, which it asks when `go` is there."""
+    go = jobs.folder / "go"
+    common = ("--slurm", "--output", "plain", "--time", "2:00", "-N", "3", "--slurm-args=--cpus-per-task=2")
+    job = on_hosts.start(*common, *options, "python", jobs.script(PRELUDE + EVERYWHERE), str(go))
+    assert job.stdout.readline() == b"up\n", job.communicate()
+    return job, go
+
+
+GREEDY = """
+def greedy(parent):
+    say_where(parent)
+    x = b"x" * (1200 << 20)
+pid = cmpi.spawn(greedy, resources=Resources(1, host="h2"))
+print(cmpi.wait(pid, timeout=30))
+again = cmpi.spawn(say_where, resources=Resources(1, host="h2"))
+print(Receiver[str](again, name="where").recv(timeout=20))
+"""
+
+
+@pytest.mark.skipif(not LIMITS_MEMORY, reason="NOT TESTED: no cgroups of version 1 for Slurm here")
+def test_a_process_beyond_what_slurm_gave_its_node_is_killed_alone_and_named(
+    slurm_on_hosts, on_hosts, jobs
+):
+    options = ("-N", "2", "--slurm-args=--cpus-per-task=2", "--mem-per-cpu", "200M", "--enforce", "none")
+    result = batch(on_hosts, *options, "python", jobs.script(PRELUDE + GREEDY))
+    assert result.out == "signal 9 (SIGKILL): out of memory: the kernel killed it\nh2\n", result
+    assert result.code == 137, result
+
+
+def test_a_node_that_is_drained_ends_nothing_that_runs_there(slurm_on_hosts, on_hosts, jobs):
+    job, go = everywhere(on_hosts, jobs)
+    with slurm_on_hosts.drained("h3"):
+        go.touch()
+        out, err = job.communicate(timeout=60)
+    assert (job.returncode, out) == (0, b"h1 is there\nh2 is there\nh3 is there\n"), err
+
+
+@pytest.mark.parametrize(
+    "options, code, said",
+    [
+        ((), 1, "ended by Slurm (NODE_FAIL): a node failed"),
+        (("--slurm-args=--no-kill",), 137, "host h3 is lost"),
+    ],
+)
+def test_a_node_that_fails_is_the_end_of_the_job_or_of_what_ran_there(
+    slurm_on_hosts, on_hosts, jobs, options, code, said
+):
+    job, go = everywhere(on_hosts, jobs, *options)
+    on_hosts.hosts.power_off("h3")
+    # Slurm would notice after half a minute; the administrator does at once.
+    slurm_on_hosts.call("scontrol", "update", "nodename=h3", "state=down", "reason=test", check=True)
+    go.touch()
+    out, err = (text.decode() for text in job.communicate(timeout=90))
+    on_hosts.hosts.restore("h3")
+    slurm_on_hosts.start_node("h3")
+    assert job.returncode == code and said in err, out + err
+    if options:
+        assert out.startswith("h1 is there\nh2 is there\nh3 host lost: h3: "), out + err

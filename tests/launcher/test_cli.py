@@ -41,6 +41,8 @@ def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys
 
 def test_mpi_args_are_split_as_a_shell_would():
     assert parse(["--mpi-args", "-x 'A B'", "true"]).mpi_args == ["-x", "A B"]
+    assert parse(["--mpi-args", "-x A", "--mpi-args=-y", "true"]).mpi_args == ["-x", "A", "-y"]
+    assert parse(["true"]).mpi_args == []
 
 
 def test_resources_are_read_in_their_units():
