@@ -84,17 +84,25 @@ def remove_topologies() -> None:
 
 def remove_session_folders() -> None:
     """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
-    it goes on as one that was started alone. Not if a process of this user runs Open MPI now."""
+    it goes on as one that was started alone. Not while one that was runs here."""
     top = f"{os.environ.get('TMPDIR', '/tmp')}/ompi.{os.uname().nodename}.{os.geteuid()}"
-    if not os.path.isdir(top) or any(
-        "/libopen-pal.so" in text for text in _texts(_all_processes(), "maps")
-    ):
+    if not os.path.isdir(top) or any(map(_is_singleton, _all_processes())):
         return
     for folder, _, _ in os.walk(top, topdown=False):
         try:
             os.rmdir(folder)
         except OSError:
             pass  # not empty: somebody else's business
+
+
+def _is_singleton(process: str) -> bool:
+    """Whether this process runs Open MPI without a launcher."""
+    runs = any("/libopen-pal.so" in text for text in _texts([process], "maps"))
+    started = (
+        "PMIX_RANK=",
+        "OMPI_TOOL_NAME=",
+    )  # by a launcher; or by one that was, as forked processes are
+    return runs and not any(mark in text for text in _texts([process], "environ") for mark in started)
 
 
 def remove_folders(folders: Iterable[str]) -> None:
@@ -149,7 +157,7 @@ def _texts(processes: Iterable[str], name: str) -> Iterator[str]:
     """What stands in /proc of these processes under this name, as far as we may read it."""
     for process in processes:
         try:
-            with open(f"/proc/{process}/{name}") as file:
+            with open(f"/proc/{process}/{name}", errors="replace") as file:
                 text = file.read()
         except OSError:
             continue  # ended, or not ours
