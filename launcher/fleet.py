@@ -4,22 +4,21 @@ those and the root. One thread; nothing here blocks but `gather`, `begin` and `f
 
 from __future__ import annotations
 
-import os
 import selectors
-import socket
 import sys
 import time
 
 from cmpi._core import tunnel_frames as tunnel
 from cmpi._core.wire import encode
-from cmpi.errors import LaunchError, ProtocolError
+from cmpi.errors import CmpiError, LaunchError, ProtocolError
 from launcher import host_checks
-from launcher.remote_host import Connection, RemoteHost
+from launcher.remote_host import RemoteHost
+from launcher.to_root import ToRoot
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import IO, Any
+    from collections.abc import Callable, Iterator
+    from typing import Any
 
     from launcher.hostfile import HostSpec
     from launcher.remote_host import Way
@@ -42,8 +41,8 @@ class Fleet:
     """
 
     def __init__(self, specs: list[HostSpec], way: Way, python: str) -> None:
-        self._folder = ""
         self._selector = selectors.EpollSelector()
+        self._to_root = ToRoot(self._selector, self._tell)
         self._commands: dict[int, tuple[Callable[[bytes], None], Callable[[int], None]]] = {}
         self._next = 1
         self._beat_s = time.monotonic()
@@ -54,6 +53,7 @@ class Fleet:
         self._returning: dict[str, RemoteHost] = {}
         self._begin: tunnel.Begin | None = None
         self._check: Callable[[RemoteHost], str] | None = None
+        self._provide: Callable[[RemoteHost], Iterator[tunnel.Unpack] | None] = lambda host: None
         self._told: dict[str, Callable[[str], None]] = {}  # who waits for a host to be added
         try:
             self.hosts = {spec.name: RemoteHost(spec, way, python) for spec in specs}
@@ -140,17 +140,23 @@ class Fleet:
 
         Blocks: for their answers.
         """
-        self._folder = folder
+        self._to_root.address = folder + "/root"
         settings = [f"{name}={value}" for name, value in environment.items()]
-        for host in self.hosts.values():
-            self._tell(
-                host, tunnel.Begin(folder, shared_memory, settings, host.spec.workdir or cwd, program)
-            )
-        self._await_answers(list(self.hosts.values()), GATHER_S)
         self._begin = tunnel.Begin(folder, shared_memory, settings, cwd, program)
+        for host in self.hosts.values():
+            self._tell(host, self._beginning(host))
+        self._await_answers(list(self.hosts.values()), GATHER_S)
 
-    def ship(self, hosts: list[RemoteHost], archive: IO[bytes], folder: str, there: str) -> None:
-        """Have these hosts unpack an archive in place of a folder.
+    def _beginning(self, host: RemoteHost) -> tunnel.Begin:
+        """What is said to all, with the folder that this one has for the job."""
+        assert self._begin is not None
+        it = self._begin
+        return tunnel.Begin(
+            it.folder, it.shared_memory, it.environment, host.spec.workdir or it.cwd, it.program
+        )
+
+    def ship(self, hosts: list[RemoteHost], pieces: Callable[[], Iterator[tunnel.Unpack]]) -> None:
+        """Have these hosts unpack an archive, side by side.
 
         Raises:
             LaunchError: One cannot.
@@ -158,16 +164,20 @@ class Fleet:
         Blocks: for that, with a word about it if it takes long.
         """
         for host in hosts:
-            host.answer = None
-            archive.seek(0)
-            piece = archive.read(tunnel.PIECE_BYTES)
-            while piece:
-                following = archive.read(tunnel.PIECE_BYTES)
-                self._tell(host, tunnel.Unpack(folder, there, piece, not following))
-                piece = following
-                while len(host.pipe.unsent) > SHIP_AHEAD_BYTES and not host.gone:
-                    self.serve(0.1)
+            self._ship(host, pieces())
         self._await_answers(hosts, SHIP_S)
+
+    def _ship(self, host: RemoteHost, pieces: Iterator[tunnel.Unpack]) -> None:
+        host.answer, host.shipping = None, pieces
+        self._ship_on(host)
+
+    def _ship_on(self, host: RemoteHost) -> None:
+        """Send as much of the archive as may wait to be written."""
+        while len(host.pipe.unsent) <= SHIP_AHEAD_BYTES:
+            piece = next(host.shipping, None)
+            if piece is None:
+                break
+            self._tell(host, piece)
 
     def _await_answers(self, hosts: list[RemoteHost], limit_s: float) -> None:
         end_s = time.monotonic() + limit_s
@@ -210,11 +220,16 @@ class Fleet:
         """The root knows that this host is lost: its connections may be closed."""
         host = self.hosts[name]
         for channel in list(host.channels):
-            self._close(host, channel)
+            self._to_root.close(host, channel)
 
-    def may_return(self, check: Callable[[RemoteHost], str]) -> None:
-        """From now on look for hosts that are lost, and take in those in which `check` finds no fault."""
-        self._check = check
+    def may_return(
+        self,
+        check: Callable[[RemoteHost], str],
+        provide: Callable[[RemoteHost], Iterator[tunnel.Unpack] | None],
+    ) -> None:
+        """From now on look for hosts that are lost, and take in those in which `check` finds no fault, once
+        they have the program: `provide` gives what must be sent there, or None. It may raise CmpiError."""
+        self._check, self._provide = check, provide
 
     def add(self, spec: HostSpec, answer: Callable[[str], None]) -> None:
         """Take in one more host; `answer` is called with why not, or with "" when it is there."""
@@ -235,7 +250,7 @@ class Fleet:
 
     def _look_for_lost(self, now_s: float) -> None:
         for name, host in self.hosts.items():
-            if self._begin is None or not host.gone or host.channels:
+            if self._check is None or not host.gone or host.channels:
                 continue  # the root has not been told, or has not answered
             if now_s >= self._retry_s.setdefault(name, now_s + RETRY_S) and name not in self._returning:
                 self._retry_s[name] = now_s + RETRY_S
@@ -246,22 +261,43 @@ class Fleet:
         name = host.spec.name
         if isinstance(frame, tunnel.HostFacts):
             host.facts = frame
-            assert self._begin is not None and self._check is not None
+            assert self._check is not None
             host.answer = self._check(host)
             if not host.answer:
-                self._tell(host, self._begin)
+                self._tell(host, self._beginning(host))
         elif isinstance(frame, tunnel.Begun):
-            host.answer = frame.fault and f"{name}: {frame.fault}"
-            if not frame.has_program:
-                host.answer = f"{name}: does not have {self._begin.program if self._begin else ''}"
+            host.answer, host.has_program = (
+                frame.fault and f"{name}: {frame.fault}",
+                bool(frame.has_program),
+            )
             if not host.answer:
-                del self._returning[name]
-                self._retry_s.pop(name, None)
-                self.hosts[name] = host
-                self.back(name)
-                self._answer(name, "")
+                self._equip(host)
+        elif isinstance(frame, tunnel.Unpacked):
+            host.answer = frame.fault and f"{name}: {frame.fault}"
+            if not host.answer:
+                self._take_in(host)
         if host.answer:
             host.ssh.kill()  # the end of which will be read
+
+    def _equip(self, host: RemoteHost) -> None:
+        """Send the program to a host that lacks it, and take it in."""
+        try:
+            pieces = self._provide(host)
+        except CmpiError as error:
+            host.answer = f"{host.spec.name}: {error}"
+            return
+        if pieces is None:
+            self._take_in(host)
+        else:
+            self._ship(host, pieces)
+
+    def _take_in(self, host: RemoteHost) -> None:
+        name = host.spec.name
+        del self._returning[name]
+        self._retry_s.pop(name, None)
+        self.hosts[name] = host
+        self.back(name)
+        self._answer(name, "")
 
     def finish(self) -> None:
         """Have all agents end and clean up. Blocks: at most `LEAVE_S`."""
@@ -288,15 +324,16 @@ class Fleet:
         except OSError:
             return  # the end of its stdout will be read
         if host.pipe.unsent and not waited:
-            self._watch(host.pipe.writable, self._write_on, host.pipe, events=selectors.EVENT_WRITE)
+            self._watch(host.pipe.writable, self._write_on, host, events=selectors.EVENT_WRITE)
 
-    def _write_on(self, connection: Connection, _: int) -> None:
+    def _write_on(self, host: RemoteHost, _: int) -> None:
         try:
-            connection.write(b"")
+            host.pipe.write(b"")
         except OSError:
-            connection.unsent.clear()
-        if not connection.unsent:
-            self._selector.unregister(connection.writable)
+            host.pipe.unsent.clear()
+        if not host.pipe.unsent:
+            self._selector.unregister(host.pipe.writable)
+        self._ship_on(host)
 
     def _hear(self, host: RemoteHost, _: int) -> None:
         data = host.pipe.read()
@@ -321,14 +358,14 @@ class Fleet:
         elif isinstance(frame, tunnel.Unpacked):
             host.answer = frame.fault
         elif isinstance(frame, tunnel.Came):
-            self._connect(host, frame.channel)
+            self._to_root.connect(host, frame.channel)
         elif isinstance(frame, tunnel.Piece):
             if frame.channel in host.channels:
-                self._pass_on(host, frame.channel, frame.data)
+                self._to_root.pass_on(host, frame.channel, frame.data)
             elif frame.channel in self._commands:
                 self._commands[frame.channel][0](frame.data)
         elif isinstance(frame, tunnel.Shut):
-            self._close(host, frame.channel)
+            self._to_root.close(host, frame.channel)
         elif isinstance(frame, tunnel.Ended) and frame.channel in self._commands:
             self._commands.pop(frame.channel)[1](frame.code)
 
@@ -364,60 +401,3 @@ class Fleet:
         self.lost(
             host.spec.name, reason or f"the connection by ssh has ended{': ' + said[-1] if said else ''}"
         )
-
-    # -- between the hosts and the root --------------------------------------------------------
-
-    def _connect(self, host: RemoteHost, channel: int) -> None:
-        sock = socket.socket(socket.AF_UNIX)
-        try:
-            sock.connect(self._folder + "/root")
-        except OSError:
-            sock.close()
-            self._tell(host, tunnel.Shut(channel))
-            return
-        fd = sock.detach()
-        host.channels[channel] = Connection(fd, fd)
-        self._watch(fd, self._serve_channel, host, channel)
-
-    def _serve_channel(self, host: RemoteHost, channel: int, events: int) -> None:
-        connection = host.channels.get(channel)
-        if connection is None:
-            return  # closed by what came in the same round
-        if events & selectors.EVENT_WRITE:
-            self._pass_on(host, channel, b"")
-        if events & selectors.EVENT_READ:
-            data = connection.read()
-            if data:
-                for at in range(0, len(data), tunnel.PIECE_BYTES):
-                    self._tell(host, tunnel.Piece(channel, data[at : at + tunnel.PIECE_BYTES]))
-            elif data == b"":
-                self._tell(host, tunnel.Shut(channel))
-                self._close(host, channel)
-
-    def _pass_on(self, host: RemoteHost, channel: int, data: bytes) -> None:
-        connection = host.channels[channel]
-        try:
-            connection.write(data)
-        except OSError:
-            connection.unsent.clear()  # the root has closed it: its end will be read
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
-        key = self._selector.get_key(connection.readable)
-        if key.events != events:
-            self._selector.modify(connection.readable, events, key.data)
-
-    def _close(self, host: RemoteHost, channel: int) -> None:
-        connection = host.channels.pop(channel, None)
-        if connection is not None:
-            self._selector.unregister(connection.readable)
-            self._push_last(connection)
-            os.close(connection.readable)
-
-    @staticmethod
-    def _push_last(connection: Connection) -> None:
-        """What a monitor said last, to the root, which reads whatever comes."""
-        try:
-            os.set_blocking(connection.writable, True)
-            while connection.unsent:
-                del connection.unsent[: os.write(connection.writable, connection.unsent)]
-        except OSError:
-            pass  # it has closed its end

@@ -12,7 +12,7 @@ from cmpi._core.wire import Decoder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias
 
     from launcher.hostfile import HostSpec
@@ -84,6 +84,7 @@ class RemoteHost:
         self.facts: tunnel.HostFacts | None = None
         self.answer: str | None = None  # to what it was told last; "": well
         self.has_program = True
+        self.shipping: Iterator[tunnel.Unpack] = iter(())  # what is still to be sent of the program
         self.gone = False
         self.heard_s = time.monotonic()
         self.channels: dict[int, Connection] = {}  # to the root, by what the agent calls them

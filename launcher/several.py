@@ -16,14 +16,15 @@ from launcher import host_checks, mpiexec
 from launcher.find_mpi import Mpi
 from launcher.fleet import Fleet
 from launcher.shells import Shells
-from launcher.ship import Shipment, pack, program_file
+from launcher.ship import Shipment, pack, pieces, program_file
 from launcher.start import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import Callable, Iterator
+    from typing import IO, Any
 
+    from cmpi._core import tunnel_frames as tunnel
     from cmpi._core.tunnel_frames import HostFacts
     from launcher.hostfile import HostSpec
     from launcher.remote_host import RemoteHost, Way
@@ -62,9 +63,11 @@ class SeveralHosts:
             self.fleet.finish()
             raise
         self._shells: Shells | None = None
+        self._archive: IO[bytes] | None = None  # of the program's folder, once a host was found to lack it
         self._shipment: Shipment | None = None
         self._shipped: set[str] = set()  # the hosts that have it
-        self._argv, self._cwd = list[str](), ""
+        self._argv, self._cwd, self._ship = list[str](), "", ""
+        self._folder = self._program = ""
         self._environment: dict[str, str] = {}
         self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, where it says things
         self._noise: dict[int, bytes] = {}
@@ -83,6 +86,7 @@ class SeveralHosts:
         """Make the job's folders everywhere, and send the program where it is wanted: to all hosts if a
         folder was asked for, else to those that do not have it. Raises: CmpiError."""
         self._argv, self._cwd, self._environment = argv, cwd, environment
+        self._folder, self._ship, self._program = folder, ship, program_file(argv, cwd)
         rsh = folder + "/rsh.sh"
         environment.update(mpiexec.several_settings(self._mpi, rsh))
         command = [sys.executable, "-I", "-S", os.path.join(os.path.dirname(__file__), "rsh.py")]
@@ -91,16 +95,31 @@ class SeveralHosts:
         with open(os.open(f"{folder}/secret", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
             file.write(self._secret.hex())  # for `--add-host`
         self._shells = Shells(folder, self._secret, self.fleet, lambda data: self.noise(data))
-        program = program_file(argv, cwd)
-        self.fleet.begin(folder, shared_memory, environment, cwd, program)
-        to = [h for h in self.fleet.hosts.values() if not h.spec.workdir and (ship or not h.has_program)]
-        if to:
-            source = os.path.abspath(ship) if ship else os.path.dirname(program)
-            archive, name = pack(source, asked=bool(ship))
-            with archive:
-                self._shipment = Shipment(source, f"{folder}/{name}")
-                self.fleet.ship(to, archive, source, self._shipment.there)
-            self._shipped = {host.spec.name for host in to}
+        self.fleet.begin(folder, shared_memory, environment, cwd, self._program)
+        lacking = [host for host in self.fleet.hosts.values() if self._lacks_program(host)]
+        if lacking:
+            archive, shipment = self._packed()
+            self.fleet.ship(lacking, lambda: pieces(archive, shipment))
+            self._shipped = {host.spec.name for host in lacking}
+
+    def _lacks_program(self, host: RemoteHost) -> bool:
+        return not host.spec.workdir and bool(self._ship or not host.has_program)
+
+    def _packed(self) -> tuple[IO[bytes], Shipment]:
+        """The archive of the program's folder, packed once. Raises: UsageError."""
+        if self._archive is None or self._shipment is None:
+            source = os.path.abspath(self._ship) if self._ship else os.path.dirname(self._program)
+            self._archive, name = pack(source, asked=bool(self._ship))
+            self._shipment = Shipment(source, f"{self._folder}/{name}")
+        return self._archive, self._shipment
+
+    def _provide(self, host: RemoteHost) -> Iterator[tunnel.Unpack] | None:
+        """What a host that is new, or was lost, must be sent. Raises: UsageError."""
+        if not self._lacks_program(host):
+            self._shipped.discard(host.spec.name)
+            return None
+        self._shipped.add(host.spec.name)
+        return pieces(*self._packed())
 
     def described(self, specs: list[HostSpec]) -> bytes:
         """The hosts as the root is told of them."""
@@ -148,7 +167,7 @@ class SeveralHosts:
         self._tell_root = tell_root
         self.fleet.lost = lambda name, reason: tell_root(host_frames.HostLost(name, reason))
         self.fleet.back = self._take_back
-        self.fleet.may_return(self._differences)
+        self.fleet.may_return(self._differences, self._provide)
 
     def _differences(self, host: RemoteHost) -> str:
         assert host.facts is not None
@@ -195,6 +214,8 @@ class SeveralHosts:
         for pidfd in list(self._worlds):
             self._kill_world(pidfd)
         self.fleet.finish()
+        if self._archive is not None:
+            self._archive.close()
 
     def _start_deputy(self, name: str) -> None:
         facts = self.fleet.hosts[name].facts

@@ -7,11 +7,13 @@ import os
 import tarfile
 import tempfile
 
+from cmpi._core import tunnel_frames as tunnel
 from cmpi._core.record import record
 from cmpi.errors import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import IO
 
 LARGEST_BYTES = 256 << 20  # without having been asked to send just that folder
@@ -51,6 +53,16 @@ def program_file(argv: list[str], cwd: str) -> str:
         if arg in ("-c", "-m"):
             return ""
     return ""
+
+
+def pieces(archive: IO[bytes], shipment: Shipment) -> Iterator[tunnel.Unpack]:
+    """What has a host unpack the archive. Several may be under way at once."""
+    at, piece = 0, os.pread(archive.fileno(), tunnel.PIECE_BYTES, 0)
+    while piece:
+        at += len(piece)
+        following = os.pread(archive.fileno(), tunnel.PIECE_BYTES, at)
+        yield tunnel.Unpack(shipment.folder, shipment.there, piece, not following)
+        piece = following
 
 
 def pack(folder: str, *, asked: bool) -> tuple[IO[bytes], str]:

@@ -262,9 +262,9 @@ class OnHosts:
     def run(self, *arguments, timeout=40, cwd=None, **kwargs):
         return self._jobs.run(*self.command(*arguments, cwd=cwd), timeout=timeout, **kwargs)
 
-    def start(self, *arguments, **kwargs):
+    def start(self, *arguments, cwd=None, **kwargs):
         """A job in the background, which is killed if it has not ended in time: so no read of it hangs."""
-        job = self._jobs.start(*self.command(*arguments), **kwargs)
+        job = self._jobs.start(*self.command(*arguments, cwd=cwd), **kwargs)
         watchdog = threading.Timer(90 * conftest.SLOWNESS, self._kill_all)
         watchdog.daemon = True
         watchdog.start()

@@ -472,6 +472,48 @@ def test_a_host_that_comes_back_is_used_again(on_hosts, jobs, how):
     assert job.returncode == 0
 
 
+RETURNS = (
+    PRELUDE
+    + """
+def where(parent):
+    import helper
+    Sender[tuple](parent).send((os.uname().nodename, helper.VALUE, os.path.basename(os.getcwd())[:5]))
+def ask():
+    pid = cmpi.spawn(where, resources=Resources(cpus=1, host="h3"))
+    print(*Receiver[tuple](pid).recv(timeout=20), cmpi.wait(pid, timeout=10), flush=True)
+def until(ready):
+    while not ready(): time.sleep(0.1)
+all_cpus = cmpi.capacity().total.cpus
+if "added" not in sys.argv:
+    ask()
+    until(lambda: cmpi.capacity().total.cpus < all_cpus)
+    print("lost", flush=True)
+    until(lambda: cmpi.capacity().total.cpus == all_cpus)
+else:
+    print("up", flush=True)
+    until(lambda: cmpi.capacity().total.cpus > all_cpus)
+ask()
+"""
+)
+
+
+def test_a_host_that_comes_back_or_is_added_gets_the_program_if_it_lacks_it(on_hosts):
+    on_hosts.only_on_h1("/tmp/mine", job__py=RETURNS, helper__py="VALUE = 7")
+    job = on_hosts.start(*THREE, "python", "job.py", cwd="/tmp/mine")
+    assert job.stdout.readline() == b"h3 7 ship- 0\n"
+    on_hosts.hosts.power_off("h3")
+    assert job.stdout.readline() == b"lost\n"
+    on_hosts.hosts.restore("h3")
+    out, err = (text.decode() for text in job.communicate(timeout=60))
+    assert (out, job.returncode) == ("h3 7 ship- 0\n", 0), out + err
+    two = ("--host", "h1:2,h2:2", "--output", "plain")
+    job = on_hosts.start(*two, "python", "job.py", "added", cwd="/tmp/mine")
+    came_up(job)
+    assert on_hosts.run("--add-host", "h3:2").code == 0
+    out, err = (text.decode() for text in job.communicate(timeout=40))
+    assert (out, job.returncode) == ("h3 7 ship- 0\n", 0), out + err
+
+
 ENVIRONMENT = """
 def look(parent):
     say_where(parent)
