@@ -71,7 +71,7 @@ class Joiner:
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.buffers = [blank(size) for size in sizes]
-        self._left = deque(memoryview(buffer) for buffer in self.buffers if buffer)
+        self._left = deque(memoryview(buffer).cast("B") for buffer in self.buffers if len(buffer))
 
     @property
     def whole(self) -> bool:
