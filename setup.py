@@ -10,6 +10,7 @@ import sys
 import sysconfig
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 COMPILED = [
     "cmpi/_core/channel.py",
@@ -37,13 +38,23 @@ def extensions() -> list[Extension]:
     from mypyc.build import mypycify
 
     try:
-        made = mypycify([*LAX, *COMPILED], opt_level="2", debug_level="0")
+        return mypycify([*LAX, *COMPILED], opt_level="2", debug_level="0")
     except (Exception, SystemExit) as error:  # a Python that it does not know yet
         print(f"cmpi will not be compiled: mypyc: {error}", file=sys.stderr)
         return []
-    for extension in made:
-        extension.optional = True
-    return made
 
 
-setup(ext_modules=extensions())
+class Build(build_ext):
+    """Compiles all or nothing: a part of it could not be imported."""
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            print(f"cmpi will not be compiled: {error}", file=sys.stderr)
+            for path in filter(os.path.exists, self.get_outputs()):
+                os.unlink(path)
+            self.extensions = []
+
+
+setup(ext_modules=extensions(), cmdclass={"build_ext": Build})
