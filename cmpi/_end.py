@@ -42,7 +42,6 @@ class End(Generic[T]):
     """What both ends do alike."""
 
     _end: SenderEnd | ReceiverEnd
-    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd]
 
     def __init__(self, pid: Pid, *, name: str = "", _hint: object = Any) -> None:
         if not isinstance(pid, Pid):
@@ -50,22 +49,21 @@ class End(Generic[T]):
         self._node = context.current()
         self._lock = self._node.lock
         contract = Contract(_hint)
-        self._key = (pid.value, name)
         site = call_site()
         if pid == self._node.pid:
             raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
         with self._lock:
-            other = self._registry.get(self._key)
-            if other is not None and self._is_open(other):
+            self._node.close_dropped()
+            self._peer = self._node.peer(pid)
+            self._lane = self._peer.lane
+            other = self._other(name)
+            if other is not None:
                 label = f", name={name!r}" if name else ""
                 raise ChannelExists(
                     f"{type(self).__name__}({pid}{label}) at {site}: there is one already, opened at "
                     f"{other.site}. Use that one, close it first, or give this one another name."
                 )
-            self._peer = self._node.peer(pid)
-            self._lane = self._peer.lane
             self._end = self._open(name, contract, site)
-            self._registry[self._key] = self._end
         self._node.watch(pid)
 
     if not TYPE_CHECKING:
@@ -96,6 +94,11 @@ class End(Generic[T]):
     ) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        end = getattr(self, "_end", None)
+        if end is not None:
+            self._node.drop(end)
+
     def __reduce__(self) -> Any:
         raise TypeError(
             f"a {type(self).__name__} belongs to its process and cannot be sent; send the Pid, and open "
@@ -112,8 +115,8 @@ class End(Generic[T]):
     def _open(self, name: str, contract: Contract, site: str) -> Any:
         raise NotImplementedError
 
-    @staticmethod
-    def _is_open(end: Any) -> bool:
+    def _other(self, name: str) -> SenderEnd | ReceiverEnd | None:
+        """The end of this name that is open already."""
         raise NotImplementedError
 
     def _begin(self) -> None:

@@ -13,7 +13,7 @@ from cmpi.errors import EndOfChannel, UsageError
 
 if TYPE_CHECKING:
     from cmpi._core.contract import Contract
-    from cmpi._runtime.ends import ReceiverEnd, SenderEnd
+    from cmpi._runtime.ends import ReceiverEnd
 
 T = TypeVar("T")
 LONG_S = 0.01  # a timeout from which on two milliseconds more do not count
@@ -23,7 +23,7 @@ class Receiver(End[T]):
     """The receiving end of the channel from `pid` to this process.
 
     Opens at once. What was sent before this end was made is kept, as far as the channel's window
-    reaches; then the sender waits.
+    reaches; then the sender waits. With the last reference to it, it closes.
 
     Args:
         pid: The sending process; not this one.
@@ -37,7 +37,6 @@ class Receiver(End[T]):
     Source: as `Sender`.
     """
 
-    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}
     _end: ReceiverEnd
 
     def recv(self, *, timeout: float | None = None, out: Any = None) -> T:
@@ -169,7 +168,7 @@ class Receiver(End[T]):
         Closing again does nothing. Blocks: never.
         """
         with self._lock:
-            self._peer.close_receiver(self._end)
+            self._end.close()
 
     def _take(self) -> Any:
         """The oldest message, or what must be raised. With the lock."""
@@ -209,6 +208,5 @@ class Receiver(End[T]):
     def _open(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
         return self._peer.new_receiver(name, contract, site)
 
-    @staticmethod
-    def _is_open(end: Any) -> bool:
-        return bool(end.machine.state == "open" or len(end.machine))
+    def _other(self, name: str) -> ReceiverEnd | None:
+        return self._peer.open_receiver(name)

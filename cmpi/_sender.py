@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cmpi._core.contract import Contract
-    from cmpi._runtime.ends import ReceiverEnd, SenderEnd
+    from cmpi._runtime.ends import SenderEnd
 
 T = TypeVar("T")
 
@@ -28,7 +28,8 @@ class Sender(End[T]):
     """The sending end of the channel from this process to `pid`.
 
     Opens at once, whether or not the other process has started yet or will ever receive. What is
-    sent is delivered once and in order, also if this process ends right after.
+    sent is delivered once and in order, also if this process ends right after. With the last reference
+    to it, it closes.
 
     Args:
         pid: The receiving process; not this one.
@@ -47,7 +48,6 @@ class Sender(End[T]):
     but with a buffer.
     """
 
-    _registry: dict[tuple[int, str], SenderEnd | ReceiverEnd] = {}
     _end: SenderEnd
 
     def __init__(
@@ -164,9 +164,7 @@ class Sender(End[T]):
         Closing again does nothing. Blocks: never.
         """
         with self._lock:
-            if self._end.machine.state != "closed":
-                self._peer.carry_out(self._end, channel.Close())
-                self._peer.forget(self._end)
+            self._end.close()
 
     def _settle(self, message: pickling.Message) -> None:
         """Put what finds room there into shared memory; the rest will go by MPI, as it lies."""
@@ -278,9 +276,8 @@ class Sender(End[T]):
     def _open(self, name: str, contract: Contract, site: str) -> SenderEnd:
         return self._peer.new_sender(name, contract, site, self._window)
 
-    @staticmethod
-    def _is_open(end: Any) -> bool:
-        return bool(end.machine.state == "open")
+    def _other(self, name: str) -> SenderEnd | None:
+        return self._peer.open_sender(name)
 
 
 class Sending:

@@ -103,6 +103,10 @@ class SenderEnd(End):
             self.peer.lane.post_small(self.number, message)
         return None
 
+    def close(self) -> None:
+        """Nothing follows what was sent."""
+        self.peer.close_sender(self)
+
     def error(self) -> Exception:
         """Why nothing can be sent."""
         if self.mismatch is not None:
@@ -171,6 +175,10 @@ class ReceiverEnd(End):
             return pickling.loads(message)
         body, buffers = message
         return pickling.loads(body, buffers)
+
+    def close(self) -> None:
+        """Nobody reads here any more."""
+        self.peer.close_receiver(self)
 
     def error(self) -> Exception:
         """Why nothing more will be received."""

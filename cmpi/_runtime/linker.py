@@ -21,6 +21,13 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.node import Node
 
+ORDERS = (
+    frames.AcceptFrom,
+    frames.ConnectTo,
+    frames.GroupWith,
+    host_frames.ListenFor,
+    host_frames.Dial,
+)
 TCP_S = 10.0  # for the other end of a link between hosts to come
 LOOK_S = 0.1  # between looks whether it has died
 GREETING_S = 1.0  # the usher says at once who it is; a partner that died says nothing

@@ -13,13 +13,14 @@ import select
 import sys
 import threading
 import time
+from collections import deque
 
 from cmpi._core import frames, host_frames, relation_frames, wait_frames
 from cmpi._ids import RAISED, ExitStatus, Pid, Resources
 from cmpi._runtime import host, leftovers
 from cmpi._runtime.changes import Changes
 from cmpi._runtime.control import REPLIES, Control
-from cmpi._runtime.linker import Linker
+from cmpi._runtime.linker import ORDERS, Linker
 from cmpi._runtime.peer import Peer
 from cmpi._runtime.waits import Waits
 from cmpi._transport import mpi, shared, tcp
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from cmpi._runtime.ends import ReceiverEnd, SenderEnd
+
 SPINS = 200  # rounds without news before the thread sleeps between them
 NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
@@ -37,13 +40,6 @@ LONG_NAP_S = 1e-3
 STUCK_S = 120.0  # in one attempt to link: ours, because Open MPI has no limit of its own
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
 BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
-LINK_ORDERS = (
-    frames.AcceptFrom,
-    frames.ConnectTo,
-    frames.GroupWith,
-    host_frames.ListenFor,
-    host_frames.Dial,
-)
 LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 
 
@@ -86,6 +82,7 @@ class Node:
         self.linking = False  # the linker is inside MPI, where nobody else may be
         self._linking_with, self._linking_since_s = 0, 0.0
         self._peers: dict[int, Peer] = {}
+        self._dropped: deque[SenderEnd | ReceiverEnd] = deque()
         self._ended: dict[int, ExitStatus] = {}
         self.linked = set(welcome.linked)  # in Erlang's sense
         self._trapping = False
@@ -190,7 +187,23 @@ class Node:
         peer = self._peers.get(pid.value)
         if peer is None:
             peer = self._peers[pid.value] = Peer(self, pid)
+            if pid.value in self._ended:
+                peer.exited(self._ended[pid.value])
+                peer.progress()
         return peer
+
+    def drop(self, end: SenderEnd | ReceiverEnd) -> None:
+        """Nobody has this end any more. For the garbage collector, in any thread, at any time, be it in
+        the midst of what the lock guards: so another closes it. After a failure peers learn of that."""
+        done = end.machine.state == "closed" or self._closed or self.failed
+        if not done and os.getpid() == self.owner:
+            self._dropped.append(end)
+            self.nudge()
+
+    def close_dropped(self) -> None:
+        """Close the ends that nobody has. With the lock held."""
+        while self._dropped:
+            self._dropped.popleft().close()
 
     # -- the progress thread -----------------------------------------------------------------
 
@@ -239,6 +252,7 @@ class Node:
                     self._hear_bell()
                 if not ready and pause >= LOOK_AROUND_S * 1000:
                     self._look_for_rings()
+                self.close_dropped()
                 moved = self._progress()
                 self._say_whether_blocked()
                 if self._parting and (moved or ready):
@@ -305,12 +319,14 @@ class Node:
 
     def _progress(self) -> bool:
         moved = False
-        for peer in list(self._peers.values()):
+        for pid, peer in list(self._peers.items()):
             moved |= peer.progress()
+            if peer.over:
+                del self._peers[pid]
         return moved
 
     def _hear(self, frame: Any) -> None:
-        if isinstance(frame, LINK_ORDERS):
+        if isinstance(frame, ORDERS):
             self._linker.order(frame)
             return
         if isinstance(frame, frames.Abandon):

@@ -220,6 +220,18 @@ class Peer:
         elif self.expected.get(end.name) is end:
             del self.expected[end.name]
 
+    def open_sender(self, name: str) -> SenderEnd | None:
+        """The sending end of that name that is open."""
+        mine = (end for end in self.senders.values() if end.name == name)
+        return next((end for end in mine if end.machine.state == "open"), None)
+
+    def open_receiver(self, name: str) -> ReceiverEnd | None:
+        """The receiving end of that name that is open, or has something to be read."""
+        known = (end for end in self.receivers.values() if end.claimed and end.name == name)
+        expected = self.expected.get(name)
+        ends = [*known, *([] if expected is None else [expected])]
+        return next((end for end in ends if end.machine.state == "open" or end.machine.inbox), None)
+
     def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent) -> None:
         """Give a sending end's machine an event, and do what it says."""
         for action in end.machine.handle(event):
@@ -291,6 +303,12 @@ class Peer:
             else:
                 self.lane.post(link_frames.Dropped(end.number))
 
+    def close_sender(self, end: SenderEnd) -> None:
+        """Nothing follows what was sent."""
+        if end.machine.state != "closed":
+            self.carry_out(end, channel.Close())
+            self.forget(end)
+
     def close_receiver(self, end: ReceiverEnd) -> None:
         """Nobody reads here any more."""
         self._reply(end, end.machine.handle(channel.Close()))
@@ -310,6 +328,16 @@ class Peer:
         if not self._bye_said:
             self._bye_said = True
             self.lane.post_last(link_frames.Bye())
+
+    @property
+    def over(self) -> bool:
+        """True if the process has ended and all that it sent was read: it may be forgotten."""
+        return (
+            self.status is not None
+            and self._quiet_left == 0
+            and not any(self.unclaimed.values())
+            and not any(end.machine.inbox for end in self.receivers.values())
+        )
 
     @property
     def parted(self) -> bool:

@@ -159,12 +159,75 @@ except cmpi.ChannelClosed: print("closed")
     assert out == "stopped\nclosed\n"
 
 
+def test_an_end_that_is_dropped_is_closed(program):
+    out = program("""
+import gc
+def sends(parent):
+    Sender(parent).send(1)                      # with its last reference
+    again = Sender(parent, name="cycle"); again.send(2)
+    again.itself = again
+    del again
+    gc.collect()                                # by the garbage collector
+    def fails():
+        s = Sender(parent, name="error"); s.send(3)
+        raise KeyError
+    try: fails()
+    except KeyError: pass
+    Receiver(parent, name="end").recv()
+p = spawn(sends)
+print([list(Receiver(p, name=name)) for name in ("", "cycle", "error")])
+Sender(p, name="end").send(0)
+print(wait(p))
+
+def sends_on(parent):
+    with Sender(parent) as s:
+        try:
+            while True: s.send(0)
+        except cmpi.PeerClosed: print("closed", flush=True)
+p = spawn(sends_on)
+Receiver(p).recv()
+print(wait(p))
+
+def counts(parent):
+    print([Receiver(parent).recv() for _ in range(3)])
+p = spawn(counts)
+for i in range(3): Sender(p).send(i)            # each a channel of its own
+print(wait(p))
+""")
+    assert out == "[[1], [2], [3]]\n0\nclosed\n0\n[0, 1, 2]\n0\n"
+
+
+def test_processes_that_have_ended_and_were_heard_are_forgotten(program):
+    out = program("""
+from cmpi._runtime import context
+def child(parent, late):
+    with Sender(parent, name="late") as s: s.send(late)
+    for x in Receiver(parent): Sender(parent, name="answer").send(x)
+pids = []
+for i in range(20):
+    p = spawn(child, i)
+    with Sender(p) as s: s.send(i)
+    assert Receiver(p, name="answer").recv() == i
+    assert wait(p).ok
+    pids.append(p)
+kept = len(context.current()._peers)
+print([Receiver(p, name="late").recv() for p in pids] == list(range(20)), kept >= 20)
+time.sleep(2.5)
+print(len(context.current()._peers))
+try: Sender(pids[0]).send(1)
+except cmpi.PeerExited as error: print(error.status)
+try: Receiver(pids[0], name="late").recv()
+except cmpi.PeerExited as error: print(error.status)
+""")
+    assert out == "True True\n0\n0\n0\n"
+
+
 @pytest.mark.parametrize("size", [10, 30_000_000])
 def test_the_peers_death_is_an_error_on_both_ends_with_its_status(job, size):
     text = """
 import os
 def child(parent):
-    Sender(parent).send("ready")
+    s = Sender(parent); s.send("ready")
     Receiver(parent, name="go").recv()
     os._exit(3)
 p = spawn(child)

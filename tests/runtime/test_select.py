@@ -55,6 +55,12 @@ class Node:
     def nudge(self):
         pass
 
+    def drop(self, end):
+        pass
+
+    def close_dropped(self):
+        pass
+
     def watch(self, pid):
         pass
 
