@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Of what is kept to be used again: one piece, and all of them. Less malloc does not give back to the system
-# anyway; more, which is a channel's window, may never be wanted again.
-LEAST_BYTES, MOST_BYTES = 1 << 17, 32 << 20
+# anyway; more would be too much for what may never be wanted again.
+LEAST_BYTES, MOST_BYTES = 1 << 17, 16 << 20
 
 _make: Callable[[None, int], bytearray] = ctypes.pythonapi.PyByteArray_FromStringAndSize
 _make.restype = ctypes.py_object  # type: ignore[attr-defined]

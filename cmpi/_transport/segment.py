@@ -18,7 +18,7 @@ import weakref
 import numpy as np
 
 from cmpi._core.slots import Slots
-from cmpi._transport.shared import map_file
+from cmpi._transport.shared import LARGE_BYTES, collapse, map_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ class SegmentWriter:
         self.words = shared[:HEADER_BYTES].cast("Q")
         self.memory = np.frombuffer(shared, np.uint8, offset=HEADER_BYTES)
         self._slots = Slots(nbytes, COUNT)
+        self._collapsed = 0 if nbytes >= LARGE_BYTES else nbytes  # so much lies in huge pages, if it can
 
     def allocate(self, nbytes: int) -> Place | None:
         """A slot of so many bytes; None if there is no room."""
@@ -87,6 +88,10 @@ class SegmentWriter:
         got = self._slots.allocate(nbytes)
         if got is None:
             return None
+        end = got[1] + nbytes
+        if end > self._collapsed:
+            collapse(self.memory.ctypes.data + self._collapsed, end - self._collapsed)
+            self._collapsed = end
         self.words[got[0]] = 1
         return Place(self, *got, nbytes)
 
