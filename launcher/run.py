@@ -283,14 +283,18 @@ def _show_version(config: LaunchConfig) -> int:
 
     from cmpi._runtime.host import compiled
 
-    print(f"cmpi {version('cmpi')} ({'compiled' if compiled() else 'not compiled'})")
-    print(f"Python {sys.version.split()[0]} ({sys.executable})")
-    print(f"mpi4py {version('mpi4py')}")
+    code = 0
+    lines = [
+        f"cmpi {version('cmpi')} ({'compiled' if compiled() else 'not compiled'})",
+        f"Python {sys.version.split()[0]} ({sys.executable})",
+        f"mpi4py {version('mpi4py')}",
+    ]
     try:
         mpi = find_mpi.find(config.mpiexec)
         kind, number = find_mpi.check_version(mpi.mpiexec)
+        lines.append(f"{find_mpi.NAMES[kind]} {number} ({mpi.mpiexec})")
     except CmpiError as error:
-        print(f"MPI: {error}")
-        return 1
-    print(f"{find_mpi.NAMES[kind]} {number} ({mpi.mpiexec})")
-    return 0
+        lines.append(f"MPI: {error}")
+        code = 1
+    print("\n".join(lines))  # at once: who reads only the first line may close the pipe behind it
+    return code
