@@ -211,7 +211,9 @@ def started(slurm):
         yield
     finally:
         slurm.call("scancel", "--user=root")
-        time.sleep(0.5)
+        end_s = time.monotonic() + 10  # its steps would wait for a controller that has gone
+        while slurm.call("squeue", "-h") and time.monotonic() < end_s:
+            time.sleep(0.2)
         slurm.stop()
         shutil.rmtree(slurm.folder, ignore_errors=True)
 
