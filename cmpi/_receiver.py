@@ -83,7 +83,7 @@ class Receiver(End[T]):
             message = self._take()
         if out is not None:
             return out  # type: ignore[no-any-return]
-        return end.unpack(message)  # type: ignore[no-any-return]
+        return self._finish(message)
 
     def _await_message(self, timeout: float | None) -> None:
         """Wait for one, or for an error."""

@@ -19,8 +19,9 @@ def facts() -> Facts:
     """What this host allows this process."""
     cpus = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cpu_max = [_read(f"{level}/cpu.max").strip() for level in _cgroup_levels("")]
-    memory_max = [_read(f"{level}/memory.max").strip() for level in _cgroup_levels("")]
+    levels = _cgroup_levels("")
+    cpu_max = [_read(f"{level}/cpu.max").strip() for level in levels]
+    memory_max = [_read(f"{level}/memory.max").strip() for level in levels]
     cpu_max += [
         f"{_read(f'{level}/cpu.cfs_quota_us').strip()} {_read(f'{level}/cpu.cfs_period_us').strip()}"
         for level in _cgroup_levels("cpu")

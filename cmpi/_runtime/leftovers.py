@@ -98,10 +98,8 @@ def remove_session_folders() -> None:
 def _is_singleton(process: str) -> bool:
     """Whether this process runs Open MPI without a launcher."""
     runs = any("/libopen-pal.so" in text for text in _texts([process], "maps"))
-    started = (
-        "PMIX_RANK=",
-        "OMPI_TOOL_NAME=",
-    )  # by a launcher; or by one that was, as forked processes are
+    # By a launcher; or by a process that was, as those of the fork server are.
+    started = ("PMIX_RANK=", "OMPI_TOOL_NAME=")
     return runs and not any(mark in text for text in _texts([process], "environ") for mark in started)
 
 

@@ -85,14 +85,13 @@ def dumps(value: object, name: str = "value") -> Message:
     Blocks: for the time of pickling.
     """
     if type(value) in _PLAIN:
-        body = pickle.dumps(value, 5)
-        return body if len(body) < OUT_OF_BAND_BYTES else Large(body, [])
+        return _message(pickle.dumps(value, 5), [])
     found: list[pickle.PickleBuffer] = []
     views: list[memoryview] = []
     try:
         body = pickle.dumps(value, 5, buffer_callback=found.append)
         if not found and body.find(_STACK_GLOBAL) < 0:  # it names nothing
-            return body if len(body) < OUT_OF_BAND_BYTES else Large(body, [])
+            return _message(body, views)
         views = [buffer.raw() for buffer in found]
     except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
         body = _MAIN

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import re
 import signal
 import subprocess
 import time
@@ -180,7 +179,7 @@ def test_the_example_of_a_batch_script_runs(slurm, jobs):
 
 def test_the_doctor_looks_at_the_partitions_and_may_submit_a_tiny_job(slurm, jobs):
     result = jobs.run("cmpirun", "--doctor", "--slurm", timeout=60)
-    assert result.code == 0 and re.search(r"partition main\*\s+ok", result.out), result
+    assert result.code == 0 and "partition main*   ok" in result.out, result
     result = jobs.run("cmpirun", "--doctor", "--slurm", "--submit", timeout=90)
     assert result.code == 0 and "a batch job" in result.out, result
 
