@@ -4,6 +4,7 @@ several hosts on it (see hosts.py)."""
 import contextlib
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -62,6 +63,7 @@ SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,sched_interval=
 KillWait=3
 InactiveLimit=0
 MinJobAge=300
+FirstJobId={first_job}
 SlurmdTimeout=10
 {nodes}
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP DefMemPerCPU=500 PriorityTier=1
@@ -82,6 +84,9 @@ class Slurm:
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons = []
+        # A job's number names its cgroups, which Slurm may leave: a later job that found there the limits of
+        # another one could not set its own, and did not start.
+        self._first_job = 1000 * random.randrange(1, 60_000)
         self.nodes = [f"n{i}" for i in range(1, NODES + 1)]
         host = socket.gethostname().split(".")[0]
         lines = [
@@ -100,6 +105,7 @@ class Slurm:
             folder=folder,
             ctld_port=free_port(),
             nodes="\n".join(nodes),
+            first_job=self._first_job,
             task_plugin="task/cgroup" if LIMITS_MEMORY else "task/none",
         )
         (folder / "cgroup.conf").write_text(CGROUP_CONF if LIMITS_MEMORY else "")
@@ -194,6 +200,14 @@ class Slurm:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
+        self._remove_cgroups()
+
+    def _remove_cgroups(self):
+        for top in pathlib.Path("/sys/fs/cgroup/memory").glob("slurm_*/uid_*/job_*"):
+            if 0 <= int(top.name.removeprefix("job_")) - self._first_job < 1000:
+                for folder, _, _ in os.walk(top, topdown=False):
+                    with contextlib.suppress(OSError):  # a process in it
+                        os.rmdir(folder)
 
 
 def need_slurm():
