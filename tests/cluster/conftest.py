@@ -84,8 +84,8 @@ class Slurm:
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons = []
-        # A job's number names its cgroups, which Slurm may leave: a later job that found there the limits of
-        # another one could not set its own, and did not start.
+        # A job's number names its cgroups, which Slurm may leave: a later job that found the limits of
+        # another one there could not set its own, and did not start.
         self._first_job = 1000 * random.randrange(1, 60_000)
         self.nodes = [f"n{i}" for i in range(1, NODES + 1)]
         host = socket.gethostname().split(".")[0]

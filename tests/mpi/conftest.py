@@ -1,5 +1,6 @@
 """Real jobs: `cmpirun(...)` runs one, and nothing of it may be left afterwards."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -37,6 +38,7 @@ class Jobs:
     def __init__(self, folder):
         self.folder = folder
         self.mark = uuid.uuid4().hex
+        self._started = []
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         self.environment |= {MARK: self.mark, "PATH": f"{BIN}:{os.environ['PATH']}"}
 
@@ -54,7 +56,9 @@ class Jobs:
         } | kwargs
         environment = self.environment | kwargs.pop("env", {})
         cwd = kwargs.pop("cwd", self.folder)
-        return subprocess.Popen(argv, env=environment, cwd=cwd, start_new_session=True, **kwargs)
+        job = subprocess.Popen(argv, env=environment, cwd=cwd, start_new_session=True, **kwargs)
+        self._started.append(job)
+        return job
 
     def run(self, *argv, timeout=30, input=None, text=True, **kwargs):
         """A job to its end; a hang is an error that shows where."""
@@ -96,6 +100,13 @@ class Jobs:
                 continue
         return what
 
+    def close(self):
+        """A test that failed leaves its jobs to nobody, and their pipes to no other test's warnings."""
+        for job in self._started:
+            job.kill()
+            with contextlib.suppress(BrokenPipeError), job:
+                pass
+
 
 def _files():
     shm = {f"/dev/shm/{name}" for name in os.listdir("/dev/shm")}
@@ -109,6 +120,7 @@ def jobs(tmp_path):
     jobs = Jobs(tmp_path)
     yield jobs
     left = jobs.leftovers()
+    jobs.close()
     end = time.monotonic() + 2 * SLOWNESS
     while _files() - before and time.monotonic() < end:
         time.sleep(0.02)
