@@ -97,10 +97,13 @@ def remove_session_folders() -> None:
 
 def _is_singleton(process: str) -> bool:
     """Whether this process runs Open MPI without a launcher."""
-    runs = any("/libopen-pal.so" in text for text in _texts([process], "maps"))
+    if not any("/libopen-pal.so" in text for text in _texts([process], "maps")):
+        return False
     # By a launcher; or by a process that was, as those of the fork server are.
     started = ("PMIX_RANK=", "OMPI_TOOL_NAME=")
-    return runs and not any(mark in text for text in _texts([process], "environ") for mark in started)
+    if any(mark in text for text in _texts([process], "environ") for mark in started):
+        return False
+    return _polls(process)  # as it does from MPI_Init on; others have only imported it
 
 
 def remove_folders(folders: Iterable[str]) -> None:
@@ -149,6 +152,19 @@ def _mapped(processes: Iterable[str]) -> set[str]:
 
 def _all_processes() -> Iterator[str]:
     return (name for name in os.listdir("/proc") if name.isdigit())
+
+
+def _polls(process: str) -> bool:
+    """Whether it has a descriptor to wait for events."""
+    import glob
+
+    for link in glob.iglob(f"/proc/{process}/fd/*"):
+        try:
+            if "eventpoll" in os.readlink(link):
+                return True
+        except OSError:
+            continue  # closed, or not ours
+    return False
 
 
 def _texts(processes: Iterable[str], name: str) -> Iterator[str]:

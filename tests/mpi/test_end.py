@@ -119,5 +119,9 @@ def test_empty_folders_of_an_open_mpi_that_lost_its_launcher_are_removed(jobs, t
         assert jobs.run("cmpirun", "--output", "plain", "hostname", env=environment).code == 0
         assert top.exists()
         singleton.communicate(b"\n")
+    only_imports = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(1); input()"
+    idle = jobs.start("python", "-uc", only_imports, env=environment, stdin=subprocess.PIPE)
+    assert idle.stdout.readline() == b"1\n"
     assert jobs.run("cmpirun", "--output", "plain", "hostname", env=environment).code == 0
+    idle.communicate(b"\n")
     assert not top.exists()
