@@ -95,12 +95,17 @@ class SenderEnd(End):
         message = self.pack(value)
         if not isinstance(message, bytes):
             return message
-        with self.lock:
+        lane = self.peer.lane
+        self.lock.acquire()  # `with` takes twice as long
+        try:
             if not self.opened or self.busy or self.mismatch is not None:
                 return message
             if not self.machine.admit(len(message)):
                 return message
-            self.peer.lane.post_small(self.number, message)
+            lane.post_small(self.number, message, wake=False)
+        finally:
+            self.lock.release()
+        lane.wake()
         return None
 
     def close(self) -> None:
@@ -151,7 +156,8 @@ class ReceiverEnd(End):
         Raises: UsageError in an event loop; whatever unpickling the person's own classes raises.
         """
         self.refuse_in_loop()
-        with self.lock:
+        self.lock.acquire()  # `with` takes twice as long
+        try:
             if self.busy or self.mismatch is not None:
                 return NOTHING
             if not self.machine.inbox:
@@ -159,6 +165,8 @@ class ReceiverEnd(End):
                 if not self.machine.inbox:
                     return NOTHING
             message = self.take()
+        finally:
+            self.lock.release()
         return self.unpack(message)
 
     def take(self) -> Any:

@@ -147,8 +147,14 @@ class Lane:
         self.post(frame)
         self._ending = True
 
-    def post_small(self, number: int, body: bytes) -> None:
-        """Send a message that is all in its pickle: the way of most, and the shortest."""
+    def post_small(self, number: int, body: bytes, wake: bool = True) -> None:
+        """Send a message that is all in its pickle: the way of most, and the shortest.
+
+        Args:
+            number: Of its channel.
+            body: The pickle.
+            wake: If False the caller will let go of the lock, and then call `wake`.
+        """
         writer = self._writer
         if (
             writer is not None
@@ -158,10 +164,19 @@ class Lane:
             and len(body) <= writer.longest
             and writer.put(number, body)
         ):
-            if writer.must_wake():
+            if wake and writer.must_wake():
                 self._ring_bell()
         else:
             self.post(link_frames.Data(number, [], [], body))
+
+    def wake(self) -> None:
+        """Ring for the peer if it sleeps. Without the lock, just behind it: to let go of it is the fence
+        that the ring needs, and the other fence costs as much as reading and writing a message."""
+        writer = self._writer
+        if writer is not None and writer.reader_sleeps:
+            with self._node.lock:
+                if writer.must_wake():
+                    self._ring_bell()
 
     def hush(self) -> None:
         """The peer has ended, or reads no more: what waits will not be sent."""

@@ -151,6 +151,11 @@ class RingWriter:
         """Bytes that were ever put in."""
         return self._put + self._head
 
+    @property
+    def reader_sleeps(self) -> bool:
+        """Whether the reader sleeps: surely so only behind a fence (see above)."""
+        return bool(self._words[_ASLEEP])
+
     def must_wake(self) -> bool:
         """Whether the reader sleeps, and is to be rung for; True once each time it falls asleep."""
         _fence.acquire()
