@@ -19,6 +19,7 @@ COMPILED = [
     "cmpi/_transport/ring.py",
     "cmpi/_runtime/changes.py",
     "cmpi/_runtime/ends.py",
+    "cmpi/_runtime/inward.py",
     "cmpi/_runtime/lane.py",
     "cmpi/_runtime/parcels.py",
     "cmpi/_runtime/payloads.py",

@@ -89,7 +89,7 @@ class Receiver(End[T]):
         """Wait for one, or for an error."""
         end = self._end
         if not end.readable and (timeout is None or timeout > LONG_S):
-            self._lane.doze(end.changed, lambda: end.readable)
+            self._lane.inward.doze(end.changed, lambda: end.readable)
         if end.readable:
             return
         with self._node.waits.on("recv from", [end.pid], timeout, lambda: end.readable):
@@ -140,7 +140,7 @@ class Receiver(End[T]):
             if self._end.busy:
                 self._begin()  # which says so
             if not self._end.readable:
-                self._lane.look(0.0)
+                self._lane.inward.look(0.0)
                 if not self._end.readable:
                     return default
             message = self._take()

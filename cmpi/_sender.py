@@ -180,9 +180,9 @@ class Sender(End[T]):
             self._begin()
             try:
                 if not end.machine.room_for(len(message)):
-                    self._lane.look(0.0)  # there may be credit, for which nobody was woken
+                    self._lane.inward.glance()  # there may be credit, for which nobody was woken
                 ticket = self._enqueue(message)
-                while ticket in end.messages and self._lane.look():
+                while ticket in end.messages and self._lane.inward.look():
                     pass
 
                 def sent() -> bool:

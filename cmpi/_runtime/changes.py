@@ -11,7 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop, Future
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Final
+
+_modules: Final = sys.modules
 
 
 class Changes(threading.Condition):
@@ -104,6 +106,6 @@ def refuse_in_loop(call: str, twin: str) -> None:
     Raises:
         UsageError: This thread runs one; the message names the async twin.
     """
-    asyncio = sys.modules.get("asyncio")
+    asyncio = _modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:
         raise UsageError(f"{call} would block the event loop that runs in this thread; use {twin}")

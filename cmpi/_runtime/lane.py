@@ -17,24 +17,19 @@ from collections import deque
 
 from cmpi._core import frames, link_frames
 from cmpi._core.wire import decode, encode_bare
-from cmpi._runtime.parcels import LONG, PIECE, Assembly, Parcel
+from cmpi._runtime.inward import Inward
+from cmpi._runtime.parcels import Parcel
 from cmpi._runtime.payloads import Payloads, following
 from cmpi._transport import mpi, ring, tcp
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, Final
+    from typing import Any
 
     from cmpi._ids import Pid
-    from cmpi._runtime.changes import Changes
     from cmpi._runtime.node import Node
     from cmpi._transport.segment import Place
-
-
-SPIN_S: Final = 150e-6  # of a reader: as long as it takes to fall asleep and be woken
-NAPS: Final = 12  # of a dozing reader; some 90 us each
-NAP_S: Final = 30e-6
 
 
 class Lane:
@@ -56,7 +51,7 @@ class Lane:
         hear_small: Callable[[int, bytes], bool],
     ) -> None:
         self._node, self._pid = node, pid
-        self._hear, self._hear_small = hear, hear_small
+        self._hear = hear
         self.link: mpi.Link | tcp.Link | None = None
         self.announced = 0  # frames that the peer says it has sent by MPI
         self._ending = False  # our last frame is sent, or waits to be
@@ -67,20 +62,12 @@ class Lane:
         # Frames that were put into a ring of which it is only likely that the peer sees it; else None.
         self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer is to be rung for again: its bell was full
-        self._reader: ring.RingReader | None = None
-        self._unmapped = False  # the peer has a ring for us that could not be mapped
-        self._assembly = Assembly(self._deliver, node.nudge)  # of what comes through the ring
         # What came by the link and waits for its buffers.
         self._held: deque[tuple[Any, mpi.Parts | tcp.Parts | None]] = deque()
-        # The progress thread looks into the ring every millisecond, so that the writer need not ring.
-        # To ring, and to be rung for, costs ten times as much as a message.
-        self.watched = False
-        self._awaited = False  # somebody slept until the last frames came
-        self._in_vain = self._doze_after = 0  # dozes without success, waits until the next
-        self._position = 0  # of the ring, when the progress thread last looked
         folder = node.shared_memory
         self._out = f"{folder}/{node.pid.value:x}-{pid.value:x}"
         self._into = f"{folder}/{pid.value:x}-{node.pid.value:x}"
+        self.inward = Inward(self._into, node, pid, self._deliver, hear_small)
         self._payloads = Payloads(folder, node.shared_memory_bytes, self._out, self._into, self.post)
 
     @property
@@ -114,7 +101,7 @@ class Lane:
     @property
     def taken_out(self) -> int:
         """How much of what the peer has put in was ever received."""
-        return (self._reader.position if self._reader else 0) + (self.link.received if self.link else 0)
+        return self.inward.position + (self.link.received if self.link else 0)
 
     @property
     def chosen(self) -> bool:
@@ -281,16 +268,11 @@ class Lane:
     # -- in ------------------------------------------------------------------------------------
 
     @property
-    def stalled(self) -> bool:
-        """True if the peer's ring cannot be mapped, for want of descriptors."""
-        return self._unmapped or (self._reader is not None and self._reader.stalled)
-
-    @property
     def restless(self) -> bool:
         """True if looking again soon is worth it."""
         if self.freed:
             return False
-        if self._unheard or self._assembly.under_way or self.stalled:
+        if self._unheard or self.inward.restless:
             return True
         if self._writer is not None and self._outbox and self._unsure is None:
             return True
@@ -302,68 +284,7 @@ class Lane:
     def rung(self, sent: int) -> None:
         """The peer rings; it has sent so many frames by MPI."""
         self.announced = max(self.announced, sent)
-        self.map()
-
-    def map(self) -> None:
-        """Map the peer's ring, if there is one."""
-        if self._reader is None and not self.freed and self._node.shared_memory:
-            try:
-                self._reader = ring.RingReader(self._into)
-                self._unmapped = False
-                self._node.watch(self._pid)
-            except FileNotFoundError:
-                pass
-            except OSError:
-                self._unmapped = True
-
-    def look(self, spin_s: float = SPIN_S) -> bool:
-        """Look at the ring for so long, in the caller's thread, and hear what comes.
-        False if nothing did; then the writer will ring for what follows."""
-        reader = self._reader
-        if reader is None:
-            return False
-        reader.wait(spin_s)
-        if self._read_ring(reader):
-            if not self.watched:  # the caller may not come back soon
-                self.watched = True
-                self._node.nudge()
-            return True
-        self.watched = False
-        return self._fall_asleep(reader)
-
-    def rest(self) -> None:
-        """Somebody will wait without looking: have the writer ring for what follows."""
-        if self.watched and self._reader is not None:
-            self.watched = False
-            self._fall_asleep(self._reader)
-
-    def doze(self, changed: Changes, ready: Callable[[], bool]) -> None:
-        """Look at the ring by and by for a millisecond, until `ready()`.
-
-        The next of a stream of large messages comes while its sender copies: to look for it costs this
-        process less than the sender has to pay to ring. Where that was in vain, it is not tried the
-        next times. Blocks: for that long, without the lock.
-        """
-        reader = self._reader
-        if reader is None:
-            return
-        if self._doze_after > 0:
-            self._doze_after -= 1
-            return
-        try:
-            for _ in range(NAPS):
-                reader.wait(0.0)
-                changed.wait(NAP_S)
-                if self.freed:
-                    return
-                self._read_ring(reader)
-                if ready():
-                    self._in_vain = 0
-                    return
-            self._in_vain = min(self._in_vain + 1, 6)
-            self._doze_after = 1 << self._in_vain
-        finally:
-            self.look(0.0)  # which falls asleep
+        self.inward.map()
 
     def progress(self) -> bool:
         """Move what can be moved; True if something was. Raises: LinkBroken."""
@@ -371,9 +292,7 @@ class Lane:
             return False
         if self._unheard:
             self._ring_bell()
-        if self._unmapped:
-            self.map()
-        moved = False if self._reader is None else self._watch(self._reader)
+        moved = self.inward.progress()
         if self.link is not None and not self.shut_out:
             moved |= self._progress_link(self.link)
         if self._outbox:
@@ -399,39 +318,6 @@ class Lane:
             self._deliver(frame, () if parts is None else parts.buffers)
         return moved
 
-    def _watch(self, reader: ring.RingReader) -> bool:
-        """Read the ring, in the progress thread, and either let the writer ring for what follows, or
-        look again by and by, if much comes for which nobody waits."""
-        moved = self._read_ring(reader)
-        position, before = reader.position, self._position
-        self._position = position
-        self.watched = position != before and not self._awaited
-        if self.watched:
-            reader.wait(0.0)
-        else:
-            moved |= self._fall_asleep(reader)
-        return moved
-
-    def _fall_asleep(self, reader: ring.RingReader) -> bool:
-        """Have the writer ring for what comes next; True if something came before that."""
-        moved = False
-        while not reader.sleep() and not reader.stalled:
-            moved |= self._read_ring(reader)
-        return moved
-
-    def _read_ring(self, reader: ring.RingReader) -> bool:
-        """Hear all that is in the ring."""
-        self._awaited = False
-        records = reader.take()
-        for tag, body in records:
-            if tag < LONG:
-                if self._hear_small(tag, body):
-                    self._awaited = True
-            else:
-                self._awaited |= tag != PIECE
-                self._assembly.take(tag, body)
-        return bool(records)
-
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
         if isinstance(frame, link_frames.Offer):
             self._payloads.map(frame)
@@ -456,8 +342,8 @@ class Lane:
             self._payloads.unlink()
             if self._writer is not None:
                 ring.unlink_rings(self._out)
-            if self._reader is not None:
+            if self.inward.reader is not None:
                 ring.unlink_rings(self._into)
-        self._writer = self._reader = None
-        self.watched = False
+        self._writer = None
+        self.inward.free()
         self._payloads.free()

@@ -303,14 +303,14 @@ class Node:
         for name in names:
             writer, _, reader = name.partition("-")
             if reader == f"{self.pid.value:x}":
-                self.peer(Pid(int(writer, 16))).lane.map()
+                self.peer(Pid(int(writer, 16))).lane.inward.map()
 
     def _pause(self, idle: int) -> float:
         """Milliseconds to poll for, after so many rounds without news."""
         with self.lock:
             peers = self._peers.values()
             restless = any(peer.restless for peer in peers)
-            watched = any(peer.lane.watched for peer in peers)
+            watched = any(peer.lane.inward.watched for peer in peers)
         if not restless:
             return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000
         if idle > SPINS:

@@ -79,7 +79,7 @@ class Peer:
                 # is found in the next link, which may get the same context id.
                 self.lane.free()
                 moved = True
-        held_up = self.lane.stalled or self.lane.shut_out or self._awaits_end
+        held_up = self.lane.inward.stalled or self.lane.shut_out or self._awaits_end
         if self.status is not None and self._quiet_left and not held_up:
             # What came through shared memory was there before the notice. By MPI it may come later.
             by_link = self.lane.link is not None and not self.lane.freed
@@ -93,7 +93,7 @@ class Peer:
         """The process has ended; what it had sent is still to be heard, in `progress`."""
         self.status, self._exited_s = status, time.monotonic()
         self.lane.hush()
-        self.lane.map()  # it may have rung for a bell that was full
+        self.lane.inward.map()  # it may have rung for a bell that was full
 
     def _fail_ends(self) -> None:
         ends: list[SenderEnd | ReceiverEnd] = [*self.senders.values(), *self.receivers.values()]
@@ -197,7 +197,7 @@ class Peer:
 
     def new_changes(self) -> Changes:
         """What those wait for who wait for one of its ends."""
-        return Changes(self._node.lock, self.lane.rest)
+        return Changes(self._node.lock, self.lane.inward.rest)
 
     def _mark(self, end: SenderEnd | ReceiverEnd) -> None:
         if self.status is not None and self._quiet_left == 0:

@@ -50,7 +50,7 @@ def map_file(path: str, nbytes: int | None) -> memoryview:
     """Memory by a file: made here with so many bytes, or if that is None mapped as it is; then its
     name is taken away, so that nothing is left when both have ended.
 
-    Unmapped when nothing refers to it any more.
+    Unmapped when nothing refers to it any more. Parts of its `obj` are bytes, in half of the time.
 
     Raises:
         OSError: No room for it; or it is not there.
@@ -110,7 +110,7 @@ def _map(fd: int, nbytes: int) -> memoryview:
     if address in _FAILED:
         code = ctypes.get_errno()
         raise OSError(code, f"cannot map {nbytes} bytes: {os.strerror(code)}")
-    memory = (ctypes.c_ubyte * nbytes).from_address(address)
+    memory = (ctypes.c_char * nbytes).from_address(address)
     # Not at exit: threads may still look.
     weakref.finalize(memory, _libc.munmap, address, nbytes).atexit = False
     return memoryview(memory).cast("B")

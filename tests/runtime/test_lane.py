@@ -150,7 +150,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         for _ in range(100_000):
             busy = False
             for node in self.nodes:
-                if node.rung or node.nudged or node.lane.restless or node.lane.watched:
+                if node.rung or node.nudged or node.lane.restless or node.lane.inward.watched:
                     node.rung = node.nudged = False
                     busy = True
                     self.advance(node)
@@ -226,7 +226,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
 
     @rule(side=st.integers(0, 1))
     def look(self, side):
-        self.nodes[side].lane.look(0.0)
+        self.nodes[side].lane.inward.look(0.0)
 
     @rule(side=st.integers(0, 1), linking=st.booleans())
     def link_elsewhere(self, side, linking):
@@ -297,7 +297,7 @@ def test_what_was_sent_can_be_read_when_its_writer_has_gone(tmp_path):
         one.post_small(1, b"%04d" % i)
     assert one.idle
     one.free()
-    two.map()
+    two.inward.map()
     two.progress()
     assert [body for _, body, _ in machine.heard[1]] == [b"%04d" % i for i in range(2000)]
     two.free(peer_ended=True)

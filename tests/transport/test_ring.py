@@ -21,6 +21,14 @@ from cmpi._transport.segment import COUNT, SegmentReader, SegmentWriter
 pytestmark = pytest.mark.skipif(not ring.usable(), reason="this machine does not keep stores in order")
 
 
+def taken(reader):
+    """All that is there: frames with their tags."""
+    frames = []
+    while (frame := reader.take()) is not None:
+        frames.append((reader.tag, frame))
+    return frames
+
+
 class FramesThroughARing(RuleBasedStateMachine):
     """What is taken is what was put, and a frame is refused only if it does not fit."""
 
@@ -33,7 +41,7 @@ class FramesThroughARing(RuleBasedStateMachine):
         self.count = 0
 
     def teardown(self):
-        self.reader.take()
+        taken(self.reader)
         assert os.listdir(self.folder) == []
         os.rmdir(self.folder)
 
@@ -50,16 +58,16 @@ class FramesThroughARing(RuleBasedStateMachine):
             before = self.writer._nbytes
             if not self.writer.put(self.count, frame):
                 assert before == ring.LARGE_BYTES, "a small one that is full is replaced"
-                taken = [(len(frame) + 15) & ~7 for _, frame in self.inside]
-                skipped = max(taken, default=0)  # at most, where one began at the start again
-                assert sum(taken) + skipped + 2 * (size + 16) > ring.LARGE_BYTES // 2, "there was room"
+                sizes = [(len(frame) + 15) & ~7 for _, frame in self.inside]
+                skipped = max(sizes, default=0)  # at most, where one began at the start again
+                assert sum(sizes) + skipped + 2 * (size + 16) > ring.LARGE_BYTES // 2, "there was room"
                 return
             self.inside.append((self.count, frame))
             self.count += 1
 
     @rule()
     def take(self):
-        assert self.reader.take() == list(self.inside)
+        assert taken(self.reader) == list(self.inside)
         self.inside.clear()
         assert self.reader.sleep()
 
@@ -96,7 +104,7 @@ def test_no_wake_up_is_lost_between_two_processes(tmp_path):
             os.close(bell_write)
             reader, expected = ring.RingReader(str(tmp_path / "ring")), 0
             while expected < n:
-                for tag, frame in reader.take():
+                for tag, frame in taken(reader):
                     assert tag == expected and frame == b"z" * (tag % 300)
                     expected += 1
                 if expected < n and reader.sleep():
@@ -130,10 +138,10 @@ def test_a_ring_that_cannot_be_followed_is_tried_again(tmp_path, monkeypatch):
             raise OSError("too many open files")
 
         patch.setattr(ring, "map_file", refuse)
-        first = reader.take()
+        first = taken(reader)
         assert first == frames[: len(first)] and len(first) < 8
-        assert reader.stalled and not reader.sleep() and reader.take() == []
-    assert reader.take() == frames[len(first) :] and not reader.stalled and reader.sleep()
+        assert reader.stalled and not reader.sleep() and taken(reader) == []
+    assert taken(reader) == frames[len(first) :] and not reader.stalled and reader.sleep()
 
 
 def test_what_was_never_mapped_is_removed(tmp_path):
