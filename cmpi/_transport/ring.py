@@ -3,20 +3,20 @@
 A record is a word, of its length and a tag, and the frame; one that does not fit before the end of the
 ring begins at its start. The word is stored last, and is what the reader looks at: where it is zero
 nothing is there yet. So the reader fills what it has read with zeros before it gives the room back, by
-its word of how many bytes it has ever done with, the tail; a sixteenth of the ring at a time, or all
-when it goes to sleep. It also says whether it sleeps; the writer that has to wake it takes that
-word back, so that a sleeper is rung for once.
+its word of how many bytes it has ever done with, the tail; a sixteenth of the ring at a time. It also
+says whether it sleeps; the writer that has to wake it takes that word back, so that a sleeper is rung
+for once.
 
 Most pairs of processes exchange few frames, so a ring is small to begin with. When one is full, or
 a record too long for it, the writer makes a larger one in the next file, and a mark is the last
 record in the old; the reader goes on there.
 
 The order of memory: the writer stores the frame, then its word, then reads `asleep`; the reader stores
-`asleep`, then reads the word. Both have a locked instruction between their two (`_fence`), so at
-least one of them sees the other. A frame before its word, and a tail behind the zeros, need
-nothing more on machines that keep stores in order, as x86 does; elsewhere `usable` says no, and
-frames go by MPI. Whoever is killed in the midst of this harms nobody: a frame without its word
-was never sent.
+`asleep`, then reads the word. Both have a locked instruction between their two (`_fence`, or that of
+a lock which is let go), so at least one of them sees the other. A frame before its word, and a tail
+behind the zeros, need nothing more on machines that keep stores in order, as x86 does; elsewhere
+`usable` says no, and frames go by MPI. Whoever is killed in the midst of this harms nobody: a frame
+without its word was never sent.
 
 Ours: a queue of Lamport's kind ("Specifying Concurrent Program Modules", 1983), but without a common head,
 so that one cache line less goes to and fro (Giacomoni, Moseley, Vachharajani: "FastForward for Efficient
@@ -215,8 +215,6 @@ class RingReader:
     def _give_back(self) -> None:
         """Let the writer have the room of what was read."""
         given, tail = self._given, self._tail
-        if given == tail:
-            return
         while given < tail:
             at = given & self._mask
             n = min(tail - given, self._nbytes - at)
@@ -263,7 +261,6 @@ class RingReader:
 
     def sleep(self) -> bool:
         """Have the writer ring for the next frame. False if there is one already: take it first."""
-        self._give_back()
         words = self._words
         words[_ASLEEP] = 1
         self._asleep = True
