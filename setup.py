@@ -13,6 +13,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED = [
+    "cmpi/_core/backoff.py",
     "cmpi/_core/channel.py",
     "cmpi/_core/contract.py",
     "cmpi/_transport/pickling.py",

@@ -89,7 +89,7 @@ class Receiver(End[T]):
         """Wait for one, or for an error."""
         end = self._end
         if not end.readable and (timeout is None or timeout > LONG_S):
-            self._lane.inward.doze(end.changed, lambda: end.readable)
+            self._lane.inward.look_on(lambda: end.readable)
         if end.readable:
             return
         with self._node.waits.on("recv from", [end.pid], timeout, lambda: end.readable):

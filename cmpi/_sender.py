@@ -170,7 +170,7 @@ class Sender(End[T]):
         """Put what finds room there into shared memory; the rest will go by MPI, as it lies."""
         if isinstance(message, pickling.Large) and None in message.places:
             with self._lock:
-                places = self._lane.reserve(message.sizes)
+                places = self._lane.reserve(message.sizes, patient=True)
             message.settle(places)
 
     def _send(self, message: pickling.Message, timeout: float | None) -> None:

@@ -252,8 +252,13 @@ class Lane:
         if self._unheard:
             self._node.nudge()
 
-    def reserve(self, sizes: list[int]) -> list[Place | None]:
-        """Places in shared memory for buffers of these sizes, None for those that must follow."""
+    def reserve(self, sizes: list[int], *, patient: bool = False) -> list[Place | None]:
+        """Places in shared memory for buffers of these sizes, None for those that must follow.
+
+        Blocks: if `patient`, some microseconds for the place that was used last.
+        """
+        if patient:
+            self._payloads.await_last(max(sizes))
         if not self._ending:
             self._choose()
         return self._payloads.reserve(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from cmpi._core import link_frames
+from cmpi._core.backoff import Backoff
 from cmpi._transport import ring
 
 TYPE_CHECKING = False
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
     from cmpi._transport.segment import Place, SegmentReader, SegmentWriter
 
 FIRST_SEGMENT_BYTES = 8 << 20
+WARM_BYTES = 1 << 20  # from which on a copy is longer than it takes to give a place back
+WAIT_S_PER_BYTE = 8e-12
 AHEAD = 4  # a segment is made for so many buffers of the size that found no room
 
 
 class Payloads:
-    """Places for what is sent, and the memory of what comes. Not thread-safe; nothing blocks.
+    """Places for what is sent, and the memory of what comes. Not thread-safe; only `await_last` blocks.
 
     Args:
         folder: Where segments are made, and both sides find them.
@@ -42,6 +45,8 @@ class Payloads:
         self._made = 0
         self._filled: list[SegmentWriter] = []
         self._mapped: dict[int, SegmentReader] = {}
+        self._last: SegmentWriter | None = None  # in which a place was reserved
+        self._worth_it = Backoff()  # to wait for that place
 
     def reserve(self, sizes: list[int], *, may_offer: bool) -> list[Place | None]:
         """Places for buffers of these sizes, None for those that find no room."""
@@ -50,10 +55,20 @@ class Payloads:
             self._offer(max(n for n, place in zip(sizes, places) if place is None))
         return places
 
+    def await_last(self, nbytes: int) -> None:
+        """Wait for the place that was reserved last, unless that was in vain the last times: it is in the
+        caches, and a buffer of so many bytes is copied into another one in a third more time.
+
+        Blocks: for less than that.
+        """
+        if nbytes >= WARM_BYTES and self._last is not None and self._worth_it.due:
+            self._worth_it.tried(self._last.await_last(nbytes * WAIT_S_PER_BYTE))
+
     def _allocate(self, nbytes: int) -> Place | None:
         for segment in self._filled:
             place = segment.allocate(nbytes)
             if place is not None:
+                self._last = segment
                 return place
         return None
 
@@ -104,6 +119,7 @@ class Payloads:
 
     def free(self) -> None:
         """Let go of the memory. What was received holds on to its own."""
+        self._last = None
         self._filled.clear()
         self._mapped.clear()
 

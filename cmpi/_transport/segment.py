@@ -13,6 +13,7 @@ Ours; the idea is that of the loaned samples of zero-copy middleware (Eclipse ic
 from __future__ import annotations
 
 import os
+import time
 import weakref
 
 import numpy as np
@@ -66,7 +67,7 @@ class Place:
 
 
 class SegmentWriter:
-    """The filling side. One thread at a time; nothing blocks.
+    """The filling side. One thread at a time; only `await_last` blocks.
 
     Raises:
         OSError: There is no room for the file.
@@ -78,6 +79,7 @@ class SegmentWriter:
         self.words = shared[:HEADER_BYTES].cast("Q")
         self.memory = np.frombuffer(shared, np.uint8, offset=HEADER_BYTES)
         self._slots = Slots(nbytes, COUNT)
+        self._last = 0  # slot
         self._collapsed = 0 if nbytes >= LARGE_BYTES else nbytes  # so much lies in huge pages, if it can
 
     def allocate(self, nbytes: int) -> Place | None:
@@ -92,8 +94,19 @@ class SegmentWriter:
         if end > self._collapsed:
             collapse(self.memory.ctypes.data + self._collapsed, end - self._collapsed)
             self._collapsed = end
+        self._last = got[0]
         self.words[got[0]] = 1
         return Place(self, *got, nbytes)
+
+    def await_last(self, wait_s: float) -> bool:
+        """Wait so long for the slot that was allocated last to be given back; whether it was.
+        Blocks: for that."""
+        words, last = self.words, self._last
+        end_s = time.perf_counter() + wait_s
+        while words[last]:
+            if time.perf_counter() >= end_s:
+                return False
+        return True
 
 
 class SegmentReader:

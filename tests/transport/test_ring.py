@@ -6,6 +6,7 @@ import random
 import select
 import struct
 import tempfile
+import threading
 import time
 from collections import deque
 
@@ -180,6 +181,16 @@ def test_a_slot_is_given_back_with_the_last_reference_to_it(pair):
     del part
     gc.collect()
     assert writer.allocate(1 << 20) is not None
+
+
+def test_the_slot_that_was_used_last_is_waited_for(pair):
+    writer, reader = pair
+    _, index, offset = writer.allocate(1 << 19).sent()
+    held = [reader.take(index, offset, 1 << 19)]
+    assert not writer.await_last(0.001)
+    threading.Timer(0.02, held.clear).start()
+    assert writer.await_last(20.0)
+    assert writer.allocate(1 << 19).offset == offset
 
 
 def test_a_place_that_was_never_sent_is_given_back(pair):
