@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -139,6 +140,19 @@ cmpi.kill(pids["h1"])
 def test_two_spawned_processes_on_other_hosts_talk_to_each_other(on_hosts):
     result = on_hosts.job(PRELUDE + BETWEEN, options=THREE)
     assert result.out.split() == [str(190 * 100_000), "0"] and result.code == 0, result
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.01])
+def test_the_contract_of_a_link_holds_between_hosts(on_hosts, jobs, loss):
+    hosts, root = on_hosts.hosts, pathlib.Path(__file__).parents[2]
+    if loss:
+        hosts.slow("h2", delay_s=0.002, loss=loss)
+    one, *argv = sys.executable, "-m", "tests.transport.link_contract", hosts.address("h2")
+    listens = jobs.start(*hosts.command("h2", one, *argv, cwd=root))
+    port = listens.stdout.readline().decode().strip()
+    dials = jobs.run(*hosts.command("h1", one, *argv, port, cwd=root), timeout=60)
+    out, err = listens.communicate(timeout=10)
+    assert (dials.code, dials.out, listens.returncode, out) == (0, "ok\n", 0, b"ok\n"), (dials, err)
 
 
 def test_a_slow_network_that_loses_packets_changes_nothing_but_the_time(on_hosts):

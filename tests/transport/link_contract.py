@@ -1,9 +1,11 @@
-"""What a link promises, as programs that its two ends run: over memory, and over MPI.
+"""What a link promises, as programs that its two ends run: over memory, over TCP, and over MPI.
 
 Each program is a generator that yields where it has to wait, so that whoever runs two of them in one
 process chooses the order.
 
     mpiexec -n 2 python -m tests.transport.link_contract
+    python -m tests.transport.link_contract ADDRESS         # says its port, and waits for
+    python -m tests.transport.link_contract ADDRESS PORT    # which may be on another host
 """
 
 import random
@@ -11,6 +13,7 @@ import sys
 import time
 
 PROGRAMS = []
+KEY = b"k" * 32
 
 
 def program(function):
@@ -24,6 +27,14 @@ def head(link):
         link.progress_sends()
         yield
     return frame
+
+
+def whole(link, parts):
+    """Until all of the last buffers are here. A TCP link reads them while it looks for a frame."""
+    while not parts.ready():
+        assert link.receive() is None
+        link.progress_sends()
+        yield
 
 
 @program
@@ -50,9 +61,7 @@ def buffers_follow_their_frames_whatever_their_sizes(link, first):
         if several:
             waiting.append((i, several, link.expect(several)))
     for i, several, parts in waiting:
-        while not parts.ready():
-            link.progress_sends()
-            yield
+        yield from whole(link, parts)
         assert [bytes(b) for b in parts.buffers] == [bytes([i + j]) * n for j, n in enumerate(several)]
     told = [i for i, several in enumerate(sizes) if several]
     while len(freed) < len(told):
@@ -73,13 +82,22 @@ def a_question_is_answered_while_much_is_under_way(link, first):
         parts = link.expect([5_000_000])
         assert (yield from head(link)) == b"question"
         link.send(b"answer")
-        while not parts.ready():
-            link.progress_sends()
-            yield
+        yield from whole(link, parts)
 
 
-def main():
-    """Over MPI, in two ranks: a communicator of the two, as cmpi makes it for ranks of one world."""
+def run_all(link, first):
+    for each in PROGRAMS:
+        end_s = time.monotonic() + 30
+        for _ in each(link, first):
+            assert time.monotonic() < end_s, f"{each.__name__} hangs"
+            time.sleep(0)
+    while link.busy:
+        link.progress_sends()
+    print("ok", flush=True)
+
+
+def over_mpi():
+    """In two ranks: a communicator of the two, as cmpi makes it for ranks of one world."""
     from cmpi._transport import mpi
 
     mpi.initialize()
@@ -87,17 +105,24 @@ def main():
     assert size == 2
     mpi.CHUNK_BYTES = 300_000  # so that a megabyte goes in pieces, as gigabytes do
     link = mpi.group(1 - rank)
-    for each in PROGRAMS:
-        end_s = time.monotonic() + 30
-        for _ in each(link, rank == 0):
-            assert time.monotonic() < end_s, f"{each.__name__} hangs"
-            time.sleep(0)
-    while link.busy:
-        link.progress_sends()
-    print("ok", flush=True)
+    run_all(link, rank == 0)
     link.free()
     mpi.finalize()
 
 
+def over_tcp(address, port=None):
+    from cmpi._transport import tcp
+
+    if port is None:
+        with tcp.listen(address) as server:
+            print(server.getsockname()[1], flush=True)
+            link = tcp.accept(server, KEY, 30)
+    else:
+        link = tcp.dial(address, int(port), KEY, 30)
+    assert link is not None
+    run_all(link, port is None)
+    link.free()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    over_tcp(*sys.argv[1:]) if sys.argv[1:] else over_mpi()

@@ -1,12 +1,13 @@
-"""The contract of a link, over memory with six seeds, and over real MPI."""
+"""The contract of a link, over memory with six seeds, over TCP, and over real MPI."""
 
 import random
 import sys
+import time
 
 import pytest
 
 from tests.mpi import conftest
-from tests.transport import link_contract, memory_link
+from tests.transport import link_contract, memory_link, test_tcp
 
 jobs = conftest.jobs
 
@@ -33,6 +34,30 @@ def test_over_memory(program, seed):
         except StopIteration:
             runs.remove(run)
     pytest.fail("it hangs")
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("program", link_contract.PROGRAMS, ids=lambda p: p.__name__)
+def test_over_tcp(program, seed):
+    choice = random.Random(seed)
+    links = test_tcp.meet()
+    runs = [program(link, i == 0) for i, link in enumerate(links)]
+    end_s = time.monotonic() + 30
+    while runs:
+        assert time.monotonic() < end_s, "it hangs"
+        for link in links:
+            link.progress_sends()
+        run = choice.choice(runs)
+        try:
+            next(run)
+        except StopIteration:
+            runs.remove(run)
+    while any(link.busy for link in links):
+        for link in links:
+            link.progress_sends()
+    assert [link.sent for link in links] == [link.received for link in reversed(links)]
+    for link in links:
+        link.free()
 
 
 @pytest.mark.mpi
