@@ -113,8 +113,8 @@ class Inward:
 
         The next of a stream of large messages comes while its sender copies. Who sees it at once, and lets
         go of it soon, gives its place back in time for the next: to copy 8 MiB into the same place again
-        takes three quarters of the time that another takes. Blocks: for that long, with the lock; other
-        threads may run.
+        takes three quarters of the time that another takes. Blocks: for that long, with the lock, but other
+        threads may have it, and the interpreter's, between two looks.
         """
         reader = self.reader
         if reader is None or not self._worth_it.due:
@@ -124,7 +124,11 @@ class Inward:
             if self._read(reader) and ready():
                 self._worth_it.tried(True)
                 return
-            time.sleep(0)  # whoever wants the interpreter's lock has it meanwhile
+            self._node.lock.release()
+            time.sleep(0)
+            self._node.lock.acquire()
+            if self._freed:
+                return
         self._worth_it.tried(False)
         self.look(0.0)  # which falls asleep
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FIRST_SEGMENT_BYTES = 8 << 20
 WARM_BYTES = 1 << 20  # from which on a copy is longer than it takes to give a place back
-WAIT_S_PER_BYTE = 8e-12
+WAIT_S_PER_BYTE, MOST_WAIT_S = 8e-12, 1e-4
 AHEAD = 4  # a segment is made for so many buffers of the size that found no room
 
 
@@ -62,7 +62,7 @@ class Payloads:
         Blocks: for less than that.
         """
         if nbytes >= WARM_BYTES and self._last is not None and self._worth_it.due:
-            self._worth_it.tried(self._last.await_last(nbytes * WAIT_S_PER_BYTE))
+            self._worth_it.tried(self._last.await_last(min(nbytes * WAIT_S_PER_BYTE, MOST_WAIT_S)))
 
     def _allocate(self, nbytes: int) -> Place | None:
         for segment in self._filled:
