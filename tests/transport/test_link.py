@@ -12,50 +12,37 @@ from tests.transport import link_contract, memory_link, test_tcp
 jobs = conftest.jobs
 
 
+def play(program, links, seed):
+    """Both ends of a program, in an order that the seed chooses; then all is where it belongs."""
+    choice = random.Random(seed)
+    runs = [program(link, i == 0) for i, link in enumerate(links)]
+    end_s = time.monotonic() + 30
+    while runs or any(link.busy for link in links):
+        assert time.monotonic() < end_s, "it hangs"
+        for link in links:
+            link.progress_sends()
+        if runs:
+            run = choice.choice(runs)
+            try:
+                next(run)
+            except StopIteration:
+                runs.remove(run)
+    assert [link.sent for link in links] == [link.received for link in reversed(links)]
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("program", link_contract.PROGRAMS, ids=lambda p: p.__name__)
 def test_over_memory(program, seed):
-    choice = random.Random(seed)
     links = memory_link.pair(seed)
-    runs = [program(link, i == 0) for i, link in enumerate(links)]
-    for _ in range(100_000):
-        if not runs:
-            while any(link.busy for link in links):
-                for link in links:
-                    link.progress_sends()
-            assert [link.sent for link in links] == [link.received for link in reversed(links)]
-            assert not any(link.heads or link.bulk_in for link in links)
-            return
-        for link in links:
-            link.progress_sends()
-        run = choice.choice(runs)
-        try:
-            next(run)
-        except StopIteration:
-            runs.remove(run)
-    pytest.fail("it hangs")
+    play(program, links, seed)
+    assert not any(link.heads or link.bulk_in for link in links)
 
 
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("program", link_contract.PROGRAMS, ids=lambda p: p.__name__)
 def test_over_tcp(program, seed):
-    choice = random.Random(seed)
     links = test_tcp.meet()
-    runs = [program(link, i == 0) for i, link in enumerate(links)]
-    end_s = time.monotonic() + 30
-    while runs:
-        assert time.monotonic() < end_s, "it hangs"
-        for link in links:
-            link.progress_sends()
-        run = choice.choice(runs)
-        try:
-            next(run)
-        except StopIteration:
-            runs.remove(run)
-    while any(link.busy for link in links):
-        for link in links:
-            link.progress_sends()
-    assert [link.sent for link in links] == [link.received for link in reversed(links)]
+    play(program, links, seed)
     for link in links:
         link.free()
 
