@@ -80,7 +80,7 @@ def in_transit(message: Message) -> bool:
 class _Kept:
     """A pickler that is used again: to make one each time took a tenth of the time of a small message.
 
-    Not by two at once: who needs one takes it from `_kept`, and another thread another.
+    Not by two at once: who needs one takes it out of `_kept`, and another thread another.
     """
 
     def __init__(self) -> None:
@@ -104,6 +104,13 @@ class _Kept:
 _kept: Final[list[_Kept]] = []
 
 
+def _take_kept() -> _Kept:
+    try:
+        return _kept.pop()
+    except IndexError:
+        return _Kept()
+
+
 def dumps(value: object, name: str = "value") -> Message:
     """Pickle `value`. The buffers still belong to it: they must not change until they are sent.
 
@@ -114,7 +121,7 @@ def dumps(value: object, name: str = "value") -> Message:
     """
     views: list[memoryview] = []
     try:
-        kept = _kept.pop() if _kept else _Kept()
+        kept = _take_kept()
         body = kept.pickle(value)
         if not kept.found and (_STACK_GLOBAL not in body or type(value) in _PLAIN):  # it names nothing
             return _message(body, views)
