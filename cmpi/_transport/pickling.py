@@ -77,6 +77,20 @@ def in_transit(message: Message) -> bool:
     return isinstance(message, Large) and message.in_transit
 
 
+class _Written:
+    """What a pickler writes to: nearly always all at once."""
+
+    def __init__(self) -> None:
+        self.first = b""
+        self.rest: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if self.first:
+            self.rest.append(data)
+        else:
+            self.first = data
+
+
 class _Kept:
     """A pickler that is used again: to make one each time took a tenth of the time of a small message.
 
@@ -84,18 +98,19 @@ class _Kept:
     """
 
     def __init__(self) -> None:
-        self.written: list[bytes] = []
         self.found: list[pickle.PickleBuffer] = []
-        self.write = self.written.append
-        pickler = pickle.Pickler(self, 5, buffer_callback=self.found.append)
+        self._written = _Written()
+        pickler = pickle.Pickler(self._written, 5, buffer_callback=self.found.append)
         self._dump, self._clear_memo = pickler.dump, pickler.clear_memo
 
     def pickle(self, value: object) -> bytes:
+        """The pickle, but for the buffers in `found`."""
+        written = self._written
         self._dump(value)
-        body = self.written.pop()
-        if self.written or self.found or len(body) > KEPT_BYTES:
-            self.written.append(body)
-            return b"".join(self.written)
+        body = written.first
+        if written.rest or self.found or len(body) > KEPT_BYTES:
+            return b"".join((body, *written.rest))
+        written.first = b""
         self._clear_memo()  # which takes the longer the more was ever in it
         _kept.append(self)
         return body
