@@ -98,7 +98,7 @@ class Assembly:
         self, deliver: Callable[[Any, Sequence[Any]], None], more_comes: Callable[[], None]
     ) -> None:
         self._deliver, self._more_comes = deliver, more_comes
-        self._joiner: tuple[Joiner, Callable[[list[bytearray]], None]] | None = None
+        self._joiner: tuple[Joiner, Callable[[list[Any]], None]] | None = None
 
     @property
     def under_way(self) -> bool:
@@ -122,7 +122,7 @@ class Assembly:
         else:
             self._deliver(frame, ())
 
-    def _join(self, sizes: list[int], then: Callable[[list[bytearray]], None]) -> None:
+    def _join(self, sizes: list[int], then: Callable[[list[Any]], None]) -> None:
         joiner = Joiner(sizes)
         if joiner.whole:
             then(joiner.buffers)
