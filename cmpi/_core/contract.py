@@ -76,6 +76,7 @@ def describe(hint: object) -> str:
     >>> describe(int), describe(typing.Optional[int]), describe(list[int])
     ('int', 'int | None', 'list[int]')
     """
+    hint = _expanded(hint)
     if hint is typing.Any:
         return "Any"
     if hint is None or hint is type(None):
@@ -98,7 +99,16 @@ def describe(hint: object) -> str:
     return str(hint)
 
 
+def _expanded(hint: typing.Any) -> typing.Any:
+    """What a `type` alias stands for (PEP 695). numpy's NDArray is one from 2.5 on."""
+    while hasattr(alias := typing.get_origin(hint) or hint, "__value__"):
+        arguments = typing.get_args(hint)
+        hint = alias.__value__[arguments] if arguments else alias.__value__
+    return hint
+
+
 def _checker(hint: object) -> Callable[[object], bool]:
+    hint = _expanded(hint)
     if hint is typing.Any:
         return lambda value: True
     if hint is None:
@@ -160,9 +170,10 @@ def _array_checker(dtype: str, shape: Shape | None) -> Callable[[typing.Any], bo
 
 def _array_of(hint: object) -> tuple[str, Shape | None] | None:
     """Dtype's name and shape if the hint is a numpy array type, else None."""
-    shape = None
+    shape, hint = None, _expanded(hint)
     if typing.get_origin(hint) is typing.Annotated:
         hint, *notes = typing.get_args(hint)
+        hint = _expanded(hint)
         shape = next((note for note in notes if isinstance(note, Shape)), None)
     dtype = _array_dtype(hint)
     return None if dtype is None else (dtype, shape)

@@ -1,4 +1,6 @@
-from typing import Annotated, Any, Literal, Optional, Union
+import sys
+import typing
+from typing import Annotated, Any, Literal, Optional, TypeVar, Union
 
 import numpy as np
 import pytest
@@ -64,3 +66,13 @@ def test_a_shape_is_made_of_sizes():
 
 def test_any_fits_to_everything():
     assert fits("Any", "int") and fits("int", "Any") and fits("int", "int") and not fits("int", "str")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="`type` aliases are of Python 3.12")
+def test_an_alias_is_what_it_stands_for():
+    item = TypeVar("item")
+    pair = typing.TypeAliasType("pair", tuple[item, item], type_params=(item,))
+    image = typing.TypeAliasType("image", IMAGE)
+    assert describe(pair[int]) == describe(tuple[int, int]) and describe(image) == describe(IMAGE)
+    assert Contract(pair[int]).accepts((1, 2)) and not Contract(pair[int]).accepts((1, "2"))
+    assert Contract(image).array and not Contract(image).accepts(np.zeros(3))
