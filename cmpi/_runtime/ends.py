@@ -32,7 +32,9 @@ class End:
         self.peer, self.pid, self.name, self.contract, self.site = peer, peer.pid, name, contract, site
         self.changed = peer.new_changes()
         self.lock = lock = self.changed.lock
-        self._acquire, self._release = lock.acquire, lock.release  # faster than `with`
+        # Faster than `with`, and as safe if used as below: not compiled, a signal's handler may
+        # raise just behind `_acquire`.
+        self._acquire, self._release, self._owned = lock.acquire, lock.release, lock._is_owned
         self.busy = False  # a thread is in the middle of an operation
         self.status: ExitStatus | None = None  # of the peer, once it has ended
         self.mismatch: ContractMismatch | None = None
@@ -97,15 +99,16 @@ class SenderEnd(End):
         if not isinstance(message, bytes):
             return message
         lane = self.peer.lane
-        self._acquire()
         try:
+            self._acquire()
             if not self.opened or self.busy or self.mismatch is not None:
                 return message
             if not self.machine.admit(len(message)):
                 return message
             lane.post_small(self.number, message, wake=False)
         finally:
-            self._release()
+            if self._owned():
+                self._release()
         lane.wake()
         return None
 
@@ -157,8 +160,8 @@ class ReceiverEnd(End):
         Raises: UsageError in an event loop; whatever unpickling the person's own classes raises.
         """
         self.refuse_in_loop()
-        self._acquire()
         try:
+            self._acquire()
             if self.busy or self.mismatch is not None:
                 return NOTHING
             if not self.machine.inbox:
@@ -167,7 +170,8 @@ class ReceiverEnd(End):
                     return NOTHING
             message = self.take()
         finally:
-            self._release()
+            if self._owned():
+                self._release()
         return self.unpack(message)
 
     def take(self) -> Any:
