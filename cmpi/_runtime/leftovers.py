@@ -45,7 +45,8 @@ def remove_unmapped_segments(patience_s: float = 0.0) -> None:
     """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead.
 
     Args:
-        patience_s: Longest wait for owners that were killed and are not gone yet, in seconds.
+        patience_s: How long to go on looking, in seconds: for owners that were killed and are not gone yet,
+            and for one that is killed between making its file and unlinking it.
     """
     end_s = time.monotonic() + patience_s
     while True:
@@ -57,7 +58,7 @@ def remove_unmapped_segments(patience_s: float = 0.0) -> None:
                     os.unlink(path)
                 except OSError:
                     pass  # another cmpirun was first
-        if time.monotonic() >= end_s or not _segments():
+        if time.monotonic() >= end_s:
             return
         time.sleep(LOOK_AGAIN_S)
 
