@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Lane:
-    """Frames and buffers to and from one peer. Guarded by the node's lock; nothing blocks.
+    """Frames and buffers to and from one peer. Guarded by the node's lock; only `reserve` may block.
 
     Args:
         node: Of this process.

@@ -212,6 +212,10 @@ class RingReader:
             self._give_back()
         return frame
 
+    def _next_word(self) -> int:
+        """Where the word of the next record will be."""
+        return ((self._tail & self._mask) + HEADER_BYTES) >> 3
+
     def _give_back(self) -> None:
         """Let the writer have the room of what was read."""
         given, tail = self._given, self._tail
@@ -242,7 +246,7 @@ class RingReader:
         Blocks: for that long, holding the interpreter's lock where this is compiled.
         """
         words = self._words
-        at = ((self._tail & self._mask) + HEADER_BYTES) >> 3
+        at = self._next_word()
         if self._asleep:  # writing it again would take its cache line from the writer
             words[_ASLEEP] = 0
             self._asleep = False
@@ -266,7 +270,7 @@ class RingReader:
         self._asleep = True
         _fence.acquire()
         _fence.release()
-        return words[((self._tail & self._mask) + HEADER_BYTES) >> 3] == 0
+        return words[self._next_word()] == 0
 
     @property
     def position(self) -> int:

@@ -147,10 +147,10 @@ def test_the_contract_of_a_link_holds_between_hosts(on_hosts, jobs, loss):
     hosts, root = on_hosts.hosts, pathlib.Path(__file__).parents[2]
     if loss:
         hosts.slow("h2", delay_s=0.002, loss=loss)
-    one, *argv = sys.executable, "-m", "tests.transport.link_contract", hosts.address("h2")
-    listens = jobs.start(*hosts.command("h2", one, *argv, cwd=root))
+    argv = (sys.executable, "-m", "tests.transport.link_contract", hosts.address("h2"))
+    listens = jobs.start(*hosts.command("h2", *argv, cwd=root))
     port = listens.stdout.readline().decode().strip()
-    dials = jobs.run(*hosts.command("h1", one, *argv, port, cwd=root), timeout=60)
+    dials = jobs.run(*hosts.command("h1", *argv, port, cwd=root), timeout=60)
     out, err = listens.communicate(timeout=10)
     assert (dials.code, dials.out, listens.returncode, out) == (0, "ok\n", 0, b"ok\n"), (dials, err)
 
