@@ -39,6 +39,13 @@ def memory(total: int, usable: int) -> Finding:
     return Finding("memory", OK, f"{format_memory(usable)} of {format_memory(total)} may be used")
 
 
+def limits(by_kernel: bool) -> Finding:
+    """Who keeps processes to the memory that they asked for."""
+    if by_kernel:
+        return Finding("limits", OK, "kept by the kernel, in cgroups")
+    return Finding("limits", OK, "watched by monitors: no cgroup of version 2 can be made here")
+
+
 def shared_memory(free: int | None) -> Finding:
     """Room in /dev/shm; None: it cannot be used."""
     if free is None:

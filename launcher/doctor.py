@@ -13,7 +13,7 @@ import sys
 import threading
 
 from cmpi._core.capacity import usable
-from cmpi._runtime import host
+from cmpi._runtime import cgroup, host
 from cmpi.errors import CmpiError, LaunchError
 from launcher import checkup, find_mpi
 from launcher.checkup import FAULT, OK, WARNING, Finding
@@ -75,6 +75,7 @@ def _machine() -> list[Finding]:
         Finding("Python", OK, f"{sys.version.split()[0]} ({sys.executable})"),
         checkup.cores(facts.affinity_cpus, os.cpu_count() or 1, cpu_units),
         checkup.memory(total, memory_bytes),
+        checkup.limits(cgroup.can_be_made()),
         checkup.shared_memory(free),
         checkup.descriptors(*resource.getrlimit(resource.RLIMIT_NOFILE)),
         checkup.job_folder(folder, os.access(folder, os.W_OK)),

@@ -138,12 +138,14 @@ class Start:
     stdin: int
 
 
-@frame(26, "QB")
+@frame(26, "QBH")
 class Limit:
-    """How much memory the process may use, and what to do if it uses more (see `limits`)."""
+    """How much memory the process may use, what to do if it uses more, and its weight in a cgroup of its
+    own (see `limits`)."""
 
     memory_bytes: int
     enforce: int
+    cpu_weight: int
 
 
 @frame(21, "B")

@@ -50,6 +50,30 @@ def niceness(cpu_units: int) -> int:
     return nice
 
 
+def weight(cpu_units: int) -> int:
+    """The weight of a cgroup that gives it that share, against others of 100 for a whole core.
+
+    Source: Linux `cgroup-v2.rst`, "cpu.weight".
+
+    >>> weight(CPU_UNIT), weight(CPU_UNIT // 16), weight(0), weight(200 * CPU_UNIT)
+    (100, 6, 1, 10000)
+    """
+    return min(max(1, 100 * cpu_units // CPU_UNIT), 10_000)
+
+
+def kernel_bound(limit_bytes: int) -> int:
+    """How much the kernel lets a process have that may use so much.
+
+    More than that: it counts what the process has read or written of files, and memory shared with others
+    as that of whoever touched it first. Who needs more little by little is seen by the monitor before that;
+    this is for those that are too quick for it.
+
+    >>> kernel_bound(100 << 20) >> 20
+    189
+    """
+    return limit_bytes + limit_bytes // 4 + (64 << 20)
+
+
 def threads(cpu_units: int) -> int:
     """How many threads a library should start for so much CPU.
 

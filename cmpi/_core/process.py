@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cmpi._core import frames
 from cmpi._core.job_actions import Order
-from cmpi._core.limits import enforcement, niceness
+from cmpi._core.limits import enforcement, niceness, weight
 from cmpi._core.relations import SUPERVISE
 from cmpi._ids import Resources
 
@@ -24,7 +24,7 @@ class Process:
         self.order: frames.Spawn | None = None  # the closure, until the process has it
         self.python = ""  # its interpreter; known when it has joined
         self.cores: list[int] = []  # of its own
-        self.nice = 0
+        self.nice, self.cpu_weight = 0, 100
         self.asks_memory = False  # else what it was granted is the default
         self.peak_bytes, self.cpu_s = 0, 0.0  # when it has ended
         self.memory = ""  # the shared memory that it sees; likewise
@@ -43,13 +43,14 @@ class Process:
         self.host, self.order, self.python = place.host, order, python
         self.resources = Resources.of_units(order.cpu_units, order.memory_bytes)
         self.cores, self.asks_memory = list(place.cores), bool(order.asks_memory)
-        self.nice = niceness(order.cpu_units) if order.asks_cpus else 0
+        if order.asks_cpus:
+            self.nice, self.cpu_weight = niceness(order.cpu_units), weight(order.cpu_units)
         self.supervised = order.tie == SUPERVISE
 
     def limit(self, mode: str) -> Order:
         """What its monitor is to know of its memory; `mode` is what the person has said."""
         enforce = enforcement(mode, asked=self.asks_memory)
-        return Order(self.pid, frames.Limit(self.resources.memory_bytes, enforce))
+        return Order(self.pid, frames.Limit(self.resources.memory_bytes, enforce, self.cpu_weight))
 
     @property
     def usage(self) -> dict[str, float]:

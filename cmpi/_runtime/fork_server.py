@@ -34,6 +34,7 @@ else:
 PRELOADED = (
     "cmpi._receiver",
     "cmpi._process",
+    "cmpi._runtime.cgroup",
     "cmpi._runtime.worker",
     "cmpi._runtime.node",
     "cmpi._transport.arrays",

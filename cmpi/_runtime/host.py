@@ -7,26 +7,24 @@ import os
 from cmpi._core.capacity import Facts, usable
 from cmpi._core.scheduler import Host
 from cmpi._core.wire import Decoder
+from cmpi._runtime.cgroup import levels, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core import frames, host_frames
-
-_CGROUP = "/sys/fs/cgroup"
 
 
 def facts() -> Facts:
     """What this host allows this process."""
     cpus = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    levels = _cgroup_levels("")
-    cpu_max = [_read(f"{level}/cpu.max").strip() for level in levels]
-    memory_max = [_read(f"{level}/memory.max").strip() for level in levels]
+    cpu_max = [read(f"{level}/cpu.max").strip() for level in levels("")]
+    memory_max = [read(f"{level}/memory.max").strip() for level in levels("")]
     cpu_max += [
-        f"{_read(f'{level}/cpu.cfs_quota_us').strip()} {_read(f'{level}/cpu.cfs_period_us').strip()}"
-        for level in _cgroup_levels("cpu")
+        f"{read(f'{level}/cpu.cfs_quota_us').strip()} {read(f'{level}/cpu.cfs_period_us').strip()}"
+        for level in levels("cpu")
     ]
-    memory_max += [_read(f"{level}/memory.limit_in_bytes").strip() for level in _cgroup_levels("memory")]
+    memory_max += [read(f"{level}/memory.limit_in_bytes").strip() for level in levels("memory")]
     return Facts(cpus, memory, "\n".join(cpu_max), "\n".join(memory_max))
 
 
@@ -75,25 +73,3 @@ def memory_name(folder: str) -> str:
     except OSError:
         return ""
     return f"{os.uname().nodename} {stat.st_dev} {stat.st_ino}"
-
-
-def _cgroup_levels(controller: str) -> list[str]:
-    """The folders of this process's cgroup and of all above it: that of version 2 (""), or that of a
-    controller of version 1.
-
-    Source: Linux cgroups(7), "/proc/[pid]/cgroup".
-    """
-    for line in _read("/proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
-            parts = [part for part in path.split("/") if part]
-            return [os.path.join(_CGROUP, controllers, *parts[:n]) for n in range(len(parts) + 1)]
-    return []
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return ""

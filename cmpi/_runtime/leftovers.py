@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 
+from cmpi._runtime import cgroup
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,7 +23,7 @@ LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and no
 
 
 def clean_up(folders: Iterable[str]) -> None:
-    """Remove the job's folders and all that MPI has left here. Blocks: as `remove_folders`."""
+    """Remove the job's folders and cgroups, and all that MPI has left here. Blocks: as `remove_folders`."""
     remove_folders(folders)
     remove_unmapped_segments()
     remove_topologies()
@@ -108,9 +110,9 @@ def _is_singleton(process: str) -> bool:
 
 
 def remove_folders(folders: Iterable[str]) -> None:
-    """Remove the job's folders with all that is in them.
+    """Remove the job's folders with all that is in them, and the cgroups that are named after them.
 
-    Blocks: as long as somebody who is just ending puts something in, at most `REMOVE_S`.
+    Blocks: as long as somebody who is just ending puts something in, at most `REMOVE_S` for each.
     """
     import shutil
 
@@ -120,6 +122,7 @@ def remove_folders(folders: Iterable[str]) -> None:
             shutil.rmtree(folder, ignore_errors=True)
             if time.monotonic() >= end_s:
                 break
+        cgroup.remove_all(f"{os.path.basename(folder)}.")
 
 
 def _unmapped() -> set[str]:

@@ -23,6 +23,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from typing import Any
+
+    from cmpi._runtime.cgroup import Cgroup
 else:
     import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
 
@@ -53,6 +55,7 @@ class Monitor:
         self._dismissed = False
         self._memory = limits.MemoryWatch(0, limits.NONE)
         self._memory_due_s = 0.0  # when to look at it next
+        self._cgroup: Cgroup | None = None  # of the process
         self._kernel_kills = usage.kernel_kills()  # when it was last looked at
 
     def run(self) -> int:
@@ -70,6 +73,7 @@ class Monitor:
                 os.environ[name] = ours[name]
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
+            self._name = f"{os.path.basename(ours['CMPI_JOB'])}.{self._number}.{rank}"
             if self._fork_only:
                 # It needs no order to begin with MPI_Init, which takes longer than all the rest.
                 self._child = start([], "/", False, True)
@@ -87,6 +91,8 @@ class Monitor:
         while not self._finished():
             self._turn()
         descendants.end_all()
+        if self._cgroup is not None:
+            self._cgroup.remove()
         self._finalize(killed=True)
         self._say_goodbye()
         return 0
@@ -139,13 +145,16 @@ class Monitor:
             used = usage.proportional_bytes(family)
         todo = self._memory.seen(used)
         if todo:
-            self._root.send(frames.OverMemory(used, todo == limits.KILL, time.strftime("%H:%M:%S")))
+            self._say_over(used, todo)
         if todo == limits.KILL:
             for pid in reversed(family):
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except ProcessLookupError:
                     pass  # ended meanwhile
+
+    def _say_over(self, used_bytes: int, todo: int) -> None:
+        self._root.send(frames.OverMemory(used_bytes, todo == limits.KILL, time.strftime("%H:%M:%S")))
 
     def _serve(self, child: Child, ready: set[int]) -> None:
         for number, fd in ((1, child.out), (2, child.err)):
@@ -188,9 +197,20 @@ class Monitor:
             elif isinstance(frame, frames.Start) and not self._fork_only:
                 self._start(frame)
             elif isinstance(frame, frames.Limit):
-                self._memory = limits.MemoryWatch(frame.memory_bytes, frame.enforce)
+                self._limit(frame)
             elif isinstance(frame, frames.Dismiss):
                 self._dismissed = True
+
+    def _limit(self, order: frames.Limit) -> None:
+        self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)
+        if order.enforce != limits.KILL or self._child is None or self._exited is not None:
+            return
+        from cmpi._runtime import cgroup  # most need none
+
+        bound = limits.kernel_bound(self._memory.limit_bytes)
+        self._cgroup = cgroup.make(self._name, bound, order.cpu_weight)
+        if self._cgroup is not None:
+            self._cgroup.enter(usage.family(self._child.pid))
 
     def _start(self, order: frames.Start) -> None:
         try:
@@ -280,6 +300,8 @@ class Monitor:
         code = 128 + number if number else os.WEXITSTATUS(status)
         cpu_s = used.ru_utime + used.ru_stime
         by_kernel = number == signal.SIGKILL and usage.kernel_kills() > self._kernel_kills
+        if self._cgroup is not None and self._cgroup.killed:
+            self._say_over(limits.kernel_bound(self._memory.limit_bytes), limits.KILL)
         self._exited = frames.Exited(code, number, self._told, by_kernel, used.ru_maxrss * 1024, cpu_s)
         os.close(child.pidfd)
         # At once, not at the monitor's own end: Hydra waits for it when the others finalize.

@@ -288,8 +288,9 @@ def spawned(j, **changes):
 def test_who_asked_for_memory_is_killed_for_more_and_others_are_warned_of(mode, asked, default):
     j = Job([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
     j.launch(["prog"], ["h"] * 1)
-    assert spawned(j, asks_memory=1)[1] == frames.Limit(100, asked)
-    assert spawned(j, asks_memory=0)[1] == frames.Limit(100, default)
+    assert spawned(j, asks_memory=1)[1] == frames.Limit(100, asked, 100)
+    assert spawned(j, asks_memory=0)[1] == frames.Limit(100, default, 100)
+    assert spawned(j, asks_cpus=1)[1].cpu_weight == 6, "of a sixteenth of a core"
 
 
 def test_too_much_memory_is_the_verdict_of_who_was_ended_for_it():
