@@ -13,6 +13,7 @@ from cmpi.errors import ChannelBusy, EndOfChannel, NameTaken, UsageError
 
 if TYPE_CHECKING:
     from cmpi._runtime.node import Node
+    from cmpi._runtime.waits import Wait
 
 
 class Exited(NamedTuple):
@@ -109,8 +110,7 @@ class Notices:
         with self._node.lock:
             self._begin()
             try:
-                pids = [Pid(pid) for pid in sorted(self._wanted - self._told)]
-                with self._node.waits.on("notice of the end of", pids, timeout, self._ready):
+                with self._waiting(timeout):
                     came = self.changed.wait_for(self._ready, timeout)
                 if not came:
                     raise TimeoutError(f"nobody of them has ended within {timeout} s")
@@ -118,13 +118,17 @@ class Notices:
             finally:
                 self.busy = False
 
+    def _waiting(self, timeout: float | None) -> Wait:
+        pids = [Pid(pid) for pid in sorted(self._wanted - self._told)]
+        return self._node.waits.on("notice of the end of", pids, timeout, self._ready)
+
     async def arecv(self) -> Exited:
         """As `recv`, in an event loop."""
         with self._node.lock:
             self._begin()
         try:
             while True:
-                await self.changed.until(self._ready)
+                await self.changed.until(self._waiting(None))
                 with self._node.lock:
                     if self._ready():
                         return self._complete()

@@ -14,6 +14,7 @@ from cmpi.errors import EndOfChannel, UsageError
 if TYPE_CHECKING:
     from cmpi._core.contract import Contract
     from cmpi._runtime.ends import ReceiverEnd
+    from cmpi._runtime.waits import Wait
 
 T = TypeVar("T")
 LONG_S = 0.01  # a timeout from which on two milliseconds more do not count
@@ -92,10 +93,14 @@ class Receiver(End[T]):
             self._lane.inward.look_on(lambda: end.readable)
         if end.readable:
             return
-        with self._node.waits.on("recv from", [end.pid], timeout, lambda: end.readable):
+        with self._waiting(timeout):
             came = end.changed.wait_for(lambda: end.readable, timeout)
         if not came:
             raise TimeoutError(f"nothing came from {end.pid} within {timeout} s")
+
+    def _waiting(self, timeout: float | None) -> Wait:
+        end = self._end
+        return self._node.waits.on("recv from", [end.pid], timeout, lambda: end.readable)
 
     @classmethod
     def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
@@ -121,7 +126,7 @@ class Receiver(End[T]):
         try:
             message = None
             while message is None:
-                await self._end.changed.until(lambda: self._end.readable)
+                await self._end.changed.until(self._waiting(None))
                 with self._lock:
                     if self._end.readable:
                         if out is not None:

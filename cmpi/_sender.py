@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmpi._core import channel
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.contract import Contract
     from cmpi._runtime.ends import SenderEnd
+    from cmpi._runtime.waits import Wait
 
 T = TypeVar("T")
 
@@ -189,7 +190,7 @@ class Sender(End[T]):
                     return ticket not in end.messages
 
                 if not sent():
-                    with self._node.waits.on("send to", [end.pid], timeout, sent):
+                    with self._sending(sent, timeout):
                         end.changed.wait_for(sent, timeout)
                 if not sent():
                     self._withdraw(ticket)
@@ -201,6 +202,9 @@ class Sender(End[T]):
             finally:
                 end.busy = False
 
+    def _sending(self, ready: Callable[[], bool], timeout: float | None = None) -> Wait:
+        return self._node.waits.on("send to", [self._end.pid], timeout, ready)
+
     async def _asend(self, message: pickling.Message) -> None:
         end = self._end
         self._settle(message)
@@ -210,7 +214,7 @@ class Sender(End[T]):
             with self._lock:
                 ticket = self._enqueue(message)
             try:
-                await end.changed.until(lambda: ticket not in end.messages)
+                await end.changed.until(self._sending(lambda: ticket not in end.messages))
             except BaseException as cancelled:
                 with self._lock:
                     sent = ticket not in end.messages and ticket not in end.failed
@@ -231,7 +235,7 @@ class Sender(End[T]):
         cancelled = None
         while True:
             try:
-                await self._end.changed.until(lambda: self._released(message))
+                await self._end.changed.until(self._sending(lambda: self._released(message)))
                 break
             except BaseException as error:
                 error.sent = True  # type: ignore[attr-defined]

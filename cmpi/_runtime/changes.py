@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from cmpi._runtime.waits import Wait
+
 _modules: Final = sys.modules
 
 
@@ -61,31 +63,36 @@ class Changes(threading.Condition):
         self._watchers.remove(watcher)
         self.waiters -= 1
 
-    async def until(self, ready: Callable[[], bool]) -> None:
-        """Wait until `ready()`, which is called with the lock held; call this without it.
+    async def until(self, wait: Wait) -> None:
+        """Wait until `wait.ready()`, which is called with the lock held; call this without it.
 
         The loop sleeps on its own descriptor meanwhile. Cancelling has no effect but to stop waiting.
         What `ready` says may be over when this returns: look again, with the lock, and act at once.
         """
+        with self.lock:
+            self.rest()
+            if wait.ready():
+                return
         import asyncio
 
         loop = asyncio.get_running_loop()
-        while True:
-            with self.lock:
-                self.rest()
-                if ready():
-                    return
-                future: Future[None] = loop.create_future()
-
-                def wake(future: Future[None] = future) -> None:
-                    _call(loop, future)
-
-                self.watch(wake)
-            try:
-                await future
-            finally:
+        with wait:
+            while True:
                 with self.lock:
-                    self.unwatch(wake)
+                    self.rest()
+                    if wait.ready():
+                        return
+                    future: Future[None] = loop.create_future()
+
+                    def wake(future: Future[None] = future) -> None:
+                        _call(loop, future)
+
+                    self.watch(wake)
+                try:
+                    await future
+                finally:
+                    with self.lock:
+                        self.unwatch(wake)
 
 
 def _call(loop: AbstractEventLoop, future: Future[None]) -> None:

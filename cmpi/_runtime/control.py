@@ -78,8 +78,9 @@ class Control:
     async def ask_async(self, make: Callable[[int], Any]) -> Any:
         """As `ask`, in an event loop; cancelling is as a timeout."""
         request = self._request(make)
+        answered = self._waits.on("an answer of the scheduler", [], None, lambda: request in self._replies)
         try:
-            await self._changed.until(lambda: request in self._replies)
+            await self._changed.until(answered)
         except BaseException:
             with self._changed:
                 self._abandon(request)

@@ -22,7 +22,7 @@ from cmpi._runtime.changes import Changes
 from cmpi._runtime.control import REPLIES, Control
 from cmpi._runtime.linker import ORDERS, Linker
 from cmpi._runtime.peer import Peer
-from cmpi._runtime.waits import Waits
+from cmpi._runtime.waits import Waits, in_words
 from cmpi._transport import mpi, shared, tcp
 from cmpi._transport.bell import READY, Bell
 
@@ -169,7 +169,8 @@ class Node:
     async def await_exit(self, pid: Pid) -> ExitStatus:
         """As `wait_exit`, in an event loop."""
         self.watch(pid)
-        await self.changed.until(lambda: pid.value in self._ended)
+        ended = self.waits.on("wait for", [pid], None, lambda: pid.value in self._ended)
+        await self.changed.until(ended)
         return self._ended[pid.value]
 
     def shares_memory(self, pid: Pid) -> bool | None:
@@ -290,7 +291,7 @@ class Node:
             self.tell_root(wait_frames.StillBlocked(probe, epoch, sent, received))
         if epoch != self._said_blocked:
             self._said_blocked = epoch
-            self.tell_root(wait_frames.Blocked(epoch, [wait.text for wait in stuck]))
+            self.tell_root(wait_frames.Blocked(epoch, in_words(stuck)))
 
     def _look_for_rings(self) -> None:
         """What was sent before we had a bell, or with a ring that was lost."""
@@ -332,6 +333,12 @@ class Node:
         if isinstance(frame, frames.Abandon):
             self._linker.abandon(frame.peer)
             return
+        if isinstance(frame, wait_frames.AskBlocked):
+            self._probe = frame.number  # nobody is woken for it, who would then not sleep
+            return
+        if isinstance(frame, wait_frames.AskStacks):
+            self.tell_root(wait_frames.Stacks(self.waits.stacks()))
+            return
         with self.lock:
             if isinstance(frame, frames.Ended):
                 status = ExitStatus(frame.code, frame.signal, frame.verdict, bool(frame.requested))
@@ -350,10 +357,6 @@ class Node:
                 self.tied(frame.pid, bool(frame.on))
             elif isinstance(frame, frames.Closure):
                 self.closure = frame
-            elif isinstance(frame, wait_frames.AskBlocked):
-                self._probe = frame.number
-            elif isinstance(frame, wait_frames.AskStacks):
-                self.tell_root(wait_frames.Stacks(self.waits.stacks()))
             elif isinstance(frame, frames.Farewell):
                 self._farewell = True
             self.changed.notify_all()

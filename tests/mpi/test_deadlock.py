@@ -6,8 +6,9 @@ import time
 import pytest
 
 PRELUDE = """
-import cmpi, os, sys, time, threading, signal, socket
+import asyncio, cmpi, os, sys, time, threading, signal, socket
 from cmpi import Receiver, Sender, spawn, wait, select
+async def many(*waits): await asyncio.gather(*waits)
 """
 
 DEADLOCKS = {
@@ -17,6 +18,16 @@ DEADLOCKS = {
         "Receiver(parent).recv()",
         "select(Receiver(p), Receiver(p, name='x'))",
         ("recv from", "select of"),
+    ),
+    "await": (
+        "asyncio.run(Receiver(parent).arecv())",
+        "asyncio.run(cmpi.await_exit(p))",
+        ("recv from", "wait for"),
+    ),
+    "tasks": (
+        "s = Sender(parent, capacity=1); s.send(1); asyncio.run(many(s.asend(2), asyncio.Event().wait()))",
+        "asyncio.run(many(Receiver(p, name='x').arecv(), asyncio.to_thread(int)))",
+        ("send to", "recv from"),
     ),
     "send": (
         "s = Sender(parent, capacity=1); s.send(1); s.send(2)",
@@ -32,7 +43,7 @@ def test_a_deadlock_ends_the_job_and_says_who_waits_for_whom_and_where(jobs, job
     result = job(PRELUDE + f"def child(parent):\n    {child}\np = spawn(child)\n{parent}\n")
     assert result.code == 86, result
     assert "deadlock: all processes of the job wait" in result.err
-    for word, line in zip(words, (5, 7)):
+    for word, line in zip(words, (6, 8)):
         assert f"{word} " in result.err and f"job.py:{line}, for " in result.err, result
 
 
@@ -45,6 +56,21 @@ BUSY = {
     "    Receiver(parent, name='never').recv()",
     "has a thread": "later = lambda: (time.sleep(4), Sender(parent, name='go').send(0))\n"
     "    threading.Thread(target=later).start(); Receiver(parent, name='never').recv()",
+    **{
+        f"{what}, in an event loop": f"async def loop():\n"
+        f"        never = asyncio.ensure_future(Receiver(parent, name='never').arecv())\n"
+        f"        await asyncio.sleep(0.1)\n        {text}\n    asyncio.run(loop())"
+        for what, text in {
+            "computes": "end = time.monotonic() + 4\n        while time.monotonic() < end: pass",
+            "has a timer": "await asyncio.sleep(4)",
+            "has a thread": "await asyncio.to_thread(time.sleep, 4)",
+            "waits on a descriptor": "done = asyncio.Event(); pipe = os.popen('sleep 4; echo')\n"
+            "        asyncio.get_running_loop().add_reader(pipe.fileno(), done.set); await done.wait()",
+            "waits for a signal": "done = asyncio.Event(); os.popen(f'sleep 4; kill -USR1 {os.getpid()}')\n"
+            "        asyncio.get_running_loop().add_signal_handler(10, done.set); await done.wait()",
+            "waits with a timeout": "await asyncio.wait([never], timeout=4)",
+        }.items()
+    },
     "waits with a timeout": "try: Receiver(parent, name='never').recv(timeout=4)\n"
     "    except TimeoutError: pass",
 }
