@@ -50,7 +50,7 @@ def shared_memory(free: int | None) -> Finding:
     """Room in /dev/shm; None: it cannot be used."""
     if free is None:
         return Finding(
-            "/dev/shm", WARNING, "not writable: channels on one host go by MPI, slower",
+            "/dev/shm", WARNING, "not writable: channels on one host take a slower way",
             "in a container: docker run --shm-size=2g, or --ipc=host",
         )  # fmt: skip
     if free < SHM_BYTES:
@@ -101,7 +101,7 @@ def real_job(answer: dict[str, object] | None, what: str, said: str) -> list[Fin
     if answer["shared_memory"]:
         rows.append(Finding("  arrays", OK, f"{speed}, through shared memory"))
     else:
-        rows.append(Finding("  arrays", WARNING, f"{speed}, by MPI: no shared memory", "see /dev/shm"))
+        rows.append(Finding("  arrays", WARNING, f"{speed}: no shared memory", "see /dev/shm"))
     if answer["survived"]:
         rows.append(Finding("  isolation", OK, "a spawned process was killed, and the others went on"))
     else:

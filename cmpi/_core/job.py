@@ -49,9 +49,9 @@ class Job:
     Args:
         hosts: Where processes may run.
         seed: Where the pids start; any number, another for each job.
-        bells: The folder of the doorbells, which processes are told when they join.
+        bells: The folder of the doorbells, which processes are told when they join, and of links' sockets.
         shared_memory_bytes: How much memory one process may share with one other to send to it.
-        secret: Out of which the keys of links between hosts are made.
+        secret: Out of which the keys of links by sockets are made.
         deadline_s: When the job will be ended, in seconds since 1970; 0: never.
     """
 
@@ -69,7 +69,7 @@ class Job:
         self._warned: set[str] = set()  # labels of those whose memory was complained of
         self._shared_memory_bytes = shared_memory_bytes
         self.requests = Requests(hosts)
-        self.links = LinkTable({host.name: host.address for host in hosts}, secret)
+        self.links = LinkTable({host.name: host.address for host in hosts}, secret, bells)
         self._lost: set[str] = set()
         self._pythons = {host.name: host.python for host in hosts}
         self.relations = Relations()

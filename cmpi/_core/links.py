@@ -1,7 +1,7 @@
 """Which pairs of processes are linked, and how the root brings a link about.
 
-Two processes of one MPI world make a communicator of their own (`Create_group`); any other pair
-uses accept and connect, at the port that each process opened when it joined. Both halves block
+Two processes of one MPI world make a communicator of their own (`Create_group`); any other pair on one
+host uses accept and connect, at the port that each process opened when it joined. Both halves block
 inside MPI, and while one does, the process must not use MPI otherwise (see `_runtime/linker.py`).
 So the root is the matchmaker: it tells both ends of a link at the same moment, and has no process
 in two half-made links at once. Nobody waits for anybody who is busy elsewhere, so there are no
@@ -15,6 +15,11 @@ Between hosts a link is a TCP connection, for which one end listens and the othe
 the root gives both. MPI's own way was tried: Open MPI 5.0.11 lost one in two or three connects between
 processes of two hosts (PRRTE does not pass their addresses on), and neither MPI notices a cut cable for
 15 seconds and more.
+
+With MPICH, likewise on one host, by a Unix socket: all who send to a process through UCX's shared memory
+take their places in one queue, and one that is killed between taking its place and filling it stops the
+queue for all (5.0.2). By UCX over TCP, processes crashed now and then with nobody killed. So processes have
+no port there. The ranks of one world fall together anyway.
 """
 
 from __future__ import annotations
@@ -68,17 +73,21 @@ class LinkTable:
 
     Args:
         addresses: Of each host, where the others reach it.
-        secret: Out of which the keys of links between hosts are made.
+        secret: Out of which the keys of links by sockets are made.
+        sockets: The folder in which two processes of one host meet that have no port of MPI's.
     """
 
-    def __init__(self, addresses: dict[str, str] | None = None, secret: bytes = b"") -> None:
-        self._addresses, self._secret = addresses or {}, secret
-        self._keys: dict[int, bytes] = {}  # by who listens
+    def __init__(
+        self, addresses: dict[str, str] | None = None, secret: bytes = b"", sockets: str = ""
+    ) -> None:
+        self._addresses, self._secret, self._sockets = addresses or {}, secret, sockets
+        self._listens: dict[int, tuple[str, bytes]] = {}  # by who does: where, and with which key
         self._keys_made = 0
         self._apart: set[tuple[str, str]] = set()  # hosts between which a link has failed
         self._members: dict[int, _Member] = {}
         self._early: dict[int, dict[int, None]] = {}  # wanted before they joined, and by whom
-        self._widowed: list[tuple[float, int, int]] = []  # when to tell, who is left, who died
+        # When to tell, who is left, who died, whether the one left knows nothing of the link.
+        self._widowed: list[tuple[float, int, int, bool]] = []
         self._joined = 0
         self._ports_of_dead: dict[int, str] = {}  # of those for whom somebody may be stuck
 
@@ -117,10 +126,12 @@ class LinkTable:
         if other is None:
             return self._free(pid)
         member = self._members[pid]
-        if other.host != member.host:
+        if self._by_socket(member, other):
+            if self._listens.pop(pid, None) is not None and other.busy_with == pid:
+                other.busy_with = None  # it could not even listen, so that one has no part in it yet
             if other.busy_with != pid and pid not in other.wants:
                 member.wants[peer] = other.wants[pid] = None  # both have given up: once more
-            return [*self._complain(member.host, other.host), *self._free(pid)]
+            return [*self._complain(member.host, other.host), *self._free(pid), *self._advance(peer)]
         if other.busy_with == pid and other.accepts:  # it sits there alone
             return [*self._free(pid), Ask(other.host, helper_frames.ConnectAndLeave(other.port, True))]
         if pid not in other.wants:
@@ -128,15 +139,18 @@ class LinkTable:
         return self._free(pid)
 
     def listening(self, pid: int, peer: int, port: int) -> list[Action]:
-        """`pid` listens at this TCP port for `peer`."""
-        member, key = self._members[pid], self._keys.pop(pid, b"")
-        if member.busy_with != peer or peer not in self._members or not key:
+        """`pid` listens at this TCP port, or at its path, for `peer`."""
+        address, key = self._listens.pop(pid, ("", b""))
+        if self._members[pid].busy_with != peer or peer not in self._members or not key:
             return []
-        return [Tell(peer, host_frames.Dial(pid, self._addresses[member.host], port, key))]
+        return [Tell(peer, host_frames.Dial(pid, address, port, key))]
+
+    def _by_socket(self, a: _Member, b: _Member) -> bool:
+        return a.host != b.host or (a.world != b.world and not a.port)
 
     def _complain(self, host: str, other: str) -> list[Action]:
         pair = (min(host, other), max(host, other))
-        if pair in self._apart:
+        if pair in self._apart or host == other:
             return []
         self._apart.add(pair)
         one, two = (f"{name} ({self._addresses[name]})" for name in pair)
@@ -172,20 +186,21 @@ class LinkTable:
             self._members[peer].wants.pop(pid, None)
         for peer in member.linked & self._members.keys():
             self._members[peer].linked.discard(pid)
+        untold = self._listens.pop(pid, None) is not None  # its partner has no part in the link yet
         for peer, other in self._members.items():
             if other.busy_with == pid:
                 self._ports_of_dead[pid] = member.port
-                self._widowed.append((now_s + GRACE_S, peer, pid))
+                self._widowed.append((now_s + GRACE_S, peer, pid, untold))
 
     def tick(self, now_s: float) -> list[Action]:
         """Tell those that wait for the dead."""
         due = [item for item in self._widowed if item[0] <= now_s]
         self._widowed = [item for item in self._widowed if item[0] > now_s]
-        return [
-            Tell(survivor, frames.Abandon(dead))
-            for _, survivor, dead in due
-            if survivor in self._members and self._members[survivor].busy_with == dead
-        ]
+        actions: list[Action] = []
+        for _, survivor, dead, untold in due:
+            if survivor in self._members and self._members[survivor].busy_with == dead:
+                actions += self._free(survivor) if untold else [Tell(survivor, frames.Abandon(dead))]
+        return actions
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
@@ -208,16 +223,19 @@ class LinkTable:
 
     def _order(self, a: int, b: int) -> list[Action]:
         # The older one accepts. A process is most likely to die when it is young, and an acceptor
-        # whose partner died can be released, while MPICH crashes when it connects to a dead one.
+        # whose partner died is released sooner than one who connects to a dead one.
         first, second = self._members[a], self._members[b]
         del first.wants[b], second.wants[a]
         first.busy_with, second.busy_with = b, a
         first.accepts, second.accepts = True, False
-        if first.host != second.host:
+        if self._by_socket(first, second):
             self._keys_made += 1
             number = self._keys_made.to_bytes(8, "little")
-            key = self._keys[a] = blake2b(number, key=self._secret, digest_size=32).digest()
-            return [Tell(a, host_frames.ListenFor(b, self._addresses[first.host], key))]
+            key = blake2b(number, key=self._secret, digest_size=32).digest()
+            here = first.host == second.host
+            address = f"{self._sockets}/{a:07x}.link" if here else self._addresses[first.host]
+            self._listens[a] = address, key
+            return [Tell(a, host_frames.ListenFor(b, address, key))]
         if first.world == second.world:
             return [
                 Tell(a, frames.GroupWith(b, second.rank)),

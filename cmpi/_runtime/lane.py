@@ -20,7 +20,7 @@ from cmpi._core.wire import decode, encode_bare
 from cmpi._runtime.inward import Inward
 from cmpi._runtime.parcels import Parcel
 from cmpi._runtime.payloads import Payloads, following
-from cmpi._transport import mpi, ring, tcp
+from cmpi._transport import mpi, ring, stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class Lane:
     ) -> None:
         self._node, self._pid = node, pid
         self._hear = hear
-        self.link: mpi.Link | tcp.Link | None = None
+        self.link: mpi.Link | stream.Link | None = None
         self.announced = 0  # frames that the peer says it has sent by MPI
         self._ending = False  # our last frame is sent, or waits to be
         self.freed = False
@@ -63,7 +63,7 @@ class Lane:
         self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer is to be rung for again: its bell was full
         # What came by the link and waits for its buffers.
-        self._held: deque[tuple[Any, mpi.Parts | tcp.Parts | None]] = deque()
+        self._held: deque[tuple[Any, mpi.Parts | stream.Parts | None]] = deque()
         folder = node.shared_memory
         self._out = f"{folder}/{node.pid.value:x}-{pid.value:x}"
         self._into = f"{folder}/{pid.value:x}-{node.pid.value:x}"
@@ -228,7 +228,7 @@ class Lane:
         sure that they are seen."""
         return self._unsure is None or not (parcel.buffers or len(parcel.head) > writer.longest)
 
-    def _flush_to_link(self, link: mpi.Link | tcp.Link) -> None:
+    def _flush_to_link(self, link: mpi.Link | stream.Link) -> None:
         try:
             while self._outbox:
                 parcel = self._outbox[0]
@@ -306,7 +306,7 @@ class Lane:
             moved |= len(self._outbox) < waiting
         return moved
 
-    def _progress_link(self, link: mpi.Link | tcp.Link) -> bool:
+    def _progress_link(self, link: mpi.Link | stream.Link) -> bool:
         moved = link.progress_sends()
         while (head := link.receive()) is not None:
             moved = True

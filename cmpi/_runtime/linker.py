@@ -13,7 +13,7 @@ import time
 
 from cmpi._core import frames, host_frames, link_frames
 from cmpi._core.wire import decode, encode_bare
-from cmpi._transport import mpi, tcp
+from cmpi._transport import mpi, stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ORDERS = (
     host_frames.ListenFor,
     host_frames.Dial,
 )
-TCP_S = 10.0  # for the other end of a link between hosts to come
+SOCKET_S = 10.0  # for the other end of a link by sockets to come
 LOOK_S = 0.1  # between looks whether it has died
 GREETING_S = 1.0  # the usher says at once who it is; a partner that died says nothing
 
@@ -69,8 +69,6 @@ class Linker:
             order = self._order
             if order is None or order.peer != peer:
                 return  # not begun, or done, or not inside MPI
-            if isinstance(order, frames.ConnectTo) and mpi.connect_gives_up():
-                return
             self._released.add(peer)
         self._node.stuck(peer)
 
@@ -100,13 +98,13 @@ class Linker:
             else:
                 self._node.link_made(order.peer, link)
 
-    def _make(self, order: Any) -> mpi.Link | tcp.Link | None:
+    def _make(self, order: Any) -> mpi.Link | stream.Link | None:
         if isinstance(order, host_frames.Dial):
-            return tcp.dial(order.address, order.port, order.key, TCP_S)
+            return stream.dial(order.address, order.port, order.key, SOCKET_S)
         if isinstance(order, host_frames.ListenFor):
             return self._listen(order)
-        # MPICH 5.0.2 crashes when it connects to a process that has died: it gets no endpoint and
-        # uses it. So the one that will accept gives a sign of life first, from this very thread.
+        # Nobody but the usher gets a process out of a connect to one that has died. So the one that
+        # will accept gives a sign of life first, from this very thread.
         if isinstance(order, frames.ConnectTo) and not self._await_ready(order.peer):
             return None
         if isinstance(order, frames.AcceptFrom):
@@ -122,18 +120,21 @@ class Linker:
         finally:
             self._node.leave_mpi()
 
-    def _listen(self, order: host_frames.ListenFor) -> tcp.Link | None:
+    def _listen(self, order: host_frames.ListenFor) -> stream.Link | None:
         try:
-            server = tcp.listen(order.address)
+            server = stream.listen(order.address)
         except OSError:
-            server = tcp.listen("")  # others know this host by an address that it does not have itself
-        with server:
-            self._node.listening(order.peer, server.getsockname()[1])
-            end_s = time.monotonic() + TCP_S
+            time.sleep(LOOK_S)  # no descriptors left; the root has us try it again
+            return None
+        try:
+            self._node.listening(order.peer, stream.port_of(server))
+            end_s = time.monotonic() + SOCKET_S
             while time.monotonic() < end_s and order.peer not in self._abandoned:
-                link = tcp.accept(server, order.key, LOOK_S)
+                link = stream.accept(server, order.key, LOOK_S)
                 if link is not None:
                     return link
+        finally:
+            stream.close(server)
         return None
 
     def _meet(self, order: Any) -> mpi.Link | None:

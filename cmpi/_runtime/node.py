@@ -23,7 +23,7 @@ from cmpi._runtime.control import REPLIES, Control
 from cmpi._runtime.linker import ORDERS, Linker
 from cmpi._runtime.peer import Peer
 from cmpi._runtime.waits import Waits, in_words
-from cmpi._transport import mpi, shared, tcp
+from cmpi._transport import mpi, shared, stream
 from cmpi._transport.bell import READY, Bell
 
 TYPE_CHECKING = False
@@ -390,7 +390,7 @@ class Node:
         """This process listens for that one at a TCP port."""
         self.tell_root(host_frames.Listening(pid, port))
 
-    def link_made(self, pid: int, link: mpi.Link | tcp.Link) -> None:
+    def link_made(self, pid: int, link: mpi.Link | stream.Link) -> None:
         """There is a link with this process."""
         with self.lock:
             self.peer(Pid(pid)).link_up(link)

@@ -10,7 +10,7 @@ from cmpi._core import channel, link_frames
 from cmpi._runtime.changes import Changes
 from cmpi._runtime.ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.lane import Lane
-from cmpi._transport import mpi, tcp
+from cmpi._transport import mpi, stream
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Peer:
 
     # -- frames out --------------------------------------------------------------------------
 
-    def link_up(self, link: mpi.Link | tcp.Link) -> None:
+    def link_up(self, link: mpi.Link | stream.Link) -> None:
         """The link stands."""
         self.lane.link = link
         self._node.watch(self.pid)

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 HEAD, BULK = 1, 2
-CONNECT_S = 10
 CHUNK_BYTES = 1 << 30  # below the 2 GiB that MPI's 32-bit counts allow
 
 
@@ -199,8 +198,9 @@ def _own_self() -> Iterator[MPI.Intracomm]:
 
 
 def open_port() -> str:
-    """A port of this process, for `accept`."""
-    return MPI.Open_port()
+    """A port of this process, for `accept`; "" with MPICH, where one that is killed while it sends may stop
+    all others that are linked with its partner (see `_core/links.py`)."""
+    return "" if vendor() == "mpich" else MPI.Open_port()
 
 
 def accept(port: str) -> Link:
@@ -211,23 +211,12 @@ def accept(port: str) -> Link:
 def connect(port: str) -> Link | None:
     """Connect to a process that accepts at `port` about now; None if it did not.
 
-    Blocks: until it does. If it has died, MPICH gives up after `CONNECT_S`; Open MPI never does,
-    and somebody must accept in its place (`connect_gives_up`).
+    Blocks: until it does. If it has died, somebody must accept in its place.
     """
-    # An accept has such a limit as well; but one that ran out leaves a receive behind, into memory
-    # that is given to somebody else, and the next connect to that port went there.
-    info = MPI.Info.Create({"timeout": str(CONNECT_S)})
     try:
-        return Link(MPI.COMM_SELF.Connect(port, info), 0)
+        return Link(MPI.COMM_SELF.Connect(port), 0)
     except MPI.Exception:
         return None
-    finally:
-        info.Free()
-
-
-def connect_gives_up() -> bool:
-    """Whether `connect` ends by itself when nobody accepts."""
-    return vendor() == "mpich"
 
 
 def group(peer_rank: int) -> Link:

@@ -1,9 +1,10 @@
 """The matchmaker: processes that join, want links, report and die, in any order."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cmpi._core import frames, helper_frames
+from cmpi._core import frames, helper_frames, host_frames
 from cmpi._core.links import GRACE_S, Ask, LinkTable, Tell
 
 PIDS = st.integers(1, 5)
@@ -12,10 +13,11 @@ PIDS = st.integers(1, 5)
 class LinksUnderAnyOrder(RuleBasedStateMachine):
     """Plays the processes' linkers: one order at a time, both halves needed, or the usher."""
 
-    @initialize()
-    def start(self):
-        self.table = LinkTable()
-        self.now = 0.0
+    @initialize(sockets=st.booleans())
+    def start(self, sockets):
+        self.table = LinkTable(sockets="/job")
+        self.sockets, self.now = sockets, 0.0
+        self.silent = set()  # those that are to listen, and have not said that they do
         self.alive, self.joined = {1, 2, 3, 4, 5}, set()
         self.orders = {}  # pid: (peer, accepts)
         self.released = {}  # pid: how often the usher comes to it
@@ -40,6 +42,9 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
         if isinstance(frame, frames.Abandon):
             peer, _ = self.orders[pid]
             assert peer == frame.peer and peer not in self.alive
+            if self.sockets:
+                self.gives_up(pid)
+                return
             self._do(self.table.stuck(pid, peer))
             assert self.released.pop(pid), "the stuck are released"
             del self.orders[pid]
@@ -47,12 +52,15 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
         else:
             assert pid in self.alive and pid not in self.orders, "two links at once in one process"
             self.orders[pid] = (frame.peer, isinstance(frame, frames.AcceptFrom))
+            if isinstance(frame, host_frames.ListenFor):
+                self.silent.add(pid)
+            assert self.sockets == isinstance(frame, (host_frames.ListenFor, host_frames.Dial))
 
     @rule(pid=PIDS)
     def join(self, pid):
         if pid in self.alive and pid not in self.joined:
             self.joined.add(pid)
-            self._do(self.table.join(pid, str(pid), -pid, 0))
+            self._do(self.table.join(pid, "" if self.sockets else str(pid), -pid, 0))
 
     @rule(pid=PIDS, peer=PIDS)
     def want(self, pid, peer):
@@ -60,6 +68,7 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
             self.wanted.add((min(pid, peer), max(pid, peer)))
             self._do(self.table.want(pid, peer))
 
+    @precondition(lambda self: self.orders)
     @rule(pid=PIDS)
     def link_is_made(self, pid):
         if pid in self.orders:
@@ -70,12 +79,29 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
                     self._do(self.table.up(one, other))
                 self.up.add((min(pid, peer), max(pid, peer)))
 
+    @precondition(lambda self: self.silent)
+    @rule(pid=PIDS)
+    def listens(self, pid):
+        if pid in self.silent:
+            self.silent.discard(pid)
+            self._do(self.table.listening(pid, self.orders[pid][0], 0))
+
+    @precondition(lambda self: self.sockets and self.orders)
+    @rule(pid=PIDS)
+    def gives_up(self, pid):
+        """By a socket it need not wait for ever."""
+        if self.sockets and pid in self.orders:
+            self.silent.discard(pid)
+            peer, _ = self.orders.pop(pid)
+            self._do(self.table.failed(pid, peer))
+
     @rule(pid=PIDS)
     def dies(self, pid):
         if pid in self.alive:
             self.alive.discard(pid)
             self.joined.discard(pid)
             self.orders.pop(pid, None)
+            self.silent.discard(pid)
             self.table.leave(pid, self.now)
 
     @rule()
@@ -95,13 +121,17 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
         for _ in range(200):
             self.time_passes()
             for pid in list(self.orders):
+                self.listens(pid)
                 self.link_is_made(pid)
+                if self.orders.get(pid, (pid,))[0] not in self.orders:
+                    self.gives_up(pid)  # the other has
         living = {pair for pair in self.wanted if set(pair) <= self.alive}
         assert living <= self.up, "a wanted link between the living is made in the end"
         assert not self.orders, "nobody is left waiting in MPI"
 
 
 TestLinksUnderAnyOrder = LinksUnderAnyOrder.TestCase
+TestLinksUnderAnyOrder.settings = settings(max_examples=4 * settings.default.max_examples)
 
 
 def test_ranks_of_one_world_make_a_group():

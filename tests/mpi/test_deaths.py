@@ -4,8 +4,6 @@ import os
 
 import pytest
 
-from tests.mpi.conftest import mpi_kind
-
 LIMIT_S = 20
 PRELUDE = """
 import asyncio, cmpi, ctypes, os, resource, sys, threading, time, types
@@ -145,7 +143,7 @@ SENDING = {
         "np.full(200_000, i)",
         "(x == i).all() and len(x) == 200_000",
     ),
-    "large, by MPI": (
+    "large, without shared memory": (
         ("--shared-memory", "0"),
         "np.full(200_000, i)",
         "(x == i).all() and len(x) == 200_000",
@@ -155,8 +153,6 @@ SENDING = {
 
 @pytest.mark.parametrize("how", SENDING)
 def test_who_dies_while_it_sends_has_sent_whole_messages_and_no_others(job, how):
-    if how == "large, by MPI" and mpi_kind() == "mpich":
-        pytest.skip("NOT TESTED: whoever is killed while it sends may stop UCX's shared memory (README)")
     options, value, good = SENDING[how]
     result = job(
         PRELUDE

@@ -118,14 +118,14 @@ def over_mpi():
 
 
 def over_tcp(address, port=None):
-    from cmpi._transport import tcp
+    from cmpi._transport import stream
 
     if port is None:
-        with tcp.listen(address) as server:
+        with stream.listen(address) as server:
             print(server.getsockname()[1], flush=True)
-            link = tcp.accept(server, KEY, 30)
+            link = stream.accept(server, KEY, 30)
     else:
-        link = tcp.dial(address, int(port), KEY, 30)
+        link = stream.dial(address, int(port), KEY, 30)
     assert link is not None
     run_all(link, port is None)
     link.free()

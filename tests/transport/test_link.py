@@ -1,4 +1,4 @@
-"""The contract of a link, over memory with six seeds, over TCP, and over real MPI."""
+"""The contract of a link, over memory with six seeds, over sockets, and over real MPI."""
 
 import random
 import sys
@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.mpi import conftest
-from tests.transport import link_contract, memory_link, test_tcp
+from tests.transport import link_contract, memory_link, test_stream
 
 jobs = conftest.jobs
 
@@ -38,11 +38,11 @@ def test_over_memory(program, seed):
     assert not any(link.heads or link.bulk_in for link in links)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("by", ["TCP", "a Unix socket"])
 @pytest.mark.parametrize("program", link_contract.PROGRAMS, ids=lambda p: p.__name__)
-def test_over_tcp(program, seed):
-    links = test_tcp.meet()
-    play(program, links, seed)
+def test_over_a_stream(program, by, tmp_path):
+    links = test_stream.meet(at="127.0.0.1" if by == "TCP" else f"{tmp_path}/link")
+    play(program, links, 0)
     for link in links:
         link.free()
 

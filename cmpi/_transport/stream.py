@@ -1,4 +1,4 @@
-"""A link between processes of two hosts: a TCP connection, used as `mpi.Link` is.
+"""A link by a stream socket, used as `mpi.Link` is: TCP between two hosts, a Unix socket on one.
 
 A frame goes as its length and its bytes, the buffers that belong to it follow as they are. Unlike an
 MPI link it can be waited on: readiness to be read, or written while something waits, is all that
@@ -8,6 +8,8 @@ anything else is read (`auth`).
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
 import struct
@@ -78,7 +80,8 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sent = self.received = 0  # frames, ever
         self._unsent: deque[tuple[memoryview, Callable[[], None] | None]] = deque()
         self._came = bytearray()  # behind the buffers that are being received
@@ -201,22 +204,44 @@ class Link:
 
 
 def listen(address: str) -> socket.socket:
-    """A socket that listens at a free port of this address, for one connection after another.
+    """A socket that listens at a free port of this address, or at this path, for one connection after
+    another.
+
+    At all addresses, where others know this host by one that it does not have itself.
 
     Raises:
         OSError: It cannot.
     """
-    family, kind, protocol, _, where = socket.getaddrinfo(
-        address, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )[0]
+    where: Any = address
+    family, kind, protocol = socket.AF_UNIX, socket.SOCK_STREAM, 0
+    if not _is_path(address):
+        passive = socket.AI_PASSIVE
+        family, kind, protocol, _, where = socket.getaddrinfo(address or None, 0, type=kind, flags=passive)[
+            0
+        ]
     server = socket.socket(family, kind, protocol)
     try:
         server.bind(where)
         server.listen(4)
-    except BaseException:
+    except OSError as error:
         server.close()
+        if error.errno == errno.EADDRNOTAVAIL and address:
+            return listen("")
         raise
     return server
+
+
+def port_of(server: socket.socket) -> int:
+    """Where it listens; 0 at a path."""
+    return 0 if server.family == socket.AF_UNIX else int(server.getsockname()[1])
+
+
+def close(server: socket.socket) -> None:
+    """Listen no more."""
+    if server.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):  # the job's folder has gone
+            os.unlink(server.getsockname())
+    server.close()
 
 
 def accept(server: socket.socket, key: bytes, timeout_s: float) -> Link | None:
@@ -246,7 +271,7 @@ def dial(address: str, port: int, key: bytes, timeout_s: float) -> Link | None:
     Blocks: at most `timeout_s` for the connection, then `HANDSHAKE_S` for each message.
     """
     try:
-        sock = socket.create_connection((address, port), timeout_s)
+        sock = _connection(address, port, timeout_s)
     except OSError:
         return None
     try:
@@ -258,3 +283,20 @@ def dial(address: str, port: int, key: bytes, timeout_s: float) -> Link | None:
     except (OSError, ProtocolError):
         sock.close()
         return None
+
+
+def _connection(address: str, port: int, timeout_s: float) -> socket.socket:
+    if not _is_path(address):
+        return socket.create_connection((address, port), timeout_s)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout_s)
+        sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_path(address: str) -> bool:
+    return address.startswith("/")

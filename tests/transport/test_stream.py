@@ -1,5 +1,6 @@
-"""Real TCP links, in one process."""
+"""Real links by sockets, in one process."""
 
+import os
 import random
 import select
 import socket
@@ -9,21 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cmpi._transport import tcp
+from cmpi._transport import stream
 from cmpi._transport.mpi import LinkBroken
 
 KEY = b"k" * 32
 
 
-def meet(key=KEY, other=KEY):
-    with tcp.listen("127.0.0.1") as server:
-        links = []
-        thread = threading.Thread(
-            target=lambda: links.append(tcp.dial("127.0.0.1", server.getsockname()[1], other, 5))
-        )
-        thread.start()
-        links.append(tcp.accept(server, key, 5))
-        thread.join()
+def meet(key=KEY, other=KEY, at="127.0.0.1"):
+    """Both ends, by TCP, or at a path."""
+    server, links = stream.listen(at), []
+    dial = lambda: links.append(stream.dial(at, stream.port_of(server), other, 5))  # noqa: E731
+    thread = threading.Thread(target=dial)
+    thread.start()
+    links.append(stream.accept(server, key, 5))
+    thread.join()
+    stream.close(server)
+    assert not os.path.exists(at)
     return links
 
 
@@ -61,23 +63,30 @@ def test_frames_and_buffers_of_any_size_arrive_in_order_and_whole(messages, seed
     b.free()
 
 
-def test_one_that_does_not_know_the_key_is_turned_away():
+def test_one_that_does_not_know_the_key_is_turned_away(tmp_path):
     assert meet(other=b"x" * 32) == [None, None]
+    assert meet(other=b"x" * 32, at=f"{tmp_path}/link") == [None, None]
 
 
 def test_a_stranger_is_turned_away_unread(monkeypatch):
-    monkeypatch.setattr(tcp, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(stream, "HANDSHAKE_S", 0.2)
     for says in (b"", b"GET / HTTP/1.0\r\n\r\n" * 10):
-        with tcp.listen("127.0.0.1") as server, socket.create_connection(server.getsockname()) as sock:
+        with stream.listen("127.0.0.1") as server, socket.create_connection(server.getsockname()) as sock:
             sock.sendall(says)
-            assert tcp.accept(server, KEY, 1) is None
+            assert stream.accept(server, KEY, 1) is None
 
 
 def test_nobody_there_is_none():
-    with tcp.listen("127.0.0.1") as server:
+    with stream.listen("127.0.0.1") as server:
         port = server.getsockname()[1]
-        assert tcp.accept(server, KEY, 0.05) is None
-    assert tcp.dial("127.0.0.1", port, KEY, 1) is None
+        assert stream.accept(server, KEY, 0.05) is None
+    assert stream.dial("127.0.0.1", port, KEY, 1) is None
+    assert stream.dial("/no/such/path", 0, KEY, 1) is None
+
+
+def test_a_host_that_does_not_have_the_address_that_others_know_listens_at_all():
+    with stream.listen("192.0.2.1") as server:
+        assert server.getsockname()[0] in ("0.0.0.0", "::")
 
 
 def test_a_frame_of_absurd_length_breaks_the_link():
