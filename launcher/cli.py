@@ -71,8 +71,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help='memory likewise, such as "8 GiB"')  # fmt: skip
     add("--shared-memory", metavar="BYTES", type=_checked(parse_memory), default=SHARED_MEMORY_BYTES,
         help="how much one process may use to send to one other on its host (default 128 MiB); "
-        "what finds no room there takes a slower way; 0: all goes by MPI, or by sockets where MPI would "
-        "not survive the death of a sender")  # fmt: skip
+        "what finds no room there takes a slower way; 0: all goes by MPI within a world, "
+        "else by sockets")  # fmt: skip
     add("--enforce", choices=limits.MODES, default="",
         help="what to do with a process that uses more memory than it was granted (default: kill it "
         "if it asked for an amount, warn if that was the default)")  # fmt: skip

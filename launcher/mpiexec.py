@@ -81,14 +81,13 @@ def several_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
     return {"HYDRA_LAUNCHER": "ssh", "HYDRA_LAUNCHER_EXEC": rsh, "HYDRA_RMK": "user"}
 
 
-def rank_settings(mpi: Mpi, mpi_args: list[str], *, shared: bool) -> list[str]:
+def rank_settings(mpi: Mpi, mpi_args: list[str]) -> list[str]:
     """What to set for the ranks of the job's world alone, as "NAME=value".
 
     With ULFM on, MPIX_Comm_shrink and _revoke of intercommunicators hang now and then (Open MPI 5.0.11),
-    and the ranks of one world fall together all the same. They need it only where a link by MPI
-    ties them to a spawned process, which may die.
+    and the ranks of one world fall together all the same.
     """
-    if mpi.kind == "openmpi" and shared and "--with-ft" not in mpi_args:
+    if mpi.kind == "openmpi" and "--with-ft" not in mpi_args:
         return ["OMPI_MCA_mpi_ft_enable=0"]
     return []
 

@@ -110,7 +110,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         print(f"cmpirun: {shlex.join(argv)}", file=sys.stderr)
     order = frames.Launch(
         config.argv,
-        mpiexec.rank_settings(mpi, config.mpi_args, shared=config.shared_memory_bytes > 0),
+        mpiexec.rank_settings(mpi, config.mpi_args),
         where,
         os.getcwd(),
         config.output,

@@ -184,14 +184,13 @@ class Dismiss:
 # -- rank -> root -----------------------------------------------------------------------
 
 
-@frame(30, "sssBQQB")
+@frame(30, "ssBQQB")
 class Join:
-    """This process uses cmpi, and accepts links at this MPI port; it may ask for resources.
+    """This process uses cmpi; it may ask for resources.
 
     `memory` names the folder in shared memory that it sees: the same for those that see the same.
     """
 
-    port: str
     memory: str
     python: str  # its interpreter, for those that it spawns
     asks: int
@@ -279,13 +278,6 @@ class LinkUp:
 @frame(42, "I")
 class LinkFailed:
     """I have given up this link."""
-
-    peer: int
-
-
-@frame(41, "I")
-class Stuck:
-    """MPI holds me in the link that I was to abandon."""
 
     peer: int
 
@@ -380,21 +372,6 @@ class CapacityIs:
     total_memory_bytes: int
     free_cpu_units: int
     free_memory_bytes: int
-
-
-@frame(55, "I")
-class AcceptFrom:
-    """Take part in a link: accept at your port."""
-
-    peer: int
-
-
-@frame(56, "Is")
-class ConnectTo:
-    """Take part in a link: connect to this port."""
-
-    peer: int
-    port: str
 
 
 @frame(57, "II")

@@ -24,17 +24,9 @@ class PortIs:
     port: str
 
 
-@frame(61, "sB")
+@frame(61, "s")
 class ConnectAndLeave:
-    """Connect to this port, say that you are nobody if asked to, and disconnect."""
-
-    port: str
-    greet: int
-
-
-@frame(62, "s")
-class AcceptAndLeave:
-    """Accept at this port, say that you are nobody, and disconnect."""
+    """Connect to this port, and disconnect."""
 
     port: str
 

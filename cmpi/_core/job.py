@@ -21,7 +21,7 @@ from cmpi._core.job_actions import (
 from cmpi._core.kills import KILL_AFTER_S, Kills
 from cmpi._core.launches import Launches
 from cmpi._core.limits import over
-from cmpi._core.links import Ask, LinkTable, Tell
+from cmpi._core.links import LinkTable, Tell
 from cmpi._core.process import Process, memory_between
 from cmpi._core.relations import Relations
 from cmpi._core.requests import Answer, Requests
@@ -39,7 +39,7 @@ SIGKILL, SIGTERM = 9, 15
 
 if TYPE_CHECKING:
     Action: TypeAlias = (
-        "Tell | Ask | Order | Launch | LaunchWorld | NeedForkServer | Preload | Born | Died | Finish | Say"
+        "Tell | Order | Launch | LaunchWorld | NeedForkServer | Preload | Born | Died | Finish | Say"
     )
 
 
@@ -80,7 +80,7 @@ class Job:
         self.interrupted = self._code = 0
         self._ended_by_launcher: list[int] = []
         self._launches = Launches()
-        self._kills = Kills(self.links.linking)
+        self._kills = Kills()
         self._give_up_s: float | None = None
         self._finished = False
 
@@ -237,12 +237,10 @@ class Job:
             return [Preload(frame)]
         if isinstance(frame, frames.Link):
             return list(self.links.want(pid, frame.peer))
-        if isinstance(frame, frames.Stuck):
-            return list(self.links.stuck(pid, frame.peer))
         if isinstance(frame, frames.LinkUp):
-            return [*self.links.up(pid, frame.peer), *self._kill_held(now_s)]
+            return list(self.links.up(pid, frame.peer))
         if isinstance(frame, frames.LinkFailed):
-            return [*self.links.failed(pid, frame.peer), *self._kill_held(now_s)]
+            return list(self.links.failed(pid, frame.peer))
         if isinstance(frame, host_frames.Listening):
             return list(self.links.listening(pid, frame.peer, frame.port))
         if isinstance(frame, frames.Leaving):
@@ -263,7 +261,6 @@ class Job:
         actions: list[Action] = list(self.links.tick(now_s))
         due = self._kills.due(now_s)
         actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
-        actions += self._kill_held(now_s)
         overdue = self._roster.overdue(now_s)
         actions += self._not_started(overdue, f"nothing came up in {START_S:.0f} s", now_s)
         if self._give_up_s is not None and self._give_up_s <= now_s:
@@ -316,7 +313,7 @@ class Job:
             order, process.order = process.order, None
             actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
         number = process.start if len(world) > 1 else -1 - process.pid
-        actions += self.links.join(process.pid, frame.port, number, process.rank, process.host)
+        actions += self.links.join(process.pid, number, process.rank, process.host)
         return actions + list(self._launches.need(process.host, frame.python))
 
     def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
@@ -423,17 +420,7 @@ class Job:
         process.doomed, process.because = signal, because
         if because:
             self._kills.later(process.pid, now_s)
-        elif self.links.linking(process.pid):
-            # A few milliseconds later it harms nobody; now its partner would be left inside MPI,
-            # with MPICH to crash there, with Open MPI to wait.
-            self.links.retire(process.pid)
-            self._kills.hold(process.pid, now_s)
-            return []
         return [Order(process.pid, frames.Signal(signal))] if process.monitored else []
-
-    def _kill_held(self, now_s: float) -> list[Action]:
-        due = self._kills.released(now_s)
-        return [Order(p, frames.Signal(self.processes[p].doomed)) for p in due if self._alive(p)]
 
     def _maybe_finish(self) -> list[Action]:
         if self._finished or self._roster.living_count:

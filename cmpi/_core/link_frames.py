@@ -5,13 +5,6 @@ from __future__ import annotations
 from cmpi._core.wire import frame
 
 
-@frame(80, "I")
-class Identify:
-    """First on a link that was connected: who connected."""
-
-    pid: int
-
-
 @frame(81, "IsssQI")
 class Open:
     """A sender was opened; `channel` is its number from now on, the rest its type and its window."""

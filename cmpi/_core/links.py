@@ -1,32 +1,25 @@
 """Which pairs of processes are linked, and how the root brings a link about.
 
-Two processes of one MPI world make a communicator of their own (`Create_group`); any other pair on one
-host uses accept and connect, at the port that each process opened when it joined. Both halves block
-inside MPI, and while one does, the process must not use MPI otherwise (see `_runtime/linker.py`).
-So the root is the matchmaker: it tells both ends of a link at the same moment, and has no process
-in two half-made links at once. Nobody waits for anybody who is busy elsewhere, so there are no
-circles, and links between different processes are made side by side.
+The ranks of one MPI world on one host make a communicator of their own (`Create_group`), inside which both
+block. Any other pair is linked by a socket, for which one end listens and the other dials, with a key that
+the root gives both: a Unix socket on one host, TCP between two. Either way the root is the matchmaker: it
+tells both ends at the same moment, and has no process in two half-made links at once. Nobody waits for
+anybody who is busy elsewhere, so there are no circles, and links between different processes are made side
+by side. If one end dies in between, the other is told to abandon the link.
 
-If one end dies in between, the other is told to abandon the link. Should it be stuck inside MPI by
-then, which offers no way out, it says so, and a third process (the usher) plays the dead one's part
-and leaves again. Because it was asked for, somebody is there for it: the usher never waits in vain.
-
-Between hosts a link is a TCP connection, for which one end listens and the other dials, with a key that
-the root gives both. MPI's own way was tried: Open MPI 5.0.11 lost one in two or three connects between
-processes of two hosts (PRRTE does not pass their addresses on), and neither MPI notices a cut cable for
-15 seconds and more.
-
-With MPICH, likewise on one host, by a Unix socket: all who send to a process through UCX's shared memory
-take their places in one queue, and one that is killed between taking its place and filling it stops the
-queue for all (5.0.2). By UCX over TCP, processes crashed now and then with nobody killed. So processes have
-no port there. The ranks of one world fall together anyway.
+MPI's own way between two worlds, accept and connect, was tried on one host and on several, and does not
+survive deaths. MPICH 5.0.2: all who send to a process through UCX's shared memory take their places in one
+queue, and one that is killed between taking its place and filling it stops the queue for all; by UCX over
+TCP, processes crashed with nobody killed. Open MPI 5.0.11 (ULFM): crashed in `mca_pml_ob1_revoke_comm`
+within 300 kills; between hosts it lost one in two or three connects. Neither notices a cut cable for 15
+seconds and more. The ranks of one world fall together anyway.
 """
 
 from __future__ import annotations
 
 from _blake2 import blake2b
 
-from cmpi._core import frames, helper_frames, host_frames
+from cmpi._core import frames, host_frames
 from cmpi._core.job_actions import Say
 from cmpi._core.record import record
 
@@ -45,23 +38,14 @@ class Tell:
     frame: object
 
 
-@record
-class Ask:
-    """Action: send a frame to the usher of that host."""
-
-    host: str
-    frame: object
-
-
 if TYPE_CHECKING:
-    Action: TypeAlias = "Tell | Ask | Say"
+    Action: TypeAlias = "Tell | Say"
 
 
 class _Member:
-    def __init__(self, port: str, world: int, rank: int, host: str, number: int) -> None:
-        self.port, self.world, self.rank, self.host = port, world, rank, host
+    def __init__(self, world: int, rank: int, host: str, number: int) -> None:
+        self.world, self.rank, self.host = world, rank, host
         self.number = number  # in the order in which they joined
-        self.accepts = False  # its part in the link that is being made
         self.wants: dict[int, None] = {}  # peers, in the order in which they came up
         self.linked: set[int] = set()
         self.busy_with: int | None = None
@@ -74,7 +58,7 @@ class LinkTable:
     Args:
         addresses: Of each host, where the others reach it.
         secret: Out of which the keys of links by sockets are made.
-        sockets: The folder in which two processes of one host meet that have no port of MPI's.
+        sockets: The folder in which two processes of one host meet.
     """
 
     def __init__(
@@ -89,16 +73,15 @@ class LinkTable:
         # When to tell, who is left, who died, whether the one left knows nothing of the link.
         self._widowed: list[tuple[float, int, int, bool]] = []
         self._joined = 0
-        self._ports_of_dead: dict[int, str] = {}  # of those for whom somebody may be stuck
 
     def address(self, host: str, address: str) -> None:
         """Where a host that has come into the job is reached."""
         self._addresses[host] = address
 
-    def join(self, pid: int, port: str, world: int, rank: int, host: str = "") -> list[Action]:
+    def join(self, pid: int, world: int, rank: int, host: str = "") -> list[Action]:
         """A process takes part from now on; worlds are compared by their number."""
         self._joined += 1
-        member = self._members[pid] = _Member(port, world, rank, host, self._joined)
+        member = self._members[pid] = _Member(world, rank, host, self._joined)
         for peer in self._early.pop(pid, {}):
             if peer in self._members:
                 member.wants[peer] = self._members[peer].wants[pid] = None
@@ -126,17 +109,11 @@ class LinkTable:
         if other is None:
             return self._free(pid)
         member = self._members[pid]
-        if self._by_socket(member, other):
-            if self._listens.pop(pid, None) is not None and other.busy_with == pid:
-                other.busy_with = None  # it could not even listen, so that one has no part in it yet
-            if other.busy_with != pid and pid not in other.wants:
-                member.wants[peer] = other.wants[pid] = None  # both have given up: once more
-            return [*self._complain(member.host, other.host), *self._free(pid), *self._advance(peer)]
-        if other.busy_with == pid and other.accepts:  # it sits there alone
-            return [*self._free(pid), Ask(other.host, helper_frames.ConnectAndLeave(other.port, True))]
-        if pid not in other.wants:
-            member.wants[peer] = other.wants[pid] = None  # once more
-        return self._free(pid)
+        if self._listens.pop(pid, None) is not None and other.busy_with == pid:
+            other.busy_with = None  # it could not even listen, so that one has no part in it yet
+        if other.busy_with != pid and pid not in other.wants:
+            member.wants[peer] = other.wants[pid] = None  # both have given up: once more
+        return [*self._complain(member.host, other.host), *self._free(pid), *self._advance(peer)]
 
     def listening(self, pid: int, peer: int, port: int) -> list[Action]:
         """`pid` listens at this TCP port, or at its path, for `peer`."""
@@ -144,9 +121,6 @@ class LinkTable:
         if self._members[pid].busy_with != peer or peer not in self._members or not key:
             return []
         return [Tell(peer, host_frames.Dial(pid, address, port, key))]
-
-    def _by_socket(self, a: _Member, b: _Member) -> bool:
-        return a.host != b.host or (a.world != b.world and not a.port)
 
     def _complain(self, host: str, other: str) -> list[Action]:
         pair = (min(host, other), max(host, other))
@@ -157,24 +131,10 @@ class LinkTable:
         what = f"processes on {one} and {two} cannot connect by TCP yet; it is tried again."
         return [Say(f"{what} Is there a firewall between the two?")]
 
-    def stuck(self, pid: int, dead: int) -> list[Action]:
-        """`pid` sits in MPI, waiting for the dead: release it."""
-        member = self._members[pid]
-        if member.accepts:
-            return [Ask(member.host, helper_frames.ConnectAndLeave(member.port, True))]
-        return [Ask(member.host, helper_frames.AcceptAndLeave(self._ports_of_dead.pop(dead)))]
-
     def retire(self, pid: int) -> None:
         """`pid` is about to end: it takes part in what was ordered, and in nothing new."""
         if pid in self._members:
             self._members[pid].retired = True
-
-    def linking(self, pid: int) -> bool:
-        """Whether a link with `pid` is being made."""
-        member = self._members.get(pid)
-        if member is None:
-            return False
-        return member.busy_with is not None or any(m.busy_with == pid for m in self._members.values())
 
     def leave(self, pid: int, now_s: float) -> None:
         """`pid` has ended. Who was making a link with it is told after a grace."""
@@ -189,7 +149,6 @@ class LinkTable:
         untold = self._listens.pop(pid, None) is not None  # its partner has no part in the link yet
         for peer, other in self._members.items():
             if other.busy_with == pid:
-                self._ports_of_dead[pid] = member.port
                 self._widowed.append((now_s + GRACE_S, peer, pid, untold))
 
     def tick(self, now_s: float) -> list[Action]:
@@ -222,26 +181,21 @@ class LinkTable:
         return []
 
     def _order(self, a: int, b: int) -> list[Action]:
-        # The older one accepts. A process is most likely to die when it is young, and an acceptor
-        # whose partner died is released sooner than one who connects to a dead one.
         first, second = self._members[a], self._members[b]
         del first.wants[b], second.wants[a]
         first.busy_with, second.busy_with = b, a
-        first.accepts, second.accepts = True, False
-        if self._by_socket(first, second):
-            self._keys_made += 1
-            number = self._keys_made.to_bytes(8, "little")
-            key = blake2b(number, key=self._secret, digest_size=32).digest()
-            here = first.host == second.host
-            address = f"{self._sockets}/{a:07x}.link" if here else self._addresses[first.host]
-            self._listens[a] = address, key
-            return [Tell(a, host_frames.ListenFor(b, address, key))]
-        if first.world == second.world:
+        here = first.host == second.host
+        if here and first.world == second.world:
             return [
                 Tell(a, frames.GroupWith(b, second.rank)),
                 Tell(b, frames.GroupWith(a, first.rank)),
             ]
-        return [Tell(a, frames.AcceptFrom(b)), Tell(b, frames.ConnectTo(a, first.port))]
+        self._keys_made += 1
+        number = self._keys_made.to_bytes(8, "little")
+        key = blake2b(number, key=self._secret, digest_size=32).digest()
+        address = f"{self._sockets}/{a:07x}.link" if here else self._addresses[first.host]
+        self._listens[a] = address, key
+        return [Tell(a, host_frames.ListenFor(b, address, key))]
 
     def validate(self) -> None:
         """The invariants; for tests.

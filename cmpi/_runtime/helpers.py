@@ -64,7 +64,7 @@ class Helpers:
         """Have the usher complete the spawn of this start, once."""
         if port and start not in self._completed:
             self._completed.add(start)
-            self.tell(helper_frames.USHER, host, helper_frames.ConnectAndLeave(port, False))
+            self.tell(helper_frames.USHER, host, helper_frames.ConnectAndLeave(port))
 
 
 def start_fork_server(python: str) -> None:

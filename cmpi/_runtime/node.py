@@ -24,7 +24,7 @@ from cmpi._runtime.linker import ORDERS, Linker
 from cmpi._runtime.peer import Peer
 from cmpi._runtime.waits import Waits, in_words
 from cmpi._transport import mpi, shared, stream
-from cmpi._transport.bell import READY, Bell
+from cmpi._transport.bell import Bell
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ SPINS = 200  # rounds without news before the thread sleeps between them
 NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
 LONG_NAP_S = 1e-3
-STUCK_S = 120.0  # in one attempt to link: ours, because Open MPI has no limit of its own
+STUCK_S = 120.0  # in one attempt to link by MPI, which has no limit of its own
+WIDOWED_S = 1.0  # likewise, once the partner has died
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
 BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
 LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
@@ -58,14 +59,10 @@ class Node:
         self._initialized_mpi = mpi.initialize()
         if mpi.vendor() == "mpich":
             leftovers.unlink_own_segments()
-        port = mpi.open_port()
         asks = Resources(0, 0) if resources is None else resources
         name, asked = host.memory_name(memory), resources is not None
-        self.tell_root(
-            frames.Join(
-                port, name, sys.executable, asked, asks.cpu_units, asks.memory_bytes, asks.asks_memory
-            )
-        )
+        granted = asks.cpu_units, asks.memory_bytes, asks.asks_memory
+        self.tell_root(frames.Join(name, sys.executable, asked, *granted))
         self.closure: frames.Closure | None = None
         welcome, early = self._control.await_welcome()
         self.pid = Pid(welcome.pid)
@@ -78,9 +75,9 @@ class Node:
         self.shared_memory = memory if name and welcome.shared_memory_bytes else ""
         self.shared_memory_bytes = welcome.shared_memory_bytes
         self._memory = {welcome.parent: welcome.memory}  # by pid, as the root says
-        self._linker = Linker(self, port)
+        self._linker = Linker(self)
         self.linking = False  # the linker is inside MPI, where nobody else may be
-        self._linking_with, self._linking_since_s = 0, 0.0
+        self._linking_with, self._linking_until_s = 0, 0.0
         self._peers: dict[int, Peer] = {}
         self._dropped: deque[SenderEnd | ReceiverEnd] = deque()
         self._ended: dict[int, ExitStatus] = {}
@@ -241,7 +238,7 @@ class Node:
             pause = self._pause(idle)
             connections = self._register(poll, connections)
             ready = {fd for fd, _ in poll.poll(pause)}
-            if self.linking and time.monotonic() > self._linking_since_s + STUCK_S:
+            if self.linking and time.monotonic() > self._linking_until_s:
                 self._stuck_in_mpi()
             if self._control.fileno() in ready:
                 for frame in self._control.receive():
@@ -274,10 +271,7 @@ class Node:
 
     def _hear_bell(self) -> None:
         for pid, sent in self.bell.rings():
-            if sent == READY:
-                self._linker.ready(pid)
-            else:
-                self.peer(Pid(pid)).lane.rung(sent)
+            self.peer(Pid(pid)).lane.rung(sent)
 
     def _say_whether_blocked(self) -> None:
         """Tell the root that this process does nothing but wait; or no more; or what it has asked."""
@@ -332,6 +326,8 @@ class Node:
             return
         if isinstance(frame, frames.Abandon):
             self._linker.abandon(frame.peer)
+            if self.linking and self._linking_with == frame.peer:
+                self._linking_until_s = time.monotonic() + WIDOWED_S
             return
         if isinstance(frame, wait_frames.AskBlocked):
             self._probe = frame.number  # nobody is woken for it, who would then not sleep
@@ -362,10 +358,9 @@ class Node:
             self.changed.notify_all()
 
     def _stuck_in_mpi(self) -> None:
-        """Neither the partner's part nor the usher's has brought MPI back: it never comes back, and
-        this process could not even end with it."""
+        """MPI never comes back, and this process could not even end with it."""
         partner = Pid(self._linking_with)
-        why = f"MPI has not come back from linking this process with {partner} for {STUCK_S:.0f} s"
+        why = f"MPI has not come back from linking this process with {partner}"
         print(f"cmpi: {why}; it ends", file=sys.stderr, flush=True)
         self.tell_root(frames.Raised(why))
         os._exit(1)
@@ -375,7 +370,8 @@ class Node:
     def enter_mpi(self, pid: int) -> None:
         """The linker is about to block in MPI, to be linked with `pid`: nobody else may call it."""
         with self.lock:
-            self.linking, self._linking_with, self._linking_since_s = True, pid, time.monotonic()
+            self.linking, self._linking_with = True, pid
+            self._linking_until_s = time.monotonic() + STUCK_S
         self.nudge()  # the progress thread, to be there if MPI never comes back
 
     def leave_mpi(self) -> None:
@@ -387,7 +383,7 @@ class Node:
         self.nudge()
 
     def listening(self, pid: int, port: int) -> None:
-        """This process listens for that one at a TCP port."""
+        """This process listens for that one, at a TCP port or (0) at a path."""
         self.tell_root(host_frames.Listening(pid, port))
 
     def link_made(self, pid: int, link: mpi.Link | stream.Link) -> None:
@@ -400,10 +396,6 @@ class Node:
     def link_failed(self, pid: int) -> None:
         """There is none; the root orders it again, if the process lives."""
         self.tell_root(frames.LinkFailed(pid))
-
-    def stuck(self, pid: int) -> None:
-        """MPI waits for this dead process."""
-        self.tell_root(frames.Stuck(pid))
 
     # -- the end -----------------------------------------------------------------------------
 

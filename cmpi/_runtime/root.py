@@ -15,7 +15,7 @@ from collections import deque
 from cmpi._core import deadlock, frames, helper_frames, host_frames, job_actions, wait_frames
 from cmpi._core.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job import Job
-from cmpi._core.links import Ask, Tell
+from cmpi._core.links import Tell
 from cmpi._core.output import Formatter, Speaker
 from cmpi._core.report import closing_report, deadlock_report
 from cmpi._core.wire import Decoder, encode
@@ -179,8 +179,6 @@ class Root:
                 self._end_deadlock()
             elif isinstance(action, job_actions.Say):
                 self._bridge.say(f"cmpirun: {action.text}\n")
-            elif isinstance(action, Ask):
-                self._helpers.tell(helper_frames.USHER, action.host, action.frame)
             elif isinstance(action, job_actions.Preload):
                 self._helpers.load(helper_frames.Load(action.frame.modules, action.frame.path))
             elif isinstance(action, job_actions.NeedForkServer):

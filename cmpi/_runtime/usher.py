@@ -1,9 +1,7 @@
 """The usher: rank 1 beside the root. It completes what would otherwise block for ever.
 
-MPI has no way out of MPI_Comm_spawn, accept or connect but that somebody plays the other part.
-The usher plays it: for each spawn (`pmi.py` says why nobody else does), and for a process whose
-partner died while the two were making a link. Then it leaves; all it
-says is that it is nobody.
+MPI has no way out of MPI_Comm_spawn but that somebody plays the new processes' part (`pmi.py` says why they
+do not). The usher plays it, and leaves.
 """
 
 from __future__ import annotations
@@ -11,8 +9,7 @@ from __future__ import annotations
 import os
 import select
 
-from cmpi._core import frames, helper_frames, link_frames
-from cmpi._core.wire import encode_bare
+from cmpi._core import helper_frames
 from cmpi._runtime import leftovers
 from cmpi._runtime.helpers import HOST_VARIABLE
 from cmpi._transport import mpi, sockets
@@ -25,7 +22,6 @@ class Usher:
         secret = bytes.fromhex(os.environ["CMPI_SECRET"])
         self._root = sockets.connect(os.environ["CMPI_JOB"] + "/root", secret)
         self._root.send(helper_frames.HelperUp(helper_frames.USHER, os.environ.get(HOST_VARIABLE, ""), ""))
-        self._nobody = encode_bare(link_frames.Identify(frames.NO_PID))
 
     def run(self) -> None:
         """Serve until the root closes."""
@@ -36,9 +32,7 @@ class Usher:
             for frame in self._root.receive():
                 try:
                     if isinstance(frame, helper_frames.ConnectAndLeave):
-                        mpi.connect_and_leave(frame.port, self._nobody if frame.greet else b"")
-                    elif isinstance(frame, helper_frames.AcceptAndLeave):
-                        mpi.accept_and_leave(frame.port, self._nobody)
+                        mpi.connect_and_leave(frame.port)
                 except RuntimeError:
                     pass  # MPI's time ran out (see `root_main`): the other end's has too
 

@@ -12,7 +12,6 @@ import socket
 import struct
 
 _RING = struct.Struct("<IQ")
-READY = (1 << 64) - 1  # in place of a number of frames: "I am about to accept you"
 
 
 class Bell:
@@ -37,17 +36,6 @@ class Bell:
             return False
         except OSError:
             pass  # it has no bell yet, and will look around when it has; or it has gone
-        return True
-
-    def call(self, pid: int) -> bool:
-        """Tell another process that this one is about to accept it.
-
-        False if that could not be delivered: its queue is full, or it has no bell yet, or no more.
-        """
-        try:
-            self._sock.sendto(_RING.pack(self._pid, READY), _path(self._folder, pid))
-        except OSError:
-            return False
         return True
 
     def rings(self) -> list[tuple[int, int]]:

@@ -149,25 +149,10 @@ def spawn(argv: list[str], n: int, host: str) -> None:
         info.Free()
 
 
-def connect_and_leave(port: str, greeting: bytes) -> None:
-    """Connect to whoever accepts at `port`, send it a frame if there is one, and disconnect.
-
-    Blocks: for the other end's part in all of that.
-    """
+def connect_and_leave(port: str) -> None:
+    """Connect to whoever accepts at `port`, and disconnect. Blocks: for the other end's part in it."""
     with _own_self() as self_comm:
-        _greet_and_leave(self_comm.Connect(port), greeting)
-
-
-def accept_and_leave(port: str, greeting: bytes) -> None:
-    """Accept whoever connects to `port`; then as `connect_and_leave`."""
-    with _own_self() as self_comm:
-        _greet_and_leave(self_comm.Accept(port), greeting)
-
-
-def _greet_and_leave(comm: MPI.Intercomm, greeting: bytes) -> None:
-    if greeting:
-        comm.Send([greeting, MPI.BYTE], 0, HEAD)
-    _part(comm)
+        _part(self_comm.Connect(port))
 
 
 def _part(comm: MPI.Intercomm) -> None:
@@ -195,28 +180,6 @@ def _own_self() -> Iterator[MPI.Intracomm]:
 
 
 # -- links --------------------------------------------------------------------------------
-
-
-def open_port() -> str:
-    """A port of this process, for `accept`; "" with MPICH, where one that is killed while it sends may stop
-    all others that are linked with its partner (see `_core/links.py`)."""
-    return "" if vendor() == "mpich" else MPI.Open_port()
-
-
-def accept(port: str) -> Link:
-    """The next that connects to `port`. Blocks until then."""
-    return Link(MPI.COMM_SELF.Accept(port), 0)
-
-
-def connect(port: str) -> Link | None:
-    """Connect to a process that accepts at `port` about now; None if it did not.
-
-    Blocks: until it does. If it has died, somebody must accept in its place.
-    """
-    try:
-        return Link(MPI.COMM_SELF.Connect(port), 0)
-    except MPI.Exception:
-        return None
 
 
 def group(peer_rank: int) -> Link:
@@ -334,10 +297,6 @@ class Link:
         except MPI.Exception as error:
             raise LinkBroken(str(error)) from None
         return Parts(buffers, requests)
-
-    def disconnect(self) -> None:
-        """Take the link down together with the peer. May block for its part."""
-        _part(self._comm)
 
     def free(self) -> None:
         """Let go of the communicator; the peer need not take part.

@@ -194,10 +194,6 @@ class Link:
         self._parts.append(parts)
         return parts
 
-    def disconnect(self) -> None:
-        """Close the connection."""
-        self.free()
-
     def free(self) -> None:
         """Close the connection; both have agreed before (Bye) that nothing is under way."""
         self._sock.close()

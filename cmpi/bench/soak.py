@@ -15,15 +15,20 @@ def soak(seconds: float, seed: int) -> int:
     return _run("soaking", [str(seconds), str(seed)], seconds + 60)
 
 
-def chaos(kills: int, seed: int) -> int:
-    """Kill so many processes; 0 if all work was done, nothing hung and nothing is left over."""
-    print(f"{header()}, {kills} kills, seed {seed}", flush=True)
-    return _run("chaotic", [str(kills), str(seed)], 60 + kills * 0.5)
+def chaos(kills: int, seed: int, *options: str) -> int:
+    """Kill so many processes; 0 if all work was done, nothing hung and nothing is left over.
+
+    Args:
+        options: Of cmpirun.
+    """
+    print(f"{header()}, {kills} kills, seed {seed}", *options, flush=True)
+    return _run("chaotic", [str(kills), str(seed)], 60 + kills * 0.5, *options)
 
 
-def _run(module: str, arguments: list[str], limit_s: float) -> int:
+def _run(module: str, arguments: list[str], limit_s: float, *options: str) -> int:
     before = _files()
-    command = ["cmpirun", "--output", "plain", sys.executable, "-m", f"cmpi.bench.{module}", *arguments]
+    program = [sys.executable, "-m", f"cmpi.bench.{module}", *arguments]
+    command = ["cmpirun", "--output", "plain", *options, *program]
     job = subprocess.Popen(command, env=dict(ENVIRONMENT, PYTHONWARNINGS="ignore"))
     try:
         code = job.wait(limit_s)

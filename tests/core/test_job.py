@@ -3,7 +3,7 @@ import pytest
 from cmpi._core import frames
 from cmpi._core.job import Job
 from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order
-from cmpi._core.kills import KILL_AFTER_S, LINKING_S
+from cmpi._core.kills import KILL_AFTER_S
 from cmpi._core.limits import KILL, WARN
 from cmpi._core.links import Tell
 from cmpi._core.roster import START_S
@@ -23,7 +23,7 @@ def a_job(n=1, cpus=4):
 
 def join(j, pid, memory="here", **kw):
     asks = {"asks": 0, "cpu_units": 0, "memory_bytes": 0} | kw
-    return j.from_rank(pid, frames.Join("port", memory, "python", asks_memory=1, **asks), 0.0)
+    return j.from_rank(pid, frames.Join(memory, "python", asks_memory=1, **asks), 0.0)
 
 
 def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=frames.NO_PID, n=1):
@@ -197,21 +197,6 @@ def linking_pair():
     join(j, spawned.pids[0])
     j.from_rank(a, frames.Link(spawned.pids[0]), 0.0)
     return j, a, spawned.pids[0]
-
-
-def test_a_kill_waits_for_the_link_that_is_being_made():
-    j, a, child = linking_pair()
-    assert not of(Order, j.from_rank(a, frames.Kill(child, 9), 1.0))
-    assert not of(Order, j.from_rank(child, frames.LinkUp(a), 1.1))
-    assert of(Order, j.from_rank(a, frames.LinkUp(child), 1.2)) == [Order(child, frames.Signal(9))]
-
-
-def test_a_kill_does_not_wait_for_ever():
-    j, a, child = linking_pair()
-    j.from_rank(a, frames.Kill(child, 9), 1.0)
-    assert j.deadline_s() == 1.0 + LINKING_S
-    assert of(Order, j.tick(1.0 + LINKING_S)) == [Order(child, frames.Signal(9))]
-    assert j.deadline_s() is None
 
 
 def a_watched_start():

@@ -23,7 +23,7 @@ WELL = {
         (checkup.cores(4, 8, 4 * 65536), OK, "4 of 8 may be used (by affinity)"),
         (checkup.cores(8, 8, 98304), OK, "1.5 of 8 may be used (a cgroup"),
         (checkup.memory(8 * GIB, 2 * GIB), OK, "2 GiB of 8 GiB"),
-        (checkup.shared_memory(None), WARNING, "by MPI"),
+        (checkup.shared_memory(None), WARNING, "a slower way"),
         (checkup.shared_memory(64 << 20), WARNING, "64 MiB free"),
         (checkup.shared_memory(GIB), OK, "1 GiB free"),
         (checkup.descriptors(256, 4096), WARNING, "at most 256"),

@@ -50,7 +50,6 @@ def test_memory_hooks_stay_where_there_is_an_rdma_card():
 
 
 def test_only_ranks_that_mpi_links_to_spawned_processes_need_ulfm():
-    assert rank_settings(OPENMPI, [], shared=True) == ["OMPI_MCA_mpi_ft_enable=0"]
-    assert rank_settings(OPENMPI, [], shared=False) == []
-    assert rank_settings(OPENMPI, ["--with-ft", "ulfm"], shared=True) == [], "the person's own wins"
-    assert rank_settings(MPICH, [], shared=True) == []
+    assert rank_settings(OPENMPI, []) == ["OMPI_MCA_mpi_ft_enable=0"]
+    assert rank_settings(OPENMPI, ["--with-ft", "ulfm"]) == [], "the person's own wins"
+    assert rank_settings(MPICH, []) == []

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.mpi.conftest import mpi_kind
+
 DEATHS = {
     "killed": ("os.kill(os.getpid(), 9)", 137, "signal 9 (SIGKILL)"),
     "segfault": ("import ctypes; ctypes.string_at(0)", 139, "signal 11 (SIGSEGV)"),
@@ -110,27 +112,31 @@ print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))
     assert result.out == "signal 9 (SIGKILL): its monitor was lost\nworks\n", result
 
 
-def test_a_process_that_mpi_never_lets_out_of_a_link_ends_and_says_so(job):
-    # A fake, and an impatient one: the real thing took two minutes of bad luck. In a group, because MPI
-    # links nobody else on MPICH.
+@pytest.mark.parametrize("partner", ["does not come", "has gone"])
+def test_a_process_that_mpi_never_lets_out_of_a_link_ends_and_says_so(job, partner):
+    # A fake: the real thing takes bad luck. And an impatient one, where nothing says that it is over.
     result = job(
         """
-import cmpi, time
-def child(parent):
+import cmpi, os, time
+def child(parent, gone):
     from cmpi._runtime import node
     from cmpi._transport import mpi
-    node.STUCK_S = 1.0
+    if not gone: node.STUCK_S = 1.0
     mpi.group = lambda rank: time.sleep(1000)
-    me = cmpi.world().index(cmpi.pid())
-    if me == 0: cmpi.Sender(cmpi.world()[1]).send(1)
-    else: cmpi.Receiver(cmpi.world()[0]).recv()
-p, _ = cmpi.spawn_group(2, child)
-try: cmpi.Receiver(p).recv()
+    me, world = cmpi.world().index(cmpi.pid()), cmpi.world()
+    if me == 0: cmpi.Sender(world[1]).send(1)
+    elif not gone: cmpi.Receiver(world[0]).recv()
+    else: r = cmpi.Receiver(world[0]); time.sleep(1); os._exit(0)
+p, _ = cmpi.spawn_group(2, child, GONE)
+try: cmpi.Receiver(p).recv(timeout=10)
 except cmpi.PeerExited as error: print("not linked:", cmpi.wait(p).code)
 print(cmpi.wait(cmpi.spawn(lambda parent: None)).code)
-""",
+""".replace("GONE", str(partner == "has gone")),
         options=("--shared-memory", "0"),
     )
+    if partner == "has gone" and mpi_kind() == "openmpi":
+        assert result.out.splitlines() == ["not linked: 137", "0"], "its launcher ends the whole world"
+        return
     assert result.out.splitlines() == ["not linked: 1", "0"], result
     assert "MPI has not come back from linking this process with" in result.err and result.code == 1
 

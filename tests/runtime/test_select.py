@@ -214,7 +214,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
         operations = [op for op, *_ in chosen]
         thread = threading.Thread(target=lambda: result.append(select(*operations, timeout=10)))
         thread.start()
-        while thread.is_alive() and not self.middle.waits._by_thread:
+        while thread.is_alive() and not self.middle.waits._all:
             time.sleep(0.0001)
         self.somebody_sends(i)
         self.the_middle_looks_around()
