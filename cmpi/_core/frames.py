@@ -82,7 +82,7 @@ class Output:
     data: bytes
 
 
-@frame(12, "BBBBQd")
+@frame(12, "BBBBQds")
 class Exited:
     """The process has ended, and all that it wrote itself was sent before this."""
 
@@ -92,6 +92,7 @@ class Exited:
     by_kernel: int  # it was killed, as was somebody by the kernel for want of memory
     peak_rss_bytes: int
     cpu_s: float
+    core: str  # where the kernel has put a core dump, if it made one
 
 
 @frame(13, "y")

@@ -156,7 +156,8 @@ class Job:
 
     def used(self, pid: int, frame: frames.Exited) -> None:
         """What a process had used when it ended."""
-        self.processes[pid].peak_bytes, self.processes[pid].cpu_s = frame.peak_rss_bytes, frame.cpu_s
+        process = self.processes[pid]
+        process.peak_bytes, process.cpu_s, process.core = frame.peak_rss_bytes, frame.cpu_s, frame.core
 
     def exited(self, pid: int, status: ExitStatus, now_s: float, by_launcher: bool = False) -> list[Action]:
         """A process has ended; `status` is what its monitor saw.

@@ -26,7 +26,7 @@ class Process:
         self.cores: list[int] = []  # of its own
         self.nice, self.cpu_weight = 0, 100
         self.asks_memory = False  # else what it was granted is the default
-        self.peak_bytes, self.cpu_s = 0, 0.0  # when it has ended
+        self.peak_bytes, self.cpu_s, self.core = 0, 0.0, ""  # when it has ended
         self.memory = ""  # the shared memory that it sees; likewise
         self.monitored = False  # its monitor has reported
         self.joined = False

@@ -8,6 +8,7 @@ from cmpi._core.units import format_memory
 
 MOST_LINES = 12
 MOST_OTHERS = 4
+MOST_ALIKE = 8
 
 
 def closing_report(job: Job, tail: bytes) -> str:
@@ -29,6 +30,8 @@ def closing_report(job: Job, tail: bytes) -> str:
         f"    parent  {_parent(job, process)}",
         *_usage(process),
     ]
+    if process.core:
+        lines.append(f"    core    {process.core}")
     failed = [p for p in job.processes.values() if p.status is not None and not p.status.ok]
     lines += _others([p for p in failed if p is not process and not p.supervised])
     if process.summary:
@@ -77,6 +80,25 @@ def deadlock_report(job: Job, blocked: dict[int, tuple[int, list[str]]]) -> str:
         lines.append(f"    {_name(job.processes[pid])}: {_short(job.processes[pid].label)}")
         lines += [f"        {wait}" for wait in waits]
     lines.append("    (cmpirun --no-deadlock-check lets them wait)")
+    return "\n".join(lines) + "\n"
+
+
+def memory_report(job: Job) -> str:
+    """What those that asked for memory have used of it, so that people learn what to ask for; "" if nobody
+    asked."""
+    alike: dict[tuple[str, int], list[int]] = {}
+    for process in job.processes.values():
+        if process.asks_memory and process.peak_bytes:
+            alike.setdefault((process.label, process.resources.memory_bytes), []).append(process.peak_bytes)
+    if not alike:
+        return ""
+    lines = ["cmpirun: memory that was asked for, and what was used at most"]
+    for (label, asked), peaks in list(alike.items())[:MOST_ALIKE]:
+        n = f" ({len(peaks)} processes)" if len(peaks) > 1 else ""
+        used = f"asked {format_memory(asked)}, used {format_memory(max(peaks))}"
+        lines.append(f"    {_short(label)}{n}: {used}")
+    if len(alike) > MOST_ALIKE:
+        lines.append(f"    and {len(alike) - MOST_ALIKE} more; --output json has all")
     return "\n".join(lines) + "\n"
 
 

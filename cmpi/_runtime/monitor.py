@@ -220,7 +220,7 @@ class Monitor:
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))
-            self._root.send(frames.Exited(code, 0, 0, 0, 0, 0.0))
+            self._root.send(frames.Exited(code, 0, 0, 0, 0, 0.0, ""))
             self._told = True  # nothing left to do here
 
     def _signal(self, number: int) -> None:
@@ -302,7 +302,9 @@ class Monitor:
         by_kernel = number == signal.SIGKILL and usage.kernel_kills() > self._kernel_kills
         if self._cgroup is not None and self._cgroup.killed:
             self._say_over(limits.kernel_bound(self._memory.limit_bytes), limits.KILL)
-        self._exited = frames.Exited(code, number, self._told, by_kernel, used.ru_maxrss * 1024, cpu_s)
+        core = usage.core_dump(child.pid) if os.WCOREDUMP(status) else ""
+        peak = used.ru_maxrss * 1024
+        self._exited = frames.Exited(code, number, self._told, by_kernel, peak, cpu_s, core)
         os.close(child.pidfd)
         # At once, not at the monitor's own end: Hydra waits for it when the others finalize.
         self._finalize(killed=number != 0)

@@ -17,7 +17,7 @@ from cmpi._core.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job import Job
 from cmpi._core.links import Tell
 from cmpi._core.output import Formatter, Speaker
-from cmpi._core.report import closing_report, deadlock_report
+from cmpi._core.report import closing_report, deadlock_report, memory_report
 from cmpi._core.wire import Decoder, encode
 from cmpi._ids import ExitStatus
 from cmpi._runtime import host, leftovers
@@ -414,6 +414,8 @@ class Root:
         else:
             first = self._job.first_failure
             report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
+            if self._order.output == "human":
+                report += memory_report(self._job)
             if report:
                 self._bridge.say(report)
             self._bridge.finish()

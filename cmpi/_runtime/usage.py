@@ -6,6 +6,7 @@ Source: Linux proc(5).
 from __future__ import annotations
 
 import os
+import re
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -45,6 +46,23 @@ def kernel_kills() -> int:
         if line.startswith("oom_kill "):
             return int(line.split()[1])
     return 0
+
+
+def core_dump(pid: int) -> str:
+    """Where the kernel has put the core dump of a process that has just ended, in words.
+
+    Source: Linux core(5), "Naming of core dump files".
+    """
+    pattern = _read("/proc/sys/kernel/core_pattern").strip() or "core"
+    if pattern.startswith("|"):
+        return f"handed to {pattern[1:].split()[0]}"
+    known = {"%": "%", "p": str(pid), "P": str(pid), "h": os.uname().nodename, "u": str(os.getuid())}
+    parts = pattern.split("%%")
+    has_pid = any("%p" in part for part in parts)
+    name = "%".join(re.sub("%(.)", lambda found: known.get(found[1], "*"), part) for part in parts)
+    if not has_pid and _read("/proc/sys/kernel/core_uses_pid").strip() == "1":
+        name += f".{pid}"
+    return name if name.startswith("/") else f"{name}, in its working directory"
 
 
 def _read(path: str) -> str:

@@ -1,8 +1,8 @@
 from cmpi._core import frames
 from cmpi._core.job import Job
-from cmpi._core.report import closing_report
+from cmpi._core.report import closing_report, memory_report
 from cmpi._core.scheduler import Host
-from cmpi._ids import ExitStatus
+from cmpi._ids import ExitStatus, Resources
 
 
 def failed_job(status, summary=""):
@@ -56,3 +56,16 @@ def test_those_that_failed_alike_are_named_together():
     text = closing_report(job, b"")
     assert f"later   {b}, {c}, {e}, {f} and 1 more: 1: ValueError: x" in text
     assert f"later   {pids[3]:07x}: 1: KeyError: 'y'" in text
+
+
+def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is_named():
+    job = Job([Host("node1", 65536, 1 << 40)])
+    job.launch(["p"], ["node1"] * 3)
+    for i, pid in enumerate(job.starts[0]):
+        process = job.processes[pid]
+        process.asks_memory, process.resources = i > 0, Resources(memory="4 GiB")
+        job.used(pid, frames.Exited(139, 11, 0, 0, (i + 1) << 28, 1.0, "/cores/7" if i else ""))
+    assert memory_report(job).splitlines()[1:] == ["    p (2 processes): asked 4 GiB, used 768 MiB"]
+    job.exited(job.starts[0][1], ExitStatus(139, 11), 0.0)
+    assert "    core    /cores/7\n" in closing_report(job, b"")
+    assert memory_report(Job([Host("node1", 1, 1)])) == ""

@@ -70,6 +70,23 @@ print(wait(spawn(lambda parent: None)))
         assert "Fatal Python error" in result.err and "in victim" in result.err, result
 
 
+def test_a_core_dump_is_named(jobs):
+    text = """
+def victim(parent):
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+    ctypes.string_at(0)
+wait(spawn(victim))
+"""
+    result = jobs.run("cmpirun", "--output", "plain", "python", jobs.script(PRELUDE + text), timeout=60)
+    (line,) = [line for line in result.err.splitlines() if line.startswith("    core    ")]
+    name, where, _ = line.removeprefix("    core    ").partition(", in its working directory")
+    if where:
+        (dump,) = jobs.folder.glob(name)
+        assert dump.stat().st_size > 1 << 20
+    else:
+        assert name.startswith(("/", "handed to ")), line
+
+
 @pytest.fixture
 def small_cgroup():
     """A cgroup of 400 MiB; gives the file that lets a process in."""

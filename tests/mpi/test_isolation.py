@@ -73,7 +73,8 @@ print(codes)
     assert result.out == f"{[3, 137] * 6}\n" and result.code == 3, result
 
 
-def test_death_right_at_the_start_and_while_linking(job):
+@pytest.mark.parametrize("options", [(), ("--shared-memory", "0")], ids=["rings", "sockets"])
+def test_death_right_at_the_start_and_while_linking(job, options):
     text = """
 import cmpi, os, time, random
 small = cmpi.Resources(0.01, "5 MiB")
@@ -93,8 +94,35 @@ for i in range(10):
 p = cmpi.spawn(victim, resources=small)
 print(n, len(cmpi.Receiver(p).recv()))
 """
-    result = job(text, timeout=60)
+    result = job(text, options=options, timeout=60)
     assert (result.code, result.out) == (0, "10 200000\n"), result
+
+
+def test_who_was_to_listen_for_a_link_and_dies_harms_nobody(job):
+    # The older one listens: here it is killed about when the younger one wants the link.
+    text = """
+import cmpi, random, time
+small = cmpi.Resources(0.01, "5 MiB")
+def older(parent): time.sleep(60)
+def younger(parent):
+    them = cmpi.Receiver(parent).recv()
+    sender = cmpi.Sender(them)
+    try:
+        sender.send(1, timeout=20)
+        cmpi.wait(them, timeout=20)
+    except cmpi.PeerExited: pass
+    cmpi.Sender(parent).send("works on")
+random.seed(1)
+for i in range(8):
+    o = cmpi.spawn(older, resources=small)
+    y = cmpi.spawn(younger, resources=small)
+    cmpi.Sender(y).send(o)
+    time.sleep(random.random() * 0.03)
+    cmpi.kill(o)
+    print(cmpi.Receiver(y).recv(timeout=20))
+"""
+    result = job(text, options=("--shared-memory", "0"), timeout=60)
+    assert (result.code, result.out) == (0, "works on\n" * 8), result
 
 
 def test_a_killed_monitor_takes_its_process_with_it_and_nobody_else(job):

@@ -95,6 +95,22 @@ def test_no_secret_in_any_argv_nor_in_the_environment_of_ranks(running, jobs):
         assert not any(secret in part for part in process.cmdline() for secret in secrets)
 
 
+def test_no_secret_in_what_a_job_says_of_itself(jobs):
+    text = """
+import os, pathlib, sys
+started = pathlib.Path(f"/proc/{os.getppid()}/environ").read_bytes().split(bytes(1))
+(secret,) = [item.partition(b"=")[2] for item in started if item.startswith(b"CMPI_SECRET=")]
+pathlib.Path(sys.argv[1]).write_bytes(secret)
+import cmpi
+cmpi.wait(cmpi.spawn(lambda parent: 1 / 0))
+"""
+    kept = jobs.folder / "secret"
+    result = jobs.run("cmpirun", "--verbose", "--output", "json", "python", jobs.script(text), str(kept))
+    secret = kept.read_text()
+    assert len(secret) == 64 and '"exit"' in result.out and "ZeroDivisionError" in result.err
+    assert secret not in result.out + result.err
+
+
 def test_cmpirun_and_the_fork_server_listen_on_no_network_socket(running, jobs):
     checked = []
     for process in jobs.processes():
