@@ -303,7 +303,7 @@ class Welcome:
     """Who you are. A parent of NO_PID: the launcher started you.
 
     `bells` is a folder. Each process may share so many bytes of memory with each other for what it
-    sends there; with none all goes by MPI. `memory` is as in Alive, of the parent.
+    sends there; with none all goes by links. `memory` is as in Alive, of the parent.
     """
 
     pid: int

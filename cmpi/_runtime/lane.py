@@ -2,8 +2,8 @@
 
 Each side chooses its own way out, with its first frame, and keeps to it: a ring in the job's folder
 in shared memory, which the peer maps when it is rung for, or when it joins; a link, which the root
-brings about, where there is no such folder or no room in it: by MPI on one host, by TCP between
-two. So a frame may come in by either.
+brings about, where there is no such folder or no room in it: by MPI within a world, else by a
+socket. So a frame may come in by either.
 A buffer follows its frame by the same way, if it found no place in a segment (see `payloads`).
 
 Nothing of a ring needs both sides at the same time: what was put there can be read after its

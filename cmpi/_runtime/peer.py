@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cmpi._transport.pickling import Message
 
 QUIET_ROUNDS = 50  # looks at the link of one that died, before it counts as empty
-END_S = 1.0  # for what one on another host sent before it died, and for the end of the connection
+END_S = 1.0  # for what one sent by a socket before it died, and for the end of the connection
 _numbers = itertools.count()
 
 
