@@ -100,13 +100,13 @@ def can_be_made() -> bool:
     return trial is not None
 
 
-def remove_all(prefix: str) -> None:
-    """Remove those whose names begin so. Blocks: as long as somebody in one is just ending, at most
+def remove_all(prefixes: list[str]) -> None:
+    """Remove those whose names begin with one of these. Blocks: as long as somebody in one is just ending, at most
     `REMOVE_S`."""
     _, home = _places()
     end_s = time.monotonic() + REMOVE_S
     try:
-        names = [name for name in os.listdir(home) if name.startswith(prefix)] if home else []
+        names = [name for name in os.listdir(home) if name.startswith(tuple(prefixes))] if home else []
     except OSError:
         return
     for name in names:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 import time
 
-from cmpi._runtime import cgroup
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -116,13 +114,16 @@ def remove_folders(folders: Iterable[str]) -> None:
     """
     import shutil
 
+    from cmpi._runtime import cgroup
+
+    folders = list(folders)
     end_s = time.monotonic() + REMOVE_S
     for folder in folders:
         while os.path.exists(folder):
             shutil.rmtree(folder, ignore_errors=True)
             if time.monotonic() >= end_s:
                 break
-        cgroup.remove_all(f"{os.path.basename(folder)}.")
+    cgroup.remove_all([f"{os.path.basename(folder)}." for folder in folders])
 
 
 def _unmapped() -> set[str]:

@@ -6,7 +6,6 @@ Source: Linux proc(5).
 from __future__ import annotations
 
 import os
-import re
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -53,6 +52,8 @@ def core_dump(pid: int) -> str:
 
     Source: Linux core(5), "Naming of core dump files".
     """
+    import re  # most have no use for it
+
     pattern = _read("/proc/sys/kernel/core_pattern").strip() or "core"
     if pattern.startswith("|"):
         return f"handed to {pattern[1:].split()[0]}"
