@@ -75,7 +75,7 @@ def make(name: str, memory_bytes: int, cpu_weight: int) -> Cgroup | None:
     Returns None if none can be made here.
     """
     own, home = _places()
-    if not home or not os.access(f"{home}/cgroup.procs", os.W_OK):
+    if not _open(own, home) or not os.access(f"{home}/cgroup.procs", os.W_OK):
         return None
     folder = f"{home}/{name}"
     try:
@@ -101,32 +101,37 @@ def can_be_made() -> bool:
 
 
 def remove_all(prefixes: list[str]) -> None:
-    """Remove those whose names begin with one of these. Blocks: as long as somebody in one is just ending, at most
-    `REMOVE_S`."""
+    """Remove those whose names begin with one of these.
+
+    Blocks: as long as somebody in one is just ending, at most `REMOVE_S`.
+    """
     _, home = _places()
     end_s = time.monotonic() + REMOVE_S
     try:
-        names = [name for name in os.listdir(home) if name.startswith(tuple(prefixes))] if home else []
+        names = [name for name in os.listdir(home) if name.startswith(tuple(prefixes))]
     except OSError:
-        return
+        return  # no such cgroups
     for name in names:
         while not _remove(f"{home}/{name}") and time.monotonic() < end_s:
             time.sleep(LOOK_AGAIN_S)
 
 
 def _places() -> tuple[str, str]:
-    """This process's own cgroup, and the one in which others may be made beside it; "" if none may be.
+    """This process's own cgroup, and the one above it, in which others would be made.
 
-    The topmost is its own parent here: it may have both, processes and others below it.
+    The topmost is both: it may have processes and others below it.
     """
-    above = levels("") or [""]
-    own, home = above[-1], above[-2:][0]
+    above = levels("") or ["/nowhere"]
+    return above[-1], above[-2:][0]
+
+
+def _open(own: str, home: str) -> bool:
+    """Whether memory can be bounded in what is made there, and who is moved there loses no bounds."""
     control = f"{home}/cgroup.subtree_control"
     if "memory" not in read(control).split() and not (own == home and _write(control, "+memory")):
-        return own, ""
-    if own != home and any(read(f"{own}/{name}").split()[:1] not in ([], ["max"]) for name in _BOUNDS):
-        return own, ""
-    return own, home
+        return False
+    bounds = (read(f"{own}/{name}").split()[:1] for name in _BOUNDS)
+    return own == home or all(bound in ([], ["max"]) for bound in bounds)
 
 
 def _remove(folder: str) -> bool:
