@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmpi._core.job import Job
+from cmpi._core.limits import LEAST_ENFORCED_BYTES
 from cmpi._core.process import Process
 from cmpi._core.units import format_memory
 
@@ -85,11 +86,12 @@ def deadlock_report(job: Job, blocked: dict[int, tuple[int, list[str]]]) -> str:
 
 def memory_report(job: Job) -> str:
     """What those that asked for memory have used of it, so that people learn what to ask for; "" if nobody
-    asked."""
+    asked, but for next to nothing."""
     alike: dict[tuple[str, int], list[int]] = {}
     for process in job.processes.values():
-        if process.asks_memory and process.peak_bytes:
-            alike.setdefault((process.label, process.resources.memory_bytes), []).append(process.peak_bytes)
+        asked = process.resources.memory_bytes if process.asks_memory else 0
+        if asked >= LEAST_ENFORCED_BYTES and process.peak_bytes:
+            alike.setdefault((process.label, asked), []).append(process.peak_bytes)
     if not alike:
         return ""
     lines = ["cmpirun: memory that was asked for, and what was used at most"]

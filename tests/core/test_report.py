@@ -64,6 +64,11 @@ def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is
     for i, pid in enumerate(job.starts[0]):
         process = job.processes[pid]
         process.asks_memory, process.resources = i > 0, Resources(memory="4 GiB")
+    job.launch(["q"], ["node1"])
+    (small,) = job.starts[1]
+    job.processes[small].asks_memory, job.processes[small].peak_bytes = True, 1 << 28
+    job.processes[small].resources = Resources(memory="1 MiB")
+    for i, pid in enumerate(job.starts[0]):
         job.used(pid, frames.Exited(139, 11, 0, 0, (i + 1) << 28, 1.0, "/cores/7" if i else ""))
     assert memory_report(job).splitlines()[1:] == ["    p (2 processes): asked 4 GiB, used 768 MiB"]
     job.exited(job.starts[0][1], ExitStatus(139, 11), 0.0)
