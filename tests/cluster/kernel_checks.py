@@ -165,8 +165,7 @@ def test_a_sixteenth_of_a_core_leaves_its_neighbour_nearly_all(seen):
     assert large / small > 6, "a share of 1 to 14 was asked for"
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_killed_monitor_and_a_killed_cmpirun_leave_no_cgroup(jobs, session, how):
+def test_a_killed_monitor_and_a_killed_cmpirun_leave_no_cgroup(jobs, session):
     text = """
 def sit(parent): Sender(parent).send((moved(), os.getppid())); time.sleep(60)
 p = asking(sit)
@@ -178,7 +177,7 @@ time.sleep(60)
     running = jobs.start("cmpirun", "--output", "plain", "python", jobs.script(PRELUDE + text))
     assert running.stdout.readline() == b"ready\n"
     assert len(ours(SLICE)) >= 1
-    running.send_signal(how)
+    running.send_signal(signal.SIGKILL)
     running.wait(PATIENCE_S)
     assert nothing_left(SLICE)
 
