@@ -288,11 +288,12 @@ class Leaving:
     """Order no more links with me; I am about to end."""
 
 
-@frame(39, "s")
+@frame(39, "ss")
 class Raised:
     """My function raised; the exit code follows."""
 
     summary: str
+    trace: str
 
 
 # -- root -> rank -----------------------------------------------------------------------

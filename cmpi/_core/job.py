@@ -248,7 +248,7 @@ class Job:
             self.links.retire(pid)
             return [Tell(pid, frames.Farewell())]
         if isinstance(frame, frames.Raised):
-            process.summary = frame.summary
+            process.summary, process.trace = frame.summary, frame.trace
             if len(self.starts[process.start]) > 1:
                 # Its MPI_Finalize may wait for ranks that wait for it.
                 self._kills.later(pid, now_s)

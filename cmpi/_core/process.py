@@ -33,7 +33,7 @@ class Process:
         self.supervised = False  # its failures are its supervisor's business
         self.doomed = 0  # the signal it was sent on somebody's request
         self.because = ""  # why, if not by the program's own wish
-        self.summary = ""  # of the exception it raised
+        self.summary = self.trace = ""  # of the exception it raised
         self.fault = ""  # why it could not be started
         self.status: ExitStatus | None = None
         self.watchers: set[int] = set()

@@ -9,6 +9,7 @@ from cmpi._core.units import format_memory
 
 MOST_LINES = 12
 MOST_OTHERS = 4
+MOST_NAMES = 4
 MOST_ALIKE = 8
 
 
@@ -37,6 +38,7 @@ def closing_report(job: Job, tail: bytes) -> str:
     lines += _others([p for p in failed if p is not process and not p.supervised])
     if process.summary:
         tail = b""  # its traceback was shown where it happened
+        lines += _raised_alike(process, job)
     last = tail.decode("utf-8", "replace").splitlines()[-MOST_LINES:]
     if last:
         lines.append("    its last lines on stderr:")
@@ -59,16 +61,27 @@ def _how(process: Process) -> str:
     return f"exit code {status}"
 
 
+def _raised_alike(process: Process, job: Job) -> list[str]:
+    """The traceback that several have shown, each for itself and all at once: here as one."""
+    same = [p for p in job.processes.values() if p.trace and p.trace == process.trace]
+    if len(same) < 2:
+        return []
+    lines = process.trace.splitlines()[-MOST_LINES:]
+    return [f"    raised alike by {_names(same)}:", *(f"      {line}" for line in lines)]
+
+
+def _names(processes: list[Process]) -> str:
+    names = [f"rank {p.rank}" if p.start == 0 else f"{p.pid:07x}" for p in processes]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(names[:MOST_NAMES])}{more}"
+
+
 def _others(failed: list[Process]) -> list[str]:
     """Those that failed after the first, together where they did so alike."""
-    alike: dict[str, list[str]] = {}
+    alike: dict[str, list[Process]] = {}
     for process in failed:
-        name = f"rank {process.rank}" if process.start == 0 else f"{process.pid:07x}"
-        alike.setdefault(str(process.status), []).append(name)
-    lines = []
-    for status, names in list(alike.items())[:MOST_OTHERS]:
-        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-        lines.append(f"    later   {', '.join(names[:4])}{more}: {status}")
+        alike.setdefault(str(process.status), []).append(process)
+    lines = [f"    later   {_names(same)}: {how}" for how, same in list(alike.items())[:MOST_OTHERS]]
     if len(alike) > MOST_OTHERS:
         lines.append(f"            and others in {len(alike) - MOST_OTHERS} more ways")
     return lines

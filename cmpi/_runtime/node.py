@@ -22,7 +22,7 @@ from cmpi._runtime.changes import Changes
 from cmpi._runtime.control import REPLIES, Control
 from cmpi._runtime.linker import ORDERS, Linker
 from cmpi._runtime.peer import Peer
-from cmpi._runtime.waits import Waits, in_words
+from cmpi._runtime.waits import PACKAGE, Waits, in_words
 from cmpi._transport import mpi, shared, stream
 from cmpi._transport.bell import Bell
 
@@ -38,6 +38,7 @@ NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
 LONG_NAP_S = 1e-3
 STUCK_S = 120.0  # in one attempt to link by MPI, which has no limit of its own
+MOST_TRACE = 4000  # characters of a traceback that the root is told
 WIDOWED_S = 1.0  # likewise, once the partner has died
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
 BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
@@ -107,8 +108,11 @@ class Node:
         import traceback
 
         self.failed = True
-        summary = traceback.format_exception_only(type(error), error)[-1].strip()
-        self.tell_root(frames.Raised(summary[:1000]))
+        frame = error.__traceback__
+        while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE):
+            frame = frame.tb_next  # from the person's code on
+        lines = traceback.format_exception(type(error), error, frame)
+        self.tell_root(frames.Raised(lines[-1].strip()[:1000], "".join(lines)[-MOST_TRACE:]))
 
     def watch(self, pid: Pid) -> None:
         """Have the root tell us when this process ends."""
@@ -362,7 +366,7 @@ class Node:
         partner = Pid(self._linking_with)
         why = f"MPI has not come back from linking this process with {partner}"
         print(f"cmpi: {why}; it ends", file=sys.stderr, flush=True)
-        self.tell_root(frames.Raised(why))
+        self.tell_root(frames.Raised(why, ""))
         os._exit(1)
 
     # -- what the linker says ------------------------------------------------------------------

@@ -10,7 +10,7 @@ def failed_job(status, summary=""):
     job.launch(["python", "job.py"], ["node1"] * 2)
     a, b = job.starts[0]
     if summary:
-        job.from_rank(b, frames.Raised(summary), 0.0)
+        job.from_rank(b, frames.Raised(summary, ""), 0.0)
     job.exited(b, status, 0.0)
     job.exited(a, ExitStatus(143, 15), 0.0)
     return job, b
@@ -34,6 +34,18 @@ def test_a_traceback_that_was_shown_is_not_shown_again():
     assert text.count("ValueError") == 1
 
 
+def test_a_traceback_that_several_have_shown_is_one():
+    job = Job([Host("node1", 65536, 1 << 30)])
+    job.launch(["p"], ["node1"] * 8)
+    for i, pid in enumerate(job.starts[0]):
+        trace = "Traceback ...\n  deep\nValueError: x\n" if i != 3 else "Traceback ...\nKeyError: 'y'\n"
+        job.from_rank(pid, frames.Raised(trace.splitlines()[-1], trace), 0.0)
+        job.exited(pid, ExitStatus(1), 0.0)
+    text = closing_report(job, b"")
+    assert "    raised alike by rank 0, rank 1, rank 2, rank 4 and 3 more:\n      Traceback" in text
+    assert text.count("  deep") == 1
+
+
 def test_a_job_that_went_well_has_no_report():
     job = Job([Host("node1", 1, 1)])
     job.launch(["p"], ["node1"] * 1)
@@ -50,7 +62,7 @@ def test_those_that_failed_alike_are_named_together():
         job.from_rank(a, frames.Spawn(i, 0, 0, 1, "f", b"f", b"ctx", 1, 0, 0, 0, "", 0, 0, 1), 0.0)
     pids = [pid for start in range(1, 8) for pid in job.starts[start]]
     for i, pid in enumerate(pids):
-        job.from_rank(pid, frames.Raised("ValueError: x" if i != 3 else "KeyError: 'y'"), 0.0)
+        job.from_rank(pid, frames.Raised("ValueError: x" if i != 3 else "KeyError: 'y'", ""), 0.0)
         job.exited(pid, ExitStatus(1), 0.0)
     b, c, _, e, f, _ = (f"{pid:07x}" for pid in pids[1:])
     text = closing_report(job, b"")

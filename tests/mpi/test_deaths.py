@@ -70,6 +70,21 @@ print(wait(spawn(lambda parent: None)))
         assert "Fatal Python error" in result.err and "in victim" in result.err, result
 
 
+def test_a_traceback_that_several_show_is_shown_once_more_as_one(job):
+    result = job(
+        PRELUDE
+        + """
+def bad(parent): {}["here"]
+pids = [spawn(bad) for _ in range(3)]
+for p in pids: wait(p)
+"""
+    )
+    report = result.err[result.err.index("cmpirun: process") :]
+    assert report.count("raised alike by") == 1 and report.count('bad(parent): {}["here"]') == 1, result
+    names = report.partition("raised alike by ")[2].partition(":")[0].split(", ")
+    assert len(set(names)) == 3 and result.code == 1, result
+
+
 def test_a_core_dump_is_named(jobs):
     text = """
 def victim(parent):
