@@ -14,6 +14,8 @@ import errno
 import os
 import time
 
+from cmpi._runtime.usage import read
+
 MOUNT = "/sys/fs/cgroup"
 _BOUNDS = ("cpu.max", "cpuset.cpus", "memory.high", "memory.max", "memory.swap.max")
 REMOVE_S = 1.0
@@ -153,12 +155,3 @@ def _write(path: str, text: str) -> bool:
     except OSError:
         return False
     return True
-
-
-def read(path: str) -> str:
-    """What stands in this file; "" if it cannot be read."""
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError:
-        return ""

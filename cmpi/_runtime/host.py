@@ -7,7 +7,8 @@ import os
 from cmpi._core.capacity import Facts, usable
 from cmpi._core.scheduler import Host
 from cmpi._core.wire import Decoder
-from cmpi._runtime.cgroup import levels, read
+from cmpi._runtime.cgroup import levels
+from cmpi._runtime.usage import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ def facts() -> Facts:
     """What this host allows this process."""
     cpus = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    cpu_max = [read(f"{level}/cpu.max").strip() for level in levels("")]
-    memory_max = [read(f"{level}/memory.max").strip() for level in levels("")]
+    own = levels("")
+    cpu_max = [read(f"{level}/cpu.max").strip() for level in own]
+    memory_max = [read(f"{level}/memory.max").strip() for level in own]
     cpu_max += [
         f"{read(f'{level}/cpu.cfs_quota_us').strip()} {read(f'{level}/cpu.cfs_period_us').strip()}"
         for level in levels("cpu")

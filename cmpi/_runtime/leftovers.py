@@ -12,7 +12,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 SHARED_MEMORY = "/dev/shm"
 _PREFIXES = ("mpich_shm_", "ucx_shm_posix_", "open_mpi.")
@@ -20,7 +20,7 @@ REMOVE_S = 1.0
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
 
 
-def clean_up(folders: Iterable[str]) -> None:
+def clean_up(folders: Sequence[str]) -> None:
     """Remove the job's folders and cgroups, and all that MPI has left here. Blocks: as `remove_folders`."""
     remove_folders(folders)
     remove_unmapped_segments()
@@ -107,7 +107,7 @@ def _is_singleton(process: str) -> bool:
     return _polls(process)  # as it does from MPI_Init on; others have only imported it
 
 
-def remove_folders(folders: Iterable[str]) -> None:
+def remove_folders(folders: Sequence[str]) -> None:
     """Remove the job's folders with all that is in them, and the cgroups that are named after them.
 
     Blocks: as long as somebody who is just ending puts something in, at most `REMOVE_S` for each.
@@ -116,7 +116,6 @@ def remove_folders(folders: Iterable[str]) -> None:
 
     from cmpi._runtime import cgroup
 
-    folders = list(folders)
     end_s = time.monotonic() + REMOVE_S
     for folder in folders:
         while os.path.exists(folder):

@@ -19,20 +19,20 @@ def family(pid: int) -> list[int]:
         except OSError:
             continue  # ended meanwhile
         for task in tasks:
-            found += map(int, _read(f"/proc/{each}/task/{task}/children").split())
+            found += map(int, read(f"/proc/{each}/task/{task}/children").split())
     return found
 
 
 def resident_bytes(pids: list[int]) -> int:
     """What lies in memory, shared pages counted by each: an upper bound, cheaply had."""
-    return sum(int(words[1]) * _PAGE for pid in pids if (words := _read(f"/proc/{pid}/statm").split()))
+    return sum(int(words[1]) * _PAGE for pid in pids if (words := read(f"/proc/{pid}/statm").split()))
 
 
 def proportional_bytes(pids: list[int]) -> int:
     """The same with shared pages divided among those that share them; 1 ms each."""
     total = 0
     for pid in pids:
-        for line in _read(f"/proc/{pid}/smaps_rollup").splitlines():
+        for line in read(f"/proc/{pid}/smaps_rollup").splitlines():
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) << 10
     return total
@@ -41,7 +41,7 @@ def proportional_bytes(pids: list[int]) -> int:
 def kernel_kills() -> int:
     """How many processes the kernel of this machine has killed for want of memory, be it of a cgroup; 0 if
     it does not say."""
-    for line in _read("/proc/vmstat").splitlines():
+    for line in read("/proc/vmstat").splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
     return 0
@@ -54,21 +54,20 @@ def core_dump(pid: int) -> str:
     """
     import re  # most have no use for it
 
-    pattern = _read("/proc/sys/kernel/core_pattern").strip() or "core"
+    pattern = read("/proc/sys/kernel/core_pattern").strip() or "core"
     if pattern.startswith("|"):
         return f"handed to {pattern[1:].split()[0]}"
     known = {"%": "%", "p": str(pid), "P": str(pid), "h": os.uname().nodename, "u": str(os.getuid())}
-    parts = pattern.split("%%")
-    has_pid = any("%p" in part for part in parts)
-    name = "%".join(re.sub("%(.)", lambda found: known.get(found[1], "*"), part) for part in parts)
-    if not has_pid and _read("/proc/sys/kernel/core_uses_pid").strip() == "1":
+    name = re.sub("%(.)", lambda found: known.get(found[1], "*"), pattern)
+    if "p" not in re.findall("%(.)", pattern) and read("/proc/sys/kernel/core_uses_pid").strip() == "1":
         name += f".{pid}"
     return name if name.startswith("/") else f"{name}, in its working directory"
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """What stands in this file; "" if it cannot be read: its process has ended, or there is none."""
     try:
         with open(path) as file:
             return file.read()
     except OSError:
-        return ""  # ended meanwhile, or the kernel has none of it
+        return ""
