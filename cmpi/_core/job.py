@@ -146,8 +146,7 @@ class Job:
         if rank >= len(pids) or self.processes[pids[rank]].monitored:
             return None, []
         process = self.processes[pids[rank]]
-        process.monitored = True
-        self._roster.reported(process.pid, now_s)
+        self._roster.monitored(process, now_s)
         if process.status is not None:
             return None, []
         if process.doomed:
@@ -203,7 +202,10 @@ class Job:
     def _not_started(self, pids: list[int], reason: str, now_s: float) -> list[Action]:
         actions: list[Action] = []
         for pid in pids:
-            self.processes[pid].fault = f"could not be started: {reason}"
+            process = self.processes[pid]
+            process.fault = f"could not be started: {reason}"
+            if process.monitored:
+                actions.append(Order(pid, frames.Signal(SIGKILL)))
             actions += self.exited(pid, ExitStatus(126), now_s)
         return actions
 
@@ -217,7 +219,7 @@ class Job:
         """A frame that a process sent."""
         process = self.processes[pid]
         if isinstance(frame, frames.Join):
-            return self._join(process, frame)
+            return self._join(process, frame, now_s)
         if isinstance(frame, frames.Spawn):
             return self._spawn(pid, frame)
         if isinstance(frame, frames.Cancel):
@@ -262,8 +264,11 @@ class Job:
         actions: list[Action] = list(self.links.tick(now_s))
         due = self._kills.due(now_s)
         actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
-        overdue = self._roster.overdue(now_s)
-        actions += self._not_started(overdue, f"nothing came up in {START_S:.0f} s", now_s)
+        for pid in self._roster.overdue(now_s):
+            what = (
+                "it is still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
+            )
+            actions += self._not_started([pid], f"{what} {START_S:.0f} s", now_s)
         if self._give_up_s is not None and self._give_up_s <= now_s:
             for process in self._living():
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
@@ -277,11 +282,12 @@ class Job:
 
     # -- decisions -----------------------------------------------------------------------
 
-    def _join(self, process: Process, frame: frames.Join) -> list[Action]:
+    def _join(self, process: Process, frame: frames.Join, now_s: float) -> list[Action]:
         if process.joined:
             why = "another process of this rank uses cmpi already, and there can be only one"
             return [Tell(process.pid, frames.Refused(0, True, why))]
-        process.joined, process.python, process.memory = True, frame.python, frame.memory
+        self._roster.joined(process, now_s)
+        process.python, process.memory = frame.python, frame.memory
         limits: list[Action] = []
         if frame.asks:  # a rank has said what it needs; more than there is cannot be given
             process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)

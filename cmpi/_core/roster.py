@@ -1,11 +1,11 @@
-"""Who is in the job: its processes by pid, their starts, and which of them have not reported yet."""
+"""Who is in the job: its processes by pid, their starts, and which of them have not been heard of yet."""
 
 from __future__ import annotations
 
 from cmpi._core.process import Process
 from cmpi._ids import PID_BITS
 
-START_S = 60.0  # for the next of the processes that are being started to report
+START_S = 60.0  # for the next of the processes that are being started to be heard of
 
 
 class Roster:
@@ -16,8 +16,9 @@ class Roster:
         self.starts: dict[int, list[int]] = {}
         self.living_count = 0
         self._seed = seed
-        self._unreported: set[int] = set()  # started, and no monitor of theirs has been heard of
-        self._seen_s: float | None = None  # when the last of them was; None: look at the clock
+        # Their monitor has not been heard of; or, of a closure, the process that is to join has not.
+        self._unheard: set[int] = set()
+        self._heard_s: float | None = None  # when the last of them was; None: look at the clock
 
     def add(self, parent: int, start: int, rank: int, label: str) -> Process:
         """A new process."""
@@ -26,20 +27,28 @@ class Roster:
         pid = ((self._seed + len(self.processes)) * 0x9E3779B1) & mask
         self.living_count += 1
         process = self.processes[pid] = Process(pid, parent, start, rank, label)
-        if not self._unreported:
-            self._seen_s = None
-        self._unreported.add(pid)
+        if not self._unheard:
+            self._heard_s = None
+        self._unheard.add(pid)
         return process
 
-    def reported(self, pid: int, now_s: float) -> None:
-        """Its monitor has."""
-        self._unreported.discard(pid)
-        self._seen_s = now_s
+    def monitored(self, process: Process, now_s: float) -> None:
+        """Its monitor has been heard of. What a rank does is its own business; a closure's joins."""
+        process.monitored = True
+        if process.start == 0:
+            self._unheard.discard(process.pid)
+        self._heard_s = now_s
+
+    def joined(self, process: Process, now_s: float) -> None:
+        """It has joined."""
+        process.joined = True
+        self._unheard.discard(process.pid)
+        self._heard_s = now_s
 
     def ended(self, pid: int) -> None:
         """It is to have a status now."""
         self.living_count -= 1
-        self._unreported.discard(pid)
+        self._unheard.discard(pid)
 
     def alive(self, pid: int) -> bool:
         """Whether there is such a process, and it has not ended."""
@@ -51,11 +60,11 @@ class Roster:
 
     def overdue(self, now_s: float) -> list[int]:
         """Those of which nothing will be heard any more, for MPI itself never says that it cannot."""
-        if self._unreported and self._seen_s is None:
-            self._seen_s = now_s
-        late = self._seen_s is not None and self._seen_s + START_S <= now_s
-        return list(self._unreported) if late else []
+        if self._unheard and self._heard_s is None:
+            self._heard_s = now_s
+        late = self._heard_s is not None and self._heard_s + START_S <= now_s
+        return list(self._unheard) if late else []
 
     def deadline_s(self) -> float | None:
         """When some may be overdue."""
-        return self._seen_s + START_S if self._unreported and self._seen_s is not None else None
+        return self._heard_s + START_S if self._unheard and self._heard_s is not None else None

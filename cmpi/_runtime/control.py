@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -144,5 +145,6 @@ class Control:
 
     def _orphaned(self) -> None:
         """The monitor has gone, and with it everything this process could say or be told."""
-        print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # it read that, too
+            print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
         os._exit(137)

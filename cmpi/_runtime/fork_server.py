@@ -45,9 +45,13 @@ _LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.star
 
 
 class ForkServer:
-    """`run` serves stubs until the root goes; it returns, in a forked process, what that is to do."""
+    """`run` serves stubs until the root goes; it returns, in a forked process, what that is to do.
+
+    `leash` is, in such a process, a socket to its stub, which stays while anybody has that open.
+    """
 
     def __init__(self) -> None:
+        self.leash: _socket.socket | None = None
         self._folder, self._secret = os.environ["CMPI_JOB"], os.environ["CMPI_SECRET"]
         self._root = sockets.connect(self._folder + "/root", bytes.fromhex(self._secret))
         # Each fork has one thread for numpy, or as many as it is granted.
@@ -108,6 +112,7 @@ class ForkServer:
             Monitor(start, leash=stub, fork_only=True).run()
         except BecomeProcess:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self.leash = stub
             return True
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -159,12 +164,13 @@ def _close_inherited() -> None:
 def main() -> int:
     """The fork server's life; or, in a process forked from it, that one's."""
     _close_inherited()
-    if ForkServer().run():
+    server = ForkServer()
+    if server.run():
         from cmpi._runtime import worker
 
         random.seed()
         sys.modules["numpy.random"].seed()
-        worker.run()
+        worker.run(server.leash)
     return 0
 
 

@@ -14,7 +14,7 @@ import time
 
 from cmpi._core import frames, limits
 from cmpi._runtime import descendants, usage
-from cmpi._runtime.start_child import MEMORY_VARIABLE, SHIPPED_VARIABLE, BecomeProcess, Child, start
+from cmpi._runtime.start_child import MEMORY_VARIABLE, SHIPPED_VARIABLE, Child, start
 from cmpi._transport import sockets
 from cmpi._transport.pmi import Pmi
 from cmpi.errors import LaunchError, ProtocolError
@@ -22,6 +22,7 @@ from cmpi.errors import LaunchError, ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
+    from collections.abc import Mapping
     from typing import Any
 
     from cmpi._runtime.cgroup import Cgroup
@@ -31,6 +32,7 @@ else:
 READ_BYTES = 256 * 1024
 WINDOW_BYTES = 1 << 20  # output sent and not yet printed
 LOOK_AROUND_S = 0.2  # without a running process: for a SIGTERM, and for what it left running
+YOUNG_S = 5.0  # a process that must not die in MPI_Init should be through it by then
 
 
 class Monitor:
@@ -48,6 +50,10 @@ class Monitor:
         self._child: Child | None = None
         self._unprinted = 0
         self._told = False  # the launcher has asked for the end
+        # A closure's process joins when it is through MPI_Init; what a rank does is its own business.
+        self._protect = number != 0 and self._pmi.fragile
+        self._young_until_s = 0.0  # it may be in MPI_Init until then
+        self._held: list[int] = []  # signals for when it is not
         self._exited: frames.Exited | None = None
         self._reported = False
         self._stdin: list[bytes] = []
@@ -76,18 +82,15 @@ class Monitor:
             self._name = f"{os.path.basename(ours['CMPI_JOB'])}.{self._number}.{rank}"
             if self._fork_only:
                 # It needs no order to begin with MPI_Init, which takes longer than all the rest.
-                self._child = start([], "/", False, True)
-            self._root = sockets.connect(ours["CMPI_JOB"] + "/root", bytes.fromhex(ours["CMPI_SECRET"]))
-        except BecomeProcess:
-            if self._leash is not None:
-                self._leash.close()
-            raise
+                self._child = start([], "/", False, fork=True, protect=self._protect)
+                self._young_until_s = time.monotonic() + YOUNG_S if self._protect else 0.0
+            self._root = _root(ours)
         except (OSError, ProtocolError) as error:
             print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
             descendants.end_all()
             self._pmi.finalize(killed=True)
             return 0
-        self._root.send(frames.MonitorUp(self._number, rank, os.getpid(), os.uname().nodename, port))
+        self._report_up(port)
         while not self._finished():
             self._turn()
         descendants.end_all()
@@ -96,6 +99,25 @@ class Monitor:
         self._finalize(killed=True)
         self._say_goodbye()
         return 0
+
+    def bury(self) -> int:
+        """Do what is left to do for a monitor of this start that was killed; returns the exit code, 0.
+
+        Hydra ends the whole job when nobody leaves in the process's name; and the root may not have heard
+        of that monitor yet. It has then, and sees a connection close.
+        """
+        self._pmi.finalize(killed=True, instead=True)
+        try:
+            self._root = _root(os.environ)
+            self._report_up("")
+            self._say_goodbye()
+        except (OSError, ProtocolError):
+            pass  # the job is over
+        return 0
+
+    def _report_up(self, port: str) -> None:
+        here = os.uname().nodename
+        self._root.send(frames.MonitorUp(self._number, self._pmi.rank, os.getpid(), here, port))
 
     # -- one turn of the loop --------------------------------------------------------------
 
@@ -123,8 +145,12 @@ class Monitor:
         if self._leash is not None and self._leash.fileno() in ready:
             self._leash = None
             self._told = True
-        if self._told and self._exited is None and child is not None:
+        if self._told:
             self._signal(signal.SIGKILL)
+        if self._held and not self._is_young():
+            held, self._held = self._held, []
+            for number in held:
+                self._signal(number)
         if child is not None:
             self._serve(child, ready)
             if self._memory.watching and self._exited is None and time.monotonic() >= self._memory_due_s:
@@ -134,7 +160,10 @@ class Monitor:
         """How long to wait for something to happen; negative: for ever."""
         if self._child is None or self._exited is not None:
             return LOOK_AROUND_S
-        return max(0.0, self._memory_due_s - time.monotonic()) if self._memory.watching else -1
+        due = [self._memory_due_s] if self._memory.watching else []
+        if self._held or self._dismissed:
+            due.append(self._young_until_s)
+        return max(0.0, min(due) - time.monotonic()) if due else -1
 
     def _look_at_memory(self, child: Child) -> None:
         self._kernel_kills = usage.kernel_kills()
@@ -170,7 +199,7 @@ class Monitor:
             self._report(child)
 
     def _finished(self) -> bool:
-        if self._root.closed or self._dismissed:
+        if self._root.closed or (self._dismissed and not self._is_young()):
             return True
         child = self._child
         if child is None:
@@ -216,7 +245,9 @@ class Monitor:
         try:
             for setting in order.settings:
                 name, _, os.environ[name] = setting.partition("=")
-            self._child = start(order.argv, order.cwd, bool(order.stdin), False)
+            stdin = bool(order.stdin)
+            self._child = start(order.argv, order.cwd, stdin, fork=False, protect=self._protect)
+            self._young_until_s = time.monotonic() + YOUNG_S if self._protect else 0.0
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))
@@ -224,12 +255,21 @@ class Monitor:
             self._told = True  # nothing left to do here
 
     def _signal(self, number: int) -> None:
+        """Send the process a signal, if it runs; while it must not die, keep that for later."""
         if self._child is None or self._exited is not None:
+            return
+        if self._is_young():
+            if number not in self._held:
+                self._held.append(number)
             return
         try:
             os.killpg(self._child.pid, number)
         except ProcessLookupError:
             os.kill(self._child.pid, number)  # forked just now, it has no group yet; or it is a zombie
+
+    def _is_young(self) -> bool:
+        """Whether the process may be in MPI_Init and must not die there."""
+        return self._exited is None and time.monotonic() < self._young_until_s
 
     # -- from the process ------------------------------------------------------------------
 
@@ -258,6 +298,7 @@ class Monitor:
             return False
         except OSError:
             data = b""
+        self._young_until_s = 0.0
         if data:
             self._root.send(frames.FromRank(data))
         else:
@@ -340,6 +381,11 @@ class Monitor:
     def _on_sigterm(self, *_: object) -> None:
         self._told = True
         self._signal(signal.SIGKILL)
+
+
+def _root(environment: Mapping[str, str]) -> sockets.Stream:
+    """A connection to the root. Raises: OSError, ProtocolError."""
+    return sockets.connect(environment["CMPI_JOB"] + "/root", bytes.fromhex(environment["CMPI_SECRET"]))
 
 
 def _leave_group() -> None:

@@ -77,8 +77,12 @@ class Child:
             self.control = None
 
 
-def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
-    """Start `argv` in `cwd`, or (`fork_only`) raise `BecomeProcess` in the new process.
+def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) -> Child:
+    """Start `argv` in `cwd`, or (`fork`) raise `BecomeProcess` in the new process.
+
+    Args:
+        protect: It is not killed when its monitor dies, until it asks for that itself: before it is
+            through MPI_Init nothing must kill it (see `Pmi.fragile`).
 
     Raises:
         LaunchError: It cannot be started; the message names the program and the reason.
@@ -93,8 +97,8 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
     pid = os.fork()
     if pid == 0:
         try:
-            _settle(monitor, source[0], out[1], err[1], theirs)
-            if fork_only:
+            _settle(0 if protect else monitor, source[0], out[1], err[1], theirs)
+            if fork:
                 ours.close()
                 for fd in (out[0], err[0], source[1], fault_read, fault_write):
                     if fd >= 0:
@@ -111,7 +115,7 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
     descendants.adopt_orphans()
     for fd in (out[0], err[0]):
         _enlarge(fd)
-    fault = b"" if fork_only else os.read(fault_read, 4096)
+    fault = b"" if fork else os.read(fault_read, 4096)
     os.close(fault_read)
     child = Child(pid, out[0], err[0], source[1], ours)
     if fault:
@@ -121,11 +125,12 @@ def start(argv: list[str], cwd: str, stdin: bool, fork_only: bool) -> Child:
 
 
 def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socket) -> None:
-    """In the new process: a session, descriptors, and an end with the monitor's."""
+    """In the new process: a session, descriptors, and an end with the monitor's, if that is given."""
     os.setsid()
-    descendants.die_with_parent()
-    if os.getppid() != monitor:  # it died before the line above
-        os._exit(1)
+    if monitor:
+        descendants.die_with_parent()
+        if os.getppid() != monitor:  # it died before the line above
+            os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGPIPE])  # see `launcher.start`

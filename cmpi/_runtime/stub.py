@@ -43,16 +43,10 @@ def main() -> int:
     if last_word == b"f":
         return 0
     sys.path.append(__file__.rsplit("/", 3)[0])
-    if last_word:  # Hydra ends the whole job when nobody leaves in the process's name
-        import os
-
-        from cmpi._transport.pmi import Pmi
-
-        Pmi(os.environ).finalize(killed=True, instead=True)
-        return 0
     from cmpi._runtime.monitor import Monitor
 
-    return Monitor(int(start)).run()
+    monitor = Monitor(int(start))
+    return monitor.bury() if last_word else monitor.run()
 
 
 if __name__ == "__main__":

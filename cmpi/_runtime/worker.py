@@ -16,17 +16,23 @@ from typing import Any, NoReturn
 from cmpi._core import frames, limits
 from cmpi._ids import RAISED
 from cmpi._receiver import Receiver
-from cmpi._runtime import context, grant
+from cmpi._runtime import context, descendants, grant
 from cmpi._transport import pickling
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
+
     from cmpi._runtime.node import Node
 
 
-def main() -> int:
+def main(leash: _socket.socket | None) -> int:
     """Run the closure; returns the exit code. The rest of the end is for exit handlers."""
     node = context.join(None)
+    # Only now, see `Pmi.fragile`. Should the monitor be dead already, the control connection says so.
+    descendants.die_with_parent()
+    if leash is not None:
+        leash.close()
     with node.lock:
         node.changed.wait_for(lambda: node.closure is not None)
     try:
@@ -41,14 +47,17 @@ def main() -> int:
     return 0
 
 
-def run() -> NoReturn:
+def run(leash: _socket.socket | None = None) -> NoReturn:
     """Run the closure, and end the process in order: exit handlers of Python and of C libraries.
+
+    `leash`, if there is one, holds the stub of this process: MPI's launcher takes its end for ours, which
+    must not come before we are through MPI_Init.
 
     What is left out is the interpreter taking itself apart, object by object: with numpy loaded
     that is 15 ms, half as much as all the rest of a process's life, and frees what the kernel
     frees anyway.
     """
-    code = main()
+    code = main(leash)
     threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):

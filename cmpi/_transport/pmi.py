@@ -37,6 +37,16 @@ class Pmi:
                 return int(self._environment[name])
         return 0
 
+    @property
+    def fragile(self) -> bool:
+        """Whether the launcher does not bear that a process dies in its MPI_Init.
+
+        That of Open MPI 5.0.11 releases an object twice where one dies between its request to be connected
+        and the answer (PMIx, `ptl_base_connection_hdlr.c`: "PMIX_ERR_UNREACH"). Some spawns later it
+        crashes, or fails a process in MPI_Init, or lets it hang there.
+        """
+        return self._fd < 0
+
     def take_port(self) -> str:
         """The port that completes the spawn; the process will not know that it was spawned.
 

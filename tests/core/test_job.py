@@ -214,6 +214,18 @@ def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
     assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + START_S
     (ended,) = told(j.tick(100.0 + START_S), frames.Ended)
     assert ended.code == 126 and "nothing came up" in ended.verdict
+
+
+def test_a_closure_that_never_gets_through_mpi_init_fails_in_the_end_and_a_rank_need_not_start_mpi():
+    j = a_watched_start()
+    j.monitor_up(1, 0, 40.0)
+    assert j.tick(40.0 + START_S - 1) == []
+    actions = j.tick(40.0 + START_S)
+    (ended,) = told(actions, frames.Ended)
+    assert ended.code == 126 and "MPI_Init" in ended.verdict
+    assert [order.frame for order in of(Order, actions)] == [frames.Signal(9)]
+    j, _ = a_job(2)
+    assert j.tick(1e6) == [] and j.deadline_s() is None
     assert j.deadline_s() is None
 
 

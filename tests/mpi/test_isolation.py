@@ -98,6 +98,35 @@ print(n, len(cmpi.Receiver(p).recv()))
     assert (result.code, result.out) == (0, "10 200000\n"), result
 
 
+def test_nobody_dies_in_mpi_init(job):
+    # Open MPI's launcher does not bear it: it loses count of what it knows of the dead one, says
+    # PMIX_ERR_UNREACH, and one day, some spawns later, crashes or lets a process hang in its MPI_Init.
+    text = """
+import cmpi, contextlib, psutil, random, time
+small = cmpi.Resources(0.01, "5 MiB")
+def child(parent): time.sleep(60)
+def grandparent(parent): cmpi.Sender(parent).send(psutil.Process().parent().ppid())
+first = cmpi.spawn(grandparent, resources=small)
+fork_server = psutil.Process(cmpi.Receiver(first).recv())
+cmpi.wait(first)
+random.seed(1)
+for i in range(15):
+    pids = [cmpi.spawn(child, resources=small) for _ in range(6)]
+    time.sleep(random.random() * 0.06)
+    if i % 3 == 0:
+        for monitor in fork_server.children():
+            with contextlib.suppress(psutil.NoSuchProcess): monitor.kill()
+    for pid in pids:
+        cmpi.kill(pid)
+    for pid in pids:
+        assert cmpi.wait(pid, timeout=20).signal == 9
+print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))).recv())
+"""
+    result = job(text, options=("--verbose",), timeout=90)
+    assert result.out == "works\n", result
+    assert "UNREACH" not in result.err, result
+
+
 def test_who_was_to_listen_for_a_link_and_dies_harms_nobody(job):
     # The older one listens: here it is killed about when the younger one wants the link.
     text = """
