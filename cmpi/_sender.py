@@ -268,7 +268,13 @@ class Sender(End[T]):
 
     def _await_release(self, message: pickling.Message) -> None:
         """As `_release`, in a thread. With the node's lock."""
-        self._end.changed.wait_for(lambda: self._released(message))
+        if not self._released(message):
+
+            def released() -> bool:
+                return self._released(message)
+
+            with self._sending(released):
+                self._end.changed.wait_for(released)
         if pickling.in_transit(message):
             raise self._end.error()
 

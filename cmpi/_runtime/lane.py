@@ -94,6 +94,11 @@ class Lane:
         return not self._outbox and self._unsure is None
 
     @property
+    def halfway(self) -> bool:
+        """True if something has been sent or received in part by the link."""
+        return self.link is not None and (self.link.busy or bool(self._held))
+
+    @property
     def put_in(self) -> int:
         """How much was ever sent: bytes through the ring, or frames by MPI."""
         return (self._writer.position if self._writer else 0) + (self.link.sent if self.link else 0)

@@ -281,8 +281,7 @@ class Node:
         """Tell the root that this process does nothing but wait; or no more; or what it has asked."""
         probe, self._probe = self._probe, 0
         stuck = self.waits.stuck(BLOCKED_S)
-        idle = stuck and all(peer.lane.idle and not peer.restless for peer in self._peers.values())
-        epoch = self.waits.epoch if idle else 0
+        epoch = self.waits.epoch if stuck and not any(p.under_way for p in self._peers.values()) else 0
         if probe:
             sent = sum(peer.lane.put_in for peer in self._peers.values())
             received = sum(peer.lane.taken_out for peer in self._peers.values())

@@ -58,6 +58,11 @@ class Peer:
         return self.lane.restless or (dying and not self.lane.shut_out and not self._awaits_end)
 
     @property
+    def under_way(self) -> bool:
+        """True if this process knows of something to or from the peer that has not come to its end."""
+        return not self.lane.idle or self.lane.halfway or self.restless
+
+    @property
     def _awaits_end(self) -> bool:
         """True while the link of one that died may still bring something: its end will be read there,
         unless the host has gone with it."""

@@ -11,6 +11,7 @@ death of its source.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import random
 import signal
@@ -101,7 +102,7 @@ class Chaos:
         self.noticed_s: list[float] = []  # from a kill to the error that says so
         self._killed_s: dict[Pid, float] = {}
         self.longest_stall_s = 0.0
-        self._moved_s = time.monotonic()
+        self._moved()
 
     def run(self) -> None:
         """Until all are killed that are to be, and everything is accounted for."""
@@ -118,6 +119,11 @@ class Chaos:
         for origin, end, _ in self._pairs:
             cmpi.kill(origin)
             cmpi.kill(end)
+        faulthandler.cancel_dump_traceback_later()
+
+    def _moved(self) -> None:
+        self._moved_s = time.monotonic()
+        faulthandler.dump_traceback_later(STALL_S, exit=True)  # whatever this process waits for then
 
     def _hire(self) -> None:
         for i in range(WORKERS):
@@ -194,12 +200,9 @@ class Chaos:
             self.noticed_s.append(time.monotonic() - killed_s)
 
     def _stalled(self, moved: bool = False) -> None:
-        now_s = time.monotonic()
-        self.longest_stall_s = max(self.longest_stall_s, now_s - self._moved_s)
+        self.longest_stall_s = max(self.longest_stall_s, time.monotonic() - self._moved_s)
         if moved:
-            self._moved_s = now_s
-        elif now_s > self._moved_s + STALL_S:
-            raise RuntimeError(f"nothing has moved for {STALL_S:.0f} s; {self.counts}, {self._crews}")
+            self._moved()
 
     def _kill(self) -> None:
         """A worker, a monitor of one, a source or a sink."""

@@ -6,7 +6,7 @@ import time
 import pytest
 
 PRELUDE = """
-import asyncio, cmpi, os, sys, time, threading, signal, socket
+import asyncio, cmpi, numpy as np, os, sys, time, threading, signal, socket
 from cmpi import Receiver, Sender, spawn, wait, select
 async def many(*waits): await asyncio.gather(*waits)
 """
@@ -113,6 +113,23 @@ for pause in (1.5, 2.2, 2.6):
     assert result.code == 0 and len(result.out.splitlines()) == 3, result
 
 
+@pytest.mark.parametrize("send", ["out.send(large)", "asyncio.run(out.asend(large))"])
+def test_no_false_alarm_while_a_large_message_goes_by_a_socket(job, send):
+    # What is counted of it, its head, comes at once. Its receiver is stopped until then, with an old wait.
+    text = f"""
+def child(parent):
+    os.popen(f"sleep 0.3; kill -STOP {{os.getpid()}}; sleep 2; kill -CONT {{os.getpid()}}")
+    print(Receiver(parent).recv().nbytes)
+p = spawn(child)
+time.sleep(0.8)
+large, out = np.zeros(1 << 25), Sender(p)
+{send}
+wait(p)
+"""
+    result = job(PRELUDE + text, options=("--shared-memory", "0"))
+    assert (result.code, result.out) == (0, f"{1 << 28}\n"), result
+
+
 def test_the_check_can_be_switched_off(jobs):
     script = jobs.script(PRELUDE + "Receiver(spawn(lambda parent: Receiver(parent).recv())).recv()")
     running = jobs.start("cmpirun", "--no-deadlock-check", "python", script)
@@ -130,17 +147,32 @@ def busy(parent):
     while time.monotonic() < end: pass
 def waits(parent, p):
     wait(p)
-p = spawn(busy); q = spawn(waits, p)
+def stopped(parent):
+    Sender(parent).send(os.getpid())
+    Receiver(parent, name="large").recv()
+p = spawn(busy); q = spawn(waits, p); s = spawn(stopped)
+os_pid = Receiver(s).recv()
+os.kill(os_pid, signal.SIGSTOP)
+threading.Timer(4, os.kill, (os_pid, signal.SIGCONT)).start()
 print("ready", flush=True)
+Sender(s, name="large").send(np.zeros(1 << 23))
 print(wait(q))
 """
-    running = jobs.start("cmpirun", "--output", "plain", "python", jobs.script(PRELUDE + text))
+    argv = "cmpirun", "--output", "plain", "--shared-memory", "0", "python", jobs.script(PRELUDE + text)
+    running = jobs.start(*argv)
     assert running.stdout.readline() == b"ready\n"
     time.sleep(0.7)
     running.send_signal(signal.SIGQUIT)
     out, err = running.communicate(timeout=30)
     err = err.decode()
     assert running.returncode == 0 and out == b"0\n", (out, err)
-    assert err.count("cmpirun: stacks of process") == 3
-    for part in ("MainThread: runs", "wait for", "in busy", "while time.monotonic() < end: pass", "job.py"):
+    assert err.count("cmpirun: stacks of process") >= 3
+    for part in (
+        "MainThread: runs",
+        "MainThread: send to",
+        "MainThread: wait for",
+        "in busy",
+        "while time.monotonic() < end: pass",
+        "job.py",
+    ):
         assert part in err, err
