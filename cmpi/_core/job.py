@@ -171,8 +171,10 @@ class Job:
         self._roster.ended(pid)
         if process.summary and status.signal == SIGKILL and not process.doomed:
             status = ExitStatus(RAISED)  # killed by us where its exception could not end it
-        # Sent away with the others, it may leave by any code; killed by the program, by the signal.
+        # Sent away with the others, it may leave by any code; killed by the program, by the signal. MPI's
+        # launcher may end the rest of a world before the one that the program killed is reported.
         requested = bool(process.because) or status.signal == process.doomed != 0
+        requested |= by_launcher and any(self.processes[p].doomed for p in self.starts[process.start])
         process.status = status = ExitStatus(status.code, status.signal, verdict, requested)
         process.order = None
         actions: list[Action] = [Died(pid)]
@@ -185,7 +187,7 @@ class Job:
         self.links.leave(pid, now_s)
         actions += self._answered(self.requests.withdraw(pid))
         actions += self._answered(self.requests.release(pid))
-        if not status.ok:
+        if status.code or status.signal:
             actions += self._fell_together(process, now_s, by_launcher)
         actions += self._end_linked(process, now_s)
         return actions + self._maybe_finish()

@@ -178,6 +178,27 @@ def test_a_kill_that_was_asked_for_is_no_failure():
     assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(0)]
 
 
+@pytest.mark.parametrize("launcher_first", [False, True])
+def test_who_is_killed_takes_its_world_along_and_that_was_asked_for_too(launcher_first):
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("h", "ready")
+    (group,) = told(spawn(j, a, n=3), frames.Spawned)
+    b, c, d = group.pids
+    for rank in range(3):
+        j.monitor_up(1, rank, 0.0)
+    j.from_rank(a, frames.Kill(c, 9), 0.0)
+    if launcher_first:  # the other's end is reported before that of the one which was killed
+        j.exited(b, ExitStatus(137, 9), 0.0, by_launcher=True)
+        j.exited(c, ExitStatus(137, 9), 0.0)
+    else:
+        actions = j.exited(c, ExitStatus(137, 9), 0.0)
+        assert of(Order, actions) == [Order(b, frames.Signal(15)), Order(d, frames.Signal(15))]
+        j.exited(b, ExitStatus(143, 15), 0.0)
+    j.exited(d, ExitStatus(137, 9), 0.0, by_launcher=launcher_first)
+    assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(0)]
+
+
 def test_a_process_killed_while_it_starts_never_runs():
     j, (a,) = a_job()
     join(j, a)

@@ -69,6 +69,20 @@ print([cmpi.wait(pid, timeout=20).code for pid in again])
     assert result.err.count("failed") == 1, result
 
 
+def test_a_member_that_is_killed_while_the_group_starts_takes_it_along(program):
+    # The others would wait for it in MPI_Init.
+    out = program(
+        """
+for i in range(8):
+    pids = cmpi.spawn_group(3, lambda parent: time.sleep(60), resources=small)
+    time.sleep(i * 0.015)
+    cmpi.kill(pids[i % 3])
+    print({cmpi.wait(pid, timeout=20).ok for pid in pids})
+"""
+    )
+    assert out == "{True}\n" * 8
+
+
 def test_a_group_waits_for_room_for_all_and_one_that_can_never_fit_is_refused(program):
     out = program(
         """
