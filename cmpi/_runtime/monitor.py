@@ -33,6 +33,9 @@ READ_BYTES = 256 * 1024
 WINDOW_BYTES = 1 << 20  # output sent and not yet printed
 LOOK_AROUND_S = 0.2  # without a running process: for a SIGTERM, and for what it left running
 YOUNG_S = 5.0  # a process that must not die in MPI_Init should be through it by then
+LINGER_S = (
+    2.0  # after a death, before a fragile launcher learns of it: the rest of the world falls meanwhile
+)
 
 
 class Monitor:
@@ -40,7 +43,7 @@ class Monitor:
 
     Args:
         number: Which start of the root's this belongs to.
-        leash: A socket whose closing means that the stub was ended, by MPI's launcher.
+        leash: A socket to the stub; its end means that MPI's launcher wants ours.
         fork_only: In the fork server: `run` raises `BecomeProcess` in the new process.
     """
 
@@ -54,6 +57,7 @@ class Monitor:
         self._protect = number != 0 and self._pmi.fragile
         self._young_until_s = 0.0  # it may be in MPI_Init until then
         self._held: list[int] = []  # signals for when it is not
+        self._linger_until_s = 0.0
         self._exited: frames.Exited | None = None
         self._reported = False
         self._stdin: list[bytes] = []
@@ -125,7 +129,7 @@ class Monitor:
         poll = select.poll()
         wants = select.POLLIN if not self._root.backlog else select.POLLIN | select.POLLOUT
         poll.register(self._root, wants)
-        if self._leash is not None:
+        if self._leash is not None and not self._told:
             poll.register(self._leash, select.POLLIN)
         child = self._child
         if child is not None:
@@ -143,11 +147,10 @@ class Monitor:
         if self._root.fileno() in ready:
             self._hear_root()
         if self._leash is not None and self._leash.fileno() in ready:
-            self._leash = None
             self._told = True
         if self._told:
             self._signal(signal.SIGKILL)
-        if self._held and not self._is_young():
+        if self._held and (self._told or not self._is_young()):
             held, self._held = self._held, []
             for number in held:
                 self._signal(number)
@@ -161,7 +164,7 @@ class Monitor:
         if self._child is None or self._exited is not None:
             return LOOK_AROUND_S
         due = [self._memory_due_s] if self._memory.watching else []
-        if self._held or self._dismissed:
+        if self._held:
             due.append(self._young_until_s)
         return max(0.0, min(due) - time.monotonic()) if due else -1
 
@@ -199,12 +202,12 @@ class Monitor:
             self._report(child)
 
     def _finished(self) -> bool:
-        if self._root.closed or (self._dismissed and not self._is_young()):
+        if self._root.closed or self._dismissed:
             return True
         child = self._child
         if child is None:
             return self._told
-        if not self._reported:
+        if not self._reported or (time.monotonic() < self._linger_until_s and not self._told):
             return False
         return child.out < 0 and child.err < 0 and not descendants.have_children()
 
@@ -228,7 +231,8 @@ class Monitor:
             elif isinstance(frame, frames.Limit):
                 self._limit(frame)
             elif isinstance(frame, frames.Dismiss):
-                self._dismissed = True
+                self._dismissed = self._child is None or self._exited is not None
+                self._signal(signal.SIGKILL)
 
     def _limit(self, order: frames.Limit) -> None:
         self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)
@@ -258,7 +262,7 @@ class Monitor:
         """Send the process a signal, if it runs; while it must not die, keep that for later."""
         if self._child is None or self._exited is not None:
             return
-        if self._is_young():
+        if self._is_young() and not self._told:
             if number not in self._held:
                 self._held.append(number)
             return
@@ -347,6 +351,8 @@ class Monitor:
         peak = used.ru_maxrss * 1024
         self._exited = frames.Exited(code, number, self._told, by_kernel, peak, cpu_s, core)
         os.close(child.pidfd)
+        if self._protect and code:
+            self._linger_until_s = time.monotonic() + LINGER_S
         # At once, not at the monitor's own end: Hydra waits for it when the others finalize.
         self._finalize(killed=number != 0)
 

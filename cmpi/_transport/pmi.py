@@ -39,11 +39,12 @@ class Pmi:
 
     @property
     def fragile(self) -> bool:
-        """Whether the launcher does not bear that a process dies in its MPI_Init.
+        """Whether the launcher does not bear every death: that of Open MPI 5.0.11, PMIx's server in it.
 
-        That of Open MPI 5.0.11 releases an object twice where one dies between its request to be connected
-        and the answer (PMIx, `ptl_base_connection_hdlr.c`: "PMIX_ERR_UNREACH"). Some spawns later it
-        crashes, or fails a process in MPI_Init, or lets it hang there.
+        It releases an object twice where a process dies between its request to be connected and the
+        answer (`ptl_base_connection_hdlr.c`, "PMIX_ERR_UNREACH"). And when one of a world has ended, by
+        its stub's exit, it closes the connections of the others as if they were gone, with their events
+        still armed. Some spawns later it crashes, or fails a process in MPI_Init, or lets it hang there.
         """
         return self._fd < 0
 
