@@ -115,6 +115,7 @@ class Monitor:
             self._root = _root(os.environ)
             self._report_up("")
             self._say_goodbye()
+            time.sleep(LINGER_S if self._protect else 0.0)
         except (OSError, ProtocolError):
             pass  # the job is over
         return 0
