@@ -264,7 +264,10 @@ def _node_to_wait_for(pid: Pid) -> Node:
 def kill(pid: Pid, signal: int = 9) -> None:
     """Send a signal to a process; SIGKILL by default. One that has ended is no error.
 
-    Its end then counts as asked for: `wait(pid).ok` is true, and cmpirun does not fail for it.
+    Its end then counts as asked for: `wait(pid).ok` is true, and cmpirun does not fail for it. The rest
+    of a group, or of the ranks of `cmpirun -n`, ends with it, as asked for too.
+
+    On Open MPI a process that is still in MPI_Init gets it when it is through that.
 
     Blocks: never. Source: POSIX `kill`.
     """

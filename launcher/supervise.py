@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LEAVE_S = 3.0  # for mpiexec to end once the root has said the final word
 NOISE_BYTES = 65536  # of what MPI's launcher says, kept for when the job never came up
+DAMAGED = b"PMIX_ERR_UNREACH"  # see `Pmi.fragile`; cmpi itself kills nobody there
 
 
 class Supervisor:
@@ -57,6 +58,7 @@ class Supervisor:
         self._doormen: list[sockets.Doorman] = []
         self._root: sockets.Stream | None = None
         self._noise = b""
+        self._damaged = False
         self._code: int | None = None
         self._interrupted = 0
         self._deadline_s: float | None = None
@@ -173,6 +175,11 @@ class Supervisor:
         self._noise = (self._noise + data)[-NOISE_BYTES:]
         if self._verbose:
             os.write(2, data)
+        if not self._damaged and DAMAGED in self._noise:
+            self._damaged = True
+            if self._code is None and not self._interrupted:
+                what = "a process was killed in its MPI_Init, and not by cmpi"
+                print(f"cmpirun: {what}; MPI's launcher may fail later spawns", file=sys.stderr)
 
     def _end_session(self) -> None:
         """Kill what is left of mpiexec's session, and reap mpiexec."""

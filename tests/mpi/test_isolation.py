@@ -127,6 +127,21 @@ print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))
     assert "UNREACH" not in result.err, result
 
 
+@pytest.mark.skipif(mpi_kind() != "openmpi", reason="MPICH's launcher bears it")
+def test_a_death_in_mpi_init_that_cmpi_could_not_prevent_is_named(job):
+    # A fake: the launcher says so only of a process that dies within a millisecond or two.
+    text = """
+import psutil, time
+with open(f"/proc/{psutil.Process().parent().ppid()}/fd/2", "w") as noise:
+    for _ in range(2):
+        print("PMIX ERROR: PMIX_ERR_UNREACH in ptl_base_connection_hdlr.c", file=noise, flush=True)
+time.sleep(0.5)
+"""
+    result = job(text)
+    said = "a process was killed in its MPI_Init, and not by cmpi; MPI's launcher may fail later spawns"
+    assert (result.code, result.out, result.err) == (0, "", f"cmpirun: {said}\n"), result
+
+
 def test_who_was_to_listen_for_a_link_and_dies_harms_nobody(job):
     # The older one listens: here it is killed about when the younger one wants the link.
     text = """
