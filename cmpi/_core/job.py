@@ -267,9 +267,7 @@ class Job:
         due = self._kills.due(now_s)
         actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
         for pid in self._roster.overdue(now_s):
-            what = (
-                "it is still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
-            )
+            what = "still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
             actions += self._not_started([pid], f"{what} {START_S:.0f} s", now_s)
         if self._give_up_s is not None and self._give_up_s <= now_s:
             for process in self._living():

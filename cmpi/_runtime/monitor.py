@@ -33,9 +33,8 @@ READ_BYTES = 256 * 1024
 WINDOW_BYTES = 1 << 20  # output sent and not yet printed
 LOOK_AROUND_S = 0.2  # without a running process: for a SIGTERM, and for what it left running
 YOUNG_S = 5.0  # a process that must not die in MPI_Init should be through it by then
-LINGER_S = (
-    2.0  # after a death, before a fragile launcher learns of it: the rest of the world falls meanwhile
-)
+# After a death, before a fragile launcher learns of it: the rest of the world falls meanwhile.
+LINGER_S = 2.0
 
 
 class Monitor:
