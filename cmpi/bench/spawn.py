@@ -41,7 +41,7 @@ def idle(parent):
 idlers = [cmpi.spawn(idle, resources=small) for _ in range(20)]
 ranks = [psutil.Process(cmpi.Receiver(p).recv()) for p in idlers]
 time.sleep(0.5)
-stubs = [p for p in psutil.process_iter() if p.cmdline()[-1:] == ["fork"]]
+stubs = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-1:] == ["fork"]]
 pss = lambda processes: sum(p.memory_full_info().pss for p in processes) / len(processes)
 print(times[len(times) // 2], last, pss(ranks), pss([r.parent() for r in ranks]), pss(stubs))
 for p in idlers: cmpi.Sender(p).send(0)
