@@ -23,9 +23,7 @@ class Deputy:
 
     def __init__(self) -> None:
         self._host = os.environ[HOST_VARIABLE]
-        self._root = sockets.connect(
-            os.environ["CMPI_JOB"] + "/root", bytes.fromhex(os.environ["CMPI_SECRET"])
-        )
+        self._root = sockets.to_root(os.environ)
         self._root.send(helper_frames.HelperUp(helper_frames.DEPUTY, self._host, ""))
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._failures: deque[host_frames.SpawnFailed] = deque()

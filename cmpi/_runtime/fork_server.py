@@ -53,7 +53,7 @@ class ForkServer:
     def __init__(self) -> None:
         self.leash: _socket.socket | None = None
         self._folder, self._secret = os.environ["CMPI_JOB"], os.environ["CMPI_SECRET"]
-        self._root = sockets.connect(self._folder + "/root", bytes.fromhex(self._secret))
+        self._root = sockets.to_root(os.environ)
         # Each fork has one thread for numpy, or as many as it is granted.
         grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         self._load(list(PRELOADED), [])

@@ -22,7 +22,6 @@ from cmpi.errors import LaunchError, ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Mapping
     from typing import Any
 
     from cmpi._runtime.cgroup import Cgroup
@@ -85,9 +84,8 @@ class Monitor:
             self._name = f"{os.path.basename(ours['CMPI_JOB'])}.{self._number}.{rank}"
             if self._fork_only:
                 # It needs no order to begin with MPI_Init, which takes longer than all the rest.
-                self._child = start([], "/", False, fork=True, protect=self._protect)
-                self._young_until_s = time.monotonic() + YOUNG_S if self._protect else 0.0
-            self._root = _root(ours)
+                self._bear([], "/", False, fork=True)
+            self._root = sockets.to_root(ours)
         except (OSError, ProtocolError) as error:
             print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
             descendants.end_all()
@@ -111,7 +109,7 @@ class Monitor:
         """
         self._pmi.finalize(killed=True, instead=True)
         try:
-            self._root = _root(os.environ)
+            self._root = sockets.to_root(os.environ)
             self._report_up("")
             self._say_goodbye()
             time.sleep(LINGER_S if self._protect else 0.0)
@@ -150,7 +148,7 @@ class Monitor:
             self._told = True
         if self._told:
             self._signal(signal.SIGKILL)
-        if self._held and (self._told or not self._is_young()):
+        if self._held and not self._is_young():
             held, self._held = self._held, []
             for number in held:
                 self._signal(number)
@@ -249,20 +247,23 @@ class Monitor:
         try:
             for setting in order.settings:
                 name, _, os.environ[name] = setting.partition("=")
-            stdin = bool(order.stdin)
-            self._child = start(order.argv, order.cwd, stdin, fork=False, protect=self._protect)
-            self._young_until_s = time.monotonic() + YOUNG_S if self._protect else 0.0
+            self._bear(order.argv, order.cwd, bool(order.stdin), fork=False)
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))
             self._root.send(frames.Exited(code, 0, 0, 0, 0, 0.0, ""))
             self._told = True  # nothing left to do here
 
+    def _bear(self, argv: list[str], cwd: str, stdin: bool, *, fork: bool) -> None:
+        self._child = start(argv, cwd, stdin, fork=fork, protect=self._protect)
+        if self._protect:
+            self._young_until_s = time.monotonic() + YOUNG_S
+
     def _signal(self, number: int) -> None:
         """Send the process a signal, if it runs; while it must not die, keep that for later."""
         if self._child is None or self._exited is not None:
             return
-        if self._is_young() and not self._told:
+        if self._is_young():
             if number not in self._held:
                 self._held.append(number)
             return
@@ -273,7 +274,7 @@ class Monitor:
 
     def _is_young(self) -> bool:
         """Whether the process may be in MPI_Init and must not die there."""
-        return self._exited is None and time.monotonic() < self._young_until_s
+        return not self._told and time.monotonic() < self._young_until_s
 
     # -- from the process ------------------------------------------------------------------
 
@@ -387,11 +388,6 @@ class Monitor:
     def _on_sigterm(self, *_: object) -> None:
         self._told = True
         self._signal(signal.SIGKILL)
-
-
-def _root(environment: Mapping[str, str]) -> sockets.Stream:
-    """A connection to the root. Raises: OSError, ProtocolError."""
-    return sockets.connect(environment["CMPI_JOB"] + "/root", bytes.fromhex(environment["CMPI_SECRET"]))
 
 
 def _leave_group() -> None:

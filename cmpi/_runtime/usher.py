@@ -19,8 +19,7 @@ class Usher:
     """Serves the root's requests one after another; each has somebody waiting at the other end."""
 
     def __init__(self) -> None:
-        secret = bytes.fromhex(os.environ["CMPI_SECRET"])
-        self._root = sockets.connect(os.environ["CMPI_JOB"] + "/root", secret)
+        self._root = sockets.to_root(os.environ)
         self._root.send(helper_frames.HelperUp(helper_frames.USHER, os.environ.get(HOST_VARIABLE, ""), ""))
 
     def run(self) -> None:

@@ -15,6 +15,7 @@ from cmpi.errors import LaunchError, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
 HANDSHAKE_S = 10.0  # a stranger may hold an unproved connection that long
@@ -145,6 +146,11 @@ def connect(path: str, secret: bytes, timeout_s: float = HANDSHAKE_S) -> Stream:
         sock.close()
         raise
     return Stream(sock)
+
+
+def to_root(environment: Mapping[str, str]) -> Stream:
+    """A connection to the root of the job that this environment is of. Raises, blocks: as `connect`."""
+    return connect(environment["CMPI_JOB"] + "/root", bytes.fromhex(environment["CMPI_SECRET"]))
 
 
 class Doorman:

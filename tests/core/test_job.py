@@ -235,6 +235,7 @@ def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
     assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + START_S
     (ended,) = told(j.tick(100.0 + START_S), frames.Ended)
     assert ended.code == 126 and "nothing came up" in ended.verdict
+    assert j.deadline_s() is None
 
 
 def test_a_closure_that_never_gets_through_mpi_init_fails_in_the_end_and_a_rank_need_not_start_mpi():
@@ -247,7 +248,6 @@ def test_a_closure_that_never_gets_through_mpi_init_fails_in_the_end_and_a_rank_
     assert [order.frame for order in of(Order, actions)] == [frames.Signal(9)]
     j, _ = a_job(2)
     assert j.tick(1e6) == [] and j.deadline_s() is None
-    assert j.deadline_s() is None
 
 
 def test_a_start_that_mpi_cannot_complete_leaves_those_that_run():

@@ -166,7 +166,7 @@ print(wait(q))
     out, err = running.communicate(timeout=30)
     err = err.decode()
     assert running.returncode == 0 and out == b"0\n", (out, err)
-    assert err.count("cmpirun: stacks of process") >= 3
+    assert err.count("cmpirun: stacks of process") == 4
     for part in (
         "MainThread: runs",
         "MainThread: send to",
