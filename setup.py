@@ -13,18 +13,18 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 COMPILED = [
-    "cmpi/_core/backoff.py",
-    "cmpi/_core/channel.py",
-    "cmpi/_core/contract.py",
+    "cmpi/_core/channel/backoff.py",
+    "cmpi/_core/channel/channel.py",
+    "cmpi/_core/channel/contract.py",
     "cmpi/_transport/pickling.py",
     "cmpi/_transport/ring.py",
-    "cmpi/_runtime/changes.py",
-    "cmpi/_runtime/ends.py",
-    "cmpi/_runtime/inward.py",
-    "cmpi/_runtime/lane.py",
-    "cmpi/_runtime/parcels.py",
-    "cmpi/_runtime/payloads.py",
-    "cmpi/_runtime/peer.py",
+    "cmpi/_runtime/process/condition.py",
+    "cmpi/_runtime/process/channel_ends.py",
+    "cmpi/_runtime/process/ring_inbox.py",
+    "cmpi/_runtime/process/connection.py",
+    "cmpi/_runtime/process/fragments.py",
+    "cmpi/_runtime/process/shared_payloads.py",
+    "cmpi/_runtime/process/peer.py",
 ]
 # The types are checked elsewhere, with the packages that this imports at hand.
 LAX = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]

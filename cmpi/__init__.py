@@ -2,11 +2,12 @@
 
 A map of the package; each layer imports only what is below it:
 
-    launcher/           the cmpirun command: plans, then starts and supervises one mpiexec
-    cmpi/*.py           what you import: processes (_process), channels (_sender, _receiver), errors
-    cmpi/_runtime/      the shells: root, monitors, fork server, this process's node
-    cmpi/_transport/    bytes: MPI links, control sockets, doorbells, pickling
-    cmpi/_core/         decisions: job, scheduler, links, channels, output; pure, no I/O
+    cmpi/launcher/      the cmpirun command: plans, then starts and supervises one mpiexec (in launcher/)
+    cmpi/channels/      what you import: Sender, Receiver, select
+    cmpi/processes/     what you import: spawn, wait, links, supervisors
+    cmpi/_runtime/      a folder for each kind of process: process/, monitor/, root/; linux/ asks the kernel
+    cmpi/_transport/    bytes: rings, MPI, sockets, doorbells, pickling
+    cmpi/_core/         decisions, pure, no I/O: protocol/, job/, channel/, supervisor
 
 The names are loaded when first used, so that a monitor, which needs none of them, stays small.
 """
@@ -15,41 +16,11 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.channel import Statistics
-    from cmpi._core.contract import Shape
-    from cmpi._deadline import deadline, on_deadline
-    from cmpi._ids import Capacity, ExitStatus, Pid, Resources
-    from cmpi._links import (
-        Exited,
-        Notices,
-        link,
-        monitor,
-        register,
-        trap_exits,
-        unlink,
-        unregister,
-        whereis,
-    )
-    from cmpi._process import (
-        aspawn,
-        await_exit,
-        capacity,
-        init,
-        kill,
-        parent,
-        pid,
-        preload,
-        resources,
-        spawn,
-        spawn_group,
-        try_spawn,
-        wait,
-        world,
-    )
-    from cmpi._receiver import Receiver
-    from cmpi._select import AnyReceiver, Broadcast, Selected, select
-    from cmpi._sender import Sender
-    from cmpi._supervise import Child, supervise
+    from cmpi._core.channel.channel import Statistics
+    from cmpi._core.channel.contract import Shape
+    from cmpi.channels.receiver import Receiver
+    from cmpi.channels.select import AnyReceiver, Broadcast, Selected, select
+    from cmpi.channels.sender import Sender
     from cmpi.errors import (
         ChannelBusy,
         ChannelClosed,
@@ -70,26 +41,56 @@ if TYPE_CHECKING:
         TooManyRestarts,
         UsageError,
     )
+    from cmpi.identifiers import Capacity, ExitStatus, Pid, Resources
+    from cmpi.processes.deadline import deadline, on_deadline
+    from cmpi.processes.links import (
+        Exited,
+        Notices,
+        link,
+        monitor,
+        register,
+        trap_exits,
+        unlink,
+        unregister,
+        whereis,
+    )
+    from cmpi.processes.process import (
+        aspawn,
+        await_exit,
+        capacity,
+        init,
+        kill,
+        parent,
+        pid,
+        preload,
+        resources,
+        spawn,
+        spawn_group,
+        try_spawn,
+        wait,
+        world,
+    )
+    from cmpi.processes.supervise import Child, supervise
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "cmpi._process": (
+    "cmpi.processes.process": (
         "init", "pid", "parent", "world", "resources", "spawn", "aspawn", "spawn_group",
         "try_spawn", "wait",
         "await_exit", "kill", "capacity", "preload",
     ),
-    "cmpi._deadline": ("deadline", "on_deadline"),
-    "cmpi._links": (
+    "cmpi.processes.deadline": ("deadline", "on_deadline"),
+    "cmpi.processes.links": (
         "link", "unlink", "monitor", "trap_exits", "Notices", "Exited", "register", "unregister", "whereis",
     ),
-    "cmpi._supervise": ("supervise", "Child"),
-    "cmpi._sender": ("Sender",),
-    "cmpi._receiver": ("Receiver",),
-    "cmpi._select": ("select", "Selected", "AnyReceiver", "Broadcast"),
-    "cmpi._core.channel": ("Statistics",),
-    "cmpi._core.contract": ("Shape",),
-    "cmpi._ids": ("Pid", "Resources", "ExitStatus", "Capacity"),
+    "cmpi.processes.supervise": ("supervise", "Child"),
+    "cmpi.channels.sender": ("Sender",),
+    "cmpi.channels.receiver": ("Receiver",),
+    "cmpi.channels.select": ("select", "Selected", "AnyReceiver", "Broadcast"),
+    "cmpi._core.channel.channel": ("Statistics",),
+    "cmpi._core.channel.contract": ("Shape",),
+    "cmpi.identifiers": ("Pid", "Resources", "ExitStatus", "Capacity"),
     "cmpi.errors": (
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",

@@ -28,7 +28,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cmpi._ids import ExitStatus, Pid
+    from cmpi.identifiers import ExitStatus, Pid
 
 __all__ = [
     "ChannelBusy",

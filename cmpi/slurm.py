@@ -41,7 +41,7 @@ class JobFailed(CmpiError):
         self.status = status
 
 
-class Job:
+class SlurmJob:
     """A batch job that runs a function. Awaitable: `await job` is its result.
 
     Attributes:
@@ -146,7 +146,7 @@ def submit(
     account: str = "",
     mem_per_cpu: str = "",
     slurm_args: str = "",
-) -> Job:
+) -> SlurmJob:
     """Have Slurm run `f(*args)`, in each of `tasks` ranks of one MPI world.
 
     Args:
@@ -181,17 +181,17 @@ def submit(
     options += ["-N", str(nodes), "-n", str(tasks), "--output", "plain"]
     try:
         id = _cmpirun(
-            folder, "--slurm", "--detach", *options, sys.executable, "-m", "cmpi._submitted", call
+            folder, "--slurm", "--detach", *options, sys.executable, "-m", "cmpi._slurm_task", call
         )
     except BaseException:
         os.unlink(call)
         raise
-    return Job(id.strip(), call, tasks, folder)
+    return SlurmJob(id.strip(), call, tasks, folder)
 
 
 def _cmpirun(folder: str, *arguments: str) -> str:
     """What cmpirun prints. Raises: LaunchError, with what it complains of."""
-    command = [sys.executable, "-m", "launcher", *arguments]
+    command = [sys.executable, "-m", "cmpi.launcher", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LaunchError(done.stderr.strip().removeprefix("cmpirun: "))

@@ -1,4 +1,4 @@
-"""`cmpirun` and `python -m launcher`."""
+"""`cmpirun` and `python -m cmpi.launcher`."""
 
 import os
 import sys
@@ -6,8 +6,8 @@ import sys
 
 def main() -> None:
     """Parse, plan, run; never returns."""
-    from launcher.cli import parse
-    from launcher.run import run
+    from cmpi.launcher.cli import parse
+    from cmpi.launcher.run import run
 
     code = run(parse(sys.argv[1:]))
     sys.stdout.flush()

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 
-from cmpi._core import limits, placement
-from cmpi._core.units import parse_cpus, parse_memory
+from cmpi._base.units import parse_cpus, parse_memory
+from cmpi._core import limits
+from cmpi._core.job import placement
 from cmpi.errors import UsageError
-from launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
-from launcher.slurm import Batch
+from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
+from cmpi.launcher.slurm.script import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

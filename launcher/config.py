@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from cmpi._core.record import record
-from launcher.slurm import Batch
+from cmpi._base.frozen import frozen
+from cmpi.launcher.slurm.script import Batch
 
 SHARED_MEMORY_BYTES = 128 << 20
 
 
-@record
+@frozen
 class LaunchConfig:
     """The options of cmpirun, checked."""
 

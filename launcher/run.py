@@ -6,16 +6,18 @@ import os
 import signal
 import sys
 
+from cmpi._runtime.programs import ROOT_MAIN, path_of
 from cmpi.errors import CmpiError, UsageError
-from launcher import cli, find_mpi, mpiexec
-from launcher.config import LaunchConfig
-from launcher.start import start
+from cmpi.launcher import cli
+from cmpi.launcher.config import LaunchConfig
+from cmpi.launcher.mpi import find_mpi, mpiexec
+from cmpi.launcher.mpi.start_mpiexec import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from launcher.hostfile import HostSpec
-    from launcher.remote_host import Way
-    from launcher.several import SeveralHosts
+    from cmpi.launcher.hosts.hostfile import HostSpec
+    from cmpi.launcher.hosts.multi_host import MultiHost
+    from cmpi.launcher.hosts.remote_host import Way
 
 # What supervises the job is imported while mpiexec starts (see _run_in).
 
@@ -55,15 +57,15 @@ def run(config: LaunchConfig) -> int:
 
 
 def _run_batch(config: LaunchConfig) -> int:
-    from launcher import batch
+    from cmpi.launcher.slurm import commands
 
     try:
         if config.about_job is None:
-            return batch.submit(config)
+            return commands.submit(config)
         what, job = config.about_job
         if what == "attach":
-            return batch.follow(job, config.on_interrupt)
-        return {"status": batch.status, "logs": batch.logs, "cancel": batch.cancel}[what](job)
+            return commands.follow(job, config.on_interrupt)
+        return {"status": commands.status, "logs": commands.logs, "cancel": commands.cancel}[what](job)
     except CmpiError as error:
         cli.fail(str(error), 1)
 
@@ -83,14 +85,14 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     )
     where, described, here = [""] * config.n, b"", ""
     if others is not None:
-        from cmpi._core.placement import Place, place_ranks
+        from cmpi._core.job.placement import HostSlots, place_ranks
 
         here = others.local
-        places = [Place(host.name, others.slots(host), host.max_slots) for host in hosts]
+        places = [HostSlots(host.name, others.slots(host), host.max_slots) for host in hosts]
         where = place_ranks(config.n, places, config.map_by)
         others.begin(folder, shared_memory, environment, os.getcwd(), config.argv, config.ship)
         described = others.described(hosts)
-    main = os.path.join(os.path.dirname(os.path.dirname(__file__)), "cmpi", "_runtime", "root_main.py")
+    main = path_of(ROOT_MAIN)
     program = [sys.executable, "-I", main]
     argv = mpiexec.command(mpi, program, config.mpi_args, os.environ, superuser=os.geteuid() == 0)
     noise_read, noise_write = os.pipe2(os.O_CLOEXEC)
@@ -98,17 +100,17 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     os.close(noise_write)
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
-    from cmpi._core import frames
-    from cmpi._runtime import descendants
-    from cmpi._transport import sockets
-    from launcher.supervise import Supervisor
+    from cmpi._core.protocol import frames
+    from cmpi._runtime.linux import descendants
+    from cmpi._transport import control_socket
+    from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
     descendants.adopt_orphans()
     if config.verbose:
         import shlex
 
         print(f"cmpirun: {shlex.join(argv)}", file=sys.stderr)
-    order = frames.Launch(
+    order = frames.LaunchJob(
         config.argv,
         mpiexec.rank_settings(mpi, config.mpi_args),
         where,
@@ -126,17 +128,19 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         described,
         _deadline_s(),
     )
-    server = sockets.listen(folder + "/launcher")
+    server = control_socket.listen(folder + "/launcher")
     fds = [_stdin(), 1, 2]
     try:
-        return Supervisor(pid, server, secret, order, fds, noise_read, others, verbose=config.verbose).run()
+        return MpiexecWatch(
+            pid, server, secret, order, fds, noise_read, others, verbose=config.verbose
+        ).run()
     finally:
         if others is not None:
             others.finish()
 
 
 def _add_host(config: LaunchConfig) -> int:
-    from launcher import add_host
+    from cmpi.launcher.hosts import add_host
 
     try:
         return add_host.run(config.add_host, config.job)
@@ -145,7 +149,7 @@ def _add_host(config: LaunchConfig) -> int:
 
 
 def _run_doctor(config: LaunchConfig) -> int:
-    from launcher import doctor
+    from cmpi.launcher.doctor import doctor
 
     try:
         hosts = _hosts(config)
@@ -155,11 +159,11 @@ def _run_doctor(config: LaunchConfig) -> int:
 
 
 def _show_plan(config: LaunchConfig) -> int:
-    from cmpi._core.capacity import usable
-    from cmpi._core.placement import Place, place_ranks
-    from cmpi._core.units import CPU_UNIT
-    from cmpi._runtime import host as this_host
-    from launcher.plan import PlannedHost, as_json, as_text
+    from cmpi._base.units import CPU_UNIT
+    from cmpi._core.job.capacity import usable
+    from cmpi._core.job.placement import HostSlots, place_ranks
+    from cmpi._runtime.linux import host_facts as this_host
+    from cmpi.launcher.dry_run import PlannedHost, as_json, as_text
 
     try:
         mpi = find_mpi.find(config.mpiexec)
@@ -173,7 +177,7 @@ def _show_plan(config: LaunchConfig) -> int:
             cpu_units, memory_bytes = usable(this_host.facts(), os.environ)
             room = config.cpu_units or cpu_units, config.memory_bytes or memory_bytes
             rows = [(os.uname().nodename, max(1, room[0] // CPU_UNIT), 0, *room)]
-        where = place_ranks(config.n, [Place(*row[:3]) for row in rows], config.map_by)
+        where = place_ranks(config.n, [HostSlots(*row[:3]) for row in rows], config.map_by)
     except CmpiError as error:
         cli.fail(str(error))
     hosts = [
@@ -189,9 +193,9 @@ def _deadline_s() -> float:
     """When Slurm will end the job that this is part of, in seconds since 1970; 0: never."""
     if "SLURM_JOB_ID" not in os.environ:
         return 0.0
-    from launcher import batch
+    from cmpi.launcher.slurm import commands
 
-    return batch.deadline_s()
+    return commands.deadline_s()
 
 
 def _hosts(config: LaunchConfig) -> list[HostSpec]:
@@ -200,10 +204,10 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
     if not named and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) < 2:
         return []
     if not named:
-        from launcher import batch
+        from cmpi.launcher.slurm import commands
 
-        return batch.allocated()
-    from launcher import hostfile
+        return commands.allocated()
+    from cmpi.launcher.hosts import hostfile
 
     if config.host:
         hosts = hostfile.parse_list(config.host)
@@ -216,21 +220,21 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
     return [hostfile.with_defaults(host, config.cpu_units, config.memory_bytes) for host in hosts]
 
 
-def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> SeveralHosts:
-    from launcher.several import SeveralHosts, local_name
+def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> MultiHost:
+    from cmpi.launcher.hosts.multi_host import MultiHost, local_name
 
-    return SeveralHosts(hosts, local_name(hosts), mpi, _way(config), secret, config.mpi_args)
+    return MultiHost(hosts, local_name(hosts), mpi, _way(config), secret, config.mpi_args)
 
 
 def _way(config: LaunchConfig) -> Way:
     """How a command gets to another host."""
-    from launcher.remote_host import by_srun, by_ssh
+    from cmpi.launcher.hosts.remote_host import by_srun, by_ssh
 
     return by_ssh(config.ssh) if config.host or config.hostfile else by_srun
 
 
 def _clean_up(folders: tuple[str, ...]) -> None:
-    from cmpi._runtime import descendants, leftovers
+    from cmpi._runtime.linux import descendants, leftovers
 
     descendants.end_all()
     leftovers.clean_up(folders)
@@ -281,7 +285,7 @@ def _check_folder(folder: str) -> None:
 def _show_version(config: LaunchConfig) -> int:
     from importlib.metadata import version
 
-    from cmpi._runtime.host import compiled
+    from cmpi._runtime.linux.host_facts import compiled
 
     code = 0
     lines = [

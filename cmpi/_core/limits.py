@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cmpi._core.units import CPU_UNIT, format_memory
+from cmpi._base.units import CPU_UNIT, format_memory
 
 MODES = ("none", "warn", "kill")
 NONE, WARN, KILL = 0, 1, 2  # what to do about too much memory; the places in MODES

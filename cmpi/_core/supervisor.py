@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from cmpi._core.record import record
+from cmpi._base.frozen import frozen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,28 +23,28 @@ STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
 RESTARTS = ("permanent", "transient", "temporary")
 
 
-@record
-class Start:
+@frozen
+class StartChild:
     """Action: start this child; it counts as running from now on."""
 
     child: int
 
 
-@record
-class Stop:
+@frozen
+class StopChild:
     """Action: ask this child to end, or (`now`) end it: it has not done so in its time."""
 
     child: int
     now: bool
 
 
-@record
+@frozen
 class Done:
     """Action: nobody runs and nobody will."""
 
 
 if TYPE_CHECKING:
-    Action: TypeAlias = "Start | Stop | Done"
+    Action: TypeAlias = "StartChild | StopChild | Done"
 
 
 class Supervisor:
@@ -114,7 +114,7 @@ class Supervisor:
         """Do what is due."""
         if self._stopping is not None and self._kill_s is not None and self._kill_s <= now_s:
             self._kill_s = None
-            return [Stop(self._stopping, True)]
+            return [StopChild(self._stopping, True)]
         return self._advance(now_s)
 
     def deadline_s(self) -> float | None:
@@ -131,10 +131,10 @@ class Supervisor:
                 return []
             self._stopping = self._to_stop[-1]
             self._kill_s = now_s + self._shutdown_s[self._stopping]
-            return [Stop(self._stopping, False)]
+            return [StopChild(self._stopping, False)]
         actions: list[Action] = []
         if self._to_start and self._start_s <= now_s:
-            actions += [Start(child) for child in self._to_start]
+            actions += [StartChild(child) for child in self._to_start]
             self._running.update(self._to_start)
             self._to_start = []
         if not self._running and not self._to_start and not self._done:

@@ -21,7 +21,7 @@ if "mpi4py.MPI" not in sys.modules:
     mpi4py.rc.finalize = False
 from mpi4py import MPI
 
-from cmpi._transport.memory import blank
+from cmpi._transport.buffer_pool import blank
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ HEAD, BULK = 1, 2
 CHUNK_BYTES = 1 << 30  # below the 2 GiB that MPI's 32-bit counts allow
 
 
-class LinkBroken(Exception):
+class TransportBroken(Exception):
     """MPI says that the peer is not there. Why is for the control plane to say."""
 
 
@@ -89,7 +89,7 @@ def world() -> tuple[int, int]:
     return MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size()
 
 
-def tell_usher() -> None:
+def tell_spawn_completer() -> None:
     """Rank 0 to rank 1: the root listens from now on. Blocks: never (an empty, eager message)."""
     MPI.COMM_WORLD.Send([b"", MPI.BYTE], 1, HEAD)
 
@@ -182,7 +182,7 @@ def _own_self() -> Iterator[MPI.Intracomm]:
 # -- links --------------------------------------------------------------------------------
 
 
-def group(peer_rank: int) -> Link:
+def group(peer_rank: int) -> MpiTransport:
     """A link with another rank of MPI_COMM_WORLD, only the two taking part. Blocks for it."""
     me = MPI.COMM_WORLD.Get_rank()
     low, high = sorted((me, peer_rank))
@@ -191,26 +191,26 @@ def group(peer_rank: int) -> Link:
     tag = (low * MPI.COMM_WORLD.Get_size() + high) % 32768
     comm = MPI.COMM_WORLD.Create_group(both, tag)
     both.Free()
-    return Link(comm, 1 if me == low else 0)
+    return MpiTransport(comm, 1 if me == low else 0)
 
 
-class Parts:
+class MpiParts:
     """Buffers that are being received."""
 
     def __init__(self, buffers: list[bytearray], requests: deque[MPI.Request]) -> None:
-        self.buffers, self._requests = buffers, requests
+        self.buffers, self._spawn_queue = buffers, requests
 
     def ready(self) -> bool:
         """True if they are here as a whole. Raises: LinkBroken."""
         try:
-            while self._requests and self._requests[0].Test():
-                self._requests.popleft()
+            while self._spawn_queue and self._spawn_queue[0].Test():
+                self._spawn_queue.popleft()
         except MPI.Exception as error:
-            raise LinkBroken(str(error)) from None
-        return not self._requests
+            raise TransportBroken(str(error)) from None
+        return not self._spawn_queue
 
 
-class Link:
+class MpiTransport:
     """Frames and buffers to and from one peer. Calls from one thread at a time; none blocks.
 
     Raises (all calls):
@@ -258,7 +258,7 @@ class Link:
         try:
             self._sends.append((self._comm.Isend([data, MPI.BYTE], self._peer, tag), data, done))
         except MPI.Exception as error:
-            raise LinkBroken(str(error)) from None
+            raise TransportBroken(str(error)) from None
 
     def progress_sends(self) -> bool:
         """Move what is being sent; True if something was completed."""
@@ -270,7 +270,7 @@ class Link:
                 if done is not None:
                     done()
         except MPI.Exception as error:
-            raise LinkBroken(str(error)) from None
+            raise TransportBroken(str(error)) from None
         return moved
 
     def receive(self) -> bytes | None:
@@ -285,18 +285,18 @@ class Link:
                 self.received += 1
                 return bytes(self._heads.popleft()[1])
         except MPI.Exception as error:
-            raise LinkBroken(str(error)) from None
+            raise TransportBroken(str(error)) from None
         return None
 
-    def expect(self, sizes: list[int]) -> Parts:
+    def expect(self, sizes: list[int]) -> MpiParts:
         """Begin to receive buffers of so many bytes, which the peer sends behind all before them."""
         buffers = [blank(size) for size in sizes]
         pieces = [piece for buffer in buffers for piece in _pieces(memoryview(buffer))]
         try:
             requests = deque(self._comm.Irecv([piece, MPI.BYTE], self._peer, BULK) for piece in pieces)
         except MPI.Exception as error:
-            raise LinkBroken(str(error)) from None
-        return Parts(buffers, requests)
+            raise TransportBroken(str(error)) from None
+        return MpiParts(buffers, requests)
 
     def free(self) -> None:
         """Let go of the communicator; the peer need not take part.

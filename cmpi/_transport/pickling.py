@@ -14,7 +14,7 @@ import pickle
 
 import cloudpickle
 
-from cmpi._core.culprit import path_to_culprit
+from cmpi._core.channel.unpicklable import path_to_unpicklable
 from cmpi._transport.by_value import Pickler
 from cmpi.errors import NotPicklable
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Final, TypeAlias
 
-    from cmpi._transport.segment import Place
+    from cmpi._transport.segment import Block
 
 OUT_OF_BAND_BYTES: Final = 65536
 KEPT_BYTES: Final = 256  # of a pickle, after which the pickler is used again
@@ -45,14 +45,14 @@ class Large:
         self.body = body if inline else b""
         self.buffers = buffers if inline else [memoryview(body), *buffers]
         self.nbytes = len(self.body) + sum(self.sizes)
-        self.places: Sequence[Place | None] = [None] * len(self.buffers)  # where the buffers lie
+        self.places: Sequence[Block | None] = [None] * len(self.buffers)  # where the buffers lie
         self.in_transit = False  # MPI is reading from the buffers
 
     def again(self) -> Large:
         """The same message, to be sent once more."""
         return Large(self.body, self.buffers)
 
-    def settle(self, places: Sequence[Place | None]) -> None:
+    def settle(self, places: Sequence[Block | None]) -> None:
         """Copy the buffers that have a place there. Blocks: for that."""
         for buffer, place in zip(self.buffers, places):
             if place is not None:
@@ -164,7 +164,7 @@ def _dumps_with_buffers(value: object, pickler: Any, name: str) -> Message:
     try:
         pickler(file, 5, buffer_callback=keep).dump(value)
     except Exception as error:
-        raise NotPicklable(path_to_culprit(name, value, _fault)) from error
+        raise NotPicklable(path_to_unpicklable(name, value, _fault)) from error
     return _message(file.getvalue(), buffers)
 
 

@@ -33,7 +33,7 @@ import platform
 import threading
 import time
 
-from cmpi._transport.shared import map_file
+from cmpi._transport.mapped_file import map_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

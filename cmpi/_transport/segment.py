@@ -18,8 +18,8 @@ import weakref
 
 import numpy as np
 
-from cmpi._core.slots import Slots
-from cmpi._transport.shared import LARGE_BYTES, collapse, map_file
+from cmpi._core.channel.allocator import Allocator
+from cmpi._transport.mapped_file import LARGE_BYTES, collapse, map_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ HEADER_BYTES = 4096
 COUNT = HEADER_BYTES // 8  # slots
 
 
-class Place:
+class Block:
     """A slot that is being filled, or was and is about to be sent. Given back if it never is."""
 
     __slots__ = ("_loan", "_words", "index", "memory", "offset", "segment", "was_sent")
@@ -47,7 +47,7 @@ class Place:
         """Copy `data`, any buffer of its size, into the slot. Blocks: for that, without the GIL."""
         np.copyto(self.memory, np.frombuffer(data, np.uint8))
 
-    def lend(self, array: NDArray[Any], loans: dict[int, Place]) -> Place:
+    def lend(self, array: NDArray[Any], loans: dict[int, Block]) -> Block:
         """The array in it is a person's, for whom `loans` keeps the place as long as the array lives."""
         key = id(array)
         self._loan = weakref.ref(array, lambda _: loans.pop(key, None))
@@ -78,11 +78,11 @@ class SegmentWriter:
         shared = map_file(path, HEADER_BYTES + nbytes)
         self.words = shared[:HEADER_BYTES].cast("Q")
         self.memory = np.frombuffer(shared, np.uint8, offset=HEADER_BYTES)
-        self._slots = Slots(nbytes, COUNT)
+        self._slots = Allocator(nbytes, COUNT)
         self._last = 0  # slot
         self._collapsed = 0 if nbytes >= LARGE_BYTES else nbytes  # so much lies in huge pages, if it can
 
-    def allocate(self, nbytes: int) -> Place | None:
+    def allocate(self, nbytes: int) -> Block | None:
         """A slot of so many bytes; None if there is no room."""
         for index in self._slots.used:
             if not self.words[index]:
@@ -96,7 +96,7 @@ class SegmentWriter:
             self._collapsed = end
         self._last = got[0]
         self.words[got[0]] = 1
-        return Place(self, *got, nbytes)
+        return Block(self, *got, nbytes)
 
     def await_last(self, wait_s: float) -> bool:
         """Wait so long for the slot that was allocated last to be given back; whether it was.

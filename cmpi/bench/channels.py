@@ -16,7 +16,7 @@ ARRAY_BYTES = 8 << 20
 def run(name: str, runs: int) -> Iterator[Row]:
     """Rows of the table."""
     runs = runs or RUNS
-    found = in_a_job("cmpi.bench.pair", name, runs)
+    found = in_a_job("cmpi.bench.jobs.pair", name, runs)
     if name == "pingpong":
         what = "ping-pong, small object"
         yield Row(what, found["cmpi"], "us", "mpi4py send/recv", found["raw"], "at most 2.0")

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cmpi._runtime.host import compiled
-from launcher import find_mpi, mpiexec
+from cmpi._runtime.linux.host_facts import compiled
+from cmpi.launcher.mpi import find_mpi, mpiexec
 
 PATH = f"{os.path.dirname(sys.executable)}:{os.environ.get('PATH', '')}"
 ENVIRONMENT = dict(os.environ, PATH=PATH)

@@ -12,7 +12,7 @@ def run(hosts: str, runs: int) -> Iterator[Row]:
     """Rows of the table."""
     names = [part.partition(":")[0] for part in hosts.split(",")]
     options = ("--host", ",".join(f"{name}:1" for name in names[:2]), "-n", "2")
-    found = in_a_job("cmpi.bench.host_pair", runs or 11, *names[:2], options=options)
+    found = in_a_job("cmpi.bench.jobs.host_pair", runs or 11, *names[:2], options=options)
     what = "two hosts: ping-pong, small object"
     yield Row(what, found["cmpi"]["pingpong"], "us", "mpi4py send/recv", found["raw"]["pingpong"])
     yield Row("  likewise", found["cmpi"]["pingpong"], "us", "a TCP socket", found["tcp"]["pingpong"])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import psutil
 
+from cmpi._runtime.programs import ROOT_MAIN
 from cmpi.bench.common import ENVIRONMENT, Row
 
 RUNS = 1
@@ -75,7 +76,7 @@ def _watch(pid: int, peak: list[int]) -> None:
     while psutil.pid_exists(pid):
         try:
             for process in psutil.Process(pid).children(recursive=True):
-                if "root_main.py" in " ".join(process.cmdline()):
+                if ROOT_MAIN in " ".join(process.cmdline()):
                     peak[0] = max(peak[0], process.memory_info().rss)
         except psutil.Error:
             pass  # it has just ended

@@ -2,7 +2,7 @@
 
     python -m cmpi.bench scaling         1,000 hosts of 64 cores, 100,000 processes alive
 
-Nothing is started: the machine of `cmpi._core.scheduler` is driven as the root drives it.
+Nothing is started: the machine of `cmpi._core.job.scheduler` is driven as the root drives it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from cmpi._core.scheduler import Host, Place, Release, Scheduler, Submit
-from cmpi._core.units import CPU_UNIT
+from cmpi._base.units import CPU_UNIT
+from cmpi._core.job.scheduler import Host, Place, Release, Scheduler, Submit
 from cmpi.bench.common import Row
 
 HOSTS, CORES, MEMORY_BYTES = 1_000, 64, 256 << 30

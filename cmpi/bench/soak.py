@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 from cmpi.bench.common import ENVIRONMENT, header
+from cmpi.bench.leftover_files import files, leftovers
 
 
 def soak(seconds: float, seed: int) -> int:
@@ -26,8 +26,8 @@ def chaos(kills: int, seed: int, *options: str) -> int:
 
 
 def _run(module: str, arguments: list[str], limit_s: float, *options: str) -> int:
-    before = _files()
-    program = [sys.executable, "-m", f"cmpi.bench.{module}", *arguments]
+    before = files()
+    program = [sys.executable, "-m", f"cmpi.bench.jobs.{module}", *arguments]
     command = ["cmpirun", "--output", "plain", *options, *program]
     job = subprocess.Popen(command, env=dict(ENVIRONMENT, PYTHONWARNINGS="ignore"))
     try:
@@ -37,12 +37,7 @@ def _run(module: str, arguments: list[str], limit_s: float, *options: str) -> in
         job.wait()
         print(f"HUNG: still running {limit_s:.0f} s after it began")
         return 1
-    left = sorted(_files() - before)
+    left = leftovers(before)
     if left:
         print(f"left over: {left}")
     return 1 if code or left else 0
-
-
-def _files() -> set[str]:
-    folders = ("/dev/shm", os.environ.get("TMPDIR", "/tmp"))
-    return {f"{folder}/{name}" for folder in folders for name in os.listdir(folder) if "cmpi-" in name}

@@ -316,7 +316,11 @@ class OnHosts:
             )
             found += [f"{name}: {line}" for line in listing.splitlines()]
             processes = self.hosts.call(name, "ps", "-eo", "args")
-            found += [f"{name}: {line}" for line in processes.splitlines() if "launcher.agent" in line]
+            found += [
+                f"{name}: {line}"
+                for line in processes.splitlines()
+                if "cmpi.launcher.hosts.agent_main" in line
+            ]
         return found
 
 

@@ -183,7 +183,10 @@ time.sleep(60)
 
 
 def doctor(**kwargs):
-    look = "from launcher import doctor; print(*(f.found for f in doctor._machine() if f.what == 'limits'))"
+    look = (
+        "from cmpi.launcher.doctor import doctor;"
+        "print(*(f.found for f in doctor._machine() if f.what == 'limits'))"
+    )
     return subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, **kwargs).stdout
 
 

@@ -147,7 +147,7 @@ def test_the_contract_of_a_link_holds_between_hosts(on_hosts, jobs, loss):
     hosts, root = on_hosts.hosts, pathlib.Path(__file__).parents[2]
     if loss:
         hosts.slow("h2", delay_s=0.002, loss=loss)
-    argv = (sys.executable, "-m", "tests.transport.link_contract", hosts.address("h2"))
+    argv = (sys.executable, "-m", "tests.transport.transport_contract", hosts.address("h2"))
     listens = jobs.start(*hosts.command("h2", *argv, cwd=root))
     port = listens.stdout.readline().decode().strip()
     dials = jobs.run(*hosts.command("h1", *argv, port, cwd=root), timeout=60)
@@ -324,7 +324,9 @@ def test_an_end_from_outside_is_the_end_on_all_hosts(on_hosts, jobs, number, cod
 def test_an_agent_that_is_killed_is_a_lost_host_at_once(on_hosts, jobs):
     job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + LOSES))
     came_up(job)
-    on_hosts.hosts.call("h3", "pkill", "-9", "-o", "-f", "launcher.agent")  # not its guardian
+    on_hosts.hosts.call(
+        "h3", "pkill", "-9", "-o", "-f", "cmpi.launcher.hosts.agent_main"
+    )  # not its guardian
     out, err = (text.decode() for text in job.communicate(timeout=40))
     assert re.search(r"^137 host lost: h3: the connection by ssh has ended", out, re.M), out + err
     assert float(re.search(r"noticed after ([\d.]+)", out)[1]) < 3, out
@@ -653,7 +655,7 @@ for host in ("h2", "h3"):
 
 @pytest.mark.parametrize(
     ("part", "last"),
-    [("fork_server", "h3"), ("root_main", "not on h3"), ("mpiexec|prterun|hydra", "not on h3")],
+    [("fork_server", "h3"), ("root/main.py", "not on h3"), ("mpiexec|prterun|hydra", "not on h3")],
 )
 def test_a_part_of_ours_on_another_host_that_is_killed_ends_no_more_than_that_host(
     on_hosts, jobs, part, last
@@ -668,7 +670,7 @@ def test_a_part_of_ours_on_another_host_that_is_killed_ends_no_more_than_that_ho
     assert ("host h3 is lost" in err) == (last != "h3"), err
 
 
-@pytest.mark.parametrize("part", ["root_main", "mpiexec|prterun"])
+@pytest.mark.parametrize("part", ["root/main.py", "mpiexec|prterun"])
 def test_the_end_of_the_root_or_its_mpiexec_is_the_end_on_all_hosts(on_hosts, jobs, part):
     job = on_hosts.start(*THREE, "python", jobs.script(SLEEPS))
     came_up(job)

@@ -1,6 +1,6 @@
 """What is in vain is tried ever more seldom, what works every time."""
 
-from cmpi._core.backoff import Backoff
+from cmpi._core.channel.backoff import Backoff
 
 
 def pattern(worked, occasions):

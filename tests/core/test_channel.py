@@ -5,7 +5,7 @@ from collections import deque
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cmpi._core import channel as ch
+from cmpi._core.channel import channel as ch
 
 SIZES = st.sampled_from([0, 1, 16, 64, 65, 1000])
 
@@ -35,7 +35,7 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
                 assert not self.fin_sent, "two end marks"
                 self.fin_sent = True
                 self.there.append("fin")
-            elif isinstance(action, ch.AskCredit):
+            elif isinstance(action, ch.RequestCredit):
                 assert not self.fin_sent, "credit is asked for behind the end mark"
                 self.there.append("ask")
             else:
@@ -47,7 +47,7 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
                 assert action.messages, "credit for nothing"
                 self.back.append(ch.CreditCame(action.nbytes, action.messages))
             else:
-                self.back.append(ch.Dropped())
+                self.back.append(ch.ReaderClosed())
 
     @rule(size=SIZES)
     def send(self, size):
@@ -162,14 +162,14 @@ def fill(out, *sizes):
 
 def test_a_message_larger_than_the_window_goes_when_nothing_else_is_in_flight():
     out = ch.Outgoing(64, 4)
-    assert fill(out, 10, 1000) == [ch.AskCredit()]
+    assert fill(out, 10, 1000) == [ch.RequestCredit()]
     assert out.handle(ch.CreditCame(10, 1)) == [ch.Transmit(2)]
 
 
 def test_who_still_waits_after_credit_came_asks_again():
     out = ch.Outgoing(64, 4)
-    assert fill(out, 10, 10, 1000) == [ch.AskCredit()]
-    assert out.handle(ch.CreditCame(10, 1)) == [ch.AskCredit()]
+    assert fill(out, 10, 10, 1000) == [ch.RequestCredit()]
+    assert out.handle(ch.CreditCame(10, 1)) == [ch.RequestCredit()]
 
 
 def test_fin_travels_behind_messages_that_wait_for_credit():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from cmpi._core.contract import Contract, Shape, describe, fits
+from cmpi._core.channel.contract import Contract, Shape, describe, fits
 from cmpi.errors import ContractMismatch, UsageError
 
 IMAGE = Annotated[NDArray[np.uint8], Shape(480, 640)]

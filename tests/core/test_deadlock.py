@@ -4,8 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from cmpi._core import wait_frames
-from cmpi._core.deadlock import AGAIN_S, Deadlock, DeadlockCheck, Probe
+from cmpi._core.job.deadlock import AGAIN_S, Deadlock, DeadlockCheck, Probe
+from cmpi._core.protocol import wait_frames
 
 PIDS = st.integers(0, 3)
 

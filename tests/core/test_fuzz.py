@@ -6,11 +6,19 @@ import time
 
 import pytest
 
-from cmpi._core import auth, frames, helper_frames, link_frames, relation_frames, wait_frames, wire
+from cmpi._core.protocol import (
+    authentication,
+    connection_frames,
+    frames,
+    helper_frames,
+    relation_frames,
+    wait_frames,
+    wire,
+)
 from cmpi.errors import ProtocolError
 
 INPUTS = int(os.environ.get("CMPI_FUZZ", "20000"))
-MODULES = (frames, helper_frames, link_frames, relation_frames, wait_frames)
+MODULES = (frames, helper_frames, connection_frames, relation_frames, wait_frames)
 KINDS = sorted(wire._kinds.items())
 EDGES = (0, 1, 127, 255, 0x7FFFFFFF, 0xFFFFFFFF)
 
@@ -98,21 +106,25 @@ def test_garbage_never_lets_anybody_in():
     choice = random.Random(4)
     secret = bytes(32)
     for _ in range(INPUTS // 10):
-        server = auth.Server(secret, choice.randbytes(auth.NONCE_BYTES))
-        client = auth.Client(secret, choice.randbytes(auth.NONCE_BYTES))
+        server = authentication.Server(secret, choice.randbytes(authentication.NONCE_BYTES))
+        client = authentication.Client(secret, choice.randbytes(authentication.NONCE_BYTES))
         answer = client.answer(server.greeting)
         with pytest.raises(ProtocolError):
             server.check(
-                choice.choice((spoil(choice, answer[:-1] + b"~"), choice.randbytes(auth.ANSWER_BYTES)))
+                choice.choice(
+                    (spoil(choice, answer[:-1] + b"~"), choice.randbytes(authentication.ANSWER_BYTES))
+                )
             )
         with pytest.raises(ProtocolError):
-            client.answer(spoil(choice, server.greeting)[: auth.GREETING_BYTES - 1] + b"")
+            client.answer(spoil(choice, server.greeting)[: authentication.GREETING_BYTES - 1] + b"")
 
 
 def test_an_answer_is_good_for_one_connection_only():
     secret = bytes(range(32))
-    first, second = (auth.Server(secret, bytes([i]) * auth.NONCE_BYTES) for i in range(2))
-    answer = auth.Client(secret, bytes(auth.NONCE_BYTES)).answer(first.greeting)
+    first, second = (
+        authentication.Server(secret, bytes([i]) * authentication.NONCE_BYTES) for i in range(2)
+    )
+    answer = authentication.Client(secret, bytes(authentication.NONCE_BYTES)).answer(first.greeting)
     first.check(answer)
     with pytest.raises(ProtocolError):
         second.check(answer)  # replayed

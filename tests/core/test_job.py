@@ -1,20 +1,20 @@
 import pytest
 
-from cmpi._core import frames
-from cmpi._core.job import Job
-from cmpi._core.job_actions import Born, Died, Finish, Launch, NeedForkServer, Order
-from cmpi._core.kills import KILL_AFTER_S
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.job import JobMachine
+from cmpi._core.job.job_actions import Born, Died, FinishJob, Launch, NeedForkServer, Order
+from cmpi._core.job.kill_timers import KILL_AFTER_S
+from cmpi._core.job.process_table import START_S
+from cmpi._core.job.scheduler import Host
 from cmpi._core.limits import KILL, WARN
-from cmpi._core.links import Tell
-from cmpi._core.roster import START_S
-from cmpi._core.scheduler import Host
-from cmpi._ids import ExitStatus
+from cmpi._core.protocol import frames
+from cmpi.identifiers import ExitStatus
 
 CORE, GIB = 65536, 1 << 30
 
 
 def a_job(n=1, cpus=4):
-    j = Job([Host("h", cpus * CORE, 8 * GIB)])
+    j = JobMachine([Host("h", cpus * CORE, 8 * GIB)])
     j.launch(["prog"], ["h"] * n)
     for rank in range(n):
         j.monitor_up(0, rank, 0.0)
@@ -41,7 +41,7 @@ def told(actions, kind):
 
 
 def test_ranks_are_one_start_with_pids_of_their_own():
-    j = Job([Host("h", 4 * CORE, GIB)], seed=5)
+    j = JobMachine([Host("h", 4 * CORE, GIB)], seed=5)
     actions = j.launch(["prog", "x"], ["h"] * 3)
     (launch,) = of(Launch, actions)
     assert len(set(launch.pids)) == 3 and not launch.forked
@@ -124,7 +124,7 @@ def test_watchers_hear_of_an_end_at_once_or_afterwards():
 
 
 def test_who_watches_learns_whether_memory_is_shared_as_soon_as_both_have_joined():
-    j = Job([Host("h", CORE, GIB)], shared_memory_bytes=1)
+    j = JobMachine([Host("h", CORE, GIB)], shared_memory_bytes=1)
     j.launch(["prog"], ["h"] * 3)
     a, b, c = j.starts[0]
     join(j, a)
@@ -145,7 +145,7 @@ def test_ranks_of_a_world_fall_together_and_only_the_first_counts():
     actions = j.exited(b, ExitStatus(3), 0.0)
     assert [o.pid for o in of(Order, actions)] == [a, c]
     j.exited(a, ExitStatus(143, 15), 0.1)
-    (finish,) = of(Finish, j.exited(c, ExitStatus(0), 0.1))
+    (finish,) = of(FinishJob, j.exited(c, ExitStatus(0), 0.1))
     assert finish.code == 3 and j.first_failure == b
     assert j.processes[a].status.ok
 
@@ -163,8 +163,8 @@ def test_a_spawned_process_that_dies_takes_nobody_with_it():
     j.fork_server("h", "ready")
     (child,) = told(spawn(j, a), frames.Spawned)
     actions = j.exited(child.pids[0], ExitStatus(139, 11), 0.0)
-    assert not of(Order, actions) and not of(Finish, actions)
-    assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(139)]
+    assert not of(Order, actions) and not of(FinishJob, actions)
+    assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(139)]
 
 
 def test_a_kill_that_was_asked_for_is_no_failure():
@@ -175,7 +175,7 @@ def test_a_kill_that_was_asked_for_is_no_failure():
     j.monitor_up(1, 0, 0.0)
     assert of(Order, j.from_rank(a, frames.Kill(child.pids[0], 9), 0.0))
     j.exited(child.pids[0], ExitStatus(137, 9), 0.0)
-    assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(0)]
+    assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(0)]
 
 
 @pytest.mark.parametrize("launcher_first", [False, True])
@@ -196,7 +196,7 @@ def test_who_is_killed_takes_its_world_along_and_that_was_asked_for_too(launcher
         assert of(Order, actions) == [Order(b, frames.Signal(15)), Order(d, frames.Signal(15))]
         j.exited(b, ExitStatus(143, 15), 0.0)
     j.exited(d, ExitStatus(137, 9), 0.0, by_launcher=launcher_first)
-    assert of(Finish, j.exited(a, ExitStatus(0), 0.0)) == [Finish(0)]
+    assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(0)]
 
 
 def test_a_process_killed_while_it_starts_never_runs():
@@ -216,7 +216,7 @@ def linking_pair():
     (spawned,) = told(spawn(j, a), frames.Spawned)
     j.monitor_up(1, 0, 0.0)
     join(j, spawned.pids[0])
-    j.from_rank(a, frames.Link(spawned.pids[0]), 0.0)
+    j.from_rank(a, frames.Connect(spawned.pids[0]), 0.0)
     return j, a, spawned.pids[0]
 
 
@@ -258,19 +258,19 @@ def test_a_start_that_mpi_cannot_complete_leaves_those_that_run():
 def test_ranks_ended_by_the_launcher_before_the_culprit_reports_are_not_blamed():
     j, (a, b) = a_job(2)
     j.exited(a, ExitStatus(137, 9), 0.0, by_launcher=True)
-    assert of(Finish, j.exited(b, ExitStatus(139, 11), 0.0)) == [Finish(139)]
+    assert of(FinishJob, j.exited(b, ExitStatus(139, 11), 0.0)) == [FinishJob(139)]
 
 
 def test_a_job_ended_by_the_launcher_alone_is_a_failure():
     j, (a,) = a_job(1)
-    assert of(Finish, j.exited(a, ExitStatus(137, 9), 0.0, by_launcher=True)) == [Finish(137)]
+    assert of(FinishJob, j.exited(a, ExitStatus(137, 9), 0.0, by_launcher=True)) == [FinishJob(137)]
 
 
 def test_an_interrupt_ends_all_and_gives_up_on_those_that_do_not_answer():
     j, (a, b) = a_job(2)
     assert [o.frame for o in of(Order, j.interrupt(2, 10.0))] == [frames.Signal(15)] * 2
     assert {o.pid for o in of(Order, j.tick(11.0))} == {a, b}
-    assert of(Finish, j.tick(12.0)) == [Finish(130)]
+    assert of(FinishJob, j.tick(12.0)) == [FinishJob(130)]
 
 
 def test_a_start_that_mpi_refuses_is_the_end_of_the_process_with_the_reason():
@@ -304,7 +304,7 @@ def spawned(j, **changes):
 
 @pytest.mark.parametrize("mode, asked, default", [("", KILL, WARN), ("none", 0, 0), ("kill", KILL, KILL)])
 def test_who_asked_for_memory_is_killed_for_more_and_others_are_warned_of(mode, asked, default):
-    j = Job([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
+    j = JobMachine([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
     j.launch(["prog"], ["h"] * 1)
     assert spawned(j, asks_memory=1)[1] == frames.Limit(100, asked, 100)
     assert spawned(j, asks_memory=0)[1] == frames.Limit(100, default, 100)

@@ -3,14 +3,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.output import (
-    FLUSH_AFTER_S,
-    LONG_LINE_BYTES,
-    Formatter,
-    Speaker,
-    split_characters,
-)
-from cmpi._ids import ExitStatus
+from cmpi._core.job.output import FLUSH_AFTER_S, LONG_LINE_BYTES, Formatter, Speaker, split_characters
+from cmpi.identifiers import ExitStatus
 
 A, B = Speaker(0xA, None, "h", 0, "a"), Speaker(0xB, 0xA, "h", 0, "b")
 PIECES = st.lists(

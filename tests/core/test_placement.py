@@ -2,10 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.placement import BY, Place, place_ranks, runs
+from cmpi._core.job.placement import BY, HostSlots, place_ranks, runs
 from cmpi.errors import UsageError
 
-TWO = [Place("a", 2), Place("b", 4)]
+TWO = [HostSlots("a", 2), HostSlots("b", 4)]
 
 
 def test_hosts_are_filled_one_after_another_and_overflow_goes_round_again():
@@ -18,7 +18,7 @@ def test_by_node_each_host_has_its_turn_while_it_has_slots():
 
 
 def test_more_ranks_than_all_hosts_take_is_an_error_that_counts_them():
-    places = [Place("a", 2, 3), Place("b", 2, 2)]
+    places = [HostSlots("a", 2, 3), HostSlots("b", 2, 2)]
     assert place_ranks(5, places, "slot") == ["a", "a", "b", "b", "a"]
     with pytest.raises(UsageError, match="6 ranks were asked for, and the hosts take 5 at most: a 3, b 2"):
         place_ranks(6, places, "slot")
@@ -30,7 +30,9 @@ def test_more_ranks_than_all_hosts_take_is_an_error_that_counts_them():
     st.sampled_from(BY),
 )
 def test_every_rank_has_a_host_and_no_host_more_than_it_takes(hosts, n, by):
-    places = [Place(f"h{i}", slots, slots + more if more else 0) for i, (slots, more) in enumerate(hosts)]
+    places = [
+        HostSlots(f"h{i}", slots, slots + more if more else 0) for i, (slots, more) in enumerate(hosts)
+    ]
     most = sum(place.max_slots or n for place in places)
     if most < n:
         with pytest.raises(UsageError):

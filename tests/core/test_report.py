@@ -1,12 +1,12 @@
-from cmpi._core import frames
-from cmpi._core.job import Job
-from cmpi._core.report import closing_report, memory_report
-from cmpi._core.scheduler import Host
-from cmpi._ids import ExitStatus, Resources
+from cmpi._core.job.job import JobMachine
+from cmpi._core.job.report import closing_report, memory_report
+from cmpi._core.job.scheduler import Host
+from cmpi._core.protocol import frames
+from cmpi.identifiers import ExitStatus, Resources
 
 
 def failed_job(status, summary=""):
-    job = Job([Host("node1", 65536, 1 << 30)])
+    job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["python", "job.py"], ["node1"] * 2)
     a, b = job.starts[0]
     if summary:
@@ -35,7 +35,7 @@ def test_a_traceback_that_was_shown_is_not_shown_again():
 
 
 def test_a_traceback_that_several_have_shown_is_one():
-    job = Job([Host("node1", 65536, 1 << 30)])
+    job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["p"], ["node1"] * 8)
     for i, pid in enumerate(job.starts[0]):
         trace = "Traceback ...\n  deep\nValueError: x\n" if i != 3 else "Traceback ...\nKeyError: 'y'\n"
@@ -47,14 +47,14 @@ def test_a_traceback_that_several_have_shown_is_one():
 
 
 def test_a_job_that_went_well_has_no_report():
-    job = Job([Host("node1", 1, 1)])
+    job = JobMachine([Host("node1", 1, 1)])
     job.launch(["p"], ["node1"] * 1)
     job.exited(job.starts[0][0], ExitStatus(0), 0.0)
     assert closing_report(job, b"") == ""
 
 
 def test_those_that_failed_alike_are_named_together():
-    job = Job([Host("node1", 65536, 1 << 30)])
+    job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["p"], ["node1"] * 1)
     (a,) = job.starts[0]
     job.fork_server("node1", "dead")
@@ -71,7 +71,7 @@ def test_those_that_failed_alike_are_named_together():
 
 
 def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is_named():
-    job = Job([Host("node1", 65536, 1 << 40)])
+    job = JobMachine([Host("node1", 65536, 1 << 40)])
     job.launch(["p"], ["node1"] * 3)
     for i, pid in enumerate(job.starts[0]):
         process = job.processes[pid]
@@ -81,8 +81,8 @@ def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is
     job.processes[small].asks_memory, job.processes[small].peak_bytes = True, 1 << 28
     job.processes[small].resources = Resources(memory="1 MiB")
     for i, pid in enumerate(job.starts[0]):
-        job.used(pid, frames.Exited(139, 11, 0, 0, (i + 1) << 28, 1.0, "/cores/7" if i else ""))
+        job.used(pid, frames.ProcessExited(139, 11, 0, 0, (i + 1) << 28, 1.0, "/cores/7" if i else ""))
     assert memory_report(job).splitlines()[1:] == ["    p (2 processes): asked 4 GiB, used 768 MiB"]
     job.exited(job.starts[0][1], ExitStatus(139, 11), 0.0)
     assert "    core    /cores/7\n" in closing_report(job, b"")
-    assert memory_report(Job([Host("node1", 1, 1)])) == ""
+    assert memory_report(JobMachine([Host("node1", 1, 1)])) == ""

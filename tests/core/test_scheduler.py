@@ -4,8 +4,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from cmpi._core.scheduler import Cancel, Host, Place, Refuse, Release, Scheduler, Submit
-from cmpi._core.units import CPU_UNIT
+from cmpi._base.units import CPU_UNIT
+from cmpi._core.job.scheduler import CancelRequest, Host, Place, Refuse, Release, Scheduler, Submit
 
 SIZES = st.sampled_from([0, 1, 50, 100, 101])
 
@@ -68,7 +68,7 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
                 self._take(self.scheduler.handle(Release(each)))
         elif ticket not in self.answers:
             self.answers[ticket] = None
-            self._take(self.scheduler.handle(Cancel(ticket)))
+            self._take(self.scheduler.handle(CancelRequest(ticket)))
 
     @invariant()
     def books_are_right(self):
@@ -82,7 +82,7 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
         while waiting := self.asked - self.answers.keys():
             ticket = min(waiting)
             self.answers[ticket] = None
-            self._take(self.scheduler.handle(Cancel(ticket)))
+            self._take(self.scheduler.handle(CancelRequest(ticket)))
         for tickets in self.held.values():
             for ticket in tickets:
                 self.scheduler.handle(Release(ticket))

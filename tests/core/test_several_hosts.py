@@ -1,10 +1,10 @@
 """The job on several hosts: who is started by whom, links between hosts, a host that is lost."""
 
-from cmpi._core import frames, host_frames
-from cmpi._core.job import Job
-from cmpi._core.job_actions import Finish, Launch, LaunchWorld, NeedForkServer, Order, Say
-from cmpi._core.scheduler import Host
-from cmpi._ids import ExitStatus
+from cmpi._core.job.job import JobMachine
+from cmpi._core.job.job_actions import FinishJob, Launch, LaunchWorld, NeedForkServer, Order, Say
+from cmpi._core.job.scheduler import Host
+from cmpi._core.protocol import frames, host_frames
+from cmpi.identifiers import ExitStatus
 from tests.core.test_job import CORE, GIB, join, of, spawn, told
 
 
@@ -13,7 +13,7 @@ def a_job(where=("a", "b"), cpus=1):
         Host("a", cpus * CORE, GIB, [0], "10.0.0.1", "/py/a"),
         Host("b", cpus * CORE, GIB, [0], "10.0.0.2", "/py/b"),
     ]
-    j = Job(hosts, secret=b"s")
+    j = JobMachine(hosts, secret=b"s")
     j.launch(["prog"], list(where))
     for rank in range(len(where)):
         j.monitor_up(0, rank, 0.0)
@@ -21,10 +21,10 @@ def a_job(where=("a", "b"), cpus=1):
 
 
 def test_ranks_of_several_hosts_are_one_world_of_the_launchers_and_those_of_one_are_spawned():
-    j = Job([Host("a", CORE, GIB), Host("b", CORE, GIB)])
+    j = JobMachine([Host("a", CORE, GIB), Host("b", CORE, GIB)])
     (world,) = of(LaunchWorld, j.launch(["prog"], ["a", "b"]))
     assert (world.start, world.hosts) == (0, ["a", "b"])
-    j = Job([Host("a", CORE, GIB), Host("b", CORE, GIB)])
+    j = JobMachine([Host("a", CORE, GIB), Host("b", CORE, GIB)])
     (launch,) = of(Launch, j.launch(["prog"], ["b", "b"]))
     assert (launch.host, len(launch.pids)) == ("b", 2)
 
@@ -41,7 +41,7 @@ def test_each_host_has_a_fork_server_when_the_first_process_is_placed_there():
 
 def linked(j, a, b):
     """The orders that the two get for a link."""
-    return j.from_rank(a, frames.Link(b), 0.0)
+    return j.from_rank(a, frames.Connect(b), 0.0)
 
 
 def test_a_link_between_hosts_is_by_tcp_with_a_key_that_only_the_two_have():
@@ -52,9 +52,9 @@ def test_a_link_between_hosts_is_by_tcp_with_a_key_that_only_the_two_have():
     assert (listen.peer, listen.address) == (b, "10.0.0.1") and len(listen.key) == 32
     (dial,) = told(j.from_rank(a, host_frames.Listening(b, 7), 0.0), host_frames.Dial)
     assert dial == host_frames.Dial(a, "10.0.0.1", 7, listen.key)
-    j.from_rank(a, frames.LinkUp(b), 0.0)
-    assert not j.from_rank(b, frames.LinkUp(a), 0.0)
-    j.links.validate()
+    j.from_rank(a, frames.ConnectionUp(b), 0.0)
+    assert not j.from_rank(b, frames.ConnectionUp(a), 0.0)
+    j.connections.validate()
 
 
 def test_a_link_between_hosts_that_fails_is_tried_again_when_both_have_given_up_and_told_of_once():
@@ -62,12 +62,12 @@ def test_a_link_between_hosts_that_fails_is_tried_again_when_both_have_given_up_
     join(j, a)
     join(j, b)
     (first,) = told(linked(j, a, b), host_frames.ListenFor)
-    (say,) = of(Say, j.from_rank(b, frames.LinkFailed(a), 0.0))
+    (say,) = of(Say, j.from_rank(b, frames.ConnectionFailed(a), 0.0))
     assert "a (10.0.0.1) and b (10.0.0.2)" in say.text
-    actions = j.from_rank(a, frames.LinkFailed(b), 0.0)
+    actions = j.from_rank(a, frames.ConnectionFailed(b), 0.0)
     (again,) = told(actions, host_frames.ListenFor)
     assert again.key != first.key and not of(Say, actions)
-    j.links.validate()
+    j.connections.validate()
 
 
 def test_who_listens_for_one_that_died_is_told_to_abandon_it():
@@ -105,7 +105,7 @@ def test_a_lost_host_takes_its_processes_and_no_other():
 
 
 def test_who_waits_for_room_that_only_the_lost_host_had_is_refused():
-    j = Job([Host("a", CORE, GIB), Host("b", 4 * CORE, GIB)])
+    j = JobMachine([Host("a", CORE, GIB), Host("b", 4 * CORE, GIB)])
     j.launch(["prog"], ["a"])
     j.monitor_up(0, 0, 0.0)
     (a,) = j.starts[0]
@@ -120,7 +120,7 @@ def test_a_world_of_which_one_host_is_lost_falls_and_the_host_is_the_first_failu
     j, (a, b) = a_job()
     actions = j.host_lost("b", "off", 1.0)
     assert of(Order, actions)[-1] == Order(a, frames.Signal(15))
-    assert of(Finish, j.exited(a, ExitStatus(143, 15), 2.0)) == [Finish(137)]
+    assert of(FinishJob, j.exited(a, ExitStatus(143, 15), 2.0)) == [FinishJob(137)]
     assert j.first_failure == b
 
 

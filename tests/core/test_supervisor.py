@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cmpi._core.supervisor import RESTARTS, STRATEGIES, Done, Start, Stop, Supervisor
+from cmpi._core.supervisor import RESTARTS, STRATEGIES, Done, StartChild, StopChild, Supervisor
 
 
 class Player:
@@ -16,11 +16,11 @@ class Player:
 
     def _do(self, actions):
         for action in actions:
-            if isinstance(action, Start):
+            if isinstance(action, StartChild):
                 assert action.child not in self.up
                 self.up.add(action.child)
                 self.log.append(f"+{action.child}")
-            elif isinstance(action, Stop):
+            elif isinstance(action, StopChild):
                 assert action.child in self.up
                 self.log.append(f"{'!' if action.now else '-'}{action.child}")
             elif isinstance(action, Done):

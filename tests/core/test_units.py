@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmpi import Resources
-from cmpi._core.units import format_memory, parse_cpus, parse_memory
+from cmpi._base.units import format_memory, parse_cpus, parse_memory
 from cmpi.errors import UsageError
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core import frames, link_frames, wire
+from cmpi._core.protocol import connection_frames, frames, wire
 from cmpi.errors import ProtocolError
 
 VALUES = {
@@ -18,7 +18,7 @@ VALUES = {
     "S": st.lists(st.sampled_from(["", "a b", "ü"]), max_size=3),
     "L": st.lists(st.sampled_from([0, (1 << 64) - 1]), max_size=3),
 }
-assert link_frames  # its frames are among the kinds
+assert connection_frames  # its frames are among the kinds
 KINDS = sorted(wire._kinds.items())
 
 

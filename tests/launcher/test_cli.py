@@ -1,6 +1,6 @@
 import pytest
 
-from launcher.cli import parse, wants_colour
+from cmpi.launcher.cli import parse, wants_colour
 
 
 def test_options_end_where_the_program_begins():

@@ -3,7 +3,7 @@ import os
 import pytest
 
 from cmpi.errors import LaunchError
-from launcher import find_mpi
+from cmpi.launcher.mpi import find_mpi
 
 HYDRA = "HYDRA build details:\n    Version:                                 5.0.2\n"
 

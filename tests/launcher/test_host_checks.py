@@ -1,8 +1,8 @@
 import pytest
 
-from cmpi._core.tunnel_frames import HostFacts
-from launcher.host_checks import differences, no_agent
-from launcher.hostfile import HostSpec
+from cmpi._core.protocol.tunnel_frames import HostFacts
+from cmpi.launcher.hosts.host_checks import differences, no_agent
+from cmpi.launcher.hosts.hostfile import HostSpec
 
 HOST = HostSpec("h2", "me@h2")
 HERE = HostFacts("h1", "0.1", "3.11.2", "/py", "4.1.2", "/lib", ["mpich", "5.0.2", "/m"], 1, 1, [0], "", 0)
@@ -36,7 +36,7 @@ def like(**other):
         (127, "bash: line 1: /py: No such file", "h2: has no Python at /py. Try: ssh me@h2 ls -l /py"),
         (
             1,
-            "ModuleNotFoundError: No module named 'launcher'",
+            "ModuleNotFoundError: No module named 'cmpi.launcher'",
             "pip install '\"'\"'cmpi[mpich]==0.1'\"'\"''",
         ),
         (None, "", "h2: does not answer by ssh. Try: ssh me@h2 true"),

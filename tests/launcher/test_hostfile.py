@@ -3,7 +3,7 @@ import pathlib
 import pytest
 
 from cmpi.errors import UsageError
-from launcher.hostfile import HostSpec, parse_file, parse_list
+from cmpi.launcher.hosts.hostfile import HostSpec, parse_file, parse_list
 
 GIB = 1 << 30
 EXAMPLES = sorted((pathlib.Path(__file__).parents[2] / "hostfiles").glob("*"))

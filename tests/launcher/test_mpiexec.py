@@ -1,7 +1,7 @@
 import pytest
 
-from launcher.find_mpi import Mpi
-from launcher.mpiexec import command, rank_settings, settings
+from cmpi.launcher.mpi.find_mpi import Mpi
+from cmpi.launcher.mpi.mpiexec import command, rank_settings, settings
 
 OPENMPI, MPICH = Mpi("openmpi", "/m/bin/mpiexec"), Mpi("mpich", "/m/bin/mpiexec")
 

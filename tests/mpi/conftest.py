@@ -12,6 +12,8 @@ import uuid
 import psutil
 import pytest
 
+from cmpi.bench.leftover_files import files, leftovers
+
 SLOWNESS = float(os.environ.get("CMPI_TEST_SLOWNESS", "1"))
 MARK = "MARK_OF_TEST_JOB"
 BIN = os.path.dirname(sys.executable)
@@ -108,23 +110,14 @@ class Jobs:
                 pass
 
 
-def _files():
-    shm = {f"/dev/shm/{name}" for name in os.listdir("/dev/shm")}
-    tmp = os.environ.get("TMPDIR", "/tmp")
-    return shm | {f"{tmp}/{name}" for name in os.listdir(tmp) if name.startswith(("cmpi-", "ompi."))}
-
-
 @pytest.fixture
 def jobs(tmp_path):
-    before = _files()
+    before = files()
     jobs = Jobs(tmp_path)
     yield jobs
     left = jobs.leftovers()
     jobs.close()
-    end = time.monotonic() + 2 * SLOWNESS
-    while _files() - before and time.monotonic() < end:
-        time.sleep(0.02)
-    left += sorted(_files() - before)
+    left += leftovers(before, 2 * SLOWNESS)
     assert not left, "the job left something behind"
 
 
@@ -159,6 +152,6 @@ def program(request, job):
 
 
 def mpi_kind():
-    from launcher.find_mpi import find
+    from cmpi.launcher.mpi.find_mpi import find
 
     return find().kind

@@ -199,7 +199,7 @@ print(wait(p))
 
 def test_processes_that_have_ended_and_were_heard_are_forgotten(program):
     out = program("""
-from cmpi._runtime import context
+from cmpi._runtime.process import context
 def child(parent, late):
     with Sender(parent, name="late") as s: s.send(late)
     for x in Receiver(parent): Sender(parent, name="answer").send(x)

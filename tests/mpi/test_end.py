@@ -84,7 +84,7 @@ def test_ctrl_c_before_anything_runs(jobs):
         assert job.returncode in (130, -2) or (job.returncode == 1 and b"KeyboardInterrupt" in err), delay
 
 
-@pytest.mark.parametrize("which", ["cmpirun", "mpiexec", "root_main"])
+@pytest.mark.parametrize("which", ["cmpirun", "mpiexec", "root/main.py"])
 def test_kill_9_of_any_part_leaves_nothing(jobs, which):
     job = busy(jobs)
     os.kill(part(jobs, job, which), signal.SIGKILL)

@@ -191,7 +191,7 @@ def test_a_process_that_mpi_never_lets_out_of_a_link_ends_and_says_so(job, partn
         """
 import cmpi, os, time
 def child(parent, gone):
-    from cmpi._runtime import node
+    from cmpi._runtime.process import node
     from cmpi._transport import mpi
     if not gone: node.STUCK_S = 1.0
     mpi.group = lambda rank: time.sleep(1000)

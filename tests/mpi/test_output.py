@@ -124,7 +124,7 @@ def test_a_slow_reader_of_a_terminal_bounds_the_memory(jobs):
     job = jobs.start("cmpirun", "--output", "plain", "python", script, "1", "2000", "x")
     os.read(job.stdout.fileno(), 1000)
     time.sleep(1.0)
-    rss = [p.memory_info().rss for p in jobs.processes() if "root_main" in " ".join(p.cmdline())]
+    rss = [p.memory_info().rss for p in jobs.processes() if "root/main.py" in " ".join(p.cmdline())]
     assert rss and max(rss) < 100e6
     out, _ = job.communicate(timeout=60)
     assert job.returncode == 0 and len(out) == 2000 * 2000 * 14 - 1000

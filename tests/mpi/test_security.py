@@ -10,8 +10,8 @@ import time
 import psutil
 import pytest
 
-from cmpi._core import auth, frames
-from cmpi._core.wire import encode
+from cmpi._core.protocol import authentication, frames
+from cmpi._core.protocol.wire import encode
 
 TEXT = """
 import cmpi, time
@@ -60,8 +60,10 @@ def test_garbage_and_strangers_are_refused_and_the_job_goes_on(running, name):
     stranger(path, os.urandom(5000))
     stranger(path, encode(frames.MonitorUp(0, 0, 1, "h", "")))
     stranger(path, b"\x80\x05cos\nsystem\n(S'touch /tmp/pwned'\ntR." * 3)
-    answer = stranger(path, auth.Client(b"wrong" * 6, os.urandom(16)).answer(auth.MAGIC + b"x" * 16))
-    assert len(answer) <= auth.GREETING_BYTES, "nothing but the greeting"
+    answer = stranger(
+        path, authentication.Client(b"wrong" * 6, os.urandom(16)).answer(authentication.MAGIC + b"x" * 16)
+    )
+    assert len(answer) <= authentication.GREETING_BYTES, "nothing but the greeting"
     assert not os.path.exists("/tmp/pwned")
 
 
@@ -115,7 +117,7 @@ def test_cmpirun_and_the_fork_server_listen_on_no_network_socket(running, jobs):
     checked = []
     for process in jobs.processes():
         parent = psutil.Process(process.ppid()).cmdline() if process.ppid() else []
-        of_root = "python" in "".join(parent[:1]) and any(part.endswith("root_main.py") for part in parent)
+        of_root = "python" in "".join(parent[:1]) and any(part.endswith("root/main.py") for part in parent)
         ours = process.pid == running[0].pid or of_root
         if ours:
             assert not [c for c in process.net_connections("inet") if c.status == "LISTEN"]

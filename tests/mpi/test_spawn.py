@@ -248,8 +248,8 @@ assert "fork_server" in forked, forked
 mine = psutil.Process().environ()["MARK_OF_TEST_JOB"]
 for p in psutil.process_iter():
     try:
-        if p.environ().get("MARK_OF_TEST_JOB") == mine and "root_main" in " ".join(p.parent().cmdline()):
-            if "cmpi._runtime.fork_server" in p.cmdline(): p.kill()
+        if p.environ().get("MARK_OF_TEST_JOB") == mine and "root/main.py" in " ".join(p.parent().cmdline()):
+            if "cmpi._runtime.monitor.fork_server" in p.cmdline(): p.kill()
     except (psutil.Error, AttributeError): pass
 for _ in range(3):
     print("worker" in cmpi.Receiver(cmpi.spawn(child)).recv())

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cmpi import EndOfChannel, PeerClosed, PeerExited, Receiver, Sender, select
-from cmpi._ids import ExitStatus, Pid
-from cmpi._runtime import context
-from cmpi._runtime.changes import Changes
-from cmpi._runtime.peer import Peer
-from cmpi._runtime.waits import Waits
+from cmpi._runtime.process import context
+from cmpi._runtime.process.condition import ChannelCondition
+from cmpi._runtime.process.peer import Peer
+from cmpi._runtime.process.wait_registry import WaitRegistry
 from cmpi._transport import ring
+from cmpi.identifiers import ExitStatus, Pid
 
 pytestmark = pytest.mark.skipif(not ring.usable(), reason="this machine does not keep stores in order")
 OTHERS = 3
@@ -31,8 +31,13 @@ class Node:
 
     def __init__(self, pid, folder, nodes):
         self.pid, self.shared_memory, self.shared_memory_bytes = pid, folder, 1 << 20
-        self.lock, self.linking, self.bell, self.waits = threading.RLock(), False, self, Waits()
-        self.changed = Changes(self.lock)
+        self.lock, self.connecting, self.doorbell, self.waits = (
+            threading.RLock(),
+            False,
+            self,
+            WaitRegistry(),
+        )
+        self.changed = ChannelCondition(self.lock)
         self.nodes, self.peers = nodes, {}
 
     def peer(self, pid):
@@ -41,7 +46,7 @@ class Node:
         return self.peers[pid]
 
     def ring(self, pid, sent):
-        self.nodes[Pid(pid)].peer(self.pid).lane.rung(sent)
+        self.nodes[Pid(pid)].peer(self.pid).connection.rung(sent)
         return True
 
     def progress(self):
@@ -81,10 +86,10 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
             self.nodes[Pid(value)] = Node(Pid(value), self.folder, self.nodes)
         self.middle, *self.others = self.nodes.values()
         name = str(next(self.numbers))  # the registries are those of one process
-        self.inward, self.outward, self.receivers, self.senders = [], [], [], []
+        self.ring_inbox, self.outward, self.receivers, self.senders = [], [], [], []
         for other in self.others:
             own = f"{name}.{other.pid.value}"
-            self.inward.append(self.on(other, Sender, self.middle.pid, name=own))
+            self.ring_inbox.append(self.on(other, Sender, self.middle.pid, name=own))
             self.outward.append(self.on(other, Receiver, self.middle.pid, name=own))
             self.receivers.append(self.on(self.middle, Receiver, other.pid, name=own))
             self.senders.append(self.on(self.middle, Sender, other.pid, name=own, capacity=CAPACITY))
@@ -109,7 +114,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
     def somebody_sends(self, i):
         if self.coming[i] is None:
             self.count += 1
-            self.inward[i].send(self.count, timeout=0)
+            self.ring_inbox[i].send(self.count, timeout=0)
             self.sent[i].append(self.count)
 
     @rule(i=st.integers(0, OTHERS - 1))
@@ -125,7 +130,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
     @rule(i=st.integers(0, OTHERS - 1))
     def somebody_closes_its_sender(self, i):
         if self.coming[i] is None:
-            self.inward[i].close()
+            self.ring_inbox[i].close()
             self.coming[i] = "ended"
 
     @rule(i=st.integers(0, OTHERS - 1))
@@ -235,7 +240,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
                 assert self.receivers[i].recv() == self.seen[i].popleft()
         for node in self.nodes.values():
             for peer in node.peers.values():
-                peer.lane.free(peer_ended=True)
+                peer.connection.free(peer_ended=True)
         shutil.rmtree(self.folder)
 
 

@@ -1,0 +1,1 @@
+"""Values that every layer uses: frozen classes and units. They need only the errors."""

@@ -1,0 +1,1 @@
+"""What the two ends of a channel decide: contracts, credit, closing, places for large payloads. Pure."""

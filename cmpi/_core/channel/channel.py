@@ -1,0 +1,338 @@
+"""One channel: the sending half and the receiving half, as two machines.
+
+Credit bounds what is under way: the sender has in flight (sent and not yet taken by the reader)
+at most `WINDOW_BYTES` and `WINDOW_MESSAGES`; a message larger than the window goes when nothing
+else is in flight. So the reader's memory is bounded by the window or by one message, and every
+message can be sent some time. Credit comes back as the reader takes messages, in batches of a
+quarter of the window. A sender that waits asks for what is left of it, and is given that as soon
+as the inbox is empty (else one that needs the whole window would wait for ever); nobody else is,
+because a frame for each message would double the work of a ping-pong.
+
+    sending half     open ──Close──▶ closed (Fin follows the last message)
+                     open ──Dropped──▶ dropped       open ──Gone──▶ gone
+    receiving half   open ──FinArrived──▶ ended      open ──Gone──▶ gone     open ──Close──▶ closed
+
+In the receiving half, what has arrived is read before the end is seen.
+
+The events are records given to `handle`, but for the three of every message (`admit`, `arrived`,
+`take`), which are methods: making a record takes as long as all the rest of them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cmpi._base.frozen import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
+
+WINDOW_BYTES = 32 << 20
+WINDOW_MESSAGES = 1024
+
+
+@frozen
+class Statistics:
+    """What went through one end of a channel so far.
+
+    Attributes:
+        messages: Sent, or read.
+        nbytes: Of these, pickled.
+        credit: Bytes that the sender may send before the reader has read more.
+        waiting: Messages that wait: at the sender for credit, at the reader to be read.
+        peak: The most bytes that were ever sent and not known to be read, or had arrived unread.
+    """
+
+    messages: int
+    nbytes: int
+    credit: int
+    waiting: int
+    peak: int
+
+
+# -- events -------------------------------------------------------------------------------
+
+
+@frozen
+class Send:
+    """The owner sends a message of so many bytes that `admit` refused; `ticket` names it."""
+
+    ticket: int
+    nbytes: int
+
+
+@frozen
+class Withdraw:
+    """The owner no longer wants to send this message (its time ran out)."""
+
+    ticket: int
+
+
+@frozen
+class Close:
+    """The owner closes this half."""
+
+
+@frozen
+class CreditCame:
+    """The reader took so much."""
+
+    nbytes: int
+    messages: int
+
+
+@frozen
+class ReaderClosed:
+    """The reader closed its half."""
+
+
+@frozen
+class Gone:
+    """The process at the other end has ended."""
+
+
+@frozen
+class FinArrived:
+    """The sender closed its half; this is behind its last message."""
+
+
+@frozen
+class CreditAsked:
+    """The sender waits for credit."""
+
+
+# -- actions ------------------------------------------------------------------------------
+
+
+@frozen
+class Transmit:
+    """Send this message now."""
+
+    ticket: int
+
+
+@frozen
+class TransmitFin:
+    """Send the end mark now."""
+
+
+@frozen
+class RequestCredit:
+    """Tell the reader that a message waits here."""
+
+
+@frozen
+class Fail:
+    """This message will never be sent; the half's `state` says why."""
+
+    ticket: int
+
+
+@frozen
+class GiveCredit:
+    """Tell the sender that so much was taken; whether it waits for that."""
+
+    nbytes: int
+    messages: int
+    asked: bool = False
+
+
+@frozen
+class TellDropped:
+    """Tell the sender that nobody reads any more."""
+
+
+if TYPE_CHECKING:
+    OutgoingEvent: TypeAlias = "Send | Withdraw | Close | CreditCame | ReaderClosed | Gone"
+    OutgoingAction: TypeAlias = "Transmit | TransmitFin | RequestCredit | Fail"
+    IncomingEvent: TypeAlias = "FinArrived | CreditAsked | Gone | Close"
+    IncomingAction: TypeAlias = "GiveCredit | TellDropped"
+
+
+class Outgoing:
+    """The sending half. Not thread-safe; never blocks."""
+
+    def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
+        self.state = "open"
+        self.window_bytes, self.window_messages = window_bytes, window_messages
+        self.sent_bytes = self.sent_messages = self.peak_bytes = 0
+        self._read_bytes = self._read_messages = 0  # of what was sent, by all the credit that came
+        self._waiting: deque[Send] = deque()
+        self._asked = False  # for credit, since some last came
+        self._clear = True  # open, and nothing waits
+        self._fin_due = False  # closed, and the reader does not know yet
+
+    @property
+    def in_flight_bytes(self) -> int:
+        """Sent, and not known to be read."""
+        return self.sent_bytes - self._read_bytes
+
+    @property
+    def in_flight_messages(self) -> int:
+        """Likewise."""
+        return self.sent_messages - self._read_messages
+
+    def room_for(self, nbytes: int) -> bool:
+        """True if a message of so many bytes would go at once."""
+        return not self._waiting and self._fits(nbytes)
+
+    @property
+    def idle(self) -> bool:
+        """True if nothing waits for credit."""
+        return not self._waiting
+
+    @property
+    def statistics(self) -> Statistics:
+        """What went through so far."""
+        credit = max(0, self.window_bytes - self.in_flight_bytes)
+        return Statistics(self.sent_messages, self.sent_bytes, credit, len(self._waiting), self.peak_bytes)
+
+    def admit(self, nbytes: int) -> bool:
+        """The owner sends a message of so many bytes: True if it goes at once."""
+        return self._clear and self._take_room(nbytes)
+
+    def handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
+        """Take in an event; return what is to be done, in order."""
+        actions = self._handle(event)
+        self._clear = self.state == "open" and not self._waiting
+        return actions
+
+    def _handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
+        if isinstance(event, Send):
+            if self.state != "open":
+                return [Fail(event.ticket)]
+            self._waiting.append(event)
+            return self._advance()
+        if isinstance(event, CreditCame):
+            self._asked = False
+            self._read_bytes += event.nbytes
+            self._read_messages += event.messages
+            return self._advance()
+        if isinstance(event, Withdraw):
+            self._waiting = deque(item for item in self._waiting if item.ticket != event.ticket)
+            return self._advance()
+        if self.state != "open":
+            # After Close the queue may still drain, so a lost reader matters even then.
+            if isinstance(event, Close) or not self._waiting:
+                return []
+        elif isinstance(event, Close):
+            self.state, self._fin_due = "closed", True
+            return self._advance()
+        self.state = "dropped" if isinstance(event, ReaderClosed) else "gone"
+        failed, self._waiting = self._waiting, deque()
+        return [Fail(item.ticket) for item in failed]
+
+    def _fits(self, nbytes: int) -> bool:
+        flying = self.sent_messages - self._read_messages
+        return flying == 0 or (
+            flying < self.window_messages
+            and self.sent_bytes - self._read_bytes + nbytes <= self.window_bytes
+        )
+
+    def _take_room(self, nbytes: int) -> bool:
+        """Count a message as sent, if there is room for it."""
+        if not self._fits(nbytes):
+            return False
+        self.sent_bytes = sent = self.sent_bytes + nbytes
+        self.sent_messages += 1
+        in_flight = sent - self._read_bytes
+        if in_flight > self.peak_bytes:
+            self.peak_bytes = in_flight
+        return True
+
+    def _advance(self) -> list[OutgoingAction]:
+        if self.state not in ("open", "closed"):
+            return []
+        actions: list[OutgoingAction] = []
+        while self._waiting and self._take_room(self._waiting[0].nbytes):
+            actions.append(Transmit(self._waiting.popleft().ticket))
+        if self._waiting and not self._asked:
+            self._asked = True
+            actions.append(RequestCredit())
+        if self._fin_due and not self._waiting:
+            self._fin_due = False
+            actions.append(TransmitFin())  # Behind the data, so the reader sees every message first.
+        return actions
+
+
+class Incoming:
+    """The receiving half. Not thread-safe; never blocks."""
+
+    def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
+        self.state = "open"
+        self.inbox: deque[tuple[Any, int]] = deque()  # messages with their bytes
+        self.read_bytes = self.read_messages = self.peak_bytes = 0
+        self._arrived_bytes = 0
+        self._credited_bytes = self._credited_messages = 0  # of what was read, what the sender knows
+        self._asked = False  # the sender waits
+        self.set_window(window_bytes, window_messages)
+
+    def __len__(self) -> int:
+        return len(self.inbox)
+
+    @property
+    def unread_bytes(self) -> int:
+        """Of what waits here."""
+        return self._arrived_bytes - self.read_bytes
+
+    def set_window(self, nbytes: int, messages: int) -> None:
+        """The sender's window, of which it tells on opening."""
+        self._window_bytes = nbytes
+        self._quarter_bytes, self._quarter_messages = nbytes // 4, messages // 4
+
+    @property
+    def statistics(self) -> Statistics:
+        """What went through so far."""
+        credit = max(0, self._window_bytes - self.unread_bytes)
+        return Statistics(self.read_messages, self.read_bytes, credit, len(self.inbox), self.peak_bytes)
+
+    def arrived(self, message: object, nbytes: int) -> None:
+        """A message of so many bytes came from the sender. None is not a message."""
+        if self.state == "closed":
+            return
+        self.inbox.append((message, nbytes))
+        self._arrived_bytes = arrived = self._arrived_bytes + nbytes
+        if arrived - self.read_bytes > self.peak_bytes:
+            self.peak_bytes = arrived - self.read_bytes
+
+    def take(self) -> tuple[Any, bool]:
+        """The owner takes the oldest message, None if there is none; whether credit is due now."""
+        if not self.inbox:
+            return None, False
+        message, nbytes = self.inbox.popleft()
+        self.read_bytes = nbytes = self.read_bytes + nbytes
+        self.read_messages = count = self.read_messages + 1
+        return message, (
+            count - self._credited_messages >= self._quarter_messages
+            or nbytes - self._credited_bytes >= self._quarter_bytes
+            or (self._asked and not self.inbox)
+        )
+
+    def give_credit(self) -> list[IncomingAction]:
+        """Credit for what was taken, if the sender can still use it."""
+        if self.state != "open":
+            return []
+        nbytes = self.read_bytes - self._credited_bytes
+        messages = self.read_messages - self._credited_messages
+        self._credited_bytes, self._credited_messages = self.read_bytes, self.read_messages
+        asked, self._asked = self._asked, False
+        return [GiveCredit(nbytes, messages, asked)]
+
+    def handle(self, event: IncomingEvent) -> list[IncomingAction]:
+        """Take in an event; return what is to be done, in order."""
+        if self.state == "closed":
+            return []
+        if isinstance(event, CreditAsked):
+            self._asked = True
+            unknown = self.read_messages - self._credited_messages
+            return self.give_credit() if unknown and not self.inbox else []
+        if isinstance(event, Close):
+            told = self.state != "open"
+            self.state = "closed"
+            self.inbox.clear()
+            self._arrived_bytes = self.read_bytes
+            return [] if told else [TellDropped()]
+        if self.state == "open":
+            self.state = "ended" if isinstance(event, FinArrived) else "gone"
+        return []

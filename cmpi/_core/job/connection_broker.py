@@ -1,0 +1,212 @@
+"""Which pairs of processes are linked, and how the root brings a link about.
+
+The ranks of one MPI world on one host make a communicator of their own (`Create_group`), inside which both
+block. Any other pair is linked by a socket, for which one end listens and the other dials, with a key that
+the root gives both: a Unix socket on one host, TCP between two. Either way the root is the matchmaker: it
+tells both ends at the same moment, and has no process in two half-made links at once. Nobody waits for
+anybody who is busy elsewhere, so there are no circles, and links between different processes are made side
+by side. If one end dies in between, the other is told to abandon the link.
+
+MPI's own way between two worlds, accept and connect, was tried on one host and on several, and does not
+survive deaths. MPICH 5.0.2: all who send to a process through UCX's shared memory take their places in one
+queue, and one that is killed between taking its place and filling it stops the queue for all; by UCX over
+TCP, processes crashed with nobody killed. Open MPI 5.0.11 (ULFM): crashed in `mca_pml_ob1_revoke_comm`
+within 300 kills; between hosts it lost one in two or three connects. Neither notices a cut cable for 15
+seconds and more. The ranks of one world fall together anyway.
+"""
+
+from __future__ import annotations
+
+from _blake2 import blake2b
+
+from cmpi._base.frozen import frozen
+from cmpi._core.job.job_actions import Say
+from cmpi._core.protocol import frames, host_frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+GRACE_S = 0.1  # a survivor's own LinkUp may still be on its way
+
+
+@frozen
+class Tell:
+    """Action: send a frame to a process."""
+
+    pid: int
+    frame: object
+
+
+if TYPE_CHECKING:
+    Action: TypeAlias = "Tell | Say"
+
+
+class _Member:
+    def __init__(self, world: int, rank: int, host: str, number: int) -> None:
+        self.world, self.rank, self.host = world, rank, host
+        self.number = number  # in the order in which they joined
+        self.wants: dict[int, None] = {}  # peers, in the order in which they came up
+        self.linked: set[int] = set()
+        self.busy_with: int | None = None
+        self.retired = False
+
+
+class ConnectionBroker:
+    """The machine. Every method is an event and returns actions; not thread-safe, never blocks.
+
+    Args:
+        addresses: Of each host, where the others reach it.
+        secret: Out of which the keys of links by sockets are made.
+        sockets: The folder in which two processes of one host meet.
+    """
+
+    def __init__(
+        self, addresses: dict[str, str] | None = None, secret: bytes = b"", sockets: str = ""
+    ) -> None:
+        self._addresses, self._secret, self._sockets = addresses or {}, secret, sockets
+        self._listens: dict[int, tuple[str, bytes]] = {}  # by who does: where, and with which key
+        self._keys_made = 0
+        self._apart: set[tuple[str, str]] = set()  # hosts between which a link has failed
+        self._members: dict[int, _Member] = {}
+        self._early: dict[int, dict[int, None]] = {}  # wanted before they joined, and by whom
+        # When to tell, who is left, who died, whether the one left knows nothing of the link.
+        self._widowed: list[tuple[float, int, int, bool]] = []
+        self._joined = 0
+
+    def address(self, host: str, address: str) -> None:
+        """Where a host that has come into the job is reached."""
+        self._addresses[host] = address
+
+    def join(self, pid: int, world: int, rank: int, host: str = "") -> list[Action]:
+        """A process takes part from now on; worlds are compared by their number."""
+        self._joined += 1
+        member = self._members[pid] = _Member(world, rank, host, self._joined)
+        for peer in self._early.pop(pid, {}):
+            if peer in self._members:
+                member.wants[peer] = self._members[peer].wants[pid] = None
+        return self._advance(pid)
+
+    def want(self, pid: int, peer: int) -> list[Action]:
+        """`pid` has something for `peer`; asking again does nothing."""
+        member = self._members[pid]
+        if pid == peer or peer in member.linked or peer in member.wants or peer == member.busy_with:
+            return []
+        if peer not in self._members:
+            self._early.setdefault(peer, {})[pid] = None
+            return []
+        member.wants[peer] = self._members[peer].wants[pid] = None
+        return self._advance(pid)
+
+    def up(self, pid: int, peer: int) -> list[Action]:
+        """`pid` says that its half stands."""
+        self._members[pid].linked.add(peer)
+        return self._free(pid)
+
+    def failed(self, pid: int, peer: int) -> list[Action]:
+        """`pid` says that it has given its half up: the peer died, or did not come in time."""
+        other = self._members.get(peer)
+        if other is None:
+            return self._free(pid)
+        member = self._members[pid]
+        if self._listens.pop(pid, None) is not None and other.busy_with == pid:
+            other.busy_with = None  # it could not even listen, so that one has no part in it yet
+        if other.busy_with != pid and pid not in other.wants:
+            member.wants[peer] = other.wants[pid] = None  # both have given up: once more
+        return [*self._complain(member.host, other.host), *self._free(pid), *self._advance(peer)]
+
+    def listening(self, pid: int, peer: int, port: int) -> list[Action]:
+        """`pid` listens at this TCP port, or at its path, for `peer`."""
+        address, key = self._listens.pop(pid, ("", b""))
+        if self._members[pid].busy_with != peer or peer not in self._members or not key:
+            return []
+        return [Tell(peer, host_frames.Dial(pid, address, port, key))]
+
+    def _complain(self, host: str, other: str) -> list[Action]:
+        pair = (min(host, other), max(host, other))
+        if pair in self._apart or host == other:
+            return []
+        self._apart.add(pair)
+        one, two = (f"{name} ({self._addresses[name]})" for name in pair)
+        what = f"processes on {one} and {two} cannot connect by TCP yet; it is tried again."
+        return [Say(f"{what} Is there a firewall between the two?")]
+
+    def retire(self, pid: int) -> None:
+        """`pid` is about to end: it takes part in what was ordered, and in nothing new."""
+        if pid in self._members:
+            self._members[pid].retired = True
+
+    def leave(self, pid: int, now_s: float) -> None:
+        """`pid` has ended. Who was making a link with it is told after a grace."""
+        member = self._members.pop(pid, None)
+        self._early.pop(pid, None)
+        if member is None:
+            return
+        for peer in member.wants:
+            self._members[peer].wants.pop(pid, None)
+        for peer in member.linked & self._members.keys():
+            self._members[peer].linked.discard(pid)
+        untold = self._listens.pop(pid, None) is not None  # its partner has no part in the link yet
+        for peer, other in self._members.items():
+            if other.busy_with == pid:
+                self._widowed.append((now_s + GRACE_S, peer, pid, untold))
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Tell those that wait for the dead."""
+        due = [item for item in self._widowed if item[0] <= now_s]
+        self._widowed = [item for item in self._widowed if item[0] > now_s]
+        actions: list[Action] = []
+        for _, survivor, dead, untold in due:
+            if survivor in self._members and self._members[survivor].busy_with == dead:
+                actions += self._free(survivor) if untold else [Tell(survivor, frames.Abandon(dead))]
+        return actions
+
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do, if ever."""
+        return min((item[0] for item in self._widowed), default=None)
+
+    def _free(self, pid: int) -> list[Action]:
+        self._members[pid].busy_with = None
+        return self._advance(pid)
+
+    def _advance(self, pid: int) -> list[Action]:
+        """Start the first link that this process waits for and whose other end is free."""
+        member = self._members[pid]
+        if member.busy_with is not None or member.retired:
+            return []
+        for peer in member.wants:
+            other = self._members[peer]
+            if other.busy_with is None and not other.retired:
+                return self._order(*sorted((pid, peer), key=lambda each: self._members[each].number))
+        return []
+
+    def _order(self, a: int, b: int) -> list[Action]:
+        first, second = self._members[a], self._members[b]
+        del first.wants[b], second.wants[a]
+        first.busy_with, second.busy_with = b, a
+        here = first.host == second.host
+        if here and first.world == second.world:
+            return [
+                Tell(a, frames.GroupWith(b, second.rank)),
+                Tell(b, frames.GroupWith(a, first.rank)),
+            ]
+        self._keys_made += 1
+        number = self._keys_made.to_bytes(8, "little")
+        key = blake2b(number, key=self._secret, digest_size=32).digest()
+        address = f"{self._sockets}/{a:07x}.link" if here else self._addresses[first.host]
+        self._listens[a] = address, key
+        return [Tell(a, host_frames.ListenFor(b, address, key))]
+
+    def validate(self) -> None:
+        """The invariants; for tests.
+
+        Raises:
+            AssertionError: One of them is broken.
+        """
+        for pid, member in self._members.items():
+            assert member.busy_with != pid and pid not in member.wants and pid not in member.linked
+            for peer in member.wants:
+                assert pid in self._members[peer].wants, "only one end knows of a wanted link"
+            if member.busy_with is None and not member.retired:
+                free = (self._members[peer] for peer in member.wants)
+                assert not any(m.busy_with is None and not m.retired for m in free), "two free ends wait"

@@ -1,0 +1,108 @@
+"""Whether every process of the job waits for another one of it. Pure.
+
+A process says that it is blocked when it has been so for a while, and when it is no more. When all
+are, each is asked whether it still is, in the very same wait, having looked for everything that was
+under way to it, and how much it has ever sent and received.
+
+If all say yes, there was a moment, when the question was asked, at which all were blocked. Whatever
+could still wake one of them was under way then. If as much was received as was sent, all of that has
+arrived, and has woken nobody: nothing ever will.
+
+Source: Mattern, "Algorithms for distributed termination detection" (1987), counting messages. One
+round is enough here, because a process tells by the number of its wait that it was never awake.
+"""
+
+from __future__ import annotations
+
+from cmpi._base.frozen import frozen
+from cmpi._core.protocol import wait_frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+CODE = 86  # cmpirun's exit code for it
+AGAIN_S = 0.5  # before all are asked again, if something was under way
+
+
+@frozen
+class Probe:
+    """Action: ask these processes whether they are still blocked."""
+
+    pids: list[int]
+    round: int
+
+
+@frozen
+class Deadlock:
+    """Action: it is one."""
+
+
+if TYPE_CHECKING:
+    Action: TypeAlias = "Probe | Deadlock"
+
+
+class DeadlockCheck:
+    """The machine. Not thread-safe; never blocks."""
+
+    def __init__(self) -> None:
+        self._living: set[int] = set()
+        self.blocked: dict[int, tuple[int, list[str]]] = {}  # the epoch of the wait, and it in words
+        self._round = 0
+        self._waiting: set[int] = set()  # for their answers
+        self._under_way = 0  # sent and not received, of those that have answered
+        self._again_s: float | None = None
+
+    def born(self, pid: int) -> None:
+        """There is a process; it is not blocked."""
+        self._living.add(pid)
+        self._stop_asking()
+
+    def died(self, pid: int) -> list[Action]:
+        """It has ended; others may see that and go on, or be blocked for good."""
+        self._living.discard(pid)
+        self.blocked.pop(pid, None)
+        return self._ask()
+
+    def hear(
+        self, pid: int, frame: wait_frames.Blocked | wait_frames.StillBlocked, now_s: float
+    ) -> list[Action]:
+        """What a process says of itself; an epoch of 0: it is not blocked."""
+        if isinstance(frame, wait_frames.Blocked):
+            if frame.epoch:
+                self.blocked[pid] = (frame.epoch, frame.waits)
+                return self._ask()
+            self.blocked.pop(pid, None)
+            self._stop_asking()
+        elif frame.number == self._round and pid in self._waiting:
+            if frame.epoch != self.blocked[pid][0]:
+                self._stop_asking()  # it says more about that by itself
+                return []
+            self._waiting.discard(pid)
+            self._under_way += frame.sent - frame.received
+            if not self._waiting:
+                if not self._under_way:
+                    return [Deadlock()]
+                self._again_s = now_s + AGAIN_S
+        return []
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Ask again, if it is time."""
+        if self._again_s is None or self._again_s > now_s:
+            return []
+        return self._ask()
+
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do, if ever."""
+        return self._again_s
+
+    def _stop_asking(self) -> None:
+        self._waiting, self._again_s = set(), None
+
+    def _ask(self) -> list[Action]:
+        self._stop_asking()
+        if not self._living or self.blocked.keys() != self._living:
+            return []
+        self._round += 1
+        self._waiting, self._under_way = set(self._living), 0
+        return [Probe(sorted(self._living), self._round)]

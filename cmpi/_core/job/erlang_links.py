@@ -1,0 +1,102 @@
+"""Who is linked with whom, who traps exits, who has which name: Erlang's half of the job.
+
+Source: Erlang/OTP, "Erlang Reference Manual: Processes" (links, exit signals, registered names).
+"""
+
+from __future__ import annotations
+
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.protocol import frames, relation_frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NO_TIE, LINK, SUPERVISE = 0, 1, 2  # how a process is tied to the one that spawns it
+
+
+class ErlangLinks:
+    """The machine. Methods are events; not thread-safe, never blocks."""
+
+    def __init__(self) -> None:
+        self._linked: dict[int, set[int]] = {}
+        self._trapping: set[int] = set()
+        self._names: dict[str, int] = {}
+        self._waiting: dict[str, list[tuple[int, int]]] = {}  # for a name: who asked, its request
+
+    # -- links -----------------------------------------------------------------------------
+
+    def tie(self, one: int, other: int) -> list[Tell]:
+        """`one` links itself with `other`, which lives; doing it again does nothing."""
+        if one == other or other in self._linked.get(one, ()):
+            return []
+        self._linked.setdefault(one, set()).add(other)
+        self._linked.setdefault(other, set()).add(one)
+        return [Tell(other, relation_frames.LinkedBy(one, True))]
+
+    def untie(self, one: int, other: int) -> list[Tell]:
+        """They are linked no more."""
+        if other not in self._linked.get(one, ()):
+            return []
+        self._linked[one].discard(other)
+        self._linked[other].discard(one)
+        return [Tell(other, relation_frames.LinkedBy(one, False))]
+
+    def linked(self, pid: int) -> list[int]:
+        """Those linked with it."""
+        return sorted(self._linked.get(pid, ()))
+
+    def traps(self, pid: int) -> bool:
+        """Whether it hears of the ends of those linked with it, rather than end with them."""
+        return pid in self._trapping
+
+    def ended(self, pid: int) -> list[int]:
+        """A process has ended: who is to end with it, if it did so other than normally."""
+        others = sorted(self._linked.pop(pid, ()))
+        for other in others:
+            self._linked[other].discard(pid)
+        self._trapping.discard(pid)
+        for name in [name for name, owner in self._names.items() if owner == pid]:
+            del self._names[name]
+        for name, waiting in list(self._waiting.items()):
+            self._waiting[name] = [each for each in waiting if each[0] != pid]
+        return [other for other in others if other not in self._trapping]
+
+    def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> list[Tell]:
+        """A frame of a process's that needs no more than this machine; another is passed over."""
+        if isinstance(frame, relation_frames.Trap):
+            (self._trapping.add if frame.on else self._trapping.discard)(pid)
+        elif isinstance(frame, relation_frames.Register):
+            return self._register(pid, frame, alive(frame.pid))
+        elif isinstance(frame, relation_frames.Unregister):
+            self._names.pop(frame.name, None)
+        elif isinstance(frame, relation_frames.WhereIs):
+            return self._where_is(pid, frame)
+        return []
+
+    # -- names -----------------------------------------------------------------------------
+
+    def _register(self, asker: int, frame: relation_frames.Register, alive: bool) -> list[Tell]:
+        """The answer says who has the name then: another, if it had it before."""
+        if not alive:
+            return [Tell(asker, relation_frames.NameIs(frame.request, frames.NO_PID))]
+        owner = self._names.setdefault(frame.name, frame.pid)
+        answers = [Tell(asker, relation_frames.NameIs(frame.request, owner))]
+        if owner == frame.pid:
+            for waiter, request in self._waiting.pop(frame.name, ()):
+                answers.append(Tell(waiter, relation_frames.NameIs(request, owner)))
+        return answers
+
+    def _where_is(self, asker: int, frame: relation_frames.WhereIs) -> list[Tell]:
+        owner = self._names.get(frame.name)
+        if owner is None and frame.wait:
+            self._waiting.setdefault(frame.name, []).append((asker, frame.request))
+            return []
+        return [
+            Tell(asker, relation_frames.NameIs(frame.request, frames.NO_PID if owner is None else owner))
+        ]
+
+    def cancel(self, asker: int, request: int) -> None:
+        """The answer to this request is of no more interest."""
+        for name, waiting in self._waiting.items():
+            self._waiting[name] = [each for each in waiting if each != (asker, request)]

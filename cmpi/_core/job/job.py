@@ -1,0 +1,450 @@
+"""The job as the root sees it: processes, who started whom, how each ended, when all is over.
+
+The machine of the root rank: events in, actions out. Everything the root does is decided here or in
+the machines it owns, such as `Requests` and `LinkTable`; the root's shell only carries out.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.job.connection_broker import ConnectionBroker, Tell
+from cmpi._core.job.erlang_links import ErlangLinks
+from cmpi._core.job.fork_gate import ForkGate
+from cmpi._core.job.job_actions import (
+    Born,
+    Died,
+    FinishJob,
+    Launch,
+    LaunchWorld,
+    NeedForkServer,
+    Order,
+    Say,
+    TellPreload,
+)
+from cmpi._core.job.kill_timers import KILL_AFTER_S, KillTimers
+from cmpi._core.job.process_record import Process, memory_between
+from cmpi._core.job.process_table import START_S, ProcessTable
+from cmpi._core.job.scheduler import Host, Refuse
+from cmpi._core.job.spawn_queue import SpawnAnswer, SpawnQueue
+from cmpi._core.limits import over
+from cmpi._core.protocol import frames, host_frames, relation_frames
+from cmpi.identifiers import RAISED, ExitStatus, Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
+SIGKILL, SIGTERM = 9, 15
+
+
+if TYPE_CHECKING:
+    Action: TypeAlias = (
+        "Tell | Order | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Died | FinishJob | Say"
+    )
+
+
+class JobMachine:
+    """The machine. Methods are the events and return actions; not thread-safe, never blocks.
+
+    Args:
+        hosts: Where processes may run.
+        seed: Where the pids start; any number, another for each job.
+        bells: The folder of the doorbells, which processes are told when they join, and of links' sockets.
+        shared_memory_bytes: How much memory one process may share with one other to send to it.
+        secret: Out of which the keys of links by sockets are made.
+        deadline_s: When the job will be ended, in seconds since 1970; 0: never.
+    """
+
+    def __init__(
+        self,
+        hosts: list[Host],
+        seed: int = 0,
+        bells: str = "",
+        shared_memory_bytes: int = 0,
+        enforce: str = "",
+        secret: bytes = b"",
+        deadline_s: float = 0.0,
+    ) -> None:
+        self._bells, self._enforce, self._deadline_s = bells, enforce, deadline_s
+        self._warned: set[str] = set()  # labels of those whose memory was complained of
+        self._shared_memory_bytes = shared_memory_bytes
+        self.requests = SpawnQueue(hosts)
+        self.connections = ConnectionBroker({host.name: host.address for host in hosts}, secret, bells)
+        self._lost: set[str] = set()
+        self._pythons = {host.name: host.python for host in hosts}
+        self.erlang_links = ErlangLinks()
+        self._process_table = ProcessTable(seed)
+        self.processes, self.starts = self._process_table.processes, self._process_table.starts
+        self._alive, self._living = self._process_table.alive, self._process_table.living
+        self.first_failure: int | None = None
+        self.interrupted = self._code = 0
+        self._ended_by_launcher: list[int] = []
+        self._fork_gate = ForkGate()
+        self._kill_timers = KillTimers()
+        self._give_up_s: float | None = None
+        self._finished = False
+
+    # -- events of the launcher ----------------------------------------------------------
+
+    def launch(self, argv: list[str], where: list[str]) -> list[Action]:
+        """Start the SPMD ranks, each on its host."""
+        start, label = len(self.starts), " ".join(argv)
+        world = [
+            self._process_table.add(frames.NO_PID, start, rank, label).pid for rank in range(len(where))
+        ]
+        self.starts[start] = world
+        for pid, host in zip(world, where):
+            process = self.processes[pid]
+            process.host = host
+            self.requests.occupy(pid, host, process.resources)
+        first = Launch(start, world, where[0], False) if len({*where}) == 1 else LaunchWorld(start, where)
+        return [first, *map(Born, world)]
+
+    def host_lost(self, host: str, reason: str, now_s: float) -> list[Action]:
+        """A host is out of reach: what ran there counts as dead, and the others go on."""
+        if host in self._lost:
+            return []
+        self._lost.add(host)
+        self._fork_gate.lost(host)
+        actions: list[Action] = [Say(f"host {host} is lost: {reason}")]
+        actions += self._answered(self.requests.lose(host))
+        for process in self._living():
+            if process.host == host:
+                process.fault = f"host lost: {host}: {reason}"
+                actions.append(Order(process.pid, frames.Signal(SIGKILL)))  # if it hears us after all
+                actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
+        return actions
+
+    def host_back(self, host: Host) -> list[Action]:
+        """A host that was lost can be used again, or one that is new can be."""
+        what = "is back" if host.name in self._lost else "has been added"
+        self._lost.discard(host.name)
+        self._pythons[host.name] = host.python
+        self.connections.address(host.name, host.address)
+        return [Say(f"host {host.name} {what}"), *self._answered(self.requests.add(host))]
+
+    def interrupt(
+        self, signal: int, now_s: float, because: str = "the job was interrupted", code: int = 0
+    ) -> list[Action]:
+        """The person wants an end, or there is no sense in going on: SIGTERM to all, SIGKILL later.
+
+        `code` is cmpirun's then; 0: that of the signal.
+        """
+        if self.interrupted:
+            return []
+        self.interrupted, self._code = signal, code or 128 + signal
+        self._give_up_s = now_s + KILL_AFTER_S + GIVE_UP_AFTER_S
+        self.requests.withdraw_all()
+        actions: list[Action] = []
+        for process in self._living():
+            actions += self._end(process, SIGTERM, now_s, because)
+        return actions + self._maybe_finish()
+
+    # -- events of monitors --------------------------------------------------------------
+
+    def monitor_up(self, start: int, rank: int, now_s: float) -> tuple[int | None, list[Action]]:
+        """A monitor reports; returns the pid it is to look after (None: it is not wanted)."""
+        pids = self.starts.get(start, [])
+        if rank >= len(pids) or self.processes[pids[rank]].monitored:
+            return None, []
+        process = self.processes[pids[rank]]
+        self._process_table.monitored(process, now_s)
+        if process.status is not None:
+            return None, []
+        if process.doomed:
+            return None, self.exited(process.pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
+        return process.pid, [process.limit(self._enforce)] if start else []
+
+    def used(self, pid: int, frame: frames.ProcessExited) -> None:
+        """What a process had used when it ended."""
+        process = self.processes[pid]
+        process.peak_bytes, process.cpu_s, process.core = frame.peak_rss_bytes, frame.cpu_s, frame.core
+
+    def exited(self, pid: int, status: ExitStatus, now_s: float, by_launcher: bool = False) -> list[Action]:
+        """A process has ended; `status` is what its monitor saw.
+
+        `by_launcher`: because MPI's own launcher told the monitor to end it, which happens to the
+        other ranks of a world when one dies, and may be reported before that one's death.
+        """
+        process = self.processes[pid]
+        if process.status is not None:
+            return []
+        verdict = process.because or process.fault or process.summary or status.verdict
+        self._process_table.ended(pid)
+        if process.summary and status.signal == SIGKILL and not process.doomed:
+            status = ExitStatus(RAISED)  # killed by us where its exception could not end it
+        # Sent away with the others, it may leave by any code; killed by the program, by the signal. MPI's
+        # launcher may end the rest of a world before the one that the program killed is reported.
+        requested = bool(process.because) or status.signal == process.doomed != 0
+        requested |= by_launcher and any(self.processes[p].doomed for p in self.starts[process.start])
+        process.status = status = ExitStatus(status.code, status.signal, verdict, requested)
+        process.order = None
+        actions: list[Action] = [Died(pid)]
+        if by_launcher and not status.ok:
+            self._ended_by_launcher.append(pid)
+        elif not status.ok and self.first_failure is None and not process.supervised:
+            self.first_failure = pid
+        ended = frames.Ended(pid, status.code, status.signal, verdict, status.requested)
+        actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if self._alive(watcher)]
+        self.connections.leave(pid, now_s)
+        actions += self._answered(self.requests.withdraw(pid))
+        actions += self._answered(self.requests.release(pid))
+        if status.code or status.signal:
+            actions += self._fell_together(process, now_s, by_launcher)
+        actions += self._end_linked(process, now_s)
+        return actions + self._maybe_finish()
+
+    def monitor_lost(self, pid: int, now_s: float) -> list[Action]:
+        """A monitor's connection closed before it reported an exit: it dies with its process."""
+        return self.exited(pid, ExitStatus(137, SIGKILL, "its monitor was lost"), now_s)
+
+    def start_failed(self, start: int, reason: str, now_s: float) -> list[Action]:
+        """MPI could not start these processes, or could not complete the start of some that run."""
+        silent = [pid for pid in self.starts[start] if not self.processes[pid].monitored]
+        return self._not_started(silent, reason, now_s)
+
+    def _not_started(self, pids: list[int], reason: str, now_s: float) -> list[Action]:
+        actions: list[Action] = []
+        for pid in pids:
+            process = self.processes[pid]
+            process.fault = f"could not be started: {reason}"
+            if process.monitored:
+                actions.append(Order(pid, frames.Signal(SIGKILL)))
+            actions += self.exited(pid, ExitStatus(126), now_s)
+        return actions
+
+    def fork_server(self, host: str, state: str) -> list[Action]:
+        """The fork server of that host is "ready" or "dead"."""
+        return list(self._fork_gate.turned(host, state))
+
+    # -- events of processes -------------------------------------------------------------
+
+    def from_rank(self, pid: int, frame: object, now_s: float) -> list[Action]:
+        """A frame that a process sent."""
+        process = self.processes[pid]
+        if isinstance(frame, frames.Join):
+            return self._join(process, frame, now_s)
+        if isinstance(frame, frames.Spawn):
+            return self._spawn(pid, frame)
+        if isinstance(frame, frames.Cancel):
+            self.erlang_links.cancel(pid, frame.request)
+            return self._answered(self.requests.withdraw(pid, frame.request))
+        if isinstance(frame, frames.Watch):
+            return self._watch(pid, frame.pid)
+        if isinstance(frame, frames.Kill):
+            victim = self.processes.get(frame.pid)
+            if victim is None or victim.status is not None:
+                return []
+            return self._end(victim, frame.signal, now_s, "")
+        if isinstance(frame, relation_frames.LinkWith):
+            return self._tie(process, frame, now_s)
+        if isinstance(frame, frames.AskCapacity):
+            return [Tell(pid, self.requests.capacity_is(frame.request))]
+        if isinstance(frame, frames.Preload):
+            return [TellPreload(frame)]
+        if isinstance(frame, frames.Connect):
+            return list(self.connections.want(pid, frame.peer))
+        if isinstance(frame, frames.ConnectionUp):
+            return list(self.connections.up(pid, frame.peer))
+        if isinstance(frame, frames.ConnectionFailed):
+            return list(self.connections.failed(pid, frame.peer))
+        if isinstance(frame, host_frames.Listening):
+            return list(self.connections.listening(pid, frame.peer, frame.port))
+        if isinstance(frame, frames.Leaving):
+            self.connections.retire(pid)
+            return [Tell(pid, frames.Farewell())]
+        if isinstance(frame, frames.Raised):
+            process.summary, process.trace = frame.summary, frame.trace
+            if len(self.starts[process.start]) > 1:
+                # Its MPI_Finalize may wait for ranks that wait for it.
+                self._kill_timers.later(pid, now_s)
+            return []
+        return list(self.erlang_links.hear(pid, frame, self._alive))
+
+    # -- time ----------------------------------------------------------------------------
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Do what is due."""
+        actions: list[Action] = list(self.connections.tick(now_s))
+        due = self._kill_timers.due(now_s)
+        actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
+        for pid in self._process_table.overdue(now_s):
+            what = "still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
+            actions += self._not_started([pid], f"{what} {START_S:.0f} s", now_s)
+        if self._give_up_s is not None and self._give_up_s <= now_s:
+            for process in self._living():
+                actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
+        return actions
+
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do, if ever."""
+        deadlines = (
+            self.connections.deadline_s,
+            self._kill_timers.deadline_s,
+            self._process_table.deadline_s,
+        )
+        times = [self._give_up_s, *(deadline_s() for deadline_s in deadlines)]
+        return min((t for t in times if t is not None), default=None)
+
+    # -- decisions -----------------------------------------------------------------------
+
+    def _join(self, process: Process, frame: frames.Join, now_s: float) -> list[Action]:
+        if process.joined:
+            why = "another process of this rank uses cmpi already, and there can be only one"
+            return [Tell(process.pid, frames.Refused(0, True, why))]
+        self._process_table.joined(process, now_s)
+        process.python, process.memory = frame.python, frame.memory
+        limits: list[Action] = []
+        if frame.asks:  # a rank has said what it needs; more than there is cannot be given
+            process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
+            process.asks_memory = bool(frame.asks_memory)
+            limits = [process.limit(self._enforce)]
+            limits += self._answered(self.requests.occupy(process.pid, process.host, process.resources))
+        world = self.starts[process.start]
+        welcome = frames.Welcome(
+            process.pid,
+            process.parent,
+            process.rank,
+            world if process.start and len(world) > 1 else self.starts[0],
+            process.resources.cpu_units,
+            process.resources.memory_bytes,
+            self._bells,
+            self._shared_memory_bytes,
+            self._memory(process.pid, process.parent),
+            process.cores,
+            process.nice,
+            self.erlang_links.linked(process.pid),
+            self._deadline_s,
+        )
+        actions: list[Action] = [*limits, Tell(process.pid, welcome)]
+        actions += [
+            Tell(pid, frames.Alive(process.pid, self._memory(pid, process.pid)))
+            for pid in sorted(process.watchers)
+            if self._alive(pid)
+        ]
+        if process.order is not None:
+            order, process.order = process.order, None
+            actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
+        number = process.start if len(world) > 1 else -1 - process.pid
+        actions += self.connections.join(process.pid, number, process.rank, process.host)
+        return actions + list(self._fork_gate.need(process.host, frame.python))
+
+    def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
+        """A monitor says that its process uses, or used, more memory than it was granted."""
+        process = self.processes[pid]
+        text = over(process.resources.memory_bytes, frame.used_bytes, frame.at)
+        if frame.ended:
+            process.fault = f"out of memory: {text}"
+            return []
+        if process.label in self._warned:
+            return []
+        self._warned.add(process.label)
+        what = f"process {pid:07x}, {process.label}: memory: {text}"
+        return [Say(f"{what}. Ask for what it needs: spawn(..., resources=Resources(memory=...))")]
+
+    def _spawn(self, pid: int, frame: frames.Spawn) -> list[Action]:
+        if self.interrupted or not self._alive(pid):
+            return []
+        near = self.processes[frame.near].host if frame.near in self.processes else ""
+        return self._answered(self.requests.submit(pid, frame, near))
+
+    def _answered(self, answers: list[SpawnAnswer]) -> list[Action]:
+        actions: list[Action] = []
+        for answer in answers:
+            pid, frame, place = answer.asker, answer.frame, answer.place
+            if isinstance(place, Refuse):
+                actions.append(Tell(pid, frames.Refused(frame.request, place.never, place.reason)))
+                continue
+            start, parent = len(self.starts), self.processes[pid]
+            self.starts[start] = group = []
+            for rank, each in enumerate((place, *place.more)):
+                child = self._process_table.add(pid, start, rank, frame.label)
+                at_home = each.host == parent.host
+                child.placed(frame, each, parent.python if at_home else self._python(each.host, parent))
+                self.requests.settled(each, child.pid)
+                group.append(child.pid)
+                actions.append(Born(child.pid))
+                if frame.tie:
+                    self.erlang_links.tie(pid, child.pid)
+            actions.append(Tell(pid, frames.Spawned(frame.request, group)))
+            actions += self._fork_gate.launch(start, [self.processes[child] for child in group])
+        return actions
+
+    def _python(self, host: str, parent: Process) -> str:
+        """The interpreter for a process on another host than its parent's: one that runs there already."""
+        return self._fork_gate.python(host) or self._pythons.get(host, "") or parent.python
+
+    def _watch(self, pid: int, other: int) -> list[Action]:
+        process = self.processes.get(other)
+        if process is None:
+            gone = frames.Ended(other, 1, 0, "there is no such process in this job", False)
+            return [Tell(pid, gone)]
+        if process.status is None:
+            process.watchers.add(pid)
+            return [Tell(pid, frames.Alive(other, self._memory(pid, other)))]
+        s = process.status
+        return [Tell(pid, frames.Ended(other, s.code, s.signal, s.verdict, s.requested))]
+
+    def _memory(self, pid: int, other: int) -> int:
+        return memory_between(
+            self.processes.get(pid), self.processes.get(other), allowed=self._shared_memory_bytes > 0
+        )
+
+    def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
+        """The ranks of one world stand and fall together, as MPI's users expect."""
+        actions: list[Action] = []
+        for pid in self.starts[process.start]:
+            other = self.processes[pid]
+            if other.status is not None or other.doomed:
+                continue
+            if by_launcher:  # which ends the others too; who fell by itself is still to be heard
+                self._kill_timers.later(pid, now_s)
+            else:
+                actions += self._end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
+        return actions
+
+    def _tie(self, process: Process, frame: relation_frames.LinkWith, now_s: float) -> list[Action]:
+        tie = self.erlang_links.tie if frame.on else self.erlang_links.untie
+        if self._alive(frame.pid):
+            told = tie(process.pid, frame.pid)
+            # Who has not joined yet learns of it when it does.
+            return [tell for tell in told if self.processes[tell.pid].joined]
+        if not frame.on:
+            return []
+        if self.erlang_links.traps(process.pid):
+            return []  # it watches, and hears of that end
+        because = f"linked itself with {frame.pid:07x}, which had ended before"
+        return self._end(process, SIGTERM, now_s, because)
+
+    def _end_linked(self, process: Process, now_s: float) -> list[Action]:
+        """Those that are linked with a process that ended other than normally end with it."""
+        linked = self.erlang_links.ended(process.pid)
+        status = process.status
+        assert status is not None
+        actions: list[Action] = []
+        if status.code or status.signal:
+            because = f"linked with {process.pid:07x}, which ended: {status}"
+            for pid in linked:
+                if self._alive(pid) and not self.processes[pid].doomed:
+                    actions += self._end(self.processes[pid], SIGTERM, now_s, because)
+        return actions
+
+    def _end(self, process: Process, signal: int, now_s: float, because: str) -> list[Action]:
+        process.doomed, process.because = signal, because
+        if because:
+            self._kill_timers.later(process.pid, now_s)
+        return [Order(process.pid, frames.Signal(signal))] if process.monitored else []
+
+    def _maybe_finish(self) -> list[Action]:
+        if self._finished or self._process_table.living_count:
+            return []
+        self._finished = True
+        if self.interrupted:
+            return [FinishJob(self._code)]
+        if self.first_failure is None and self._ended_by_launcher:
+            self.first_failure = self._ended_by_launcher[0]
+        if self.first_failure is None:
+            return [FinishJob(0)]
+        status = self.processes[self.first_failure].status
+        assert status is not None
+        return [FinishJob(status.code)]

@@ -1,0 +1,75 @@
+"""What the `Job` machine has the root's shell do."""
+
+from __future__ import annotations
+
+from cmpi._base.frozen import frozen
+from cmpi._core.protocol import frames
+
+
+@frozen
+class Order:
+    """Action: send a frame to the monitor of a process."""
+
+    pid: int
+    frame: object
+
+
+@frozen
+class Launch:
+    """Action: have MPI start one process for each pid, as one world; `forked` by the fork server."""
+
+    start: int
+    pids: list[int]
+    host: str
+    forked: bool
+
+
+@frozen
+class LaunchWorld:
+    """Action: have MPI start ranks on several hosts, as one world."""
+
+    start: int
+    hosts: list[str]  # of each
+
+
+@frozen
+class NeedForkServer:
+    """Action: somebody may spawn; start that host's fork server, in this interpreter. Asked for once."""
+
+    host: str
+    python: str
+
+
+@frozen
+class TellPreload:
+    """Action: have the fork servers load these modules."""
+
+    frame: frames.Preload
+
+
+@frozen
+class Born:
+    """Action: show that a process was started."""
+
+    pid: int
+
+
+@frozen
+class Died:
+    """Action: show that a process has ended."""
+
+    pid: int
+
+
+@frozen
+class Say:
+    """Action: tell the person this, in a line of its own."""
+
+    text: str
+
+
+@frozen
+class FinishJob:
+    """Action: everything has ended; report, and leave with this code."""
+
+    code: int

@@ -1,0 +1,70 @@
+"""Who is in the job: its processes by pid, their starts, and which of them have not been heard of yet."""
+
+from __future__ import annotations
+
+from cmpi._core.job.process_record import Process
+from cmpi.identifiers import PID_BITS
+
+START_S = 60.0  # for the next of the processes that are being started to be heard of
+
+
+class ProcessTable:
+    """The list. `seed` is where the pids start; any number, another for each job."""
+
+    def __init__(self, seed: int) -> None:
+        self.processes: dict[int, Process] = {}
+        self.starts: dict[int, list[int]] = {}
+        self.living_count = 0
+        self._seed = seed
+        # Their monitor has not been heard of; or, of a closure, the process that is to join has not.
+        self._unheard: set[int] = set()
+        self._heard_s: float | None = None  # when the last of them was; None: look at the clock
+
+    def add(self, parent: int, start: int, rank: int, label: str) -> Process:
+        """A new process."""
+        # An odd multiplier permutes the numbers below 2**28: pids look different, never repeat.
+        mask = (1 << PID_BITS) - 1
+        pid = ((self._seed + len(self.processes)) * 0x9E3779B1) & mask
+        self.living_count += 1
+        process = self.processes[pid] = Process(pid, parent, start, rank, label)
+        if not self._unheard:
+            self._heard_s = None
+        self._unheard.add(pid)
+        return process
+
+    def monitored(self, process: Process, now_s: float) -> None:
+        """Its monitor has been heard of. What a rank does is its own business; a closure's joins."""
+        process.monitored = True
+        if process.start == 0:
+            self._unheard.discard(process.pid)
+        self._heard_s = now_s
+
+    def joined(self, process: Process, now_s: float) -> None:
+        """It has joined."""
+        process.joined = True
+        self._unheard.discard(process.pid)
+        self._heard_s = now_s
+
+    def ended(self, pid: int) -> None:
+        """It is to have a status now."""
+        self.living_count -= 1
+        self._unheard.discard(pid)
+
+    def alive(self, pid: int) -> bool:
+        """Whether there is such a process, and it has not ended."""
+        return pid in self.processes and self.processes[pid].status is None
+
+    def living(self) -> list[Process]:
+        """All that have not ended."""
+        return [process for process in self.processes.values() if process.status is None]
+
+    def overdue(self, now_s: float) -> list[int]:
+        """Those of which nothing will be heard any more, for MPI itself never says that it cannot."""
+        if self._unheard and self._heard_s is None:
+            self._heard_s = now_s
+        late = self._heard_s is not None and self._heard_s + START_S <= now_s
+        return list(self._unheard) if late else []
+
+    def deadline_s(self) -> float | None:
+        """When some may be overdue."""
+        return self._heard_s + START_S if self._unheard and self._heard_s is not None else None

@@ -1,0 +1,136 @@
+"""The closing report: what failed first, in words that help."""
+
+from __future__ import annotations
+
+from cmpi._base.units import format_memory
+from cmpi._core.job.job import JobMachine
+from cmpi._core.job.process_record import Process
+from cmpi._core.limits import LEAST_ENFORCED_BYTES
+
+MOST_LINES = 12
+MOST_OTHERS = 4
+MOST_NAMES = 4
+MOST_ALIKE = 8
+
+
+def closing_report(job: JobMachine, tail: bytes) -> str:
+    """The report on the first failure, or "" when there was none.
+
+    Args:
+        job: The job, with everything ended.
+        tail: The last that the failed process wrote to its stderr.
+    """
+    if job.interrupted or job.first_failure is None:
+        return ""
+    process = job.processes[job.first_failure]
+    status = process.status
+    assert status is not None
+    lines = [
+        f"cmpirun: {_name(process)} failed: {_how(process)}",
+        f"    ran     {_short(process.label)}",
+        f"    host    {process.host}",
+        f"    parent  {_parent(job, process)}",
+        *_usage(process),
+    ]
+    if process.core:
+        lines.append(f"    core    {process.core}")
+    failed = [p for p in job.processes.values() if p.status is not None and not p.status.ok]
+    lines += _others([p for p in failed if p is not process and not p.supervised])
+    if process.summary:
+        tail = b""  # its traceback was shown where it happened
+        lines += _raised_alike(process, job)
+    last = tail.decode("utf-8", "replace").splitlines()[-MOST_LINES:]
+    if last:
+        lines.append("    its last lines on stderr:")
+        lines += [f"      {line}" for line in last]
+    return "\n".join(lines) + "\n"
+
+
+def _name(process: Process) -> str:
+    rank = f" (rank {process.rank})" if process.start == 0 else ""
+    return f"process {process.pid:07x}{rank}"
+
+
+def _how(process: Process) -> str:
+    status = process.status
+    assert status is not None
+    if process.fault:
+        return process.fault
+    if status.signal:
+        return f"ended by {status}"
+    return f"exit code {status}"
+
+
+def _raised_alike(process: Process, job: JobMachine) -> list[str]:
+    """The traceback that several have shown, each for itself and all at once: here as one."""
+    same = [p for p in job.processes.values() if p.trace and p.trace == process.trace]
+    if len(same) < 2:
+        return []
+    lines = process.trace.splitlines()[-MOST_LINES:]
+    return [f"    raised alike by {_names(same)}:", *(f"      {line}" for line in lines)]
+
+
+def _names(processes: list[Process]) -> str:
+    names = [f"rank {p.rank}" if p.start == 0 else f"{p.pid:07x}" for p in processes]
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return f"{', '.join(names[:MOST_NAMES])}{more}"
+
+
+def _others(failed: list[Process]) -> list[str]:
+    """Those that failed after the first, together where they did so alike."""
+    alike: dict[str, list[Process]] = {}
+    for process in failed:
+        alike.setdefault(str(process.status), []).append(process)
+    lines = [f"    later   {_names(same)}: {how}" for how, same in list(alike.items())[:MOST_OTHERS]]
+    if len(alike) > MOST_OTHERS:
+        lines.append(f"            and others in {len(alike) - MOST_OTHERS} more ways")
+    return lines
+
+
+def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) -> str:
+    """The report on a job whose processes all wait for each other: who, for whom, where, how long."""
+    lines = ["cmpirun: deadlock: all processes of the job wait, and nothing is under way between them"]
+    for pid, (_, waits) in sorted(blocked.items(), key=lambda item: job.processes[item[0]].start):
+        lines.append(f"    {_name(job.processes[pid])}: {_short(job.processes[pid].label)}")
+        lines += [f"        {wait}" for wait in waits]
+    lines.append("    (cmpirun --no-deadlock-check lets them wait)")
+    return "\n".join(lines) + "\n"
+
+
+def memory_report(job: JobMachine) -> str:
+    """What those that asked for memory have used of it, so that people learn what to ask for; "" if nobody
+    asked, but for next to nothing."""
+    alike: dict[tuple[str, int], list[int]] = {}
+    for process in job.processes.values():
+        asked = process.resources.memory_bytes if process.asks_memory else 0
+        if asked >= LEAST_ENFORCED_BYTES and process.peak_bytes:
+            alike.setdefault((process.label, asked), []).append(process.peak_bytes)
+    if not alike:
+        return ""
+    lines = ["cmpirun: memory that was asked for, and what was used at most"]
+    for (label, asked), peaks in list(alike.items())[:MOST_ALIKE]:
+        n = f" ({len(peaks)} processes)" if len(peaks) > 1 else ""
+        used = f"asked {format_memory(asked)}, used {format_memory(max(peaks))}"
+        lines.append(f"    {_short(label)}{n}: {used}")
+    if len(alike) > MOST_ALIKE:
+        lines.append(f"    and {len(alike) - MOST_ALIKE} more; --output json has all")
+    return "\n".join(lines) + "\n"
+
+
+def _usage(process: Process) -> list[str]:
+    if not process.peak_bytes:
+        return []  # it never ran, or its monitor was lost
+    granted = format_memory(process.resources.memory_bytes)
+    asked = f"asked {granted}" if process.asks_memory else f"{granted} by default"
+    return [f"    memory  {asked}, used {format_memory(process.peak_bytes)} at most"]
+
+
+def _parent(job: JobMachine, process: Process) -> str:
+    if process.parent not in job.processes:
+        return "cmpirun"
+    return f"{process.parent:07x} {_short(job.processes[process.parent].label)}"
+
+
+def _short(label: str) -> str:
+    line = " ".join(label.split())
+    return line if len(line) <= 100 else line[:97] + "..."

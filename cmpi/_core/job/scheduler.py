@@ -1,0 +1,367 @@
+"""Who may start where, and when: the scheduler's decisions.
+
+Requests wait in one line per requester; the lines take turns, and the request whose turn it is holds
+the turn until it fits (one for a certain host, for that host). So nobody is overtaken by smaller
+requests for ever, and a process that asks for a thousand others delays its neighbour by one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+
+from cmpi._base.frozen import frozen
+from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from typing import TypeAlias
+
+
+@frozen
+class Submit:
+    """Event: somebody asks for room. `ticket` names the request in the answer."""
+
+    ticket: int
+    owner: int
+    cpu_units: int
+    memory_bytes: int
+    wait: bool
+    bind: bool = False  # to cores of its own, if it asks for whole ones and there are any
+    host: str = ""  # the only one that will do
+    near: str = ""  # the one that is best, if there is room now
+    pack: bool = False  # onto the host with least room, rather than with most
+    n: int = 1  # so many at once or none, as a group: tickets from this one on
+
+
+@frozen
+class CancelRequest:
+    """Event: the request is of no more interest, whether it waits or was placed."""
+
+    ticket: int
+
+
+@frozen
+class Release:
+    """Event: what was placed for this ticket has ended."""
+
+    ticket: int
+
+
+@frozen
+class Place:
+    """Action: there is room for this ticket on that host, and it is taken."""
+
+    ticket: int
+    host: str
+    cores: tuple[int, ...] = ()  # of its own
+    more: tuple[Place, ...] = ()  # the rest of its group
+
+
+@frozen
+class Refuse:
+    """Action: no room for this ticket now, or (`never`) at any time."""
+
+    ticket: int
+    never: bool
+    reason: str
+
+
+if TYPE_CHECKING:
+    Event: TypeAlias = "Submit | CancelRequest | Release"
+    Action: TypeAlias = "Place | Refuse"
+
+
+class Host:
+    """What one host has, in all and free."""
+
+    def __init__(
+        self,
+        name: str,
+        cpu_units: int,
+        memory_bytes: int,
+        cores: Sequence[int] = (),
+        address: str = "",
+        python: str = "",
+    ) -> None:
+        self.name, self.address, self.python = name, address, python
+        self.unbound = sorted(cores, reverse=True)  # cores to which nobody is bound
+        self.cpu_units = self.free_cpu_units = cpu_units
+        self.memory_bytes = self.free_memory_bytes = memory_bytes
+
+    def holds(self, request: Submit) -> bool:
+        """True if the request fits into the empty host."""
+        if request.host not in ("", self.name):
+            return False
+        return request.cpu_units <= self.cpu_units and request.memory_bytes <= self.memory_bytes
+
+    def fits(self, request: Submit) -> bool:
+        """True if the request fits into what is free."""
+        if request.host not in ("", self.name):
+            return False
+        return request.cpu_units <= self.free_cpu_units and request.memory_bytes <= self.free_memory_bytes
+
+    def take(self, request: Submit, sign: int = 1) -> None:
+        """Take the request's share, or give it back with sign -1."""
+        self.free_cpu_units -= sign * request.cpu_units
+        self.free_memory_bytes -= sign * request.memory_bytes
+
+    def bind(self, request: Submit) -> tuple[int, ...]:
+        """Cores for this request alone; none if it does not want whole ones, or too few are left."""
+        n, rest = divmod(request.cpu_units, CPU_UNIT)
+        if not request.bind or rest or not 0 < n <= len(self.unbound):
+            return ()
+        return tuple(self.unbound.pop() for _ in range(n))
+
+    def unbind(self, cores: tuple[int, ...]) -> None:
+        """They are nobody's again."""
+        self.unbound = sorted([*self.unbound, *cores], reverse=True)
+
+
+class Scheduler:
+    """The machine. Not thread-safe; all calls return at once."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self.hosts: dict[str, Host] = {}
+        self._by_room: list[tuple[int, int, str]] = []  # free CPUs, turn and name of each host, in order
+        self._turns: dict[str, int] = {}  # of hosts with equal room the first that was named is the first
+        for host in hosts:
+            self._admit(host)
+        self._lines: dict[int, deque[Submit]] = {}  # by owner, in the order of their turns
+        self._placed: dict[int, tuple[Submit, Host]] = {}
+        self._cores: dict[int, tuple[int, ...]] = {}  # by ticket
+
+    def handle(self, event: Event) -> list[Action]:
+        """Take in an event; return what is to be done, in order."""
+        if isinstance(event, Submit):
+            return self._submit(event)
+        if event.ticket in self._placed:
+            self._take_back(event.ticket)
+        else:
+            self._forget(event.ticket)
+        return self._advance()
+
+    def occupy(
+        self, ticket: int, host: str, cpu_units: int, memory_bytes: int, instead_of: int | None = None
+    ) -> list[Action]:
+        """Count a process that must run whether there is room or not (a rank asked for with -n).
+
+        It takes no more than what is free, so that what was asked for on the command line
+        never makes the books negative. `instead_of` is the ticket that it had before.
+        """
+        place = self.hosts.get(host)
+        if place is None:  # lost, or the root's own, on which nothing else is to run
+            place = Host(host, 0, 0)
+        if instead_of is not None:
+            old, at = self._placed.pop(instead_of)
+            self._take(at, old, -1)
+        request = Submit(
+            ticket,
+            owner=-1,
+            cpu_units=min(cpu_units, place.free_cpu_units),
+            memory_bytes=min(memory_bytes, place.free_memory_bytes),
+            wait=False,
+        )
+        self._take(place, request)
+        self._placed[ticket] = (request, place)
+        return self._advance()
+
+    def lose(self, host: str) -> list[Action]:
+        """A host is no more; what was placed there is still to be released."""
+        if host in self.hosts:
+            self._by_room.remove(self._room_of(self.hosts.pop(host)))
+        waiting = [request for line in self._lines.values() for request in line]
+        refused = [
+            Refuse(request.ticket, True, self._too_large(request))
+            for request in waiting
+            if not self._possible(request)
+        ]
+        for refusal in refused:
+            self._forget(refusal.ticket)
+        return [*refused, *self._advance()]
+
+    def add(self, host: Host) -> list[Action]:
+        """One more host."""
+        self._admit(host)
+        return self._advance()
+
+    def _admit(self, host: Host) -> None:
+        self.hosts[host.name] = host
+        self._turns.setdefault(host.name, -len(self._turns))
+        insort(self._by_room, self._room_of(host))
+
+    def _room_of(self, host: Host) -> tuple[int, int, str]:
+        return host.free_cpu_units, self._turns[host.name], host.name
+
+    def _take(self, host: Host, request: Submit, sign: int = 1) -> None:
+        """As `Host.take`, with the order kept."""
+        if self.hosts.get(host.name) is not host:
+            host.take(request, sign)  # lost meanwhile
+            return
+        del self._by_room[bisect_left(self._by_room, self._room_of(host))]
+        host.take(request, sign)
+        insort(self._by_room, self._room_of(host))
+
+    @property
+    def waiting(self) -> int:
+        """Requests in line."""
+        return sum(map(len, self._lines.values()))
+
+    def _submit(self, request: Submit) -> list[Action]:
+        if not self._possible(request):
+            return [Refuse(request.ticket, True, self._too_large(request))]
+        if not request.wait:
+            place = None if self._lines else self._try(request)
+            return [place or Refuse(request.ticket, False, self._no_room(request))]
+        self._lines.setdefault(request.owner, deque()).append(request)
+        return self._advance()
+
+    def _advance(self) -> list[Action]:
+        actions: list[Action] = []
+        while (found := self._next()) is not None:
+            owner, place = found
+            line = self._lines.pop(owner)
+            actions.append(place)
+            line.popleft()
+            if line:
+                self._lines[owner] = line  # to the end: the next owner has its turn
+        return actions
+
+    def _next(self) -> tuple[int, Place] | None:
+        """Place the first whose turn it is and who fits; its line, and where. Who waits for a certain host
+        holds the turn for that one alone, so that the others are not idle meanwhile."""
+        held: set[str] = set()
+        for owner, line in self._lines.items():
+            place = self._try(line[0], held)
+            if place is not None:
+                return owner, place
+            if not line[0].host:
+                return None
+            held.add(line[0].host)
+        return None
+
+    def _possible(self, request: Submit) -> bool:
+        """Whether it would fit if all hosts were empty."""
+        if request.n == 1:
+            return any(host.holds(request) for host in self.hosts.values())
+        found = 0
+        for host in self.hosts.values():
+            if host.holds(request):
+                by_cpus = host.cpu_units // request.cpu_units if request.cpu_units else request.n
+                by_memory = host.memory_bytes // request.memory_bytes if request.memory_bytes else request.n
+                found += min(by_cpus, by_memory)
+        return found >= request.n
+
+    def _try(self, request: Submit, held: Collection[str] = ()) -> Place | None:
+        """Place it, with all of its group; None, and nothing is changed, if there is no room for that."""
+        places: list[Place] = []
+        for i in range(request.n):
+            host = self._room(request, held)
+            if host is None:
+                for place in places:
+                    self._take_back(place.ticket)
+                return None
+            places.append(self._place(request, host, request.ticket + i))
+        first = places[0]
+        return Place(first.ticket, first.host, first.cores, tuple(places[1:])) if places[1:] else first
+
+    def _take_back(self, ticket: int) -> None:
+        request, host = self._placed.pop(ticket)
+        self._take(host, request, -1)
+        host.unbind(self._cores.pop(ticket, ()))
+
+    def _room(self, request: Submit, held: Collection[str] = ()) -> Host | None:
+        for name in (request.host, request.near):
+            if name in self.hosts and name not in held and self.hosts[name].fits(request):
+                return self.hosts[name]
+        if request.host:
+            return None
+        # The emptiest host, so that processes spread and leave each other memory bandwidth; or the fullest.
+        first = bisect_left(self._by_room, (request.cpu_units,))
+        order = range(first, len(self._by_room))
+        for i in order if request.pack else reversed(order):
+            name = self._by_room[i][2]
+            if name not in held and self.hosts[name].fits(request):
+                return self.hosts[name]
+        return None
+
+    def _place(self, request: Submit, host: Host, ticket: int) -> Place:
+        self._take(host, request)
+        self._placed[ticket] = (request, host)
+        self._cores[ticket] = cores = host.bind(request)
+        return Place(ticket, host.name, cores)
+
+    def _forget(self, ticket: int) -> None:
+        for owner, line in list(self._lines.items()):
+            kept = deque(request for request in line if request.ticket != ticket)
+            if kept:
+                self._lines[owner] = kept
+            else:
+                del self._lines[owner]
+
+    def _too_large(self, request: Submit) -> str:
+        if not self.hosts:
+            return f"asked for {_amount(request.cpu_units, request.memory_bytes)}; no host is left"
+        if request.host:
+            if request.host not in self.hosts:
+                return f"asked for host {request.host}; those of this job are {', '.join(self.hosts)}"
+            host = self.hosts[request.host]
+            asked, has = (
+                _amount(request.cpu_units, request.memory_bytes),
+                _amount(host.cpu_units, host.memory_bytes),
+            )
+            return f"asked for {_times(request.n)}{asked} on {host.name}, which has {has}"
+        largest = max(self.hosts.values(), key=lambda host: (host.cpu_units, host.memory_bytes))
+        if request.n > 1:
+            all_cpus = sum(host.cpu_units for host in self.hosts.values())
+            all_memory = sum(host.memory_bytes for host in self.hosts.values())
+            amount = _amount(request.cpu_units, request.memory_bytes)
+            return (
+                f"asked for {_times(request.n)}{amount} at once; all hosts of this job together have "
+                f"{_amount(all_cpus, all_memory)}"
+            )
+        return (
+            f"asked for {_amount(request.cpu_units, request.memory_bytes)} on one host; the largest, "
+            f"{largest.name}, has {_amount(largest.cpu_units, largest.memory_bytes)} for this job. "
+            "Ask for less, or give the job more with cmpirun --cpus and --memory."
+        )
+
+    def _no_room(self, request: Submit) -> str:
+        host = max(self.hosts.values(), key=lambda host: host.free_cpu_units)
+        asked = _times(request.n) + _amount(request.cpu_units, request.memory_bytes)
+        return (
+            f"asked for {asked}; the most that is free is "
+            f"{_amount(host.free_cpu_units, host.free_memory_bytes)}, on {host.name}, and {self.waiting} "
+            "requests wait before this one. Ask for less, or wait for room with spawn()."
+        )
+
+    def validate(self) -> None:
+        """The invariants; for tests.
+
+        Raises:
+            AssertionError: One of them is broken.
+        """
+        for host in self.hosts.values():
+            taken = [request for request, at in self._placed.values() if at is host]
+            assert host.free_cpu_units == host.cpu_units - sum(r.cpu_units for r in taken) >= 0
+            assert host.free_memory_bytes == host.memory_bytes - sum(r.memory_bytes for r in taken) >= 0
+            bound = [
+                core
+                for ticket, (_, at) in self._placed.items()
+                if at is host
+                for core in self._cores.get(ticket, ())
+            ]
+            assert len({*bound, *host.unbound}) == len(bound) + len(host.unbound), "a core is bound twice"
+        assert self._by_room == sorted(map(self._room_of, self.hosts.values()))
+        assert all(self._lines.values()), "an empty line keeps its turn"
+        if self._lines:
+            assert self._next() is None, "a request waits although there is room"
+
+
+def _times(n: int) -> str:
+    return f"{n} times " if n > 1 else ""
+
+
+def _amount(cpu_units: int, memory_bytes: int) -> str:
+    return f"{format_cpus(cpu_units)} cpus and {format_memory(memory_bytes)}"

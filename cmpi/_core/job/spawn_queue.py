@@ -1,0 +1,117 @@
+"""Requests for room: who made them, who was placed for them. Between the `Job` and its `Scheduler`."""
+
+from __future__ import annotations
+
+from cmpi._base.frozen import frozen
+from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler, Submit
+from cmpi._core.protocol import frames
+from cmpi.identifiers import Capacity, Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.job.scheduler import Host
+
+
+@frozen
+class SpawnAnswer:
+    """To what `asker` asked with `frame`. The process that is made of a `Place` is to be `settled`."""
+
+    asker: int
+    frame: frames.Spawn
+    place: Place | Refuse
+
+
+class SpawnQueue:
+    """The machine. Every method is an event, and returns answers where it may bring some."""
+
+    def __init__(self, hosts: list[Host]) -> None:
+        self.scheduler = Scheduler(hosts)
+        self._waiting: dict[int, tuple[int, frames.Spawn]] = {}  # by ticket: who asked, for what
+        self._tickets: dict[int, int] = {}  # by process
+        self._next = 1
+
+    def _ticket(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    @property
+    def capacity(self) -> Capacity:
+        """All that the job has, and what is free of it."""
+        hosts = self.scheduler.hosts.values()
+        total = Resources.of_units(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts))
+        free_cpu_units = sum(host.free_cpu_units for host in hosts)
+        free_memory_bytes = sum(host.free_memory_bytes for host in hosts)
+        return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
+
+    def capacity_is(self, request: int) -> frames.CapacityIs:
+        """The answer to one who asks for that."""
+        it = self.capacity
+        amounts = (n for of in (it.total, it.free) for n in (of.cpu_units, of.memory_bytes))
+        return frames.CapacityIs(request, *amounts)
+
+    def occupy(self, pid: int, host: str, wants: Resources) -> list[SpawnAnswer]:
+        """A process runs there, whether there is room or not; again with what it needs instead."""
+        old = self._tickets.get(pid)
+        ticket = self._tickets[pid] = self._ticket()
+        return self._answers(
+            self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, instead_of=old)
+        )
+
+    def submit(self, pid: int, frame: frames.Spawn, near: str = "") -> list[SpawnAnswer]:
+        """A process asks for room for another, best on the host `near`."""
+        ticket = self._ticket()
+        self._next += frame.n - 1  # those that follow are of its group
+        self._waiting[ticket] = (pid, frame)
+        return self._answers(
+            self.scheduler.handle(
+                Submit(
+                    ticket,
+                    pid,
+                    frame.cpu_units,
+                    frame.memory_bytes,
+                    bool(frame.wait),
+                    bool(frame.asks_cpus),
+                    frame.host,
+                    near,
+                    bool(frame.pack),
+                    frame.n,
+                )
+            )
+        )
+
+    def settled(self, place: Place, pid: int) -> None:
+        """This is the process for which there was room."""
+        self._tickets[pid] = place.ticket
+
+    def withdraw(self, pid: int, request: int | None = None) -> list[SpawnAnswer]:
+        """Of those that `pid` made, this request is of no more interest; None: none is."""
+        answers = []
+        for ticket, (asker, frame) in list(self._waiting.items()):
+            if asker == pid and request in (None, frame.request):
+                answers += self._cancel(ticket)
+        return answers
+
+    def withdraw_all(self) -> None:
+        """Nothing is to be started any more."""
+        while self._waiting:
+            self._cancel(next(iter(self._waiting)))
+
+    def _cancel(self, ticket: int) -> list[SpawnAnswer]:
+        if self._waiting.pop(ticket, None) is None:
+            return []  # it got its room by an earlier one's going
+        return self._answers(self.scheduler.handle(CancelRequest(ticket)))
+
+    def lose(self, host: str) -> list[SpawnAnswer]:
+        """A host is no more; its processes are still to be released."""
+        return self._answers(self.scheduler.lose(host))
+
+    def add(self, host: Host) -> list[SpawnAnswer]:
+        """One more host."""
+        return self._answers(self.scheduler.add(host))
+
+    def release(self, pid: int) -> list[SpawnAnswer]:
+        """A process has ended."""
+        return self._answers(self.scheduler.handle(Release(self._tickets.pop(pid))))
+
+    def _answers(self, places: list[Place | Refuse]) -> list[SpawnAnswer]:
+        return [SpawnAnswer(*self._waiting.pop(place.ticket), place) for place in places]

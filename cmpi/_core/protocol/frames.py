@@ -1,0 +1,408 @@
+"""Every control frame, by who sends it. `wire.py` turns them into bytes and back.
+
+These are the control frames, which go over sockets; `helper_frames.py` has those of the root's helpers,
+`relation_frames.py` and `wait_frames.py` those of two subjects of their own,
+`connection_frames.py` what two processes send to each other.
+Process ids travel as their plain number.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.protocol.wire import frame
+
+# -- launcher -> root -------------------------------------------------------------------
+
+
+CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
+
+
+@frame(1, "SSSssBBsQQQsBsyd")
+class LaunchJob:
+    """What to run, with which settings; sent with the terminal's three descriptors."""
+
+    argv: list[str]
+    settings: list[str]  # "NAME=value", for the ranks' environment alone
+    where: list[str]  # the host of each rank
+    cwd: str
+    output: str
+    colour: int
+    one_terminal: int  # stdout and stderr end in the same place
+    output_dir: str
+    cpu_units: int  # 0: whatever this job may use
+    memory_bytes: int  # 0: likewise
+    shared_memory_bytes: int  # that one process may share with another; 0: none
+    enforce: str  # "none", "warn" or "kill" those that use too much memory; "": as they asked
+    check_deadlock: int  # end the job when all its processes wait for each other
+    here: str  # the name of the root's own host
+    hosts: bytes  # HostIs frames; none: the root's own is all there is
+    deadline_s: float  # when the job will be ended, in seconds since 1970; 0: never
+
+
+@frame(4, "")
+class ShowStacks:
+    """The person wants to see what all processes do."""
+
+
+@frame(2, "B")
+class Interrupt:
+    """The person wants the job to end, by this signal."""
+
+    signal: int
+
+
+# -- root -> launcher -------------------------------------------------------------------
+
+
+@frame(3, "B")
+class Final:
+    """All output is printed; this is cmpirun's exit code."""
+
+    code: int
+
+
+# -- monitor -> root --------------------------------------------------------------------
+
+
+@frame(10, "IIIss")
+class MonitorUp:
+    """A monitor stands ready. `port` completes the spawn it belongs to."""
+
+    start: int
+    rank: int
+    os_pid: int
+    host: str
+    port: str
+
+
+@frame(11, "By")
+class Output:
+    """Bytes that the process wrote to descriptor 1 or 2; none: that descriptor is closed."""
+
+    fd: int
+    data: bytes
+
+
+@frame(12, "BBBBQds")
+class ProcessExited:
+    """The process has ended, and all that it wrote itself was sent before this."""
+
+    code: int
+    signal: int
+    by_launcher: int  # the MPI launcher told the monitor to end it
+    by_kernel: int  # it was killed, as was somebody by the kernel for want of memory
+    peak_rss_bytes: int
+    cpu_s: float
+    core: str  # where the kernel has put a core dump, if it made one
+
+
+@frame(13, "y")
+class FromRank:
+    """A piece of the process's own stream of frames."""
+
+    data: bytes
+
+
+@frame(14, "I")
+class StdinTaken:
+    """That much input was passed on; as much more may come."""
+
+    nbytes: int
+
+
+@frame(15, "s")
+class CannotRun:
+    """The program could not be started; an Exited follows."""
+
+    reason: str
+
+
+# -- root -> monitor --------------------------------------------------------------------
+
+
+@frame(16, "QBs")
+class OverMemory:
+    """The process uses more memory than it was granted, and is ended or only warned of."""
+
+    used_bytes: int
+    ended: int
+    at: str  # the time of day
+
+
+@frame(20, "ISSsB")
+class StartProcess:
+    """Start this program, with these settings ("NAME=value") on top of the environment."""
+
+    pid: int
+    argv: list[str]
+    settings: list[str]
+    cwd: str
+    stdin: int
+
+
+@frame(26, "QBH")
+class Limit:
+    """How much memory the process may use, what to do if it uses more, and its weight in a cgroup of its
+    own (see `limits`)."""
+
+    memory_bytes: int
+    enforce: int
+    cpu_weight: int
+
+
+@frame(21, "B")
+class Signal:
+    """Send a signal to the process and all it started."""
+
+    signal: int
+
+
+@frame(22, "I")
+class OutputTaken:
+    """That much output was printed; as much more may come."""
+
+    nbytes: int
+
+
+@frame(23, "y")
+class Stdin:
+    """Input for the process; none: the end of it."""
+
+    data: bytes
+
+
+@frame(24, "y")
+class ToRank:
+    """A piece of the stream of frames for the process."""
+
+    data: bytes
+
+
+@frame(25, "")
+class Dismiss:
+    """The job is over: end the process with all it started, and go."""
+
+
+# -- rank -> root -----------------------------------------------------------------------
+
+
+@frame(30, "ssBQQB")
+class Join:
+    """This process uses cmpi; it may ask for resources.
+
+    `memory` names the folder in shared memory that it sees: the same for those that see the same.
+    """
+
+    memory: str
+    python: str  # its interpreter, for those that it spawns
+    asks: int
+    cpu_units: int
+    memory_bytes: int
+    asks_memory: int
+
+
+@frame(31, "IQQBsyyBBBBsIBI")
+class Spawn:
+    """Start a closure, in one process or in `n` of one world. If it is not `inline`, it follows over the
+    first channel.
+
+    What it does not ask for is the default.
+    """
+
+    request: int
+    cpu_units: int
+    memory_bytes: int
+    wait: int
+    label: str
+    closure: bytes
+    context: bytes
+    inline: int
+    asks_cpus: int
+    asks_memory: int
+    tie: int  # to the process that spawns it: see `relations`
+    host: str  # where it must run, or ""
+    near: int  # whose host it prefers, or NO_PID
+    pack: int
+    n: int
+
+
+@frame(32, "I")
+class Cancel:
+    """The caller has stopped waiting for this request."""
+
+    request: int
+
+
+@frame(33, "I")
+class Watch:
+    """Tell me when this process has ended."""
+
+    pid: int
+
+
+@frame(34, "IB")
+class Kill:
+    """Send a signal to another process."""
+
+    pid: int
+    signal: int
+
+
+@frame(35, "I")
+class AskCapacity:
+    """What is there, and what is free?"""
+
+    request: int
+
+
+@frame(36, "SS")
+class Preload:
+    """Modules to load into the fork server, and where to look for them."""
+
+    modules: list[str]
+    path: list[str]
+
+
+@frame(37, "I")
+class Connect:
+    """I have something for this process: arrange a link."""
+
+    peer: int
+
+
+@frame(38, "I")
+class ConnectionUp:
+    """My half of this link stands."""
+
+    peer: int
+
+
+@frame(42, "I")
+class ConnectionFailed:
+    """I have given up this link."""
+
+    peer: int
+
+
+@frame(40, "")
+class Leaving:
+    """Order no more links with me; I am about to end."""
+
+
+@frame(39, "ss")
+class Raised:
+    """My function raised; the exit code follows."""
+
+    summary: str
+    trace: str
+
+
+# -- root -> rank -----------------------------------------------------------------------
+
+
+@frame(50, "IIILQQsQBLBLd")
+class Welcome:
+    """Who you are. A parent of NO_PID: the launcher started you.
+
+    `bells` is a folder. Each process may share so many bytes of memory with each other for what it
+    sends there; with none all goes by links. `memory` is as in Alive, of the parent.
+    """
+
+    pid: int
+    parent: int
+    rank: int
+    world: list[int]
+    cpu_units: int
+    memory_bytes: int
+    bells: str
+    shared_memory_bytes: int
+    memory: int
+    cores: list[int]
+    nice: int
+    linked: list[int]  # in Erlang's sense
+    deadline_s: float  # as in Launch
+
+
+@frame(51, "IL")
+class Spawned:
+    """There is room; these are the new processes, which are being started."""
+
+    request: int
+    pids: list[int]
+
+
+@frame(52, "IBs")
+class Refused:
+    """No process for this request: not now, or never."""
+
+    request: int
+    never: int
+    reason: str
+
+
+@frame(53, "IBBsB")
+class Ended:
+    """A watched process has ended."""
+
+    pid: int
+    code: int
+    signal: int
+    verdict: str
+    requested: int
+
+
+# LIKELY: the other has not joined, and is on the same host.
+MEMORY_UNKNOWN, MEMORY_SHARED, MEMORY_APART, MEMORY_LIKELY = 0, 1, 2, 3
+
+
+@frame(60, "IB")
+class Alive:
+    """The answer to Watch: it runs, and you will hear of its end.
+
+    Said again when the process joins, if it had not: then it is known whether the two share memory.
+    """
+
+    pid: int
+    memory: int
+
+
+@frame(54, "IQQQQ")
+class CapacityIs:
+    """The answer to AskCapacity."""
+
+    request: int
+    total_cpu_units: int
+    total_memory_bytes: int
+    free_cpu_units: int
+    free_memory_bytes: int
+
+
+@frame(57, "II")
+class GroupWith:
+    """Take part in a link: make a communicator of you two out of your common world."""
+
+    peer: int
+    rank: int
+
+
+@frame(58, "I")
+class Abandon:
+    """Give up the half-made link with this process."""
+
+    peer: int
+
+
+@frame(59, "yyB")
+class Closure:
+    """What to run."""
+
+    closure: bytes
+    context: bytes
+    inline: int
+
+
+@frame(65, "")
+class Farewell:
+    """The answer to Leaving: no order of a link follows this."""
+
+
+NO_PID = 0xFFFFFFFF

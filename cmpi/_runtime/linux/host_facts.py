@@ -1,0 +1,77 @@
+"""Reading what `_core/job/capacity.py` decides on, and what the root makes of it."""
+
+from __future__ import annotations
+
+import os
+
+from cmpi._core.job.capacity import Facts, usable
+from cmpi._core.job.scheduler import Host
+from cmpi._core.protocol.wire import Decoder
+from cmpi._runtime.linux.cgroup import levels
+from cmpi._runtime.linux.memory_usage import read
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.protocol import frames, host_frames
+
+
+def facts() -> Facts:
+    """What this host allows this process."""
+    cpus = len(os.sched_getaffinity(0))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    own = levels("")
+    cpu_max = [read(f"{level}/cpu.max").strip() for level in own]
+    memory_max = [read(f"{level}/memory.max").strip() for level in own]
+    cpu_max += [
+        f"{read(f'{level}/cpu.cfs_quota_us').strip()} {read(f'{level}/cpu.cfs_period_us').strip()}"
+        for level in levels("cpu")
+    ]
+    memory_max += [read(f"{level}/memory.limit_in_bytes").strip() for level in levels("memory")]
+    return Facts(cpus, memory, "\n".join(cpu_max), "\n".join(memory_max))
+
+
+def compiled() -> bool:
+    """Whether the way of a message was compiled when cmpi was installed (see `setup.py`)."""
+    from cmpi._transport import ring
+
+    return ring.__file__.endswith(".so")
+
+
+def places(order: frames.LaunchJob, here: str) -> tuple[list[Host], dict[str, host_frames.HostIs]]:
+    """Where processes may be placed, and what was said of them.
+
+    Args:
+        order: What the launcher said; without hosts, this one is all there is.
+        here: The name of this host.
+    """
+    cpu_units, memory_bytes = usable(facts(), os.environ)
+    cores = list(os.sched_getaffinity(0))
+    if not order.hosts:
+        return [Host(here, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes, cores)], {}
+    hosts, said = [], {}
+    for it in Decoder().feed(order.hosts):
+        if it.name == here:
+            has = it.cpu_units or cpu_units, it.memory_bytes or memory_bytes, cores
+        else:
+            has = it.cpu_units, it.memory_bytes, it.cores
+        hosts.append(Host(it.name, *has, it.address, it.python))
+        said[it.name] = it
+    return hosts, said
+
+
+def place(described: bytes) -> Host:
+    """A host as the launcher describes it."""
+    (it,) = Decoder().feed(described)
+    return Host(it.name, it.cpu_units, it.memory_bytes, it.cores, it.address, it.python)
+
+
+def memory_name(folder: str) -> str:
+    """A name for this folder in shared memory: the same wherever it is the same; "" if it is not there.
+
+    Another host, or a container with a /dev/shm of its own, has another, or none.
+    """
+    try:
+        stat = os.stat(folder)
+    except OSError:
+        return ""
+    return f"{os.uname().nodename} {stat.st_dev} {stat.st_ino}"

@@ -1,0 +1,182 @@
+"""Removing what MPI leaves behind when its processes die, and the job's own folders.
+
+MPICH unlinks its shared-memory file when a process finalizes, so one that is killed leaves it for
+ever; UCX and PMIx unlink theirs at once, unless killed just then. Open MPI's files lie in a folder
+of the job's (`launcher/mpi/mpiexec.py`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+SHARED_MEMORY = "/dev/shm"
+_PREFIXES = ("mpich_shm_", "ucx_shm_posix_", "open_mpi.")
+REMOVE_S = 1.0
+LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
+
+
+def clean_up(folders: Sequence[str]) -> None:
+    """Remove the job's folders and cgroups, and all that MPI has left here. Blocks: as `remove_folders`."""
+    remove_folders(folders)
+    remove_unmapped_segments()
+    remove_topologies()
+    remove_session_folders()
+
+
+def unlink_own_segments() -> None:
+    """In a process whose MPI_Init has returned: unlink what it has mapped.
+
+    Every process that was to map the file has done so by then, and the memory lives as long as it
+    is mapped. MPICH's own unlink at the end finds nothing, which it does not mind.
+    """
+    for path in _mapped(["self"]):
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # another rank of the world was first
+
+
+def remove_unmapped_segments(patience_s: float = 0.0) -> None:
+    """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead.
+
+    Args:
+        patience_s: How long to go on looking, in seconds: for owners that were killed and are not gone yet,
+            and for one that is killed between making its file and unlinking it.
+    """
+    end_s = time.monotonic() + patience_s
+    while True:
+        left = _unmapped()
+        if left:
+            time.sleep(LOOK_AGAIN_S)
+            for path in left & _unmapped():
+                try:
+                    os.unlink(path)
+                except OSError:
+                    pass  # another cmpirun was first
+        if time.monotonic() >= end_s:
+            return
+        time.sleep(LOOK_AGAIN_S)
+
+
+def remove_topologies() -> None:
+    """Unlink this user's files in which Hydra describes the host, if none of its proxies runs: one that
+    is killed leaves its own, under a name in /tmp that it tells nobody."""
+    mine = []
+    for name in os.listdir("/tmp"):
+        if name.startswith("hydra_hwloc_xmlfile_"):
+            try:
+                if os.stat(f"/tmp/{name}").st_uid == os.geteuid():
+                    mine.append(f"/tmp/{name}")
+            except OSError:
+                continue  # gone meanwhile
+    if not mine or "hydra_pmi_proxy\n" in _texts(_all_processes(), "comm"):
+        return
+    for path in mine:
+        try:
+            os.unlink(path)
+        except OSError:
+            pass  # another cmpirun was first
+
+
+def remove_session_folders() -> None:
+    """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
+    it goes on as one that was started alone. Not while one that was runs here."""
+    top = f"{os.environ.get('TMPDIR', '/tmp')}/ompi.{os.uname().nodename}.{os.geteuid()}"
+    if not os.path.isdir(top) or any(map(_is_singleton, _all_processes())):
+        return
+    for folder, _, _ in os.walk(top, topdown=False):
+        try:
+            os.rmdir(folder)
+        except OSError:
+            pass  # not empty: somebody else's business
+
+
+def _is_singleton(process: str) -> bool:
+    """Whether this process runs Open MPI without a launcher."""
+    if not any("/libopen-pal.so" in text for text in _texts([process], "maps")):
+        return False
+    # By a launcher; or by a process that was, as those of the fork server are.
+    started = ("PMIX_RANK=", "OMPI_TOOL_NAME=")
+    if any(mark in text for text in _texts([process], "environ") for mark in started):
+        return False
+    return _polls(process)  # as it does from MPI_Init on; others have only imported it
+
+
+def remove_folders(folders: Sequence[str]) -> None:
+    """Remove the job's folders with all that is in them, and the cgroups that are named after them.
+
+    Blocks: as long as somebody who is just ending puts something in, at most `REMOVE_S` for each.
+    """
+    import shutil
+
+    from cmpi._runtime.linux import cgroup
+
+    end_s = time.monotonic() + REMOVE_S
+    for folder in folders:
+        while os.path.exists(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            if time.monotonic() >= end_s:
+                break
+    cgroup.remove_all([f"{os.path.basename(folder)}." for folder in folders])
+
+
+def _unmapped() -> set[str]:
+    files = _segments()
+    return files - _mapped(_all_processes()) if files else files
+
+
+def _segments() -> set[str]:
+    files = set()
+    try:
+        names = [name for name in os.listdir(SHARED_MEMORY) if name.startswith(_PREFIXES)]
+    except OSError:
+        return set()
+    for name in names:
+        path = f"{SHARED_MEMORY}/{name}"
+        try:
+            if os.stat(path).st_uid == os.geteuid():
+                files.add(path)
+        except OSError:
+            continue  # gone meanwhile
+    return files
+
+
+def _mapped(processes: Iterable[str]) -> set[str]:
+    found = set()
+    for text in _texts(processes, "maps"):
+        lines = text.splitlines() if any(prefix in text for prefix in _PREFIXES) else []
+        found |= {line.split()[5] for line in lines if any(f"/{prefix}" in line for prefix in _PREFIXES)}
+    return found
+
+
+def _all_processes() -> Iterator[str]:
+    return (name for name in os.listdir("/proc") if name.isdigit())
+
+
+def _polls(process: str) -> bool:
+    """Whether it has a descriptor to wait for events."""
+    import glob
+
+    for link in glob.iglob(f"/proc/{process}/fd/*"):
+        try:
+            if "eventpoll" in os.readlink(link):
+                return True
+        except OSError:
+            continue  # closed, or not ours
+    return False
+
+
+def _texts(processes: Iterable[str], name: str) -> Iterator[str]:
+    """What stands in /proc of these processes under this name, as far as we may read it."""
+    for process in processes:
+        try:
+            with open(f"/proc/{process}/{name}", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            continue  # ended, or not ours
+        yield text

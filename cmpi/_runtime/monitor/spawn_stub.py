@@ -1,0 +1,72 @@
+"""What MPI_Comm_spawn starts: `python -I -S spawn_stub.py START fork|exec`.
+
+With `fork` it hands its environment and descriptors to the fork server and stays, doing nothing,
+until the process has ended, because MPI's launcher watches it. With `exec`, or when there is no
+fork server any more, it becomes the monitor itself. It imports only built-in modules before that:
+every other one would be paid for in each spawn.
+"""
+
+import _socket
+import posix
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal
+
+
+def hand_over(start: str) -> bytes:
+    """Give everything to the fork server and wait for the end.
+
+    The last word from there: b"f" if the monitor has left MPI's launcher in order, b"k" if it was
+    killed before, b"" if there is no fork server.
+
+    The launcher's SIGTERM is the monitor's to obey: the process has to end first (`Pmi.fragile`), for which
+    Open MPI's launcher waits 0.25 s.
+    """
+    environment = b"\0".join(name + b"=" + value for name, value in posix.environ.items())
+    fds = [0, 1, 2]
+    if b"PMI_FD" in posix.environ:
+        fds.append(int(posix.environ[b"PMI_FD"]))
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        sock.connect(posix.environ[b"CMPI_JOB"] + b"/fork")
+        head = b"%d %s %d\n" % (len(environment), start.encode(), posix.getpid())
+        rights = b"".join(fd.to_bytes(4, "little") for fd in fds)
+        sock.sendmsg([head], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
+        sock.sendall(environment)
+        told = []
+
+        def pass_on(number: int, frame: object) -> None:
+            told.append(number)
+            try:
+                sock.shutdown(_socket.SHUT_WR)
+            except OSError:
+                pass  # all have gone
+
+        signal.signal(signal.SIGTERM, pass_on)
+        last = word = sock.recv(1)
+        while word:
+            last, word = word, sock.recv(1)
+    except OSError:
+        return b""
+    return last or (b"k" if told else b"")
+
+
+def main() -> int:
+    """The whole of it."""
+    start, how = sys.argv[1:3]
+    last_word = hand_over(start) if how == "fork" else b""
+    if last_word == b"f":
+        return 0
+    sys.path.append(__file__.rsplit("/", 4)[0])
+    from cmpi._runtime.monitor.monitor import Monitor
+
+    monitor = Monitor(int(start))
+    return monitor.bury() if last_word else monitor.run()
+
+
+if __name__ == "__main__":
+    posix._exit(main())

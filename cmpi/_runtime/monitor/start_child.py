@@ -1,0 +1,176 @@
+"""Starting the process that a monitor looks after: pipes, a session of its own, exec or fork."""
+
+from __future__ import annotations
+
+import os
+
+from cmpi._runtime.linux import descendants
+from cmpi._transport.control_socket import socket_pair
+from cmpi.errors import LaunchError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    import signal
+    from typing import NoReturn
+else:
+    import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
+
+_F_SETPIPE_SZ = 1031
+PIPE_BYTES = 1 << 20
+CONTROL_VARIABLE = "CMPI_CONTROL"  # names the process's control descriptor
+SHIPPED_VARIABLE = "CMPI_SHIPPED"  # a folder of the person's and, in the next line, its copy on this host
+# What the environment says of a host, or of a login there, is that host's own.
+OF_A_HOST = frozenset(
+    (
+        "HOME", "HOSTNAME", "LOGNAME", "SHELL", "USER", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
+        "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY",
+        "SLURMD_NODENAME", "SLURM_CPUS_ON_NODE", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_PROCID",
+    )
+)  # fmt: skip
+MEMORY_VARIABLE = "CMPI_SHM"  # names the job's folder in shared memory
+
+
+class BecomeProcess(BaseException):
+    """Raised in the forked child: leave the monitor's code and be the new process.
+
+    Unwinding the stack, rather than calling on from here, lets the new process end as any Python
+    program does, with its own exit handlers and those of C libraries.
+    """
+
+    def __init__(self, control: int) -> None:
+        super().__init__(control)
+        self.control = control
+
+
+class ChildProcess:
+    """A started process: its pid, pipes and control socket. -1 or None: closed."""
+
+    def __init__(self, pid: int, out: int, err: int, stdin: int, control: _socket.socket) -> None:
+        self.pid, self.out, self.err, self.stdin = pid, out, err, stdin
+        self.pidfd = os.pidfd_open(pid)
+        self.control: _socket.socket | None = control
+        for fd in (out, err, stdin):
+            if fd >= 0:
+                os.set_blocking(fd, False)
+        control.setblocking(False)
+
+    def close_output(self, number: int) -> None:
+        """Close the pipe of descriptor 1 or 2."""
+        if number == 1:
+            os.close(self.out)
+            self.out = -1
+        else:
+            os.close(self.err)
+            self.err = -1
+
+    def close_stdin(self) -> None:
+        """The process sees the end of its input."""
+        if self.stdin >= 0:
+            os.close(self.stdin)
+            self.stdin = -1
+
+    def close_control(self) -> None:
+        """The process has closed its end."""
+        if self.control is not None:
+            self.control.close()
+            self.control = None
+
+
+def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) -> ChildProcess:
+    """Start `argv` in `cwd`, or (`fork`) raise `BecomeProcess` in the new process.
+
+    Args:
+        protect: It is not killed when its monitor dies, until it asks for that itself: before it is
+            through MPI_Init nothing must kill it (see `Pmi.fragile`).
+
+    Raises:
+        LaunchError: It cannot be started; the message names the program and the reason.
+    """
+    ours, theirs = socket_pair()
+    out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    source = os.pipe2(os.O_CLOEXEC) if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
+    fault_read, fault_write = os.pipe2(os.O_CLOEXEC)
+    monitor = os.getpid()
+    # One that comes before the new process has put the monitor's handler away would be lost in it.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _settle(0 if protect else monitor, source[0], out[1], err[1], theirs)
+            if fork:
+                ours.close()
+                for fd in (out[0], err[0], source[1], fault_read, fault_write):
+                    if fd >= 0:
+                        os.close(fd)
+                raise BecomeProcess(theirs.detach())
+            _execute(argv, cwd)
+        except OSError as error:
+            os.write(fault_write, _explain(error, argv, cwd).encode("utf-8", "surrogateescape"))
+            os._exit(127)
+    signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    for fd in (out[1], err[1], source[0], fault_write):
+        os.close(fd)
+    theirs.close()
+    descendants.adopt_orphans()
+    for fd in (out[0], err[0]):
+        _enlarge(fd)
+    fault = b"" if fork else os.read(fault_read, 4096)
+    os.close(fault_read)
+    child = ChildProcess(pid, out[0], err[0], source[1], ours)
+    if fault:
+        os.waitpid(pid, 0)
+        raise LaunchError(fault.decode("utf-8", "surrogateescape"))
+    return child
+
+
+def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socket) -> None:
+    """In the new process: a session, descriptors, and an end with the monitor's, if that is given."""
+    os.setsid()
+    if monitor:
+        descendants.die_with_parent()
+        if os.getppid() != monitor:  # it died before the line above
+            os._exit(1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(
+        signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGPIPE]
+    )  # see `cmpi.launcher.mpi.start_mpiexec`
+    for number, fd in enumerate((stdin, out, err)):
+        os.dup2(fd, number)
+        if fd > 2:
+            os.close(fd)
+    os.environ[CONTROL_VARIABLE] = str(control.fileno())
+
+
+def _execute(argv: list[str], cwd: str) -> NoReturn:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; other programs should not
+    os.set_inheritable(int(os.environ[CONTROL_VARIABLE]), True)
+    os.chdir(cwd)
+    os.execvp(argv[0], argv)
+
+
+def _explain(error: OSError, argv: list[str], cwd: str) -> str:
+    program = argv[0] if argv else "?"
+    if not os.path.isdir(cwd):
+        return f"working directory not found: {cwd}"
+    if isinstance(error, FileNotFoundError):
+        where = "" if "/" in program else " on PATH"
+        if os.path.exists(program):
+            return f"not found: the interpreter that the first line of {program} names"
+        return f"not found{where}: {program}"
+    if isinstance(error, PermissionError):
+        if os.path.isdir(program):
+            return f"not a program but a folder: {program}"
+        return f"not executable: {program} (for a Python script: cmpirun python {program}, or chmod +x)"
+    return f"cannot execute {program}: {error.strerror}"
+
+
+def _enlarge(fd: int) -> None:
+    import fcntl
+
+    try:
+        fcntl.fcntl(fd, _F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        pass  # beyond the user's share of pipe memory: the pipe works at its own size

@@ -1,0 +1,204 @@
+"""The two ends of a channel as the node keeps them: a machine, who waits for it, what went wrong.
+
+What a small message needs, as long as nobody has to wait, is one method of each (`send_now`, `recv_now`):
+so all of it can be compiled (see `setup.py`).
+"""
+
+from __future__ import annotations
+
+from cmpi._core.channel import channel
+from cmpi._core.channel.contract import Contract, fits
+from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi._transport import pickling
+from cmpi.errors import ChannelClosed, ContractMismatch, EndOfChannel, PeerClosed, PeerExited, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from cmpi._runtime.process.peer import Peer
+    from cmpi._transport.pickling import Message
+    from cmpi._transport.segment import Block
+    from cmpi.identifiers import ExitStatus
+
+ANY = Contract()
+NOTHING: Any = object()  # what `recv_now` gives if there is no message
+
+
+class End:
+    """What both ends have. All of it is guarded by the node's lock, `lock`."""
+
+    def __init__(self, peer: Peer, name: str, contract: Contract, site: str) -> None:
+        self.peer, self.pid, self.name, self.contract, self.site = peer, peer.pid, name, contract, site
+        self.changed = peer.new_condition()
+        self.lock = lock = self.changed.lock
+        # Faster than `with`, and as safe if used as below: not compiled, a signal's handler may
+        # raise just behind `_acquire`.
+        self._acquire, self._release, self._owned = lock.acquire, lock.release, lock._is_owned
+        self.busy = False  # a thread is in the middle of an operation
+        self.status: ExitStatus | None = None  # of the peer, once it has ended
+        self.mismatch: ContractMismatch | None = None
+
+    def disagree(self, contract: str, site: str) -> bool:
+        """Note that the other end is of another type; False if it is not."""
+        if fits(self.contract.text, contract):
+            return False
+        name = f" {self.name!r}" if self.name else ""
+        self.mismatch = ContractMismatch(
+            f"the channel{name} with {self.pid} carries {self.contract.text} at {self.site}, but "
+            f"{contract} at {site}. Give both ends the same type."
+        )
+        self.changed.notify_all()
+        return True
+
+    def _peer_exited(self) -> PeerExited:
+        assert self.status is not None
+        return PeerExited(self.pid, self.status)
+
+
+class SenderEnd(End):
+    """The sending end."""
+
+    def __init__(
+        self, peer: Peer, name: str, contract: Contract, site: str, number: int, window: tuple[int, int]
+    ) -> None:
+        super().__init__(peer, name, contract, site)
+        self.number = number  # what the link's frames call it
+        self.opened = False  # the peer was told of it
+        self.machine = channel.Outgoing(window[0], window[1])
+        self.messages: dict[int, Message] = {}  # by ticket: those that wait for credit
+        self.failed: set[int] = set()  # tickets
+        self.next_ticket = 0
+        self.loans: dict[int, Block] = {}  # by the id of the array that lies there
+
+    def pack(self, value: Any) -> Message:
+        """The value's message, if it is of the channel's type. Without the lock.
+
+        Raises: ContractMismatch, NotPicklable, UsageError. Blocks: for the time of pickling.
+        """
+        contract = self.contract
+        if not contract.anything and not contract.accepts(value):
+            contract.refuse(value)
+        place = self.loans.get(id(value)) if self.loans else None
+        if place is not None:
+            if place.was_sent:
+                raise UsageError("this loan was sent: its memory is the receiver's now. Ask for another")
+            message = pickling.dumps_array(value)
+            assert isinstance(message, pickling.Large)
+            message.places = [place]
+            return message
+        return pickling.dumps_array(value) if contract.array else pickling.dumps(value)
+
+    def send_now(self, value: Any) -> Message | None:
+        """Send a value, if it is small and there is room for it; else its message. Without the lock.
+
+        Raises: as `pack`; UsageError in an event loop.
+        """
+        refuse_in_loop("send()", "`await sender.asend(value)`")
+        message = self.pack(value)
+        if not isinstance(message, bytes):
+            return message
+        connection = self.peer.connection
+        try:
+            self._acquire()
+            if not self.opened or self.busy or self.mismatch is not None:
+                return message
+            if not self.machine.admit(len(message)):
+                return message
+            connection.post_small(self.number, message, wake=False)
+        finally:
+            if self._owned():
+                self._release()
+        connection.wake()
+        return None
+
+    def close(self) -> None:
+        """Nothing follows what was sent."""
+        self.peer.close_sender(self)
+
+    def error(self) -> Exception:
+        """Why nothing can be sent."""
+        if self.mismatch is not None:
+            return self.mismatch
+        if self.machine.state == "closed":
+            return ChannelClosed(f"this sender to {self.pid} was closed")
+        if self.status is not None:
+            return self._peer_exited()
+        return PeerClosed(f"{self.pid} has closed its receiver; nobody would read this")
+
+
+class ReceiverEnd(End):
+    """The receiving end; without a number as long as the sender is not known."""
+
+    def __init__(self, peer: Peer, name: str, contract: Contract = ANY, site: str = "") -> None:
+        super().__init__(peer, name, contract, site)
+        self.number: int | None = None
+        self.claimed = False  # there is a Receiver for it
+        self.their_contract, self.their_site = "Any", ""
+        self.machine = channel.Incoming()
+
+    @property
+    def readable(self) -> bool:
+        """True if a receive would not wait: for a message, or for its error."""
+        machine = self.machine
+        return bool(machine.inbox) or machine.state != "open" or self.mismatch is not None
+
+    def look(self) -> None:
+        """Look for a message, as long as there is something to hear."""
+        ring_inbox = self.peer.connection.ring_inbox
+        while not self.readable and ring_inbox.look():
+            pass
+
+    def refuse_in_loop(self) -> None:
+        """Raises: UsageError in an event loop, which a receive would block."""
+        refuse_in_loop("recv()", "`await receiver.arecv()`")
+
+    def recv_now(self) -> Any:
+        """The value of the oldest message, if there is one or comes while this looks; else NOTHING. Without
+        the lock.
+
+        Raises: UsageError in an event loop; whatever unpickling the person's own classes raises.
+        """
+        self.refuse_in_loop()
+        try:
+            self._acquire()
+            if self.busy or self.mismatch is not None:
+                return NOTHING
+            if not self.machine.inbox:
+                self.look()
+                if not self.machine.inbox:
+                    return NOTHING
+            message = self.take()
+        finally:
+            if self._owned():
+                self._release()
+        return self.unpack(message)
+
+    def take(self) -> Any:
+        """The oldest message, None if there is none."""
+        message, credit_due = self.machine.take()
+        if credit_due:
+            self.peer.give_credit(self)
+        return message
+
+    @staticmethod
+    def unpack(message: Any) -> Any:
+        """A message's value. Without the lock."""
+        if isinstance(message, bytes):
+            return pickling.loads(message)
+        body, buffers = message
+        return pickling.loads(body, buffers)
+
+    def close(self) -> None:
+        """Nobody reads here any more."""
+        self.peer.close_receiver(self)
+
+    def error(self) -> Exception:
+        """Why nothing more will be received."""
+        if self.mismatch is not None:
+            return self.mismatch
+        if self.machine.state == "closed":
+            return ChannelClosed(f"this receiver from {self.pid} was closed")
+        if self.machine.state == "gone":
+            return self._peer_exited()
+        return EndOfChannel(f"{self.pid} has closed its sender, and all it sent was read")

@@ -1,0 +1,118 @@
+"""A condition variable that threads, event loops and `select` can wait for."""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+from cmpi.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop, Future
+    from collections.abc import Callable
+    from typing import Any, Final
+
+    from cmpi._runtime.process.wait_registry import Wait
+
+_modules: Final = sys.modules
+
+
+class ChannelCondition(threading.Condition):
+    """Something may have changed. Use it as `threading.Condition`; all below with its lock held.
+
+    Args:
+        lock: The condition's.
+        rest: Is called when somebody is about to wait, before it looks for the last time.
+    """
+
+    def __init__(self, lock: Any, rest: Callable[[], None] = lambda: None) -> None:
+        super().__init__(lock)
+        self.lock = lock
+        self.rest = rest
+        self._watchers: list[Callable[[], None]] = []
+        self.waiters = 0  # threads and watchers
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As in `threading`."""
+        self.waiters += 1
+        try:
+            return super().wait(timeout)
+        finally:
+            self.waiters -= 1
+
+    def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
+        """As in `threading`."""
+        self.rest()
+        return super().wait_for(predicate, timeout)
+
+    def notify_all(self) -> None:
+        """Wake the threads, and call the watchers, in this thread."""
+        if self.waiters:
+            super().notify_all()
+            for watcher in tuple(self._watchers):
+                watcher()
+
+    def watch(self, watcher: Callable[[], None]) -> None:
+        """Have `watcher` called at every change; it must not block or call back into here."""
+        self._watchers.append(watcher)
+        self.waiters += 1
+
+    def unwatch(self, watcher: Callable[[], None]) -> None:
+        """Call it no more."""
+        self._watchers.remove(watcher)
+        self.waiters -= 1
+
+    async def until(self, wait: Wait) -> None:
+        """Wait until `wait.ready()`, which is called with the lock held; call this without it.
+
+        The loop sleeps on its own descriptor meanwhile. Cancelling has no effect but to stop waiting.
+        What `ready` says may be over when this returns: look again, with the lock, and act at once.
+        """
+        with self.lock:
+            self.rest()
+            if wait.ready():
+                return
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        with wait:
+            while True:
+                with self.lock:
+                    self.rest()
+                    if wait.ready():
+                        return
+                    future: Future[None] = loop.create_future()
+
+                    def wake(future: Future[None] = future) -> None:
+                        _call(loop, future)
+
+                    self.watch(wake)
+                try:
+                    await future
+                finally:
+                    with self.lock:
+                        self.unwatch(wake)
+
+
+def _call(loop: AbstractEventLoop, future: Future[None]) -> None:
+    try:
+        loop.call_soon_threadsafe(_finish, future)
+    except RuntimeError:
+        pass  # the loop was closed with its tasks still waiting
+
+
+def _finish(future: Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def refuse_in_loop(call: str, twin: str) -> None:
+    """Refuse to block an event loop.
+
+    Raises:
+        UsageError: This thread runs one; the message names the async twin.
+    """
+    asyncio = _modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise UsageError(f"{call} would block the event loop that runs in this thread; use {twin}")

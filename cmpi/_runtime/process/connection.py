@@ -1,0 +1,369 @@
+"""The way of frames to one peer and back: through shared memory on one host, else by a link.
+
+Each side chooses its own way out, with its first frame, and keeps to it: a ring in the job's folder
+in shared memory, which the peer maps when it is rung for, or when it joins; a link, which the root
+brings about, where there is no such folder or no room in it: by MPI within a world, else by a
+socket. So a frame may come in by either.
+A buffer follows its frame by the same way, if it found no place in a segment (see `payloads`).
+
+Nothing of a ring needs both sides at the same time: what was put there can be read after its
+writer has ended, and there is no moment at which the death of one harms the other.
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+
+from cmpi._core.protocol import connection_frames, frames
+from cmpi._core.protocol.wire import decode, encode_bare
+from cmpi._runtime.process.fragments import OutgoingFrame
+from cmpi._runtime.process.ring_inbox import RingInbox
+from cmpi._runtime.process.shared_payloads import SharedPayloads, following
+from cmpi._transport import mpi, ring, socket_transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from cmpi._runtime.process.node import Node
+    from cmpi._transport.segment import Block
+    from cmpi.identifiers import Pid
+
+
+class Connection:
+    """Frames and buffers to and from one peer. Guarded by the node's lock; only `reserve` may block.
+
+    Args:
+        node: Of this process.
+        pid: The peer.
+        hear: Is called with each frame that comes, and its buffers if it is a message.
+        hear_small: Likewise with a message that is all in its pickle, the number of its channel first;
+            returns whether somebody waited for it.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        pid: Pid,
+        hear: Callable[[Any, Sequence[Any]], None],
+        hear_small: Callable[[int, bytes], bool],
+    ) -> None:
+        self._node, self._pid = node, pid
+        self._hear = hear
+        self.transport: mpi.MpiTransport | socket_transport.SocketTransport | None = None
+        self.announced = 0  # frames that the peer says it has sent by MPI
+        self._ending = False  # our last frame is sent, or waits to be
+        self.freed = False
+        self._outbox: deque[OutgoingFrame] = deque()
+        self._by_transport = False  # our way out, if it is not `_writer`
+        self._writer: ring.RingWriter | None = None
+        # Frames that were put into a ring of which it is only likely that the peer sees it; else None.
+        self._unsure: list[bytes] | None = None
+        self._unheard = False  # the peer is to be rung for again: its bell was full
+        # What came by the link and waits for its buffers.
+        self._held: deque[tuple[Any, mpi.MpiParts | socket_transport.SocketParts | None]] = deque()
+        folder = node.shared_memory
+        self._out = f"{folder}/{node.pid.value:x}-{pid.value:x}"
+        self._into = f"{folder}/{pid.value:x}-{node.pid.value:x}"
+        self.ring_inbox = RingInbox(self._into, node, pid, self._deliver, hear_small)
+        self._payloads = SharedPayloads(folder, node.shared_memory_bytes, self._out, self._into, self.post)
+
+    @property
+    def shut_out(self) -> bool:
+        """True while the link cannot be used, because the linker is inside MPI."""
+        return (
+            self._node.connecting
+            and self.transport is not None
+            and not (self.transport.waitable or self.freed)
+        )
+
+    @property
+    def descriptor(self) -> int:
+        """What poll is to watch for the sake of the link; -1: nothing, as MPI has nothing to be watched."""
+        transport = self.transport
+        return -1 if transport is None or self.freed or not transport.waitable else transport.fileno()
+
+    @property
+    def events(self) -> int:
+        """For what poll is to watch it."""
+        return (
+            select.POLLIN | select.POLLOUT
+            if self.transport is not None and self.transport.busy
+            else select.POLLIN
+        )
+
+    # -- out -----------------------------------------------------------------------------------
+
+    @property
+    def idle(self) -> bool:
+        """True if no frame waits to be sent."""
+        return not self._outbox and self._unsure is None
+
+    @property
+    def halfway(self) -> bool:
+        """True if something has been sent or received in part by the link."""
+        return self.transport is not None and (self.transport.busy or bool(self._held))
+
+    @property
+    def put_in(self) -> int:
+        """How much was ever sent: bytes through the ring, or frames by MPI."""
+        return (self._writer.position if self._writer else 0) + (
+            self.transport.sent if self.transport else 0
+        )
+
+    @property
+    def taken_out(self) -> int:
+        """How much of what the peer has put in was ever received."""
+        return self.ring_inbox.position + (self.transport.received if self.transport else 0)
+
+    @property
+    def chosen(self) -> bool:
+        """True if there is a way out."""
+        return self._writer is not None or self._by_transport or self.transport is not None
+
+    def post(
+        self,
+        frame: Any,
+        buffers: Sequence[Any] = (),
+        done: Callable[[], None] | None = None,
+        *,
+        wake: bool = True,
+    ) -> None:
+        """Send a frame, now or as soon as it can be; none behind the last.
+
+        Args:
+            frame: What to send.
+            buffers: What follows it.
+            done: Is called when the buffers are free again.
+            wake: If False the peer need not look at it before it has a reason of its own.
+        """
+        if not self._ending:
+            self._outbox.append(OutgoingFrame(encode_bare(frame), buffers, done))
+            self.flush(wake=wake)
+
+    def post_last(self, frame: Any) -> None:
+        """Send the last frame. What followed it, if only the answer to an offer, would stay unread in
+        MPI (see `Peer.progress`)."""
+        self.post(frame)
+        self._ending = True
+
+    def post_small(self, number: int, body: bytes, wake: bool = True) -> None:
+        """Send a message that is all in its pickle: the way of most, and the shortest.
+
+        Args:
+            number: Of its channel.
+            body: The pickle.
+            wake: If False the caller will let go of the lock, and then call `wake`.
+        """
+        writer = self._writer
+        if (
+            writer is not None
+            and self._unsure is None
+            and not self._outbox
+            and not self._ending
+            and len(body) <= writer.longest
+            and writer.put(number, body)
+        ):
+            if wake and writer.must_wake():
+                self._ring_bell()
+        else:
+            self.post(connection_frames.Data(number, [], [], body))
+
+    def wake(self) -> None:
+        """Ring for the peer if it sleeps. Without the lock, just behind it: to let go of it is the fence
+        that the ring needs, and the other fence costs as much as reading and writing a message."""
+        writer = self._writer
+        if writer is not None and writer.reader_sleeps:
+            with self._node.lock:
+                if writer.must_wake():
+                    self._ring_bell()
+
+    def hush(self) -> None:
+        """The peer has ended, or reads no more: what waits will not be sent."""
+        self._ending, self._unsure = True, None
+        self._outbox.clear()
+
+    def learn(self) -> None:
+        """The root has said something of the memory that the peer sees."""
+        shared = self._node.shares_memory(self._pid)
+        if self._unsure is not None and shared is not None:
+            sent, self._unsure = self._unsure, None
+            if not shared:  # all again, the other way
+                self._outbox.extendleft(OutgoingFrame(head, (), None) for head in reversed(sent))
+                self._writer, self._unheard = None, False
+                ring.unlink_rings(self._out)
+        self.flush()
+
+    def flush(self, *, wake: bool = True) -> None:
+        """Send what waits, as far as it can be sent now."""
+        if self.freed or not self._outbox:
+            return
+        self._choose()
+        if self._writer is not None:
+            self._flush_to_ring(self._writer, wake)
+        elif self.transport is not None and not self.shut_out:
+            self._flush_to_transport(self.transport)
+
+    def _choose(self) -> None:
+        """Choose the way out, unless that was done or cannot be yet."""
+        if self._writer is not None or self._by_transport:
+            return
+        self._node.watch(self._pid)
+        if self._node.shared_memory and ring.usable():
+            shared = self._node.shares_memory(self._pid)
+            if shared is None and not self._node.likely_shares_memory(self._pid):
+                return  # the root will tell
+            if shared is not False:
+                try:
+                    self._writer = ring.RingWriter(self._out)
+                    self._unheard, self._unsure = True, [] if shared is None else None
+                    return
+                except OSError:
+                    pass  # no room for it
+        self._by_transport = True
+        if self.transport is None:
+            self._node.tell_root(frames.Connect(self._pid.value))
+
+    def _flush_to_ring(self, writer: ring.RingWriter, wake: bool) -> None:
+        waited = len(self._outbox)
+        while self._outbox and self._may_put(self._outbox[0], writer) and self._outbox[0].put(writer):
+            outgoing = self._outbox.popleft()
+            if self._unsure is not None:
+                self._unsure.append(outgoing.head)
+        full = bool(self._outbox) and self._unsure is None
+        if self._unheard or ((full or (wake and len(self._outbox) < waited)) and writer.must_wake()):
+            self._ring_bell()
+        if full:
+            self._node.nudge()
+
+    def _may_put(self, outgoing: OutgoingFrame, writer: ring.RingWriter) -> bool:
+        """Buffers are the sender's, and cannot be sent again; so they, and what is long, wait until it is
+        sure that they are seen."""
+        return self._unsure is None or not (outgoing.buffers or len(outgoing.head) > writer.longest)
+
+    def _flush_to_transport(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
+        try:
+            while self._outbox:
+                outgoing = self._outbox[0]
+                transport.send(outgoing.head)
+                if outgoing.buffers:
+                    transport.send_buffers(outgoing.buffers, outgoing.done)
+                self._outbox.popleft()
+        except mpi.TransportBroken:
+            return  # the exit notice will come, and say why
+        self._ring_bell()
+        if transport.busy:
+            self._node.nudge()
+
+    def _ring_bell(self) -> None:
+        if self.transport is not None and self.transport.waitable:
+            return  # what comes by it wakes the peer
+        rung = self._node.doorbell.ring(self._pid.value, self.transport.sent if self.transport else 0)
+        # Where a bell is full its owner is about to look: but not into a ring that it does not know, and
+        # not until it sees what comes by MPI.
+        self._unheard = not rung and (self._unheard or self._writer is None)
+        if self._unheard:
+            self._node.nudge()
+
+    def reserve(self, sizes: list[int], *, patient: bool = False) -> list[Block | None]:
+        """Places in shared memory for buffers of these sizes, None for those that must follow.
+
+        Blocks: if `patient`, some microseconds for the place that was used last.
+        """
+        if patient:
+            self._payloads.await_last(max(sizes))
+        if not self._ending:
+            self._choose()
+        return self._payloads.reserve(
+            sizes, may_offer=self._writer is not None and self._unsure is None and not self._ending
+        )
+
+    @property
+    def busy(self) -> bool:
+        """True if something is under way, here or in MPI, that only further calls bring to its end."""
+        return bool(self._outbox) or (self.transport is not None and self.transport.busy)
+
+    # -- in ------------------------------------------------------------------------------------
+
+    @property
+    def restless(self) -> bool:
+        """True if looking again soon is worth it."""
+        if self.freed:
+            return False
+        if self._unheard or self.ring_inbox.restless:
+            return True
+        if self._writer is not None and self._outbox and self._unsure is None:
+            return True
+        transport = self.transport
+        if transport is None or self.shut_out or self.descriptor >= 0:
+            return False
+        return bool(transport.busy or transport.received < self.announced or self._held or self._outbox)
+
+    def rung(self, sent: int) -> None:
+        """The peer rings; it has sent so many frames by MPI."""
+        self.announced = max(self.announced, sent)
+        self.ring_inbox.map()
+
+    def progress(self) -> bool:
+        """Move what can be moved; True if something was. Raises: LinkBroken."""
+        if self.freed:
+            return False
+        if self._unheard:
+            self._ring_bell()
+        moved = self.ring_inbox.progress()
+        if self.transport is not None and not self.shut_out:
+            moved |= self._progress_transport(self.transport)
+        if self._outbox:
+            waiting = len(self._outbox)
+            self.flush()
+            moved |= len(self._outbox) < waiting
+        return moved
+
+    def _progress_transport(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> bool:
+        moved = transport.progress_sends()
+        while (head := transport.receive()) is not None:
+            moved = True
+            frame = decode(head)
+            sizes = following(frame)
+            parts = transport.expect(sizes) if sizes else None
+            if parts is None and not self._held:
+                self._deliver(frame, ())
+            else:
+                self._held.append((frame, parts))
+        while self._held and (self._held[0][1] is None or self._held[0][1].ready()):
+            frame, parts = self._held.popleft()
+            moved = True
+            self._deliver(frame, () if parts is None else parts.buffers)
+        return moved
+
+    def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
+        if isinstance(frame, connection_frames.Offer):
+            self._payloads.map(frame)
+        elif isinstance(frame, connection_frames.OfferAnswer):
+            self._payloads.answered(frame)
+        else:
+            if isinstance(frame, connection_frames.Data) and frame.places:
+                buffers = self._payloads.gather(frame, buffers)
+            self._hear(frame, buffers)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def free(self, *, peer_ended: bool = False) -> None:
+        """Let go of the link and the memory. What was received stays where it is.
+
+        A peer that lives on may still read what it has not; where it has ended, nobody will.
+        """
+        if not self.freed and self.transport is not None:
+            self.transport.free()
+        self.freed = True
+        if peer_ended and self._node.shared_memory:
+            self._payloads.unlink()
+            if self._writer is not None:
+                ring.unlink_rings(self._out)
+            if self.ring_inbox.reader is not None:
+                ring.unlink_rings(self._into)
+        self._writer = None
+        self.ring_inbox.free()
+        self._payloads.free()

@@ -1,0 +1,155 @@
+"""What this process is part of: the node, made at first use, and the surroundings a child inherits."""
+
+from __future__ import annotations
+
+import atexit
+import faulthandler
+import os
+import pickle
+import sys
+import threading
+
+from cmpi._runtime.monitor.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE, OF_A_HOST, SHIPPED_VARIABLE
+from cmpi._runtime.process import apply_grant
+from cmpi.errors import NotRunning
+from cmpi.identifiers import Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+    from cmpi._runtime.process.node import Node
+
+# What belongs to one process of one MPI world, and must not pass to another.
+_OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", "CMPI_")
+
+_lock = threading.Lock()
+_shipped: list[str] = []  # a folder of the person's, and its copy on this host
+_node: Node | None = None
+
+
+def in_job() -> bool:
+    """Whether this process was started by cmpi."""
+    return _node is not None or CONTROL_VARIABLE in os.environ
+
+
+def current() -> Node:
+    """This process's node; joins the job at the first call.
+
+    Raises:
+        NotRunning: The process is not part of a job.
+    """
+    if _node is None:
+        return join(None)
+    if _node.owner != os.getpid():
+        raise NotRunning(
+            "this process was forked from a process of the job (by multiprocessing or os.fork) and has "
+            "no part in it. Use cmpi.spawn(), or multiprocessing's spawn method."
+        )
+    return _node
+
+
+def join(resources: Resources | None) -> Node:
+    """Join the job. Does nothing, whatever the resources, if that was done before."""
+    global _node
+    with _lock:
+        if _node is None:
+            text = os.environ.get(CONTROL_VARIABLE, "")
+            if not text:
+                raise NotRunning(
+                    "this process is not part of a cmpi job. Start it with `cmpirun python ...`, or call "
+                    "cmpi.init() first, in a script's `if __name__ == '__main__':`."
+                )
+            try:
+                os.fstat(int(text))
+            except (OSError, ValueError):
+                raise NotRunning(
+                    "this process was started by a process of the job, not by cmpi, and has no part in it"
+                ) from None
+            from cmpi._runtime.process.node import Node
+
+            _node = Node(int(text), os.environ.get(MEMORY_VARIABLE, ""), resources)
+            shipped = os.environ.get(SHIPPED_VARIABLE, "").split("\n")
+            if len(shipped) == 2:
+                _shipped[:] = shipped
+            for name in (CONTROL_VARIABLE, MEMORY_VARIABLE, SHIPPED_VARIABLE):
+                os.environ.pop(name, None)  # not for what this process starts
+            atexit.register(_leave)
+            if not faulthandler.is_enabled() and sys.stderr is not None:
+                try:
+                    faulthandler.enable()  # a crash in C shows where Python was
+                except (OSError, ValueError):
+                    pass  # stderr is closed, or no file
+            _report_exceptions(_node)
+    return _node
+
+
+def _report_exceptions(node: Node) -> None:
+    """Tell the root of an exception that ends this process.
+
+    A rank of a world cannot end by one otherwise: its MPI_Finalize waits for the others, which
+    wait for it in a collective.
+    """
+    show = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        show(kind, error, trace)
+        if os.getpid() == node.owner:
+            node.failed_by(error)
+
+    sys.excepthook = hook
+
+
+def _leave() -> None:
+    assert _node is not None
+    _node.close()
+    if _node.owns_mpi and _node.owner == os.getpid():
+        from cmpi._transport import mpi
+
+        mpi.finalize()
+
+
+def surroundings() -> bytes:
+    """What a process that is spawned now inherits, as it would from os.fork and exec."""
+    with open("/proc/self/status") as file:
+        umask = next(line for line in file if line.startswith("Umask:")).split()[1]
+    return pickle.dumps(
+        {
+            "cwd": _moved(os.getcwd(), _shipped[::-1]),
+            "environment": {
+                k: v for k, v in apply_grant.not_ours(os.environ).items() if not k.startswith(_OWN)
+            },
+            "path": [_moved(path, _shipped[::-1]) for path in sys.path],
+            "argv": sys.argv,
+            "umask": int(umask, 8),
+            "host": os.uname().nodename,
+        }
+    )
+
+
+def _moved(path: str, pair: list[str]) -> str:
+    """This path, where it lies in the first of the two folders, in the second."""
+    if pair and (path == pair[0] or path.startswith(pair[0] + "/")):
+        return pair[1] + path[len(pair[0]) :]
+    return path
+
+
+def settle(data: bytes) -> None:
+    """Take over what `surroundings` gave, in the new process."""
+    inherited: dict[str, Any] = pickle.loads(data)
+    os.umask(inherited["umask"])
+    try:
+        os.chdir(_moved(inherited["cwd"], _shipped))
+    except OSError:
+        os.chdir(os.path.expanduser("~"))  # another host, which has no such folder
+    sys.path[:] = [_moved(path, _shipped) for path in inherited["path"]]
+    sys.argv[:] = inherited["argv"]
+    environment, own = inherited["environment"], frozenset[str]()
+    if inherited["host"] != os.uname().nodename:
+        own = OF_A_HOST
+        environment = {name: value for name, value in environment.items() if name not in own}
+    for name in [k for k in os.environ if not k.startswith(_OWN) and k not in own]:
+        if name not in environment:
+            del os.environ[name]
+    os.environ.update(environment)

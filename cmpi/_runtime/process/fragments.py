@@ -1,0 +1,139 @@
+"""A frame and the buffers that follow it: on the way out, and put together again on the way in.
+
+By MPI each is a message of its own. Through a ring they go as records: the frame, then its buffers in
+pieces; a frame that is too long for a record goes in pieces itself, behind its length.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cmpi._core.protocol.wire import decode
+from cmpi._runtime.process.shared_payloads import following
+from cmpi._transport.buffer_pool import blank
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, Final
+
+    from cmpi._transport.ring import RingWriter
+
+# The tags of records; any other is the number of a channel, and the record a small message.
+FRAME: Final = 0xFFFFFFFF
+PIECE: Final = 0xFFFFFFFE
+LONG: Final = 0xFFFFFFFD
+PIECE_BYTES: Final = 1 << 15
+
+
+class OutgoingFrame:
+    """What is to be sent. `done` is called when the buffers, if there are any, are free again."""
+
+    def __init__(self, head: bytes, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
+        self.head, self.buffers, self.done = head, buffers, done
+        self._records: Iterator[tuple[int, Any]] | None = None
+        self._next: tuple[int, Any] | None = None
+
+    def put(self, writer: RingWriter) -> bool:
+        """Put into the ring what there is room for; True if that was the rest. Blocks: never."""
+        if self._records is None:
+            self._records = self._cut(writer)
+            self._next = next(self._records)
+        while self._next is not None:
+            if not writer.put(*self._next):
+                return False
+            self._next = next(self._records, None)
+        if self.buffers and self.done is not None:
+            self.done()
+        return True
+
+    def _cut(self, writer: RingWriter) -> Iterator[tuple[int, Any]]:
+        if self.buffers or len(self.head) > writer.longest:
+            writer.grow()
+        most = min(PIECE_BYTES, writer.longest)
+        if len(self.head) <= writer.longest:
+            yield FRAME, self.head
+        else:
+            yield LONG, len(self.head).to_bytes(8, "little")
+            yield from _pieces(self.head, most)
+        for buffer in self.buffers:
+            yield from _pieces(buffer, most)
+
+
+def _pieces(buffer: Any, most: int) -> Iterator[tuple[int, memoryview]]:
+    view = memoryview(buffer).cast("B")
+    for at in range(0, len(view), most):
+        yield PIECE, view[at : at + most]
+
+
+class Joiner:
+    """What comes in pieces: buffers of these sizes, in their order."""
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.buffers = [blank(size) for size in sizes]
+        self._left = deque(memoryview(buffer).cast("B") for buffer in self.buffers if len(buffer))
+
+    @property
+    def whole(self) -> bool:
+        """True if nothing is missing."""
+        return not self._left
+
+    def add(self, piece: bytes) -> None:
+        """The next piece; it never reaches beyond one buffer."""
+        view = self._left.popleft()
+        view[: len(piece)] = piece
+        if len(piece) < len(view):
+            self._left.appendleft(view[len(piece) :])
+
+
+class Assembly:
+    """What comes through a ring in pieces, put together again.
+
+    Args:
+        deliver: Called with each frame and its buffers, when they are whole.
+        more_comes: Called when something has begun to come, of which the rest will follow at once.
+    """
+
+    def __init__(
+        self, deliver: Callable[[Any, Sequence[Any]], None], more_comes: Callable[[], None]
+    ) -> None:
+        self._deliver, self._more_comes = deliver, more_comes
+        self._joiner: tuple[Joiner, Callable[[list[Any]], None]] | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """True if the rest of something is to come."""
+        return self._joiner is not None
+
+    def take(self, tag: int, body: bytes) -> None:
+        """The next record."""
+        if tag == PIECE:
+            self._piece(body)
+        elif tag == FRAME:
+            self._frame(body)
+        else:
+            self._join([int.from_bytes(body, "little")], lambda whole: self._frame(bytes(whole[0])))
+
+    def _frame(self, head: bytes) -> None:
+        frame = decode(head)
+        sizes = following(frame)
+        if sizes:
+            self._join(sizes, lambda buffers: self._deliver(frame, buffers))
+        else:
+            self._deliver(frame, ())
+
+    def _join(self, sizes: list[int], then: Callable[[list[Any]], None]) -> None:
+        joiner = Joiner(sizes)
+        if joiner.whole:
+            then(joiner.buffers)
+        else:
+            self._joiner = joiner, then
+            self._more_comes()  # for the progress thread, should this be another
+
+    def _piece(self, piece: bytes) -> None:
+        assert self._joiner is not None
+        joiner, then = self._joiner
+        joiner.add(piece)
+        if joiner.whole:
+            self._joiner = None
+            then(joiner.buffers)

@@ -1,0 +1,359 @@
+"""Another process as this one sees it: the link to it, and the ends of the channels with it."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections import deque
+
+from cmpi._core.channel import channel
+from cmpi._core.protocol import connection_frames
+from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
+from cmpi._runtime.process.condition import ChannelCondition
+from cmpi._runtime.process.connection import Connection
+from cmpi._transport import mpi, socket_transport
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from cmpi._core.channel.contract import Contract
+    from cmpi._runtime.process.node import Node
+    from cmpi._transport.pickling import Message
+    from cmpi.identifiers import ExitStatus, Pid
+
+QUIET_ROUNDS = 50  # looks at the link of one that died, before it counts as empty
+END_S = 1.0  # for what one sent by a socket before it died, and for the end of the connection
+_numbers = itertools.count()
+
+
+class Peer:
+    """The link to one process and all that goes over it. Guarded by the node's lock."""
+
+    def __init__(self, node: Node, pid: Pid) -> None:
+        self._node, self.pid = node, pid
+        self.connection = Connection(node, pid, self.hear, self.hear_small)
+        self.status: ExitStatus | None = None
+        self.senders: dict[int, SenderEnd] = {}
+        self.receivers: dict[int, ReceiverEnd] = {}  # whose sender is known
+        self.unclaimed: dict[str, deque[ReceiverEnd]] = {}  # sender known, no Receiver yet; by name
+        self.expected: dict[str, ReceiverEnd] = {}  # a Receiver, no sender known yet; by name
+        self._bye_said = self._bye_heard = False
+        self._quiet_left, self._exited_s = QUIET_ROUNDS, 0.0
+
+    # -- frames out --------------------------------------------------------------------------
+
+    def transport_up(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
+        """The link stands."""
+        self.connection.transport = transport
+        self._node.watch(self.pid)
+        self.connection.flush()
+
+    # -- progress ----------------------------------------------------------------------------
+
+    @property
+    def restless(self) -> bool:
+        """True if looking at it again soon is worth it."""
+        dying = self.status is not None and self._quiet_left > 0
+        return self.connection.restless or (dying and not self.connection.shut_out and not self._awaits_end)
+
+    @property
+    def under_way(self) -> bool:
+        """True if this process knows of something to or from the peer that has not come to its end."""
+        return not self.connection.idle or self.connection.halfway or self.restless
+
+    @property
+    def _awaits_end(self) -> bool:
+        """True while the link of one that died may still bring something: its end will be read there,
+        unless the host has gone with it."""
+        return self.connection.descriptor >= 0 and time.monotonic() < self._exited_s + END_S
+
+    def progress(self) -> bool:
+        """Move what can be moved; True if something was."""
+        moved = False
+        if self.status is None or self._quiet_left:
+            try:
+                moved = self.connection.progress()
+            except mpi.TransportBroken:
+                self.connection.announced = 0  # nothing more can come; the exit notice will say why
+            finished = self._bye_said and self._bye_heard and not self.connection.busy
+            if finished and self.connection.transport is not None and not self.connection.shut_out:
+                # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
+                # failure, looks for communicators with it, and crashed in them now and then.
+                # Not before both have said Bye: a frame that nobody has received stays in MPI, and
+                # is found in the next link, which may get the same context id.
+                self.connection.free()
+                moved = True
+        held_up = self.connection.ring_inbox.stalled or self.connection.shut_out or self._awaits_end
+        if self.status is not None and self._quiet_left and not held_up:
+            # What came through shared memory was there before the notice. By MPI it may come later.
+            by_transport = self.connection.transport is not None and not self.connection.freed
+            self._quiet_left = 0 if not by_transport else QUIET_ROUNDS if moved else self._quiet_left - 1
+            if self._quiet_left == 0:
+                self._fail_ends()
+                self.connection.free(peer_ended=True)
+        return moved
+
+    def exited(self, status: ExitStatus) -> None:
+        """The process has ended; what it had sent is still to be heard, in `progress`."""
+        self.status, self._exited_s = status, time.monotonic()
+        self.connection.hush()
+        self.connection.ring_inbox.map()  # it may have rung for a bell that was full
+
+    def _fail_ends(self) -> None:
+        ends: list[SenderEnd | ReceiverEnd] = [*self.senders.values(), *self.receivers.values()]
+        for end in [*ends, *self.expected.values()]:
+            end.status = self.status
+            if isinstance(end, SenderEnd):
+                self.carry_out(end, channel.Gone())
+            else:
+                end.machine.handle(channel.Gone())
+            end.changed.notify_all()
+
+    # -- frames in ---------------------------------------------------------------------------
+
+    def hear_small(self, number: int, body: bytes) -> bool:
+        """A message that is all in its pickle. Whether somebody waited for it."""
+        end = self.receivers.get(number)
+        if end is None:
+            return False
+        end.machine.arrived(body, len(body))
+        if not end.changed.waiters:
+            return False
+        end.changed.notify_all()
+        return True
+
+    def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
+        """A frame, and its buffers if it is a message."""
+        if isinstance(frame, connection_frames.Data):
+            end = self.receivers.get(frame.channel)
+            if end is not None:
+                nbytes = len(frame.body) + sum(frame.sizes)
+                end.machine.arrived((frame.body, buffers), nbytes)
+                end.changed.notify_all()
+        elif isinstance(frame, connection_frames.Open):
+            self._opened(frame)
+        elif isinstance(frame, connection_frames.Fin):
+            end = self.receivers.get(frame.channel)
+            if end is not None:
+                end.machine.handle(channel.FinArrived())
+                end.changed.notify_all()
+        elif isinstance(frame, connection_frames.AskCredit):
+            end = self.receivers.get(frame.channel)
+            if end is not None:
+                self._reply(end, end.machine.handle(channel.CreditAsked()))
+        elif isinstance(frame, connection_frames.Bye):
+            self._bye_heard = True
+            for sender in list(self.senders.values()):
+                self.carry_out(sender, channel.ReaderClosed())  # it reads nothing any more
+            if self.connection.chosen:
+                self._last_word()
+            else:
+                self.connection.hush()
+        else:
+            self._hear_reader(frame)
+
+    def _hear_reader(self, frame: Any) -> None:
+        end = self.senders.get(frame.channel)
+        if end is None:
+            return
+        if isinstance(frame, connection_frames.Credit):
+            self.carry_out(end, channel.CreditCame(frame.nbytes, frame.messages))
+        elif isinstance(frame, connection_frames.ReceiverClosed):
+            self.carry_out(end, channel.ReaderClosed())
+        elif isinstance(frame, connection_frames.Mismatch):
+            end.disagree(frame.contract, frame.site)
+            self.carry_out(end, channel.ReaderClosed())
+
+    def _opened(self, frame: connection_frames.Open) -> None:
+        end = self.expected.pop(frame.name, None)
+        if end is None:
+            end = ReceiverEnd(self, frame.name)
+            self.unclaimed.setdefault(frame.name, deque()).append(end)
+        end.number = frame.channel
+        end.machine.set_window(frame.window_bytes, frame.window_messages)
+        end.their_contract, end.their_site = frame.contract, frame.site
+        self.receivers[frame.channel] = end
+        if end.claimed:
+            self.compare(end)
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def new_sender(self, name: str, contract: Contract, site: str, window: tuple[int, int]) -> SenderEnd:
+        """A sending end; the peer hears of it with the first message."""
+        end = SenderEnd(self, name, contract, site, next(_numbers), window)
+        self.senders[end.number] = end
+        self._mark(end)
+        return end
+
+    def new_receiver(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
+        """The receiving end for the oldest sender of that name, or for the next to come."""
+        waiting = self.unclaimed.get(name)
+        if waiting:
+            end = waiting.popleft()
+            end.contract, end.site = contract, site
+        else:
+            end = self.expected[name] = ReceiverEnd(self, name, contract, site)
+        end.claimed = True
+        self._mark(end)
+        if end.number is not None:
+            self.compare(end)
+        return end
+
+    def new_condition(self) -> ChannelCondition:
+        """What those wait for who wait for one of its ends."""
+        return ChannelCondition(self._node.lock, self.connection.ring_inbox.rest)
+
+    def _mark(self, end: SenderEnd | ReceiverEnd) -> None:
+        if self.status is not None and self._quiet_left == 0:
+            end.status = self.status
+            end.machine.handle(channel.Gone())
+        elif self._bye_heard and isinstance(end, SenderEnd):
+            end.machine.handle(channel.ReaderClosed())
+
+    def compare(self, end: ReceiverEnd) -> None:
+        """Both ends are known: they must be of one type."""
+        if end.disagree(end.their_contract, end.their_site) and end.number is not None:
+            self.connection.post(connection_frames.Mismatch(end.number, end.contract.text, end.site))
+
+    def forget(self, end: SenderEnd | ReceiverEnd) -> None:
+        """An end that is closed for good."""
+        if isinstance(end, SenderEnd):
+            self.senders.pop(end.number, None)
+        elif end.number is not None:
+            self.receivers.pop(end.number, None)
+        elif self.expected.get(end.name) is end:
+            del self.expected[end.name]
+
+    def open_sender(self, name: str) -> SenderEnd | None:
+        """The sending end of that name that is open."""
+        mine = (end for end in self.senders.values() if end.name == name)
+        return next((end for end in mine if end.machine.state == "open"), None)
+
+    def open_receiver(self, name: str) -> ReceiverEnd | None:
+        """The receiving end of that name that is open, or has something to be read."""
+        known = (end for end in self.receivers.values() if end.claimed and end.name == name)
+        expected = self.expected.get(name)
+        ends = [*known, *([] if expected is None else [expected])]
+        return next((end for end in ends if end.machine.state == "open" or end.machine.inbox), None)
+
+    def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent) -> None:
+        """Give a sending end's machine an event, and do what it says."""
+        for action in end.machine.handle(event):
+            if isinstance(action, (channel.TransmitFin, channel.RequestCredit)):
+                self._introduce(end)
+            if isinstance(action, channel.Transmit):
+                self.transmit(end, end.messages.pop(action.ticket))
+            elif isinstance(action, channel.TransmitFin):
+                self.connection.post(connection_frames.Fin(end.number))
+            elif isinstance(action, channel.RequestCredit):
+                self.connection.post(connection_frames.AskCredit(end.number))
+            else:
+                end.messages.pop(action.ticket, None)
+                end.failed.add(action.ticket)
+        end.changed.notify_all()
+
+    def _introduce(self, end: SenderEnd) -> None:
+        """Tell the peer of a new sender, before its first frame."""
+        if not end.opened:
+            end.opened = True
+            window = end.machine.window_bytes, end.machine.window_messages
+            self.connection.post(
+                connection_frames.Open(end.number, end.name, end.contract.text, end.site, *window)
+            )
+
+    def transmit(self, end: SenderEnd, message: Message) -> None:
+        """Send a message for which the channel has room."""
+        self._introduce(end)
+        if isinstance(message, bytes):
+            self.connection.post_small(end.number, message)
+            return
+        places: list[int] = []
+        behind = []
+        for buffer, place in zip(message.buffers, message.places):
+            places += (0, 0, 0) if place is None else place.sent()
+            if place is None:
+                behind.append(buffer)
+        frame = connection_frames.Data(end.number, message.sizes, places, message.body)
+        if not behind:
+            self.connection.post(frame)
+            return
+        message.in_transit = True
+
+        def done() -> None:
+            message.in_transit = False
+            end.changed.notify_all()
+
+        self.connection.post(frame, behind, done)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def close_ends(self) -> None:
+        """The process is about to end: close what is open."""
+        for end in list(self.senders.values()):
+            if end.machine.state == "open":
+                self.carry_out(end, channel.Close())
+        for receiver in list(self.receivers.values()):
+            self.close_receiver(receiver)
+
+    def give_credit(self, end: ReceiverEnd) -> None:
+        """Tell the sender what was read."""
+        self._reply(end, end.machine.give_credit())
+
+    def _reply(self, end: ReceiverEnd, actions: list[channel.IncomingAction]) -> None:
+        for action in actions:
+            if end.number is None:
+                continue  # no sender is known that would want to hear it
+            if isinstance(action, channel.GiveCredit):
+                credit = connection_frames.Credit(end.number, action.nbytes, action.messages)
+                self.connection.post(credit, wake=action.asked)
+            else:
+                self.connection.post(connection_frames.ReceiverClosed(end.number))
+
+    def close_sender(self, end: SenderEnd) -> None:
+        """Nothing follows what was sent."""
+        if end.machine.state != "closed":
+            self.carry_out(end, channel.Close())
+            self.forget(end)
+
+    def close_receiver(self, end: ReceiverEnd) -> None:
+        """Nobody reads here any more."""
+        self._reply(end, end.machine.handle(channel.Close()))
+        end.changed.notify_all()
+        self.forget(end)
+
+    @property
+    def _unfinished(self) -> bool:
+        return not self.connection.idle or any(not end.machine.idle for end in self.senders.values())
+
+    def say_bye(self) -> None:
+        """Say that nothing follows, once nothing does."""
+        if self.connection.chosen and self.status is None and not self._unfinished:
+            self._last_word()
+
+    def _last_word(self) -> None:
+        if not self._bye_said:
+            self._bye_said = True
+            self.connection.post_last(connection_frames.Bye())
+
+    @property
+    def over(self) -> bool:
+        """True if the process has ended and all that it sent was read: it may be forgotten."""
+        return (
+            self.status is not None
+            and self._quiet_left == 0
+            and not any(self.unclaimed.values())
+            and not any(end.machine.inbox for end in self.receivers.values())
+        )
+
+    @property
+    def parted(self) -> bool:
+        """True if nothing keeps us from ending: the peer has everything, or has ended.
+
+        What lies in shared memory it has, though it may not have read it. A link by MPI must first be
+        quiet on both sides, and free.
+        """
+        if self.status is not None or self.connection.freed:
+            return True
+        return self.connection.transport is None and not self._unfinished

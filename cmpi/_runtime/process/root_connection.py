@@ -1,0 +1,150 @@
+"""The connection of a process to the root, by way of its monitor: frames, requests and their replies."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import threading
+from collections import deque
+
+from cmpi._core.protocol import frames, relation_frames
+from cmpi._core.protocol.wire import Decoder, encode
+from cmpi.errors import InternalError, NotRunning
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from cmpi._runtime.process.condition import ChannelCondition
+    from cmpi._runtime.process.wait_registry import WaitRegistry
+
+REPLIES = (frames.Spawned, frames.Refused, frames.CapacityIs, relation_frames.NameIs)
+
+
+class RootConnection:
+    """Thread-safe, but for `receive`, which is one thread's.
+
+    Args:
+        fd: The socket to the monitor.
+        changed: Is told of replies by whoever calls `answered`.
+        waits: Where to note that a thread waits for one.
+    """
+
+    def __init__(self, fd: int, changed: ChannelCondition, waits: WaitRegistry) -> None:
+        self._sock = socket.socket(fileno=fd)
+        self._sock.set_inheritable(False)
+        self._changed, self._waits = changed, waits
+        self._decoder = Decoder()
+        self._write_lock = threading.Lock()
+        self._replies: dict[int, Any] = {}
+        self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
+        self._next_request = 1
+
+    def fileno(self) -> int:
+        """The descriptor, for poll."""
+        return self._sock.fileno()
+
+    def tell(self, frame: Any) -> None:
+        """Send a frame to the root. Blocks: until the monitor takes it."""
+        with self._write_lock:
+            try:
+                self._sock.sendall(encode(frame))
+            except OSError:
+                self._orphaned()
+
+    def ask(self, make: Callable[[int], Any], timeout_s: float | None = None) -> Any:
+        """Send a request and wait for its reply.
+
+        Args:
+            make: Makes the frame, given the number of the request.
+            timeout_s: Longest wait. None waits for ever.
+
+        Raises:
+            TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
+        """
+        request = self._request(make)
+
+        def answered() -> bool:
+            return request in self._replies
+
+        with self._changed, self._waits.on("an answer of the scheduler", [], timeout_s, answered):
+            if not self._changed.wait_for(answered, timeout_s):
+                self._abandon(request)
+                raise TimeoutError(f"no answer from the scheduler in {timeout_s} s")
+            return self._replies.pop(request)
+
+    async def ask_async(self, make: Callable[[int], Any]) -> Any:
+        """As `ask`, in an event loop; cancelling is as a timeout."""
+        request = self._request(make)
+        answered = self._waits.on("an answer of the scheduler", [], None, lambda: request in self._replies)
+        try:
+            await self._changed.until(answered)
+        except BaseException:
+            with self._changed:
+                self._abandon(request)
+            raise
+        with self._changed:
+            return self._replies.pop(request)
+
+    def _request(self, make: Callable[[int], Any]) -> int:
+        with self._changed:
+            request = self._next_request
+            self._next_request += 1
+        self.tell(make(request))
+        return request
+
+    def _abandon(self, request: int) -> None:
+        if request in self._replies:  # it came in this very moment
+            reply = self._replies.pop(request)
+            self._abandoned.add(request)
+            self.answered(reply)
+        else:
+            self._abandoned.add(request)
+            self.tell(frames.Cancel(request))
+
+    def answered(self, frame: Any) -> None:
+        """A reply has come; dealt with, if nobody waits for it any more. With the lock held."""
+        if frame.request not in self._abandoned:
+            self._replies[frame.request] = frame
+            return
+        self._abandoned.discard(frame.request)
+        if isinstance(frame, frames.Spawned):
+            for pid in frame.pids:
+                self.tell(frames.Kill(pid, 9))  # its caller's time ran out before it came
+
+    def receive(self) -> Iterable[Any]:
+        """The frames that are there. Never blocks."""
+        try:
+            data = self._sock.recv(1 << 20, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return ()
+        except OSError:
+            data = b""
+        if not data:
+            self._orphaned()
+        return self._decoder.feed(data)
+
+    def await_welcome(self) -> tuple[frames.Welcome, deque[Any]]:
+        """The first frame, and what came with it. Raises: NotRunning."""
+        while True:
+            data = self._sock.recv(1 << 20)
+            if not data:
+                self._orphaned()
+            waiting = deque(self._decoder.feed(data))
+            if not waiting:
+                continue
+            welcome = waiting.popleft()
+            if isinstance(welcome, frames.Refused):
+                raise NotRunning(welcome.reason)
+            if not isinstance(welcome, frames.Welcome):
+                raise InternalError(f"{type(welcome).__name__} in place of a welcome")
+            return welcome, waiting
+
+    def _orphaned(self) -> None:
+        """The monitor has gone, and with it everything this process could say or be told."""
+        with contextlib.suppress(OSError):  # it read that, too
+            print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
+        os._exit(137)

@@ -1,0 +1,81 @@
+"""The root's helpers, on each host: an usher, a fork server, and on other hosts than its own a deputy."""
+
+from __future__ import annotations
+
+import os
+
+from cmpi._core.protocol import helper_frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi._runtime.root.root import Peer
+
+HOST_VARIABLE = "CMPI_HOST"  # the job's name for a helper's host; not set on the root's own
+
+
+class HelperTable:
+    """Who they are, and what waits for those that are not up yet.
+
+    Args:
+        send: Sends a frame to one.
+    """
+
+    def __init__(self, send: Callable[[Peer, Any], None]) -> None:
+        self._send = send
+        self._up: dict[tuple[int, str], Peer] = {}
+        self._waiting: dict[tuple[int, str], list[Any]] = {}
+        self._loads: list[helper_frames.Load] = []  # for every fork server, whenever it comes up
+        self._completed: set[int] = set()  # starts whose spawn an usher was asked to complete
+
+    def came(self, role: int, host: str, peer: Peer) -> None:
+        """A helper stands ready."""
+        self._up[role, host] = peer
+        loads = self._loads if role == helper_frames.FORK_SERVER else []
+        for frame in [*loads, *self._waiting.pop((role, host), [])]:
+            self._send(peer, frame)
+
+    def went(self, peer: Peer) -> tuple[int, str] | None:
+        """A connection has closed; which helper's that was."""
+        for key, other in self._up.items():
+            if other is peer:
+                del self._up[key]
+                return key
+        return None
+
+    def tell(self, role: int, host: str, frame: Any) -> None:
+        """Send a helper this, now or when it is up."""
+        peer = self._up.get((role, host))
+        if peer is not None:
+            self._send(peer, frame)
+        else:
+            self._waiting.setdefault((role, host), []).append(frame)
+
+    def load(self, frame: helper_frames.Load) -> None:
+        """Have all fork servers load these modules."""
+        self._loads.append(frame)
+        for (role, _), peer in self._up.items():
+            if role == helper_frames.FORK_SERVER:
+                self._send(peer, frame)
+
+    def complete(self, start: int, host: str, port: str) -> None:
+        """Have the usher complete the spawn of this start, once."""
+        if port and start not in self._completed:
+            self._completed.add(start)
+            self.tell(helper_frames.SPAWN_COMPLETER, host, helper_frames.ConnectAndLeave(port))
+
+
+def start_fork_server(python: str) -> None:
+    """Start one on this host. Raises: OSError."""
+    # Without what makes the root an MPI process: the stubs bring their own.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PMI_", "PMIX_RANK", "PMIX_NAMESPACE"))
+    }
+    null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
+    os.posix_spawn(
+        python, [python, "-m", "cmpi._runtime.monitor.fork_server"], environment, file_actions=[null]
+    )

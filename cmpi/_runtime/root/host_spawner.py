@@ -1,0 +1,73 @@
+"""The deputy: what the root is to MPI on its own host, this is on another, beside an usher of its own.
+
+Each host has an `mpiexec` of its own, started by the agent there, so that no MPI spans the hosts and none
+falls with another. (Through one above all of them, Hydra starts a process on another host by a
+new ssh, 0.5 s each time, and Open MPI 5.0.11's loses connects; and either ends with a lost host.)
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+
+from cmpi._core.job.job_actions import Launch
+from cmpi._core.protocol import helper_frames, host_frames
+from cmpi._runtime.root.helper_table import HOST_VARIABLE, start_fork_server
+from cmpi._runtime.root.spawner import Spawner
+from cmpi._transport import control_socket, mpi
+
+
+class HostSpawner:
+    """Serves the root. `run` returns when the root has gone."""
+
+    def __init__(self) -> None:
+        self._host = os.environ[HOST_VARIABLE]
+        self._root = control_socket.to_root(os.environ)
+        self._root.send(helper_frames.HelperUp(helper_frames.HOST_SPAWNER, self._host, ""))
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._failures: deque[host_frames.SpawnFailed] = deque()
+        self._spawner = Spawner(self._spawn_failed)
+
+    def run(self) -> int:
+        """Serve; the exit code, 0."""
+        poll = select.poll()
+        poll.register(self._wake_read, select.POLLIN)
+        while not self._root.closed:
+            backlog = select.POLLOUT if self._root.backlog else 0
+            poll.register(self._root, select.POLLIN | backlog)
+            ready = {fd for fd, _ in poll.poll()}
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+                while self._failures:
+                    self._root.send(self._failures.popleft())
+            if self._root.fileno() in ready:
+                self._root.flush()
+                for frame in self._root.receive():
+                    self._obey(frame)
+        if not self._spawner.close():
+            os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
+        return 0
+
+    def _obey(self, frame: object) -> None:
+        if isinstance(frame, host_frames.SpawnThere):
+            self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, bool(frame.forked)))
+        elif isinstance(frame, host_frames.StartForkServer):
+            try:
+                start_fork_server(frame.python)
+            except OSError as error:
+                fault = f"no fork server on {self._host}: {frame.python}: {error.strerror}"
+                self._root.send(helper_frames.Complaint(f"{fault}; spawns are slower"))
+                self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, self._host, fault))
+
+    def _spawn_failed(self, start: int, reason: str) -> None:
+        """In the spawner's thread."""
+        self._failures.append(host_frames.SpawnFailed(start, reason))
+        os.write(self._wake_write, b"x")
+
+
+def main() -> int:
+    """The deputy's whole life."""
+    host_spawner = HostSpawner()
+    mpi.tell_spawn_completer()
+    return host_spawner.run()

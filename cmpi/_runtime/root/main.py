@@ -1,0 +1,78 @@
+"""What `mpiexec -n 2` starts: rank 0 is the root, or its deputy on another host, rank 1 the usher there.
+
+Run as `python -I main.py`, with the folders that cmpirun imports from in CMPI_PATH: what a
+person's PYTHONPATH or working folder holds for the job is not for the root to import.
+"""
+
+import _thread
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without the enums of `signal`
+
+EXCHANGE_S = 5
+FINALIZE_S = 30
+
+
+def _import_root() -> None:
+    """Load the root's own modules while the main thread sits in MPI_Init: 5 ms less to wait."""
+    import cmpi._runtime.root.root  # noqa: F401
+
+
+def leave(code: int) -> None:
+    """End with the exit handlers of C libraries, without taking the interpreter apart: 4 ms."""
+    import ctypes
+
+    sys.stderr.flush()
+    ctypes.CDLL(None).exit(code)
+
+
+def main() -> int:
+    """Start MPI and take the role that the rank says."""
+    ours = __file__.rsplit("/", 4)[0]
+    sys.path[:0] = [ours, *os.environ.pop("CMPI_PATH").split(os.pathsep)]
+    # PRRTE, under load and with processes killed meanwhile, now and then loses what root and usher
+    # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
+    # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.
+    os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
+    from cmpi._runtime.root.helper_table import HOST_VARIABLE
+    from cmpi._transport import mpi
+
+    _thread.start_new_thread(_import_root, ())
+    mpi.initialize()
+    rank, size = mpi.world()
+    wanted = os.environ.get("CMPI_MPI", "")
+    if size != 2 or wanted not in ("", mpi.vendor()):
+        print(
+            f"cmpirun: mpiexec is of another MPI ({wanted}) than the library that mpi4py uses "
+            f"({mpi.version()}). Use the mpiexec of that library (--mpiexec), or install mpi4py "
+            "for this one.",
+            file=sys.stderr,
+        )
+        return 1
+    if rank == 0 and HOST_VARIABLE in os.environ:
+        from cmpi._runtime.root.host_spawner import main as role
+    elif rank == 0:
+        from cmpi._runtime.root.root import main as role
+    else:
+        from cmpi._runtime.root.spawn_completer import main as role
+    code = role()
+    # With cmpirun killed and ranks crashed inside ULFM, Open MPI's finalize was seen to spin for ever.
+    signal.alarm(FINALIZE_S)  # whose default action needs nobody to be awake
+    if mpi.vendor() == "mpich":
+        # All that Hydra wants to hear of MPI_Finalize, which takes 10 ms; there is nothing else left to be
+        # taken down, and what the two share in memory has no name any more (see the usher).
+        from cmpi._transport.pmi import Pmi
+
+        Pmi(os.environ).finalize(killed=False)
+        os._exit(code)
+    mpi.finalize()
+    return code
+
+
+if __name__ == "__main__":
+    leave(main())

@@ -1,0 +1,449 @@
+"""The root rank: bridge and scheduler. It never runs a person's code.
+
+One loop takes in what monitors, helpers and the launcher say, asks the `Job` machine what to do,
+and does it. All that may block is elsewhere: MPI_Comm_spawn in the spawner's threads, the
+terminal in the bridge's, stdin in the feeder's.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections import deque
+
+from cmpi._core.job import deadlock, job_actions
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
+from cmpi._core.job.job import JobMachine
+from cmpi._core.job.output import Formatter, Speaker
+from cmpi._core.job.report import closing_report, deadlock_report, memory_report
+from cmpi._core.protocol import frames, helper_frames, host_frames, wait_frames
+from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._runtime.linux import host_facts, leftovers
+from cmpi._runtime.monitor.start_child import MEMORY_VARIABLE
+from cmpi._runtime.root.bridge import Bridge
+from cmpi._runtime.root.helper_table import HelperTable, start_fork_server
+from cmpi._runtime.root.spawner import Spawner
+from cmpi._runtime.root.stdin_feeder import StdinFeeder
+from cmpi._transport import control_socket, mpi
+from cmpi.errors import ProtocolError
+from cmpi.identifiers import ExitStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
+LAUNCHER_S = 10.0
+
+
+class Peer:
+    """A connection that has proved itself: a monitor's, or one that a helper has."""
+
+    def __init__(self, stream: control_socket.ControlSocket) -> None:
+        self.stream = stream
+        self.pid: int | None = None
+        self.helps = False
+        self.dismissed = False  # a monitor whose process is not wanted any more
+        self.rank_frames = Decoder()
+
+
+class Root:
+    """The root's loop. `run` returns when the job is over."""
+
+    def __init__(self) -> None:
+        self._folder = os.environ["CMPI_JOB"]
+        self._secret = bytes.fromhex(os.environ["CMPI_SECRET"])
+        self._launcher = _connect(self._folder + "/launcher", self._secret)
+        order, fds = control_socket.receive_with_fds(self._launcher)
+        self._order: frames.LaunchJob = order
+        self._server = control_socket.listen(self._folder + "/root")
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._posted: deque[Callable[[], None]] = deque()  # from other threads, for the loop
+        self._poll = select.epoll()
+        self._handshakes: dict[int, control_socket.Handshake] = {}
+        self._peers: dict[int, Peer] = {}
+        self._monitors: dict[int, Peer] = {}
+        self._helper_table = HelperTable(self._send)
+        self._finish: int | None = None
+        self._leave_s: float | None = None
+        self._here = order.here or os.uname().nodename
+        hosts, self._places = host_facts.places(order, self._here)
+        self._host_spawners: set[str] = set()  # hosts for which one was asked for
+        seed, limit = int.from_bytes(os.urandom(3), "little"), order.shared_memory_bytes
+        self._job = JobMachine(
+            hosts, seed, self._folder, limit, order.enforce, os.urandom(32), order.deadline_s
+        )
+        formatter = Formatter(
+            order.output,
+            colour=bool(order.colour),
+            one_terminal=bool(order.one_terminal),
+            epoch_s=time.time() - time.monotonic(),
+        )
+        self._bridge = Bridge(
+            formatter, {1: fds[1], 2: fds[2]}, order.output_dir, self._printed, self._lost
+        )
+        self._deadlock = DeadlockCheck()
+        self._feeder = StdinFeeder(fds[0])
+        self._spawner = Spawner(self._spawn_failed)
+
+    def run(self) -> int:
+        """Run the job; returns the root's own exit code, 0."""
+        self._poll.register(self._server.fileno(), select.EPOLLIN)
+        self._poll.register(self._wake_read, select.EPOLLIN)
+        self._poll.register(self._launcher.fileno(), select.EPOLLIN)
+        self._do(self._job.launch(self._order.argv, [host or self._here for host in self._order.where]))
+        while not self._over():
+            for fd, events in self._poll.poll(self._timeout()):
+                self._serve(fd, events)
+            now_s = time.monotonic()
+            self._do(self._job.tick(now_s))
+            self._do(self._deadlock.tick(now_s))
+            self._bridge.tick()
+            self._refuse_late_handshakes(now_s)
+        self._say_goodbye()
+        return 0
+
+    # -- the loop --------------------------------------------------------------------------
+
+    def _timeout(self) -> float:
+        times = [
+            self._job.deadline_s(),
+            self._deadlock.deadline_s(),
+            self._bridge.deadline_s(),
+            self._leave_s,
+        ]
+        times += [handshake.deadline_s for handshake in self._handshakes.values()]
+        first = min((t for t in times if t is not None), default=None)
+        return -1 if first is None else max(0.0, first - time.monotonic())
+
+    def _over(self) -> bool:
+        if self._launcher.closed and self._finish is None:
+            self._finish = 1  # cmpirun was killed: there is nobody to report to
+        if self._finish is None:
+            return False
+        if self._leave_s is None:
+            self._leave_s = time.monotonic() + LEAVE_S
+            for peer in self._monitors.values():
+                peer.stream.send(frames.Dismiss())
+        return not self._monitors or time.monotonic() >= self._leave_s
+
+    def _serve(self, fd: int, events: int) -> None:
+        if fd == self._server.fileno():
+            self._accept()
+        elif fd == self._wake_read:
+            os.read(fd, 4096)
+            while self._posted:
+                self._posted.popleft()()
+        elif fd == self._launcher.fileno():
+            self._hear_launcher()
+        elif fd in self._handshakes:
+            self._ask_in(fd)
+        elif fd in self._peers:
+            self._hear_peer(self._peers[fd], events)
+
+    def post(self, act: Callable[[], None]) -> None:
+        """Have the loop call something soon. From any thread."""
+        self._posted.append(act)
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass  # full of wake-ups already
+
+    def _do(self, actions: list[Any]) -> None:
+        died = []
+        for action in actions:
+            if isinstance(action, Tell):
+                peer = self._monitors.get(action.pid)
+                if peer is not None:
+                    self._send(peer, frames.ToRank(encode(action.frame)))
+            elif isinstance(action, job_actions.Order):
+                if action.pid in self._monitors:
+                    self._send(self._monitors[action.pid], action.frame)
+            elif isinstance(action, job_actions.Launch):
+                self._launch(action)
+            elif isinstance(action, job_actions.LaunchWorld):
+                self._launcher.send(host_frames.StartWorld(action.start, action.hosts))
+            elif isinstance(action, job_actions.Born):
+                self._deadlock.born(action.pid)
+                process = self._job.processes[action.pid]
+                parent = process.parent if process.parent in self._job.processes else None
+                self._bridge.born(Speaker(process.pid, parent, process.host, process.rank, process.label))
+            elif isinstance(action, job_actions.Died):
+                process = self._job.processes[action.pid]
+                assert process.status is not None
+                self._bridge.died(action.pid, process.status, process.usage)
+                died.append(action.pid)
+            elif isinstance(action, Probe):
+                self._do([Tell(pid, wait_frames.AskBlocked(action.round)) for pid in action.pids])
+            elif isinstance(action, Deadlock):
+                self._end_deadlock()
+            elif isinstance(action, job_actions.Say):
+                self._bridge.say(f"cmpirun: {action.text}\n")
+            elif isinstance(action, job_actions.TellPreload):
+                self._helper_table.load(helper_frames.Load(action.frame.modules, action.frame.path))
+            elif isinstance(action, job_actions.NeedForkServer):
+                self._start_fork_server(action.host, action.python)
+            elif isinstance(action, job_actions.FinishJob):
+                self._finish = action.code
+        for pid in died:  # behind the notices of these ends, which may wake somebody
+            self._do(self._deadlock.died(pid))
+
+    # -- who comes in ----------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        try:
+            sock = control_socket.accept(self._server)
+        except OSError as error:  # out of descriptors: those we have must do
+            self._bridge.say(f"cmpirun: cannot take in a monitor: {error.strerror}\n")
+            time.sleep(0.05)
+            return
+        if sock is not None:
+            handshake = control_socket.Handshake(sock, self._secret, time.monotonic())
+            self._handshakes[handshake.fileno()] = handshake
+            self._poll.register(handshake.fileno(), select.EPOLLIN)
+
+    def _ask_in(self, fd: int) -> None:
+        try:
+            stream = self._handshakes[fd].progress()
+        except ProtocolError:
+            del self._handshakes[fd]  # a stranger; its socket is closed
+            return
+        if stream is not None:
+            del self._handshakes[fd]
+            self._peers[fd] = Peer(stream)
+
+    def _refuse_late_handshakes(self, now_s: float) -> None:
+        for fd, handshake in list(self._handshakes.items()):
+            if handshake.deadline_s <= now_s:
+                handshake.sock.close()
+                del self._handshakes[fd]
+
+    def _send(self, peer: Peer, frame: Any) -> None:
+        peer.stream.send(frame)
+        if peer.stream.backlog:
+            self._poll.modify(peer.stream.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def _hear_peer(self, peer: Peer, events: int) -> None:
+        if events & select.EPOLLOUT and peer.stream.flush():
+            self._poll.modify(peer.stream.fileno(), select.EPOLLIN)
+        if events & ~select.EPOLLOUT:
+            try:
+                for frame in peer.stream.receive():
+                    self._hear(peer, frame)
+            except ProtocolError as error:
+                self._bridge.say(f"cmpirun: dropped a connection: {error}\n")
+        if peer.stream.closed:
+            self._forget(peer)
+
+    def _hear(self, peer: Peer, frame: Any) -> None:
+        now_s = time.monotonic()
+        if peer.dismissed:
+            return
+        if peer.pid is None:
+            self._introduce(peer, frame, now_s)
+        elif isinstance(frame, frames.Output):
+            self._bridge.output(peer.pid, frame.fd, frame.data)
+        elif isinstance(frame, frames.FromRank):
+            for inner in peer.rank_frames.feed(frame.data):
+                if isinstance(inner, wait_frames.Stacks):
+                    self._bridge.say(f"cmpirun: stacks of process {peer.pid:07x}:\n{inner.text}")
+                elif not isinstance(inner, (wait_frames.Blocked, wait_frames.StillBlocked)):
+                    self._do(self._job.from_rank(peer.pid, inner, now_s))
+                elif self._order.check_deadlock:
+                    self._do(self._deadlock.hear(peer.pid, inner, now_s))
+        elif isinstance(frame, frames.ProcessExited):
+            verdict = "out of memory: the kernel killed it" if frame.by_kernel else ""
+            status = ExitStatus(frame.code, frame.signal, verdict)
+            self._job.used(peer.pid, frame)
+            self._do(self._job.exited(peer.pid, status, now_s, bool(frame.by_launcher)))
+        elif isinstance(frame, frames.OverMemory):
+            self._do(self._job.over_memory(peer.pid, frame))
+        elif isinstance(frame, frames.CannotRun):
+            self._job.processes[peer.pid].fault = f"could not be started: {frame.reason}"
+        elif isinstance(frame, frames.StdinTaken):
+            self._feeder.taken(frame.nbytes)
+
+    def _introduce(self, peer: Peer, frame: Any, now_s: float) -> None:
+        if isinstance(frame, helper_frames.HelperUp):
+            peer.helps, at = True, frame.host or self._here
+            if frame.role == helper_frames.FORK_SERVER:
+                self._do(self._job.fork_server(at, "dead" if frame.fault else "ready"))
+            if not frame.fault:
+                self._helper_table.came(frame.role, at, peer)
+        elif peer.helps and isinstance(frame, helper_frames.PortIs):
+            self._complete(frame.start, frame.port)
+        elif peer.helps and isinstance(frame, host_frames.SpawnFailed):
+            self._do(self._job.start_failed(frame.start, frame.reason, now_s))
+        elif isinstance(frame, helper_frames.Complaint):
+            self._bridge.say(f"cmpirun: {frame.text}\n")
+        elif isinstance(frame, frames.MonitorUp):
+            self._take_in(peer, frame, now_s)
+        else:
+            peer.stream.closed = True  # does not keep to the protocol; forgotten after this frame
+
+    def _complete(self, start: int, port: str) -> None:
+        pids = self._job.starts.get(start)
+        if pids:
+            self._helper_table.complete(start, self._job.processes[pids[0]].host, port)
+
+    def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
+        self._complete(frame.start, frame.port)
+        pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s)
+        if pid is None:
+            peer.dismissed = True
+            self._send(peer, frames.Dismiss())
+        else:
+            peer.pid = pid
+            self._monitors[pid] = peer
+            process = self._job.processes[pid]
+            argv, settings, cwd = self._order.argv, self._order.settings, self._order.cwd
+            there = self._places.get(process.host)
+            if there is not None:
+                argv, cwd = there.argv or argv, there.cwd[0] if there.cwd else cwd
+            if process.start != 0:
+                argv, settings = [process.python, "-m", "cmpi._runtime.process.worker"], []
+            feed = process.start == 0 and process.rank == 0
+            self._send(peer, frames.StartProcess(pid, argv, settings, cwd, feed))
+            if feed:
+                self._feeder.start(lambda data: self._feed(peer, data))
+        self._do(actions)
+
+    def _forget(self, peer: Peer) -> None:
+        fd = peer.stream.fileno()
+        self._poll.unregister(fd)
+        del self._peers[fd]
+        peer.stream.close()
+        if peer.pid is not None:
+            del self._monitors[peer.pid]
+            self._do(self._job.monitor_lost(peer.pid, time.monotonic()))
+        elif peer.helps and (helper := self._helper_table.went(peer)) is not None:
+            self._helper_went(*helper)
+
+    def _helper_went(self, role: int, host: str) -> None:
+        if role == helper_frames.FORK_SERVER:
+            self._do(self._job.fork_server(host, "dead"))
+        elif self._finish is None and host == self._here:
+            self._bridge.say("cmpirun: the usher beside the root has ended; so must the job\n")
+            self._finish = 1
+        elif self._finish is None:
+            reason = "MPI has ended there"
+            self._do(self._job.host_lost(host, reason, time.monotonic()))
+
+    # -- helpers ---------------------------------------------------------------------------
+
+    def _launch(self, launch: job_actions.Launch) -> None:
+        if launch.host == self._here:
+            self._spawner.submit(launch)
+        else:
+            there = host_frames.SpawnThere(launch.start, len(launch.pids), launch.forked)
+            self._tell_host_spawner(launch.host, there)
+
+    def _tell_host_spawner(self, host: str, frame: Any) -> None:
+        if host not in self._host_spawners:
+            self._host_spawners.add(host)
+            self._launcher.send(host_frames.NeedHostSpawner(host))
+        self._helper_table.tell(helper_frames.HOST_SPAWNER, host, frame)
+
+    def _start_fork_server(self, host: str, python: str) -> None:
+        if host != self._here:
+            self._tell_host_spawner(host, host_frames.StartForkServer(python))
+            return
+        try:
+            start_fork_server(python)
+        except OSError as error:
+            self._bridge.say(f"cmpirun: no fork server: {error}; spawns are slower\n")
+            self._do(self._job.fork_server(host, "dead"))
+
+    def _spawn_failed(self, start: int, reason: str) -> None:
+        self.post(lambda: self._do(self._job.start_failed(start, reason, time.monotonic())))
+
+    # -- the bridge's and the feeder's words -------------------------------------------------
+
+    def _printed(self, pid: int, nbytes: int) -> None:
+        self.post(lambda: self._taken(pid, nbytes))
+
+    def _taken(self, pid: int, nbytes: int) -> None:
+        peer = self._monitors.get(pid)
+        if peer is not None:
+            self._send(peer, frames.OutputTaken(nbytes))
+
+    def _lost(self) -> None:
+        self.post(lambda: self._do(self._job.interrupt(13, time.monotonic())))
+
+    def _feed(self, peer: Peer, data: bytes) -> None:
+        self.post(lambda: None if peer.stream.closed else self._send(peer, frames.Stdin(data)))
+
+    # -- the launcher ------------------------------------------------------------------------
+
+    def _hear_launcher(self) -> None:
+        """A frame; or its end, after which there is nothing to hear."""
+        for frame in self._launcher.receive():
+            if isinstance(frame, frames.Interrupt):
+                self._do(self._job.interrupt(frame.signal, time.monotonic()))
+            elif isinstance(frame, frames.ShowStacks):
+                self._show_stacks()
+            elif isinstance(frame, host_frames.HostLost):
+                self._do(self._job.host_lost(frame.name, frame.reason, time.monotonic()))
+                self._launcher.send(host_frames.HostForgotten(frame.name))
+            elif isinstance(frame, host_frames.HostBack):
+                back = host_facts.place(frame.host)
+                self._host_spawners.discard(back.name)
+                self._do(self._job.host_back(back))
+            elif isinstance(frame, host_frames.WorldFailed):
+                self._do(self._job.start_failed(frame.start, frame.reason, time.monotonic()))
+        if self._launcher.closed:
+            self._poll.unregister(self._launcher.fileno())
+
+    def _show_stacks(self) -> None:
+        living = [p for p in self._job.processes.values() if p.status is None]
+        self._do([Tell(p.pid, wait_frames.AskStacks()) for p in living if p.joined])
+        silent = [f"{p.pid:07x}" for p in living if not p.joined]
+        if silent:
+            self._bridge.say(f"cmpirun: no stacks of those that have not used cmpi: {', '.join(silent)}\n")
+
+    def _end_deadlock(self) -> None:
+        self._bridge.say(deadlock_report(self._job, self._deadlock.blocked))
+        because = "all processes of the job waited for each other"
+        self._do(self._job.interrupt(15, time.monotonic(), because, deadlock.CODE))
+
+    def _say_goodbye(self) -> None:
+        in_order = self._spawner.close()
+        if self._launcher.closed:
+            leftovers.remove_folders((self._folder, os.environ[MEMORY_VARIABLE]))
+            leftovers.remove_unmapped_segments(leftovers.REMOVE_S)
+        else:
+            first = self._job.first_failure
+            report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
+            if self._order.output == "human":
+                report += memory_report(self._job)
+            if report:
+                self._bridge.say(report)
+            self._bridge.finish()
+            self._launcher.send(frames.Final(self._finish or 0))
+        for peer in self._peers.values():
+            peer.stream.close()
+        if not in_order:
+            os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
+
+
+def _connect(path: str, secret: bytes) -> control_socket.ControlSocket:
+    """The connection to cmpirun, which imports its modules while MPI starts, and on a busy machine may
+    not listen yet. Raises: OSError. Blocks: at most `LAUNCHER_S` for that."""
+    end_s = time.monotonic() + LAUNCHER_S
+    while True:
+        try:
+            return control_socket.connect(path, secret)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > end_s:
+                raise
+        time.sleep(0.01)
+
+
+def main() -> int:
+    """The root's whole life."""
+    root = Root()
+    mpi.tell_spawn_completer()
+    return root.run()

@@ -1,0 +1,42 @@
+"""The job's stdin, for the one process that gets it."""
+
+from __future__ import annotations
+
+import _thread
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STDIN_BYTES = 65536
+
+
+class StdinFeeder:
+    """Reads stdin in a thread, a window ahead of the process that gets it."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._room = _thread.allocate_lock()
+        self._ahead = 0
+
+    def start(self, feed: Callable[[bytes], None]) -> None:
+        """Begin to read; `feed` is called in the reading thread, at the end with nothing."""
+        _thread.start_new_thread(self._run, (feed,))
+
+    def taken(self, nbytes: int) -> None:
+        """The process took so much."""
+        self._ahead -= nbytes
+        if self._ahead == 0 and self._room.locked():
+            self._room.release()
+
+    def _run(self, feed: Callable[[bytes], None]) -> None:
+        data = b"more"
+        while data:
+            try:
+                data = os.read(self._fd, STDIN_BYTES)
+            except OSError:
+                data = b""
+            self._room.acquire()  # until the last piece was taken
+            self._ahead = len(data)
+            feed(data)

@@ -1,0 +1,52 @@
+"""What a batch job of `cmpi.slurm.submit` runs in each rank: `python -m cmpi._slurm_task FILE`.
+
+The result goes to FILE.RANK, under another name first: a reader finds all of it or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import traceback
+from typing import Any
+
+import cloudpickle
+
+from cmpi.identifiers import RAISED
+
+
+def main() -> int:
+    """Call the function, and write down what comes of it."""
+    path = sys.argv[1]
+    with open(path, "rb") as file:
+        function, arguments, sys_path = pickle.load(file)
+    sys.path[:] = sys_path
+    rank = next((os.environ[n] for n in ("PMIX_RANK", "PMI_RANK") if n in os.environ), "0")
+    try:
+        outcome: tuple[Any, ...] = (function(*arguments),)
+        data = cloudpickle.dumps(outcome)
+    except Exception as error:
+        traceback.print_exc()
+        outcome = None, _portable(error)
+        data = cloudpickle.dumps(outcome)
+    with open(os.open(f"{path}.{rank}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(data)
+    os.rename(f"{path}.{rank}.new", f"{path}.{rank}")
+    return RAISED if len(outcome) > 1 else 0
+
+
+def _portable(error: Exception) -> Exception:
+    """The exception, with its traceback as a note; a plain one in its place if it cannot travel."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        if hasattr(error, "add_note"):
+            error.add_note(f"in the batch job:\n{text}")
+        pickle.loads(cloudpickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"in the batch job:\n{text}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""The job behind `chaos`: supervised workers, a pool and streams, while processes and monitors are killed.
+
+    cmpirun python -m cmpi.bench.jobs.chaotic KILLS SEED
+
+Rank 0 keeps the accounts. It gives numbered tasks to workers that it finds by name, whichever process
+has the name at the moment, and gives those of a dead one to others; and it starts pairs of processes
+that stream to each other, whose sink must see whole messages in order and then the end or the
+death of its source.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import random
+import signal
+import statistics
+import sys
+import time
+from collections import Counter, deque
+from typing import Any
+
+import numpy as np
+
+import cmpi
+from cmpi import Child, PeerExited, Pid, Receiver, Resources, Sender
+
+SMALL = Resources(memory="400 MiB")
+WORKERS, PAIRS, AT_ONCE = 4, 2, 4
+KILL_EVERY_S = 0.03
+STALL_S = 30.0  # without a finished task or message: it hangs
+
+
+def worker(boss: Pid, top: Pid) -> None:
+    """Adds up what it is given."""
+    Sender[Any](top, name="hello").send(os.getppid())
+    results = Sender[Any](top, name="results")
+    for number, array in Receiver[Any](top, name="tasks"):
+        results.send((number, float(array.sum())))
+
+
+def boss(top: Pid) -> None:
+    """The workers' supervisor."""
+    children = [Child(worker, top, name=f"worker {i}", resources=SMALL) for i in range(WORKERS)]
+    cmpi.supervise(children, max_restarts=10**9, backoff=(0.0, 0.0))
+
+
+def source(top: Pid) -> None:
+    """Streams arrays to its sink, until somebody ends it."""
+    out = Sender[Any](Receiver[Any](top).recv())
+    try:
+        for i in range(10**9):
+            out.send((i, np.full((1, 3000, 30_000)[i % 3], i)))
+    except (PeerExited, cmpi.PeerClosed):
+        pass
+
+
+def sink(top: Pid, origin: Pid) -> None:
+    """Checks them, and says how many came."""
+    seen, n = Sender[Any](top), 0
+    with contextlib.suppress(cmpi.PeerClosed):  # rank 0 has seen enough
+        try:
+            for i, array in Receiver[Any](origin):
+                assert i == n and (array == i).all(), f"{n} expected, {i} came, or it was torn"
+                n += 1
+                if n % 50 == 0:
+                    seen.send(n)
+        except PeerExited:
+            pass
+        seen.send(-1)
+
+
+class Crew:
+    """One worker as rank 0 knows it."""
+
+    def __init__(self, pid: Pid) -> None:
+        self.pid = pid
+        self.hello = Receiver[Any](pid, name="hello")
+        self.tasks = Sender[Any](pid, name="tasks")
+        self.results = Receiver[Any](pid, name="results")
+        self.monitor = 0
+        self.outstanding: dict[int, float] = {}
+
+    def close(self) -> None:
+        for end in (self.hello, self.tasks, self.results):
+            end.close()
+
+
+class Chaos:
+    """Rank 0."""
+
+    def __init__(self, kills: int, seed: int) -> None:
+        self._kills_left, self._choice = kills, random.Random(seed)
+        self._crews: dict[int, Crew] = {}
+        self._dead: set[Pid] = set()
+        self._todo: deque[int] = deque()
+        self._next_task = 0
+        self._expected: dict[int, float] = {}
+        self._pairs: list[tuple[Pid, Pid, Receiver[Any]]] = []
+        self.counts: Counter[str] = Counter()
+        self.noticed_s: list[float] = []  # from a kill to the error that says so
+        self._killed_s: dict[Pid, float] = {}
+        self.longest_stall_s = 0.0
+        self._moved()
+
+    def run(self) -> None:
+        """Until all are killed that are to be, and everything is accounted for."""
+        top = cmpi.spawn(boss, resources=SMALL)
+        kill_s = time.monotonic()
+        while self._kills_left or self._expected:
+            self._hire()
+            self._feed()
+            self._listen()
+            if self._kills_left and time.monotonic() >= kill_s:
+                self._kill()
+                kill_s = time.monotonic() + self._choice.random() * 2 * KILL_EVERY_S
+        cmpi.kill(top)
+        for origin, end, _ in self._pairs:
+            cmpi.kill(origin)
+            cmpi.kill(end)
+        faulthandler.cancel_dump_traceback_later()
+
+    def _moved(self) -> None:
+        self._moved_s = time.monotonic()
+        faulthandler.dump_traceback_later(STALL_S, exit=True)  # whatever this process waits for then
+
+    def _hire(self) -> None:
+        for i in range(WORKERS):
+            if i not in self._crews:
+                pid = cmpi.whereis(f"worker {i}")
+                if pid is not None and pid not in self._dead:
+                    self._crews[i] = Crew(pid)
+        while len(self._pairs) < PAIRS:
+            origin = cmpi.spawn(source, resources=SMALL)
+            end = cmpi.spawn(sink, origin, resources=SMALL)
+            try:
+                Sender[Any](origin).send(end)
+            except PeerExited:
+                pass  # the sink will say so
+            self._pairs.append((origin, end, Receiver[Any](end)))
+
+    def _feed(self) -> None:
+        for crew in self._crews.values():
+            while len(crew.outstanding) < AT_ONCE and (self._todo or self._kills_left):
+                number = self._todo.popleft() if self._todo else self._next_task
+                if number == self._next_task:
+                    self._next_task += 1
+                size = (10, 5000, 40_000)[number % 3]
+                self._expected[number] = float(size * number)
+                crew.outstanding[number] = 0.0
+                try:
+                    crew.tasks.try_send((number, np.full(size, float(number))))
+                except (PeerExited, cmpi.PeerClosed):
+                    break  # its results will say so
+
+    def _listen(self) -> None:
+        waiting: dict[Any, Any] = {crew.results: i for i, crew in self._crews.items()}
+        waiting |= {pair[2]: pair for pair in self._pairs}
+        try:
+            receiver, value = cmpi.select(*waiting, timeout=KILL_EVERY_S)
+        except TimeoutError:
+            self._stalled()
+            return
+        except (PeerExited, cmpi.EndOfChannel) as error:
+            receiver, value = error.operation, None  # type: ignore[union-attr]
+            self._noticed(receiver.pid)
+        of = waiting[receiver]
+        if isinstance(of, int):
+            self._result(of, value)
+        elif value is None or value < 0:
+            self._pairs.remove(of)
+            for pid in of[:2]:
+                cmpi.kill(pid)
+            of[2].close()
+            self.counts["streams"] += 1
+        else:
+            self.counts["messages"] += 50
+        self._stalled(moved=value is not None)
+
+    def _result(self, i: int, value: Any) -> None:
+        crew = self._crews[i]
+        if value is None:
+            del self._crews[i]
+            self._dead.add(crew.pid)
+            self._todo.extend(crew.outstanding)
+            crew.close()
+            return
+        number, total = value
+        del crew.outstanding[number]
+        if number in self._expected:
+            assert total == self._expected.pop(number), f"task {number}: a wrong result"
+            self.counts["tasks"] += 1
+        else:
+            self.counts["done twice"] += 1  # by one that was killed behind its answer
+
+    def _noticed(self, pid: Pid) -> None:
+        killed_s = self._killed_s.pop(pid, None)
+        if killed_s is not None:
+            self.noticed_s.append(time.monotonic() - killed_s)
+
+    def _stalled(self, moved: bool = False) -> None:
+        self.longest_stall_s = max(self.longest_stall_s, time.monotonic() - self._moved_s)
+        if moved:
+            self._moved()
+
+    def _kill(self) -> None:
+        """A worker, a monitor of one, a source or a sink."""
+        what = self._choice.choice(("worker", "worker", "monitor", "source", "sink"))
+        if what in ("source", "sink"):
+            origin, end, _ = self._choice.choice(self._pairs)
+            victim = end if what == "sink" else origin
+            cmpi.kill(victim)
+        elif not self._crews:
+            return
+        else:
+            crew = self._crews[self._choice.choice(sorted(self._crews))]
+            victim = crew.pid
+            if what == "worker":
+                cmpi.kill(victim)
+            else:
+                try:
+                    crew.monitor = crew.monitor or crew.hello.try_recv(0)
+                    if not crew.monitor:
+                        return  # not up yet
+                    os.kill(crew.monitor, signal.SIGKILL)
+                except (ProcessLookupError, PeerExited, cmpi.EndOfChannel):
+                    return  # gone
+        if victim in self._killed_s:
+            return
+        self._killed_s[victim] = time.monotonic()
+        self._kills_left -= 1
+        self.counts[f"killed: {what}"] += 1
+
+
+def main(kills: int, seed: int) -> int:
+    """Chaos; returns the exit code."""
+    chaos = Chaos(kills, seed)
+    started = time.monotonic()
+    chaos.run()
+    took_s = time.monotonic() - started
+    noticed = sorted(chaos.noticed_s)
+    print(f"{kills} kills survived in {took_s:.0f} s: {dict(sorted(chaos.counts.items()))}")
+    p50, p99 = statistics.median(noticed) * 1000, noticed[len(noticed) * 99 // 100] * 1000
+    print(f"longest stall {chaos.longest_stall_s * 1000:.0f} ms; a death is noticed after", end=" ")
+    print(f"{p50:.1f} ms (p50), {p99:.0f} ms (p99)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,142 @@
+"""The job behind `hosts`: a rank on each of two hosts, linked three ways.
+
+cmpirun --host A:1,B:1 -n 2 python -m cmpi.bench.jobs.host_pair RUNS A B
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import statistics
+import sys
+import time
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+import cmpi
+from cmpi.bench.channels import ARRAY_BYTES
+
+ROUND_TRIPS, ARRAYS, SPAWNS = 300, 10, 5
+OBJECT = ("abc", 1.5, [1, 2, 3])
+_array = np.ones(ARRAY_BYTES // 8)
+_target = np.zeros_like(_array)
+_bytes: memoryview = memoryview(_target.data).cast("B")
+
+
+class Ways:
+    """What connects the two ranks."""
+
+    def __init__(self) -> None:
+        self.world, self.first = MPI.COMM_WORLD, MPI.COMM_WORLD.rank == 0
+        partner = cmpi.world()[1 if self.first else 0]
+        self.to: cmpi.Sender[Any] = cmpi.Sender(partner)
+        self.of: cmpi.Receiver[Any] = cmpi.Receiver(partner)
+        self.arrays_to = cmpi.Sender[NDArray[np.float64]](partner, name="arrays")
+        self.arrays_of = cmpi.Receiver[NDArray[np.float64]](partner, name="arrays")
+        if self.first:
+            with socket.create_server(("", 0)) as server:
+                self.world.send((socket.gethostname(), server.getsockname()[1]), 1)
+                self.socket = server.accept()[0]
+        else:
+            self.socket = socket.create_connection(self.world.recv(source=0))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _take(self, nbytes: int) -> None:
+        view = _bytes[:nbytes]
+        while view:
+            view = view[self.socket.recv_into(view) :]
+
+    def cmpi_send(self) -> None:
+        self.to.send(OBJECT)
+
+    def cmpi_receive(self) -> None:
+        self.of.recv()
+
+    def raw_send(self) -> None:
+        self.world.send(OBJECT, 1 - self.world.rank)
+
+    def raw_receive(self) -> None:
+        self.world.recv(source=1 - self.world.rank)
+
+    def tcp_send(self) -> None:
+        self.socket.sendall(b"x" * 40)
+
+    def tcp_receive(self) -> None:
+        self._take(40)
+
+    def cmpi_stream(self) -> None:
+        self.arrays_to.send(_array) if self.first else self.arrays_of.recv()
+
+    def raw_stream(self) -> None:
+        self.world.Send(_array, 1) if self.first else self.world.Recv(_target, 0)
+
+    def tcp_stream(self) -> None:
+        self.socket.sendall(_array.data) if self.first else self._take(ARRAY_BYTES)
+
+    def pingpong(self, way: str) -> float:
+        """Microseconds for a round trip."""
+        send, receive = getattr(self, f"{way}_send"), getattr(self, f"{way}_receive")
+        started = time.perf_counter()
+        for _ in range(ROUND_TRIPS):
+            if self.first:
+                send()
+                receive()
+            else:
+                receive()
+                send()
+        return (time.perf_counter() - started) / ROUND_TRIPS * 1e6
+
+    def stream(self, way: str) -> float:
+        """GB/s, until the last has arrived."""
+        move = getattr(self, f"{way}_stream")
+        started = time.perf_counter()
+        for _ in range(ARRAYS):
+            move()
+        self.of.recv() if self.first else self.to.send(0)
+        return ARRAYS * ARRAY_BYTES / (time.perf_counter() - started) / 1e9
+
+
+def spawn_ms(host: str) -> float:
+    """From the call to a word of the running closure."""
+    started = time.perf_counter()
+    wanted = cmpi.Resources(cpus=0.1, host=host)
+    pid = cmpi.spawn(lambda parent: cmpi.Sender[int](parent).send(1), resources=wanted)
+    cmpi.Receiver[int](pid).recv()
+    return (time.perf_counter() - started) * 1e3
+
+
+def main() -> None:
+    runs, here, there = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    ways = Ways()
+    found: dict[str, Any] = {}
+    for way in ("cmpi", "raw", "tcp"):
+        found[way] = {"pingpong": [], "stream": []}
+    for i in range(runs + 1):
+        for way in ("cmpi", "raw", "tcp"):
+            for what, measure in (("pingpong", ways.pingpong), ("stream", ways.stream)):
+                figure = measure(way)
+                if i:  # the first round warms up
+                    found[way][what].append(figure)
+    figures = {way: {k: statistics.median(v) for k, v in of.items()} for way, of in found.items()}
+    if ways.first:
+        spawns: dict[str, list[float]] = {here: [], there: []}
+        for i in range(SPAWNS + 1):
+            for host, times in spawns.items():
+                took = spawn_ms(host)
+                if i:
+                    times.append(took)
+        medians = {
+            "here": statistics.median(spawns[here]),
+            "there": statistics.median(spawns[there]),
+        }
+        print(json.dumps({**figures, "spawn": medians}))
+        ways.to.send(0)
+    else:
+        ways.of.recv()  # in MPI_Finalize it would spin
+
+
+if __name__ == "__main__":
+    main()

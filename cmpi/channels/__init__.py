@@ -1,0 +1,1 @@
+"""Typed channels: `Sender`, `Receiver`, `select`, and byte files over them."""

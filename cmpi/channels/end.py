@@ -1,0 +1,131 @@
+"""What `Sender` and `Receiver` have in common: their type, their registry, who uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from cmpi._core.channel import channel
+from cmpi._core.channel.contract import Contract
+from cmpi._runtime.process import context
+from cmpi._runtime.process.wait_registry import call_site
+from cmpi.errors import ChannelBusy, ChannelExists, UsageError
+from cmpi.identifiers import Pid
+
+if TYPE_CHECKING:
+    from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
+
+T = TypeVar("T")
+
+
+class Typed:
+    """`Sender[int]`: makes ends that know their type."""
+
+    def __init__(self, cls: type[Any], hint: object) -> None:
+        self._cls, self._hint = cls, hint
+
+    def __call__(self, pid: Pid, **options: Any) -> Any:
+        return self._cls(pid, **options, _hint=self._hint)
+
+    def any(self, pids: Iterable[Pid], *, name: str = "") -> Any:
+        return self._cls.any.__func__(self, pids, name=name)  # which makes its ends by calling us
+
+    def broadcast(self, pids: Iterable[Pid], *, name: str = "") -> Any:
+        return self._cls.broadcast.__func__(self, pids, name=name)
+
+    def __repr__(self) -> str:
+        return f"{self._cls.__name__}[{Contract(self._hint).text}]"
+
+
+class Endpoint(Generic[T]):
+    """What both ends do alike."""
+
+    _end: SenderEnd | ReceiverEnd
+
+    def __init__(self, pid: Pid, *, name: str = "", _hint: object = Any) -> None:
+        if not isinstance(pid, Pid):
+            raise UsageError(f"a channel is opened with a Pid; found {type(pid).__name__}: {pid!r}")
+        self._node = context.current()
+        self._lock = self._node.lock
+        contract = Contract(_hint)
+        site = call_site()
+        if pid == self._node.pid:
+            raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
+        with self._lock:
+            self._node.close_dropped()
+            self._peer = self._node.peer(pid)
+            self._lane = self._peer.connection
+            other = self._other(name)
+            if other is not None:
+                label = f", name={name!r}" if name else ""
+                raise ChannelExists(
+                    f"{type(self).__name__}({pid}{label}) at {site}: there is one already, opened at "
+                    f"{other.site}. Use that one, close it first, or give this one another name."
+                )
+            self._end = self._open(name, contract, site)
+        self._node.watch(pid)
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, hint: object) -> object:
+            return super().__class_getitem__(hint) if isinstance(hint, TypeVar) else Typed(cls, hint)
+
+    @property
+    def pid(self) -> Pid:
+        """The process at the other end."""
+        return self._end.pid
+
+    @property
+    def name(self) -> str:
+        """The channel's name; "" if it has none."""
+        return self._end.name
+
+    def statistics(self) -> channel.Statistics:
+        """What went through this end so far. Blocks: never."""
+        with self._lock:
+            return self._end.machine.statistics
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        end = getattr(self, "_end", None)
+        if end is not None:
+            self._node.drop(end)
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            f"a {type(self).__name__} belongs to its process and cannot be sent; send the Pid, and open "
+            "a channel there"
+        )
+
+    def __repr__(self) -> str:
+        label = f", name={self.name!r}" if self.name else ""
+        return f"<{type(self).__name__}[{self._end.contract.text}]({self.pid}{label})>"
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+    def _open(self, name: str, contract: Contract, site: str) -> Any:
+        raise NotImplementedError
+
+    def _other(self, name: str) -> SenderEnd | ReceiverEnd | None:
+        """The end of this name that is open already."""
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        if self._end.busy:
+            raise ChannelBusy(
+                f"two threads or tasks use {self!r} at once; a channel end is for one at a time. Give "
+                "each a channel of its own, by name."
+            )
+        self._end.busy = True
+
+
+Self = TypeVar("Self", bound=Endpoint[Any])

@@ -1,0 +1,152 @@
+"""The values everybody passes around: `Pid`, `Resources`, `ExitStatus`, `Capacity`."""
+
+from __future__ import annotations
+
+from cmpi._base.frozen import frozen
+from cmpi._base.units import CPU_UNIT, format_cpus, format_memory, parse_cpus, parse_memory
+from cmpi.errors import UsageError
+
+PID_BITS = 28  # seven hexadecimal digits, as people read them
+
+SPREAD, PACK = "spread", "pack"
+
+OK = 0  # code of a process that succeeded
+RAISED = 1  # code of a process whose function raised, as Python's own
+
+
+@frozen
+class Pid:
+    """Identity of a process, unique in its job, valid on every host of it.
+
+    Hashable, comparable for equality, small to send: pass it on as you like.
+    """
+
+    value: int
+
+    def __str__(self) -> str:
+        return f"{self.value:07x}"
+
+    def __repr__(self) -> str:
+        return f"Pid({self.value:#09x})"
+
+
+class Resources:
+    """What a process needs: CPUs and memory.
+
+    Args:
+        cpus: Logical cores, also a fraction; counted in 1/65536 of a core. None: 1/16. A process that
+            asks for whole cores is bound to cores of its own while there are any; one that asks for a
+            fraction is as nice as that share needs.
+        memory: Bytes as an int, or text such as "200 MiB". None: 100 MiB. Who uses more than it asked
+            for (and more than 64 MiB) is ended; who uses more than the default is warned of
+            (`cmpirun --enforce`).
+        host: The host it must run on, by its name in the hostfile. None: any.
+        near: Beside this process, where there is room on its host just then; else as if not said.
+        place: Of the hosts with room, the one with most of it ("spread", the default), so that
+            processes leave each other memory bandwidth, or with least ("pack").
+
+    Raises:
+        UsageError: A negative or unreadable amount, or another word for `place`.
+
+    >>> Resources(cpus=0.5, memory="200 MiB")
+    Resources(cpus=0.5, memory='200 MiB')
+    """
+
+    __slots__ = ("asks_cpus", "asks_memory", "cpu_units", "host", "memory_bytes", "near", "place")
+
+    def __init__(
+        self,
+        cpus: float | None = None,
+        memory: int | str | None = None,
+        *,
+        host: str | None = None,
+        near: Pid | None = None,
+        place: str = SPREAD,
+    ) -> None:
+        if place not in (SPREAD, PACK):
+            raise UsageError(f"place is {SPREAD!r} or {PACK!r}; found {place!r}")
+        self.host, self.near, self.place = host, near, place
+        self.asks_cpus, self.asks_memory = cpus is not None, memory is not None
+        self.cpu_units = parse_cpus(1 / 16 if cpus is None else cpus)
+        self.memory_bytes = parse_memory("100 MiB" if memory is None else memory)
+
+    @classmethod
+    def of_units(cls, cpu_units: int, memory_bytes: int) -> Resources:
+        """From the scheduler's own units: 1/65536 core, and bytes."""
+        return cls(cpu_units / CPU_UNIT, memory_bytes)
+
+    @property
+    def cpus(self) -> float:
+        """Logical cores."""
+        return self.cpu_units / CPU_UNIT
+
+    @property
+    def memory(self) -> int:
+        """Bytes."""
+        return self.memory_bytes
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Resources) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
+
+    @property
+    def _key(self) -> tuple[object, ...]:
+        return self.cpu_units, self.memory_bytes, self.host, self.near, self.place
+
+    def __repr__(self) -> str:
+        cpus, memory = format_cpus(self.cpu_units), format_memory(self.memory_bytes)
+        text = f"cpus={cpus}, memory={memory!r}"
+        text += "" if self.host is None else f", host={self.host!r}"
+        text += "" if self.near is None else f", near={self.near!r}"
+        text += "" if self.place == SPREAD else f", place={self.place!r}"
+        return f"Resources({text})"
+
+
+@frozen
+class ExitStatus:
+    """How a process ended.
+
+    Attributes:
+        code: Its exit code, 0 to 255; 128 + signal if a signal ended it, as a shell says it.
+        signal: The number of that signal, else 0.
+        verdict: What is known beyond the number ("ValueError: no such column"), or "".
+        requested: True if the program or the person asked for this end (`kill`, Ctrl-C);
+            such an end is no failure.
+    """
+
+    code: int
+    signal: int = 0
+    verdict: str = ""
+    requested: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """True if the process succeeded, or ended as it was told to."""
+        return self.requested or self.code == OK
+
+    def __str__(self) -> str:
+        if self.signal:
+            text = f"signal {self.signal} ({SIGNAL_NAMES.get(self.signal, 'unknown')})"
+        else:
+            text = str(self.code)
+        if self.requested and not self.verdict:
+            text += ", as requested"
+        return f"{text}: {self.verdict}" if self.verdict else text
+
+
+@frozen
+class Capacity:
+    """Resources of the whole job: what there is and what is free now."""
+
+    total: Resources
+    free: Resources
+
+
+# Linux numbers, written out because importing `signal` costs 4 ms in every monitor.
+SIGNAL_NAMES = {
+    1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS",
+    8: "SIGFPE", 9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE",
+    14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""Processes: `spawn`, `wait`, `kill`, links and monitors, supervisors, deadlines."""

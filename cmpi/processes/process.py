@@ -1,0 +1,307 @@
+"""Processes: joining the job, spawning, waiting, killing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from cmpi._core.job import erlang_links
+from cmpi._core.protocol import frames
+from cmpi._runtime.process import context
+from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi._transport import pickling
+from cmpi.channels.sender import Sender
+from cmpi.errors import LaunchError, NeverFits, NoCapacity, NotPicklable, UsageError
+from cmpi.identifiers import PACK, Capacity, ExitStatus, Pid, Resources
+
+if TYPE_CHECKING:
+    from cmpi._runtime.process.node import Node
+
+
+def init(resources: Resources | None = None) -> None:
+    """Join the job; outside of one, start this script again under `cmpirun` and never return.
+
+    Args:
+        resources: What this process needs. None: the default.
+
+    Raises:
+        UsageError: There is no script that could be started again (an interactive session).
+        LaunchError: cmpirun cannot be started.
+
+    Under `cmpirun` it is implied by the first use of anything else. Call it in
+    `if __name__ == "__main__":`, before anything that should happen only once.
+    Blocks: until the process has joined. Source: Constellation's `init(Resources)`.
+    """
+    if not context.in_job():
+        _start_again()
+    context.join(resources)
+
+
+def _start_again() -> NoReturn:
+    if hasattr(sys, "ps1") or not sys.argv or sys.argv[0] in ("", "-") or sys.flags.interactive:
+        raise UsageError(
+            "init() starts the script again under cmpirun, and an interactive session is no script. "
+            "Put the program into a file, and run it: cmpirun python FILE"
+        )
+    command = [sys.executable, "-m", "cmpi.launcher", "--", sys.executable, *sys.orig_argv[1:]]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    try:
+        os.execv(command[0], command)
+    except OSError as error:
+        raise LaunchError(f"cannot start cmpirun: {error}") from None
+
+
+def pid() -> Pid:
+    """This process. Blocks: at the first use, until it has joined the job."""
+    return context.current().pid
+
+
+def parent() -> Pid | None:
+    """Who spawned this process; None for a rank that cmpirun started. Blocks: as `pid`."""
+    return context.current().parent
+
+
+def world() -> list[Pid]:
+    """The ranks that cmpirun started with -n, in the order of their ranks; in a process of a group, those
+    of the group (see `spawn_group`). Blocks: as `pid`."""
+    return list(context.current().world)
+
+
+def resources() -> Resources:
+    """What this process was granted. Blocks: as `pid`."""
+    return context.current().resources
+
+
+def spawn(
+    f: Callable[..., object],
+    *args: Any,
+    resources: Resources | None = None,
+    timeout: float | None = None,
+    link: bool = False,
+) -> Pid:
+    """Start a new process that runs `f(parent, *args)`, where `parent` is this process's Pid.
+
+    Args:
+        f: A function, lambda, closure or other callable. It and what it captures travel by value.
+        args: Further arguments for it.
+        resources: What the new process needs. None: 1/16 core and 100 MiB.
+        timeout: Longest wait for room, in seconds. None waits for ever.
+        link: Link the two from the start: see `link`.
+
+    Returns:
+        The new process. Channels to it may be opened at once, though it may still be starting;
+        should it fail to start, `wait` says so.
+
+    Raises:
+        NotPicklable: Something in `f` or `args` cannot travel; nothing was started.
+        NeverFits: No host of the job is that large.
+        TimeoutError: There was no room in time; nothing was started.
+
+    Blocks: until the scheduler has room (a fair queue), and for a closure of more than 64 KiB
+        until that has been sent. Thread-safe.
+    Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
+    """
+    refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
+    return spawn_tied(f, args, resources, erlang_links.LINK if link else erlang_links.NO_TIE, timeout)
+
+
+def spawn_tied(
+    f: Callable[..., object],
+    args: tuple[Any, ...],
+    resources: Resources | None,
+    tie: int,
+    timeout: float | None = None,
+) -> Pid:
+    """As `spawn`, with a tie of `relations`."""
+    order = _Order(f, args, resources, True, tie)
+    return order.take(order.node.ask_root(order.frame, timeout))[0]
+
+
+async def aspawn(
+    f: Callable[..., object], *args: Any, resources: Resources | None = None, link: bool = False
+) -> Pid:
+    """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
+    order = _Order(f, args, resources, True, erlang_links.LINK if link else erlang_links.NO_TIE)
+    (child,) = order.accepted(await order.node.ask_root_async(order.frame))
+    if not order.inline:
+        with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
+            await sender._asend(order.closure)
+    return child
+
+
+def try_spawn(f: Callable[..., object], *args: Any, resources: Resources | None = None) -> Pid:
+    """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
+    order = _Order(f, args, resources, False)
+    return order.take(order.node.ask_root(order.frame))[0]
+
+
+def spawn_group(
+    n: int,
+    f: Callable[..., object],
+    *args: Any,
+    resources: Resources | None = None,
+    timeout: float | None = None,
+    link: bool = False,
+) -> list[Pid]:
+    """Start n processes as one MPI world: in each, `MPI.COMM_WORLD` has size n and its collectives work,
+    and `cmpi.world()` is the list that this returns.
+
+    They are placed at once or not at all, on one host or on several, and stand and fall together as
+    the ranks of `cmpirun -n` do. Each runs `f(parent, *args)`.
+
+    Args, raises, blocks: as `spawn`; `resources` are those of each process.
+
+    Returns:
+        The processes, by rank.
+
+    Source: `MPI_Comm_spawn` with maxprocs n.
+    """
+    if not isinstance(n, int) or n < 1:
+        raise UsageError(f"a group has 1 process or more; found {n!r}")
+    refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
+    order = _Order(f, args, resources, True, erlang_links.LINK if link else erlang_links.NO_TIE, n)
+    return order.take(order.node.ask_root(order.frame, timeout))
+
+
+class _Order:
+    """A closure on its way to the scheduler."""
+
+    def __init__(
+        self,
+        f: Callable[..., object],
+        args: tuple[Any, ...],
+        resources: Resources | None,
+        wait: bool,
+        tie: int = erlang_links.NO_TIE,
+        n: int = 1,
+    ) -> None:
+        if not callable(f):
+            raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
+        self._label, self._wait, self._tie, self._n = _label(f), wait, tie, n
+        self._wanted = Resources() if resources is None else resources
+        try:
+            self.closure = pickling.dumps((f, args))
+        except NotPicklable:
+            pickling.dumps(f, "f")  # to name the path from what the caller wrote
+            for i, argument in enumerate(args):
+                pickling.dumps(argument, f"argument {i}")
+            raise
+        self.inline = isinstance(self.closure, bytes)
+        self.node = context.current()
+
+    def frame(self, request: int) -> frames.Spawn:
+        """The request."""
+        return frames.Spawn(
+            request,
+            self._wanted.cpu_units,
+            self._wanted.memory_bytes,
+            self._wait,
+            self._label,
+            self.closure if isinstance(self.closure, bytes) else b"",
+            context.surroundings(),
+            self.inline,
+            self._wanted.asks_cpus,
+            self._wanted.asks_memory,
+            self._tie,
+            self._wanted.host or "",
+            frames.NO_PID if self._wanted.near is None else self._wanted.near.value,
+            self._wanted.place == PACK,
+            self._n,
+        )
+
+    def accepted(self, reply: Any) -> list[Pid]:
+        """The processes of a reply; their closure may still have to be sent.
+
+        Raises:
+            NoCapacity, NeverFits: The scheduler has refused.
+        """
+        if isinstance(reply, frames.Refused):
+            raise (NeverFits if reply.never else NoCapacity)(reply.reason)
+        if self._tie == erlang_links.LINK:
+            with self.node.lock:
+                for pid in reply.pids:
+                    self.node.tied(pid, True)
+        return [Pid(pid) for pid in reply.pids]
+
+    def take(self, reply: Any) -> list[Pid]:
+        """As `accepted`, and send the closure if it is to follow. Blocks: for that."""
+        children = self.accepted(reply)
+        if not self.inline:
+            for child in children:
+                with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
+                    sender._send(self.closure, None)
+        return children
+
+
+def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:
+    """Wait until a process has ended, and return how.
+
+    Any process of the job may wait for any other, any number of times.
+
+    Raises:
+        TimeoutError: It runs on after `timeout` seconds.
+
+    Blocks: until then. Source: POSIX `waitpid`, but not only for children.
+    """
+    refuse_in_loop("wait()", "`await cmpi.await_exit(pid)`")
+    return _node_to_wait_for(pid).wait_exit(pid, timeout)
+
+
+async def await_exit(pid: Pid) -> ExitStatus:
+    """As `wait`, in an event loop; `asyncio.wait_for` bounds it."""
+    return await _node_to_wait_for(pid).await_exit(pid)
+
+
+def _node_to_wait_for(pid: Pid) -> Node:
+    node = context.current()
+    if pid == node.pid:
+        raise UsageError("a process cannot wait for its own end")
+    return node
+
+
+def kill(pid: Pid, signal: int = 9) -> None:
+    """Send a signal to a process; SIGKILL by default. One that has ended is no error.
+
+    Its end then counts as asked for: `wait(pid).ok` is true, and cmpirun does not fail for it. The rest
+    of a group, or of the ranks of `cmpirun -n`, ends with it, as asked for too.
+
+    On Open MPI a process that is still in MPI_Init gets it when it is through that.
+
+    Blocks: never. Source: POSIX `kill`.
+    """
+    if not 0 < signal < 65:
+        raise UsageError(f"a signal is a number from 1 to 64; found {signal}")
+    context.current().tell_root(frames.Kill(pid.value, signal))
+
+
+def capacity() -> Capacity:
+    """What the job may use on all its hosts, and what of it is free now. Blocks: for one answer."""
+    reply = context.current().ask_root(frames.AskCapacity)
+    return Capacity(
+        Resources.of_units(reply.total_cpu_units, reply.total_memory_bytes),
+        Resources.of_units(reply.free_cpu_units, reply.free_memory_bytes),
+    )
+
+
+def preload(*modules: str) -> None:
+    """Have the fork server import these modules, so that processes spawned later start with them.
+
+    A module that cannot be imported is reported on stderr; spawning goes on without it.
+
+    Blocks: never. Source: `multiprocessing.set_forkserver_preload`.
+    """
+    for module in modules:
+        if not isinstance(module, str):
+            raise UsageError(f"preload takes names of modules; found {module!r}")
+    context.current().tell_root(frames.Preload(list(modules), sys.path))
+
+
+def _label(f: Callable[..., object]) -> str:
+    function = getattr(f, "func", f)  # of a functools.partial
+    name = getattr(function, "__qualname__", type(f).__qualname__)
+    code = getattr(function, "__code__", None)
+    where = f" at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
+    return f"{name}{where}"

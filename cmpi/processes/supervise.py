@@ -1,0 +1,207 @@
+"""`supervise`: children that are started again when they end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cmpi._core import supervisor
+from cmpi._core.job import erlang_links
+from cmpi._core.supervisor import RESTARTS, STRATEGIES, Supervisor
+from cmpi._runtime.process import context
+from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi.errors import PeerExited, TooManyRestarts, UsageError
+from cmpi.identifiers import ExitStatus, Pid, Resources
+from cmpi.processes.links import register
+from cmpi.processes.process import kill, spawn_tied
+
+if TYPE_CHECKING:
+    from cmpi._runtime.process.node import Node
+
+SIGTERM, SIGKILL = 15, 9
+
+
+class Child:
+    """One child of a supervisor.
+
+    Args:
+        f: What it runs, as for `spawn`: its first argument is the supervisor's Pid.
+        args: Further arguments.
+        name: By which `whereis` finds whichever process it is at the moment; "" for none.
+        restart: "permanent": it is always started again; "transient": only if it ended other than
+            normally; "temporary": never.
+        resources: What it needs, as for `spawn`.
+        shutdown: How many seconds it may take to end when it is asked to (SIGTERM).
+
+    Raises:
+        UsageError: One of them is none of these.
+
+    Source: Erlang/OTP `supervisor`, "child specification".
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., object],
+        *args: Any,
+        name: str = "",
+        restart: str = "permanent",
+        resources: Resources | None = None,
+        shutdown: float = 5.0,
+    ) -> None:
+        if restart not in RESTARTS:
+            raise UsageError(f"restart is one of {', '.join(RESTARTS)}; found {restart!r}")
+        self.f, self.args, self.name = f, args, name
+        self.restart, self.resources, self.shutdown = restart, resources, shutdown
+
+    @property
+    def label(self) -> str:
+        """Its name, or else what it runs."""
+        return self.name or getattr(self.f, "__qualname__", repr(self.f))
+
+
+def supervise(
+    children: Sequence[Child],
+    *,
+    strategy: str = "one_for_one",
+    max_restarts: int = 1,
+    within: float = 5.0,
+    backoff: tuple[float, float] = (0.1, 10.0),
+) -> Mapping[str, int]:
+    """Start children in their order, and start them again as they end, until none is left.
+
+    Args:
+        children: In the order in which they depend on each other.
+        strategy: Who is stopped and started again with one that ends: "one_for_one": only that;
+            "one_for_all": all; "rest_for_one": those behind it.
+        max_restarts: How often that may happen in `within` seconds. With one more, all are stopped.
+        within: See there.
+        backoff: The wait before the second restart in that time, in seconds, doubled for each further
+            one; and the longest.
+
+    Returns:
+        How often each was restarted, by its name or function.
+
+    Raises:
+        TooManyRestarts: The children ended more often than that.
+        PeerExited: A process with which this one was linked has ended; the children were stopped.
+        UsageError: No such strategy.
+
+    The end of a child is no failure of the job, that of a supervisor is. Children are linked with
+    it: if it ends, so do they. Call it in a process of its own to go on meanwhile, or to have it
+    supervised: `spawn(lambda parent: supervise(...))`.
+
+    Blocks: until no child is left. Source: Erlang/OTP Design Principles, "Supervisor Behaviour".
+    """
+    refuse_in_loop("supervise()", "a process of its own: `await cmpi.aspawn(lambda _: supervise(...))`")
+    if strategy not in STRATEGIES:
+        raise UsageError(f"a strategy is one of {', '.join(STRATEGIES)}; found {strategy!r}")
+    return _Shell(children, strategy, max_restarts, within, backoff).run()
+
+
+class _Shell:
+    """Carries out what the machine says."""
+
+    def __init__(
+        self,
+        children: Sequence[Child],
+        strategy: str,
+        max_restarts: int,
+        within_s: float,
+        backoff_s: tuple[float, float],
+    ) -> None:
+        self._children = list(children)
+        self._node: Node = context.current()
+        self._machine = Supervisor(
+            [child.restart for child in children],
+            [child.shutdown for child in children],
+            strategy,
+            max_restarts,
+            within_s,
+            backoff_s,
+        )
+        self._pids: dict[Pid, int] = {}  # of those that run
+        self._done = False
+        self._last: tuple[int, ExitStatus] | None = None  # after which it gave up
+
+    def run(self) -> Mapping[str, int]:
+        """From the first start to the last end."""
+        with self._node.lock:
+            family = set(self._node.linked)  # not children
+        trapped = self._node.trap(True)
+        try:
+            self._do(self._machine.begin())
+            while not self._done:
+                self._turn(family)
+        finally:
+            self._stop()
+            self._node.trap(trapped)
+        counts = {child.label: n for child, n in zip(self._children, self._machine.counts)}
+        if self._machine.gave_up:
+            assert self._last is not None
+            child, status = self._last
+            raise TooManyRestarts(
+                f"{self._children[child].label} ended ({status}) once more than it may be restarted; "
+                f"restarts: {', '.join(f'{name} {n}' for name, n in counts.items())}",
+                counts,
+            )
+        return counts
+
+    def _turn(self, family: set[int]) -> None:
+        """Wait for the next thing to happen, and deal with it."""
+        node = self._node
+        deadline_s = self._machine.deadline_s()
+        patience_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+
+        def something() -> Any:
+            return self._ended() or self._orphaned(family)
+
+        with node.lock, node.waits.on("supervise", list(self._pids), patience_s, something):
+            node.changed.wait_for(something, patience_s)
+            ended, orphaned = self._ended(), self._orphaned(family)
+        if orphaned is not None:
+            raise PeerExited(*orphaned)
+        for pid, status in ended:
+            child, normally = self._pids.pop(pid), status.code == 0 and not status.signal
+            self._do(self._machine.ended(child, time.monotonic(), normally=normally))
+            if self._machine.gave_up and self._last is None:
+                self._last = child, status
+        self._do(self._machine.tick(time.monotonic()))
+
+    def _ended(self) -> list[tuple[Pid, ExitStatus]]:
+        found = [(pid, self._node.ended(pid.value)) for pid in self._pids]
+        return [(pid, status) for pid, status in found if status is not None]
+
+    def _orphaned(self, family: set[int]) -> tuple[Pid, ExitStatus] | None:
+        for pid in family & self._node.linked:
+            status = self._node.ended(pid)
+            if status is not None and (status.code or status.signal):
+                return Pid(pid), status
+        return None
+
+    def _do(self, actions: list[Any]) -> None:
+        for action in actions:
+            if isinstance(action, supervisor.StartChild):
+                self._start(action.child)
+            elif isinstance(action, supervisor.StopChild):
+                (pid,) = (pid for pid, child in self._pids.items() if child == action.child)
+                kill(pid, SIGKILL if action.now else SIGTERM)
+            else:
+                self._done = True
+
+    def _start(self, number: int) -> None:
+        child = self._children[number]
+        pid = spawn_tied(child.f, child.args, child.resources, erlang_links.SUPERVISE)
+        self._pids[pid] = number
+        self._node.watch(pid)
+        if child.name:
+            try:
+                register(child.name, pid)
+            except UsageError:
+                pass  # it has ended already, which is about to be heard
+
+    def _stop(self) -> None:
+        """Whatever has happened, leave nobody behind."""
+        self._do(self._machine.close(time.monotonic()))
+        while not self._done:
+            self._turn(set())

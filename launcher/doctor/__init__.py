@@ -1,0 +1,1 @@
+"""`cmpirun --doctor`: what works here, and how to mend what does not."""

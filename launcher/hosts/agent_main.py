@@ -1,0 +1,365 @@
+"""The agent: what cmpirun is on its own host, this is on each other one of the job.
+
+cmpirun starts it by ssh and talks to it through its stdin and stdout, so that nothing listens on the
+network and every word is ssh's to protect. It stands in for the root at the root's socket, passes
+on what is said there, and runs what cmpirun asks for: MPI's daemons and the root's deputy. All
+that the job does on this host descends from it, and ends with it: when the job is over, when the
+connection closes, or when cmpirun has not been heard of for `LOST_S`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import IO
+
+from cmpi._core.job.capacity import usable
+from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._runtime import programs
+from cmpi._runtime.linux import descendants, host_facts, leftovers
+from cmpi._runtime.monitor.start_child import OF_A_HOST, SHIPPED_VARIABLE
+from cmpi._transport import control_socket
+from cmpi.errors import LaunchError
+from cmpi.launcher.mpi.find_mpi import check_version, find
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+GUARDIAN_S = 1.0  # for the job's processes to end, when the agent was killed
+
+
+class Agent:
+    """Serves cmpirun until the job is over. `run` returns when nothing of it is left here."""
+
+    def __init__(self) -> None:
+        self._in, self._out = 0, os.dup(1)
+        os.dup2(2, 1)  # what else is printed here is for the person's eyes, not a frame
+        for fd in (self._in, self._out):
+            os.set_blocking(fd, False)
+        self._unwritten = bytearray()
+        self._writing = False
+        self._selector = selectors.DefaultSelector()
+        self._decoder = Decoder()
+        self._server: socket.socket | None = None
+        self._channels: dict[int, socket.socket] = {}
+        self._unsent: dict[int, bytearray] = {}
+        self._commands: dict[int, subprocess.Popen[bytes]] = {}
+        self._next = 0
+        self._folders: list[str] = []
+        self._environment: dict[str, str] = {}
+        self._cwd = "/"
+        self._archive: IO[bytes] | None = None
+        self._over = False
+        self._heard_s = self._beat_s = time.monotonic()
+
+    def run(self) -> None:
+        """Serve, and clean up."""
+        descendants.adopt_orphans()
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._end())
+        self._unwritten += tunnel.GREETING
+        self._send(facts())
+        self._selector.register(self._in, selectors.EVENT_READ, self._hear)
+        try:
+            while not self._over:
+                for key, events in self._selector.select(tunnel.BEAT_S / 2):
+                    key.data(key.fd, events)
+                self._reap()
+                now_s = time.monotonic()
+                if now_s >= self._beat_s + tunnel.BEAT_S:
+                    self._beat_s = now_s
+                    self._send(tunnel.Beat())
+                if now_s >= self._heard_s + tunnel.LOST_S:
+                    self._end()
+        finally:
+            self._clean_up()
+
+    def _end(self) -> None:
+        self._over = True
+
+    def _clean_up(self) -> None:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        descendants.end_all()
+        leftovers.clean_up(self._folders)
+
+    def _send(self, frame: Any) -> None:
+        """Write a frame, or keep it until it can be written: who waits here would not see that the
+        connection is cut."""
+        self._unwritten += encode(frame)
+        self._write()
+
+    def _write(self, *_: object) -> None:
+        waited = self._writing
+        try:
+            while self._unwritten:
+                del self._unwritten[: os.write(self._out, self._unwritten)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._over = True  # cmpirun, or the way to it, has gone
+        self._writing = bool(self._unwritten)
+        if self._writing and not waited:
+            self._selector.register(self._out, selectors.EVENT_WRITE, self._write)
+        elif waited and not self._writing:
+            self._selector.unregister(self._out)
+
+    # -- from cmpirun ------------------------------------------------------------------------
+
+    def _hear(self, *_: object) -> None:
+        try:
+            data = os.read(self._in, 1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._over = True
+            return
+        self._heard_s = time.monotonic()
+        for frame in self._decoder.feed(data):
+            self._obey(frame)
+
+    def _obey(self, frame: Any) -> None:
+        if isinstance(frame, tunnel.Begin):
+            fault = self._begin(frame)
+            self._send(tunnel.Begun(fault, not frame.program or os.path.isfile(frame.program)))
+        elif isinstance(frame, tunnel.Piece):
+            if frame.channel in self._channels:
+                self._unsent[frame.channel] += frame.data
+                self._push(frame.channel)
+        elif isinstance(frame, tunnel.Shut):
+            self._shut(frame.channel)
+        elif isinstance(frame, tunnel.Run):
+            self._run(frame)
+        elif isinstance(frame, tunnel.Unpack):
+            self._unpack(frame)
+        elif isinstance(frame, tunnel.EndAgent):
+            self._over = True
+
+    def _begin(self, order: tunnel.Begin) -> str:
+        """Make the job's folders and listen in them; what hinders it, else ""."""
+        given = dict(item.split("=", 1) for item in order.environment)
+        self._environment = {**given, **{k: v for k, v in os.environ.items() if k in OF_A_HOST}}
+        for name in OF_A_HOST - os.environ.keys():
+            self._environment.pop(name, None)
+        try:
+            for folder in dict.fromkeys((order.folder, order.shared_memory)):
+                os.mkdir(folder, 0o700)
+                self._folders.append(folder)
+            listener = control_socket.listen(order.folder + "/root")
+        except OSError as error:
+            return (
+                f"cannot make the folder {error.filename}: {error.strerror}. Set TMPDIR to a local folder"
+            )
+        except LaunchError as error:
+            return str(error)
+        self._leave_guardian()
+        self._server = socket.socket(fileno=listener.detach())
+        self._selector.register(self._server, selectors.EVENT_READ, self._accept)
+        self._cwd = order.cwd if os.path.isdir(order.cwd) else order.folder
+        return ""
+
+    def _leave_guardian(self) -> None:
+        """A process that removes the job's folders, should the agent be killed. It is killed with all
+        others where the agent ends in order."""
+        alive, agent = os.pipe2(os.O_CLOEXEC)
+        if os.fork() != 0:
+            os.close(alive)  # `agent` stays open as long as this process
+            return
+        os.close(agent)
+        for fd in (self._in, self._out, 0, 1, 2):
+            with contextlib.suppress(OSError):
+                os.close(fd)
+        os.setsid()
+        os.read(alive, 1)
+        time.sleep(GUARDIAN_S)
+        leftovers.clean_up(self._folders)
+        os._exit(0)
+
+    def _run(self, order: tunnel.Run) -> None:
+        settings = dict(item.split("=", 1) for item in order.settings)
+        mask = [signal.SIGPIPE]  # see `cmpi.launcher.mpi.start_mpiexec`
+        try:
+            signal.pthread_sigmask(signal.SIG_BLOCK, mask)
+            process = subprocess.Popen(
+                order.argv,
+                env=self._environment | settings,
+                cwd=self._cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._send(tunnel.Piece(order.channel, f"{order.argv[0]}: {error.strerror}\n".encode()))
+            self._send(tunnel.CommandEnded(order.channel, 127))
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, mask)
+        assert process.stdout is not None
+        self._commands[order.channel] = process
+        channel = order.channel
+        self._selector.register(
+            process.stdout, selectors.EVENT_READ, lambda fd, _: self._listen_to(channel, fd)
+        )
+
+    def _unpack(self, frame: tunnel.Unpack) -> None:
+        import tarfile
+
+        if self._archive is None:
+            self._archive = tempfile.TemporaryFile(dir=self._folders[0])  # noqa: SIM115
+        fault = ""
+        try:
+            self._archive.write(frame.data)
+            if not frame.last:
+                return
+            self._archive.seek(0)
+            with self._archive, tarfile.open(fileobj=self._archive) as tar:
+                tar.extractall(frame.there)
+        except OSError as error:
+            fault = f"cannot unpack the program to {frame.there}: {error.strerror}"
+        self._environment[SHIPPED_VARIABLE] = f"{frame.folder}\n{frame.there}"
+        self._send(tunnel.Unpacked(fault))
+
+    # -- from this host ----------------------------------------------------------------------
+
+    def _accept(self, *_: object) -> None:
+        assert self._server is not None
+        try:
+            connection, _address = self._server.accept()
+        except OSError:
+            return  # it has gone again
+        connection.setblocking(False)
+        channel = self._next = self._next + 2
+        self._channels[channel] = connection
+        self._unsent[channel] = bytearray()
+        self._selector.register(
+            connection, selectors.EVENT_READ, lambda _, events: self._serve(channel, events)
+        )
+        self._send(tunnel.Came(channel))
+
+    def _serve(self, channel: int, events: int) -> None:
+        if channel not in self._channels:
+            return  # closed by what came in the same round
+        if events & selectors.EVENT_WRITE:
+            self._push(channel)
+        if events & selectors.EVENT_READ:
+            try:
+                data = self._channels[channel].recv(tunnel.PIECE_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if data:
+                self._send(tunnel.Piece(channel, data))
+            else:
+                self._send(tunnel.Shut(channel))
+                self._shut(channel)
+
+    def _push(self, channel: int) -> None:
+        """Write what waits for this connection, as far as it takes it."""
+        connection, waiting = self._channels[channel], self._unsent[channel]
+        try:
+            while waiting:
+                del waiting[: connection.send(waiting)]
+        except BlockingIOError:
+            pass
+        except OSError:
+            waiting.clear()  # its end will be read
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
+        key = self._selector.get_key(connection)
+        if key.events != events:
+            self._selector.modify(connection, events, key.data)
+
+    def _shut(self, channel: int) -> None:
+        connection = self._channels.pop(channel, None)
+        if connection is not None:
+            self._push_last(connection, self._unsent.pop(channel))
+            self._selector.unregister(connection)
+            connection.close()
+
+    @staticmethod
+    def _push_last(connection: socket.socket, waiting: bytearray) -> None:
+        """What the root said last, to a monitor that is about to go."""
+        try:
+            connection.settimeout(1.0)
+            connection.sendall(waiting)
+        except OSError:
+            pass  # it has gone
+
+    def _listen_to(self, channel: int, fd: int) -> None:
+        data = os.read(fd, tunnel.PIECE_BYTES)
+        if data:
+            self._send(tunnel.Piece(channel, data))
+        else:
+            self._selector.unregister(fd)
+
+    def _reap(self) -> None:
+        """Tell of commands that have ended, and bury the orphans that they left."""
+        commands = {process.pid: channel for channel, process in self._commands.items()}
+        while True:
+            try:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if ended is None:
+                return
+            channel = commands.get(ended.si_pid)
+            if channel is None:
+                os.waitpid(ended.si_pid, 0)
+                continue
+            code = self._commands.pop(channel).wait()
+            self._send(tunnel.CommandEnded(channel, code if code >= 0 else 128 - code))
+
+
+def facts(mpiexec: str = "") -> tunnel.HostFacts:
+    """What there is on this host; of MPI, at `mpiexec` if that is given."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        mpi = find(mpiexec)
+        mpi_facts = [mpi.kind, check_version(mpi.mpiexec)[1], mpi.mpiexec]
+    except LaunchError as error:
+        mpi_facts = [str(error)]
+    try:
+        mpi4py = version("mpi4py")
+    except PackageNotFoundError:
+        mpi4py = ""
+    cpu_units, memory_bytes = usable(host_facts.facts(), os.environ)
+    # "client address, client port, server address, server port"; see ssh(1), "Environment".
+    connection = os.environ.get("SSH_CONNECTION", "").split()
+    return tunnel.HostFacts(
+        os.uname().nodename,
+        version("cmpi"),
+        ".".join(map(str, sys.version_info[:3])),
+        sys.executable,
+        mpi4py,
+        programs.home(),
+        mpi_facts,
+        cpu_units,
+        memory_bytes,
+        sorted(os.sched_getaffinity(0)),
+        " ".join((connection[2], connection[0])) if len(connection) == 4 else "",
+        os.geteuid() == 0,
+    )
+
+
+def main() -> int:
+    """The agent's whole life."""
+    Agent().run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,304 @@
+"""A job on several hosts, as cmpirun sees it: the hosts, and what the root wants done there."""
+
+from __future__ import annotations
+
+import os
+import select
+import shlex
+import signal
+import sys
+
+from cmpi._base.units import CPU_UNIT
+from cmpi._core.job.placement import runs
+from cmpi._core.protocol import host_frames
+from cmpi._core.protocol.wire import encode
+from cmpi._runtime.programs import ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
+from cmpi.launcher.hosts import host_checks
+from cmpi.launcher.hosts.agents import Agents
+from cmpi.launcher.hosts.rsh_server import RshServer
+from cmpi.launcher.hosts.staging import Shipment, pack, pieces, program_file
+from cmpi.launcher.mpi import mpiexec
+from cmpi.launcher.mpi.find_mpi import Mpi
+from cmpi.launcher.mpi.start_mpiexec import start
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import IO, Any
+
+    from cmpi._core.protocol import tunnel_frames as tunnel
+    from cmpi._core.protocol.tunnel_frames import HostFacts
+    from cmpi.launcher.hosts.hostfile import HostSpec
+    from cmpi.launcher.hosts.remote_host import RemoteHost, Way
+
+NOISE_BYTES = 16384
+
+
+class MultiHost:
+    """The hosts of a job.
+
+    Args:
+        specs: All of them, as asked for.
+        local: The name of this one, whether it is among them or not.
+        mpi: The MPI in use.
+        way: How a command gets to a host.
+        secret: The job's.
+        mpi_args: More arguments for every mpiexec.
+
+    Raises:
+        LaunchError: Some cannot take part.
+    """
+
+    def __init__(
+        self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, secret: bytes, mpi_args: list[str]
+    ) -> None:
+        from cmpi.launcher.hosts.agent_main import facts
+
+        self.local, self._mpi, self._secret = local, mpi, secret
+        self._mpi_args = mpi_args
+        others = [spec for spec in specs if spec.name != local]
+        self._here = facts(mpi.mpiexec)
+        self.agents = Agents(others, way, sys.executable)
+        try:
+            self.agents.gather(self._here, mpi.kind)
+        except BaseException:
+            self.agents.finish()
+            raise
+        self._rsh_server: RshServer | None = None
+        self._archive: IO[bytes] | None = None  # of the program's folder, once a host was found to lack it
+        self._shipment: Shipment | None = None
+        self._shipped: set[str] = set()  # the hosts that have it
+        self._argv, self._cwd, self._ship = list[str](), "", ""
+        self._folder = self._program = ""
+        self._environment: dict[str, str] = {}
+        self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, where it says things
+        self._noise: dict[int, bytes] = {}
+        self._tell_root: Callable[[Any], None] = lambda frame: None
+        self.noise: Callable[[bytes], None] = lambda data: None
+
+    def begin(
+        self,
+        folder: str,
+        shared_memory: str,
+        environment: dict[str, str],
+        cwd: str,
+        argv: list[str],
+        ship: str,
+    ) -> None:
+        """Make the job's folders everywhere, and send the program where it is wanted: to all hosts if a
+        folder was asked for, else to those that do not have it. Raises: CmpiError."""
+        self._argv, self._cwd, self._environment = argv, cwd, environment
+        self._folder, self._ship, self._program = folder, ship, program_file(argv, cwd)
+        rsh = folder + "/rsh.sh"
+        environment.update(mpiexec.several_settings(self._mpi, rsh))
+        command = [sys.executable, "-I", "-S", path_of(RSH_CLIENT)]
+        with open(os.open(rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
+            script.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+        with open(os.open(f"{folder}/secret", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(self._secret.hex())  # for `--add-host`
+        self._rsh_server = RshServer(folder, self._secret, self.agents, lambda data: self.noise(data))
+        self.agents.begin(folder, shared_memory, environment, cwd, self._program)
+        lacking = [host for host in self.agents.hosts.values() if self._lacks_program(host)]
+        if lacking:
+            archive, shipment = self._packed()
+            self.agents.ship(lacking, lambda: pieces(archive, shipment))
+            self._shipped = {host.spec.name for host in lacking}
+
+    def _lacks_program(self, host: RemoteHost) -> bool:
+        return not host.spec.workdir and bool(self._ship or not host.has_program)
+
+    def _packed(self) -> tuple[IO[bytes], Shipment]:
+        """The archive of the program's folder, packed once. Raises: UsageError."""
+        if self._archive is None or self._shipment is None:
+            source = os.path.abspath(self._ship) if self._ship else os.path.dirname(self._program)
+            self._archive, name = pack(source, asked=bool(self._ship))
+            self._shipment = Shipment(source, f"{self._folder}/{name}")
+        return self._archive, self._shipment
+
+    def _provide(self, host: RemoteHost) -> Iterator[tunnel.Unpack] | None:
+        """What a host that is new, or was lost, must be sent. Raises: UsageError."""
+        if not self._lacks_program(host):
+            self._shipped.discard(host.spec.name)
+            return None
+        self._shipped.add(host.spec.name)
+        return pieces(*self._packed())
+
+    def described(self, specs: list[HostSpec]) -> bytes:
+        """The hosts as the root is told of them."""
+        seen = [host.facts.address.split() for host in self.agents.hosts.values() if host.facts]
+        callers = [pair[1] for pair in seen if len(pair) == 2]
+        frames = []
+        for spec in specs:
+            cwd, argv = [spec.workdir] if spec.workdir else [], list[str]()
+            if self._shipment is not None and spec.name in self._shipped:
+                inside = self._shipment.path(self._cwd, "/")
+                cwd = [inside if inside != self._cwd else self._shipment.there]
+                argv = self._shipment.argv(self._argv, self._cwd)
+            there = self._facts(spec.name)
+            addresses = callers if spec.name == self.local else there.address.split()
+            frames.append(
+                host_frames.HostIs(
+                    spec.name,
+                    (addresses or [spec.name])[0],
+                    there.executable,
+                    cwd,
+                    argv,
+                    *self.room(spec),
+                    there.cores,
+                )
+            )
+        return b"".join(map(encode, frames))
+
+    def _facts(self, name: str) -> HostFacts:
+        remote = self.agents.hosts.get(name)
+        return self._here if remote is None or remote.facts is None else remote.facts
+
+    def room(self, spec: HostSpec) -> tuple[int, int]:
+        """Scheduler units and bytes that the job may use on a host."""
+        there = self._facts(spec.name)
+        return spec.cpu_units or there.cpu_units, spec.memory_bytes or there.memory_bytes
+
+    def slots(self, spec: HostSpec) -> int:
+        """How many ranks a host takes before the others get a second round."""
+        return spec.slots or max(1, self.room(spec)[0] // CPU_UNIT)
+
+    # -- in the supervisor's loop --------------------------------------------------------------
+
+    def attend(self, tell_root: Callable[[Any], None]) -> None:
+        """From now on the root is there to be told."""
+        self._tell_root = tell_root
+        self.agents.lost = lambda name, reason: tell_root(host_frames.HostLost(name, reason))
+        self.agents.back = self._take_back
+        self.agents.may_return(self._differences, self._provide)
+
+    def _differences(self, host: RemoteHost) -> str:
+        assert host.facts is not None
+        return host_checks.differences(host.spec, host.facts, self._here)
+
+    def _take_back(self, name: str) -> None:
+        self._tell_root(host_frames.HostBack(self.described([self.agents.hosts[name].spec])))
+
+    def register(self, poll: select.poll) -> None:
+        """Have poll watch what `serve` serves."""
+        assert self._rsh_server is not None
+        fds = [
+            self.agents.fileno(),
+            self._rsh_server.fileno(),
+            *self._worlds,
+            *(w[2] for w in self._worlds.values()),
+        ]
+        for fd in fds:
+            poll.register(fd, select.POLLIN)
+
+    def serve(self, ready: set[int]) -> None:
+        """Do what there is to be done."""
+        assert self._rsh_server is not None
+        self.agents.serve()
+        if self._rsh_server.fileno() in ready:
+            self._rsh_server.serve()
+        for pidfd, (_, _, said) in list(self._worlds.items()):
+            if said in ready:
+                self._hear_world(pidfd)
+            if pidfd in ready:
+                self._end_world(pidfd)
+
+    def hear(self, frame: object) -> None:
+        """Something that the root says."""
+        if isinstance(frame, host_frames.HostForgotten):
+            self.agents.forget(frame.name)
+        elif isinstance(frame, host_frames.NeedHostSpawner):
+            self._start_host_spawner(frame.host)
+        elif isinstance(frame, host_frames.StartWorld):
+            self._start_world(frame)
+
+    def finish(self) -> None:
+        """End all that runs elsewhere. Blocks: until the agents have, within a limit."""
+        for pidfd in list(self._worlds):
+            self._kill_world(pidfd)
+        self.agents.finish()
+        if self._archive is not None:
+            self._archive.close()
+
+    def _start_host_spawner(self, name: str) -> None:
+        facts = self.agents.hosts[name].facts
+        if facts is None:
+            return
+        main = f"{facts.home}/{ROOT_MAIN}"
+        there = Mpi(self._mpi.kind, facts.mpi[2])
+        program = [facts.executable, "-I", main]
+        superuser = bool(facts.superuser)
+        argv = mpiexec.command(there, program, self._mpi_args, os.environ, superuser=superuser)
+        said: list[bytes] = []
+
+        def ended(code: int) -> None:
+            what = b"".join(said)[-NOISE_BYTES:].decode("utf-8", "replace").strip()
+            reason = f"its mpiexec has ended with {code}" + (f": {what}" if what else "")
+            self._tell_root(host_frames.HostLost(name, reason))
+
+        settings = [f"CMPI_HOST={name}", f"CMPI_PATH={facts.home}"]
+        self.agents.run(name, argv, settings, said.append, ended)
+
+    def _start_world(self, frame: host_frames.StartWorld) -> None:
+        programs = {}
+        for name in set(frame.hosts):
+            there = self._facts(name)
+            stub = f"{there.home}/{SPAWN_STUB}"
+            programs[name] = [there.executable, "-I", "-S", stub, str(frame.start), "exec"]
+        where, superuser = runs(frame.hosts), os.geteuid() == 0
+        argv = mpiexec.world_command(
+            self._mpi, where, programs, self._mpi_args, os.environ, superuser=superuser
+        )
+        read, write = os.pipe2(os.O_CLOEXEC)
+        pid = start(argv, self._environment, write)
+        os.close(write)
+        pidfd = os.pidfd_open(pid)
+        self._worlds[pidfd] = frame.start, pid, read
+        self._noise[pidfd] = b""
+
+    def _hear_world(self, pidfd: int) -> None:
+        data = os.read(self._worlds[pidfd][2], 65536)
+        self._noise[pidfd] = (self._noise[pidfd] + data)[-NOISE_BYTES:]
+        self.noise(data)
+
+    def _end_world(self, pidfd: int) -> None:
+        """Its mpiexec has ended; who had not come up by then will not."""
+        start, _, said = self._worlds[pidfd]
+        while select.select([said], [], [], 0)[0]:
+            before = self._noise[pidfd]
+            self._hear_world(pidfd)
+            if self._noise[pidfd] == before:
+                break
+        what = self._noise[pidfd].decode("utf-8", "replace").strip()
+        self._kill_world(pidfd)
+        self._tell_root(
+            host_frames.WorldFailed(start, f"MPI's launcher said:\n{what}" if what else "mpiexec ended")
+        )
+
+    def _kill_world(self, pidfd: int) -> None:
+        _, pid, said = self._worlds.pop(pidfd)
+        try:
+            os.killpg(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        os.waitpid(pid, 0)
+        os.close(said)
+        os.close(pidfd)
+
+
+def local_name(specs: list[HostSpec]) -> str:
+    """Which of these hosts is this one, or this one's own name if none is."""
+    import socket
+
+    own = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+    for spec in specs:
+        if spec.name in (own, own.partition(".")[0], "localhost", "127.0.0.1", "::1"):
+            return spec.name
+    for spec in specs:
+        try:
+            found = socket.getaddrinfo(spec.name, 0, type=socket.SOCK_STREAM)[0]
+            with socket.socket(*found[:3]) as sock:
+                sock.bind(found[4])  # possible for an address of this host alone
+            return spec.name
+        except OSError:
+            continue  # another host's; or of no known name, of which ssh will tell
+    return own

@@ -1,0 +1,89 @@
+"""The connections of processes on other hosts with the root: each a channel of its host's agent, and a
+socket here."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+
+from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi.launcher.hosts.remote_host import BufferedPipe
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi.launcher.hosts.remote_host import RemoteHost
+
+
+class RootTunnel:
+    """All of them. Not thread-safe; nothing blocks.
+
+    Args:
+        selector: Watches the sockets; what it has for them is to be called with the events.
+        tell: Sends a frame to a host's agent.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, tell: Callable[[RemoteHost, Any], None]) -> None:
+        self._selector, self._tell = selector, tell
+        self.address = ""  # of the root's socket
+
+    def connect(self, host: RemoteHost, channel: int) -> None:
+        """Somebody there has connected to what stands in the root's place."""
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.connect(self.address)
+        except OSError:
+            sock.close()
+            self._tell(host, tunnel.Shut(channel))
+            return
+        fd = sock.detach()
+        host.channels[channel] = BufferedPipe(fd, fd)
+        self._selector.register(fd, selectors.EVENT_READ, (self._serve, host, channel))
+
+    def _serve(self, host: RemoteHost, channel: int, events: int) -> None:
+        connection = host.channels.get(channel)
+        if connection is None:
+            return  # closed by what came in the same round
+        if events & selectors.EVENT_WRITE:
+            self.pass_on(host, channel, b"")
+        if events & selectors.EVENT_READ:
+            data = connection.read()
+            if data:
+                for at in range(0, len(data), tunnel.PIECE_BYTES):
+                    self._tell(host, tunnel.Piece(channel, data[at : at + tunnel.PIECE_BYTES]))
+            elif data == b"":
+                self._tell(host, tunnel.Shut(channel))
+                self.close(host, channel)
+
+    def pass_on(self, host: RemoteHost, channel: int, data: bytes) -> None:
+        """What it says, to the root."""
+        connection = host.channels[channel]
+        try:
+            connection.write(data)
+        except OSError:
+            connection.unsent.clear()  # the root has closed it: its end will be read
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        key = self._selector.get_key(connection.readable)
+        if key.events != events:
+            self._selector.modify(connection.readable, events, key.data)
+
+    def close(self, host: RemoteHost, channel: int) -> None:
+        """It has ended its connection, or is to be heard no more."""
+        connection = host.channels.pop(channel, None)
+        if connection is not None:
+            self._selector.unregister(connection.readable)
+            self._push_last(connection)
+            os.close(connection.readable)
+
+    @staticmethod
+    def _push_last(connection: BufferedPipe) -> None:
+        """What a monitor said last, to the root, which reads whatever comes."""
+        try:
+            os.set_blocking(connection.writable, True)
+            while connection.unsent:
+                del connection.unsent[: os.write(connection.writable, connection.unsent)]
+        except OSError:
+            pass  # it has closed its end

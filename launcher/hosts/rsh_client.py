@@ -1,0 +1,37 @@
+"""What mpiexec takes for ssh: `rsh_client.py [options] HOST COMMAND...`. Cmpirun's agent on that
+host runs the command, a daemon of MPI's, and this program ends as the daemon does.
+
+So there is one connection to a host, however often MPI wants something there.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+
+def main() -> int:
+    """The whole of it."""
+    sys.path.append(os.path.abspath(__file__).rsplit("/", 4)[0])
+    from cmpi._core.protocol import tunnel_frames as tunnel
+    from cmpi._transport import control_socket
+
+    arguments = sys.argv[1:]
+    while arguments and arguments[0].startswith("-"):
+        del arguments[0]  # such as -x, which Hydra gives to ssh
+    host, *command = arguments
+    stream = control_socket.connect(
+        os.environ["CMPI_JOB"] + "/rsh", bytes.fromhex(os.environ["CMPI_SECRET"])
+    )
+    stream.send(tunnel.RunThere(host.rpartition("@")[2], ["/bin/sh", "-c", " ".join(command)]))
+    while not stream.closed:
+        select.select([stream], [], [])
+        for frame in stream.receive():
+            if isinstance(frame, tunnel.CommandEnded):
+                return int(frame.code)
+    return 255
+
+
+if __name__ == "__main__":
+    sys.exit(main())

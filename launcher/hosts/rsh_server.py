@@ -1,0 +1,94 @@
+"""The socket on which a running cmpirun takes requests.
+
+They come from `rsh_client.py`, to run mpiexec's daemons on other hosts, and from `cmpirun --add-host`.
+"""
+
+from __future__ import annotations
+
+import selectors
+import time
+
+from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._transport import control_socket
+from cmpi.errors import ProtocolError
+from cmpi.launcher.hosts.hostfile import parse_list
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cmpi.launcher.hosts.agents import Agents
+    from cmpi.launcher.hosts.hostfile import HostSpec
+
+
+class RshServer:
+    """Where `rsh_client.py`, which mpiexec takes for ssh, has its commands run.
+
+    Args:
+        folder: The job's; the socket is in it.
+        secret: The job's.
+        fleet: The hosts.
+        noise: Called with what the commands write.
+    """
+
+    def __init__(self, folder: str, secret: bytes, agents: Agents, noise: Callable[[bytes], None]) -> None:
+        self._secret, self._agents, self._noise = secret, agents, noise
+        self._selector = selectors.EpollSelector()
+        self._server = control_socket.listen(folder + "/rsh")
+        self._selector.register(self._server.fileno(), selectors.EVENT_READ, (self._accept,))
+
+    def fileno(self) -> int:
+        """The descriptor, for poll: call `serve` when it is ready."""
+        return self._selector.fileno()
+
+    def serve(self) -> None:
+        """Take in whoever comes."""
+        for key, _ in self._selector.select(0):
+            call, *arguments = key.data
+            call(*arguments)
+
+    def _accept(self) -> None:
+        sock = control_socket.accept(self._server)
+        if sock is not None:
+            handshake = control_socket.Handshake(sock, self._secret, time.monotonic())
+            self._selector.register(handshake.fileno(), selectors.EVENT_READ, (self._ask_in, handshake))
+
+    def _ask_in(self, handshake: control_socket.Handshake) -> None:
+        fd = handshake.fileno()
+        try:
+            stream = handshake.progress()
+        except ProtocolError:
+            self._selector.unregister(fd)  # a stranger
+            return
+        if stream is not None:
+            self._selector.modify(fd, selectors.EVENT_READ, (self._hear, stream))
+
+    def _add(self, stream: control_socket.ControlSocket, hosts: list[HostSpec]) -> None:
+        answers: list[str] = []
+
+        def answered(fault: str) -> None:
+            answers.append(fault)
+            if len(answers) == len(hosts):
+                stream.send(tunnel.Added([each for each in answers if each]))
+
+        for spec in hosts:
+            self._agents.add(spec, answered)
+
+    def _hear(self, stream: control_socket.ControlSocket) -> None:
+        try:
+            for frame in stream.receive():
+                if isinstance(frame, tunnel.RunThere):
+                    self._agents.run(
+                        frame.host,
+                        frame.argv,
+                        [],
+                        self._noise,
+                        lambda code: stream.send(tunnel.CommandEnded(0, code)),
+                    )
+                elif isinstance(frame, tunnel.AddHosts):
+                    self._add(stream, parse_list(frame.hosts))
+        except ProtocolError:
+            pass  # closed
+        if stream.closed:
+            self._selector.unregister(stream.fileno())
+            stream.close()

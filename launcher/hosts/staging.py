@@ -1,0 +1,110 @@
+"""Sending the program to hosts that do not have it: which folder, what of it, what paths become there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+import tempfile
+
+from cmpi._base.frozen import frozen
+from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import IO
+
+LARGEST_BYTES = 256 << 20  # without having been asked to send just that folder
+_SKIPPED = {".git", ".hg", ".svn", "__pycache__", ".cmpi", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+
+
+@frozen
+class Shipment:
+    """A folder that is sent, and where it lies on the hosts that get it."""
+
+    folder: str
+    there: str
+
+    def path(self, path: str, cwd: str) -> str:
+        """What this path is there, if it is one of the folder's; else as it is."""
+        whole = os.path.normpath(os.path.join(cwd, path))
+        if whole == self.folder:
+            return self.there
+        if whole.startswith(self.folder.rstrip("/") + "/"):
+            return self.there + whole[len(self.folder.rstrip("/")) :]
+        return path
+
+    def argv(self, argv: list[str], cwd: str) -> list[str]:
+        """The command there: what names something in the folder names it there."""
+        return [self.path(arg, cwd) if os.path.exists(os.path.join(cwd, arg)) else arg for arg in argv]
+
+
+def program_file(argv: list[str], cwd: str) -> str:
+    """The file of the person's that is run: `job.py` of `python job.py`; "" if there is none.
+
+    A program that is found on PATH (python, hostname) is taken to be installed on every host.
+    """
+    for arg in argv[:1] if "/" in argv[0] else argv[1:]:
+        if not arg.startswith("-"):
+            path = os.path.normpath(os.path.join(cwd, arg))
+            return path if os.path.isfile(path) else ""
+        if arg in ("-c", "-m"):
+            return ""
+    return ""
+
+
+def pieces(archive: IO[bytes], shipment: Shipment) -> Iterator[tunnel.Unpack]:
+    """What has a host unpack the archive. Several may be under way at once."""
+    at, piece = 0, os.pread(archive.fileno(), tunnel.PIECE_BYTES, 0)
+    while piece:
+        at += len(piece)
+        following = os.pread(archive.fileno(), tunnel.PIECE_BYTES, at)
+        yield tunnel.Unpack(shipment.folder, shipment.there, piece, not following)
+        piece = following
+
+
+def pack(folder: str, *, asked: bool) -> tuple[IO[bytes], str]:
+    """An archive of the folder, and a name made of its contents. The caller closes it.
+
+    Left out are caches, version control's folders and virtual environments.
+
+    Raises:
+        UsageError: There is no such folder; or it holds more than `LARGEST_BYTES` and was not `asked` for.
+    """
+    if not os.path.isdir(folder):
+        raise UsageError(f"--ship {folder}: no such folder")
+    archive = tempfile.TemporaryFile()  # noqa: SIM115
+    total = 0
+
+    def wanted(item: tarfile.TarInfo) -> tarfile.TarInfo | None:
+        nonlocal total
+        path = os.path.join(folder, item.name)
+        if os.path.basename(item.name) in _SKIPPED or os.path.exists(f"{path}/pyvenv.cfg"):
+            return None
+        if not (item.isfile() or item.isdir() or item.issym()):
+            return None  # sockets and the like
+        total += item.size
+        if total > LARGEST_BYTES and not asked:
+            raise UsageError(
+                f"some hosts do not have {folder}, and it holds more than {LARGEST_BYTES >> 20} MiB. Name "
+                "the folder to send with --ship DIR, or with workdir= in the hostfile one that is there"
+            )
+        item.uid = item.gid = 0
+        item.uname = item.gname = ""
+        return item
+
+    try:
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name in sorted(os.listdir(folder)):
+                tar.add(os.path.join(folder, name), name, filter=wanted)
+        archive.seek(0)
+        digest = hashlib.sha256()
+        while piece := archive.read(1 << 20):
+            digest.update(piece)
+        archive.seek(0)
+    except BaseException:
+        archive.close()
+        raise
+    return archive, f"ship-{digest.hexdigest()[:16]}"

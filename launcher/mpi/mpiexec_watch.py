@@ -1,0 +1,204 @@
+"""Watches the job from outside: hands the root its order, passes signals on, ends what will not end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+
+from cmpi._core.protocol import frames
+from cmpi._transport import control_socket
+from cmpi.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+
+    from cmpi.launcher.hosts.multi_host import MultiHost
+
+LEAVE_S = 3.0  # for mpiexec to end once the root has said the final word
+NOISE_BYTES = 65536  # of what MPI's launcher says, kept for when the job never came up
+DAMAGED = b"PMIX_ERR_UNREACH"  # see `Pmi.fragile`; cmpi itself kills nobody there
+
+
+class MpiexecWatch:
+    """Supervises one mpiexec. `run` returns the exit code of the job.
+
+    Args:
+        pid: Of mpiexec, leader of a session of its own.
+        server: Where the root will connect.
+        secret: The job's secret.
+        order: What the root is to do.
+        fds: The terminal's descriptors 0, 1, 2, for the root.
+        noise: What MPI's launcher itself prints comes out here.
+        others: The other hosts, if there are any.
+        verbose: Whether to show that.
+    """
+
+    def __init__(
+        self,
+        pid: int,
+        server: _socket.socket,
+        secret: bytes,
+        order: frames.LaunchJob,
+        fds: list[int],
+        noise: int,
+        others: MultiHost | None = None,
+        *,
+        verbose: bool,
+    ) -> None:
+        self._pid, self._server, self._secret = pid, server, secret
+        self._order, self._fds, self._noise_fd, self._verbose = order, fds, noise, verbose
+        self._others = others
+        if others is not None:
+            others.noise = self._keep_noise
+        self._pidfd = os.pidfd_open(pid)
+        self._handshakes: list[control_socket.Handshake] = []
+        self._root: control_socket.ControlSocket | None = None
+        self._noise = b""
+        self._damaged = False
+        self._code: int | None = None
+        self._interrupted = 0
+        self._deadline_s: float | None = None
+        self._exited = False
+
+    def run(self) -> int:
+        """Wait for the end of the job; returns its exit code."""
+        wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, lambda *_: None)
+        if self._others is not None:
+            # Stopped, cmpirun would give no sign of life, and the other hosts would give the job up.
+            signal.signal(signal.SIGTSTP, signal.SIG_IGN)
+        try:
+            while not self._exited:
+                self._turn(wake_read)
+        finally:
+            self._end_session()
+        if self._code is not None:
+            return self._code
+        return 128 + self._interrupted if self._interrupted else self._died_early()
+
+    def _turn(self, wake: int) -> None:
+        poll = select.poll()
+        for fd in (self._pidfd, wake):
+            poll.register(fd, select.POLLIN)
+        if self._noise_fd >= 0:
+            poll.register(self._noise_fd, select.POLLIN)
+        if self._root is None:
+            poll.register(self._server.fileno(), select.POLLIN)
+            for handshake in self._handshakes:
+                poll.register(handshake.fileno(), select.POLLIN)
+        elif not self._root.closed:
+            poll.register(self._root.fileno(), select.POLLIN)
+        if self._others is not None:
+            self._others.register(poll)
+        times = [self._deadline_s, None if self._others is None else self._others.agents.deadline_s]
+        first_s = min((t for t in times if t is not None), default=None)
+        left = None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000
+        ready = {fd for fd, _ in poll.poll(left)}
+        if wake in ready:
+            for number in os.read(wake, 64):
+                self._on_signal(number)
+        if self._noise_fd in ready:
+            self._hear_noise()
+        if self._root is None:
+            self._meet_root(ready)
+        elif self._root.fileno() in ready:
+            self._hear_root(self._root)
+        if self._others is not None:
+            self._others.serve(ready)
+        if self._pidfd in ready:
+            self._exited = True
+        elif self._deadline_s is not None and time.monotonic() >= self._deadline_s:
+            self._end_session()
+
+    def _meet_root(self, ready: set[int]) -> None:
+        if self._server.fileno() in ready:
+            sock = control_socket.accept(self._server)
+            if sock is not None:
+                self._handshakes.append(control_socket.Handshake(sock, self._secret, time.monotonic()))
+        for handshake in [d for d in self._handshakes if d.fileno() in ready]:
+            try:
+                stream = handshake.progress()
+            except ProtocolError:
+                self._handshakes.remove(handshake)  # a stranger
+                continue
+            if stream is not None:
+                self._handshakes.remove(handshake)
+                self._root = stream
+                control_socket.send_with_fds(stream, self._order, self._fds)
+                if self._others is not None:
+                    self._others.attend(stream.send)
+                if self._interrupted:
+                    stream.send(frames.Interrupt(self._interrupted))
+                self._server.close()
+                return
+
+    def _hear_root(self, root: control_socket.ControlSocket) -> None:
+        try:
+            for frame in root.receive():
+                if isinstance(frame, frames.Final):
+                    self._code = frame.code
+                elif self._others is not None:
+                    self._others.hear(frame)
+        except ProtocolError as error:
+            print(f"cmpirun: the root does not keep to the protocol: {error}", file=sys.stderr)
+        if root.closed or self._code is not None:
+            # The root has left, in order or not: what is left of the job has this long.
+            self._deadline_s = time.monotonic() + (LEAVE_S if self._code is not None else 0.5)
+
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGQUIT and self._root is not None:
+            self._root.send(frames.ShowStacks())
+        if number not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            return
+        if self._interrupted or self._root is None:
+            self._code = 128 + number
+            self._end_session()  # the second time at once; and there is nobody to tell before
+        else:
+            self._root.send(frames.Interrupt(number))
+            self._deadline_s = time.monotonic() + LEAVE_S
+        self._interrupted = number
+
+    def _hear_noise(self) -> None:
+        data = os.read(self._noise_fd, 65536)
+        if not data:
+            os.close(self._noise_fd)
+            self._noise_fd = -1
+        self._keep_noise(data)
+
+    def _keep_noise(self, data: bytes) -> None:
+        self._noise = (self._noise + data)[-NOISE_BYTES:]
+        if self._verbose:
+            os.write(2, data)
+        if not self._damaged and DAMAGED in self._noise:
+            self._damaged = True
+            if self._code is None and not self._interrupted:
+                what = "a process was killed in its MPI_Init, and not by cmpi"
+                print(f"cmpirun: {what}; MPI's launcher may fail later spawns", file=sys.stderr)
+
+    def _end_session(self) -> None:
+        """Kill what is left of mpiexec's session, and reap mpiexec."""
+        try:
+            os.killpg(self._pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        try:
+            os.waitpid(self._pid, 0)
+        except ChildProcessError:
+            pass  # reaped before
+        self._exited = True
+
+    def _died_early(self) -> int:
+        """The root never said a final word; say what is known."""
+        while self._noise_fd >= 0 and select.select([self._noise_fd], [], [], 0)[0]:
+            self._hear_noise()
+        what = "could not start the job" if self._root is None else "the root of the job has died"
+        print(f"cmpirun: {what}; MPI's launcher said:", file=sys.stderr)
+        for line in self._noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:
+            print(f"    {line}", file=sys.stderr)
+        return 1

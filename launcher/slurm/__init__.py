@@ -1,0 +1,1 @@
+"""Batch jobs: the sbatch script, Slurm's commands, following a job."""

@@ -1,0 +1,152 @@
+"""The matchmaker: processes that join, want links, report and die, in any order."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from cmpi._core.job.connection_broker import GRACE_S, ConnectionBroker, Tell
+from cmpi._core.protocol import frames, host_frames
+
+PIDS = st.integers(1, 5)
+
+
+class LinksUnderAnyOrder(RuleBasedStateMachine):
+    """Plays the processes' linkers: one order at a time, and both halves needed."""
+
+    @initialize()
+    def start(self):
+        self.table = ConnectionBroker(sockets="/job")
+        self.now = 0.0
+        self.alive, self.joined = {1, 2, 3, 4, 5}, set()
+        self.orders = {}  # pid: peer
+        self.silent = set()  # those that are to listen, and have not said that they do
+        self.wanted, self.up = set(), set()
+
+    def _do(self, actions):
+        for action in actions:
+            if isinstance(action, Tell):
+                self._told(action.pid, action.frame)
+
+    def _told(self, pid, frame):
+        if isinstance(frame, frames.Abandon):
+            assert self.orders[pid] == frame.peer and frame.peer not in self.alive
+            self.gives_up(pid)
+        else:
+            assert pid in self.alive and pid not in self.orders, "two links at once in one process"
+            self.orders[pid] = frame.peer
+            if isinstance(frame, host_frames.ListenFor):
+                self.silent.add(pid)
+
+    @rule(pid=PIDS)
+    def join(self, pid):
+        if pid in self.alive and pid not in self.joined:
+            self.joined.add(pid)
+            self._do(self.table.join(pid, -(pid // 2), 0))
+
+    @rule(pid=PIDS, peer=PIDS)
+    def want(self, pid, peer):
+        if pid in self.joined & self.alive and peer in self.alive and pid != peer:
+            self.wanted.add((min(pid, peer), max(pid, peer)))
+            self._do(self.table.want(pid, peer))
+
+    @precondition(lambda self: self.orders)
+    @rule(pid=PIDS)
+    def link_is_made(self, pid):
+        if pid in self.orders:
+            peer = self.orders[pid]
+            if self.orders.get(peer) == pid and not self.silent & {pid, peer}:
+                for one, other in ((pid, peer), (peer, pid)):
+                    del self.orders[one]
+                    self._do(self.table.up(one, other))
+                self.up.add((min(pid, peer), max(pid, peer)))
+
+    @precondition(lambda self: self.silent)
+    @rule(pid=PIDS)
+    def listens(self, pid):
+        if pid in self.silent:
+            self.silent.discard(pid)
+            self._do(self.table.listening(pid, self.orders[pid], 0))
+
+    @precondition(lambda self: self.orders)
+    @rule(pid=PIDS)
+    def gives_up(self, pid):
+        """Not only who was told to abandon it: time runs out, or there are no descriptors."""
+        if pid in self.orders:
+            self.silent.discard(pid)
+            peer = self.orders.pop(pid)
+            self._do(self.table.failed(pid, peer))
+
+    @rule(pid=PIDS)
+    def dies(self, pid):
+        if pid in self.alive:
+            self.alive.discard(pid)
+            self.joined.discard(pid)
+            self.orders.pop(pid, None)
+            self.silent.discard(pid)
+            self.table.leave(pid, self.now)
+
+    @rule()
+    def time_passes(self):
+        self.now += GRACE_S
+        self._do(self.table.tick(self.now))
+
+    @invariant()
+    def table_is_consistent(self):
+        self.table.validate()
+
+    def teardown(self):
+        if not hasattr(self, "table"):
+            return
+        for pid in sorted(self.alive - self.joined):
+            self.join(pid)
+        for _ in range(200):
+            self.time_passes()
+            for pid in list(self.orders):
+                self.listens(pid)
+                self.link_is_made(pid)
+                if self.orders.get(pid, pid) not in self.orders:
+                    self.gives_up(pid)  # the other has
+        living = {pair for pair in self.wanted if set(pair) <= self.alive}
+        assert living <= self.up, "a wanted link between the living is made in the end"
+        assert not self.orders, "nobody is left waiting"
+
+
+TestLinksUnderAnyOrder = LinksUnderAnyOrder.TestCase
+TestLinksUnderAnyOrder.settings = settings(max_examples=4 * settings.default.max_examples)
+
+
+def test_ranks_of_one_world_make_a_group():
+    table = ConnectionBroker()
+    table.join(7, 0, 3)
+    table.join(9, 0, 1)
+    assert table.want(9, 7) == [Tell(7, frames.GroupWith(9, 1)), Tell(9, frames.GroupWith(7, 3))]
+
+
+def test_a_link_wanted_before_the_peer_has_joined_is_made_when_it_does():
+    table = ConnectionBroker(sockets="/job")
+    table.join(1, -1, 0)
+    assert table.want(1, 2) == []
+    (listen,) = table.join(2, -2, 0)
+    assert (listen.pid, listen.frame.peer, listen.frame.address) == (1, 2, "/job/0000001.link")
+    assert table.listening(1, 2, 0) == [
+        Tell(2, host_frames.Dial(1, "/job/0000001.link", 0, listen.frame.key))
+    ]
+
+
+def test_one_whose_partner_died_before_it_had_listened_is_free_for_others():
+    table = ConnectionBroker(sockets="/job")
+    for pid in (1, 2, 3):
+        table.join(pid, -pid, 0)
+    table.want(1, 2)
+    table.leave(1, 0.0)
+    assert table.want(2, 3) == []
+    (listen,) = table.tick(GRACE_S)
+    assert (listen.pid, listen.frame.peer) == (2, 3)
+
+
+def test_a_process_about_to_end_gets_no_new_link():
+    table = ConnectionBroker()
+    table.join(1, -1, 0)
+    table.join(2, -2, 0)
+    table.retire(2)
+    assert table.want(1, 2) == []

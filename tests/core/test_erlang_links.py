@@ -1,0 +1,55 @@
+"""Links and names, as the root keeps them."""
+
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.erlang_links import ErlangLinks
+from cmpi._core.protocol import frames
+from cmpi._core.protocol.relation_frames import LinkedBy, NameIs, Register, Trap, Unregister, WhereIs
+
+
+def alive(pid):
+    return pid < 100
+
+
+def test_a_link_is_of_both_and_the_other_is_told_once():
+    r = ErlangLinks()
+    assert r.tie(1, 2) == [Tell(2, LinkedBy(1, True))]
+    assert r.tie(1, 2) == r.tie(2, 1) == []
+    assert r.linked(1) == [2] and r.ended(2) == [1] and r.ended(1) == []
+
+
+def test_a_link_undone_by_either_is_undone():
+    r = ErlangLinks()
+    r.tie(1, 2)
+    assert r.untie(2, 1) == [Tell(1, LinkedBy(2, False))]
+    assert r.untie(2, 1) == [] and r.ended(1) == []
+
+
+def test_who_traps_exits_is_not_ended():
+    r = ErlangLinks()
+    r.tie(1, 2)
+    r.tie(1, 3)
+    r.hear(2, Trap(True), alive)
+    assert r.ended(1) == [3]
+
+
+def test_a_name_is_of_one_process_until_it_ends():
+    r = ErlangLinks()
+    assert r.hear(1, Register(5, "a", 1), alive) == [Tell(1, NameIs(5, 1))]
+    assert r.hear(2, Register(6, "a", 2), alive) == [Tell(2, NameIs(6, 1))], "taken"
+    assert r.hear(2, Register(7, "b", 100), alive) == [Tell(2, NameIs(7, frames.NO_PID))], "dead"
+    r.ended(1)
+    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, frames.NO_PID))]
+    assert r.hear(2, Register(9, "a", 2), alive) == [Tell(2, NameIs(9, 2))]
+    r.hear(1, Unregister("a"), alive)
+    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, frames.NO_PID))]
+
+
+def test_who_waits_for_a_name_hears_of_it_unless_it_stopped_waiting():
+    r = ErlangLinks()
+    for request in (1, 2):
+        assert r.hear(9, WhereIs(request, "a", True), alive) == []
+    r.hear(8, WhereIs(3, "a", True), alive)
+    r.cancel(9, 2)
+    r.ended(8)
+    answers = r.hear(4, Register(5, "a", 4), alive)
+    assert answers == [Tell(4, NameIs(5, 4)), Tell(9, NameIs(1, 4))]

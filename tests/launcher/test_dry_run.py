@@ -1,0 +1,24 @@
+import json
+
+from cmpi.launcher.dry_run import PlannedHost, as_json, as_text
+
+HOSTS = [PlannedHost("node1", 4, 65536 * 4, 1 << 30, [0, 1, 4]), PlannedHost("b", 2, 65536, 1 << 30, [])]
+
+
+def test_the_plan_names_every_host_with_its_ranks_and_its_room():
+    assert as_text(["python", "my job.py"], "MPICH 5.0.2", HOSTS) == (
+        "3 ranks of python 'my job.py', with MPICH 5.0.2:\n"
+        "  node1  4 slots, ranks 0-1,4; 4 cpus and 1 GiB for what is spawned\n"
+        "  b      2 slots, no rank; 1 cpus and 1 GiB for what is spawned\n"
+    )
+
+
+def test_the_plan_for_programs_is_one_object():
+    plan = json.loads(as_json(["p"], "MPICH 5.0.2", HOSTS))
+    assert plan["hosts"][0] == {
+        "host": "node1",
+        "slots": 4,
+        "ranks": [0, 1, 4],
+        "cpus": 4.0,
+        "memory_bytes": 1 << 30,
+    }

@@ -1,0 +1,60 @@
+import json
+
+import pytest
+
+from cmpi.launcher.doctor import findings
+from cmpi.launcher.doctor.findings import FAULT, OK, WARNING, Finding
+
+GIB = 1 << 30
+WELL = {
+    "library": "MPICH 5",
+    "ranks": 2,
+    "spawn_ms": 40.2,
+    "gb_per_s": 8.0,
+    "shared_memory": True,
+    "survived": True,
+}
+
+
+@pytest.mark.parametrize(
+    ("finding", "state", "words"),
+    [
+        (findings.cores(8, 8, 8 * 65536), OK, "8 of 8 may be used"),
+        (findings.cores(4, 8, 4 * 65536), OK, "4 of 8 may be used (by affinity)"),
+        (findings.cores(8, 8, 98304), OK, "1.5 of 8 may be used (a cgroup"),
+        (findings.memory(8 * GIB, 2 * GIB), OK, "2 GiB of 8 GiB"),
+        (findings.shared_memory(None), WARNING, "a slower way"),
+        (findings.shared_memory(64 << 20), WARNING, "64 MiB free"),
+        (findings.shared_memory(GIB), OK, "1 GiB free"),
+        (findings.descriptors(256, 4096), WARNING, "at most 256"),
+        (findings.descriptors(1024, 1024), OK, "1024"),
+        (findings.job_folder("/tmp", True), OK, "/tmp"),
+        (findings.cmpi_itself("0.1", True), OK, "0.1, compiled"),
+        (findings.cmpi_itself("0.1", False), OK, "not compiled"),
+        (findings.job_folder("/tmp", False), FAULT, "not writable"),
+        (findings.job_folder("/x" * 50, True), FAULT, "too long for sockets"),
+    ],
+)
+def test_what_is_found_is_judged_and_what_is_wrong_comes_with_a_remedy(finding, state, words):
+    assert finding.state == state and words in finding.found
+    assert bool(finding.mend) == (state != OK)
+
+
+def test_a_real_job_tells_of_spawn_arrays_and_isolation():
+    assert [f.state for f in findings.real_job(WELL, "a real job", "")] == [OK] * 4
+    worse = findings.real_job(WELL | {"shared_memory": False, "survived": False}, "a real job", "")
+    assert [f.state for f in worse] == [OK, OK, WARNING, FAULT]
+    (failed,) = findings.real_job(None, "a real job", "\n  cmpirun: no way\nmore\n")
+    assert failed.state == FAULT and failed.found == "failed; it said: cmpirun: no way"
+
+
+def test_the_worst_finding_is_the_exit_code_and_the_last_line():
+    rows = [Finding("a", OK, "fine"), Finding("bb", WARNING, "so so", "do this")]
+    assert findings.as_text(rows) == (
+        "a   ok       fine\nbb  warning  so so\n             mend: do this\n1 warning\n"
+    )
+    assert findings.CODES[findings.worst(rows)] == 1 and findings.CODES[findings.worst(rows[:1])] == 0
+    assert findings.as_text(rows[:1]).endswith("all is well\n")
+    rows.append(Finding("c", FAULT, "broken", "mend it"))
+    assert findings.as_text(rows).endswith("1 fault and 1 warning\n")
+    assert json.loads(findings.as_json(rows))["state"] == "fault"

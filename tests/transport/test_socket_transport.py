@@ -1,0 +1,102 @@
+"""Real links by sockets, in one process."""
+
+import os
+import random
+import select
+import socket
+import threading
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cmpi._transport import socket_transport
+from cmpi._transport.mpi import TransportBroken
+
+KEY = b"k" * 32
+
+
+def meet(key=KEY, other=KEY, at="127.0.0.1"):
+    """Both ends, by TCP, or at a path."""
+    server, transports = socket_transport.listen(at), []
+    dial = lambda: transports.append(socket_transport.dial(at, socket_transport.port_of(server), other, 5))  # noqa: E731
+    thread = threading.Thread(target=dial)
+    thread.start()
+    transports.append(socket_transport.accept(server, key, 5))
+    thread.join()
+    socket_transport.close(server)
+    assert not os.path.exists(at)
+    return transports
+
+
+def wait(transport, write=False):
+    poll = select.poll()
+    poll.register(transport.fileno(), select.POLLIN | (select.POLLOUT if write else 0))
+    assert poll.poll(5000), "nothing came"
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.lists(st.integers(0, 3_000_000), max_size=3), max_size=6), st.integers(0, 9))
+def test_frames_and_buffers_of_any_size_arrive_in_order_and_whole(messages, seed):
+    a, b = meet()
+    rng = random.Random(seed)
+    bodies = [[rng.randbytes(size) for size in sizes] for sizes in messages]
+    freed = []
+    for i, buffers in enumerate(bodies):
+        a.send(bytes([i]) * (i * 1000 + 1))
+        if buffers:
+            a.send_buffers(buffers, lambda i=i: freed.append(i))
+    came = []
+    while len(came) < len(bodies) or not all(parts.ready() for _, parts in came):
+        a.progress_sends()
+        while (head := b.receive()) is not None:
+            came.append((head, b.expect([len(buffer) for buffer in bodies[len(came)]])))
+    assert [head for head, _ in came] == [bytes([i]) * (i * 1000 + 1) for i in range(len(bodies))]
+    assert [[bytes(buffer) for buffer in parts.buffers] for _, parts in came] == bodies
+    assert not a.busy and freed == [i for i, buffers in enumerate(bodies) if buffers]
+    assert a.sent == b.received == len(bodies)
+    a.free()
+    wait(b)
+    with pytest.raises(TransportBroken):
+        b.receive()
+    assert b.fileno() == -1
+    b.free()
+
+
+def test_one_that_does_not_know_the_key_is_turned_away(tmp_path):
+    assert meet(other=b"x" * 32) == [None, None]
+    assert meet(other=b"x" * 32, at=f"{tmp_path}/link") == [None, None]
+
+
+def test_a_stranger_is_turned_away_unread(monkeypatch):
+    monkeypatch.setattr(socket_transport, "HANDSHAKE_S", 0.2)
+    for says in (b"", b"GET / HTTP/1.0\r\n\r\n" * 10):
+        with (
+            socket_transport.listen("127.0.0.1") as server,
+            socket.create_connection(server.getsockname()) as sock,
+        ):
+            sock.sendall(says)
+            assert socket_transport.accept(server, KEY, 1) is None
+
+
+def test_nobody_there_is_none():
+    with socket_transport.listen("127.0.0.1") as server:
+        port = server.getsockname()[1]
+        assert socket_transport.accept(server, KEY, 0.05) is None
+    assert socket_transport.dial("127.0.0.1", port, KEY, 1) is None
+    assert socket_transport.dial("/no/such/path", 0, KEY, 1) is None
+
+
+def test_a_host_that_does_not_have_the_address_that_others_know_listens_at_all():
+    with socket_transport.listen("192.0.2.1") as server:
+        assert server.getsockname()[0] in ("0.0.0.0", "::")
+
+
+def test_a_frame_of_absurd_length_breaks_the_link():
+    a, b = meet()
+    a._sock.sendall(b"\xff\xff\xff\xff")
+    wait(b)
+    with pytest.raises(TransportBroken, match="4294967295"):
+        b.receive()
+    a.free()
+    b.free()
