@@ -1,11 +1,30 @@
-"""What all tests share: Hypothesis profiles, and the marker of tests that run real jobs."""
+"""Hypothesis profiles. CMPI_HYPOTHESIS chooses one: default, random (a fresh seed, printed) or thorough."""
 
 import os
+import random
 
+import pytest
 from hypothesis import HealthCheck, settings
 
+PROFILE = os.environ.get("CMPI_HYPOTHESIS", "default")
+TOO_SLOW = [HealthCheck.too_slow]
+
 settings.register_profile("default", max_examples=100, deadline=None, derandomize=True)
-settings.register_profile(
-    "thorough", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile(os.environ.get("CMPI_HYPOTHESIS", "default"))
+settings.register_profile("random", max_examples=100, deadline=None, print_blob=True)
+settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=TOO_SLOW)
+settings.load_profile(PROFILE)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config):
+    """The seed of a random run, the same in every pytest-xdist worker, which inherits the environment."""
+    if PROFILE != "default":
+        seed = os.environ.setdefault("CMPI_HYPOTHESIS_SEED", str(random.SystemRandom().randrange(2**32)))
+        config.option.hypothesis_seed = seed
+
+
+def pytest_report_header():
+    if PROFILE != "default":
+        seed = os.environ["CMPI_HYPOTHESIS_SEED"]
+        return f"repeat this run with: CMPI_HYPOTHESIS={PROFILE} CMPI_HYPOTHESIS_SEED={seed}"
+    return None

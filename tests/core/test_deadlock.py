@@ -135,7 +135,7 @@ class World(RuleBasedStateMachine):
 
 
 World.TestCase.settings = settings(
-    max_examples=120, stateful_step_count=30, deadline=None, derandomize=True
+    max_examples=settings.default.max_examples * 12 // 10, stateful_step_count=30
 )
 TestWorld = World.TestCase
 

@@ -290,7 +290,7 @@ class Listener:
 
 
 LanesUnderAnyInterleaving.TestCase.settings = settings(
-    max_examples=200, stateful_step_count=30, deadline=None, derandomize=True
+    max_examples=2 * settings.default.max_examples, stateful_step_count=30
 )
 TestLanesUnderAnyInterleaving = LanesUnderAnyInterleaving.TestCase
 

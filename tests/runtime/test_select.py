@@ -244,5 +244,5 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
 
-SelectUnderAnyOrder.TestCase.settings = settings(max_examples=60, deadline=None, derandomize=True)
+SelectUnderAnyOrder.TestCase.settings = settings(max_examples=settings.default.max_examples * 6 // 10)
 TestSelectUnderAnyOrder = SelectUnderAnyOrder.TestCase

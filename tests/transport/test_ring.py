@@ -89,7 +89,7 @@ class FramesThroughARing(RuleBasedStateMachine):
         assert not self.writer.must_wake()
 
 
-FramesThroughARing.TestCase.settings = settings(max_examples=25, deadline=None, derandomize=True)
+FramesThroughARing.TestCase.settings = settings(max_examples=settings.default.max_examples // 4)
 TestFramesThroughARing = FramesThroughARing.TestCase
 
 

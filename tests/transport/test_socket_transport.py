@@ -35,7 +35,7 @@ def wait(transport, write=False):
     assert poll.poll(5000), "nothing came"
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=settings.default.max_examples * 3 // 10)
 @given(st.lists(st.lists(st.integers(0, 3_000_000), max_size=3), max_size=6), st.integers(0, 9))
 def test_frames_and_buffers_of_any_size_arrive_in_order_and_whole(messages, seed):
     a, b = meet()
