@@ -21,6 +21,8 @@ from cmpi.launcher.mpi import find_mpi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cmpi.launcher.config import LaunchConfig
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.remote_host import Way
@@ -51,7 +53,7 @@ def run(config: LaunchConfig, hosts: list[HostSpec], way: Way | None) -> int:
             checks.append(lambda: _slurm(config))
         threads = []
         for i, check in enumerate(checks):
-            thread = threading.Thread(target=lambda i=i, check=check: parts[i].extend(check()))
+            thread = threading.Thread(target=lambda i=i, check=check: parts[i].extend(_checked(check)))
             thread.start()
             threads.append(thread)
         for thread in threads:
@@ -60,6 +62,14 @@ def run(config: LaunchConfig, hosts: list[HostSpec], way: Way | None) -> int:
     show = findings.as_json if config.json or config.output == "json" else findings.as_text
     sys.stdout.write(show(found))
     return findings.CODES[findings.worst(found)]
+
+
+def _checked(check: Callable[[], list[Finding]]) -> list[Finding]:
+    """What a check finds; that it failed itself is a finding too, not a missing row."""
+    try:
+        return check()
+    except Exception as error:
+        return [Finding("doctor", FAULT, f"a check failed: {type(error).__name__}: {error}")]
 
 
 def _machine() -> list[Finding]:

@@ -16,9 +16,7 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from typing import IO
 
 from cmpi._core.job.capacity import usable
 from cmpi._core.protocol import tunnel_frames as tunnel
@@ -33,6 +31,8 @@ from cmpi.launcher.mpi.find_mpi import check_version, find
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from cmpi.launcher.hosts.staging import Unpacker
 
 
 GUARDIAN_S = 1.0  # for the job's processes to end, when the agent was killed
@@ -58,7 +58,7 @@ class Agent:
         self._folders: list[str] = []
         self._environment: dict[str, str] = {}
         self._cwd = "/"
-        self._archive: IO[bytes] | None = None
+        self._unpacker: Unpacker | None = None
         self._over = False
         self._heard_s = self._beat_s = time.monotonic()
 
@@ -215,22 +215,16 @@ class Agent:
         )
 
     def _unpack(self, frame: tunnel.Unpack) -> None:
-        import tarfile
+        from cmpi.launcher.hosts.staging import Unpacker
 
-        if self._archive is None:
-            self._archive = tempfile.TemporaryFile(dir=self._folders[0])  # noqa: SIM115
-        fault = ""
-        try:
-            self._archive.write(frame.data)
-            if not frame.last:
-                return
-            self._archive.seek(0)
-            with self._archive, tarfile.open(fileobj=self._archive) as tar:
-                tar.extractall(frame.there)
-        except OSError as error:
-            fault = f"cannot unpack the program to {frame.there}: {error.strerror}"
-        self._environment[SHIPPED_VARIABLE] = f"{frame.folder}\n{frame.there}"
-        self._send(tunnel.Unpacked(fault))
+        if self._unpacker is None:
+            self._unpacker = Unpacker(self._folders[0])
+        self._unpacker.take(frame.data)
+        if frame.last:
+            fault = self._unpacker.finish(frame.there)
+            self._unpacker = None
+            self._environment[SHIPPED_VARIABLE] = f"{frame.folder}\n{frame.there}"
+            self._send(tunnel.Unpacked(fault))
 
     # -- from this host ----------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tarfile
@@ -55,6 +56,51 @@ def program_file(argv: list[str], cwd: str) -> str:
     return ""
 
 
+class Unpacker:
+    """Puts the pieces of an archive together and unpacks it.
+
+    Whatever goes wrong (no room, a broken archive, a link that may not be made) is the answer of
+    `finish`, never an exception: the loop that feeds the pieces serves a whole host.
+
+    Args:
+        scratch: A folder for the archive while it grows.
+    """
+
+    def __init__(self, scratch: str) -> None:
+        self._fault = ""
+        self._archive: IO[bytes] | None = None
+        try:
+            self._archive = tempfile.TemporaryFile(dir=scratch)  # noqa: SIM115
+        except OSError as error:
+            self._fail(error)
+
+    def take(self, piece: bytes) -> None:
+        """The next piece; after a failure it is dropped."""
+        try:
+            if self._archive is not None:
+                self._archive.write(piece)
+        except OSError as error:
+            self._fail(error)
+
+    def finish(self, there: str) -> str:
+        """Unpack to the folder `there`; returns why that failed, or "". Blocks: for the unpacking."""
+        if self._archive is not None:
+            try:
+                self._archive.seek(0)
+                with self._archive, tarfile.open(fileobj=self._archive) as tar:
+                    tar.extractall(there)
+            except Exception as error:
+                self._fail(error)
+        return f"cannot unpack the program to {there}: {self._fault}" if self._fault else ""
+
+    def _fail(self, error: Exception) -> None:
+        self._fault = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        archive, self._archive = self._archive, None
+        if archive is not None:
+            with contextlib.suppress(OSError):  # it may flush, on the disk that is full
+                archive.close()
+
+
 def pieces(archive: IO[bytes], shipment: Shipment) -> Iterator[tunnel.Unpack]:
     """What has a host unpack the archive. Several may be under way at once."""
     at, piece = 0, os.pread(archive.fileno(), tunnel.PIECE_BYTES, 0)
@@ -71,7 +117,8 @@ def pack(folder: str, *, asked: bool) -> tuple[IO[bytes], str]:
     Left out are caches, version control's folders and virtual environments.
 
     Raises:
-        UsageError: There is no such folder; or it holds more than `LARGEST_BYTES` and was not `asked` for.
+        UsageError: There is no such folder; or something in it cannot be read; or it holds more than
+            `LARGEST_BYTES` and was not `asked` for.
     """
     if not os.path.isdir(folder):
         raise UsageError(f"--ship {folder}: no such folder")
@@ -104,6 +151,9 @@ def pack(folder: str, *, asked: bool) -> tuple[IO[bytes], str]:
         while piece := archive.read(1 << 20):
             digest.update(piece)
         archive.seek(0)
+    except (OSError, tarfile.TarError) as error:
+        archive.close()
+        raise UsageError(f"cannot send {folder} to the other hosts: {error}") from None
     except BaseException:
         archive.close()
         raise

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import select
 import time
 from _queue import SimpleQueue
 
@@ -93,36 +94,44 @@ class Bridge:
     # -- the writing thread ----------------------------------------------------------------
 
     def _write_all(self) -> None:
-        while True:
-            item = self._queue.get()
-            if item is None:
-                break
-            text, pid, fd, data = item
-            for place, piece in text:
-                self._write(place, piece)
-            if data and self._folder:
-                self._keep(pid, fd, data)
-            if data:
-                self._printed(pid, len(data))
-        for handle in self._files.values():
-            os.close(handle)
-        self._done.release()
+        """Write until the end; a fault of our own ends the job with a word, for it would wait for ever."""
+        try:
+            while (item := self._queue.get()) is not None:
+                self._write_item(*item)
+            for handle in self._files.values():
+                os.close(handle)
+        except Exception as error:
+            text = f"cmpirun: InternalError, please report this: no more output: {error!r}\n"
+            self._write(2, text.encode("utf-8", "backslashreplace"))
+            self._lost()
+        finally:
+            self._done.release()
+
+    def _write_item(self, text: list[tuple[int, bytes]], pid: int, fd: int, data: bytes) -> None:
+        for place, piece in text:
+            self._write(place, piece)
+        if data and self._folder:
+            self._keep(pid, fd, data)
+        if data:
+            self._printed(pid, len(data))
 
     def _write(self, place: int, data: bytes) -> None:
         if place in self._broken:
             return
-        view = memoryview(data)
-        try:
-            while view:
-                view = view[os.write(self._fds[place], view) :]
-        except BlockingIOError:
-            # Somebody made the terminal non-blocking (ssh does); wait until it takes more.
-            time.sleep(0.01)
-            self._write(place, bytes(view))
-        except OSError:
-            self._broken.add(place)
-            if place == 1:
-                self._lost()
+        fd, view = self._fds[place], memoryview(data)
+        while view:
+            try:
+                view = view[os.write(fd, view) :]
+            except BlockingIOError:
+                # Somebody made the terminal non-blocking (ssh does); wait until it takes more.
+                poll = select.poll()
+                poll.register(fd, select.POLLOUT)
+                poll.poll()
+            except OSError:
+                self._broken.add(place)
+                if place == 1:
+                    self._lost()
+                return
 
     def _keep(self, pid: int, fd: int, data: bytes) -> None:
         """Append to the process's own file; a full disk is said once, and the job goes on."""

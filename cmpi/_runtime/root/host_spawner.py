@@ -63,7 +63,10 @@ class HostSpawner:
     def _spawn_failed(self, start: int, reason: str) -> None:
         """In the spawner's thread."""
         self._failures.append(host_frames.SpawnFailed(start, reason))
-        os.write(self._wake_write, b"x")
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass  # full of wake-ups already
 
 
 def main() -> int:

@@ -45,8 +45,8 @@ class Spawner:
             argv = [sys.executable, "-I", "-S", self._stub, str(launch.start), how]
             try:
                 mpi.spawn(argv, len(launch.pids), "")
-            except RuntimeError as error:
-                self._failed(launch.start, str(error))
+            except Exception as error:  # whatever it is: without this thread no later spawn would end
+                self._failed(launch.start, str(error) or type(error).__name__)
         self._running = False
 
     def close(self, timeout_s: float = 1.0) -> bool:

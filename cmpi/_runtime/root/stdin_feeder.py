@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class StdinFeeder:
         while data:
             try:
                 data = os.read(self._fd, STDIN_BYTES)
+            except BlockingIOError:
+                # Somebody made it non-blocking: nothing has come yet, which is not the end.
+                poll = select.poll()
+                poll.register(self._fd, select.POLLIN)
+                poll.poll()
+                continue
             except OSError:
                 data = b""
             self._room.acquire()  # until the last piece was taken
