@@ -10,6 +10,8 @@ PID_BITS = 28  # seven hexadecimal digits, as people read them
 
 SPREAD, PACK = "spread", "pack"
 
+DEFAULT_MEMORY_BYTES = 16 << 20  # what a spawned process and its monitor take before they do anything
+
 OK = 0  # code of a process that succeeded
 RAISED = 1  # code of a process whose function raised, as Python's own
 
@@ -34,12 +36,12 @@ class Resources:
     """What a process needs: CPUs and memory.
 
     Args:
-        cpus: Logical cores, also a fraction; counted in 1/65536 of a core. None: 1/16. A process that
-            asks for whole cores is bound to cores of its own while there are any; one that asks for a
-            fraction is as nice as that share needs.
-        memory: Bytes as an int, or text such as "200 MiB". None: 100 MiB. Who uses more than it asked
-            for (and more than 64 MiB) is ended; who uses more than the default is warned of
-            (`cmpirun --enforce`).
+        cpus: Logical cores, also a fraction; counted in 1/65536 of a core. A process that asks for
+            whole cores is bound to cores of its own while there are any; one that asks for a fraction
+            gets the nice value of that share. None or 0: it holds no core and never waits for one.
+        memory: Bytes as an int, or text such as "200 MiB". A process that uses more than it asked for
+            (and more than 64 MiB) is ended (`cmpirun --enforce`). None: it holds 16 MiB, about what an
+            idle process takes, and may use as much as there is.
         host: The host it must run on, by its name in the hostfile. None: any.
         near: Beside this process, where there is room on its host just then; else as if not said.
         place: Of the hosts with room, the one with most of it ("spread", the default), so that
@@ -66,9 +68,9 @@ class Resources:
         if place not in (SPREAD, PACK):
             raise UsageError(f"place is {SPREAD!r} or {PACK!r}; found {place!r}")
         self.host, self.near, self.place = host, near, place
-        self.asks_cpus, self.asks_memory = cpus is not None, memory is not None
-        self.cpu_units = parse_cpus(1 / 16 if cpus is None else cpus)
-        self.memory_bytes = parse_memory("100 MiB" if memory is None else memory)
+        self.cpu_units = parse_cpus(0 if cpus is None else cpus)
+        self.memory_bytes = DEFAULT_MEMORY_BYTES if memory is None else parse_memory(memory)
+        self.asks_cpus, self.asks_memory = self.cpu_units > 0, memory is not None
 
     @classmethod
     def of_units(cls, cpu_units: int, memory_bytes: int) -> Resources:

@@ -68,6 +68,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
     add("--cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
         help="cores for spawned processes, on each host (default: what this job may use)")  # fmt: skip
+    add("--rank-cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
+        help="how many of these each rank holds (default 0: all are for spawned processes)")  # fmt: skip
     add("--memory", metavar="BYTES", type=_checked(parse_memory), default=0,
         help='memory likewise, such as "8 GiB"')  # fmt: skip
     add("--shared-memory", metavar="BYTES", type=_checked(parse_memory), default=SHARED_MEMORY_BYTES,
@@ -75,8 +77,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         "what finds no room there takes a slower way; 0: all goes by MPI within a world, "
         "else by sockets")  # fmt: skip
     add("--enforce", choices=limits.MODES, default="",
-        help="what to do with a process that uses more memory than it was granted (default: kill it "
-        "if it asked for an amount, warn if that was the default)")  # fmt: skip
+        help="what to do with a process that uses more memory than it asked for (default: kill); one "
+        "that did not ask for an amount has no limit")  # fmt: skip
     add("--no-deadlock-check", dest="check_deadlock", action="store_false",
         help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
@@ -122,6 +124,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         colour=options.colour,
         cpu_units=options.cpus,
         memory_bytes=options.memory,
+        rank_cpu_units=options.rank_cpus,
         shared_memory_bytes=options.shared_memory,
         enforce=options.enforce,
         check_deadlock=options.check_deadlock,

@@ -24,6 +24,7 @@ class LaunchConfig:
     colour: str = "auto"
     cpu_units: int = 0  # 0: what this job may use
     memory_bytes: int = 0  # 0: likewise
+    rank_cpu_units: int = 0  # that each rank holds of them
     shared_memory_bytes: int = SHARED_MEMORY_BYTES  # 0: none
     enforce: str = ""  # "": as the processes asked
     check_deadlock: bool = True

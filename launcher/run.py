@@ -121,6 +121,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         config.output_dir,
         config.cpu_units,
         config.memory_bytes,
+        config.rank_cpu_units,
         config.shared_memory_bytes,
         config.enforce,
         config.check_deadlock,

@@ -28,12 +28,12 @@ def enforcement(mode: str, *, asked: bool) -> int:
     """What to do about a process that uses more memory than it was granted.
 
     Args:
-        mode: One of MODES, or "" where the person has not said.
-        asked: Whether the memory was asked for, rather than the default.
+        mode: One of MODES, or "" where cmpirun was not told.
+        asked: Whether it asked for an amount; one that did not has no limit.
     """
-    if mode:
-        return MODES.index(mode)
-    return KILL if asked else WARN
+    if not asked:
+        return NONE
+    return MODES.index(mode) if mode else KILL
 
 
 def niceness(cpu_units: int) -> int:

@@ -11,6 +11,7 @@ from cmpi._core.job import erlang_links
 from cmpi._core.protocol import frames
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi._runtime.process.root_connection import ROOM
 from cmpi._transport import pickling
 from cmpi.channels.sender import Sender
 from cmpi.errors import LaunchError, NeverFits, NoCapacity, NotPicklable, UsageError
@@ -87,7 +88,7 @@ def spawn(
     Args:
         f: A function, lambda, closure or other callable. It and what it captures travel by value.
         args: Further arguments for it.
-        resources: What the new process needs. None: 1/16 core and 100 MiB.
+        resources: What the new process needs. None: see `Resources`.
         timeout: Longest wait for room, in seconds. None waits for ever.
         link: Link the two from the start: see `link`.
 
@@ -117,7 +118,7 @@ def spawn_tied(
 ) -> Pid:
     """As `spawn`, with a tie of `relations`."""
     order = _Order(f, args, resources, True, tie)
-    return order.take(order.node.ask_root(order.frame, timeout))[0]
+    return order.take(order.node.ask_root(order.frame, timeout, ROOM))[0]
 
 
 async def aspawn(
@@ -125,7 +126,7 @@ async def aspawn(
 ) -> Pid:
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
     order = _Order(f, args, resources, True, erlang_links.LINK if link else erlang_links.NO_TIE)
-    (child,) = order.accepted(await order.node.ask_root_async(order.frame))
+    (child,) = order.accepted(await order.node.ask_root_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
             await sender._asend(order.closure)
@@ -163,7 +164,7 @@ def spawn_group(
         raise UsageError(f"a group has 1 process or more; found {n!r}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
     order = _Order(f, args, resources, True, erlang_links.LINK if link else erlang_links.NO_TIE, n)
-    return order.take(order.node.ask_root(order.frame, timeout))
+    return order.take(order.node.ask_root(order.frame, timeout, ROOM))
 
 
 class _Order:

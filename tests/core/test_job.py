@@ -2,20 +2,22 @@ import pytest
 
 from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.job import JobMachine
-from cmpi._core.job.job_actions import Born, Died, FinishJob, Launch, NeedForkServer, Order
+from cmpi._core.job.job_actions import Born, Died, FinishJob, Launch, NeedForkServer, Order, Say
 from cmpi._core.job.kill_timers import KILL_AFTER_S
 from cmpi._core.job.process_table import START_S
+from cmpi._core.job.report import deadlock_report
 from cmpi._core.job.scheduler import Host
-from cmpi._core.limits import KILL, WARN
+from cmpi._core.job.spawn_queue import LATE_S
+from cmpi._core.limits import KILL, NONE, WARN
 from cmpi._core.protocol import frames
 from cmpi.identifiers import ExitStatus
 
 CORE, GIB = 65536, 1 << 30
 
 
-def a_job(n=1, cpus=4):
+def a_job(n=1, cpus=4, rank_cpus=0):
     j = JobMachine([Host("h", cpus * CORE, 8 * GIB)])
-    j.launch(["prog"], ["h"] * n)
+    j.launch(["prog"], ["h"] * n, rank_cpus)
     for rank in range(n):
         j.monitor_up(0, rank, 0.0)
     return j, j.starts[0]
@@ -87,7 +89,7 @@ def test_a_spawned_process_gets_its_closure_with_its_welcome_and_only_once():
 
 
 def test_resources_come_back_when_a_process_ends_and_the_next_in_line_starts():
-    j, (a,) = a_job(cpus=2)
+    j, (a,) = a_job(cpus=1)
     join(j, a)
     j.fork_server("h", "ready")
     (first,) = told(spawn(j, a, 1), frames.Spawned)
@@ -96,7 +98,7 @@ def test_resources_come_back_when_a_process_ends_and_the_next_in_line_starts():
 
 
 def test_a_request_that_was_cancelled_starts_nothing():
-    j, (a,) = a_job(cpus=2)
+    j, (a,) = a_job(cpus=1)
     join(j, a)
     j.fork_server("h", "ready")
     (first,) = told(spawn(j, a, 1), frames.Spawned)
@@ -106,11 +108,12 @@ def test_a_request_that_was_cancelled_starts_nothing():
 
 
 def test_requests_of_a_process_that_died_are_forgotten():
-    j, (a, _) = a_job(2, cpus=2)
+    j, (a, _) = a_job(2, cpus=1)
     join(j, a)
     j.fork_server("h", "ready")
     told(spawn(j, a, 1), frames.Spawned)
     spawn(j, a, 2)
+    assert j.requests.scheduler.waiting == 1
     j.exited(a, ExitStatus(0), 0.0)
     assert j.requests.scheduler.waiting == 0
 
@@ -283,7 +286,16 @@ def test_capacity_tells_all_and_free():
     j, (a,) = a_job(cpus=2)
     (answer,) = told(j.from_rank(a, frames.AskCapacity(4), 0.0), frames.CapacityIs)
     assert answer.total_cpu_units == 2 * CORE
-    assert answer.free_cpu_units == 2 * CORE - CORE // 16
+    assert answer.free_cpu_units == 2 * CORE, "a rank holds nothing"
+    spawn(j, a)
+    (answer,) = told(j.from_rank(a, frames.AskCapacity(4), 0.0), frames.CapacityIs)
+    assert answer.free_cpu_units == CORE
+
+
+def test_ranks_hold_what_the_command_line_says():
+    j = JobMachine([Host("h", 4 * CORE, 8 * GIB)])
+    j.launch(["prog"], ["h"] * 2, CORE)
+    assert j.requests.capacity.free.cpus == 2
 
 
 def test_a_rank_may_ask_for_more_when_it_joins():
@@ -302,12 +314,12 @@ def spawned(j, **changes):
     return j.processes[reply.pids[0]], of(Order, actions)[0].frame
 
 
-@pytest.mark.parametrize("mode, asked, default", [("", KILL, WARN), ("none", 0, 0), ("kill", KILL, KILL)])
-def test_who_asked_for_memory_is_killed_for_more_and_others_are_warned_of(mode, asked, default):
+@pytest.mark.parametrize("mode, asked", [("", KILL), ("none", NONE), ("warn", WARN), ("kill", KILL)])
+def test_a_process_that_asked_for_memory_is_killed_for_more_and_one_that_did_not_has_no_limit(mode, asked):
     j = JobMachine([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
     j.launch(["prog"], ["h"] * 1)
     assert spawned(j, asks_memory=1)[1] == frames.Limit(100, asked, 100)
-    assert spawned(j, asks_memory=0)[1] == frames.Limit(100, default, 100)
+    assert spawned(j, asks_memory=0)[1] == frames.Limit(100, NONE, 100)
     assert spawned(j, asks_cpus=1)[1].cpu_weight == 6, "of a sixteenth of a core"
 
 
@@ -335,8 +347,52 @@ def test_only_a_fraction_that_was_asked_for_makes_a_process_nice():
 
 
 def test_room_that_a_rank_gives_back_when_it_says_what_it_needs_goes_to_who_waits():
-    j, (a, b) = a_job(2, cpus=1)  # which have a sixteenth each
+    j, (a, b) = a_job(2, cpus=1, rank_cpus=CORE // 2)
     join(j, a)
     j.fork_server("h", "ready")
-    assert told(spawn(j, a, cpus=CORE - CORE // 16), frames.Spawned) == []
+    assert told(spawn(j, a, cpus=CORE // 2), frames.Spawned) == []
     assert told(join(j, b, asks=1, cpu_units=0, memory_bytes=0), frames.Spawned)
+
+
+def test_a_request_that_waits_for_a_second_is_told_of_once_with_who_holds_what():
+    j, (a, b) = a_job(2, cpus=2, rank_cpus=CORE // 16)
+    spawn(j, a, 1)
+    assert not told(spawn(j, a, 2, cpus=CORE), frames.Spawned)
+    spawn(j, b, 1)
+    assert j.deadline_s() == LATE_S and not of(Say, j.tick(LATE_S - 0.1))
+    child = j.processes[j.starts[1][0]].short_name
+    says = [say.text for say in of(Say, j.tick(LATE_S))]
+    assert says == [
+        "rank 0: spawn(cpus=1) waits for room: 0.88 of 2 cores free (rank 0 holds 0.06, "
+        f"rank 1 holds 0.06, {child} holds 1); ask for less, or --cpus 3"
+    ], "two ranks of one program are told of once"
+    assert not of(Say, j.tick(LATE_S + 1)) and j.deadline_s() != LATE_S
+
+
+def test_a_request_that_got_its_room_in_time_is_not_told_of():
+    j, (a,) = a_job(cpus=1)
+    spawn(j, a, 1)
+    spawn(j, a, 2)
+    j.exited(j.starts[1][0], ExitStatus(0), 0.5)
+    assert not of(Say, j.tick(LATE_S + 1))
+
+
+def test_one_that_waits_only_for_its_turn_is_told_so():
+    j, (a, b) = a_job(2, cpus=2)
+    spawn(j, a, 1)
+    spawn(j, a, 2, cpus=2 * CORE)
+    spawn(j, b, 1, cpus=CORE)
+    assert j.shortages(b) == ["spawn(cpus=1) waits for room: 1 request made before it waits too"]
+
+
+def test_the_report_of_a_deadlock_names_the_lack_of_room():
+    j, (a,) = a_job(cpus=1)
+    spawn(j, a, 1)
+    spawn(j, a, 2)
+    child = j.starts[1][0]
+    blocked = {a: (1, ["room for a spawn at x.py:3, for 2.0 s"]), child: (1, ["recv from a at x.py:9"])}
+    text = deadlock_report(j, blocked)
+    assert "deadlock for lack of room" in text and "0 of 1 cores free" in text
+    assert f"{child:07x} holds 1); ask for less, or --cpus 2" in text
+    j.exited(child, ExitStatus(0), 0.0)
+    assert "for lack of room" not in deadlock_report(j, {a: blocked[a]})

@@ -196,3 +196,18 @@ def test_a_group_is_placed_as_a_whole_or_not_at_all():
     assert [p.ticket for p in (place, *place.more)] == [2, 3, 4]
     (refusal,) = scheduler.handle(Submit(9, 0, 1, 0, True, n=4))
     assert refusal.never and "4 times" in refusal.reason and "together" in refusal.reason
+
+
+def test_processes_that_hold_no_cpu_never_wait_for_one_and_spread_as_if_each_needed_one():
+    scheduler = Scheduler([Host("a", 2 * CPU_UNIT, 100), Host("b", CPU_UNIT, 100)])
+    for ticket in range(3):
+        scheduler.handle(Submit(ticket, 0, CPU_UNIT, 0, True))
+    places = [scheduler.handle(Submit(10 + i, 0, 0, 1, True))[0].host for i in range(6)]
+    assert sorted(places) == ["a"] * 3 + ["b"] * 3, "all cores are held, and they go half and half"
+    scheduler.validate()
+
+
+def test_packed_processes_that_hold_no_cpu_fill_one_host_core_by_core():
+    scheduler = Scheduler([Host("a", 2 * CPU_UNIT, 100), Host("b", 3 * CPU_UNIT, 100)])
+    places = [scheduler.handle(Submit(i, 0, 0, 1, True, pack=True))[0].host for i in range(5)]
+    assert "".join(places) == "aabbb"

@@ -8,13 +8,13 @@ from cmpi.identifiers import ExitStatus
 from tests.core.test_job import CORE, GIB, join, of, spawn, told
 
 
-def a_job(where=("a", "b"), cpus=1):
+def a_job(where=("a", "b"), cpus=1, rank_cpus=0):
     hosts = [
         Host("a", cpus * CORE, GIB, [0], "10.0.0.1", "/py/a"),
         Host("b", cpus * CORE, GIB, [0], "10.0.0.2", "/py/b"),
     ]
     j = JobMachine(hosts, secret=b"s")
-    j.launch(["prog"], list(where))
+    j.launch(["prog"], list(where), rank_cpus)
     for rank in range(len(where)):
         j.monitor_up(0, rank, 0.0)
     return j, j.starts[0]
@@ -163,7 +163,7 @@ def test_a_group_is_one_start_on_one_host_or_one_world_over_several():
 
 
 def test_a_host_that_is_back_takes_those_that_wait_and_can_be_lost_again():
-    j, (a,) = a_job(["a"])
+    j, (a,) = a_job(["a"], rank_cpus=CORE)
     join(j, a)
     j.fork_server("a", "ready")
     j.host_lost("b", "off", 1.0)

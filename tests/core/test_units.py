@@ -33,8 +33,9 @@ def test_a_tiny_share_of_a_core_is_never_rounded_to_none():
     assert parse_cpus(1e-9) == 1
 
 
-def test_the_default_is_a_sixteenth_of_a_core_and_100_mib():
-    assert (Resources().cpu_units, Resources().memory_bytes) == (65536 // 16, 100 << 20)
+def test_the_default_holds_no_core_and_what_an_idle_process_takes():
+    assert (Resources().cpu_units, Resources().memory_bytes) == (0, 16 << 20)
+    assert not Resources(cpus=0).asks_cpus, "which would make it as nice as can be"
 
 
 def test_memory_is_shown_with_a_binary_unit():

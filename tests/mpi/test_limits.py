@@ -45,13 +45,14 @@ print(wait(spawn(parent_of_hog, resources=Resources(memory="150 MiB"))).verdict[
 
 
 @pytest.mark.parametrize(
-    "options, code, warnings", [((), 0, 1), (("--enforce", "none"), 0, 0), (("--enforce", "kill"), 137, 0)]
+    "options, code, warnings", [(("--enforce", "warn"), 0, 1), (("--enforce", "none"), 0, 0)]
 )
-def test_the_default_is_only_warned_of_unless_the_person_says_otherwise(job, options, code, warnings):
+def test_a_limit_is_what_was_asked_for_and_enforce_says_what_it_means(job, options, code, warnings):
     result = job(
         PRELUDE
         + """
-pids = [spawn(hog, 300) for _ in range(2)]
+pids = [spawn(hog, 300, resources=Resources(memory="100 MiB")) for _ in range(2)]
+pids.append(spawn(hog, 301))
 for p in pids: wait(p)
 """,
         options=options,

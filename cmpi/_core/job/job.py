@@ -6,6 +6,7 @@ the machines it owns, such as `Requests` and `LinkTable`; the root's shell only 
 
 from __future__ import annotations
 
+from cmpi._core.job.complaints import Complaints
 from cmpi._core.job.connection_broker import ConnectionBroker, Tell
 from cmpi._core.job.erlang_links import ErlangLinks
 from cmpi._core.job.fork_gate import ForkGate
@@ -25,7 +26,6 @@ from cmpi._core.job.process_record import Process, memory_between
 from cmpi._core.job.process_table import START_S, ProcessTable
 from cmpi._core.job.scheduler import Host, Refuse
 from cmpi._core.job.spawn_queue import SpawnAnswer, SpawnQueue
-from cmpi._core.limits import over
 from cmpi._core.protocol import frames, host_frames, relation_frames
 from cmpi.identifiers import RAISED, ExitStatus, Resources
 
@@ -66,7 +66,7 @@ class JobMachine:
         deadline_s: float = 0.0,
     ) -> None:
         self._bells, self._enforce, self._deadline_s = bells, enforce, deadline_s
-        self._warned: set[str] = set()  # labels of those whose memory was complained of
+        self._complaints = Complaints()
         self._shared_memory_bytes = shared_memory_bytes
         self.requests = SpawnQueue(hosts)
         self.connections = ConnectionBroker({host.name: host.address for host in hosts}, secret, bells)
@@ -86,8 +86,8 @@ class JobMachine:
 
     # -- events of the launcher ----------------------------------------------------------
 
-    def launch(self, argv: list[str], where: list[str]) -> list[Action]:
-        """Start the SPMD ranks, each on its host."""
+    def launch(self, argv: list[str], where: list[str], cpu_units: int = 0) -> list[Action]:
+        """Start the SPMD ranks, each on its host, where it holds so much of what there is."""
         start, label = len(self.starts), " ".join(argv)
         world = [
             self._process_table.add(frames.NO_PID, start, rank, label).pid for rank in range(len(where))
@@ -95,7 +95,7 @@ class JobMachine:
         self.starts[start] = world
         for pid, host in zip(world, where):
             process = self.processes[pid]
-            process.host = host
+            process.host, process.resources = host, Resources.of_units(cpu_units, 0)
             self.requests.occupy(pid, host, process.resources)
         first = Launch(start, world, where[0], False) if len({*where}) == 1 else LaunchWorld(start, where)
         return [first, *map(Born, world)]
@@ -225,7 +225,7 @@ class JobMachine:
         if isinstance(frame, frames.Join):
             return self._join(process, frame, now_s)
         if isinstance(frame, frames.Spawn):
-            return self._spawn(pid, frame)
+            return self._spawn(pid, frame, now_s)
         if isinstance(frame, frames.Cancel):
             self.erlang_links.cancel(pid, frame.request)
             return self._answered(self.requests.withdraw(pid, frame.request))
@@ -266,6 +266,8 @@ class JobMachine:
     def tick(self, now_s: float) -> list[Action]:
         """Do what is due."""
         actions: list[Action] = list(self.connections.tick(now_s))
+        for pid in self.requests.late(now_s):
+            actions += self._complaints.no_room(self.processes[pid], self.shortages(pid))
         due = self._kill_timers.due(now_s)
         actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
         for pid in self._process_table.overdue(now_s):
@@ -280,6 +282,7 @@ class JobMachine:
         """When `tick` has something to do, if ever."""
         deadlines = (
             self.connections.deadline_s,
+            self.requests.deadline_s,
             self._kill_timers.deadline_s,
             self._process_table.deadline_s,
         )
@@ -331,22 +334,17 @@ class JobMachine:
 
     def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
         """A monitor says that its process uses, or used, more memory than it was granted."""
-        process = self.processes[pid]
-        text = over(process.resources.memory_bytes, frame.used_bytes, frame.at)
-        if frame.ended:
-            process.fault = f"out of memory: {text}"
-            return []
-        if process.label in self._warned:
-            return []
-        self._warned.add(process.label)
-        what = f"process {pid:07x}, {process.label}: memory: {text}"
-        return [Say(f"{what}. Ask for what it needs: spawn(..., resources=Resources(memory=...))")]
+        return list(self._complaints.over_memory(self.processes[pid], frame))
 
-    def _spawn(self, pid: int, frame: frames.Spawn) -> list[Action]:
+    def shortages(self, pid: int) -> list[str]:
+        """What this process waits for room for, and why there is none; in words."""
+        return self.requests.shortages(pid, lambda pid: self.processes[pid].short_name)
+
+    def _spawn(self, pid: int, frame: frames.Spawn, now_s: float) -> list[Action]:
         if self.interrupted or not self._alive(pid):
             return []
         near = self.processes[frame.near].host if frame.near in self.processes else ""
-        return self._answered(self.requests.submit(pid, frame, near))
+        return self._answered(self.requests.submit(pid, frame, now_s, near))
 
     def _answered(self, answers: list[SpawnAnswer]) -> list[Action]:
         actions: list[Action] = []

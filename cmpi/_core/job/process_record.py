@@ -53,6 +53,11 @@ class Process:
         return Order(self.pid, frames.Limit(self.resources.memory_bytes, enforce, self.cpu_weight))
 
     @property
+    def short_name(self) -> str:
+        """As it is called in the middle of a sentence."""
+        return f"rank {self.rank}" if self.start == 0 else f"{self.pid:07x}"
+
+    @property
     def usage(self) -> dict[str, float]:
         """What it was granted, and what it had used when it ended."""
         return {

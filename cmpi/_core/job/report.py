@@ -71,7 +71,7 @@ def _raised_alike(process: Process, job: JobMachine) -> list[str]:
 
 
 def _names(processes: list[Process]) -> str:
-    names = [f"rank {p.rank}" if p.start == 0 else f"{p.pid:07x}" for p in processes]
+    names = [process.short_name for process in processes]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f"{', '.join(names[:MOST_NAMES])}{more}"
 
@@ -89,10 +89,22 @@ def _others(failed: list[Process]) -> list[str]:
 
 def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) -> str:
     """The report on a job whose processes all wait for each other: who, for whom, where, how long."""
-    lines = ["cmpirun: deadlock: all processes of the job wait, and nothing is under way between them"]
-    for pid, (_, waits) in sorted(blocked.items(), key=lambda item: job.processes[item[0]].start):
-        lines.append(f"    {_name(job.processes[pid])}: {_short(job.processes[pid].label)}")
-        lines += [f"        {wait}" for wait in waits]
+    shortages = {pid: job.shortages(pid) for pid in blocked}
+    if any(shortages.values()):
+        lines = [
+            "cmpirun: deadlock for lack of room: all processes of the job wait, and none will make room"
+        ]
+    else:
+        lines = ["cmpirun: deadlock: all processes of the job wait, and nothing is under way between them"]
+    alike: dict[tuple[str, ...], list[int]] = {}  # by what they run and wait for, but for how long
+    for pid in sorted(blocked, key=lambda pid: job.processes[pid].start):
+        waits = [*(wait.rpartition(", for ")[0] for wait in blocked[pid][1]), *shortages[pid]]
+        alike.setdefault((job.processes[pid].label, *waits), []).append(pid)
+    for (label, *_), pids in alike.items():
+        same = [job.processes[pid] for pid in pids]
+        who = _name(same[0]) if len(same) == 1 else f"processes {_names(same)}"
+        lines.append(f"    {who}: {_short(label)}")
+        lines += [f"        {wait}" for wait in [*blocked[pids[0]][1], *shortages[pids[0]]]]
     lines.append("    (cmpirun --no-deadlock-check lets them wait)")
     return "\n".join(lines) + "\n"
 
@@ -120,9 +132,8 @@ def memory_report(job: JobMachine) -> str:
 def _usage(process: Process) -> list[str]:
     if not process.peak_bytes:
         return []  # it never ran, or its monitor was lost
-    granted = format_memory(process.resources.memory_bytes)
-    asked = f"asked {granted}" if process.asks_memory else f"{granted} by default"
-    return [f"    memory  {asked}, used {format_memory(process.peak_bytes)} at most"]
+    asked = f"asked {format_memory(process.resources.memory_bytes)}, " if process.asks_memory else ""
+    return [f"    memory  {asked}used {format_memory(process.peak_bytes)} at most"]
 
 
 def _parent(job: JobMachine, process: Process) -> str:

@@ -3,19 +3,24 @@
 Requests wait in one line per requester; the lines take turns, and the request whose turn it is holds
 the turn until it fits (one for a certain host, for that host). So nobody is overtaken by smaller
 requests for ever, and a process that asks for a thousand others delays its neighbour by one.
+
+A request for no CPU never waits for one. It is placed as if it needed a core, so that such processes spread
+over the hosts as well, but it holds none.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
+from math import inf
 
 from cmpi._base.frozen import frozen
-from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
+from cmpi._base.units import CPU_UNIT
+from cmpi._core.job import shortage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from typing import TypeAlias
 
 
@@ -89,6 +94,7 @@ class Host:
         self.unbound = sorted(cores, reverse=True)  # cores to which nobody is bound
         self.cpu_units = self.free_cpu_units = cpu_units
         self.memory_bytes = self.free_memory_bytes = memory_bytes
+        self.guests = 0  # processes here that hold no CPU
 
     def holds(self, request: Submit) -> bool:
         """True if the request fits into the empty host."""
@@ -102,10 +108,21 @@ class Host:
             return False
         return request.cpu_units <= self.free_cpu_units and request.memory_bytes <= self.free_memory_bytes
 
+    def times(self, cpu_units: int, memory_bytes: int) -> int | float:
+        """How many requests of this size fit into what is free."""
+        by_cpus = self.free_cpu_units // cpu_units if cpu_units else inf
+        return min(by_cpus, self.free_memory_bytes // memory_bytes if memory_bytes else inf)
+
     def take(self, request: Submit, sign: int = 1) -> None:
         """Take the request's share, or give it back with sign -1."""
         self.free_cpu_units -= sign * request.cpu_units
         self.free_memory_bytes -= sign * request.memory_bytes
+        self.guests += 0 if request.cpu_units else sign
+
+    @property
+    def quiet_cpu_units(self) -> int:
+        """What is free, if each guest used a core; below 0 where there are many."""
+        return self.free_cpu_units - CPU_UNIT * self.guests
 
     def bind(self, request: Submit) -> tuple[int, ...]:
         """Cores for this request alone; none if it does not want whole ones, or too few are left."""
@@ -124,7 +141,9 @@ class Scheduler:
 
     def __init__(self, hosts: list[Host]) -> None:
         self.hosts: dict[str, Host] = {}
-        self._by_room: list[tuple[int, int, str]] = []  # free CPUs, turn and name of each host, in order
+        # Free CPUs, guests, turn and name of each host, in order; and likewise of what the guests leave.
+        self._by_room: list[tuple[int, int, int, str]] = []
+        self._by_quiet: list[tuple[int, int, int, str]] = []
         self._turns: dict[str, int] = {}  # of hosts with equal room the first that was named is the first
         for host in hosts:
             self._admit(host)
@@ -170,7 +189,9 @@ class Scheduler:
     def lose(self, host: str) -> list[Action]:
         """A host is no more; what was placed there is still to be released."""
         if host in self.hosts:
-            self._by_room.remove(self._room_of(self.hosts.pop(host)))
+            lost = self.hosts.pop(host)
+            self._by_room.remove(self._room_of(lost))
+            self._by_quiet.remove(self._quiet_of(lost))
         waiting = [request for line in self._lines.values() for request in line]
         refused = [
             Refuse(request.ticket, True, self._too_large(request))
@@ -190,9 +211,13 @@ class Scheduler:
         self.hosts[host.name] = host
         self._turns.setdefault(host.name, -len(self._turns))
         insort(self._by_room, self._room_of(host))
+        insort(self._by_quiet, self._quiet_of(host))
 
-    def _room_of(self, host: Host) -> tuple[int, int, str]:
-        return host.free_cpu_units, self._turns[host.name], host.name
+    def _room_of(self, host: Host) -> tuple[int, int, int, str]:
+        return host.free_cpu_units, -host.guests, self._turns[host.name], host.name
+
+    def _quiet_of(self, host: Host) -> tuple[int, int, int, str]:
+        return host.quiet_cpu_units, -host.guests, self._turns[host.name], host.name
 
     def _take(self, host: Host, request: Submit, sign: int = 1) -> None:
         """As `Host.take`, with the order kept."""
@@ -200,8 +225,14 @@ class Scheduler:
             host.take(request, sign)  # lost meanwhile
             return
         del self._by_room[bisect_left(self._by_room, self._room_of(host))]
+        del self._by_quiet[bisect_left(self._by_quiet, self._quiet_of(host))]
         host.take(request, sign)
         insort(self._by_room, self._room_of(host))
+        insort(self._by_quiet, self._quiet_of(host))
+
+    def placed(self, ticket: int) -> tuple[Submit, Host]:
+        """What was placed for this ticket, and where."""
+        return self._placed[ticket]
 
     @property
     def waiting(self) -> int:
@@ -277,14 +308,22 @@ class Scheduler:
                 return self.hosts[name]
         if request.host:
             return None
-        # The emptiest host, so that processes spread and leave each other memory bandwidth; or the fullest.
-        first = bisect_left(self._by_room, (request.cpu_units,))
-        order = range(first, len(self._by_room))
-        for i in order if request.pack else reversed(order):
-            name = self._by_room[i][2]
+        for name in self._order(request):
             if name not in held and self.hosts[name].fits(request):
                 return self.hosts[name]
         return None
+
+    def _order(self, request: Submit) -> Iterator[str]:
+        """The emptiest host first, so that processes spread and leave each other memory bandwidth; or the
+        fullest of those that are not full."""
+        order = self._by_room if request.cpu_units else self._by_quiet
+        first = bisect_left(order, (request.cpu_units or CPU_UNIT,))
+        if request.pack:
+            yield from (name for *_, name in order[first:])
+        else:
+            yield from (order[i][3] for i in reversed(range(first, len(order))))
+        if not request.cpu_units:  # all are busy: the one that is least so
+            yield from (order[i][3] for i in reversed(range(first)))
 
     def _place(self, request: Submit, host: Host, ticket: int) -> Place:
         self._take(host, request)
@@ -301,40 +340,12 @@ class Scheduler:
                 del self._lines[owner]
 
     def _too_large(self, request: Submit) -> str:
-        if not self.hosts:
-            return f"asked for {_amount(request.cpu_units, request.memory_bytes)}; no host is left"
-        if request.host:
-            if request.host not in self.hosts:
-                return f"asked for host {request.host}; those of this job are {', '.join(self.hosts)}"
-            host = self.hosts[request.host]
-            asked, has = (
-                _amount(request.cpu_units, request.memory_bytes),
-                _amount(host.cpu_units, host.memory_bytes),
-            )
-            return f"asked for {_times(request.n)}{asked} on {host.name}, which has {has}"
-        largest = max(self.hosts.values(), key=lambda host: (host.cpu_units, host.memory_bytes))
-        if request.n > 1:
-            all_cpus = sum(host.cpu_units for host in self.hosts.values())
-            all_memory = sum(host.memory_bytes for host in self.hosts.values())
-            amount = _amount(request.cpu_units, request.memory_bytes)
-            return (
-                f"asked for {_times(request.n)}{amount} at once; all hosts of this job together have "
-                f"{_amount(all_cpus, all_memory)}"
-            )
-        return (
-            f"asked for {_amount(request.cpu_units, request.memory_bytes)} on one host; the largest, "
-            f"{largest.name}, has {_amount(largest.cpu_units, largest.memory_bytes)} for this job. "
-            "Ask for less, or give the job more with cmpirun --cpus and --memory."
-        )
+        n, hosts = request.n, self.hosts.values()
+        return shortage.too_large(request.cpu_units, request.memory_bytes, n, request.host, hosts)
 
     def _no_room(self, request: Submit) -> str:
-        host = max(self.hosts.values(), key=lambda host: host.free_cpu_units)
-        asked = _times(request.n) + _amount(request.cpu_units, request.memory_bytes)
-        return (
-            f"asked for {asked}; the most that is free is "
-            f"{_amount(host.free_cpu_units, host.free_memory_bytes)}, on {host.name}, and {self.waiting} "
-            "requests wait before this one. Ask for less, or wait for room with spawn()."
-        )
+        n, hosts = request.n, self.hosts.values()
+        return shortage.no_room(request.cpu_units, request.memory_bytes, n, hosts, self.waiting)
 
     def validate(self) -> None:
         """The invariants; for tests.
@@ -353,15 +364,9 @@ class Scheduler:
                 for core in self._cores.get(ticket, ())
             ]
             assert len({*bound, *host.unbound}) == len(bound) + len(host.unbound), "a core is bound twice"
+            assert host.guests == sum(not r.cpu_units for r in taken)
         assert self._by_room == sorted(map(self._room_of, self.hosts.values()))
+        assert self._by_quiet == sorted(map(self._quiet_of, self.hosts.values()))
         assert all(self._lines.values()), "an empty line keeps its turn"
         if self._lines:
             assert self._next() is None, "a request waits although there is room"
-
-
-def _times(n: int) -> str:
-    return f"{n} times " if n > 1 else ""
-
-
-def _amount(cpu_units: int, memory_bytes: int) -> str:
-    return f"{format_cpus(cpu_units)} cpus and {format_memory(memory_bytes)}"

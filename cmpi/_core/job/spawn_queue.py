@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler, Submit
+from cmpi._core.job.shortage import Holder, why_it_waits
 from cmpi._core.protocol import frames
 from cmpi.identifiers import Capacity, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cmpi._core.job.scheduler import Host
+
+LATE_S = 1.0  # that a request may wait for room before the user is told
 
 
 @frozen
@@ -27,6 +32,7 @@ class SpawnQueue:
     def __init__(self, hosts: list[Host]) -> None:
         self.scheduler = Scheduler(hosts)
         self._waiting: dict[int, tuple[int, frames.Spawn]] = {}  # by ticket: who asked, for what
+        self._patient: dict[int, float] = {}  # of these, those of which nothing was said yet: when to
         self._tickets: dict[int, int] = {}  # by process
         self._next = 1
 
@@ -57,11 +63,12 @@ class SpawnQueue:
             self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, instead_of=old)
         )
 
-    def submit(self, pid: int, frame: frames.Spawn, near: str = "") -> list[SpawnAnswer]:
+    def submit(self, pid: int, frame: frames.Spawn, now_s: float, near: str = "") -> list[SpawnAnswer]:
         """A process asks for room for another, best on the host `near`."""
         ticket = self._ticket()
         self._next += frame.n - 1  # those that follow are of its group
         self._waiting[ticket] = (pid, frame)
+        self._patient[ticket] = now_s + LATE_S
         return self._answers(
             self.scheduler.handle(
                 Submit(
@@ -97,6 +104,7 @@ class SpawnQueue:
             self._cancel(next(iter(self._waiting)))
 
     def _cancel(self, ticket: int) -> list[SpawnAnswer]:
+        self._patient.pop(ticket, None)
         if self._waiting.pop(ticket, None) is None:
             return []  # it got its room by an earlier one's going
         return self._answers(self.scheduler.handle(CancelRequest(ticket)))
@@ -114,4 +122,37 @@ class SpawnQueue:
         return self._answers(self.scheduler.handle(Release(self._tickets.pop(pid))))
 
     def _answers(self, places: list[Place | Refuse]) -> list[SpawnAnswer]:
+        for place in places:
+            self._patient.pop(place.ticket, None)
         return [SpawnAnswer(*self._waiting.pop(place.ticket), place) for place in places]
+
+    # -- what is said of those that wait -----------------------------------------------------
+
+    def deadline_s(self) -> float | None:
+        """When `late` may have something to tell."""
+        return next(iter(self._patient.values()), None)  # in the order in which they came
+
+    def late(self, now_s: float) -> list[int]:
+        """Who has waited for room for a while; each request counts once."""
+        tickets = [ticket for ticket, when_s in self._patient.items() if when_s <= now_s]
+        for ticket in tickets:
+            del self._patient[ticket]
+        return [self._waiting[ticket][0] for ticket in tickets]
+
+    def shortages(self, pid: int, name: Callable[[int], str]) -> list[str]:
+        """What this process waits for room for, and why there is none; in words.
+
+        Args:
+            pid: Who asked.
+            name: What to call a process.
+        """
+        mine = [ticket for ticket, (asker, _) in self._waiting.items() if asker == pid]
+        if not mine:
+            return []
+        placed = [(pid, *self.scheduler.placed(ticket)) for pid, ticket in self._tickets.items()]
+        holders = [Holder(name(pid), at.name, it.cpu_units, it.memory_bytes) for pid, it, at in placed]
+        hosts = self.scheduler.hosts.values()
+        return [
+            why_it_waits(self._waiting[ticket][1], hosts, holders, sum(t < ticket for t in self._waiting))
+            for ticket in mine
+        ]

@@ -16,7 +16,7 @@ from cmpi._core.protocol.wire import frame
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSSssBBsQQQsBsyd")
+@frame(1, "SSSssBBsQQQQsBsyd")
 class LaunchJob:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
@@ -30,6 +30,7 @@ class LaunchJob:
     output_dir: str
     cpu_units: int  # 0: whatever this job may use
     memory_bytes: int  # 0: likewise
+    rank_cpu_units: int  # that each rank holds of these
     shared_memory_bytes: int  # that one process may share with another; 0: none
     enforce: str  # "none", "warn" or "kill" those that use too much memory; "": as they asked
     check_deadlock: int  # end the job when all its processes wait for each other

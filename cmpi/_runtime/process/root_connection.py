@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.condition import ChannelCondition
     from cmpi._runtime.process.wait_registry import WaitRegistry
 
+ANSWER = "an answer of the scheduler"
+ROOM = "room for a spawn"
 REPLIES = (frames.Spawned, frames.Refused, frames.CapacityIs, relation_frames.NameIs)
 
 
@@ -55,12 +57,13 @@ class RootConnection:
             except OSError:
                 self._orphaned()
 
-    def ask(self, make: Callable[[int], Any], timeout_s: float | None = None) -> Any:
+    def ask(self, make: Callable[[int], Any], timeout_s: float | None = None, what: str = ANSWER) -> Any:
         """Send a request and wait for its reply.
 
         Args:
             make: Makes the frame, given the number of the request.
             timeout_s: Longest wait. None waits for ever.
+            what: What the caller waits for, in words.
 
         Raises:
             TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
@@ -70,16 +73,16 @@ class RootConnection:
         def answered() -> bool:
             return request in self._replies
 
-        with self._changed, self._waits.on("an answer of the scheduler", [], timeout_s, answered):
+        with self._changed, self._waits.on(what, [], timeout_s, answered):
             if not self._changed.wait_for(answered, timeout_s):
                 self._abandon(request)
-                raise TimeoutError(f"no answer from the scheduler in {timeout_s} s")
+                raise TimeoutError(f"{what}: none came within {timeout_s} s")
             return self._replies.pop(request)
 
-    async def ask_async(self, make: Callable[[int], Any]) -> Any:
+    async def ask_async(self, make: Callable[[int], Any], what: str = ANSWER) -> Any:
         """As `ask`, in an event loop; cancelling is as a timeout."""
         request = self._request(make)
-        answered = self._waits.on("an answer of the scheduler", [], None, lambda: request in self._replies)
+        answered = self._waits.on(what, [], None, lambda: request in self._replies)
         try:
             await self._changed.until(answered)
         except BaseException:

@@ -94,7 +94,8 @@ class Root:
         self._poll.register(self._server.fileno(), select.EPOLLIN)
         self._poll.register(self._wake_read, select.EPOLLIN)
         self._poll.register(self._launcher.fileno(), select.EPOLLIN)
-        self._do(self._job.launch(self._order.argv, [host or self._here for host in self._order.where]))
+        where = [host or self._here for host in self._order.where]
+        self._do(self._job.launch(self._order.argv, where, self._order.rank_cpu_units))
         while not self._over():
             for fd, events in self._poll.poll(self._timeout()):
                 self._serve(fd, events)
