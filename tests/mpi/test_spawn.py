@@ -200,7 +200,7 @@ Sender(b).send(0); print(cmpi.wait(b)); assert cmpi.capacity().free == before
     assert result.code == 0, result
     lines = result.out.splitlines()
     assert lines[0] == "Resources(cpus=2, memory='1 GiB')"
-    assert lines[1].startswith("not now: asked for 1 cpus and 0 B; the most that is free is 0.4375 cpus")
+    assert lines[1].startswith("not now: asked for 1 cpus and 0 B; the most that is free is 0.5 cpus")
     assert (
         lines[2].startswith("never: asked for 3 cpus and 0 B on one host; the largest")
         and "2 cpus" in lines[2]
