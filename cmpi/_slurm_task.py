@@ -1,4 +1,4 @@
-"""What a batch job of `cmpi.slurm.submit` runs in each rank: `python -m cmpi._slurm_task FILE`.
+"""What a batch job of `cmpi.slurm.submit` runs in each rank, with the name of a FILE as argument.
 
 The result goes to FILE.RANK, under another name first: a reader finds all of it or nothing.
 """
@@ -46,7 +46,3 @@ def _portable(error: Exception) -> Exception:
         return error
     except Exception:
         return RuntimeError(f"in the batch job:\n{text}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from cmpi._runtime import programs
 from cmpi.errors import CmpiError, LaunchError, UsageError
 
 if TYPE_CHECKING:
@@ -181,7 +182,12 @@ def submit(
     options += ["-N", str(nodes), "-n", str(tasks), "--output", "plain"]
     try:
         id = _cmpirun(
-            folder, "--slurm", "--detach", *options, sys.executable, "-m", "cmpi._slurm_task", call
+            folder,
+            "--slurm",
+            "--detach",
+            *options,
+            sys.executable,
+            *programs.isolated(programs.SLURM_TASK, call),
         )
     except BaseException:
         os.unlink(call)
@@ -191,7 +197,7 @@ def submit(
 
 def _cmpirun(folder: str, *arguments: str) -> str:
     """What cmpirun prints. Raises: LaunchError, with what it complains of."""
-    command = [sys.executable, "-m", "cmpi.launcher", *arguments]
+    command = [sys.executable, *programs.isolated(programs.CMPIRUN), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise LaunchError(done.stderr.strip().removeprefix("cmpirun: "))

@@ -6,6 +6,9 @@ import sys
 
 def main() -> None:
     """Parse, plan, run; never returns."""
+    from cmpi._runtime.isolated import order_path
+
+    order_path()
     from cmpi.launcher.cli import parse
     from cmpi.launcher.run import run
 

@@ -9,6 +9,7 @@ import sys
 from cmpi._base.units import parse_cpus, parse_memory
 from cmpi._core import limits
 from cmpi._core.job import placement
+from cmpi._runtime import environment
 from cmpi.errors import UsageError
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
 from cmpi.launcher.slurm.script import Batch
@@ -82,7 +83,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--no-deadlock-check", dest="check_deadlock", action="store_false",
         help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
-        help="the MPI launcher to use (default: $CMPI_MPIEXEC, this Python's own, then PATH)")  # fmt: skip
+        help=f"the MPI launcher (default: ${environment.MPIEXEC}, this Python's own, PATH)")  # fmt: skip
     add("--mpi-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
         help="more arguments for mpiexec, in one string")  # fmt: skip
     add("--dry-run", action="store_true",
@@ -104,7 +105,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
-    if options.host and options.hostfile != os.environ.get("CMPI_HOSTFILE", ""):
+    if options.host and options.hostfile != os.environ.get(environment.HOSTFILE, ""):
         parser.error("--host and --hostfile both name the hosts; give one of them")
     if options.nodes < 0:
         parser.error(f"-N {options.nodes}: a number of nodes, 1 or more")
@@ -128,7 +129,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         shared_memory_bytes=options.shared_memory,
         enforce=options.enforce,
         check_deadlock=options.check_deadlock,
-        mpiexec=options.mpiexec or os.environ.get("CMPI_MPIEXEC", ""),
+        mpiexec=options.mpiexec or os.environ.get(environment.MPIEXEC, ""),
         mpi_args=options.mpi_args,
         verbose=options.verbose,
         version=options.version,
@@ -162,7 +163,7 @@ _SLURM_ONLY = (
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("several hosts, by ssh").add_argument
-    add("--hostfile", metavar="FILE", default=os.environ.get("CMPI_HOSTFILE", ""),
+    add("--hostfile", metavar="FILE", default=os.environ.get(environment.HOSTFILE, ""),
         help="run on these hosts: one a line, such as node1 slots=4 (see hostfiles/)")  # fmt: skip
     add("-H", "--host", metavar="HOSTS", default="", help="likewise: node1:4,node2:4")
     add("--add-host", metavar="HOSTS", default="",

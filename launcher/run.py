@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 
+from cmpi._runtime import environment as names
 from cmpi._runtime.programs import ROOT_MAIN, path_of
 from cmpi.errors import CmpiError, UsageError
 from cmpi.launcher import cli
@@ -34,7 +35,7 @@ def run(config: LaunchConfig) -> int:
         return _run_batch(config)
     if config.dry_run:
         return _show_plan(config)
-    if "CMPI_CONTROL" in os.environ:
+    if names.CONTROL in os.environ:
         cli.fail("this is already a process of a cmpi job; inside one, use cmpi.spawn()")
     try:
         mpi = find_mpi.find(config.mpiexec)
@@ -76,13 +77,13 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     others = _several(config, hosts, mpi, secret) if hosts else None
     environment = dict(os.environ)
     environment.update(mpiexec.settings(mpi, os.environ, folder, shared_memory, rdma=_has_rdma()))
-    environment.update(
-        CMPI_JOB=folder,
-        CMPI_SHM=shared_memory,
-        CMPI_SECRET=secret.hex(),
-        CMPI_MPI=mpi.kind,
-        CMPI_PATH=os.pathsep.join(path or os.getcwd() for path in sys.path),
-    )
+    environment |= {
+        names.JOB: folder,
+        names.SHARED_MEMORY: shared_memory,
+        names.SECRET: secret.hex(),
+        names.MPI: mpi.kind,
+        names.PATH: os.pathsep.join(path or os.getcwd() for path in sys.path),
+    }
     where, described, here = [""] * config.n, b"", ""
     if others is not None:
         from cmpi._core.job.placement import HostSlots, place_ranks

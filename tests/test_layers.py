@@ -26,10 +26,10 @@ MODULES = pytest.mark.parametrize("module", PATHS)
 # From the ground up. A file belongs to the row that holds its longest prefix. The fork server and worker
 # run closures, so they stand above the channels that a closure uses, though they live in the runtime.
 LAYERS = (
-    ("cmpi._base", "cmpi.errors", "cmpi.identifiers"),
+    ("cmpi._base", "cmpi.errors", "cmpi.identifiers", "cmpi._runtime.environment"),
     ("cmpi._core",),
     ("cmpi._transport",),
-    ("cmpi._runtime.programs", "cmpi._runtime.linux"),
+    ("cmpi._runtime.programs", "cmpi._runtime.isolated", "cmpi._runtime.linux"),
     ("cmpi._runtime",),
     ("cmpi.channels", "cmpi.processes", "cmpi.slurm", "cmpi._slurm_task"),
     ("cmpi._runtime.process.worker", "cmpi._runtime.monitor.fork_server"),

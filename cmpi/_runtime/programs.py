@@ -1,6 +1,7 @@
-"""The programs of cmpi that are started by their path, with `python -I`, and where they are.
+"""The programs of cmpi that are started by their path, and where they are.
 
-A path rather than `-m`, because nothing of ours may be looked up in a person's folders.
+A path rather than `-m`, because nothing of ours may be looked up in a user's folders: either with
+`python -I`, or by way of `isolated.py`.
 """
 
 import os
@@ -10,6 +11,14 @@ import cmpi
 ROOT_MAIN = "cmpi/_runtime/root/main.py"
 SPAWN_STUB = "cmpi/_runtime/monitor/spawn_stub.py"
 RSH_CLIENT = "cmpi/launcher/hosts/rsh_client.py"
+ISOLATED = "cmpi/_runtime/isolated.py"
+
+# What `isolated.py` is asked to run.
+CMPIRUN = "cmpi.launcher.__main__:main"
+DOCTORS_JOB = "cmpi.launcher.doctor.probe_job:main"
+FORK_SERVER = "cmpi._runtime.monitor.fork_server:main"
+SLURM_TASK = "cmpi._slurm_task:main"
+WORKER = "cmpi._runtime.process.worker:run"
 
 
 def home() -> str:
@@ -20,3 +29,8 @@ def home() -> str:
 def path_of(program: str) -> str:
     """Where one of the above is on this host."""
     return f"{home()}/{program}"
+
+
+def isolated(function: str, *arguments: str) -> list[str]:
+    """What an interpreter on this host is to be given, to run one of these functions."""
+    return [path_of(ISOLATED), function, *arguments]

@@ -11,6 +11,7 @@ import os
 
 from cmpi._core.protocol import authentication
 from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._runtime import environment as names
 from cmpi.errors import LaunchError, ProtocolError
 
 TYPE_CHECKING = False
@@ -150,7 +151,7 @@ def connect(path: str, secret: bytes, timeout_s: float = HANDSHAKE_S) -> Control
 
 def to_root(environment: Mapping[str, str]) -> ControlSocket:
     """A connection to the root of the job that this environment is of. Raises, blocks: as `connect`."""
-    return connect(environment["CMPI_JOB"] + "/root", bytes.fromhex(environment["CMPI_SECRET"]))
+    return connect(environment[names.JOB] + "/root", bytes.fromhex(environment[names.SECRET]))
 
 
 class Handshake:

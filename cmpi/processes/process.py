@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from cmpi._core.job import erlang_links
 from cmpi._core.protocol import frames
+from cmpi._runtime import programs
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.root_connection import ROOM
@@ -46,7 +47,8 @@ def _start_again() -> NoReturn:
             "init() starts the script again under cmpirun, and an interactive session is no script. "
             "Put the program into a file, and run it: cmpirun python FILE"
         )
-    command = [sys.executable, "-m", "cmpi.launcher", "--", sys.executable, *sys.orig_argv[1:]]
+    cmpirun = [sys.executable, *programs.isolated(programs.CMPIRUN)]
+    command = [*cmpirun, "--", sys.executable, *sys.orig_argv[1:]]
     sys.stdout.flush()
     sys.stderr.flush()
     try:

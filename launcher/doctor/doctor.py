@@ -13,6 +13,7 @@ import sys
 import threading
 
 from cmpi._core.job.capacity import usable
+from cmpi._runtime import programs
 from cmpi._runtime.linux import cgroup, host_facts
 from cmpi.errors import CmpiError, LaunchError
 from cmpi.launcher.doctor import findings
@@ -95,14 +96,12 @@ def _machine() -> list[Finding]:
 
 def _probe(mpiexec: str, options: list[str], limit_s: float) -> tuple[dict[str, object] | None, str]:
     """What a job of `cmpi.launcher.doctor.probe_job` printed last, and what was said on stderr."""
-    command = [sys.executable, "-m", "cmpi.launcher", "--output", "plain", *options]
+    command = [sys.executable, *programs.isolated(programs.CMPIRUN), "--output", "plain", *options]
     if mpiexec:
         command += ["--mpiexec", mpiexec]
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(path for path in sys.path if path))
     try:
         done = subprocess.run(
-            [*command, sys.executable, "-m", "cmpi.launcher.doctor.probe_job"],
-            env=environment,
+            [*command, sys.executable, *programs.isolated(programs.DOCTORS_JOB)],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

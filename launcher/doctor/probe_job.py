@@ -1,7 +1,4 @@
-"""What the doctor has run as a job: does each thing once for real, and prints what came of it.
-
-cmpirun -n 2 python -m cmpi.launcher.doctor.probe_job
-"""
+"""What the doctor has run as a job: does each thing once for real, and prints what came of it."""
 
 from __future__ import annotations
 
@@ -66,7 +63,3 @@ def main() -> None:
     print(json.dumps(answer), flush=True)
     # The one that died is a failure to cmpirun, rightly; here it was wanted.
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main()

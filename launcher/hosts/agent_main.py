@@ -21,9 +21,8 @@ import time
 from cmpi._core.job.capacity import usable
 from cmpi._core.protocol import tunnel_frames as tunnel
 from cmpi._core.protocol.wire import Decoder, encode
-from cmpi._runtime import programs
+from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, host_facts, leftovers
-from cmpi._runtime.monitor.start_child import OF_A_HOST, SHIPPED_VARIABLE
 from cmpi._transport import control_socket
 from cmpi.errors import LaunchError
 from cmpi.launcher.mpi.find_mpi import check_version, find
@@ -150,8 +149,9 @@ class Agent:
     def _begin(self, order: tunnel.Begin) -> str:
         """Make the job's folders and listen in them; what hinders it, else ""."""
         given = dict(item.split("=", 1) for item in order.environment)
-        self._environment = {**given, **{k: v for k, v in os.environ.items() if k in OF_A_HOST}}
-        for name in OF_A_HOST - os.environ.keys():
+        here = environment.OF_A_HOST
+        self._environment = {**given, **{k: v for k, v in os.environ.items() if k in here}}
+        for name in here - os.environ.keys():
             self._environment.pop(name, None)
         try:
             for folder in dict.fromkeys((order.folder, order.shared_memory)):
@@ -223,7 +223,7 @@ class Agent:
         if frame.last:
             fault = self._unpacker.finish(frame.there)
             self._unpacker = None
-            self._environment[SHIPPED_VARIABLE] = f"{frame.folder}\n{frame.there}"
+            self._environment[environment.SHIPPED] = f"{frame.folder}\n{frame.there}"
             self._send(tunnel.Unpacked(fault))
 
     # -- from this host ----------------------------------------------------------------------
@@ -346,6 +346,7 @@ def facts(mpiexec: str = "") -> tunnel.HostFacts:
         sorted(os.sched_getaffinity(0)),
         " ".join((connection[2], connection[0])) if len(connection) == 4 else "",
         os.geteuid() == 0,
+        [folder for folder in sys.path if folder],
     )
 
 
@@ -353,7 +354,3 @@ def main() -> int:
     """The agent's whole life."""
     Agent().run()
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

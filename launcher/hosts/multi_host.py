@@ -12,6 +12,7 @@ from cmpi._base.units import CPU_UNIT
 from cmpi._core.job.placement import runs
 from cmpi._core.protocol import host_frames
 from cmpi._core.protocol.wire import encode
+from cmpi._runtime import environment as names
 from cmpi._runtime.programs import ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
 from cmpi.launcher.hosts import host_checks
 from cmpi.launcher.hosts.agents import Agents
@@ -235,7 +236,7 @@ class MultiHost:
             reason = f"its mpiexec has ended with {code}" + (f": {what}" if what else "")
             self._tell_root(host_frames.HostLost(name, reason))
 
-        settings = [f"CMPI_HOST={name}", f"CMPI_PATH={facts.home}"]
+        settings = [f"{names.HOST}={name}", f"{names.PATH}={os.pathsep.join(facts.path)}"]
         self.agents.run(name, argv, settings, said.append, ended)
 
     def _start_world(self, frame: host_frames.StartWorld) -> None:
@@ -243,7 +244,7 @@ class MultiHost:
         for name in set(frame.hosts):
             there = self._facts(name)
             stub = f"{there.home}/{SPAWN_STUB}"
-            programs[name] = [there.executable, "-I", "-S", stub, str(frame.start), "exec"]
+            programs[name] = [there.executable, "-I", "-S", stub, str(frame.start)]
         where, superuser = runs(frame.hosts), os.geteuid() == 0
         argv = mpiexec.world_command(
             self._mpi, where, programs, self._mpi_args, os.environ, superuser=superuser

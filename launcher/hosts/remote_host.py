@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     Way: TypeAlias = Callable[[str, list[str]], list[str]]  # the command that runs a command on a host
 
 CONNECT_S = 9  # for ssh, to reach the host
-# Not `-m`: that would look for it in the folder where ssh puts us first.
-_PROGRAM = "import sys; del sys.path[0]; from cmpi.launcher.hosts.agent_main import main; main()"
+# Where cmpi is there is for the interpreter there to find, but not in the folder where ssh or srun puts us.
+_PROGRAM = (
+    "import sys; del sys.path[0]; from cmpi._runtime.isolated import order_path; order_path(); "
+    "from cmpi.launcher.hosts.agent_main import main; main()"
+)
 
 
 def by_ssh(ssh: list[str]) -> Way:

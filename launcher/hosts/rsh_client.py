@@ -15,6 +15,7 @@ def main() -> int:
     """The whole of it."""
     sys.path.append(os.path.abspath(__file__).rsplit("/", 4)[0])
     from cmpi._core.protocol import tunnel_frames as tunnel
+    from cmpi._runtime import environment
     from cmpi._transport import control_socket
 
     arguments = sys.argv[1:]
@@ -22,7 +23,7 @@ def main() -> int:
         del arguments[0]  # such as -x, which Hydra gives to ssh
     host, *command = arguments
     stream = control_socket.connect(
-        os.environ["CMPI_JOB"] + "/rsh", bytes.fromhex(os.environ["CMPI_SECRET"])
+        os.environ[environment.JOB] + "/rsh", bytes.fromhex(os.environ[environment.SECRET])
     )
     stream.send(tunnel.RunThere(host.rpartition("@")[2], ["/bin/sh", "-c", " ".join(command)]))
     while not stream.closed:

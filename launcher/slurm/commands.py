@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+from cmpi._runtime import programs
 from cmpi.errors import LaunchError
 from cmpi.launcher.config import LaunchConfig
 from cmpi.launcher.slurm import script
@@ -91,7 +92,8 @@ def submit(config: LaunchConfig) -> int:
 def _command(config: LaunchConfig) -> list[str]:
     """What the job runs: this very cmpirun, without Slurm."""
     script = os.path.abspath(sys.argv[0])
-    ours = [script] if os.path.basename(script) == "cmpirun" else [sys.executable, "-m", "cmpi.launcher"]
+    module = [sys.executable, *programs.isolated(programs.CMPIRUN)]
+    ours = [script] if os.path.basename(script) == "cmpirun" else module
     colour = ["--color", "always"] if os.isatty(1) and config.colour != "never" else []
     return [*ours, *config.inner, *colour, *config.argv]
 

@@ -249,7 +249,7 @@ mine = psutil.Process().environ()["MARK_OF_TEST_JOB"]
 for p in psutil.process_iter():
     try:
         if p.environ().get("MARK_OF_TEST_JOB") == mine and "root/main.py" in " ".join(p.parent().cmdline()):
-            if "cmpi._runtime.monitor.fork_server" in p.cmdline(): p.kill()
+            if "cmpi._runtime.monitor.fork_server:main" in p.cmdline(): p.kill()
     except (psutil.Error, AttributeError): pass
 for _ in range(3):
     print("worker" in cmpi.Receiver(cmpi.spawn(child)).recv())

@@ -12,7 +12,7 @@ GREETING = b"\ncmpi agent 1\n"  # in front of the first frame: what a login prin
 PIECE_BYTES = 256 * 1024
 
 
-@frame(100, "ssssssSQQLsB")
+@frame(100, "ssssssSQQLsBS")
 class HostFacts:
     """The agent stands ready; what there is on the host.
 
@@ -31,6 +31,7 @@ class HostFacts:
     cores: list[int]
     address: str  # and the other, with a blank between; "" if ssh does not say
     superuser: int
+    path: list[str] = []  # where it looks for modules
 
 
 @frame(101, "ssSss")

@@ -17,10 +17,10 @@ import sys
 from _operator import _compare_digest
 
 from cmpi._core.protocol import helper_frames
+from cmpi._runtime import environment as names
 from cmpi._runtime.monitor.monitor import Monitor
 from cmpi._runtime.monitor.start_child import BecomeProcess
 from cmpi._runtime.process import apply_grant
-from cmpi._runtime.root.helper_table import HOST_VARIABLE
 from cmpi._transport import control_socket
 from cmpi._transport.pmi import Pmi
 
@@ -52,13 +52,13 @@ class ForkServer:
 
     def __init__(self) -> None:
         self.leash: _socket.socket | None = None
-        self._folder, self._secret = os.environ["CMPI_JOB"], os.environ["CMPI_SECRET"]
+        self._folder, self._secret = os.environ[names.JOB], os.environ[names.SECRET]
         self._root = control_socket.to_root(os.environ)
         # Each fork has one thread for numpy, or as many as it is granted.
         apply_grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         self._load(list(PRELOADED), [])
         self._server = control_socket.listen(self._folder + "/fork")
-        host = os.environ.get(HOST_VARIABLE, "")
+        host = os.environ.get(names.HOST, "")
         self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, host, ""))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors are reaped by the kernel
 
@@ -129,7 +129,7 @@ class ForkServer:
                 raise OSError("the stub has gone")
             data += piece
         environment = dict(os.fsdecode(item).split("=", 1) for item in data.split(b"\0") if item)
-        if not _compare_digest(environment.get("CMPI_SECRET", ""), self._secret) or len(fds) < 3:
+        if not _compare_digest(environment.get(names.SECRET, ""), self._secret) or len(fds) < 3:
             raise ValueError("not a stub of this job")
         if len(fds) > 3:
             environment["PMI_FD"] = str(fds[3])
@@ -172,7 +172,3 @@ def main() -> int:
         sys.modules["numpy.random"].seed()
         worker.run(server.leash)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,8 +14,9 @@ import time
 
 from cmpi._core import limits
 from cmpi._core.protocol import frames
+from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, memory_usage
-from cmpi._runtime.monitor.start_child import MEMORY_VARIABLE, SHIPPED_VARIABLE, ChildProcess, start
+from cmpi._runtime.monitor.start_child import ChildProcess, start
 from cmpi._transport import control_socket
 from cmpi._transport.pmi import Pmi
 from cmpi.errors import LaunchError, ProtocolError
@@ -76,13 +77,15 @@ class Monitor:
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
         # What is ours in the environment is not for the process, but for where it finds things.
-        ours = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith("CMPI_")}
-        for name in (MEMORY_VARIABLE, SHIPPED_VARIABLE):
+        ours = {
+            name: os.environ.pop(name) for name in list(os.environ) if name.startswith(environment.PREFIX)
+        }
+        for name in environment.OF_PROCESSES:
             if name in ours:
                 os.environ[name] = ours[name]
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
-            self._name = f"{os.path.basename(ours['CMPI_JOB'])}.{self._number}.{rank}"
+            self._name = f"{os.path.basename(ours[environment.JOB])}.{self._number}.{rank}"
             if self._fork_only:
                 # It needs no order to begin with MPI_Init, which takes longer than all the rest.
                 self._bear([], "/", False, fork=True)
@@ -248,7 +251,9 @@ class Monitor:
         try:
             for setting in order.settings:
                 name, _, os.environ[name] = setting.partition("=")
-            self._bear(order.argv, order.cwd, bool(order.stdin), fork=False)
+            # A closure's process runs a program of ours, and where that is only this host knows.
+            program = programs.isolated(programs.WORKER) if self._number else []
+            self._bear([*order.argv, *program], order.cwd, bool(order.stdin), fork=False)
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))

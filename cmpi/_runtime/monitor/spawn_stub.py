@@ -1,8 +1,8 @@
-"""What MPI_Comm_spawn starts: `python -I -S spawn_stub.py START fork|exec`.
+"""What MPI_Comm_spawn starts: `python -I -S spawn_stub.py START [SOCKET]`.
 
-With `fork` it hands its environment and descriptors to the fork server and stays, doing nothing,
-until the process has ended, because MPI's launcher watches it. With `exec`, or when there is no
-fork server any more, it becomes the monitor itself. It imports only built-in modules before that:
+It hands its environment and descriptors to the fork server that listens at SOCKET and stays, doing
+nothing, until the process has ended, because MPI's launcher watches it. Without SOCKET, or when there is
+no fork server any more, it becomes the monitor itself. It imports only built-in modules before that:
 every other one would be paid for in each spawn.
 """
 
@@ -17,7 +17,7 @@ else:
     import _signal as signal
 
 
-def hand_over(start: str) -> bytes:
+def hand_over(start: str, server: str) -> bytes:
     """Give everything to the fork server and wait for the end.
 
     The last word from there: b"f" if the monitor has left MPI's launcher in order, b"k" if it was
@@ -32,7 +32,7 @@ def hand_over(start: str) -> bytes:
         fds.append(int(posix.environ[b"PMI_FD"]))
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        sock.connect(posix.environ[b"CMPI_JOB"] + b"/fork")
+        sock.connect(server)
         head = b"%d %s %d\n" % (len(environment), start.encode(), posix.getpid())
         rights = b"".join(fd.to_bytes(4, "little") for fd in fds)
         sock.sendmsg([head], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
@@ -57,8 +57,8 @@ def hand_over(start: str) -> bytes:
 
 def main() -> int:
     """The whole of it."""
-    start, how = sys.argv[1:3]
-    last_word = hand_over(start) if how == "fork" else b""
+    start, *server = sys.argv[1:]
+    last_word = hand_over(start, *server) if server else b""
     if last_word == b"f":
         return 0
     sys.path.append(__file__.rsplit("/", 4)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from cmpi._runtime import environment
 from cmpi._runtime.linux import descendants
 from cmpi._transport.control_socket import socket_pair
 from cmpi.errors import LaunchError
@@ -18,17 +19,6 @@ else:
 
 _F_SETPIPE_SZ = 1031
 PIPE_BYTES = 1 << 20
-CONTROL_VARIABLE = "CMPI_CONTROL"  # names the process's control descriptor
-SHIPPED_VARIABLE = "CMPI_SHIPPED"  # a folder of the person's and, in the next line, its copy on this host
-# What the environment says of a host, or of a login there, is that host's own.
-OF_A_HOST = frozenset(
-    (
-        "HOME", "HOSTNAME", "LOGNAME", "SHELL", "USER", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
-        "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY",
-        "SLURMD_NODENAME", "SLURM_CPUS_ON_NODE", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_PROCID",
-    )
-)  # fmt: skip
-MEMORY_VARIABLE = "CMPI_SHM"  # names the job's folder in shared memory
 
 
 class BecomeProcess(BaseException):
@@ -140,13 +130,29 @@ def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socke
         os.dup2(fd, number)
         if fd > 2:
             os.close(fd)
-    os.environ[CONTROL_VARIABLE] = str(control.fileno())
+    os.environ[environment.CONTROL] = describe(control.fileno())
+
+
+def describe(control: int) -> str:
+    """A control descriptor as the process is told of it: its number, and which socket that is.
+
+    A program that the process starts may have another socket under that number.
+    """
+    return f"{control} {os.fstat(control).st_ino}"
+
+
+def descriptor(described: str) -> int:
+    """The descriptor of which `describe` has told. Raises: OSError, it is not there, or another one."""
+    number, _, inode = described.partition(" ")
+    if str(os.fstat(int(number)).st_ino) != inode:
+        raise OSError(f"descriptor {number} is not the control connection")
+    return int(number)
 
 
 def _execute(argv: list[str], cwd: str) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; other programs should not
-    os.set_inheritable(int(os.environ[CONTROL_VARIABLE]), True)
+    os.set_inheritable(descriptor(os.environ[environment.CONTROL]), True)
     os.chdir(cwd)
     os.execvp(argv[0], argv)
 

@@ -9,7 +9,8 @@ import pickle
 import sys
 import threading
 
-from cmpi._runtime.monitor.start_child import CONTROL_VARIABLE, MEMORY_VARIABLE, OF_A_HOST, SHIPPED_VARIABLE
+from cmpi._runtime import environment as names
+from cmpi._runtime.monitor.start_child import descriptor
 from cmpi._runtime.process import apply_grant
 from cmpi.errors import NotRunning
 from cmpi.identifiers import Resources
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.node import Node
 
 # What belongs to one process of one MPI world, and must not pass to another.
-_OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", "CMPI_")
+_OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", names.PREFIX)
 
 _lock = threading.Lock()
 _shipped: list[str] = []  # a folder of the person's, and its copy on this host
@@ -31,7 +32,7 @@ _node: Node | None = None
 
 def in_job() -> bool:
     """Whether this process was started by cmpi."""
-    return _node is not None or CONTROL_VARIABLE in os.environ
+    return _node is not None or names.CONTROL in os.environ
 
 
 def current() -> Node:
@@ -55,25 +56,25 @@ def join(resources: Resources | None) -> Node:
     global _node
     with _lock:
         if _node is None:
-            text = os.environ.get(CONTROL_VARIABLE, "")
+            text = os.environ.get(names.CONTROL, "")
             if not text:
                 raise NotRunning(
                     "this process is not part of a cmpi job. Start it with `cmpirun python ...`, or call "
                     "cmpi.init() first, in a script's `if __name__ == '__main__':`."
                 )
             try:
-                os.fstat(int(text))
+                control = descriptor(text)
             except (OSError, ValueError):
                 raise NotRunning(
                     "this process was started by a process of the job, not by cmpi, and has no part in it"
                 ) from None
             from cmpi._runtime.process.node import Node
 
-            _node = Node(int(text), os.environ.get(MEMORY_VARIABLE, ""), resources)
-            shipped = os.environ.get(SHIPPED_VARIABLE, "").split("\n")
+            _node = Node(control, os.environ.get(names.SHARED_MEMORY, ""), resources)
+            shipped = os.environ.get(names.SHIPPED, "").split("\n")
             if len(shipped) == 2:
                 _shipped[:] = shipped
-            for name in (CONTROL_VARIABLE, MEMORY_VARIABLE, SHIPPED_VARIABLE):
+            for name in (names.CONTROL, *names.OF_PROCESSES):
                 os.environ.pop(name, None)  # not for what this process starts
             atexit.register(_leave)
             if not faulthandler.is_enabled() and sys.stderr is not None:
@@ -147,7 +148,7 @@ def settle(data: bytes) -> None:
     sys.argv[:] = inherited["argv"]
     environment, own = inherited["environment"], frozenset[str]()
     if inherited["host"] != os.uname().nodename:
-        own = OF_A_HOST
+        own = names.OF_A_HOST
         environment = {name: value for name, value in environment.items() if name not in own}
     for name in [k for k in os.environ if not k.startswith(_OWN) and k not in own]:
         if name not in environment:

@@ -1,6 +1,6 @@
 """The process behind a spawned closure: joins the job, gets the closure, runs it.
 
-Forked from the fork server, or executed as `python -m cmpi._runtime.process.worker` without one.
+Forked from the fork server, or executed where there is none.
 """
 
 from __future__ import annotations
@@ -101,7 +101,3 @@ def _exit_code(error: SystemExit) -> int:
         return error.code & 0xFF
     print(error.code, file=sys.stderr)
     return 1
-
-
-if __name__ == "__main__":
-    run()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from cmpi._core.protocol import helper_frames
+from cmpi._runtime import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,8 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._runtime.root.root import Peer
-
-HOST_VARIABLE = "CMPI_HOST"  # the job's name for a helper's host; not set on the root's own
 
 
 class HelperTable:
@@ -70,12 +69,11 @@ class HelperTable:
 def start_fork_server(python: str) -> None:
     """Start one on this host. Raises: OSError."""
     # Without what makes the root an MPI process: the stubs bring their own.
-    environment = {
+    mine = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("PMI_", "PMIX_RANK", "PMIX_NAMESPACE"))
     }
     null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-    os.posix_spawn(
-        python, [python, "-m", "cmpi._runtime.monitor.fork_server"], environment, file_actions=[null]
-    )
+    argv = [python, *programs.isolated(programs.FORK_SERVER)]
+    os.posix_spawn(python, argv, mine, file_actions=[null])

@@ -13,7 +13,8 @@ from collections import deque
 
 from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import helper_frames, host_frames
-from cmpi._runtime.root.helper_table import HOST_VARIABLE, start_fork_server
+from cmpi._runtime import environment
+from cmpi._runtime.root.helper_table import start_fork_server
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._transport import control_socket, mpi
 
@@ -22,7 +23,7 @@ class HostSpawner:
     """Serves the root. `run` returns when the root has gone."""
 
     def __init__(self) -> None:
-        self._host = os.environ[HOST_VARIABLE]
+        self._host = os.environ[environment.HOST]
         self._root = control_socket.to_root(os.environ)
         self._root.send(helper_frames.HelperUp(helper_frames.HOST_SPAWNER, self._host, ""))
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,7 +1,7 @@
 """What `mpiexec -n 2` starts: rank 0 is the root, or its deputy on another host, rank 1 the usher there.
 
-Run as `python -I main.py`, with the folders that cmpirun imports from in CMPI_PATH: what a
-person's PYTHONPATH or working folder holds for the job is not for the root to import.
+Run as `python -I main.py`, which then looks for modules where cmpirun does. Nothing in the job's working
+folder is for the root to import, nor anything that PYTHONPATH would have Python run at its start.
 """
 
 import _thread
@@ -33,19 +33,20 @@ def leave(code: int) -> None:
 
 def main() -> int:
     """Start MPI and take the role that the rank says."""
-    ours = __file__.rsplit("/", 4)[0]
-    sys.path[:0] = [ours, *os.environ.pop("CMPI_PATH").split(os.pathsep)]
+    sys.path.append(__file__.rsplit("/", 4)[0])
+    from cmpi._runtime import environment
+
+    sys.path[:] = os.environ.pop(environment.PATH).split(os.pathsep)
     # PRRTE, under load and with processes killed meanwhile, now and then loses what root and usher
     # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
     # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.
     os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
-    from cmpi._runtime.root.helper_table import HOST_VARIABLE
     from cmpi._transport import mpi
 
     _thread.start_new_thread(_import_root, ())
     mpi.initialize()
     rank, size = mpi.world()
-    wanted = os.environ.get("CMPI_MPI", "")
+    wanted = os.environ.get(environment.MPI, "")
     if size != 2 or wanted not in ("", mpi.vendor()):
         print(
             f"cmpirun: mpiexec is of another MPI ({wanted}) than the library that mpi4py uses "
@@ -54,7 +55,7 @@ def main() -> int:
             file=sys.stderr,
         )
         return 1
-    if rank == 0 and HOST_VARIABLE in os.environ:
+    if rank == 0 and environment.HOST in os.environ:
         from cmpi._runtime.root.host_spawner import main as role
     elif rank == 0:
         from cmpi._runtime.root.root import main as role

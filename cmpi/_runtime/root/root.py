@@ -20,8 +20,8 @@ from cmpi._core.job.output import Formatter, Speaker
 from cmpi._core.job.report import closing_report, deadlock_report, memory_report
 from cmpi._core.protocol import frames, helper_frames, host_frames, wait_frames
 from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._runtime import environment
 from cmpi._runtime.linux import host_facts, leftovers
-from cmpi._runtime.monitor.start_child import MEMORY_VARIABLE
 from cmpi._runtime.root.bridge import Bridge
 from cmpi._runtime.root.helper_table import HelperTable, start_fork_server
 from cmpi._runtime.root.spawner import Spawner
@@ -54,8 +54,8 @@ class Root:
     """The root's loop. `run` returns when the job is over."""
 
     def __init__(self) -> None:
-        self._folder = os.environ["CMPI_JOB"]
-        self._secret = bytes.fromhex(os.environ["CMPI_SECRET"])
+        self._folder = os.environ[environment.JOB]
+        self._secret = bytes.fromhex(os.environ[environment.SECRET])
         self._launcher = _connect(self._folder + "/launcher", self._secret)
         order, fds = control_socket.receive_with_fds(self._launcher)
         self._order: frames.LaunchJob = order
@@ -305,7 +305,7 @@ class Root:
             if there is not None:
                 argv, cwd = there.argv or argv, there.cwd[0] if there.cwd else cwd
             if process.start != 0:
-                argv, settings = [process.python, "-m", "cmpi._runtime.process.worker"], []
+                argv, settings = [process.python], []  # its monitor knows the program
             feed = process.start == 0 and process.rank == 0
             self._send(peer, frames.StartProcess(pid, argv, settings, cwd, feed))
             if feed:
@@ -413,7 +413,7 @@ class Root:
     def _say_goodbye(self) -> None:
         in_order = self._spawner.close()
         if self._launcher.closed:
-            leftovers.remove_folders((self._folder, os.environ[MEMORY_VARIABLE]))
+            leftovers.remove_folders((self._folder, os.environ[environment.SHARED_MEMORY]))
             leftovers.remove_unmapped_segments(leftovers.REMOVE_S)
         else:
             first = self._job.first_failure

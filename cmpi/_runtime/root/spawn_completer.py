@@ -10,8 +10,8 @@ import os
 import select
 
 from cmpi._core.protocol import helper_frames
+from cmpi._runtime import environment
 from cmpi._runtime.linux import leftovers
-from cmpi._runtime.root.helper_table import HOST_VARIABLE
 from cmpi._transport import control_socket, mpi
 
 
@@ -21,7 +21,7 @@ class SpawnCompleter:
     def __init__(self) -> None:
         self._root = control_socket.to_root(os.environ)
         self._root.send(
-            helper_frames.HelperUp(helper_frames.SPAWN_COMPLETER, os.environ.get(HOST_VARIABLE, ""), "")
+            helper_frames.HelperUp(helper_frames.SPAWN_COMPLETER, os.environ.get(environment.HOST, ""), "")
         )
 
     def run(self) -> None:

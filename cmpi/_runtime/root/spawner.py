@@ -8,11 +8,13 @@ one of ten runs of 176 spawns. One after another, none of them did, and took as 
 from __future__ import annotations
 
 import _thread
+import os
 import sys
 import time
 from _queue import SimpleQueue
 
 from cmpi._core.job.job_actions import Launch
+from cmpi._runtime import environment
 from cmpi._runtime.programs import SPAWN_STUB, path_of
 from cmpi._transport import mpi
 
@@ -41,8 +43,8 @@ class Spawner:
 
     def _run(self) -> None:
         while (launch := self._spawn_queue.get()) is not None:
-            how = "fork" if launch.forked else "exec"
-            argv = [sys.executable, "-I", "-S", self._stub, str(launch.start), how]
+            server = [os.environ[environment.JOB] + "/fork"] if launch.forked else []
+            argv = [sys.executable, "-I", "-S", self._stub, str(launch.start), *server]
             try:
                 mpi.spawn(argv, len(launch.pids), "")
             except Exception as error:  # whatever it is: without this thread no later spawn would end

@@ -1,0 +1,32 @@
+"""The environment variables of cmpi, each with who sets it and who reads it. Nothing else spells them.
+
+(`setup.py` reads CMPI_PURE, and the tests have variables of their own.)
+"""
+
+PREFIX = "CMPI_"  # of them all; a monitor removes them before it starts the process
+
+# Set by a person, read by cmpirun.
+MPIEXEC = "CMPI_MPIEXEC"  # the mpiexec to use; --mpiexec wins
+HOSTFILE = "CMPI_HOSTFILE"  # the hosts to run on; --hostfile wins
+
+# Set by cmpirun for mpiexec, and so for everything of the job but its processes.
+JOB = "CMPI_JOB"  # the job's folder, with its sockets; read by all that connects to the root
+SECRET = "CMPI_SECRET"  # the job's secret, in hexadecimal digits; likewise
+MPI = "CMPI_MPI"  # "openmpi" or "mpich": the MPI that the mpiexec is of; read by the root
+PATH = "CMPI_PATH"  # where cmpirun looks for modules; read by the root, its helper and its counterparts
+HOST = "CMPI_HOST"  # the job's name for a host other than the root's; read by what helps the root there
+
+# Set for a process of the job, which removes them when it joins.
+CONTROL = "CMPI_CONTROL"  # its control descriptor and that socket's inode; set by its monitor
+SHARED_MEMORY = "CMPI_SHM"  # the job's folder in shared memory; set by cmpirun, read by the root too
+SHIPPED = "CMPI_SHIPPED"  # a folder and, in the next line, its copy on this host; set by a host's agent
+OF_PROCESSES = (SHARED_MEMORY, SHIPPED)  # of those, the ones that a monitor leaves in place
+
+# Variables that are not ours: what they say of a host, or of a login there, is that host's own.
+OF_A_HOST = frozenset(
+    (
+        "HOME", "HOSTNAME", "LOGNAME", "SHELL", "USER", "XDG_RUNTIME_DIR", "XDG_SESSION_ID",
+        "SSH_AUTH_SOCK", "SSH_CLIENT", "SSH_CONNECTION", "SSH_TTY",
+        "SLURMD_NODENAME", "SLURM_CPUS_ON_NODE", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_PROCID",
+    )
+)  # fmt: skip

@@ -1,0 +1,28 @@
+"""Names of environment variables are spelled in one file."""
+
+import ast
+import pathlib
+
+from cmpi._runtime import environment
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def names_in(path):
+    return {
+        node.value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and str(node.value).strip("b'\"").startswith(environment.PREFIX)
+    }
+
+
+def test_no_other_file_spells_a_name():
+    files = [*ROOT.glob("cmpi/**/*.py"), *ROOT.glob("launcher/**/*.py")]
+    spelled = {str(path): names_in(path) for path in files if names_in(path)}
+    assert list(spelled) == [environment.__file__], spelled
+    assert len(spelled[environment.__file__]) >= 10
+
+
+def test_every_name_is_there_once():
+    values = [value for value in vars(environment).values() if str(value).startswith(environment.PREFIX)]
+    assert len(values) == len(set(values))
