@@ -18,8 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.channel.channel import Statistics
     from cmpi._core.channel.contract import Shape
+    from cmpi.channels.any_receiver import AnyReceiver
+    from cmpi.channels.broadcast import Broadcast
     from cmpi.channels.receiver import Receiver
-    from cmpi.channels.select import AnyReceiver, Broadcast, Selected, select
+    from cmpi.channels.select import Selected, select
     from cmpi.channels.sender import Sender
     from cmpi.errors import (
         ChannelBusy,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
         NotRunning,
         PeerClosed,
         PeerExited,
+        PeerFailed,
         ProtocolError,
         TooManyRestarts,
         UsageError,
@@ -87,14 +90,17 @@ _HOMES = {
     "cmpi.processes.supervise": ("supervise", "Child"),
     "cmpi.channels.sender": ("Sender",),
     "cmpi.channels.receiver": ("Receiver",),
-    "cmpi.channels.select": ("select", "Selected", "AnyReceiver", "Broadcast"),
+    "cmpi.channels.select": ("select", "Selected"),
+    "cmpi.channels.any_receiver": ("AnyReceiver",),
+    "cmpi.channels.broadcast": ("Broadcast",),
     "cmpi._core.channel.channel": ("Statistics",),
     "cmpi._core.channel.contract": ("Shape",),
     "cmpi.identifiers": ("Pid", "Resources", "ExitStatus", "Capacity"),
     "cmpi.errors": (
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
-        "PeerExited", "LaunchError", "ProtocolError", "InternalError", "NameTaken", "TooManyRestarts",
+        "PeerExited", "PeerFailed", "LaunchError", "ProtocolError", "InternalError",
+        "NameTaken", "TooManyRestarts",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -122,6 +128,7 @@ __all__ = [
     "Notices",
     "PeerClosed",
     "PeerExited",
+    "PeerFailed",
     "Pid",
     "ProtocolError",
     "Receiver",

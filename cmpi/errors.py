@@ -14,6 +14,7 @@
     ├── ChannelClosed       you closed this end
     ├── EndOfChannel        the sender closed and everything was read
     ├── PeerClosed          the receiver closed: stop sending
+    ├── PeerFailed          an exception made the other process give the channel up: look at `cause`
     ├── PeerExited          the other process ended: look at `status`
     ├── LaunchError         a job or process could not be started: the message says why
     ├── ProtocolError       bytes that no peer of ours sends: report it
@@ -46,6 +47,7 @@ __all__ = [
     "NotRunning",
     "PeerClosed",
     "PeerExited",
+    "PeerFailed",
     "ProtocolError",
     "TooManyRestarts",
     "UsageError",
@@ -128,6 +130,26 @@ class PeerExited(CmpiError):
         super().__init__(f"the peer {pid} has ended: {status}")
         self.pid = pid
         self.status = status
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PeerExited, (self.pid, self.status)
+
+
+class PeerFailed(CmpiError):
+    """An exception made the process at the other end give the channel up; the process itself lives on.
+
+    Attributes:
+        pid: The process at the other end.
+        cause: The exception there: its type and message, shortened if they are long.
+    """
+
+    def __init__(self, pid: Pid, cause: str) -> None:
+        super().__init__(f"the peer {pid} gave the channel up because of an exception: {cause}")
+        self.pid = pid
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return PeerFailed, (self.pid, self.cause)
 
 
 class LaunchError(CmpiError):

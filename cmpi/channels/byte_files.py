@@ -1,40 +1,67 @@
-"""Channels of bytes as files: what `Sender[bytes].makefile()` and `Receiver[bytes].makefile()` stand on."""
+"""Channels of bytes as files: what `Sender[bytes].makefile()` and `Receiver[bytes].makefile()` return."""
 
 from __future__ import annotations
 
 import io
 from typing import TYPE_CHECKING, Any
 
+from cmpi._runtime.process.aborts import ends_in_order
+from cmpi._runtime.process.unwinding import unwinding
 from cmpi.errors import EndOfChannel
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from cmpi.channels.receiver import Receiver
     from cmpi.channels.sender import Sender
 
 
-class Writer(io.RawIOBase):
-    """Each write is a message."""
+class _RawWriter(io.RawIOBase):
+    """Each write is a message; none is any more once the channel was given up."""
 
     def __init__(self, sender: Sender[bytes]) -> None:
         self._sender = sender
+        self.given_up = False
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
         piece = bytes(data)
-        if piece:
+        if piece and not self.given_up:
             self._sender.send(piece)
         return len(piece)
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and not self.given_up:
             self._sender.close()
         super().close()
 
 
-class Reader(io.RawIOBase):
-    """Messages, as one stream."""
+class ByteWriter(io.BufferedWriter):
+    """A binary file that sends what is written to it. An exception that leaves its `with` block aborts the
+    channel: what is in the buffer is not sent, and the reader gets an error instead of the end."""
+
+    def __init__(self, sender: Sender[bytes], buffer_bytes: int) -> None:
+        self._sender, self._writer = sender, _RawWriter(sender)
+        super().__init__(self._writer, buffer_bytes)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not ends_in_order(error):
+            self._sender.__exit__(kind, error, trace)
+            self._writer.given_up = True
+        self.close()
+
+    def __del__(self) -> None:
+        if not self._writer.closed and unwinding() is not None:
+            self._writer.given_up = True  # the sender's own finalizer aborts the channel
+        super().__del__()
+
+
+class _RawReader(io.RawIOBase):
+    """Messages as one stream."""
 
     def __init__(self, receiver: Receiver[bytes]) -> None:
         self._receiver = receiver
@@ -58,3 +85,18 @@ class Reader(io.RawIOBase):
         if not self.closed:
             self._receiver.close()
         super().close()
+
+
+class ByteReader(io.BufferedReader):
+    """A binary file that reads what is received. An exception that leaves its `with` block aborts the
+    channel: the sender gets an error that names it."""
+
+    def __init__(self, receiver: Receiver[bytes]) -> None:
+        self._receiver = receiver
+        super().__init__(_RawReader(receiver))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._receiver.__exit__(kind, error, trace)
+        self.close()

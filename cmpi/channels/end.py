@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from cmpi._core.channel import channel
 from cmpi._core.channel.contract import Contract
 from cmpi._runtime.process import context
+from cmpi._runtime.process.aborts import cause_of, ends_in_order
+from cmpi._runtime.process.unwinding import unwinding
 from cmpi._runtime.process.wait_registry import call_site
 from cmpi.errors import ChannelBusy, ChannelExists, UsageError
 from cmpi.identifiers import Pid
@@ -53,7 +55,7 @@ class Endpoint(Generic[T]):
         if pid == self._node.pid:
             raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
         with self._lock:
-            self._node.close_dropped()
+            self._node.dropped_ends.close()
             self._peer = self._node.peer(pid)
             self._lane = self._peer.connection
             other = self._other(name)
@@ -92,12 +94,28 @@ class Endpoint(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None or ends_in_order(error):
+            self.close()
+        else:
+            self._abort(error)
+
+    async def __aenter__(self: Self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.__exit__(kind, error, trace)  # which never blocks
+
+    def _abort(self, error: BaseException) -> None:
+        """Close this end because of an exception, of which the peer learns."""
+        with self._lock:
+            self._end.abort(cause_of(error), error)
 
     def __del__(self) -> None:
         end = getattr(self, "_end", None)
-        if end is not None:
-            self._node.drop(end)
+        if end is not None and end.machine.state != "closed":
+            self._node.dropped_ends.add(end, unwinding())
 
     def __reduce__(self) -> Any:
         raise TypeError(

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmpi._runtime.process.channel_ends import NOTHING
+from cmpi.channels.any_receiver import AnyReceiver
+from cmpi.channels.byte_files import ByteReader
 from cmpi.channels.end import Endpoint
 from cmpi.errors import EndOfChannel, UsageError
 from cmpi.identifiers import Pid
@@ -57,6 +59,8 @@ class Receiver(Endpoint[T]):
             EndOfChannel: The sender was closed, and everything was read.
             PeerExited: The sending process has ended without closing, and everything that
                 arrived was read.
+            PeerFailed: An exception made the sender give the channel up, and everything that
+                was sent before was read.
             ContractMismatch: The sender's type is another.
             TimeoutError: Nothing came in time.
             ChannelClosed: This end was closed.
@@ -105,8 +109,6 @@ class Receiver(Endpoint[T]):
     @classmethod
     def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
         """One receiver for many processes, which takes new ones later: see `AnyReceiver`."""
-        from cmpi.channels.select import AnyReceiver
-
         return AnyReceiver(cls, pids, name)
 
     def _ready(self) -> bool:
@@ -206,9 +208,7 @@ class Receiver(Endpoint[T]):
     def makefile(self: Receiver[bytes]) -> io.BufferedReader:
         """A binary file to read from: all that is sent, to its sender's close; closing it closes this
         receiver. Its `read` blocks and raises as `recv`."""
-        from cmpi.channels.byte_files import Reader
-
-        return io.BufferedReader(Reader(self))
+        return ByteReader(self)
 
     def _open(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
         return self._peer.new_receiver(name, contract, site)

@@ -1,19 +1,18 @@
-"""Choosing among channels: `select`, the merged receiver behind `Receiver.any`, `Sender.broadcast`."""
+"""`select`: do the first of several receives and sends that can be done."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cmpi._runtime.process.condition import refuse_in_loop
-from cmpi.channels.receiver import Receiver
-from cmpi.channels.sender import Sender, Sending
-from cmpi.errors import EndOfChannel, UsageError
-from cmpi.identifiers import Pid
+from cmpi.errors import UsageError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from cmpi.channels.receiver import Receiver
+    from cmpi.channels.sender import Sending
+
 _MISSING = object()
 _turn = 0  # which operation the next select looks at first
 
@@ -39,8 +38,8 @@ def select(
 
     Raises:
         TimeoutError: Nothing was ready in time; nothing was done.
-        EndOfChannel, PeerExited, PeerClosed, ChannelClosed, ContractMismatch: As `recv` and `send`
-            of the operation that is ready with it; the error's `operation` says which.
+        EndOfChannel, PeerExited, PeerFailed, PeerClosed, ChannelClosed, ContractMismatch: As `recv` and
+            `send` of the operation that is ready with it; the error's `operation` says which.
         ChannelBusy: Another thread uses one of the ends, or an end is named twice.
 
     Blocks: until one is ready. Source: the guarded commands of Hoare, "Communicating Sequential
@@ -119,75 +118,3 @@ def _do(operation: Any) -> Any:
     except Exception as error:
         error.operation = operation  # type: ignore[attr-defined]
         raise
-
-
-class AnyReceiver(Generic[T]):
-    """Receives from many processes, fairly: `Receiver[T].any(pids)` makes it. One thread at a time."""
-
-    def __init__(self, cls: Any, pids: Iterable[Pid], name: str) -> None:
-        self._cls, self._name = cls, name
-        self._receivers: list[Receiver[T]] = []
-        for pid in pids:
-            self.add(pid)
-
-    def add(self, pid: Pid) -> None:
-        """Receive from this process too. Raises: as `Receiver`."""
-        self._receivers.append(self._cls(pid, name=self._name))
-
-    def recv(self, *, timeout: float | None = None) -> tuple[Pid, T]:
-        """The next message, and who sent it. A sender that has closed is left out from then on.
-
-        Raises:
-            EndOfChannel: All have closed.
-            PeerExited: One has ended without closing; it is left out from then on.
-            TimeoutError: Nothing came in time.
-
-        Blocks: until there is one.
-        """
-        while self._receivers:
-            try:
-                receiver, value = select(*self._receivers, timeout=timeout)
-                return receiver.pid, value
-            except Exception as error:
-                ended = getattr(error, "operation", None)
-                if ended is not None:
-                    self._receivers.remove(ended)
-                if not isinstance(error, EndOfChannel):
-                    raise
-        raise EndOfChannel("all senders have closed, and all that they sent was read")
-
-    def __iter__(self) -> Iterator[tuple[Pid, T]]:
-        while True:
-            try:
-                message = self.recv()
-            except EndOfChannel:
-                return
-            yield message
-
-    def close(self) -> None:
-        """Read no more from any of them. Blocks: never."""
-        for receiver in self._receivers:
-            receiver.close()
-        self._receivers.clear()
-
-
-class Broadcast(Generic[T]):
-    """Sends the same to many processes: `Sender[T].broadcast(pids)` makes it. One thread at a time."""
-
-    def __init__(self, cls: Any, pids: Iterable[Pid], name: str) -> None:
-        self.senders: list[Sender[T]] = [cls(pid, name=name) for pid in pids]
-
-    def send(self, value: T, *, timeout: float | None = None) -> None:
-        """Send a value to all, serialised once. The slowest of them holds up the rest.
-
-        Raises: as `Sender.send`, at the first that cannot be sent to; those before it have the value.
-        """
-        if self.senders:
-            first = self.senders[0].sending(value)
-            for sender in self.senders:
-                select(first.to(sender), timeout=timeout)
-
-    def close(self) -> None:
-        """Say to all that nothing follows. Blocks: never."""
-        for sender in self.senders:
-            sender.close()

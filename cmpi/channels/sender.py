@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cmpi._base.units import parse_memory
 from cmpi._core.channel import channel
 from cmpi._transport import pickling
+from cmpi.channels.broadcast import Broadcast
+from cmpi.channels.byte_files import ByteWriter
 from cmpi.channels.end import Endpoint
 from cmpi.errors import UsageError
 from cmpi.identifiers import Pid
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.wait_registry import Wait
 
 T = TypeVar("T")
-
-UNBOUNDED_BYTES = 1 << 62  # where only messages are counted
 
 
 class Sender(Endpoint[T]):
@@ -69,6 +69,7 @@ class Sender(Endpoint[T]):
             NotPicklable: It cannot be pickled; the message has the path to the culprit.
             TimeoutError: There was no room in time. The value was not sent.
             PeerClosed: The receiver was closed.
+            PeerFailed: An exception made the receiver give the channel up.
             PeerExited: The receiving process has ended.
             ChannelClosed: This end was closed.
 
@@ -98,8 +99,6 @@ class Sender(Endpoint[T]):
     @classmethod
     def broadcast(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
         """One sender to many processes, which serialises once: see `Broadcast`."""
-        from cmpi.channels.select import Broadcast
-
         return Broadcast(cls, pids, name)
 
     def try_send(self, value: T) -> bool:
@@ -155,9 +154,7 @@ class Sender(Endpoint[T]):
 
         Its `write` and `close` block and raise as `send`.
         """
-        from cmpi.channels.byte_files import Writer
-
-        return io.BufferedWriter(Writer(self), buffer_bytes)
+        return ByteWriter(self, buffer_bytes)
 
     def close(self) -> None:
         """Say that nothing follows: the receiver's iteration ends after all that was sent.
@@ -330,5 +327,5 @@ def _window(capacity: int | str | None) -> tuple[int, int]:
     if isinstance(capacity, str):
         return max(1, parse_memory(capacity)), channel.WINDOW_MESSAGES
     if isinstance(capacity, int) and capacity > 0:
-        return UNBOUNDED_BYTES, capacity
+        return channel.UNBOUNDED_BYTES, capacity
     raise UsageError(f"a capacity is a number of messages from 1, or bytes as text; found {capacity!r}")

@@ -24,6 +24,8 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
         self.accepted, self.failed, self.withdrawn, self.received = [], [], set(), []
         self.transmitted = []
         self.fin_sent = False
+        self.aborted = False  # the sender's owner gave up while it was open
+        self.reader_aborted = False
 
     def _out(self, event):
         for action in self.out.handle(event):
@@ -35,6 +37,10 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
                 assert not self.fin_sent, "two end marks"
                 self.fin_sent = True
                 self.there.append("fin")
+            elif isinstance(action, ch.TransmitAbort):
+                assert not self.fin_sent, "two end marks"
+                self.fin_sent = True
+                self.there.append(ch.AbortArrived(action.cause))
             elif isinstance(action, ch.RequestCredit):
                 assert not self.fin_sent, "credit is asked for behind the end mark"
                 self.there.append("ask")
@@ -46,6 +52,8 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
             if isinstance(action, ch.GiveCredit):
                 assert action.messages, "credit for nothing"
                 self.back.append(ch.CreditCame(action.nbytes, action.messages))
+            elif isinstance(action, ch.TellAborted):
+                self.back.append(ch.ReaderAborted(action.cause))
             else:
                 self.back.append(ch.ReaderClosed())
 
@@ -78,11 +86,19 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     def close_sender(self):
         self._out(ch.Close())
 
+    @rule(really=st.sampled_from([False, False, True]))
+    def abort_sender(self, really):
+        if really:
+            self.aborted |= self.out.state == "open"
+            self._out(ch.Abort("sender's cause"))
+
     @precondition(lambda self: self.there)
     @rule()
     def arrive(self):
         item = self.there.popleft()
-        if item == "fin":
+        if isinstance(item, ch.AbortArrived):
+            self._in(self.inn.handle(item))
+        elif item == "fin":
             self._in(self.inn.handle(ch.FinArrived()))
         elif item == "ask":
             self._in(self.inn.handle(ch.CreditAsked()))
@@ -106,6 +122,28 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     def close_receiver(self, really):
         if really:
             self._in(self.inn.handle(ch.Close()))
+
+    @rule(really=st.sampled_from([False, False, False, True]))
+    def abort_receiver(self, really):
+        if really:
+            self.reader_aborted |= self.inn.state == "open"
+            self._in(self.inn.handle(ch.Abort("reader's cause")))
+
+    @invariant()
+    def an_aborted_sender_never_looks_like_one_that_was_closed(self):
+        if self.aborted:
+            assert self.inn.state != "ended"
+            assert self.inn.state != "failed" or self.inn.cause == "sender's cause"
+        else:
+            assert self.inn.state != "failed"
+
+    @invariant()
+    def an_aborted_receiver_never_looks_like_one_that_was_closed(self):
+        if self.reader_aborted:
+            assert self.out.state != "dropped"
+            assert self.out.state != "failed" or self.out.cause == "reader's cause"
+        else:
+            assert self.out.state != "failed"
 
     @invariant()
     def messages_arrive_once_and_in_order(self):
@@ -146,7 +184,8 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
                 break
         wanted = [t for t in self.accepted if t not in self.withdrawn and t not in self.failed]
         assert self.received == wanted
-        assert (self.inn.state == "ended") == (self.out.state == "closed")
+        assert (self.inn.state == "ended") == (self.out.state == "closed" and not self.aborted)
+        assert (self.inn.state == "failed") == self.aborted
 
 
 TestChannelUnderAnyInterleaving = ChannelUnderAnyInterleaving.TestCase
@@ -187,6 +226,29 @@ def test_a_dead_reader_fails_what_waits():
     assert out.handle(ch.Send(3, 1)) == [ch.Fail(3)]
 
 
+def test_an_abort_fails_what_waits_and_follows_what_was_sent():
+    out = ch.Outgoing(64, 1)
+    fill(out, 1, 1)
+    assert out.handle(ch.Abort("why")) == [ch.Fail(2), ch.TransmitAbort("why")]
+    assert out.handle(ch.Close()) == []
+    assert out.handle(ch.Send(3, 1)) == [ch.Fail(3)]
+
+
+def test_an_abort_after_a_close_changes_nothing():
+    out = ch.Outgoing()
+    assert out.handle(ch.Close()) == [ch.TransmitFin()]
+    assert out.handle(ch.Abort("too late")) == []
+
+
+def test_what_arrived_is_read_before_an_abort_is_seen():
+    inn = ch.Incoming()
+    inn.arrived("a", 1)
+    inn.handle(ch.AbortArrived("why"))
+    inn.handle(ch.Gone())
+    assert inn.take()[0] == "a"
+    assert (inn.take()[0], inn.state, inn.cause) == (None, "failed", "why")
+
+
 def test_what_arrived_is_read_before_the_end_is_seen():
     inn = ch.Incoming()
     inn.arrived("a", 1)
@@ -210,8 +272,20 @@ def test_a_reader_gives_credit_by_the_quarter_and_to_one_that_asks_when_it_has_r
 def test_statistics_tell_what_went_through():
     out, inn = ch.Outgoing(100, 4), ch.Incoming(100, 4)
     fill(out, 40, 40, 40)
-    assert out.statistics == ch.Statistics(messages=2, nbytes=80, credit=20, waiting=1, peak=80)
+    assert out.statistics == ch.Statistics(
+        messages=2, nbytes=80, credit=20, credit_messages=2, waiting=1, peak=80
+    )
     inn.arrived("a", 40)
     inn.arrived("b", 40)
     inn.take()
-    assert inn.statistics == ch.Statistics(messages=1, nbytes=40, credit=60, waiting=1, peak=80)
+    assert inn.statistics == ch.Statistics(
+        messages=1, nbytes=40, credit=60, credit_messages=3, waiting=1, peak=80
+    )
+
+
+def test_statistics_show_no_bytes_of_credit_where_only_messages_are_bounded():
+    out, inn = ch.Outgoing(ch.UNBOUNDED_BYTES, 4), ch.Incoming(ch.UNBOUNDED_BYTES, 4)
+    fill(out, 40)
+    inn.arrived("a", 40)
+    assert (out.statistics.credit, out.statistics.credit_messages) == (None, 3)
+    assert (inn.statistics.credit, inn.statistics.credit_messages) == (None, 3)

@@ -252,7 +252,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         if really and not self.last[side]:
             self.note(side, "bye")
             self.last[side] = True
-            self.nodes[side].connection.post_last(connection_frames.Bye())
+            self.nodes[side].connection.post_last(connection_frames.Bye(False))
 
 
 def lane_to(machine, side, node, pid):

@@ -14,7 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from cmpi import EndOfChannel, PeerClosed, PeerExited, Receiver, Sender, select
 from cmpi._runtime.process import context
+from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.condition import ChannelCondition
+from cmpi._runtime.process.dropped_ends import DroppedEnds
 from cmpi._runtime.process.peer import Peer
 from cmpi._runtime.process.wait_registry import WaitRegistry
 from cmpi._transport import ring
@@ -39,6 +41,7 @@ class Node:
         )
         self.changed = ChannelCondition(self.lock)
         self.nodes, self.peers = nodes, {}
+        self.aborts, self.dropped_ends, self.failed = PendingAborts(self.nudge), DroppedEnds(self), False
 
     def peer(self, pid):
         if pid not in self.peers:
@@ -60,11 +63,8 @@ class Node:
     def nudge(self):
         pass
 
-    def drop(self, end):
-        pass
-
-    def close_dropped(self):
-        pass
+    left = False
+    owner = 0
 
     def watch(self, pid):
         pass

@@ -9,10 +9,15 @@ as the inbox is empty (else one that needs the whole window would wait for ever)
 because a frame for each message would double the work of a ping-pong.
 
     sending half     open ──Close──▶ closed (Fin follows the last message)
-                     open ──Dropped──▶ dropped       open ──Gone──▶ gone
-    receiving half   open ──FinArrived──▶ ended      open ──Gone──▶ gone     open ──Close──▶ closed
+                     open ──Abort──▶ closed (the abort follows the last message that was sent)
+                     open ──ReaderClosed──▶ dropped    open ──ReaderAborted──▶ failed
+                     open ──Gone──▶ gone
+    receiving half   open ──FinArrived──▶ ended        open ──AbortArrived──▶ failed
+                     open ──Gone──▶ gone               open ──Close or Abort──▶ closed
 
-In the receiving half, what has arrived is read before the end is seen.
+The receiving half reads everything that has arrived before it sees the end. An end that its owner aborts,
+because an exception made it give up, never looks like one that was closed: the other half fails with the
+cause.
 
 The events are records given to `handle`, but for the three of every message (`admit`, `arrived`,
 `take`), which are methods: making a record takes as long as all the rest of them.
@@ -30,23 +35,32 @@ if TYPE_CHECKING:
 
 WINDOW_BYTES = 32 << 20
 WINDOW_MESSAGES = 1024
+UNBOUNDED_BYTES = 1 << 62  # the window of a channel that bounds only the number of messages
+
+
+def _credit(window_bytes: int, used_bytes: int) -> int | None:
+    return None if window_bytes == UNBOUNDED_BYTES else max(0, window_bytes - used_bytes)
 
 
 @frozen
 class Statistics:
-    """What went through one end of a channel so far.
+    """What went through one end of a channel so far, and how much more may go now.
 
     Attributes:
-        messages: Sent, or read.
-        nbytes: Of these, pickled.
-        credit: Bytes that the sender may send before the reader has read more.
-        waiting: Messages that wait: at the sender for credit, at the reader to be read.
-        peak: The most bytes that were ever sent and not known to be read, or had arrived unread.
+        messages: Number of messages sent (by a sender) or read (by a receiver).
+        nbytes: Total size of those messages, in pickled bytes.
+        credit: Bytes that may be sent before the reader has to read more; None if the sender's
+            `capacity` is a number of messages and does not bound the bytes.
+        credit_messages: Messages that may be sent before the reader has to read more.
+        waiting: Number of messages waiting: for credit (at a sender), or to be read (at a receiver).
+        peak: Largest number of bytes that were under way at one time: sent and not known to be read
+            (at a sender), or arrived and not read (at a receiver).
     """
 
     messages: int
     nbytes: int
-    credit: int
+    credit: int | None
+    credit_messages: int
     waiting: int
     peak: int
 
@@ -75,6 +89,13 @@ class Close:
 
 
 @frozen
+class Abort:
+    """An exception made the owner give this half up; `cause` describes it."""
+
+    cause: str
+
+
+@frozen
 class CreditCame:
     """The reader took so much."""
 
@@ -88,6 +109,13 @@ class ReaderClosed:
 
 
 @frozen
+class ReaderAborted:
+    """An exception made the reader give its half up."""
+
+    cause: str
+
+
+@frozen
 class Gone:
     """The process at the other end has ended."""
 
@@ -95,6 +123,13 @@ class Gone:
 @frozen
 class FinArrived:
     """The sender closed its half; this is behind its last message."""
+
+
+@frozen
+class AbortArrived:
+    """An exception made the sender give its half up; this is behind the last message that it sent."""
+
+    cause: str
 
 
 @frozen
@@ -115,6 +150,13 @@ class Transmit:
 @frozen
 class TransmitFin:
     """Send the end mark now."""
+
+
+@frozen
+class TransmitAbort:
+    """Send the mark of an abort now."""
+
+    cause: str
 
 
 @frozen
@@ -143,11 +185,20 @@ class TellDropped:
     """Tell the sender that nobody reads any more."""
 
 
+@frozen
+class TellAborted:
+    """Tell the sender that nobody reads any more, and why."""
+
+    cause: str
+
+
 if TYPE_CHECKING:
-    OutgoingEvent: TypeAlias = "Send | Withdraw | Close | CreditCame | ReaderClosed | Gone"
-    OutgoingAction: TypeAlias = "Transmit | TransmitFin | RequestCredit | Fail"
-    IncomingEvent: TypeAlias = "FinArrived | CreditAsked | Gone | Close"
-    IncomingAction: TypeAlias = "GiveCredit | TellDropped"
+    OutgoingEvent: TypeAlias = (
+        "Send | Withdraw | Close | Abort | CreditCame | ReaderClosed | ReaderAborted | Gone"
+    )
+    OutgoingAction: TypeAlias = "Transmit | TransmitFin | TransmitAbort | RequestCredit | Fail"
+    IncomingEvent: TypeAlias = "FinArrived | AbortArrived | CreditAsked | Gone | Close | Abort"
+    IncomingAction: TypeAlias = "GiveCredit | TellDropped | TellAborted"
 
 
 class Outgoing:
@@ -155,6 +206,7 @@ class Outgoing:
 
     def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
         self.state = "open"
+        self.cause = ""  # why the reader aborted, in the state "failed"
         self.window_bytes, self.window_messages = window_bytes, window_messages
         self.sent_bytes = self.sent_messages = self.peak_bytes = 0
         self._read_bytes = self._read_messages = 0  # of what was sent, by all the credit that came
@@ -170,7 +222,7 @@ class Outgoing:
 
     @property
     def in_flight_messages(self) -> int:
-        """Likewise."""
+        """Number of messages sent and not known to be read."""
         return self.sent_messages - self._read_messages
 
     def room_for(self, nbytes: int) -> bool:
@@ -185,8 +237,14 @@ class Outgoing:
     @property
     def statistics(self) -> Statistics:
         """What went through so far."""
-        credit = max(0, self.window_bytes - self.in_flight_bytes)
-        return Statistics(self.sent_messages, self.sent_bytes, credit, len(self._waiting), self.peak_bytes)
+        return Statistics(
+            messages=self.sent_messages,
+            nbytes=self.sent_bytes,
+            credit=_credit(self.window_bytes, self.in_flight_bytes),
+            credit_messages=max(0, self.window_messages - self.in_flight_messages),
+            waiting=len(self._waiting),
+            peak=self.peak_bytes,
+        )
 
     def admit(self, nbytes: int) -> bool:
         """The owner sends a message of so many bytes: True if it goes at once."""
@@ -214,12 +272,21 @@ class Outgoing:
             return self._advance()
         if self.state != "open":
             # After Close the queue may still drain, so a lost reader matters even then.
-            if isinstance(event, Close) or not self._waiting:
+            if isinstance(event, (Close, Abort)) or not self._waiting:
                 return []
         elif isinstance(event, Close):
             self.state, self._fin_due = "closed", True
             return self._advance()
-        self.state = "dropped" if isinstance(event, ReaderClosed) else "gone"
+        elif isinstance(event, Abort):
+            self.state = "closed"
+            return [*self._fail_waiting(), TransmitAbort(event.cause)]
+        if isinstance(event, ReaderAborted):
+            self.state, self.cause = "failed", event.cause
+        else:
+            self.state = "dropped" if isinstance(event, ReaderClosed) else "gone"
+        return self._fail_waiting()
+
+    def _fail_waiting(self) -> list[OutgoingAction]:
         failed, self._waiting = self._waiting, deque()
         return [Fail(item.ticket) for item in failed]
 
@@ -261,6 +328,7 @@ class Incoming:
 
     def __init__(self, window_bytes: int = WINDOW_BYTES, window_messages: int = WINDOW_MESSAGES) -> None:
         self.state = "open"
+        self.cause = ""  # why the sender aborted, in the state "failed"
         self.inbox: deque[tuple[Any, int]] = deque()  # messages with their bytes
         self.read_bytes = self.read_messages = self.peak_bytes = 0
         self._arrived_bytes = 0
@@ -278,14 +346,20 @@ class Incoming:
 
     def set_window(self, nbytes: int, messages: int) -> None:
         """The sender's window, of which it tells on opening."""
-        self._window_bytes = nbytes
+        self._window_bytes, self._window_messages = nbytes, messages
         self._quarter_bytes, self._quarter_messages = nbytes // 4, messages // 4
 
     @property
     def statistics(self) -> Statistics:
         """What went through so far."""
-        credit = max(0, self._window_bytes - self.unread_bytes)
-        return Statistics(self.read_messages, self.read_bytes, credit, len(self.inbox), self.peak_bytes)
+        return Statistics(
+            messages=self.read_messages,
+            nbytes=self.read_bytes,
+            credit=_credit(self._window_bytes, self.unread_bytes),
+            credit_messages=max(0, self._window_messages - len(self.inbox)),
+            waiting=len(self.inbox),
+            peak=self.peak_bytes,
+        )
 
     def arrived(self, message: object, nbytes: int) -> None:
         """A message of so many bytes came from the sender. None is not a message."""
@@ -327,12 +401,17 @@ class Incoming:
             self._asked = True
             unknown = self.read_messages - self._credited_messages
             return self.give_credit() if unknown and not self.inbox else []
-        if isinstance(event, Close):
+        if isinstance(event, (Close, Abort)):
             told = self.state != "open"
             self.state = "closed"
             self.inbox.clear()
             self._arrived_bytes = self.read_bytes
-            return [] if told else [TellDropped()]
+            if told:
+                return []
+            return [TellAborted(event.cause) if isinstance(event, Abort) else TellDropped()]
         if self.state == "open":
-            self.state = "ended" if isinstance(event, FinArrived) else "gone"
+            if isinstance(event, AbortArrived):
+                self.state, self.cause = "failed", event.cause
+            else:
+                self.state = "ended" if isinstance(event, FinArrived) else "gone"
         return []

@@ -62,6 +62,22 @@ class ReceiverClosed:
     channel: int
 
 
+@frame(94, "Is")
+class Abort:
+    """An exception made the sender give this channel up; nothing follows on it."""
+
+    channel: int
+    cause: str
+
+
+@frame(95, "Is")
+class ReceiverAborted:
+    """An exception made the reader give this channel up."""
+
+    channel: int
+    cause: str
+
+
 @frame(86, "Iss")
 class Mismatch:
     """The reader's type is another."""
@@ -71,10 +87,13 @@ class Mismatch:
     site: str
 
 
-@frame(87, "")
+@frame(87, "B")
 class Bye:
-    """Nothing follows over this link: the last frame of each side, said by one that is about to end
-    and answered by the other. With both said nothing is under way, and the link can be freed."""
+    """Nothing follows over this connection: the last frame of each side, sent by one that is about to end
+    and answered by the other. Once both have sent it nothing is under way, and the connection can be
+    freed. `failed` says that the sender of this frame is about to end because of an exception."""
+
+    failed: bool
 
 
 @frame(89, "I")

@@ -10,12 +10,21 @@ from cmpi._core.channel import channel
 from cmpi._core.channel.contract import Contract, fits
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._transport import pickling
-from cmpi.errors import ChannelClosed, ContractMismatch, EndOfChannel, PeerClosed, PeerExited, UsageError
+from cmpi.errors import (
+    ChannelClosed,
+    ContractMismatch,
+    EndOfChannel,
+    PeerClosed,
+    PeerExited,
+    PeerFailed,
+    UsageError,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cmpi._runtime.process.aborts import Fate
     from cmpi._runtime.process.peer import Peer
     from cmpi._transport.pickling import Message
     from cmpi._transport.segment import Block
@@ -89,6 +98,10 @@ class SenderEnd(End):
             return message
         return pickling.dumps_array(value) if contract.array else pickling.dumps(value)
 
+    def abort(self, cause: str, fate: Fate) -> None:
+        """An exception made the owner give this end up; `cause` describes it to the peer. With the lock."""
+        self.peer.abort_sender(self, cause, fate)
+
     def send_now(self, value: Any) -> Message | None:
         """Send a value, if it is small and there is room for it; else its message. Without the lock.
 
@@ -122,6 +135,8 @@ class SenderEnd(End):
             return self.mismatch
         if self.machine.state == "closed":
             return ChannelClosed(f"this sender to {self.pid} was closed")
+        if self.machine.state == "failed":
+            return PeerFailed(self.pid, self.machine.cause)
         if self.status is not None:
             return self._peer_exited()
         return PeerClosed(f"{self.pid} has closed its receiver; nobody would read this")
@@ -152,6 +167,10 @@ class ReceiverEnd(End):
     def refuse_in_loop(self) -> None:
         """Raises: UsageError in an event loop, which a receive would block."""
         refuse_in_loop("recv()", "`await receiver.arecv()`")
+
+    def abort(self, cause: str, fate: Fate) -> None:
+        """An exception made the owner give this end up; `cause` describes it to the peer. With the lock."""
+        self.peer.abort_receiver(self, cause, fate)
 
     def recv_now(self) -> Any:
         """The value of the oldest message, if there is one or comes while this looks; else NOTHING. Without
@@ -201,4 +220,6 @@ class ReceiverEnd(End):
             return ChannelClosed(f"this receiver from {self.pid} was closed")
         if self.machine.state == "gone":
             return self._peer_exited()
+        if self.machine.state == "failed":
+            return PeerFailed(self.pid, self.machine.cause)
         return EndOfChannel(f"{self.pid} has closed its sender, and all it sent was read")

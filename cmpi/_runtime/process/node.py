@@ -13,12 +13,13 @@ import select
 import sys
 import threading
 import time
-from collections import deque
 
 from cmpi._core.protocol import frames, host_frames, relation_frames, wait_frames
 from cmpi._runtime.linux import host_facts, leftovers
+from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connector import ORDERS, Connector
+from cmpi._runtime.process.dropped_ends import DroppedEnds
 from cmpi._runtime.process.peer import Peer
 from cmpi._runtime.process.root_connection import REPLIES, RootConnection
 from cmpi._runtime.process.wait_registry import PACKAGE, WaitRegistry, in_words
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 
 SPINS = 200  # rounds without news before the thread sleeps between them
 NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
@@ -80,7 +80,7 @@ class Node:
         self.connecting = False  # the linker is inside MPI, where nobody else may be
         self._connecting_with, self._connecting_until_s = 0, 0.0
         self._peers: dict[int, Peer] = {}
-        self._dropped: deque[SenderEnd | ReceiverEnd] = deque()
+        self.dropped_ends, self.aborts = DroppedEnds(self), PendingAborts(self.nudge)
         self._ended: dict[int, ExitStatus] = {}
         self.linked = set(welcome.linked)  # in Erlang's sense
         self._trapping = False
@@ -194,19 +194,6 @@ class Node:
                 peer.progress()
         return peer
 
-    def drop(self, end: SenderEnd | ReceiverEnd) -> None:
-        """Nobody has this end any more. For the garbage collector, in any thread, at any time, be it in
-        the midst of what the lock guards: so another closes it. After a failure peers learn of that."""
-        done = end.machine.state == "closed" or self._closed or self.failed
-        if not done and os.getpid() == self.owner:
-            self._dropped.append(end)
-            self.nudge()
-
-    def close_dropped(self) -> None:
-        """Close the ends that nobody has. With the lock held."""
-        while self._dropped:
-            self._dropped.popleft().close()
-
     # -- the progress thread -----------------------------------------------------------------
 
     def nudge(self) -> None:
@@ -254,7 +241,9 @@ class Node:
                     self._hear_bell()
                 if not ready and pause >= LOOK_AROUND_S * 1000:
                     self._look_for_rings()
-                self.close_dropped()
+                self.dropped_ends.close()
+                if not self.failed:
+                    self.aborts.post_due()
                 moved = self._progress()
                 self._say_whether_blocked()
                 if self._parting and (moved or ready):
@@ -313,8 +302,10 @@ class Node:
             peers = self._peers.values()
             restless = any(peer.restless for peer in peers)
             watched = any(peer.connection.ring_inbox.watched for peer in peers)
+            held_s = self.aborts.pause_s
         if not restless:
-            return WATCH_S * 1000 if watched else LOOK_AROUND_S * 1000
+            pause_s = WATCH_S if watched else LOOK_AROUND_S
+            return 1000 * (pause_s if held_s is None else min(pause_s, held_s))
         if idle > SPINS:
             time.sleep(NAP_S if idle < SPINS + NAPS else LONG_NAP_S)
         return 0
@@ -415,6 +406,8 @@ class Node:
             return
         with self.lock:
             if not self.failed:
+                self.failed = not self.aborts.post_all()
+            if not self.failed:
                 for peer in list(self._peers.values()):
                     peer.close_ends()
             self._part()
@@ -441,6 +434,11 @@ class Node:
             if all(peer.parted for peer in self._peers.values()):
                 return
             self.changed.wait(LOOK_AROUND_S)
+
+    @property
+    def left(self) -> bool:
+        """Whether this process has left the job."""
+        return self._closed
 
     @property
     def owns_mpi(self) -> bool:

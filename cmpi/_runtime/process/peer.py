@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
+from functools import partial
 
 from cmpi._core.channel import channel
 from cmpi._core.protocol import connection_frames
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._core.channel.contract import Contract
+    from cmpi._runtime.process.aborts import Fate
     from cmpi._runtime.process.node import Node
     from cmpi._transport.pickling import Message
     from cmpi.identifiers import ExitStatus, Pid
@@ -40,6 +42,7 @@ class Peer:
         self.unclaimed: dict[str, deque[ReceiverEnd]] = {}  # sender known, no Receiver yet; by name
         self.expected: dict[str, ReceiverEnd] = {}  # a Receiver, no sender known yet; by name
         self._bye_said = self._bye_heard = False
+        self._failing = False  # the peer is about to end because of an exception
         self._quiet_left, self._exited_s = QUIET_ROUNDS, 0.0
 
     # -- frames out --------------------------------------------------------------------------
@@ -139,14 +142,20 @@ class Peer:
             if end is not None:
                 end.machine.handle(channel.FinArrived())
                 end.changed.notify_all()
+        elif isinstance(frame, connection_frames.Abort):
+            end = self.receivers.get(frame.channel)
+            if end is not None:
+                end.machine.handle(channel.AbortArrived(frame.cause))
+                end.changed.notify_all()
         elif isinstance(frame, connection_frames.AskCredit):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 self._reply(end, end.machine.handle(channel.CreditAsked()))
         elif isinstance(frame, connection_frames.Bye):
-            self._bye_heard = True
-            for sender in list(self.senders.values()):
-                self.carry_out(sender, channel.ReaderClosed())  # it reads nothing any more
+            self._bye_heard, self._failing = True, frame.failed
+            if not frame.failed:  # else its exit status will say why
+                for sender in list(self.senders.values()):
+                    self.carry_out(sender, channel.ReaderClosed())  # it reads nothing any more
             if self.connection.chosen:
                 self._last_word()
             else:
@@ -162,6 +171,8 @@ class Peer:
             self.carry_out(end, channel.CreditCame(frame.nbytes, frame.messages))
         elif isinstance(frame, connection_frames.ReceiverClosed):
             self.carry_out(end, channel.ReaderClosed())
+        elif isinstance(frame, connection_frames.ReceiverAborted):
+            self.carry_out(end, channel.ReaderAborted(frame.cause))
         elif isinstance(frame, connection_frames.Mismatch):
             end.disagree(frame.contract, frame.site)
             self.carry_out(end, channel.ReaderClosed())
@@ -209,7 +220,7 @@ class Peer:
         if self.status is not None and self._quiet_left == 0:
             end.status = self.status
             end.machine.handle(channel.Gone())
-        elif self._bye_heard and isinstance(end, SenderEnd):
+        elif self._bye_heard and not self._failing and isinstance(end, SenderEnd):
             end.machine.handle(channel.ReaderClosed())
 
     def compare(self, end: ReceiverEnd) -> None:
@@ -238,8 +249,8 @@ class Peer:
         ends = [*known, *([] if expected is None else [expected])]
         return next((end for end in ends if end.machine.state == "open" or end.machine.inbox), None)
 
-    def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent) -> None:
-        """Give a sending end's machine an event, and do what it says."""
+    def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent, fate: Fate = True) -> None:
+        """Give a sending end's machine an event, and do what it says; `fate` is that of an abort."""
         for action in end.machine.handle(event):
             if isinstance(action, (channel.TransmitFin, channel.RequestCredit)):
                 self._introduce(end)
@@ -247,12 +258,18 @@ class Peer:
                 self.transmit(end, end.messages.pop(action.ticket))
             elif isinstance(action, channel.TransmitFin):
                 self.connection.post(connection_frames.Fin(end.number))
+            elif isinstance(action, channel.TransmitAbort):
+                self._node.aborts.hold(fate, partial(self._post_abort, end, action.cause))
             elif isinstance(action, channel.RequestCredit):
                 self.connection.post(connection_frames.AskCredit(end.number))
             else:
                 end.messages.pop(action.ticket, None)
                 end.failed.add(action.ticket)
         end.changed.notify_all()
+
+    def _post_abort(self, end: SenderEnd, cause: str) -> None:
+        self._introduce(end)
+        self.connection.post(connection_frames.Abort(end.number, cause))
 
     def _introduce(self, end: SenderEnd) -> None:
         """Tell the peer of a new sender, before its first frame."""
@@ -301,13 +318,16 @@ class Peer:
         """Tell the sender what was read."""
         self._reply(end, end.machine.give_credit())
 
-    def _reply(self, end: ReceiverEnd, actions: list[channel.IncomingAction]) -> None:
+    def _reply(self, end: ReceiverEnd, actions: list[channel.IncomingAction], fate: Fate = True) -> None:
         for action in actions:
             if end.number is None:
                 continue  # no sender is known that would want to hear it
             if isinstance(action, channel.GiveCredit):
                 credit = connection_frames.Credit(end.number, action.nbytes, action.messages)
                 self.connection.post(credit, wake=action.asked)
+            elif isinstance(action, channel.TellAborted):
+                frame = connection_frames.ReceiverAborted(end.number, action.cause)
+                self._node.aborts.hold(fate, partial(self.connection.post, frame))
             else:
                 self.connection.post(connection_frames.ReceiverClosed(end.number))
 
@@ -319,7 +339,20 @@ class Peer:
 
     def close_receiver(self, end: ReceiverEnd) -> None:
         """Nobody reads here any more."""
-        self._reply(end, end.machine.handle(channel.Close()))
+        self._end_receiver(end, channel.Close())
+
+    def abort_sender(self, end: SenderEnd, cause: str, fate: Fate) -> None:
+        """An exception made the owner give this end up."""
+        if end.machine.state != "closed":
+            self.carry_out(end, channel.Abort(cause), fate)
+            self.forget(end)
+
+    def abort_receiver(self, end: ReceiverEnd, cause: str, fate: Fate) -> None:
+        """An exception made the owner give this end up."""
+        self._end_receiver(end, channel.Abort(cause), fate)
+
+    def _end_receiver(self, end: ReceiverEnd, event: channel.IncomingEvent, fate: Fate = True) -> None:
+        self._reply(end, end.machine.handle(event), fate)
         end.changed.notify_all()
         self.forget(end)
 
@@ -335,7 +368,7 @@ class Peer:
     def _last_word(self) -> None:
         if not self._bye_said:
             self._bye_said = True
-            self.connection.post_last(connection_frames.Bye())
+            self.connection.post_last(connection_frames.Bye(self._node.failed))
 
     @property
     def over(self) -> bool:

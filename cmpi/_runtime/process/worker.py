@@ -41,7 +41,9 @@ def main(leash: _socket.socket | None) -> int:
         function, arguments = _closure(node)
         function(node.parent, *arguments)
     except SystemExit as error:
-        return _exit_code(error)
+        code = _exit_code(error)
+        node.failed = code != 0  # peers learn the status, instead of an orderly close
+        return code
     except BaseException as error:
         _show(error)
         node.failed_by(error)

@@ -1,0 +1,40 @@
+"""Ends of channels whose last reference has gone: closed, or aborted, by the progress thread."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
+    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.unwinding import Unwinding
+
+
+class DroppedEnds:
+    """Of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._ends: deque[tuple[SenderEnd | ReceiverEnd, Unwinding | None]] = deque()
+
+    def add(self, end: SenderEnd | ReceiverEnd, exception: Unwinding | None) -> None:
+        """The last reference to this end has gone, because of an exception or not.
+
+        Called by the garbage collector, in any thread, at any time, even while the thread holds the lock:
+        so the progress thread closes the end. If this process has failed, its exit status tells the peer.
+        """
+        node = self._node
+        if not (node.left or node.failed) and os.getpid() == node.owner:
+            self._ends.append((end, exception))
+            node.nudge()
+
+    def close(self) -> None:
+        """Close them, or abort them. With the node's lock."""
+        while self._ends:
+            end, exception = self._ends.popleft()
+            if exception is None:
+                end.close()
+            else:
+                end.abort(exception.cause, exception.caught)
