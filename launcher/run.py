@@ -7,7 +7,9 @@ import signal
 import sys
 
 from cmpi._runtime import environment as names
+from cmpi._runtime.linux import trusted_folder
 from cmpi._runtime.programs import ROOT_MAIN, path_of
+from cmpi._transport import job_secret
 from cmpi.errors import CmpiError, UsageError
 from cmpi.launcher import cli
 from cmpi.launcher.config import LaunchConfig
@@ -41,7 +43,7 @@ def run(config: LaunchConfig) -> int:
         mpi = find_mpi.find(config.mpiexec)
         _check_folder(config.output_dir)
         name = f"cmpi-{os.urandom(6).hex()}"
-        folder = f"{os.environ.get('TMPDIR', '/tmp')}/{name}"
+        folder = f"{temporary_folder()}/{name}"
         shared_memory = f"/dev/shm/{name}" if os.access("/dev/shm", os.W_OK) else folder
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda number, _: sys.exit(128 + number))  # until there is a job
@@ -72,15 +74,14 @@ def _run_batch(config: LaunchConfig) -> int:
 
 
 def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
-    secret = os.urandom(32)
+    secret = job_secret.create(folder)
     hosts = _hosts(config)
-    others = _several(config, hosts, mpi, secret) if hosts else None
+    others = _several(config, hosts, mpi) if hosts else None
     environment = dict(os.environ)
     environment.update(mpiexec.settings(mpi, os.environ, folder, shared_memory, rdma=_has_rdma()))
     environment |= {
         names.JOB: folder,
         names.SHARED_MEMORY: shared_memory,
-        names.SECRET: secret.hex(),
         names.MPI: mpi.kind,
         names.PATH: os.pathsep.join(path or os.getcwd() for path in sys.path),
     }
@@ -91,7 +92,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         here = others.local
         places = [HostSlots(host.name, others.slots(host), host.max_slots) for host in hosts]
         where = place_ranks(config.n, places, config.map_by)
-        others.begin(folder, shared_memory, environment, os.getcwd(), config.argv, config.ship)
+        others.begin(folder, shared_memory, environment, os.getcwd(), config.argv, config.ship, secret.key)
         described = others.described(hosts)
     main = path_of(ROOT_MAIN)
     program = [sys.executable, "-I", main]
@@ -103,7 +104,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
     from cmpi._core.protocol import frames
     from cmpi._runtime.linux import descendants
-    from cmpi._transport import control_socket
+    from cmpi._transport.door import Door, listen
     from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
     descendants.adopt_orphans()
@@ -130,12 +131,10 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         described,
         _deadline_s(),
     )
-    server = control_socket.listen(folder + "/launcher")
+    door = Door(listen(folder + "/launcher"), secret.key)
     fds = [_stdin(), 1, 2]
     try:
-        return MpiexecWatch(
-            pid, server, secret, order, fds, noise_read, others, verbose=config.verbose
-        ).run()
+        return MpiexecWatch(pid, door, order, fds, noise_read, others, verbose=config.verbose).run()
     finally:
         if others is not None:
             others.finish()
@@ -171,7 +170,7 @@ def _show_plan(config: LaunchConfig) -> int:
         mpi = find_mpi.find(config.mpiexec)
         kind, number = find_mpi.check_version(mpi.mpiexec)
         specs = _hosts(config)
-        others = _several(config, specs, mpi, b"") if specs else None
+        others = _several(config, specs, mpi) if specs else None
         if others is not None:
             others.finish()
             rows = [(spec.name, others.slots(spec), spec.max_slots, *others.room(spec)) for spec in specs]
@@ -222,10 +221,10 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
     return [hostfile.with_defaults(host, config.cpu_units, config.memory_bytes) for host in hosts]
 
 
-def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi, secret: bytes) -> MultiHost:
+def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi) -> MultiHost:
     from cmpi.launcher.hosts.multi_host import MultiHost, local_name
 
-    return MultiHost(hosts, local_name(hosts), mpi, _way(config), secret, config.mpi_args)
+    return MultiHost(hosts, local_name(hosts), mpi, _way(config), config.mpi_args)
 
 
 def _way(config: LaunchConfig) -> Way:
@@ -240,6 +239,20 @@ def _clean_up(folders: tuple[str, ...]) -> None:
 
     descendants.end_all()
     leftovers.clean_up(folders)
+
+
+def temporary_folder() -> str:
+    """Where the job's folder is to be made. Raises: UsageError: other users could take its place."""
+    folder = os.environ.get("TMPDIR", "/tmp")
+    try:
+        why = trusted_folder.fault(folder)
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+    if why:
+        raise UsageError(
+            f"the job's folder cannot be made in {folder}: {why}. Set TMPDIR to another place."
+        )
+    return folder
 
 
 def _make_folder(path: str) -> None:

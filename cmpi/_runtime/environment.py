@@ -10,8 +10,7 @@ MPIEXEC = "CMPI_MPIEXEC"  # the mpiexec to use; --mpiexec wins
 HOSTFILE = "CMPI_HOSTFILE"  # the hosts to run on; --hostfile wins
 
 # Set by cmpirun for mpiexec, and so for everything of the job but its processes.
-JOB = "CMPI_JOB"  # the job's folder, with its sockets; read by all that connects to the root
-SECRET = "CMPI_SECRET"  # the job's secret, in hexadecimal digits; likewise
+JOB = "CMPI_JOB"  # the job's folder, with its sockets and its secret; read by all that connects to the root
 MPI = "CMPI_MPI"  # "openmpi" or "mpich": the MPI that the mpiexec is of; read by the root
 PATH = "CMPI_PATH"  # where cmpirun looks for modules; read by the root, its helper and its counterparts
 HOST = "CMPI_HOST"  # the job's name for a host other than the root's; read by what helps the root there

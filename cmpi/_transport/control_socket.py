@@ -7,19 +7,20 @@ the same. Uses `_socket` directly: `socket` would cost every monitor another 5 m
 from __future__ import annotations
 
 import _socket
-import os
 
-from cmpi._core.protocol import authentication
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime import environment as names
-from cmpi.errors import LaunchError, ProtocolError
+from cmpi._transport import job_secret
+from cmpi._transport.proof import HANDSHAKE_S, prove
+from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-HANDSHAKE_S = 10.0  # a stranger may hold an unproved connection that long
+    from cmpi._core.protocol.authentication import Key
+
 RECEIVE_BYTES = 1 << 20
 
 
@@ -100,35 +101,8 @@ class ControlSocket:
         self.sock.close()
 
 
-def listen(path: str) -> _socket.socket:
-    """A listening Unix socket at `path`, for this user alone.
-
-    Raises:
-        LaunchError: The path is longer than the system allows, or taken.
-    """
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
-    try:
-        sock.bind(path)
-    except OSError as error:
-        sock.close()
-        raise LaunchError(f"cannot listen at {path}: {error}. Set TMPDIR to a short local path.") from None
-    os.chmod(path, 0o600)
-    sock.listen(1024)
-    sock.setblocking(False)
-    return sock
-
-
-def accept(server: _socket.socket) -> _socket.socket | None:
-    """The next connection that waits, if any."""
-    try:
-        fd, _ = server._accept()  # type: ignore[attr-defined]  # what socket.socket.accept() calls
-    except (BlockingIOError, ConnectionError):
-        return None
-    return _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM, 0, fileno=fd)
-
-
-def connect(path: str, secret: bytes, timeout_s: float = HANDSHAKE_S) -> ControlSocket:
-    """Connect and prove each other's knowledge of the secret.
+def connect(path: str, key: Key, timeout_s: float = HANDSHAKE_S) -> ControlSocket:
+    """Connect to a door; both ends prove that they know the key.
 
     Raises:
         OSError: Nobody listens there.
@@ -140,71 +114,25 @@ def connect(path: str, secret: bytes, timeout_s: float = HANDSHAKE_S) -> Control
     try:
         sock.settimeout(timeout_s)
         sock.connect(path)
-        client = authentication.Client(secret, os.urandom(authentication.NONCE_BYTES))
-        sock.sendall(client.answer(receive_exactly(sock, authentication.GREETING_BYTES)))
-        client.check(receive_exactly(sock, authentication.PROOF_BYTES))
+        prove(sock, key)
     except BaseException:
         sock.close()
         raise
     return ControlSocket(sock)
 
 
+def connect_in(folder: str, name: str) -> ControlSocket:
+    """A connection to a socket of the job that has this folder. Raises, blocks: as `connect`."""
+    secret = job_secret.read(folder)
+    try:
+        return connect(f"{folder}/{name}", secret.key)
+    finally:
+        secret.forget()
+
+
 def to_root(environment: Mapping[str, str]) -> ControlSocket:
     """A connection to the root of the job that this environment is of. Raises, blocks: as `connect`."""
-    return connect(environment[names.JOB] + "/root", bytes.fromhex(environment[names.SECRET]))
-
-
-class Handshake:
-    """A connection that has not proved itself yet. Never blocks."""
-
-    def __init__(self, sock: _socket.socket, secret: bytes, now_s: float) -> None:
-        self.sock, self.deadline_s = sock, now_s + HANDSHAKE_S
-        sock.setblocking(False)
-        self._server = authentication.Server(secret, os.urandom(authentication.NONCE_BYTES))
-        self._answer = b""
-        try:
-            self.sock.send(self._server.greeting)
-        except OSError:
-            pass  # it has gone already, as `progress` will see
-
-    def fileno(self) -> int:
-        """The descriptor, for poll."""
-        return self.sock.fileno()
-
-    def progress(self) -> ControlSocket | None:
-        """The stream, once the peer has proved itself.
-
-        Raises:
-            ProtocolError: It has not, or went away; the socket is closed.
-        """
-        try:
-            data = self.sock.recv(authentication.ANSWER_BYTES - len(self._answer))
-        except BlockingIOError:
-            return None
-        except OSError:
-            data = b""
-        self._answer += data
-        try:
-            if not data:
-                raise ProtocolError("a connection that closed before it proved itself")
-            if len(self._answer) < authentication.ANSWER_BYTES:
-                return None
-            self.sock.send(self._server.check(self._answer))
-        except (ProtocolError, OSError) as error:
-            self.sock.close()
-            raise ProtocolError(str(error)) from None
-        return ControlSocket(self.sock)
-
-
-def receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
-    """So many bytes of a handshake. Blocks as the socket does. Raises: OSError, ProtocolError."""
-    data = b""
-    while len(data) < nbytes:
-        piece = sock.recv(nbytes - len(data))
-        if not piece:
-            raise ProtocolError("the connection was closed before it was proved: the secret is another")
-        data += piece
-    return data
+    return connect_in(environment[names.JOB], "root")
 
 
 def socket_pair() -> tuple[_socket.socket, _socket.socket]:
@@ -245,9 +173,14 @@ def receive_with_fds(stream: ControlSocket) -> tuple[Any, list[int]]:
 
 def receive_fds(sock: _socket.socket) -> tuple[bytes, list[int]]:
     """Bytes and the descriptors that came with them. Blocks as the socket does."""
-    data, ancillary, _, _ = sock.recvmsg(65536, _socket.CMSG_SPACE(4 * 8))
+    data, ancillary, _, _ = sock.recvmsg(65536, _socket.CMSG_SPACE(4 * 8), _socket.MSG_CMSG_CLOEXEC)
+    return data, fds_in(ancillary)
+
+
+def fds_in(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """The descriptors among the ancillary data of a message."""
     fds: list[int] = []
     for level, kind, raw in ancillary:
         if (level, kind) == (_socket.SOL_SOCKET, _socket.SCM_RIGHTS):
             fds += [int.from_bytes(raw[at : at + 4], "little") for at in range(0, len(raw) - 3, 4)]
-    return data, fds
+    return fds

@@ -3,7 +3,7 @@
 A frame goes as its length and its bytes, the buffers that belong to it follow as they are. Unlike an
 MPI link it can be waited on: readiness to be read, or written while something waits, is all that
 moves it. Both ends prove that they know the key that the root gave them for this one link before
-anything else is read (`auth`).
+anything else is read (`door.py`).
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ import errno
 import os
 import socket
 import struct
+import time
 from collections import deque
 
-from cmpi._core.protocol import authentication
 from cmpi._core.protocol.wire import MAX_FRAME_BYTES
-from cmpi._transport import control_socket
 from cmpi._transport.buffer_pool import blank
+from cmpi._transport.door import BACKLOG, Door
 from cmpi._transport.mpi import TransportBroken
+from cmpi._transport.proof import prove
 from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Sequence
     from typing import Any
 
@@ -77,7 +79,7 @@ class SocketTransport:
 
     waitable = True
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: _socket.socket) -> None:
         self._sock = sock
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
@@ -199,9 +201,8 @@ class SocketTransport:
         self._sock.close()
 
 
-def listen(address: str) -> socket.socket:
-    """A socket that listens at a free port of this address, or at this path, for one connection after
-    another.
+def listen(address: str, key: bytes) -> Door:
+    """A door at a free port of this address, or at this path, for the one that knows the key.
 
     At all addresses, where others know this host by one that it does not have itself.
 
@@ -218,47 +219,33 @@ def listen(address: str) -> socket.socket:
     server = socket.socket(family, kind, protocol)
     try:
         server.bind(where)
-        server.listen(4)
+        server.listen(BACKLOG)
     except OSError as error:
         server.close()
         if error.errno == errno.EADDRNOTAVAIL and address:
-            return listen("")
+            return listen("", key)
         raise
-    return server
+    return Door(server, key)
 
 
-def port_of(server: socket.socket) -> int:
+def port_of(door: Door) -> int:
     """Where it listens; 0 at a path."""
-    return 0 if server.family == socket.AF_UNIX else int(server.getsockname()[1])
+    return 0 if door.server.family == socket.AF_UNIX else int(door.server.getsockname()[1])
 
 
-def close(server: socket.socket) -> None:
+def close(door: Door) -> None:
     """Listen no more."""
-    if server.family == socket.AF_UNIX:
+    path = door.server.getsockname() if door.server.family == socket.AF_UNIX else ""
+    door.close()
+    if path:
         with contextlib.suppress(OSError):  # the job's folder has gone
-            os.unlink(server.getsockname())
-    server.close()
+            os.unlink(path)
 
 
-def accept(server: socket.socket, key: bytes, timeout_s: float) -> SocketTransport | None:
-    """The connection of one that knows the key; None if there was none, or a stranger's.
-
-    Blocks: at most `timeout_s` for a connection, then `HANDSHAKE_S` for each message.
-    """
-    server.settimeout(timeout_s)
-    try:
-        sock, _ = server.accept()
-    except OSError:
-        return None
-    try:
-        sock.settimeout(HANDSHAKE_S)
-        door = authentication.Server(key, os.urandom(authentication.NONCE_BYTES))
-        sock.sendall(door.greeting)
-        sock.sendall(door.check(control_socket.receive_exactly(sock, authentication.ANSWER_BYTES)))
-        return SocketTransport(sock)
-    except (OSError, ProtocolError):
-        sock.close()
-        return None
+def accept(door: Door, timeout_s: float) -> SocketTransport | None:
+    """The connection of one that knows the key; None if none has come. Blocks: at most `timeout_s`."""
+    sock = door.wait(time.monotonic() + timeout_s)
+    return None if sock is None else SocketTransport(sock)
 
 
 def dial(address: str, port: int, key: bytes, timeout_s: float) -> SocketTransport | None:
@@ -272,9 +259,7 @@ def dial(address: str, port: int, key: bytes, timeout_s: float) -> SocketTranspo
         return None
     try:
         sock.settimeout(HANDSHAKE_S)
-        client = authentication.Client(key, os.urandom(authentication.NONCE_BYTES))
-        sock.sendall(client.answer(control_socket.receive_exactly(sock, authentication.GREETING_BYTES)))
-        client.check(control_socket.receive_exactly(sock, authentication.PROOF_BYTES))
+        prove(sock, key)
         return SocketTransport(sock)
     except (OSError, ProtocolError):
         sock.close()

@@ -14,7 +14,7 @@ import threading
 
 from cmpi._core.job.capacity import usable
 from cmpi._runtime import programs
-from cmpi._runtime.linux import cgroup, host_facts
+from cmpi._runtime.linux import cgroup, host_facts, trusted_folder
 from cmpi.errors import CmpiError, LaunchError
 from cmpi.launcher.doctor import findings
 from cmpi.launcher.doctor.findings import FAULT, OK, WARNING, Finding
@@ -90,8 +90,15 @@ def _machine() -> list[Finding]:
         findings.limits(cgroup.can_be_made()),
         findings.shared_memory(free),
         findings.descriptors(*resource.getrlimit(resource.RLIMIT_NOFILE)),
-        findings.job_folder(folder, os.access(folder, os.W_OK)),
+        findings.job_folder(folder, os.access(folder, os.W_OK), _untrusted(folder)),
     ]
+
+
+def _untrusted(folder: str) -> str:
+    try:
+        return trusted_folder.fault(folder)
+    except OSError:
+        return ""  # there is none, which is said elsewhere
 
 
 def _probe(mpiexec: str, options: list[str], limit_s: float) -> tuple[dict[str, object] | None, str]:

@@ -73,8 +73,10 @@ def descriptors(soft: int, hard: int) -> Finding:
     return Finding("open files", OK, f"at most {soft} in a process")
 
 
-def job_folder(folder: str, writable: bool) -> Finding:
-    """Where jobs have their sockets."""
+def job_folder(folder: str, writable: bool, untrusted: str = "") -> Finding:
+    """Where jobs have their sockets; and why other users could take their place there, if they could."""
+    if untrusted:
+        return Finding("TMPDIR", FAULT, untrusted, "export TMPDIR=/tmp, or chmod +t that folder")
     if not writable:
         return Finding("TMPDIR", FAULT, f"{folder} is not writable", "export TMPDIR=/tmp")
     if len(folder.encode()) + 31 > SOCKET_PATH_BYTES:

@@ -22,8 +22,9 @@ from cmpi._core.job.capacity import usable
 from cmpi._core.protocol import tunnel_frames as tunnel
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime import environment, programs
-from cmpi._runtime.linux import descendants, host_facts, leftovers
-from cmpi._transport import control_socket
+from cmpi._runtime.linux import descendants, host_facts, leftovers, trusted_folder
+from cmpi._transport import door, job_secret
+from cmpi._transport.proof import is_ours
 from cmpi.errors import LaunchError
 from cmpi.launcher.mpi.find_mpi import check_version, find
 
@@ -154,10 +155,14 @@ class Agent:
         for name in here - os.environ.keys():
             self._environment.pop(name, None)
         try:
+            why = trusted_folder.fault(os.path.dirname(order.folder))
+            if why:
+                return f"the job's folder cannot be made here: {why}. Set TMPDIR to a folder of your own"
             for folder in dict.fromkeys((order.folder, order.shared_memory)):
                 os.mkdir(folder, 0o700)
                 self._folders.append(folder)
-            listener = control_socket.listen(order.folder + "/root")
+            job_secret.write(order.folder, order.key)
+            listener = door.listen(order.folder + "/root")
         except OSError as error:
             return (
                 f"cannot make the folder {error.filename}: {error.strerror}. Set TMPDIR to a local folder"
@@ -231,9 +236,13 @@ class Agent:
     def _accept(self, *_: object) -> None:
         assert self._server is not None
         try:
-            connection, _address = self._server.accept()
+            accepted = door.accept(self._server)
         except OSError:
-            return  # it has gone again
+            time.sleep(door.REST_S)  # no descriptors are left: those we have must do
+            return
+        if accepted is None or not is_ours(accepted):
+            return
+        connection = socket.socket(fileno=accepted.detach())
         connection.setblocking(False)
         channel = self._next = self._next + 2
         self._channels[channel] = connection

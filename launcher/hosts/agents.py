@@ -131,7 +131,13 @@ class Agents:
         return faults
 
     def begin(
-        self, folder: str, shared_memory: str, environment: dict[str, str], cwd: str, program: str
+        self,
+        folder: str,
+        shared_memory: str,
+        environment: dict[str, str],
+        cwd: str,
+        program: str,
+        key: bytes,
     ) -> None:
         """Have all agents make the job's folders, and look for the program.
 
@@ -142,7 +148,7 @@ class Agents:
         """
         self._to_root.address = folder + "/root"
         settings = [f"{name}={value}" for name, value in environment.items()]
-        self._begin = tunnel.Begin(folder, shared_memory, settings, cwd, program)
+        self._begin = tunnel.Begin(folder, shared_memory, settings, cwd, program, key)
         for host in self.hosts.values():
             self._tell(host, self._beginning(host))
         self._await_answers(list(self.hosts.values()), GATHER_S)
@@ -152,7 +158,7 @@ class Agents:
         assert self._begin is not None
         it = self._begin
         return tunnel.Begin(
-            it.folder, it.shared_memory, it.environment, host.spec.workdir or it.cwd, it.program
+            it.folder, it.shared_memory, it.environment, host.spec.workdir or it.cwd, it.program, it.key
         )
 
     def ship(self, hosts: list[RemoteHost], pieces: Callable[[], Iterator[tunnel.Unpack]]) -> None:

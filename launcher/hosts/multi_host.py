@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import IO, Any
 
     from cmpi._core.protocol import tunnel_frames as tunnel
+    from cmpi._core.protocol.authentication import Key
     from cmpi._core.protocol.tunnel_frames import HostFacts
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.remote_host import RemoteHost, Way
@@ -43,19 +44,16 @@ class MultiHost:
         local: The name of this one, whether it is among them or not.
         mpi: The MPI in use.
         way: How a command gets to a host.
-        secret: The job's.
         mpi_args: More arguments for every mpiexec.
 
     Raises:
         LaunchError: Some cannot take part.
     """
 
-    def __init__(
-        self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, secret: bytes, mpi_args: list[str]
-    ) -> None:
+    def __init__(self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, mpi_args: list[str]) -> None:
         from cmpi.launcher.hosts.agent_main import facts
 
-        self.local, self._mpi, self._secret = local, mpi, secret
+        self.local, self._mpi = local, mpi
         self._mpi_args = mpi_args
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
@@ -85,6 +83,7 @@ class MultiHost:
         cwd: str,
         argv: list[str],
         ship: str,
+        key: Key,
     ) -> None:
         """Make the job's folders everywhere, and send the program where it is wanted: to all hosts if a
         folder was asked for, else to those that do not have it. Raises: CmpiError."""
@@ -95,10 +94,8 @@ class MultiHost:
         command = [sys.executable, "-I", "-S", path_of(RSH_CLIENT)]
         with open(os.open(rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
             script.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
-        with open(os.open(f"{folder}/secret", os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(self._secret.hex())  # for `--add-host`
-        self._rsh_server = RshServer(folder, self._secret, self.agents, lambda data: self.noise(data))
-        self.agents.begin(folder, shared_memory, environment, cwd, self._program)
+        self._rsh_server = RshServer(folder, key, self.agents, lambda data: self.noise(data))
+        self.agents.begin(folder, shared_memory, environment, cwd, self._program, bytes(key))
         lacking = [host for host in self.agents.hosts.values() if self._lacks_program(host)]
         if lacking:
             archive, shipment = self._packed()
@@ -195,8 +192,7 @@ class MultiHost:
         """Do what there is to be done."""
         assert self._rsh_server is not None
         self.agents.serve()
-        if self._rsh_server.fileno() in ready:
-            self._rsh_server.serve()
+        self._rsh_server.serve()
         for pidfd, (_, _, said) in list(self._worlds.items()):
             if said in ready:
                 self._hear_world(pidfd)

@@ -22,9 +22,7 @@ def main() -> int:
     while arguments and arguments[0].startswith("-"):
         del arguments[0]  # such as -x, which Hydra gives to ssh
     host, *command = arguments
-    stream = control_socket.connect(
-        os.environ[environment.JOB] + "/rsh", bytes.fromhex(os.environ[environment.SECRET])
-    )
+    stream = control_socket.connect_in(os.environ[environment.JOB], "rsh")
     stream.send(tunnel.RunThere(host.rpartition("@")[2], ["/bin/sh", "-c", " ".join(command)]))
     while not stream.closed:
         select.select([stream], [], [])

@@ -10,6 +10,7 @@ import time
 
 from cmpi._core.protocol import tunnel_frames as tunnel
 from cmpi._transport import control_socket
+from cmpi._transport.door import Door, listen
 from cmpi.errors import ProtocolError
 from cmpi.launcher.hosts.hostfile import parse_list
 
@@ -17,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from cmpi._core.protocol.authentication import Key
     from cmpi.launcher.hosts.agents import Agents
     from cmpi.launcher.hosts.hostfile import HostSpec
 
@@ -26,42 +28,32 @@ class RshServer:
 
     Args:
         folder: The job's; the socket is in it.
-        secret: The job's.
-        fleet: The hosts.
+        key: The job's secret.
+        agents: The hosts.
         noise: Called with what the commands write.
     """
 
-    def __init__(self, folder: str, secret: bytes, agents: Agents, noise: Callable[[bytes], None]) -> None:
-        self._secret, self._agents, self._noise = secret, agents, noise
+    def __init__(self, folder: str, key: Key, agents: Agents, noise: Callable[[bytes], None]) -> None:
+        self._agents, self._noise = agents, noise
         self._selector = selectors.EpollSelector()
-        self._server = control_socket.listen(folder + "/rsh")
-        self._selector.register(self._server.fileno(), selectors.EVENT_READ, (self._accept,))
+        self._door = Door(listen(folder + "/rsh"), key)
+        self._selector.register(self._door, selectors.EVENT_READ, (self._admit,))
 
     def fileno(self) -> int:
-        """The descriptor, for poll: call `serve` when it is ready."""
+        """The descriptor, for poll: call `serve` when it is ready, and now and then."""
         return self._selector.fileno()
 
     def serve(self) -> None:
         """Take in whoever comes."""
+        self._admit()
         for key, _ in self._selector.select(0):
             call, *arguments = key.data
             call(*arguments)
 
-    def _accept(self) -> None:
-        sock = control_socket.accept(self._server)
-        if sock is not None:
-            handshake = control_socket.Handshake(sock, self._secret, time.monotonic())
-            self._selector.register(handshake.fileno(), selectors.EVENT_READ, (self._ask_in, handshake))
-
-    def _ask_in(self, handshake: control_socket.Handshake) -> None:
-        fd = handshake.fileno()
-        try:
-            stream = handshake.progress()
-        except ProtocolError:
-            self._selector.unregister(fd)  # a stranger
-            return
-        if stream is not None:
-            self._selector.modify(fd, selectors.EVENT_READ, (self._hear, stream))
+    def _admit(self) -> None:
+        for sock in self._door.admit(time.monotonic()):
+            stream = control_socket.ControlSocket(sock)
+            self._selector.register(stream, selectors.EVENT_READ, (self._hear, stream))
 
     def _add(self, stream: control_socket.ControlSocket, hosts: list[HostSpec]) -> None:
         answers: list[str] = []

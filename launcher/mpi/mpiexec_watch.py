@@ -14,8 +14,7 @@ from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import _socket
-
+    from cmpi._transport.door import Door
     from cmpi.launcher.hosts.multi_host import MultiHost
 
 LEAVE_S = 3.0  # for mpiexec to end once the root has said the final word
@@ -28,8 +27,7 @@ class MpiexecWatch:
 
     Args:
         pid: Of mpiexec, leader of a session of its own.
-        server: Where the root will connect.
-        secret: The job's secret.
+        door: Where the root will connect.
         order: What the root is to do.
         fds: The terminal's descriptors 0, 1, 2, for the root.
         noise: What MPI's launcher itself prints comes out here.
@@ -40,8 +38,7 @@ class MpiexecWatch:
     def __init__(
         self,
         pid: int,
-        server: _socket.socket,
-        secret: bytes,
+        door: Door,
         order: frames.LaunchJob,
         fds: list[int],
         noise: int,
@@ -49,13 +46,12 @@ class MpiexecWatch:
         *,
         verbose: bool,
     ) -> None:
-        self._pid, self._server, self._secret = pid, server, secret
+        self._pid, self._door = pid, door
         self._order, self._fds, self._noise_fd, self._verbose = order, fds, noise, verbose
         self._others = others
         if others is not None:
             others.noise = self._keep_noise
         self._pidfd = os.pidfd_open(pid)
-        self._handshakes: list[control_socket.Handshake] = []
         self._root: control_socket.ControlSocket | None = None
         self._noise = b""
         self._damaged = False
@@ -89,14 +85,13 @@ class MpiexecWatch:
         if self._noise_fd >= 0:
             poll.register(self._noise_fd, select.POLLIN)
         if self._root is None:
-            poll.register(self._server.fileno(), select.POLLIN)
-            for handshake in self._handshakes:
-                poll.register(handshake.fileno(), select.POLLIN)
+            poll.register(self._door, select.POLLIN)
         elif not self._root.closed:
             poll.register(self._root.fileno(), select.POLLIN)
         if self._others is not None:
             self._others.register(poll)
         times = [self._deadline_s, None if self._others is None else self._others.agents.deadline_s]
+        times.append(self._door.deadline_s if self._root is None else None)
         first_s = min((t for t in times if t is not None), default=None)
         left = None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000
         ready = {fd for fd, _ in poll.poll(left)}
@@ -106,7 +101,7 @@ class MpiexecWatch:
         if self._noise_fd in ready:
             self._hear_noise()
         if self._root is None:
-            self._meet_root(ready)
+            self._meet_root()
         elif self._root.fileno() in ready:
             self._hear_root(self._root)
         if self._others is not None:
@@ -116,27 +111,16 @@ class MpiexecWatch:
         elif self._deadline_s is not None and time.monotonic() >= self._deadline_s:
             self._end_session()
 
-    def _meet_root(self, ready: set[int]) -> None:
-        if self._server.fileno() in ready:
-            sock = control_socket.accept(self._server)
-            if sock is not None:
-                self._handshakes.append(control_socket.Handshake(sock, self._secret, time.monotonic()))
-        for handshake in [d for d in self._handshakes if d.fileno() in ready]:
-            try:
-                stream = handshake.progress()
-            except ProtocolError:
-                self._handshakes.remove(handshake)  # a stranger
-                continue
-            if stream is not None:
-                self._handshakes.remove(handshake)
-                self._root = stream
-                control_socket.send_with_fds(stream, self._order, self._fds)
-                if self._others is not None:
-                    self._others.attend(stream.send)
-                if self._interrupted:
-                    stream.send(frames.Interrupt(self._interrupted))
-                self._server.close()
-                return
+    def _meet_root(self) -> None:
+        for sock in self._door.admit(time.monotonic()):
+            self._root = stream = control_socket.ControlSocket(sock)
+            control_socket.send_with_fds(stream, self._order, self._fds)
+            if self._others is not None:
+                self._others.attend(stream.send)
+            if self._interrupted:
+                stream.send(frames.Interrupt(self._interrupted))
+            self._door.close()
+            return
 
     def _hear_root(self, root: control_socket.ControlSocket) -> None:
         try:

@@ -423,10 +423,17 @@ def test_the_secret_is_in_no_argv_on_any_host_and_folders_are_for_their_owner(on
     )
     for _ in range(6):
         came_up(job)
-    (secret,) = {p.environ()["CMPI_SECRET"] for p in jobs.processes() if "CMPI_SECRET" in p.environ()}
+    secrets = set()
+    for host in HOSTS:
+        secrets.add(on_hosts.hosts.call(host, "sh", "-c", f"od -An -v -tx1 {TMP}/cmpi-*/secret").strip())
+        mode = on_hosts.hosts.call(host, "sh", "-c", f"stat -c %a {TMP}/cmpi-*/secret")
+        assert mode.strip() == "600"
+    (secret,) = (bytes.fromhex(text.replace("\n", "")) for text in secrets)
     for host in HOSTS:
         argvs = on_hosts.hosts.call(host, "sh", "-c", "cat /proc/[0-9]*/cmdline")
-        assert "launcher" in argvs and secret not in argvs
+        assert "launcher" in argvs and secret.hex() not in argvs
+        environments = on_hosts.hosts.call(host, "sh", "-c", "cat /proc/[0-9]*/environ | od -An -v -tx1")
+        assert secret.hex(" ") not in " ".join(environments.split())
         modes = on_hosts.hosts.call(host, "sh", "-c", f"stat -c %a {TMP}/cmpi-* /dev/shm/cmpi-*")
         assert modes.split() == ["700", "700"]
     end(job, jobs, signal.SIGTERM)

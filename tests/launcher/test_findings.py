@@ -32,6 +32,7 @@ WELL = {
         (findings.cmpi_itself("0.1", True), OK, "0.1, compiled"),
         (findings.cmpi_itself("0.1", False), OK, "not compiled"),
         (findings.job_folder("/tmp", False), FAULT, "not writable"),
+        (findings.job_folder("/tmp", True, "/tmp can be written to"), FAULT, "/tmp can be written to"),
         (findings.job_folder("/x" * 50, True), FAULT, "too long for sockets"),
     ],
 )

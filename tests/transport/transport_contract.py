@@ -121,9 +121,10 @@ def over_tcp(address, port=None):
     from cmpi._transport import socket_transport
 
     if port is None:
-        with socket_transport.listen(address) as server:
-            print(server.getsockname()[1], flush=True)
-            transport = socket_transport.accept(server, KEY, 30)
+        door = socket_transport.listen(address, KEY)
+        print(socket_transport.port_of(door), flush=True)
+        transport = socket_transport.accept(door, 30)
+        socket_transport.close(door)
     else:
         transport = socket_transport.dial(address, int(port), KEY, 30)
     assert transport is not None

@@ -15,6 +15,12 @@ from _operator import _compare_digest
 
 from cmpi.errors import ProtocolError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Key: TypeAlias = bytes | memoryview  # the shared secret; a view, so that no copy of it is left behind
+
 MAGIC = b"cmpi/1\r\n"
 NONCE_BYTES = 16
 PROOF_BYTES = 32
@@ -22,14 +28,14 @@ GREETING_BYTES = len(MAGIC) + NONCE_BYTES
 ANSWER_BYTES = NONCE_BYTES + PROOF_BYTES
 
 
-def _proof(secret: bytes, who: bytes, first: bytes, second: bytes) -> bytes:
+def _proof(secret: Key, who: bytes, first: bytes, second: bytes) -> bytes:
     return blake2b(first + second, key=secret, person=who, digest_size=PROOF_BYTES).digest()
 
 
 class Server:
     """The accepting side. Feed it `ANSWER_BYTES`, once."""
 
-    def __init__(self, secret: bytes, nonce: bytes) -> None:
+    def __init__(self, secret: Key, nonce: bytes) -> None:
         self._secret, self._nonce = secret, nonce
         self.greeting = MAGIC + nonce
 
@@ -48,7 +54,7 @@ class Server:
 class Client:
     """The connecting side."""
 
-    def __init__(self, secret: bytes, nonce: bytes) -> None:
+    def __init__(self, secret: Key, nonce: bytes) -> None:
         self._secret, self._nonce = secret, nonce
         self._theirs = b""
 

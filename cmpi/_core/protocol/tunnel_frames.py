@@ -34,7 +34,7 @@ class HostFacts:
     path: list[str] = []  # where it looks for modules
 
 
-@frame(101, "ssSss")
+@frame(101, "ssSssy")
 class Begin:
     """A job: make its folders, and listen there in the root's place."""
 
@@ -43,6 +43,7 @@ class Begin:
     environment: list[str]  # "NAME=value"
     cwd: str
     program: str  # a file, and whether it is there is to be told; or ""
+    key: bytes  # the job's secret
 
 
 @frame(102, "sB")

@@ -70,7 +70,7 @@ def remove_topologies() -> None:
     for name in os.listdir("/tmp"):
         if name.startswith("hydra_hwloc_xmlfile_"):
             try:
-                if os.stat(f"/tmp/{name}").st_uid == os.geteuid():
+                if os.lstat(f"/tmp/{name}").st_uid == os.geteuid():
                     mine.append(f"/tmp/{name}")
             except OSError:
                 continue  # gone meanwhile
@@ -86,14 +86,39 @@ def remove_topologies() -> None:
 def remove_session_folders() -> None:
     """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
     it goes on as one that was started alone. Not while one that was runs here."""
-    top = f"{os.environ.get('TMPDIR', '/tmp')}/ompi.{os.uname().nodename}.{os.geteuid()}"
-    if not os.path.isdir(top) or any(map(_is_singleton, _all_processes())):
+    above, name = os.environ.get("TMPDIR", "/tmp"), f"ompi.{os.uname().nodename}.{os.geteuid()}"
+    top = _open_own(f"{above}/{name}")
+    if top < 0:
         return
-    for folder, _, _ in os.walk(top, topdown=False):
-        try:
-            os.rmdir(folder)
-        except OSError:
-            pass  # not empty: somebody else's business
+    try:
+        if any(map(_is_singleton, _all_processes())):
+            return
+        for _, folders, _, at in os.fwalk(".", topdown=False, dir_fd=top):
+            for folder in folders:
+                _rmdir(folder, at)
+    finally:
+        os.close(top)
+    _rmdir(f"{above}/{name}")
+
+
+def _open_own(folder: str) -> int:
+    """A descriptor of a folder that is this user's own; -1 if there is none: a link there, which
+    anybody may have made, is not followed."""
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return -1
+    if os.fstat(fd).st_uid == os.geteuid():
+        return fd
+    os.close(fd)
+    return -1
+
+
+def _rmdir(folder: str, at: int | None = None) -> None:
+    try:
+        os.rmdir(folder, dir_fd=at)
+    except OSError:
+        pass  # not empty, or a link
 
 
 def _is_singleton(process: str) -> bool:
@@ -139,7 +164,7 @@ def _segments() -> set[str]:
     for name in names:
         path = f"{SHARED_MEMORY}/{name}"
         try:
-            if os.stat(path).st_uid == os.geteuid():
+            if os.lstat(path).st_uid == os.geteuid():
                 files.add(path)
         except OSError:
             continue  # gone meanwhile

@@ -14,14 +14,16 @@ import random
 import resource
 import select
 import sys
-from _operator import _compare_digest
+import time
 
 from cmpi._core.protocol import helper_frames
 from cmpi._runtime import environment as names
+from cmpi._runtime.monitor.hand_over import HandOver
 from cmpi._runtime.monitor.monitor import Monitor
 from cmpi._runtime.monitor.start_child import BecomeProcess
 from cmpi._runtime.process import apply_grant
-from cmpi._transport import control_socket
+from cmpi._transport import control_socket, job_secret
+from cmpi._transport.door import Door, listen
 from cmpi._transport.pmi import Pmi
 
 TYPE_CHECKING = False
@@ -52,32 +54,44 @@ class ForkServer:
 
     def __init__(self) -> None:
         self.leash: _socket.socket | None = None
-        self._folder, self._secret = os.environ[names.JOB], os.environ[names.SECRET]
+        folder = os.environ[names.JOB]
         self._root = control_socket.to_root(os.environ)
         # Each fork has one thread for numpy, or as many as it is granted.
         apply_grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         self._load(list(PRELOADED), [])
-        self._server = control_socket.listen(self._folder + "/fork")
+        # What this forks finds the page of the secret empty.
+        self._door = Door(listen(folder + "/fork"), job_secret.read(folder).key)
+        self._coming: dict[int, HandOver] = {}  # by descriptor
         host = os.environ.get(names.HOST, "")
         self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, host, ""))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors are reaped by the kernel
 
     def run(self) -> bool:
         """Serve; True in a process that is to run a closure, False at the server's own end."""
-        poll = select.poll()
-        poll.register(self._root, select.POLLIN)
-        poll.register(self._server.fileno(), select.POLLIN)
         while not self._root.closed:
-            ready = {fd for fd, _ in poll.poll()}
+            poll = select.poll()
+            for fd in (self._root.fileno(), self._door.fileno(), *self._coming):
+                poll.register(fd, select.POLLIN)
+            ready = {fd for fd, _ in poll.poll(self._patience_ms())}
             if self._root.fileno() in ready:
                 for frame in self._root.receive():
                     if isinstance(frame, helper_frames.Load):
                         self._load(frame.modules, frame.path)
-            if self._server.fileno() in ready:
-                stub = control_socket.accept(self._server)
-                if stub is not None and self._serve(stub):
-                    return True
+            now_s = time.monotonic()
+            for stub in self._door.admit(now_s):
+                self._coming[stub.fileno()] = HandOver(stub, now_s)
+            for coming in list(self._coming.values()):
+                if coming.fileno() in ready:
+                    if self._progress(coming):
+                        return True
+                elif coming.deadline_s <= now_s:
+                    self._refuse(coming)
         return False
+
+    def _patience_ms(self) -> float | None:
+        times = [self._door.deadline_s, *(coming.deadline_s for coming in self._coming.values())]
+        first_s = min((t for t in times if t is not None), default=None)
+        return None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000
 
     def _load(self, modules: list[str], path: list[str]) -> None:
         sys.path += [folder for folder in path if folder not in sys.path]
@@ -90,54 +104,48 @@ class ForkServer:
         gc.collect()
         gc.freeze()
 
-    def _serve(self, stub: _socket.socket) -> bool:
-        """Fork a monitor for a stub; True in the process that the monitor starts."""
+    def _progress(self, coming: HandOver) -> bool:
+        """Take what a stub sends; True in the process that its monitor starts."""
         try:
-            start, stub_pid, environment, fds = self._receive(stub)
+            complete = coming.progress()
         except (OSError, ValueError):
-            stub.close()  # a stranger, or a stub that was killed
-            return False
+            complete = False
+            self._refuse(coming)  # it was killed, or is no stub
+        return complete and self._serve(coming)
+
+    def _refuse(self, coming: HandOver) -> None:
+        del self._coming[coming.fileno()]
+        coming.refuse()
+
+    def _serve(self, coming: HandOver) -> bool:
+        """Fork a monitor for a stub; True in the process that the monitor starts."""
+        del self._coming[coming.fileno()]
         # The root sits in MPI_Comm_spawn until somebody connects to the port: not later than this.
-        self._root.send(helper_frames.PortIs(start, Pmi(environment).take_port()))
+        self._root.send(helper_frames.PortIs(coming.start, Pmi(coming.environment).take_port()))
         if os.fork() != 0:
-            stub.close()
-            for fd in fds:
-                os.close(fd)
+            coming.refuse()
             return False
-        self._server.close()
+        self._door.close()
         self._root.close()
+        for other in self._coming.values():
+            other.refuse()
         try:
-            _take_over(stub_pid, environment, fds)
-            stub.send(b"k")
-            Monitor(start, leash=stub, fork_only=True).run()
+            coming.stub.setblocking(True)
+            _take_over(coming)
+            coming.stub.send(b"k")
+            Monitor(coming.start, leash=coming.stub, fork_only=True).run()
         except BecomeProcess:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self.leash = stub
+            self.leash = coming.stub
             return True
         except BaseException:
             sys.excepthook(*sys.exc_info())
         os._exit(0)
 
-    def _receive(self, stub: _socket.socket) -> tuple[int, int, dict[str, str], list[int]]:
-        stub.settimeout(5.0)
-        data, fds = control_socket.receive_fds(stub)
-        head, _, data = data.partition(b"\n")
-        nbytes, start, stub_pid = map(int, head.split())
-        while len(data) < nbytes:
-            piece = stub.recv(nbytes - len(data))
-            if not piece:
-                raise OSError("the stub has gone")
-            data += piece
-        environment = dict(os.fsdecode(item).split("=", 1) for item in data.split(b"\0") if item)
-        if not _compare_digest(environment.get(names.SECRET, ""), self._secret) or len(fds) < 3:
-            raise ValueError("not a stub of this job")
-        if len(fds) > 3:
-            environment["PMI_FD"] = str(fds[3])
-        return start, stub_pid, environment, fds
 
-
-def _take_over(stub_pid: int, environment: dict[str, str], fds: list[int]) -> None:
+def _take_over(coming: HandOver) -> None:
     """Be, in this fork, what the stub was started to be."""
+    stub_pid, environment, fds = coming.stub_pid, coming.environment, coming.fds
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.sched_setaffinity(0, os.sched_getaffinity(stub_pid))
     for limit in _LIMITS:

@@ -17,12 +17,13 @@ from cmpi._core.protocol import frames
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, memory_usage
 from cmpi._runtime.monitor.start_child import ChildProcess, start
-from cmpi._transport import control_socket
+from cmpi._transport import control_socket, joining
 from cmpi._transport.pmi import Pmi
 from cmpi.errors import LaunchError, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     import signal
     from typing import Any
 
@@ -62,6 +63,7 @@ class Monitor:
         self._reported = False
         self._stdin: list[bytes] = []
         self._to_rank: list[bytes] = []
+        self._has_joined = False
         self._dismissed = False
         self._memory = limits.MemoryWatch(0, limits.NONE)
         self._memory_due_s = 0.0  # when to look at it next
@@ -140,6 +142,8 @@ class Monitor:
             for fd in (child.out, child.err):
                 if fd >= 0 and self._unprinted < WINDOW_BYTES:
                     poll.register(fd, select.POLLIN)
+            if child.inherited is not None:
+                poll.register(child.inherited, select.POLLIN)
             if child.control is not None:
                 out = select.POLLOUT if self._to_rank else 0
                 poll.register(child.control, select.POLLIN | out)
@@ -194,7 +198,9 @@ class Monitor:
         for number, fd in ((1, child.out), (2, child.err)):
             if fd in ready:
                 self._forward(child, number, fd)
-        if child.control is not None and child.control.fileno() in ready:
+        if child.inherited is not None and child.inherited.fileno() in ready:
+            self._let_join(child, child.inherited)
+        elif child.control is not None and child.control.fileno() in ready:
             self._relay(child)
         if child.stdin in ready:
             self._feed(child)
@@ -298,6 +304,19 @@ class Monitor:
             child.close_output(number)
         return bool(data)
 
+    def _let_join(self, child: ChildProcess, inherited: _socket.socket) -> bool:
+        """Take a request to join; False if there is none now."""
+        try:
+            sock = joining.take(inherited, self._has_joined)
+        except BlockingIOError:
+            return False
+        except EOFError:
+            child.close_inherited()
+            return False
+        if sock is not None:
+            self._has_joined, child.control = True, sock
+        return True
+
     def _relay(self, child: ChildProcess) -> bool:
         """Pass on what the process has for the root; False if there is nothing now."""
         self._push(child)
@@ -380,6 +399,8 @@ class Monitor:
                     break
         if self._unprinted >= WINDOW_BYTES:
             return  # there may be more: when some has been printed
+        while child.inherited is not None and self._let_join(child, child.inherited):
+            pass
         while self._relay(child):
             pass
         assert self._exited is not None

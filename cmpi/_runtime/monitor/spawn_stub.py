@@ -2,8 +2,8 @@
 
 It hands its environment and descriptors to the fork server that listens at SOCKET and stays, doing
 nothing, until the process has ended, because MPI's launcher watches it. Without SOCKET, or when there is
-no fork server any more, it becomes the monitor itself. It imports only built-in modules before that:
-every other one would be paid for in each spawn.
+no fork server any more, it becomes the monitor itself. Before that it imports little beyond built-in
+modules: every one is paid for in each spawn.
 """
 
 import _socket
@@ -20,19 +20,28 @@ else:
 def hand_over(start: str, server: str) -> bytes:
     """Give everything to the fork server and wait for the end.
 
+    Whoever listens there gets nothing before it has proved that it knows the job's secret.
+
     The last word from there: b"f" if the monitor has left MPI's launcher in order, b"k" if it was
     killed before, b"" if there is no fork server.
 
     The launcher's SIGTERM is the monitor's to obey: the process has to end first (`Pmi.fragile`), for which
     Open MPI's launcher waits 0.25 s.
     """
+    from cmpi._transport import job_secret
+    from cmpi._transport.proof import prove
+    from cmpi.errors import ProtocolError
+
     environment = b"\0".join(name + b"=" + value for name, value in posix.environ.items())
     fds = [0, 1, 2]
     if b"PMI_FD" in posix.environ:
         fds.append(int(posix.environ[b"PMI_FD"]))
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
+        secret = job_secret.read(server.rpartition("/")[0])
         sock.connect(server)
+        prove(sock, secret.key)
+        secret.forget()
         head = b"%d %s %d\n" % (len(environment), start.encode(), posix.getpid())
         rights = b"".join(fd.to_bytes(4, "little") for fd in fds)
         sock.sendmsg([head], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
@@ -50,18 +59,18 @@ def hand_over(start: str, server: str) -> bytes:
         last = word = sock.recv(1)
         while word:
             last, word = word, sock.recv(1)
-    except OSError:
+    except (OSError, ProtocolError):
         return b""
     return last or (b"k" if told else b"")
 
 
 def main() -> int:
     """The whole of it."""
+    sys.path.append(__file__.rsplit("/", 4)[0])
     start, *server = sys.argv[1:]
     last_word = hand_over(start, *server) if server else b""
     if last_word == b"f":
         return 0
-    sys.path.append(__file__.rsplit("/", 4)[0])
     from cmpi._runtime.monitor.monitor import Monitor
 
     monitor = Monitor(int(start))

@@ -6,6 +6,7 @@ import os
 
 from cmpi._runtime import environment
 from cmpi._runtime.linux import descendants
+from cmpi._transport import joining
 from cmpi._transport.control_socket import socket_pair
 from cmpi.errors import LaunchError
 
@@ -39,7 +40,8 @@ class ChildProcess:
     def __init__(self, pid: int, out: int, err: int, stdin: int, control: _socket.socket) -> None:
         self.pid, self.out, self.err, self.stdin = pid, out, err, stdin
         self.pidfd = os.pidfd_open(pid)
-        self.control: _socket.socket | None = control
+        self.inherited: _socket.socket | None = control
+        self.control: _socket.socket | None = None  # once it has joined
         for fd in (out, err, stdin):
             if fd >= 0:
                 os.set_blocking(fd, False)
@@ -60,6 +62,12 @@ class ChildProcess:
             os.close(self.stdin)
             self.stdin = -1
 
+    def close_inherited(self) -> None:
+        """Nothing that it has started can ask to join any more."""
+        if self.inherited is not None:
+            self.inherited.close()
+            self.inherited = None
+
     def close_control(self) -> None:
         """The process has closed its end."""
         if self.control is not None:
@@ -78,6 +86,7 @@ def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) 
         LaunchError: It cannot be started; the message names the program and the reason.
     """
     ours, theirs = socket_pair()
+    joining.listen(ours)  # before there is anybody who could send
     out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     source = os.pipe2(os.O_CLOEXEC) if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
     fault_read, fault_write = os.pipe2(os.O_CLOEXEC)

@@ -76,17 +76,17 @@ class Connector:
 
     def _listen(self, order: host_frames.ListenFor) -> socket_transport.SocketTransport | None:
         try:
-            server = socket_transport.listen(order.address)
+            door = socket_transport.listen(order.address, order.key)
         except OSError:
             time.sleep(LOOK_S)  # no descriptors left; the root has us try it again
             return None
         try:
-            self._node.listening(order.peer, socket_transport.port_of(server))
+            self._node.listening(order.peer, socket_transport.port_of(door))
             end_s = time.monotonic() + SOCKET_S
             while time.monotonic() < end_s and order.peer not in self._abandoned:
-                transport = socket_transport.accept(server, order.key, LOOK_S)
+                transport = socket_transport.accept(door, LOOK_S)
                 if transport is not None:
                     return transport
         finally:
-            socket_transport.close(server)
+            socket_transport.close(door)
         return None

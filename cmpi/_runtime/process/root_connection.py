@@ -11,7 +11,8 @@ from collections import deque
 
 from cmpi._core.protocol import frames, relation_frames
 from cmpi._core.protocol.wire import Decoder, encode
-from cmpi.errors import InternalError, NotRunning
+from cmpi._transport import joining
+from cmpi.errors import InternalError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,15 +30,17 @@ REPLIES = (frames.Spawned, frames.Refused, frames.CapacityIs, relation_frames.Na
 class RootConnection:
     """Thread-safe, but for `receive`, which is one thread's.
 
+    Raises: NotRunning: The monitor does not take this process in.
+
     Args:
-        fd: The socket to the monitor.
+        fd: The socket that the monitor gave this process, by which to join.
         changed: Is told of replies by whoever calls `answered`.
         waits: Where to note that a thread waits for one.
     """
 
     def __init__(self, fd: int, changed: ChannelCondition, waits: WaitRegistry) -> None:
-        self._sock = socket.socket(fileno=fd)
-        self._sock.set_inheritable(False)
+        with socket.socket(fileno=fd) as inherited:
+            self._sock = socket.socket(fileno=joining.join(inherited).detach())
         self._changed, self._waits = changed, waits
         self._decoder = Decoder()
         self._write_lock = threading.Lock()
@@ -131,7 +134,7 @@ class RootConnection:
         return self._decoder.feed(data)
 
     def await_welcome(self) -> tuple[frames.Welcome, deque[Any]]:
-        """The first frame, and what came with it. Raises: NotRunning."""
+        """The first frame, and what came with it."""
         while True:
             data = self._sock.recv(1 << 20)
             if not data:
@@ -140,8 +143,6 @@ class RootConnection:
             if not waiting:
                 continue
             welcome = waiting.popleft()
-            if isinstance(welcome, frames.Refused):
-                raise NotRunning(welcome.reason)
             if not isinstance(welcome, frames.Welcome):
                 raise InternalError(f"{type(welcome).__name__} in place of a welcome")
             return welcome, waiting

@@ -26,7 +26,8 @@ from cmpi._runtime.root.bridge import Bridge
 from cmpi._runtime.root.helper_table import HelperTable, start_fork_server
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._runtime.root.stdin_feeder import StdinFeeder
-from cmpi._transport import control_socket, mpi
+from cmpi._transport import control_socket, job_secret, mpi
+from cmpi._transport.door import Door, listen
 from cmpi.errors import ProtocolError
 from cmpi.identifiers import ExitStatus
 
@@ -34,6 +35,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from cmpi._core.protocol.authentication import Key
 
 LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
 LAUNCHER_S = 10.0
@@ -55,15 +58,14 @@ class Root:
 
     def __init__(self) -> None:
         self._folder = os.environ[environment.JOB]
-        self._secret = bytes.fromhex(os.environ[environment.SECRET])
-        self._launcher = _connect(self._folder + "/launcher", self._secret)
+        self._secret = job_secret.read(self._folder)
+        self._launcher = _connect(self._folder + "/launcher", self._secret.key)
         order, fds = control_socket.receive_with_fds(self._launcher)
         self._order: frames.LaunchJob = order
-        self._server = control_socket.listen(self._folder + "/root")
+        self._door = Door(listen(self._folder + "/root"), self._secret.key)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._posted: deque[Callable[[], None]] = deque()  # from other threads, for the loop
         self._poll = select.epoll()
-        self._handshakes: dict[int, control_socket.Handshake] = {}
         self._peers: dict[int, Peer] = {}
         self._monitors: dict[int, Peer] = {}
         self._helper_table = HelperTable(self._send)
@@ -91,7 +93,7 @@ class Root:
 
     def run(self) -> int:
         """Run the job; returns the root's own exit code, 0."""
-        self._poll.register(self._server.fileno(), select.EPOLLIN)
+        self._poll.register(self._door, select.EPOLLIN)
         self._poll.register(self._wake_read, select.EPOLLIN)
         self._poll.register(self._launcher.fileno(), select.EPOLLIN)
         where = [host or self._here for host in self._order.where]
@@ -103,7 +105,7 @@ class Root:
             self._do(self._job.tick(now_s))
             self._do(self._deadlock.tick(now_s))
             self._bridge.tick()
-            self._refuse_late_handshakes(now_s)
+            self._admit(now_s)
         self._say_goodbye()
         return 0
 
@@ -114,9 +116,9 @@ class Root:
             self._job.deadline_s(),
             self._deadlock.deadline_s(),
             self._bridge.deadline_s(),
+            self._door.deadline_s,
             self._leave_s,
         ]
-        times += [handshake.deadline_s for handshake in self._handshakes.values()]
         first = min((t for t in times if t is not None), default=None)
         return -1 if first is None else max(0.0, first - time.monotonic())
 
@@ -132,16 +134,12 @@ class Root:
         return not self._monitors or time.monotonic() >= self._leave_s
 
     def _serve(self, fd: int, events: int) -> None:
-        if fd == self._server.fileno():
-            self._accept()
-        elif fd == self._wake_read:
+        if fd == self._wake_read:
             os.read(fd, 4096)
             while self._posted:
                 self._posted.popleft()()
         elif fd == self._launcher.fileno():
             self._hear_launcher()
-        elif fd in self._handshakes:
-            self._ask_in(fd)
         elif fd in self._peers:
             self._hear_peer(self._peers[fd], events)
 
@@ -194,33 +192,13 @@ class Root:
 
     # -- who comes in ----------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        try:
-            sock = control_socket.accept(self._server)
-        except OSError as error:  # out of descriptors: those we have must do
-            self._bridge.say(f"cmpirun: cannot take in a monitor: {error.strerror}\n")
-            time.sleep(0.05)
-            return
-        if sock is not None:
-            handshake = control_socket.Handshake(sock, self._secret, time.monotonic())
-            self._handshakes[handshake.fileno()] = handshake
-            self._poll.register(handshake.fileno(), select.EPOLLIN)
-
-    def _ask_in(self, fd: int) -> None:
-        try:
-            stream = self._handshakes[fd].progress()
-        except ProtocolError:
-            del self._handshakes[fd]  # a stranger; its socket is closed
-            return
-        if stream is not None:
-            del self._handshakes[fd]
-            self._peers[fd] = Peer(stream)
-
-    def _refuse_late_handshakes(self, now_s: float) -> None:
-        for fd, handshake in list(self._handshakes.items()):
-            if handshake.deadline_s <= now_s:
-                handshake.sock.close()
-                del self._handshakes[fd]
+    def _admit(self, now_s: float) -> None:
+        for sock in self._door.admit(now_s):
+            self._poll.register(sock.fileno(), select.EPOLLIN)
+            self._peers[sock.fileno()] = Peer(control_socket.ControlSocket(sock))
+        if self._door.fault:
+            self._bridge.say(f"cmpirun: cannot take in a monitor: {self._door.fault}\n")
+            self._door.fault = ""
 
     def _send(self, peer: Peer, frame: Any) -> None:
         peer.stream.send(frame)
@@ -430,13 +408,13 @@ class Root:
             os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
 
 
-def _connect(path: str, secret: bytes) -> control_socket.ControlSocket:
+def _connect(path: str, key: Key) -> control_socket.ControlSocket:
     """The connection to cmpirun, which imports its modules while MPI starts, and on a busy machine may
     not listen yet. Raises: OSError. Blocks: at most `LAUNCHER_S` for that."""
     end_s = time.monotonic() + LAUNCHER_S
     while True:
         try:
-            return control_socket.connect(path, secret)
+            return control_socket.connect(path, key)
         except (FileNotFoundError, ConnectionRefusedError):
             if time.monotonic() > end_s:
                 raise

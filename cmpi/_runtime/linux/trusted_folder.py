@@ -1,0 +1,98 @@
+"""Whether other users can take the place of what lies in a folder.
+
+A job's sockets, secret and rings are guarded by the modes of the folders that hold them. A user who can
+write to a folder above those can rename what is in it and put something else in its place, unless that
+folder has the sticky bit.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_MAX_LINKS = 40  # as Linux has it
+
+
+def fault(path: str, lstat: Callable[[str], os.stat_result] = os.lstat, uid: int = -1) -> str:
+    """Why other users could take the place of what lies in `path`; "" if they cannot.
+
+    Every folder on the way there is looked at, and every link, and the folders to which the links lead.
+
+    Args:
+        path: A folder.
+        lstat: What to ask about each.
+        uid: The user whose job it is; this process's, if none is given.
+
+    Raises: OSError: There is no such folder.
+    """
+    uid = os.geteuid() if uid < 0 else uid
+    trusted = {0, uid, *_unknown_users()}
+    todo = [part for part in os.path.abspath(path).split("/") if part][::-1]
+    here, links = "/", 0
+    while True:
+        why = _writable(here, lstat(here), trusted)
+        if why or not todo:
+            return why
+        part = todo.pop()
+        if part == "..":
+            here = os.path.dirname(here)
+            continue
+        there = f"{here.rstrip('/')}/{part}"
+        status = lstat(there)
+        if not stat.S_ISLNK(status.st_mode):
+            here = there
+            continue
+        if status.st_uid not in trusted:
+            return f"{there} is a link that belongs to another user (uid {status.st_uid})"
+        links += 1
+        if links > _MAX_LINKS:
+            return f"{path} leads through too many links"
+        target = os.readlink(there)
+        here = "/" if target.startswith("/") else here
+        todo += [part for part in target.split("/") if part not in ("", ".")][::-1]
+
+
+def _writable(folder: str, status: os.stat_result, trusted: set[int]) -> str:
+    if status.st_uid not in trusted:
+        return f"{folder} belongs to another user (uid {status.st_uid})"
+    if status.st_mode & stat.S_ISVTX:
+        return ""
+    if status.st_mode & stat.S_IWOTH:
+        return f"{folder} can be written to by everybody and does not have the sticky bit"
+    if status.st_mode & stat.S_IWGRP and not _own_group(folder, status.st_gid):
+        return f"{folder} can be written to by its group and does not have the sticky bit"
+    return ""
+
+
+def _own_group(folder: str, gid: int) -> bool:
+    """Whether this user alone is in the group, as many systems have one for each user; and no access
+    control list gives the group's rights to somebody else."""
+    import grp
+    import pwd
+
+    if gid == 0:
+        return True
+    try:
+        group = grp.getgrgid(gid)
+        me = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return False
+    try:
+        os.getxattr(folder, "system.posix_acl_access")
+    except OSError:
+        return group.gr_name == me and set(group.gr_mem) <= {me}
+    return False
+
+
+def _unknown_users() -> set[int]:
+    """In a user namespace: the one owner that all files of users outside seem to have."""
+    with open("/proc/self/uid_map") as file:
+        everybody = file.read().split() == ["0", "0", "4294967295"]
+    if everybody:
+        return set()
+    with open("/proc/sys/kernel/overflowuid") as file:
+        return {int(file.read())}

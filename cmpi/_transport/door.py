@@ -1,0 +1,192 @@
+"""The door: the one way in which cmpi listens. Visitors prove that they know a secret, or are turned away.
+
+Every listening socket is behind one, Unix or TCP, for the job's secret or for the key of one connection.
+Nothing of a visitor is read but its proof, and no descriptor that it passes is received.
+"""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import time
+
+from cmpi._core.protocol import authentication
+from cmpi._transport.proof import HANDSHAKE_S, is_ours
+from cmpi.errors import LaunchError, ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.protocol.authentication import Key
+
+CROWDED_S = 2.0  # for the same, while others wait outside because there are `MAX_VISITORS`
+MAX_VISITORS = 256  # unproved at a time; the rest wait in the kernel's queue
+REST_S = 0.1  # before the next try, when there are no descriptors for a visitor
+BACKLOG = 1024
+
+
+class Door:
+    """A listening socket, and the visitors that have not proved themselves yet. One thread at a time.
+
+    Wait until `fileno` is readable or `deadline_s` has come, then call `admit`.
+
+    Args:
+        server: The listening socket; the door closes it.
+        key: What visitors must know.
+    """
+
+    def __init__(self, server: _socket.socket, key: Key) -> None:
+        self.server, self._key = server, key
+        server.setblocking(False)
+        self._poll = select.epoll()
+        self._visitors: dict[int, _Visitor] = {}  # by descriptor; the oldest first
+        self._open = False
+        self._rest_until_s: float | None = None
+        self.fault = ""  # why visitors have to wait, for the caller to report and clear
+        self._listen(True)
+
+    def fileno(self) -> int:
+        """Readable when `admit` has something to do."""
+        return self._poll.fileno()
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `admit` has something to do even so."""
+        times = [] if self._rest_until_s is None else [self._rest_until_s]
+        if self._visitors:
+            times.append(next(iter(self._visitors.values())).came_s + self._patience_s)
+        return min(times, default=None)
+
+    def admit(self, now_s: float) -> list[_socket.socket]:
+        """Those that have proved themselves since the last call. Never blocks."""
+        admitted = []
+        ready = [fd for fd, _ in self._poll.poll(0)]
+        for fd in ready:
+            visitor = self._visitors.get(fd)
+            if visitor is None:
+                continue
+            try:
+                proved = visitor.proved()
+            except (ProtocolError, OSError):
+                self._part(fd).close()
+                continue
+            if proved:
+                admitted.append(self._part(fd))
+        patience_s = self._patience_s
+        for fd in [fd for fd, it in self._visitors.items() if it.came_s + patience_s <= now_s]:
+            self._part(fd).close()
+        if self._rest_until_s is not None and now_s >= self._rest_until_s:
+            self._rest_until_s = None
+        if self._rest_until_s is None:
+            self._let_come(now_s)
+        return admitted
+
+    def wait(self, end_s: float) -> _socket.socket | None:
+        """The next one that proves itself; None if none has until `end_s`. Blocks: until then."""
+        while True:
+            now_s = time.monotonic()
+            for sock in self.admit(now_s):
+                return sock  # of a door for one connection: there is one at most that knows the key
+            if now_s >= end_s:
+                return None
+            next_s = min(t for t in (self.deadline_s, end_s) if t is not None)
+            select.select([self._poll], [], [], max(0.0, next_s - now_s))
+
+    def close(self) -> None:
+        """Listen no more, and turn away all that have not proved themselves."""
+        for visitor in self._visitors.values():
+            visitor.sock.close()
+        self._visitors.clear()
+        self._poll.close()
+        self.server.close()
+
+    @property
+    def _patience_s(self) -> float:
+        return CROWDED_S if len(self._visitors) >= MAX_VISITORS else HANDSHAKE_S
+
+    def _part(self, fd: int) -> _socket.socket:
+        self._poll.unregister(fd)
+        return self._visitors.pop(fd).sock
+
+    def _listen(self, on: bool) -> None:
+        if on != self._open:
+            self._open = on
+            if on:
+                self._poll.register(self.server.fileno(), select.EPOLLIN)
+            else:
+                self._poll.unregister(self.server.fileno())
+
+    def _let_come(self, now_s: float) -> None:
+        """Greet those outside, as far as there is room."""
+        while len(self._visitors) < MAX_VISITORS:
+            try:
+                sock = accept(self.server)
+            except OSError as error:  # out of descriptors: those that are in must do
+                self.fault = error.strerror or str(error)
+                self._rest_until_s = now_s + REST_S
+                self._listen(False)
+                return
+            if sock is None:
+                break
+            if not is_ours(sock):
+                sock.close()
+                continue
+            visitor = _Visitor(sock, self._key, now_s)
+            self._visitors[sock.fileno()] = visitor
+            self._poll.register(sock.fileno(), select.EPOLLIN)
+        self._listen(len(self._visitors) < MAX_VISITORS)
+
+
+class _Visitor:
+    """A connection that has not proved itself."""
+
+    def __init__(self, sock: _socket.socket, key: Key, now_s: float) -> None:
+        self.sock, self.came_s = sock, now_s
+        sock.setblocking(False)
+        self._server = authentication.Server(key, os.urandom(authentication.NONCE_BYTES))
+        self._answer = b""
+        try:
+            sock.send(self._server.greeting)
+        except OSError:
+            pass  # it has gone already, as `proved` will see
+
+    def proved(self) -> bool:
+        """Whether it has proved itself; it has our proof, too, then. Raises: ProtocolError, OSError."""
+        try:
+            data = self.sock.recv(authentication.ANSWER_BYTES - len(self._answer))
+        except BlockingIOError:
+            return False
+        if not data:
+            raise ProtocolError("a connection that closed before it proved itself")
+        self._answer += data
+        if len(self._answer) < authentication.ANSWER_BYTES:
+            return False
+        self.sock.send(self._server.check(self._answer))
+        return True
+
+
+def listen(path: str) -> _socket.socket:
+    """A listening Unix socket at `path`, for this user alone.
+
+    Raises:
+        LaunchError: The path is longer than the system allows, or taken.
+    """
+    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+    except OSError as error:
+        sock.close()
+        raise LaunchError(f"cannot listen at {path}: {error}. Set TMPDIR to a short local path.") from None
+    os.chmod(path, 0o600)
+    sock.listen(BACKLOG)
+    sock.setblocking(False)
+    return sock
+
+
+def accept(server: _socket.socket) -> _socket.socket | None:
+    """The next connection that waits, if any. Raises: OSError: there are no descriptors left."""
+    try:
+        fd, _ = server._accept()  # type: ignore[attr-defined]  # what socket.socket.accept() calls
+    except (BlockingIOError, ConnectionError):
+        return None
+    return _socket.socket(server.family, _socket.SOCK_STREAM, 0, fileno=fd)

@@ -1,0 +1,48 @@
+"""The connecting end's part of a handshake with a door, on a blocking socket."""
+
+from __future__ import annotations
+
+import _socket
+import os
+
+from cmpi._core.protocol import authentication
+from cmpi.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.protocol.authentication import Key
+
+HANDSHAKE_S = 10.0  # for the other end to prove itself
+
+
+def prove(sock: _socket.socket, key: Key) -> None:
+    """Prove that we know the key, and have the listener prove it; nothing else is sent before that.
+
+    Raises: OSError, ProtocolError. Blocks: as the socket does, for two messages.
+    """
+    if not is_ours(sock):
+        raise ProtocolError("another user listens at the address of this job")
+    client = authentication.Client(key, os.urandom(authentication.NONCE_BYTES))
+    sock.sendall(client.answer(_receive_exactly(sock, authentication.GREETING_BYTES)))
+    client.check(_receive_exactly(sock, authentication.PROOF_BYTES))
+
+
+def is_ours(sock: _socket.socket) -> bool:
+    """Whether the other end is a process of this user's; by TCP nobody can say, and the proof has to do.
+
+    Source: Linux unix(7), SO_PEERCRED.
+    """
+    if sock.family != _socket.AF_UNIX:
+        return True
+    credentials = sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[4:8], "little") == os.geteuid()
+
+
+def _receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
+    data = b""
+    while len(data) < nbytes:
+        piece = sock.recv(nbytes - len(data))
+        if not piece:
+            raise ProtocolError("the connection was closed before it was proved: the secret is another")
+        data += piece
+    return data

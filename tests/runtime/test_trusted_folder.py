@@ -1,0 +1,72 @@
+"""Folders in which another user could take a job's place are found, wherever on the way they are."""
+
+import os
+import stat
+
+import pytest
+
+from cmpi._runtime.linux import trusted_folder
+
+ME, OTHER = 1000, 1001
+
+
+class Tree:
+    """What `lstat` says: by path, the owner and mode; everything else is root's own."""
+
+    def __init__(self, **given):
+        self._given = {"/" + name.replace("__", "/"): what for name, what in given.items()}
+
+    def __call__(self, path):
+        uid, mode = self._given.get(path, (0, 0o755))
+        return os.stat_result((mode | stat.S_IFDIR, 0, 0, 1, uid, 0, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        (Tree(), ""),
+        (Tree(a=(ME, 0o700), a__b=(ME, 0o700)), ""),
+        (Tree(a=(0, 0o1777), a__b=(ME, 0o755)), ""),
+        (Tree(a__b=(0, 0o1777)), ""),
+        (Tree(a=(0, 0o775)), ""),
+        (Tree(a=(0, 0o777)), "/a can be written to by everybody"),
+        (Tree(a__b=(ME, 0o777)), "/a/b can be written to by everybody"),
+        (Tree(a=(OTHER, 0o755)), "/a belongs to another user"),
+        (Tree(a__b=(OTHER, 0o1777)), "/a/b belongs to another user"),
+    ],
+)
+def test_each_folder_on_the_way_counts(tree, words, monkeypatch):
+    monkeypatch.setattr(trusted_folder, "_unknown_users", set)
+    found = trusted_folder.fault("/a/b", tree, ME)
+    assert words in found and bool(found) == bool(words)
+
+
+def test_links_are_followed_and_where_they_lead_is_looked_at(tmp_path):
+    base = trusted_folder.fault(str(tmp_path))
+    if base:
+        pytest.skip(f"NOT TESTED: {base}")
+    bad, inside, good = tmp_path / "bad", tmp_path / "bad" / "inside", tmp_path / "good"
+    inside.mkdir(parents=True)
+    good.mkdir()
+    bad.chmod(0o777)
+    (tmp_path / "to_good").symlink_to("good")
+    (good / "to_bad").symlink_to("../bad/inside")
+    (tmp_path / "round").symlink_to("round")
+    assert trusted_folder.fault(str(tmp_path / "to_good")) == ""
+    assert str(bad) in trusted_folder.fault(str(tmp_path / "to_good" / "to_bad"))
+    assert "too many links" in trusted_folder.fault(str(tmp_path / "round"))
+    with pytest.raises(FileNotFoundError):
+        trusted_folder.fault(str(tmp_path / "none"))
+    if os.geteuid() == 0:
+        os.lchown(tmp_path / "to_good", OTHER, OTHER)
+        assert "a link that belongs to another user" in trusted_folder.fault(str(tmp_path / "to_good"))
+
+
+def test_a_folder_that_a_group_of_several_can_write_to_is_not_trusted(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: this needs to give a folder to another group, so root")
+    os.chown(tmp_path, 0, 12345)
+    tmp_path.chmod(0o770)
+    assert "by its group" in trusted_folder.fault(str(tmp_path))
+    tmp_path.chmod(0o1770)
+    assert trusted_folder.fault(str(tmp_path)) == ""
