@@ -151,12 +151,12 @@ def test_cmpirun_and_the_fork_server_listen_on_no_network_socket(running, jobs):
     for process in jobs.processes():
         try:
             command = process.cmdline()
-            if process.pid == running[0].pid or "cmpi._runtime.monitor.fork_server" in command:
+            if process.pid == running[0].pid or any("fork_server" in part for part in command):
                 assert not [c for c in process.net_connections("inet") if c.status == "LISTEN"]
                 checked.append(process)
         except psutil.NoSuchProcess:
             continue  # the stub of the first closure
-    assert len(checked) == 2
+    assert len(checked) >= 2
 
 
 OTHER = 65534
