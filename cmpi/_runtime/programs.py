@@ -10,6 +10,7 @@ import cmpi
 
 ROOT_MAIN = "cmpi/_runtime/root/main.py"
 SPAWN_STUB = "cmpi/_runtime/monitor/spawn_stub.py"
+RANK_MAIN = "cmpi/_runtime/process/rank_main.py"
 RSH_CLIENT = "cmpi/launcher/hosts/rsh_client.py"
 ISOLATED = "cmpi/_runtime/isolated.py"
 

@@ -89,6 +89,11 @@ def world() -> tuple[int, int]:
     return MPI.COMM_WORLD.Get_rank(), MPI.COMM_WORLD.Get_size()
 
 
+def in_world() -> bool:
+    """Whether MPI_Finalize would wait here for other ranks."""
+    return MPI.Is_initialized() and not MPI.Is_finalized() and world()[1] > 1
+
+
 def tell_spawn_completer() -> None:
     """Rank 0 to rank 1: the root listens from now on. Blocks: never (an empty, eager message)."""
     MPI.COMM_WORLD.Send([b"", MPI.BYTE], 1, HEAD)

@@ -1,5 +1,6 @@
 """The table of deaths: what each looks like to the others. None hangs; each within LIMIT_S."""
 
+import gzip
 import os
 
 import pytest
@@ -304,3 +305,83 @@ Sender(p).send("fine"); print(wait(p))
 """
     )
     assert result.out.splitlines() == ["in time", "fine", "0"], result
+
+
+@pytest.mark.parametrize("how", ["pass", "raise ValueError", "sys.exit(3)"])
+def test_a_spawned_process_loses_nothing_that_it_wrote_to_files(job, tmp_path, how):
+    text = """
+import atexit, gzip, weakref
+class Writer:
+    def __del__(self): os.write(1, b"finalized\\n")
+class Holder: pass
+def child(parent, folder):
+    global text, packed, cycle, writer, on_exit
+    os.chdir(folder)
+    text = open("text", "w"); text.write("12345")
+    packed = gzip.open("packed", "wt"); packed.write("12345")
+    cycle = Holder(); cycle.me = cycle; cycle.file = open("cycle", "w"); cycle.file.write("12345")
+    writer = Writer()
+    atexit.register(lambda: open("at exit", "w").write("12345"))
+    weakref.finalize(cycle, lambda: open("finalizer", "w").write("12345"))
+    threading.Thread(target=lambda: (time.sleep(0.1), open("thread", "w").write("12345"))).start()
+    HOW
+wait(spawn(child, sys.argv[1]))
+"""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    result = job(PRELUDE + text.replace("HOW", how), str(folder))
+    with gzip.open(folder / "packed", "rt") as packed:
+        assert packed.read() == "12345", result
+    (folder / "packed").unlink()
+    found = {path.name: path.read_text() for path in folder.iterdir()}
+    names = "text", "cycle", "at exit", "finalizer", "thread"
+    assert found == dict.fromkeys(names, "12345") and result.out == "finalized\n", result
+
+
+def test_what_a_closure_does_to_its_standard_streams_is_no_failure_of_its_end(job, tmp_path):
+    result = job(
+        PRELUDE
+        + """
+class Tee:
+    def __init__(self, stream): self.stream = stream
+    def write(self, text): self.stream.write(text); self.stream.flush()
+def tee(parent): sys.stdout = Tee(sys.stdout); print("tee")
+def silent(parent): sys.stdout = sys.stderr = None; print("nobody sees this")
+def closed(parent): print("closed"); sys.stdout.close()
+def detached(parent): print("detached", flush=True); sys.stdout.detach()
+def loud(parent): sys.stdout = None; raise ValueError("shown")
+for f in (tee, silent, closed, detached, loud): print(wait(spawn(f)), flush=True)
+"""
+    )
+    assert result.out.split("\n")[:-1] == [
+        "tee",
+        "0",
+        "0",
+        "closed",
+        "0",
+        "detached",
+        "0",
+        "1: ValueError: shown",
+    ]
+    assert result.err.count("ValueError: shown\n") >= 1, result
+
+
+def test_an_exception_is_named_by_what_it_is(job):
+    result = job(
+        PRELUDE
+        + r"""
+def noted(parent): e = ValueError("bad row"); e.__notes__ = ["on page 7"]; raise e
+def grouped(parent): raise ExceptionGroup("two", [ValueError(1), KeyError(2)])
+def surrogate(parent): raise ValueError("\ud800 lone")
+def broken(parent):
+    class Odd(Exception):
+        def __str__(self): raise TypeError
+    raise Odd
+for f in (noted, surrogate, broken, *([grouped] if sys.version_info >= (3, 11) else [])):
+    print(wait(spawn(f)), flush=True)
+"""
+    )
+    lines = result.out.splitlines()
+    assert lines[:2] == ["1: ValueError: bad row", r"1: ValueError: \ud800 lone"], result
+    assert "Odd: <exception str() failed>" in lines[2], result
+    assert lines[3:] in ([], ["1: ExceptionGroup: two (2 sub-exceptions)"]), result

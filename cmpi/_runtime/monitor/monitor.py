@@ -16,6 +16,7 @@ from cmpi._core import limits
 from cmpi._core.protocol import frames
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, memory_usage
+from cmpi._runtime.monitor.rank_command import rank_command
 from cmpi._runtime.monitor.start_child import ChildProcess, start
 from cmpi._transport import control_socket, joining
 from cmpi._transport.pmi import Pmi
@@ -257,9 +258,12 @@ class Monitor:
         try:
             for setting in order.settings:
                 name, _, os.environ[name] = setting.partition("=")
-            # A closure's process runs a program of ours, and where that is only this host knows.
-            program = programs.isolated(programs.WORKER) if self._number else []
-            self._bear([*order.argv, *program], order.cwd, bool(order.stdin), fork=False)
+            if self._number:
+                # A closure's process runs a program of ours, and where that is only this host knows.
+                argv = [*order.argv, *programs.isolated(programs.WORKER)]
+            else:
+                argv = rank_command(order.argv, order.cwd)
+            self._bear(argv, order.cwd, bool(order.stdin), fork=False)
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))

@@ -17,7 +17,6 @@ from cmpi.identifiers import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any
 
     from cmpi._runtime.process.node import Node
@@ -25,9 +24,12 @@ if TYPE_CHECKING:
 # What belongs to one process of one MPI world, and must not pass to another.
 _OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", names.PREFIX)
 
+RANK_MAIN = "cmpi rank_main"  # that module's name while it runs the program as `__main__`
+
 _lock = threading.Lock()
 _shipped: list[str] = []  # a folder of the person's, and its copy on this host
 _node: Node | None = None
+_finalizes_mpi = True
 
 
 def in_job() -> bool:
@@ -82,30 +84,31 @@ def join(resources: Resources | None) -> Node:
                     faulthandler.enable()  # a crash in C shows where Python was
                 except (OSError, ValueError):
                     pass  # stderr is closed, or no file
-            _report_exceptions(_node)
     return _node
 
 
-def _report_exceptions(node: Node) -> None:
-    """Tell the root of an exception that ends this process.
+def joined() -> Node | None:
+    """This process's node, if it has joined the job; a process that was forked from it has not."""
+    return _node if _node is not None and _node.owner == os.getpid() else None
 
-    A rank of a world cannot end by one otherwise: its MPI_Finalize waits for the others, which
-    wait for it in a collective.
-    """
-    show = sys.excepthook
 
-    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-        show(kind, error, trace)
-        if os.getpid() == node.owner:
-            node.failed_by(error)
-
-    sys.excepthook = hook
+def leave_mpi_unfinalized() -> None:
+    """This process ends otherwise than normally: MPI_Finalize would wait for its world, and that for it."""
+    global _finalizes_mpi
+    _finalizes_mpi = False
 
 
 def _leave() -> None:
-    assert _node is not None
-    _node.close()
-    if _node.owns_mpi and _node.owner == os.getpid():
+    node = joined()
+    if node is None:
+        return
+    # Set by Python where an exception ends the program, whatever has become of sys.excepthook. Where
+    # rank_main or the worker runs the program, the root has been told.
+    error = getattr(sys, "last_value", None)
+    if error is not None and not node.failed and RANK_MAIN not in sys.modules:
+        node.failed_by(error)
+    node.close()
+    if node.owns_mpi and _finalizes_mpi:
         from cmpi._transport import mpi
 
         mpi.finalize()

@@ -38,7 +38,6 @@ NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
 LONG_NAP_S = 1e-3
 STUCK_S = 120.0  # in one attempt to link by MPI, which has no limit of its own
-MOST_TRACE = 4000  # characters of a traceback that the root is told
 WIDOWED_S = 1.0  # likewise, once the partner has died
 WATCH_S = 1e-3  # between looks into a ring that need not be rung for
 BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
@@ -105,14 +104,13 @@ class Node:
 
     def failed_by(self, error: BaseException) -> None:
         """This process is about to end because of an exception."""
-        import traceback
+        from cmpi._runtime.process import last_words
 
         self.failed = True
         frame = error.__traceback__
         while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE):
-            frame = frame.tb_next  # from the person's code on
-        lines = traceback.format_exception(type(error), error, frame)
-        self.tell_root(frames.Raised(lines[-1].strip()[:1000], "".join(lines)[-MOST_TRACE:]))
+            frame = frame.tb_next  # from the program's code on
+        self.tell_root(last_words.raised(error, frame))
 
     def watch(self, pid: Pid) -> None:
         """Have the root tell us when this process ends."""

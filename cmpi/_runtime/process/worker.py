@@ -5,19 +5,17 @@ Forked from the fork server, or executed where there is none.
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
 import sys
-import threading
 import traceback
 from typing import Any, NoReturn
 
 from cmpi._core import limits
 from cmpi._core.protocol import frames
 from cmpi._runtime.linux import descendants
-from cmpi._runtime.process import apply_grant, context
-from cmpi._transport import pickling
+from cmpi._runtime.process import apply_grant, context, interpreter_end
+from cmpi._transport import mpi, pickling
 from cmpi.channels.receiver import Receiver
 from cmpi.identifiers import RAISED
 
@@ -46,7 +44,8 @@ def main(leash: _socket.socket | None) -> int:
         return code
     except BaseException as error:
         _show(error)
-        node.failed_by(error)
+        if os.getpid() == node.owner:  # a process that the program forked fails for itself
+            node.failed_by(error)
         return RAISED
     return 0
 
@@ -57,18 +56,18 @@ def run(leash: _socket.socket | None = None) -> NoReturn:
     `leash`, if there is one, holds the stub of this process: MPI's launcher takes its end for ours, which
     must not come before we are through MPI_Init.
 
-    What is left out is the interpreter taking itself apart, object by object: with numpy loaded
-    that is 15 ms, half as much as all the rest of a process's life, and frees what the kernel
-    frees anyway.
+    What is left out is the interpreter taking itself apart (see `interpreter_end`). One of a group that
+    fails leaves MPI_Finalize out too, which would wait for the others; they are ended instead.
     """
+    owner = os.getpid()
     code = main(leash)
-    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            pass  # closed by the person's code
+    forked = os.getpid() != owner
+    fails_others = code != 0 and mpi.in_world()
+    if fails_others:
+        context.leave_mpi_unfinalized()
+    interpreter_end.run_exit_handlers()
+    if forked or fails_others:
+        os._exit(code)  # the exit handlers of C libraries would end the MPI of the parent, or wait in it
     ctypes.CDLL(None).exit(code)
     raise AssertionError("exit returned")
 
@@ -91,9 +90,9 @@ def _show(error: BaseException) -> None:
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
         frame = frame.tb_next
-    sys.stdout.flush()
+    interpreter_end.flush_standard_streams()
     traceback.print_exception(type(error), error, frame)
-    sys.stderr.flush()
+    interpreter_end.flush_standard_streams()
 
 
 def _exit_code(error: SystemExit) -> int:
@@ -102,4 +101,4 @@ def _exit_code(error: SystemExit) -> int:
     if isinstance(error.code, int):
         return error.code & 0xFF
     print(error.code, file=sys.stderr)
-    return 1
+    return RAISED
