@@ -7,6 +7,7 @@ Ours: numpy's own format (NEP 1) is text that must be parsed, for files that are
 
 from __future__ import annotations
 
+import ctypes
 import struct
 
 import numpy as np
@@ -23,6 +24,18 @@ _KINDS = "biufcSUmM?"  # flat memory: no objects, no fields
 def plain(array: np.ndarray[Any, Any]) -> bool:
     """Whether it can travel so: an array itself, not of a subclass, of one of numpy's own dtypes."""
     return type(array) is np.ndarray and array.dtype.kind in _KINDS
+
+
+def reduce_as_writable(array: np.ndarray[Any, Any]) -> Any:
+    """How to pickle an array that may not be written to (pandas hands such out): as one that may, since the
+    receiver's copy is the receiver's own."""
+    flags = array.flags
+    if array.dtype.hasobject or not array.nbytes or not (flags.c_contiguous or flags.f_contiguous):
+        return array.__reduce_ex__(5)  # which copies
+    memory: Any = (ctypes.c_char * array.nbytes).from_address(array.__array_interface__["data"][0])
+    memory.owner = array  # and with it the memory
+    order: Any = "C" if flags.c_contiguous else "F"
+    return np.ndarray(array.shape, array.dtype, memory, order=order).__reduce_ex__(5)
 
 
 def pack(array: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:

@@ -1,22 +1,27 @@
 """Objects to bytes and back: pickle where that serves, else cloudpickle, large buffers kept out of it.
 
-Functions and classes of `__main__`, lambdas and closures travel by value, so the receiving
-process needs no copy of the script. Buffers of `OUT_OF_BAND_BYTES` and more (numpy arrays,
-bytearrays inside PickleBuffer) are not copied into the pickle but sent as they lie.
+Lambdas, closures, and functions and classes of `__main__` travel by value (see `by_value`), so the
+receiving process needs no copy of the script; where it runs the script, what is of `__main__` goes by
+name.
+Buffers of `OUT_OF_BAND_BYTES` and more (numpy arrays, bytearrays inside PickleBuffer) are not copied into
+the pickle but sent as they lie.
 
 Source: PEP 574, "Pickle protocol 5 with out-of-band data".
 """
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
+from collections import ChainMap
 
 import cloudpickle
 
 from cmpi._core.channel.unpicklable import path_to_unpicklable
+from cmpi._transport import foreign, scripts
 from cmpi._transport.by_value import Pickler
-from cmpi.errors import NotPicklable
+from cmpi.errors import NotPicklable, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,6 +96,13 @@ class _Written:
             self.first = data
 
 
+def _plain_pickler(file: Any, buffer_callback: Any) -> Any:
+    pickler: Any = pickle.Pickler(file, 5, buffer_callback=buffer_callback)
+    if foreign.reducers:
+        pickler.dispatch_table = ChainMap(foreign.reducers, copyreg.dispatch_table)
+    return pickler
+
+
 class _Kept:
     """A pickler that is used again: to make one each time took a tenth of the time of a small message.
 
@@ -100,7 +112,7 @@ class _Kept:
     def __init__(self) -> None:
         self.found: list[pickle.PickleBuffer] = []
         self._written = _Written()
-        pickler = pickle.Pickler(self._written, 5, buffer_callback=self.found.append)
+        pickler = _plain_pickler(self._written, self.found.append)
         self._dump, self._clear_memo = pickler.dump, pickler.clear_memo
 
     def pickle(self, value: object) -> bytes:
@@ -126,8 +138,12 @@ def _take_kept() -> _Kept:
         return _Kept()
 
 
-def dumps(value: object, name: str = "value") -> Message:
+def dumps(value: object, name: str = "value", by_name: bool = False) -> Message:
     """Pickle `value`. The buffers still belong to it: they must not change until they are sent.
+
+    Args:
+        name: What the caller calls the value.
+        by_name: The receiver runs the script of this process's `__main__`, and finds there what is of it.
 
     Raises:
         NotPicklable: It cannot be; the message has the path to the culprit, from `name` on.
@@ -135,6 +151,7 @@ def dumps(value: object, name: str = "value") -> Message:
     Blocks: for the time of pickling.
     """
     views: list[memoryview] = []
+    named = True
     try:
         kept = _take_kept()
         body = kept.pickle(value)
@@ -142,15 +159,20 @@ def dumps(value: object, name: str = "value") -> Message:
             return _message(body, views)
         views = [buffer.raw() for buffer in kept.found]
     except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
-        body = _MAIN
-    # What is of __main__ is written by name, and the other process has another __main__.
-    by_value = _MAIN in body or cloudpickle.list_registry_pickle_by_value()
-    if not by_value and all(view.nbytes >= OUT_OF_BAND_BYTES for view in views):
+        body, named = _MAIN, False
+    if foreign.learn():
+        _kept.clear()
+        return dumps(value, name, by_name)
+    named = named and by_name and scripts.own().is_home
+    # What is of __main__ is written by name, and the other process may have another __main__.
+    by_value = (_MAIN in body and not named) or bool(cloudpickle.list_registry_pickle_by_value())
+    if not by_value and all(view.nbytes >= OUT_OF_BAND_BYTES and not view.readonly for view in views):
         return _message(body, views)
-    return _dumps_with_buffers(value, Pickler if by_value else pickle.Pickler, name)
+    ours = by_value or any(view.readonly for view in views)
+    return _dumps_with_buffers(value, ours, name, by_name)
 
 
-def _dumps_with_buffers(value: object, pickler: Any, name: str) -> Message:
+def _dumps_with_buffers(value: object, ours: bool, name: str, by_name: bool) -> Message:
     buffers: list[memoryview] = []
 
     def keep(buffer: pickle.PickleBuffer) -> bool:
@@ -162,7 +184,7 @@ def _dumps_with_buffers(value: object, pickler: Any, name: str) -> Message:
 
     file = io.BytesIO()
     try:
-        pickler(file, 5, buffer_callback=keep).dump(value)
+        (Pickler(file, keep, by_name) if ours else _plain_pickler(file, keep)).dump(value)
     except Exception as error:
         raise NotPicklable(path_to_unpicklable(name, value, _fault)) from error
     return _message(file.getvalue(), buffers)
@@ -187,20 +209,31 @@ def dumps_array(value: Any) -> Message:
 def loads(body: bytes, buffers: Sequence[Any] = ()) -> Any:
     """The object again; its arrays lie in `buffers`, without a copy.
 
-    Raises whatever unpickling the person's own classes raises.
+    Raises:
+        UsageError: It names something of `__main__` that this process has not defined.
+
+    Raises whatever unpickling the person's own classes raises, too.
     """
-    if not body:
-        return _of_pickle(buffers[0], buffers=buffers[1:])
-    if body[0] == _ARRAY:
+    if body and body[0] == _ARRAY:
         from cmpi._transport import arrays
 
         return arrays.unpack(body, *buffers)
-    return _of_pickle(body, buffers=buffers) if buffers else _of_pickle(body)
+    try:
+        if not body:
+            return _of_pickle(buffers[0], buffers=buffers[1:])
+        return _of_pickle(body, buffers=buffers) if buffers else _of_pickle(body)
+    except AttributeError as error:
+        if "'__main__'" not in str(error):
+            raise
+        raise UsageError(
+            f"the message names something of the script that this rank does not have: {error}. Define it "
+            "in every rank, before the first message and not under `if rank == ...`; or in a module."
+        ) from error
 
 
 def _fault(value: object) -> str | None:
     try:
-        Pickler(io.BytesIO(), 5, buffer_callback=lambda buffer: False).dump(value)
+        Pickler(io.BytesIO(), lambda buffer: False).dump(value)
     except Exception as error:
         return str(error) or type(error).__name__
     return None

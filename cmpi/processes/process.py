@@ -185,15 +185,9 @@ class _Order:
             raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
         self._label, self._wait, self._tie, self._n = _label(f), wait, tie, n
         self._wanted = Resources() if resources is None else resources
-        try:
-            self.closure = pickling.dumps((f, args))
-        except NotPicklable:
-            pickling.dumps(f, "f")  # to name the path from what the caller wrote
-            for i, argument in enumerate(args):
-                pickling.dumps(argument, f"argument {i}")
-            raise
+        self.node = context.current()  # first: then the script has its name in the job
+        self.closure = _pickled(f, args)
         self.inline = isinstance(self.closure, bytes)
-        self.node = context.current()
 
     def frame(self, request: int) -> frames.Spawn:
         """The request."""
@@ -237,6 +231,17 @@ class _Order:
                 with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
                     sender._send(self.closure, None)
         return children
+
+
+def _pickled(f: Callable[..., object], args: tuple[Any, ...]) -> pickling.Message:
+    try:
+        return pickling.dumps((f, args))
+    except NotPicklable as error:
+        fault = error
+    pickling.dumps(f, "f")  # to name the path from what the caller wrote
+    for i, argument in enumerate(args):
+        pickling.dumps(argument, f"argument {i}")
+    raise fault
 
 
 def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from cmpi._core.channel import channel
 from cmpi._core.channel.contract import Contract, fits
 from cmpi._runtime.process.condition import refuse_in_loop
-from cmpi._transport import pickling
+from cmpi._transport import pickling, scripts
 from cmpi.errors import (
     ChannelClosed,
     ContractMismatch,
@@ -77,6 +77,7 @@ class SenderEnd(End):
         self.machine = channel.Outgoing(window[0], window[1])
         self.messages: dict[int, Message] = {}  # by ticket: those that wait for credit
         self.failed: set[int] = set()  # tickets
+        self._by_name = scripts.is_home(self.pid.value)
         self.next_ticket = 0
         self.loans: dict[int, Block] = {}  # by the id of the array that lies there
 
@@ -96,7 +97,9 @@ class SenderEnd(End):
             assert isinstance(message, pickling.Large)
             message.places = [place]
             return message
-        return pickling.dumps_array(value) if contract.array else pickling.dumps(value)
+        if contract.array:
+            return pickling.dumps_array(value)
+        return pickling.dumps(value, "value", self._by_name)
 
     def abort(self, cause: str, fate: Fate) -> None:
         """An exception made the owner give this end up; `cause` describes it to the peer. With the lock."""

@@ -12,6 +12,7 @@ import threading
 from cmpi._runtime import environment as names
 from cmpi._runtime.monitor.start_child import descriptor
 from cmpi._runtime.process import apply_grant
+from cmpi._transport import scripts
 from cmpi.errors import NotRunning
 from cmpi.identifiers import Resources
 
@@ -73,6 +74,9 @@ def join(resources: Resources | None) -> Node:
             from cmpi._runtime.process.node import Node
 
             _node = Node(control, os.environ.get(names.SHARED_MEMORY, ""), resources)
+            if _node.parent is None:
+                world = [pid.value for pid in _node.world]
+                scripts.identify(f"{world[0]:x} {_own_program()}", world)
             shipped = os.environ.get(names.SHIPPED, "").split("\n")
             if len(shipped) == 2:
                 _shipped[:] = shipped
@@ -114,6 +118,11 @@ def _leave() -> None:
         mpi.finalize()
 
 
+def _own_program() -> str:
+    """What this process runs, wherever it lies on this host."""
+    return os.path.basename(getattr(sys.modules["__main__"], "__file__", None) or sys.argv[0])
+
+
 def surroundings() -> bytes:
     """What a process that is spawned now inherits, as it would from os.fork and exec."""
     with open("/proc/self/status") as file:
@@ -128,6 +137,8 @@ def surroundings() -> bytes:
             "argv": sys.argv,
             "umask": int(umask, 8),
             "host": os.uname().nodename,
+            "script": scripts.describe(),
+            "copies": _shipped,
         }
     )
 
@@ -149,6 +160,10 @@ def settle(data: bytes) -> None:
         os.chdir(os.path.expanduser("~"))  # another host, which has no such folder
     sys.path[:] = [_moved(path, _shipped) for path in inherited["path"]]
     sys.argv[:] = inherited["argv"]
+    script = inherited["script"]
+    if script["file"] is not None:
+        script["file"] = _moved(_moved(script["file"], inherited["copies"][::-1]), _shipped)
+    scripts.adopt(script)
     environment, own = inherited["environment"], frozenset[str]()
     if inherited["host"] != os.uname().nodename:
         own = names.OF_A_HOST

@@ -1,0 +1,101 @@
+"""What a spawned process takes over of a script, and what it keeps."""
+
+import sys
+import types
+
+import pytest
+
+from cmpi._transport import scripts
+from cmpi._transport.scripts import Script
+
+
+@pytest.fixture
+def spawned():
+    return Script("job", types.ModuleType("__main__"))
+
+
+@pytest.fixture
+def home():
+    return Script("job")
+
+
+def test_a_value_that_came_once_is_not_taken_over_again(spawned):
+    spawned.bind("model", ("NoneType", None), None)
+    spawned.module.model = "loaded"  # as by `global model`
+    spawned.bind("model", ("NoneType", None), None)
+    assert spawned.module.model == "loaded"
+    spawned.bind("model", ("str", "other"), "other")
+    assert spawned.module.model == "other"
+
+
+def test_a_home_keeps_its_own_values_and_takes_those_it_lacks(home, monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
+    home.module.x = 1
+    for name in ("x", "y"):
+        home.bind(name, ("int", 2), 2)
+    assert (home.module.x, home.module.y) == (1, 2)
+
+
+def test_names_of_the_module_itself_are_not_overwritten(spawned):
+    spawned.module.__file__ = "here.py"
+    spawned.bind("__file__", ("str", "there.py"), "there.py")
+    assert spawned.module.__file__ == "here.py"
+
+
+def test_equal_scalars_have_one_token_wherever_they_are(spawned, home):
+    for value in (None, True, 1, -1.5, "text", b"bytes", 1 + 2j):
+        assert spawned.token("x", value) == home.token("x", value)
+    assert spawned.token("x", 1) != spawned.token("x", True) != spawned.token("x", 1.0)
+    assert spawned.token("x", sys) == home.token("y", sys)
+
+
+@pytest.mark.parametrize("make", [list, dict, lambda: 10**50, lambda: "x" * 200, object])
+def test_another_object_has_another_token_also_at_the_address_of_the_first(spawned, make):
+    seen = set()
+    for _ in range(50):
+        spawned.module.value = value = make()
+        seen.add(spawned.token("value", value))
+        assert spawned.token("value", value) in seen
+        spawned.forget_rebound()
+    assert len(seen) == (1 if make() is make() else 50)
+
+
+def test_what_was_received_keeps_its_token_until_it_is_assigned(spawned):
+    value = []
+    spawned.bind("cache", ("elsewhere", 7), value)
+    assert spawned.token("cache", value) == ("elsewhere", 7)
+    spawned.module.cache = other = []
+    assert spawned.token("cache", other) != ("elsewhere", 7)
+
+
+def test_values_whose_name_stands_for_another_are_not_kept_alive(spawned):
+    spawned.module.data = [0]
+    spawned.token("data", spawned.module.data)
+    before = sys.getrefcount(spawned.module.data)
+    data, spawned.module.data = spawned.module.data, None
+    spawned.forget_rebound()
+    assert sys.getrefcount(data) < before
+
+
+def test_versions_count_the_objects_that_had_a_name(monkeypatch):
+    main = types.ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+
+    def make(name):
+        exec(f"def {name}(): pass", main.__dict__)
+        return main.__dict__[name]
+
+    first = make("function")
+    assert scripts.tag_of(first)[1:] == scripts.tag_of(first)[1:]
+    second = make("function")
+    assert scripts.tag_of(second)[2] == scripts.tag_of(first)[2] + 1
+    assert scripts.by_name(second) == "function" and scripts.by_name(first) is None
+    assert scripts.resolve(scripts.tag_of(first)) is first
+    tag = scripts.tag_of(first)
+    del first
+    assert scripts.resolve(tag) is None
+
+
+def test_what_is_not_of_the_script_has_no_tag():
+    for value in (print, pytest, lambda: None, types.ModuleType, 5):
+        assert scripts.tag_of(value) is None
