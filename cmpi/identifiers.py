@@ -29,7 +29,7 @@ class Pid:
         return f"{self.value:07x}"
 
     def __repr__(self) -> str:
-        return f"Pid({self.value:#09x})"
+        return f"{self.value:07x}"  # as everywhere that people see it
 
 
 class Resources:

@@ -59,12 +59,14 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("-n", "-np", metavar="N", type=_checked(_count), default=1, help="number of ranks (default 1)")
     add(
         "--output",
-        choices=("human", "plain", "json"),
+        choices=("human", "headings", "plain", "json"),
         default="human",
-        help="human: a heading with the pid, indented output, spawns and exits (default); "
-        "plain: just the bytes, in whole lines; json: an object a line",
+        help="human: who wrote it before each line (default); headings: above its lines, which are "
+        "indented; plain: just the bytes, in whole lines; json: an object a line",
     )
-    add("--output-dir", metavar="DIR", default="", help="also keep PID.stdout and PID.stderr there")
+    add("--output-dir", metavar="DIR", default="",
+        help="also keep rank-0.stdout, rank-0.stderr, NAME-PID.stdout and so on there")  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="do not show which processes are spawned")
     add("--color", "--colour", dest="colour", choices=("auto", "always", "never"), default="auto",
         help="auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
     add("--cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
@@ -88,7 +90,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="more arguments for mpiexec, in one string")  # fmt: skip
     add("--dry-run", action="store_true",
         help="show which ranks would run where, or with --slurm the batch script, and leave")  # fmt: skip
-    add("--verbose", action="store_true", help="show the command, and what MPI's launcher says")
+    add("--verbose", action="store_true",
+        help="show each process that is spawned or ends, the memory they used, the command that starts "
+        "MPI, and what MPI's launcher says")  # fmt: skip
     add("--doctor", action="store_true",
         help="show what works here, and how to mend what does not; with --hostfile, --host or --slurm "
         "there too (--submit: by a tiny batch job); exit code 1 for warnings, 2 for faults")  # fmt: skip
@@ -131,6 +135,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         check_deadlock=options.check_deadlock,
         mpiexec=options.mpiexec or os.environ.get(environment.MPIEXEC, ""),
         mpi_args=options.mpi_args,
+        quiet=options.quiet,
         verbose=options.verbose,
         version=options.version,
         batch=_batch(options) if options.slurm else None,

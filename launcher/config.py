@@ -30,6 +30,7 @@ class LaunchConfig:
     check_deadlock: bool = True
     mpiexec: str = ""  # "": look for one
     mpi_args: list[str] = []
+    quiet: bool = False
     verbose: bool = False
     version: bool = False
     batch: Batch | None = None  # submit to Slurm, with this

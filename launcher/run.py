@@ -102,6 +102,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     os.close(noise_write)
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
+    from cmpi._core.job.output import NORMAL, QUIET, VERBOSE
     from cmpi._core.protocol import frames
     from cmpi._runtime.linux import descendants
     from cmpi._transport.door import Door, listen
@@ -114,12 +115,13 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         print(f"cmpirun: {shlex.join(argv)}", file=sys.stderr)
     order = frames.LaunchJob(
         config.argv,
-        mpiexec.rank_settings(mpi, config.mpi_args),
+        [*mpiexec.rank_settings(mpi, config.mpi_args), *_terminal_settings(config)],
         where,
         os.getcwd(),
         config.output,
         cli.wants_colour(config.colour, os.isatty(1)),
         _same_place(1, 2),
+        VERBOSE if config.verbose else QUIET if config.quiet else NORMAL,
         config.output_dir,
         config.cpu_units,
         config.memory_bytes,
@@ -279,6 +281,23 @@ def _stdin() -> int:
     except OSError:
         pass
     return os.open(os.devnull, os.O_RDONLY)
+
+
+def _terminal_settings(config: LaunchConfig) -> list[str]:
+    """What programs should know of the terminal that shows their output, though they write into pipes."""
+    if config.output not in ("human", "headings") or not os.isatty(1) or os.environ.get("TERM") == "dumb":
+        return []
+    from cmpi._core.job.human_form import TYPICAL_TITLE
+
+    settings = {
+        # Python writes at once, as it does to a terminal; else a print would be seen much later.
+        "PYTHONUNBUFFERED": "1",
+        # rich draws its bars and colours (version 14 and later).
+        "TTY_COMPATIBLE": "1",
+        # The room for a line, behind who writes it.
+        "COLUMNS": str(max(40, os.get_terminal_size(1).columns - TYPICAL_TITLE - 4)),
+    }
+    return [f"{name}={value}" for name, value in settings.items() if name not in os.environ]
 
 
 def _same_place(one: int, other: int) -> bool:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 else:
 
     def frozen(cls):
-        """Make `cls` a frozen value of its annotated fields; class attributes are defaults."""
+        """Make `cls` a frozen value of its annotated fields; class attributes are defaults. It may have
+        a `__repr__` of its own."""
         names = tuple(name for name in cls.__annotations__ if not name.isupper())
         defaults = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
 
@@ -53,7 +54,8 @@ else:
             raise AttributeError(f"{cls.__name__} is frozen: cannot set {name!r}")
 
         for method in (__init__, __repr__, __eq__, __hash__, __setattr__):
-            setattr(cls, method.__name__, method)
+            if method is not __repr__ or "__repr__" not in cls.__dict__:
+                setattr(cls, method.__name__, method)
         cls.__match_args__ = names
         return cls
 

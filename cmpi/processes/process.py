@@ -84,6 +84,7 @@ def spawn(
     resources: Resources | None = None,
     timeout: float | None = None,
     link: bool = False,
+    name: str | None = None,
 ) -> Pid:
     """Start a new process that runs `f(parent, *args)`, where `parent` is this process's Pid.
 
@@ -93,6 +94,8 @@ def spawn(
         resources: What the new process needs. None: see `Resources`.
         timeout: Longest wait for room, in seconds. None waits for ever.
         link: Link the two from the start: see `link`.
+        name: What people call it in the output and in reports; several may have the same. None: the
+            name of the function, or the one by which it is registered.
 
     Returns:
         The new process. Channels to it may be opened at once, though it may still be starting;
@@ -108,7 +111,8 @@ def spawn(
     Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
-    return spawn_tied(f, args, resources, erlang_links.LINK if link else erlang_links.NO_TIE, timeout)
+    tie = erlang_links.LINK if link else erlang_links.NO_TIE
+    return spawn_tied(f, args, resources, tie, timeout, name)
 
 
 def spawn_tied(
@@ -117,17 +121,23 @@ def spawn_tied(
     resources: Resources | None,
     tie: int,
     timeout: float | None = None,
+    name: str | None = None,
 ) -> Pid:
     """As `spawn`, with a tie of `relations`."""
-    order = _Order(f, args, resources, True, tie)
+    order = _Order(f, args, resources, True, tie, name=name)
     return order.take(order.node.ask_root(order.frame, timeout, ROOM))[0]
 
 
 async def aspawn(
-    f: Callable[..., object], *args: Any, resources: Resources | None = None, link: bool = False
+    f: Callable[..., object],
+    *args: Any,
+    resources: Resources | None = None,
+    link: bool = False,
+    name: str | None = None,
 ) -> Pid:
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
-    order = _Order(f, args, resources, True, erlang_links.LINK if link else erlang_links.NO_TIE)
+    tie = erlang_links.LINK if link else erlang_links.NO_TIE
+    order = _Order(f, args, resources, True, tie, name=name)
     (child,) = order.accepted(await order.node.ask_root_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
@@ -135,9 +145,11 @@ async def aspawn(
     return child
 
 
-def try_spawn(f: Callable[..., object], *args: Any, resources: Resources | None = None) -> Pid:
+def try_spawn(
+    f: Callable[..., object], *args: Any, resources: Resources | None = None, name: str | None = None
+) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
-    order = _Order(f, args, resources, False)
+    order = _Order(f, args, resources, False, name=name)
     return order.take(order.node.ask_root(order.frame))[0]
 
 
@@ -148,6 +160,7 @@ def spawn_group(
     resources: Resources | None = None,
     timeout: float | None = None,
     link: bool = False,
+    name: str | None = None,
 ) -> list[Pid]:
     """Start n processes as one MPI world: in each, `MPI.COMM_WORLD` has size n and its collectives work,
     and `cmpi.world()` is the list that this returns.
@@ -155,7 +168,7 @@ def spawn_group(
     They are placed at once or not at all, on one host or on several, and stand and fall together as
     the ranks of `cmpirun -n` do. Each runs `f(parent, *args)`.
 
-    Args, raises, blocks: as `spawn`; `resources` are those of each process.
+    Args, raises, blocks: as `spawn`; `resources` and `name` are those of each process.
 
     Returns:
         The processes, by rank.
@@ -165,7 +178,8 @@ def spawn_group(
     if not isinstance(n, int) or n < 1:
         raise UsageError(f"a group has 1 process or more; found {n!r}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
-    order = _Order(f, args, resources, True, erlang_links.LINK if link else erlang_links.NO_TIE, n)
+    tie = erlang_links.LINK if link else erlang_links.NO_TIE
+    order = _Order(f, args, resources, True, tie, n, name)
     return order.take(order.node.ask_root(order.frame, timeout, ROOM))
 
 
@@ -180,10 +194,13 @@ class _Order:
         wait: bool,
         tie: int = erlang_links.NO_TIE,
         n: int = 1,
+        name: str | None = None,
     ) -> None:
         if not callable(f):
             raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
-        self._label, self._wait, self._tie, self._n = _label(f), wait, tie, n
+        if name is not None and (not isinstance(name, str) or not name.strip()):
+            raise UsageError(f"the name of a process is text, and not empty; found {name!r}")
+        self._label, self._wait, self._tie, self._n, self._name = _label(f), wait, tie, n, name or ""
         self._wanted = Resources() if resources is None else resources
         self.node = context.current()  # first: then the script has its name in the job
         self.closure = _pickled(f, args)
@@ -207,6 +224,7 @@ class _Order:
             frames.NO_PID if self._wanted.near is None else self._wanted.near.value,
             self._wanted.place == PACK,
             self._n,
+            self._name,
         )
 
     def accepted(self, reply: Any) -> list[Pid]:

@@ -191,7 +191,8 @@ class _Shell:
 
     def _start(self, number: int) -> None:
         child = self._children[number]
-        pid = spawn_tied(child.f, child.args, child.resources, erlang_links.SUPERVISE)
+        name = child.name or None
+        pid = spawn_tied(child.f, child.args, child.resources, erlang_links.SUPERVISE, name=name)
         self._pids[pid] = number
         self._node.watch(pid)
         if child.name:

@@ -2,6 +2,7 @@
 
 from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.erlang_links import ErlangLinks
+from cmpi._core.job.job_actions import Named
 from cmpi._core.protocol import frames
 from cmpi._core.protocol.relation_frames import LinkedBy, NameIs, Register, Trap, Unregister, WhereIs
 
@@ -34,12 +35,12 @@ def test_who_traps_exits_is_not_ended():
 
 def test_a_name_is_of_one_process_until_it_ends():
     r = ErlangLinks()
-    assert r.hear(1, Register(5, "a", 1), alive) == [Tell(1, NameIs(5, 1))]
+    assert r.hear(1, Register(5, "a", 1), alive) == [Tell(1, NameIs(5, 1)), Named(1, "a")]
     assert r.hear(2, Register(6, "a", 2), alive) == [Tell(2, NameIs(6, 1))], "taken"
     assert r.hear(2, Register(7, "b", 100), alive) == [Tell(2, NameIs(7, frames.NO_PID))], "dead"
     r.ended(1)
     assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, frames.NO_PID))]
-    assert r.hear(2, Register(9, "a", 2), alive) == [Tell(2, NameIs(9, 2))]
+    assert r.hear(2, Register(9, "a", 2), alive) == [Tell(2, NameIs(9, 2)), Named(2, "a")]
     r.hear(1, Unregister("a"), alive)
     assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, frames.NO_PID))]
 
@@ -52,4 +53,4 @@ def test_who_waits_for_a_name_hears_of_it_unless_it_stopped_waiting():
     r.cancel(9, 2)
     r.ended(8)
     answers = r.hear(4, Register(5, "a", 4), alive)
-    assert answers == [Tell(4, NameIs(5, 4)), Tell(9, NameIs(1, 4))]
+    assert answers == [Tell(4, NameIs(5, 4)), Named(4, "a"), Tell(9, NameIs(1, 4))]

@@ -360,7 +360,7 @@ def test_a_request_that_waits_for_a_second_is_told_of_once_with_who_holds_what()
     assert not told(spawn(j, a, 2, cpus=CORE), frames.Spawned)
     spawn(j, b, 1)
     assert j.deadline_s() == LATE_S and not of(Say, j.tick(LATE_S - 0.1))
-    child = j.processes[j.starts[1][0]].short_name
+    child = j.processes[j.starts[1][0]].title
     says = [say.text for say in of(Say, j.tick(LATE_S))]
     assert says == [
         "rank 0: spawn(cpus=1) waits for room: 0.88 of 2 cores free (rank 0 holds 0.06, "

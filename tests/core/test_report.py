@@ -1,5 +1,6 @@
 from cmpi._core.job.job import JobMachine
-from cmpi._core.job.report import closing_report, memory_report
+from cmpi._core.job.output import NORMAL, VERBOSE
+from cmpi._core.job.report import end_event, final_report, memory_report
 from cmpi._core.job.scheduler import Host
 from cmpi._core.protocol import frames
 from cmpi.identifiers import ExitStatus, Resources
@@ -16,41 +17,73 @@ def failed_job(status, summary=""):
     return job, b
 
 
-def test_the_first_failure_is_named_with_everything_known():
-    job, pid = failed_job(ExitStatus(139, 11))
-    text = closing_report(job, b"last words\n")
-    for part in (f"{pid:07x}", "rank 1", "node1", "python job.py", "signal 11 (SIGSEGV)", "last words"):
-        assert part in text
+def report(job, tail=b"", verbosity=NORMAL):
+    return final_report(job, lambda pid: tail, verbosity)
+
+
+def test_the_first_failure_is_named_with_what_it_ran_and_its_last_words_if_they_are_out_of_sight():
+    job, _ = failed_job(ExitStatus(139, 11))
+    assert report(job, b"last words\n") == (
+        "cmpirun: rank 1 failed: ended by signal 11 (SIGSEGV)\n"
+        "    ran     python job.py\n"
+        "    its last lines on stderr:\n"
+        "      last words\n"
+    )
+    assert "last" not in report(job)
+
+
+def test_the_host_is_named_where_there_are_several_and_the_memory_only_to_who_wants_it():
+    job, pid = failed_job(ExitStatus(3))
+    job.used(pid, frames.ProcessExited(3, 0, 0, 0, 1 << 28, 1.0, ""))
+    assert "node1" not in report(job) and "memory" not in report(job)
+    text = report(job, verbosity=VERBOSE)
+    assert "    host    node1\n" in text and "    memory  used 256 MiB at most\n" in text
+    job.processes[job.starts[0][0]].host = "node2"
+    assert "    host    node1\n" in report(job)
+
+
+def test_memory_that_is_the_cause_is_named():
+    job, pid = failed_job(ExitStatus(0))
+    job.processes[pid].status = None
+    job.over_memory(pid, frames.OverMemory(412 << 20, 1, "12:00:03"))
+    job.processes[pid].status = ExitStatus(137, 9)
+    job.first_failure = pid
+    assert report(job).startswith("cmpirun: rank 1 failed: out of memory: asked ")
 
 
 def test_the_others_of_its_world_are_not_listed_as_failures():
     job, _ = failed_job(ExitStatus(3))
-    assert "later" not in closing_report(job, b"")
+    assert "later" not in report(job)
 
 
-def test_a_traceback_that_was_shown_is_not_shown_again():
-    job, _ = failed_job(ExitStatus(1), "ValueError: x")
-    text = closing_report(job, b"Traceback ...\nValueError: x\n")
-    assert text.count("ValueError") == 1
-
-
-def test_a_traceback_that_several_have_shown_is_one():
+def test_a_traceback_that_several_have_shown_is_not_shown_again():
     job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["p"], ["node1"] * 8)
     for i, pid in enumerate(job.starts[0]):
         trace = "Traceback ...\n  deep\nValueError: x\n" if i != 3 else "Traceback ...\nKeyError: 'y'\n"
         job.from_rank(pid, frames.Raised(trace.splitlines()[-1], trace), 0.0)
         job.exited(pid, ExitStatus(1), 0.0)
-    text = closing_report(job, b"")
-    assert "    raised alike by rank 0, rank 1, rank 2, rank 4 and 3 more:\n      Traceback" in text
-    assert text.count("  deep") == 1
+    text = report(job, b"Traceback ...\n  deep\nValueError: x\n")
+    assert "    alike   rank 0, rank 1, rank 2, rank 4 and 3 more raised the same\n" in text
+    assert "deep" not in text
 
 
 def test_a_job_that_went_well_has_no_report():
     job = JobMachine([Host("node1", 1, 1)])
     job.launch(["p"], ["node1"] * 1)
     job.exited(job.starts[0][0], ExitStatus(0), 0.0)
-    assert closing_report(job, b"") == ""
+    assert report(job, verbosity=VERBOSE) == ""
+
+
+def test_the_last_event_tells_how_the_job_ended():
+    job, pid = failed_job(ExitStatus(139, 11))
+    event = end_event(job, 139, 2.5)
+    assert event["code"] == 139 and event["interrupted"] is False
+    assert event["first_failure"] == {
+        "pid": f"{pid:07x}", "rank": 1, "name": "rank 1", "host": "node1", "code": 139, "signal": 11,
+        "verdict": "",
+    }  # fmt: skip
+    assert event["usage"] == {"processes": 2, "wall_s": 2.5, "cpu_s": 0, "peak_bytes": 0}
 
 
 def test_those_that_failed_alike_are_named_together():
@@ -64,10 +97,10 @@ def test_those_that_failed_alike_are_named_together():
     for i, pid in enumerate(pids):
         job.from_rank(pid, frames.Raised("ValueError: x" if i != 3 else "KeyError: 'y'", ""), 0.0)
         job.exited(pid, ExitStatus(1), 0.0)
-    b, c, _, e, f, _ = (f"{pid:07x}" for pid in pids[1:])
-    text = closing_report(job, b"")
+    b, c, _, e, f, _ = (f"f · {pid:07x}" for pid in pids[1:])
+    text = report(job)
     assert f"later   {b}, {c}, {e}, {f} and 1 more: 1: ValueError: x" in text
-    assert f"later   {pids[3]:07x}: 1: KeyError: 'y'" in text
+    assert f"later   f · {pids[3]:07x}: 1: KeyError: 'y'" in text
 
 
 def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is_named():
@@ -84,5 +117,5 @@ def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is
         job.used(pid, frames.ProcessExited(139, 11, 0, 0, (i + 1) << 28, 1.0, "/cores/7" if i else ""))
     assert memory_report(job).splitlines()[1:] == ["    p (2 processes): asked 4 GiB, used 768 MiB"]
     job.exited(job.starts[0][1], ExitStatus(139, 11), 0.0)
-    assert "    core    /cores/7\n" in closing_report(job, b"")
+    assert "    core    /cores/7\n" in report(job)
     assert memory_report(JobMachine([Host("node1", 1, 1)])) == ""

@@ -1,9 +1,15 @@
 """Everything that processes write arrives: bytes, forms, files."""
 
+import fcntl
 import hashlib
 import json
 import os
+import pty
+import re
+import select
+import struct
 import subprocess
+import termios
 
 import pytest
 
@@ -56,35 +62,136 @@ def test_binary_and_broken_utf8_pass_unchanged_in_plain_form(jobs):
     assert result.out == data, len(result.out)
 
 
-def test_the_human_form_is_a_tree(jobs):
+NAMES = """
+import cmpi, os, sys
+def detect(parent): print('hi from the child')
+def load(parent): cmpi.register("loader"); print("loaded")
+def fail(parent): raise ValueError("no such column")
+cmpi.wait(cmpi.spawn(detect)); cmpi.wait(cmpi.spawn(lambda parent: print("named"), name="given"))
+cmpi.wait(cmpi.spawn(load))
+for pid in cmpi.spawn_group(2, detect, name="pair"): cmpi.wait(pid)
+p = cmpi.try_spawn(fail, name="bad"); cmpi.wait(p)
+print(repr(p), file=sys.stderr)
+"""
+
+
+def test_people_see_ranks_and_names(jobs):
+    result = jobs.run("cmpirun", "--output-dir", "logs", "python", jobs.script(NAMES))
+    said = re.sub(r"[0-9a-f]{7}", "PID", re.sub(" +", " ", result.out)).splitlines()
+    lines = [line for line in said if "│" in line]
+    assert sorted(lines) == sorted(
+        ["detect · PID │ hi from the child", "given · PID │ named", "loader · PID │ loaded",
+         *(f"pair[{i}] · PID │ hi from the child" for i in range(2))]
+    ), result  # fmt: skip
+    assert all(line.startswith(("rank 0 + ", "bad · PID ✗")) for line in said if "│" not in line), result
+    assert "exit" not in result.out, "a clean end is quiet"
+    (bad,) = re.findall(
+        r"^cmpirun: bad · ([0-9a-f]{7}) failed: exit code 1: ValueError: no such column$", result.err, re.M
+    )
+    assert re.search(rf"^rank 0 +! {bad}$", result.err, re.M), "repr(Pid)"
+    assert result.err.count("Traceback") == 1 and "memory" not in result.err
+    assert f"bad-{bad}.stderr" in os.listdir(jobs.folder / "logs")
+    assert "rank-0.stderr" in os.listdir(jobs.folder / "logs")
+
+
+def test_fifty_spawned_processes_that_succeed_take_a_few_lines(jobs):
     script = jobs.script(
-        "import cmpi\ndef child(parent): print('hi from the child')\n"
-        "p = cmpi.spawn(child); cmpi.wait(p); print('done')\n"
+        "import cmpi\ndef work(parent): pass\n"
+        "for _ in range(2):\n    for pid in [cmpi.spawn(work) for _ in range(25)]: cmpi.wait(pid)\n"
     )
     result = jobs.run("cmpirun", "python", script)
-    lines = result.out.splitlines()
-    root, child = lines[0], lines[1].split()[-1]
-    assert len(root) == len(child) == 7
-    assert lines == [root, f"  spawned: {child}", child, "  hi from the child", "  exited: 0",
-                     root, "  done", "  exited: 0"], result  # fmt: skip
+    assert result.code == 0 and 1 <= len(result.out.splitlines()) <= 10, result
+    assert jobs.run("cmpirun", "--quiet", "python", script).out == ""
 
 
-def test_json_has_spawn_output_and_exit_with_all_fields(jobs):
-    script = jobs.script("import cmpi, sys\ncmpi.wait(cmpi.spawn(lambda parent: sys.exit(4)))\nprint('ü')")
-    result = jobs.run("cmpirun", "--output", "json", "python", script)
-    events = [json.loads(line) for line in result.out.splitlines()]
+def test_json_has_spawn_output_exit_and_the_end_with_all_fields(jobs):
+    text = "import cmpi, sys\ncmpi.wait(cmpi.spawn(lambda parent: sys.exit(4), name='four'))\nprint('ü')"
+    result = jobs.run("cmpirun", "--output", "json", "python", jobs.script(text))
+    *events, end = [json.loads(line) for line in result.out.splitlines()]
     root = events[0]["pid"]
-    assert [(e["event"], e["parent"]) for e in events] == [
-        ("spawn", None), ("spawn", root), ("exit", root), ("output", None), ("exit", None)
+    assert [(e["event"], e["parent"], e["rank"], e["name"]) for e in events] == [
+        ("spawn", None, 0, "rank 0"), ("spawn", root, None, "four"), ("exit", root, None, "four"),
+        ("output", None, 0, "rank 0"), ("exit", None, 0, "rank 0"),
     ]  # fmt: skip
     assert events[2]["code"] == 4 and not events[2]["ok"] and events[3]["data"] == "ü\n"
     for event in events:
-        assert event["host"] == os.uname().nodename and event["time"] > 1.6e9 and event["rank"] == 0
+        assert event["host"] == os.uname().nodename and event["time"] > 1.6e9
+    assert end["event"] == "end" and end["code"] == result.code == 4
+    assert end["first_failure"]["name"] == "four" and end["first_failure"]["rank"] is None
+    assert end["usage"]["processes"] == 2 and end["usage"]["wall_s"] > 0
+
+
+class Terminal:
+    """A job on a terminal of its own, and what a person sees there."""
+
+    def __init__(self, jobs, *command, columns=80, rows=24):
+        pyte = pytest.importorskip("pyte")
+        command = ("setsid", "--ctty", "--wait", *command)  # which makes it the controlling terminal
+        self.leader, follower = pty.openpty()
+        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.job = jobs.start(
+            *command, stdin=follower, stdout=follower, stderr=follower, env={"TERM": "xterm"}
+        )
+        os.close(follower)
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+
+    @property
+    def lines(self):
+        return [re.sub(" +", " ", line).rstrip() for line in self.screen.display if line.strip()]
+
+    def until(self, seen):
+        """Show what comes until `seen(lines)`, or the end."""
+        while not seen(self.lines):
+            ready, _, _ = select.select([self.leader], [], [], 30)
+            assert ready, self.lines
+            try:
+                data = os.read(self.leader, 65536)
+            except OSError:  # the last one has closed its side
+                data = b""
+            if not data:
+                break
+            self.stream.feed(data)
+        return self.lines
+
+    def type(self, text):
+        os.write(self.leader, text.encode())
+
+    def end(self):
+        lines = self.until(lambda lines: False)
+        os.close(self.leader)
+        assert self.job.wait(30) == 0, lines
+        return lines
+
+
+LIVE = """
+import sys, time
+from mpi4py import MPI
+comm = MPI.COMM_WORLD
+if comm.rank == 0:
+    print("...", end="", flush=True)
+    name = input("name? ")
+    print("hello", name)
+else:
+    print("at work")  # with no flush: a terminal sees it at once
+    sys.stderr.write("\\r50 %"); sys.stderr.flush()
+comm.barrier()
+if comm.rank == 1:
+    sys.stderr.write("\\r100 %\\n")
+"""
+
+
+def test_bars_dots_and_prompts_are_live_on_a_terminal(jobs):
+    terminal = Terminal(jobs, "cmpirun", "-n", "2", "python", jobs.script(LIVE))
+    live = ["rank 1 │ at work", "rank 1 ! 50 %", "rank 0 │ ...name?"]
+    assert terminal.until(lambda lines: lines == live) == live, "while all of them wait"
+    terminal.type("bob\n")
+    assert terminal.end() == [
+        "rank 1 │ at work", "rank 0 │ ...name? bob", "rank 0 │ hello bob", "rank 1 ! 100 %"
+    ]  # fmt: skip
 
 
 def test_no_colour_goes_into_a_pipe_but_a_terminal_gets_it(jobs):
-    import pty
-
     assert "\x1b" not in jobs.run("cmpirun", "echo", "x").out
     for extra, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         leader, follower = pty.openpty()

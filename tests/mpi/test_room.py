@@ -32,8 +32,8 @@ except cmpi.NeverFits as error: print(error)
 """
     result = job(PRELUDE + text, options=("--cpus", "1"))
     pattern = (
-        r"cmpirun: rank 0: spawn\(cpus=1\) waits for room: 0 of 1 cores free \([0-9a-f]{7} holds 1\); "
-        r"ask for less, or --cpus 2\n"
+        r"cmpirun: rank 0: spawn\(cpus=1\) waits for room: 0 of 1 cores free "
+        r"\(later · [0-9a-f]{7} holds 1\); ask for less, or --cpus 2\n"
     )
     assert result.code == 0 and re.fullmatch(pattern, result.err), result
     assert "asked for 3 cpus" in result.out, result

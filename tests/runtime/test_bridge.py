@@ -3,12 +3,14 @@ import threading
 
 import pytest
 
-from cmpi._core.job.output import Formatter, Speaker
+from cmpi._core.job.output import Formatter
+from cmpi._core.job.process_record import Process
 from cmpi._runtime.root import bridge as bridge_module
 from cmpi._runtime.root.bridge import Bridge
 from cmpi._runtime.root.stdin_feeder import StdinFeeder
+from cmpi.identifiers import ExitStatus
 
-RANK = Speaker(0xA, None, "h", 0, "a")
+RANK = Process(0xA, 0, 0, 0, "a")
 
 
 class Output:
@@ -26,7 +28,7 @@ class Output:
             lambda pid, nbytes: self.printed.append((pid, nbytes)),
             self.lost.set,
         )
-        self.bridge.born(RANK)
+        self.bridge.born(RANK, None)
 
     def read(self):
         """What was written, once the bridge has finished."""
@@ -75,6 +77,36 @@ def test_a_fault_in_the_writing_thread_ends_the_job_and_not_the_patience():
     out, err = output.read()
     assert out == b"x\n" and b"InternalError" in err and b"ZeroDivisionError" in err
     assert output.lost.is_set()
+
+
+def test_files_of_a_process_are_closed_with_its_end_and_keep_what_it_left_running_wrote(tmp_path):
+    (tmp_path / "rank-0.stdout").write_text("of an earlier job")
+    output = Output(tmp_path)
+    children = [Process(i, RANK.pid, i, 0, "main.<locals>.work at job.py:3") for i in range(0x100, 0x120)]
+    for child in children:
+        output.bridge.born(child, RANK.pid)
+        for fd in (1, 2):
+            output.bridge.output(child.pid, fd, b"%d\n" % fd)
+        output.bridge.died(child.pid, ExitStatus(0), {})
+        output.bridge.output(child.pid, 1, b"later\n")
+    output.bridge.output(RANK.pid, 1, b"x\n")
+    output.bridge.output(RANK.pid, 1, b"y\n")
+    written = threading.Event()
+    output.bridge._printed = lambda pid, nbytes: written.set() if nbytes == 3 else None
+    output.bridge.output(RANK.pid, 1, b"xyz")
+    written.wait()
+    opened = [os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if is_open(fd)]
+    assert [path for path in opened if path.startswith(str(tmp_path))] == [f"{tmp_path}/rank-0.stdout"]
+    assert (tmp_path / "rank-0.stdout").read_text() == "x\ny\nxyz"
+    assert (tmp_path / "work-0000100.stdout").read_text() == "1\nlater\n"
+    assert (tmp_path / "work-0000100.stderr").read_text() == "2\n"
+    assert len(list(tmp_path.iterdir())) == 1 + 2 * len(children)
+    output.bridge.died(RANK.pid, ExitStatus(0), {})
+    output.read()
+
+
+def is_open(fd):
+    return os.path.lexists(f"/proc/self/fd/{fd}")
 
 
 @pytest.mark.parametrize("before", [b"", b"some"])

@@ -27,7 +27,7 @@ class Complaints:
         if process.label in self._memory:
             return []
         self._memory.add(process.label)
-        what = f"process {process.pid:07x}, {process.label}: memory: {text}"
+        what = f"{process.title}, {process.label}: memory: {text}"
         return [Say(f"{what}. Ask for what it needs: spawn(..., resources=Resources(memory=...))")]
 
     def no_room(self, process: Process, shortages: list[str]) -> list[Say]:
@@ -35,4 +35,4 @@ class Complaints:
         if process.label in self._room or not shortages:
             return []
         self._room.add(process.label)
-        return [Say(f"{process.short_name}: {shortages[0]}")]
+        return [Say(f"{process.title}: {shortages[0]}")]

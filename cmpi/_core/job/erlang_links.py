@@ -6,11 +6,12 @@ Source: Erlang/OTP, "Erlang Reference Manual: Processes" (links, exit signals, r
 from __future__ import annotations
 
 from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.job_actions import Named
 from cmpi._core.protocol import frames, relation_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 NO_TIE, LINK, SUPERVISE = 0, 1, 2  # how a process is tied to the one that spawns it
 
@@ -62,7 +63,7 @@ class ErlangLinks:
             self._waiting[name] = [each for each in waiting if each[0] != pid]
         return [other for other in others if other not in self._trapping]
 
-    def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> list[Tell]:
+    def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> Sequence[Tell | Named]:
         """A frame of a process's that needs no more than this machine; another is passed over."""
         if isinstance(frame, relation_frames.Trap):
             (self._trapping.add if frame.on else self._trapping.discard)(pid)
@@ -76,13 +77,14 @@ class ErlangLinks:
 
     # -- names -----------------------------------------------------------------------------
 
-    def _register(self, asker: int, frame: relation_frames.Register, alive: bool) -> list[Tell]:
+    def _register(self, asker: int, frame: relation_frames.Register, alive: bool) -> list[Tell | Named]:
         """The answer says who has the name then: another, if it had it before."""
         if not alive:
             return [Tell(asker, relation_frames.NameIs(frame.request, frames.NO_PID))]
         owner = self._names.setdefault(frame.name, frame.pid)
-        answers = [Tell(asker, relation_frames.NameIs(frame.request, owner))]
+        answers: list[Tell | Named] = [Tell(asker, relation_frames.NameIs(frame.request, owner))]
         if owner == frame.pid:
+            answers.append(Named(owner, frame.name))
             for waiter, request in self._waiting.pop(frame.name, ()):
                 answers.append(Tell(waiter, relation_frames.NameIs(request, owner)))
         return answers

@@ -16,7 +16,7 @@ from cmpi._core.job.job_actions import (
     FinishJob,
     Launch,
     LaunchWorld,
-    NeedForkServer,
+    Named,
     Order,
     Say,
     TellPreload,
@@ -31,16 +31,10 @@ from cmpi.identifiers import RAISED, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from cmpi._core.job.job_actions import Action
 
 GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
 SIGKILL, SIGTERM = 9, 15
-
-
-if TYPE_CHECKING:
-    Action: TypeAlias = (
-        "Tell | Order | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Died | FinishJob | Say"
-    )
 
 
 class JobMachine:
@@ -259,7 +253,11 @@ class JobMachine:
                 # Its MPI_Finalize may wait for ranks that wait for it.
                 self._kill_timers.later(pid, now_s)
             return []
-        return list(self.erlang_links.hear(pid, frame, self._alive))
+        heard = self.erlang_links.hear(pid, frame, self._alive)
+        for action in heard:
+            if isinstance(action, Named):
+                self.processes[action.pid].registered(action.name)
+        return list(heard)
 
     # -- time ----------------------------------------------------------------------------
 
@@ -337,7 +335,7 @@ class JobMachine:
 
     def shortages(self, pid: int) -> list[str]:
         """What this process waits for room for, and why there is none; in words."""
-        return self.requests.shortages(pid, lambda pid: self.processes[pid].short_name)
+        return self.requests.shortages(pid, lambda pid: self.processes[pid].title)
 
     def _spawn(self, pid: int, frame: frames.Spawn, now_s: float) -> list[Action]:
         if self.interrupted or not self._alive(pid):

@@ -5,6 +5,12 @@ from __future__ import annotations
 from cmpi._base.frozen import frozen
 from cmpi._core.protocol import frames
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    from cmpi._core.job.connection_broker import Tell
+
 
 @frozen
 class Order:
@@ -55,6 +61,14 @@ class Born:
 
 
 @frozen
+class Named:
+    """Action: show a process by this name from now on, unless it was given one when it was spawned."""
+
+    pid: int
+    name: str
+
+
+@frozen
 class Died:
     """Action: show that a process has ended."""
 
@@ -73,3 +87,10 @@ class FinishJob:
     """Action: everything has ended; report, and leave with this code."""
 
     code: int
+
+
+if TYPE_CHECKING:
+    Action: TypeAlias = (
+        "Tell | Order | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Named | Died"
+        " | FinishJob | Say"
+    )

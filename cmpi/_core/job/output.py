@@ -1,226 +1,346 @@
 """What the bridge prints: output events in, bytes for the terminal out.
 
-Three forms. `human`: a heading with the pid whenever another process speaks, its output
-indented below. `plain`: the bytes themselves, in whole lines. `json`: an object a line.
+Four forms. `human`: who wrote it before each line. `headings`: a title where the speaker changes, its
+lines indented below. `plain`: the bytes themselves, in whole lines. `json`: an object a line.
 
-A line is kept until its end has come, or nothing has followed for `FLUSH_AFTER_S` (a prompt), or
-it grows beyond `LONG_LINE_BYTES`; and then without the start of a character whose end is missing.
+A line is kept until its end has come. On a terminal, one without an end stands in status lines below the
+text, redrawn in place. Elsewhere it is printed after `FLUSH_AFTER_S` (a prompt), or, if the program
+redraws it (a progress bar), in its state of every `STATE_S`.
 """
 
 from __future__ import annotations
 
-from cmpi.identifiers import ExitStatus
+from cmpi._core.job import human_form
+from cmpi._core.job.human_form import HumanForm
+from cmpi._core.job.json_form import json_data, json_event, json_line
+from cmpi._core.job.places import Paper, Terminal
+from cmpi._core.job.spawn_notes import SpawnNotes
+from cmpi._core.job.streams import Stream
+from cmpi._core.job.terminal_text import split_characters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
-FLUSH_AFTER_S = 0.2
-LONG_LINE_BYTES = 65536
+    from cmpi.identifiers import ExitStatus
+
+    Printed: TypeAlias = list[tuple[int, bytes]]
+
+FLUSH_AFTER_S = 0.2  # a line without end is printed
+SHOW_AFTER_S = 0.1  # or shown, on a terminal
+INTERRUPT_AFTER_S = 1.0  # or printed though another process is in the middle of a line
+STATE_S = 10.0  # between two states of a line that is redrawn, where it cannot be redrawn
+FIRST_STATE_S = 2.0  # before the first of them
+FAILED_S = 0.3  # a failure waits that long, for the end of the job, whose report names it
 TAIL_BYTES = 4096  # of stderr, kept for the closing report
-_COLOURS = (31, 32, 33, 34, 35, 36, 91, 92, 93, 94, 95, 96)
+FAR_LINES = 40  # more than a screen shows
+QUIET, NORMAL, VERBOSE = 0, 1, 2
 
 
 class Speaker:
-    """A process as the bridge shows it."""
+    """A process as the bridge shows it. `title` is how people call it; `rank` is None for a spawned one."""
 
-    def __init__(self, pid: int, parent: int | None, host: str, rank: int, label: str) -> None:
-        self.pid, self.parent, self.host, self.rank, self.label = pid, parent, host, rank, label
-        self.name = f"{pid:07x}"
-
-
-class _Stream:
-    """One descriptor of one process: what was read and not yet printed."""
-
-    def __init__(self) -> None:
-        self.rest = b""
-        self.since_s = 0.0
-
-
-def split_lines(data: bytes) -> tuple[bytes, bytes]:
-    """Whole lines, and the rest.
-
-    >>> split_lines(b"a\\nb\\nc")
-    (b'a\\nb\\n', b'c')
-    """
-    end = data.rfind(b"\n") + 1
-    return data[:end], data[end:]
-
-
-def split_characters(data: bytes) -> tuple[bytes, bytes]:
-    """Whole UTF-8 characters, and the start of one whose end is missing (at most 3 bytes).
-
-    Bytes that are no UTF-8 at all count as whole, so nothing is held for ever.
-
-    >>> split_characters("né".encode()[:-1])
-    (b'n', b'\\xc3')
-    """
-    for back in range(1, min(3, len(data)) + 1):
-        byte = data[-back]
-        if byte >= 0xC0:  # a first byte; of a character of 2, 3 or 4
-            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return (data[:-back], data[-back:]) if back < length else (data, b"")
-        if byte < 0x80:
-            break
-    return data, b""
+    def __init__(
+        self, pid: int, parent: int | None, host: str, rank: int | None, name: str, title: str, label: str
+    ) -> None:
+        self.pid, self.parent, self.host, self.rank = pid, parent, host, rank
+        self.name, self.title, self.label = name, title, label
+        self.number = 0  # in the order of the starts
 
 
 class Formatter:
     """The machine: events in, `(destination, bytes)` out; destination is 1 or 2.
 
     Args:
-        form: "human", "plain" or "json".
+        form: "human", "headings", "plain" or "json".
         colour: Whether escape sequences may be used.
-        one_terminal: Whether both destinations are the same place, so that a heading for one
-            counts for the other.
+        one_place: Whether both destinations are the same place: then all goes to 1.
+        terminals: The destinations whose status lines can be redrawn.
+        utf8: Whether they show more than ASCII.
+        verbosity: QUIET, NORMAL or VERBOSE: which starts and ends are noted.
         epoch_s: What to add to the times of events to get seconds since 1970, for JSON.
 
     Not thread-safe; never blocks. Time comes in with the events, in seconds of any clock.
     """
 
     def __init__(
-        self, form: str, *, colour: bool = False, one_terminal: bool = False, epoch_s: float = 0.0
+        self,
+        form: str,
+        *,
+        colour: bool = False,
+        one_place: bool = False,
+        terminals: tuple[int, ...] = (),
+        utf8: bool = True,
+        verbosity: int = NORMAL,
+        epoch_s: float = 0.0,
     ) -> None:
-        self._form, self._colour, self._one_terminal = form, colour, one_terminal
-        self._epoch_s = epoch_s
-        self._streams: dict[tuple[int, int], _Stream] = {}
-        self._waiting: dict[tuple[int, int], Speaker] = {}  # streams with a rest
-        # By destination: who spoke last, on which descriptor, and whether in the middle of a line.
-        self._last: dict[int, tuple[int, int, bool]] = {}
-        self._tails: dict[int, bytes] = {}
+        self._json, self._epoch_s, self._verbosity = form == "json", epoch_s, verbosity
+        human = form in ("human", "headings")
+        self._human = HumanForm(headings=form == "headings", colour=colour, utf8=utf8) if human else None
+        self._places: dict[int, Paper | Terminal] = {}
+        for place in (1,) if one_place else (1, 2):
+            screen = human and place in terminals
+            self._places[place] = Terminal(self._human) if screen and self._human else Paper(self._human)
+        if one_place:
+            self._places[2] = self._places[1]
+        self._one_place = one_place
+        self._speakers: dict[int, Speaker] = {}
+        self._streams: dict[tuple[int, int], Stream] = {}
+        self._waiting: dict[
+            tuple[int, int], None
+        ] = {}  # streams with a rest, in the order in which it came
+        self._notes = SpawnNotes()
+        self._failed: list[tuple[float, Speaker, str]] = []  # with the time at which that is said
+        self._tails: dict[int, tuple[bytes, int]] = {}  # the last on stderr, and where its place was then
 
-    def output(self, who: Speaker, fd: int, data: bytes, now_s: float) -> list[tuple[int, bytes]]:
+    # -- events ----------------------------------------------------------------------------
+
+    def born(self, who: Speaker, now_s: float) -> Printed:
+        """A process was started."""
+        who.number = len(self._speakers)
+        self._speakers[who.pid] = who
+        if self._json:
+            return [(1, json_event("spawn", who, now_s + self._epoch_s, what=who.label))]
+        if self._human is None:
+            return []
+        self._human.met(who)
+        parent = None if who.parent is None else self._speakers.get(who.parent)
+        if parent is None or self._verbosity == QUIET:
+            return []
+        self._notes.add(parent, who, now_s)
+        return self._note_spawns(now_s) if self._verbosity == VERBOSE else []
+
+    def named(self, pid: int, name: str, title: str) -> None:
+        """A process is called something else from now on."""
+        who = self._speakers[pid]
+        who.name, who.title = name, title
+        if self._human is not None:
+            self._human.met(who)
+
+    def output(self, pid: int, fd: int, data: bytes, now_s: float) -> Printed:
         """Bytes from descriptor `fd`; none means that it was closed."""
-        key = (who.pid, fd)
-        stream = self._streams.setdefault(key, _Stream())
-        if fd == 2 and data:
-            self._tails[who.pid] = (self._tails.get(who.pid, b"") + data)[-TAIL_BYTES:]
-        whole, rest = split_lines(stream.rest + data if stream.rest else data)
-        if not data:
-            whole, rest = whole + rest, b""
-        elif len(rest) > LONG_LINE_BYTES:
-            more, rest = split_characters(rest)
-            whole += more
-        stream.rest, stream.since_s = rest, now_s
-        if rest:
-            self._waiting[key] = who
+        who, key = self._speakers[pid], (pid, fd)
+        printed = self._note_spawns(now_s) if self._notes.awaits(pid) else []
+        stream = self._streams.get(key)
+        if stream is None:
+            patience_s = float("inf") if self._json else FLUSH_AFTER_S
+            stream = self._streams[key] = Stream(screen=self._human is not None, patience_s=patience_s)
+        shown = stream.shown
+        if data:
+            whole = stream.take(data, now_s)
+            self._wait(key, stream)
         else:
+            whole = stream.end(now_s)
             self._waiting.pop(key, None)
-        if not data:
             del self._streams[key]
-        return self._print(who, fd, whole, now_s) if whole else []
+        if whole:
+            printed += self._print(who, fd, whole, now_s)
+        if fd == 2 and data:
+            tail = (self._tails[pid][0] if pid in self._tails else b"") + data
+            self._tails[pid] = tail[-TAIL_BYTES:], self._places[2].finished_lines
+        if shown:
+            self._status_changed(fd)
+        return printed + self._draw(now_s)
 
-    def tick(self, now_s: float) -> list[tuple[int, bytes]]:
-        """Show what has waited long enough for the end of its line."""
-        printed: list[tuple[int, bytes]] = []
-        for (pid, fd), who in list(self._waiting.items()):
-            stream = self._streams[pid, fd]
-            if stream.since_s + FLUSH_AFTER_S <= now_s:
-                whole, stream.rest = split_characters(stream.rest)
-                del self._waiting[pid, fd]
-                if whole:
-                    printed += self._print(who, fd, whole, now_s)
-        return printed
+    def typed(self, pid: int, data: bytes, now_s: float) -> Printed:
+        """The person has typed something for this process, and the terminal has shown it."""
+        for fd in (1, 2):
+            place = self._places[fd]
+            if isinstance(place, Terminal) and (fd == 1 or not self._one_place):
+                place.typed(data)
+            stream = self._streams.get((pid, fd))
+            if isinstance(place, Terminal) and stream is not None and stream.rest and not stream.redrawn:
+                # Its prompt is answered: what is on the screen is a line now.
+                line = stream.end(now_s) + data.partition(b"\n")[0] + b"\n"
+                self._waiting.pop((pid, fd), None)
+                place.add(self._speakers[pid], _MARKS[fd], line)
+                data = b""
+        return self._draw(now_s)
+
+    def died(self, pid: int, status: ExitStatus, usage: Mapping[str, float], now_s: float) -> Printed:
+        """A process has ended. Its streams may still bring what its own children write."""
+        who = self._speakers[pid]
+        printed: Printed = []
+        for fd in (1, 2):
+            stream = self._streams.get((pid, fd))
+            if stream is not None and stream.rest:
+                printed += self._finish(who, fd, stream, now_s)
+        if status.ok:
+            self._tails.pop(pid, None)
+        if self._json:
+            fields = {"code": status.code, "signal": status.signal, "verdict": status.verdict}
+            line = json_event("exit", who, now_s + self._epoch_s, ok=status.ok, **fields, **usage)
+            printed.append((1, line))
+        elif self._human is not None and not status.ok:
+            self._failed.append((now_s + FAILED_S, who, str(status)))
+        elif self._human is not None and self._verbosity == VERBOSE:
+            printed += self._note(who, human_form.ENDED, str(status), now_s)
+        return printed + self._draw(now_s)
+
+    def ended(self, fields: Mapping[str, object], now_s: float) -> Printed:
+        """The job has ended: all that waits is printed; but not of failures, which a report names."""
+        self._failed.clear()
+        printed = self._note_spawns(now_s)
+        for pid, fd in list(self._waiting):
+            printed += self._finish(self._speakers[pid], fd, self._streams[pid, fd], now_s)
+        if self._json:
+            event = {"event": "end", "time": round(now_s + self._epoch_s, 6), **fields}
+            printed.append((1, json_line(event)))
+        return printed + self._draw(now_s, at_once=True)
+
+    def say(self, text: str, now_s: float, *, alarm: bool = False) -> Printed:
+        """A word of cmpirun's own, in whole lines, to stderr; the first of an `alarm` in red."""
+        if alarm and self._human is not None:
+            first, newline, rest = text.partition("\n")
+            text = self._human.painted(first, human_form.RED) + newline + rest
+        data = text.encode("utf-8", "surrogateescape")
+        place = self._places[2]
+        if isinstance(place, Terminal):
+            place.add(None, "", data)
+            return self._draw(now_s, at_once=True)
+        return [(self._destination(2), place.add(None, "", data, now_s))]
+
+    def resized(self, fd: int, columns: int, rows: int) -> None:
+        """The size of the terminal behind a destination."""
+        place = self._places[fd]
+        if isinstance(place, Terminal):
+            place.columns, place.rows = columns, rows
+
+    def tick(self, now_s: float) -> Printed:
+        """Show what has waited long enough."""
+        printed: Printed = []
+        due_s = self._notes.deadline_s()
+        if due_s is not None and due_s <= now_s:
+            printed += self._note_spawns(now_s)
+        while self._failed and self._failed[0][0] <= now_s:
+            _, who, text = self._failed.pop(0)
+            printed += self._note(who, human_form.FAILED, text, now_s)
+        for key in list(self._waiting):
+            who, fd, stream = self._speakers[key[0]], key[1], self._streams[key]
+            if done := stream.tick(now_s):
+                printed += self._print(who, fd, done, now_s)
+                self._wait(key, stream)
+            if key in self._waiting and self._due_s(key, stream) <= now_s:
+                printed += self._show(key, stream, now_s)
+        return printed + self._draw(now_s)
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
-        if not self._waiting:
-            return None
-        return min(self._streams[key].since_s for key in self._waiting) + FLUSH_AFTER_S
-
-    def born(self, who: Speaker, now_s: float) -> list[tuple[int, bytes]]:
-        """A process was started."""
-        if self._form == "json":
-            return [(1, self._json("spawn", who, now_s, what=who.label))]
-        if self._form == "plain" or who.parent is None:
-            return []
-        return self._note(who.parent, f"spawned: {self._name(who.pid)}")
-
-    def died(
-        self, who: Speaker, status: ExitStatus, usage: Mapping[str, float], now_s: float
-    ) -> list[tuple[int, bytes]]:
-        """A process has ended. Its streams may still bring what its own children write."""
-        printed: list[tuple[int, bytes]] = []
-        for fd in (1, 2):
-            stream = self._streams.get((who.pid, fd))
-            if stream is not None and stream.rest:
-                whole, stream.rest = stream.rest, b""
-                self._waiting.pop((who.pid, fd), None)
-                printed += self._print(who, fd, whole, now_s)
-        if status.ok:
-            self._tails.pop(who.pid, None)
-        if self._form == "json":
-            fields = {"code": status.code, "signal": status.signal, "verdict": status.verdict}
-            printed.append((1, self._json("exit", who, now_s, ok=status.ok, **fields, **usage)))
-        elif self._form == "human":
-            printed += self._note(who.pid, f"exited: {status}")
-        return printed
+        times: list[float | None] = [self._due_s(key, self._streams[key]) for key in self._waiting]
+        times += [self._streams[key].deadline_s for key in self._waiting]
+        times += [place.due_s() for place in self._places.values() if isinstance(place, Terminal)]
+        times += [self._notes.deadline_s(), self._failed[0][0] if self._failed else None]
+        return min((t for t in times if t is not None and t < float("inf")), default=None)
 
     def tail(self, pid: int) -> bytes:
-        """The last that a process wrote to descriptor 2, at most `TAIL_BYTES`."""
-        return self._tails.get(pid, b"")
+        """The last that a process wrote to descriptor 2, unless it can still be seen."""
+        tail, at = self._tails.get(pid, (b"", 0))
+        return b"" if not self._json and self._places[2].finished_lines - at < FAR_LINES else tail
 
-    # -- forms ---------------------------------------------------------------------------
+    # -- lines without end -------------------------------------------------------------------
 
-    def _print(self, who: Speaker, fd: int, data: bytes, now_s: float) -> list[tuple[int, bytes]]:
-        if self._form == "json":
-            return [(1, self._json("output", who, now_s, fd=fd, **_json_data(data)))]
-        place = 1 if self._one_terminal else fd
-        head, goes_on = self._turn(place, who.pid, fd)
-        unfinished = not data.endswith(b"\n")
-        self._last[place] = (who.pid, fd, unfinished)
-        if self._form == "plain":
-            return [(fd, head + data)]
-        body = data if unfinished else data[:-1]
-        text = (b"" if goes_on else b"  ") + body.replace(b"\n", b"\n  ")
-        return [(fd, head + text + (b"" if unfinished else b"\n"))]
+    def _wait(self, key: tuple[int, int], stream: Stream) -> None:
+        if stream.rest:
+            self._waiting.setdefault(key)
+        else:
+            self._waiting.pop(key, None)
 
-    def _note(self, pid: int, text: str) -> list[tuple[int, bytes]]:
-        head, _ = self._turn(1, pid, 0)
-        self._last[1] = (pid, 0, False)
-        return [(1, head + b"  " + self._paint(text, 2) + b"\n")]
+    def _finish(self, who: Speaker, fd: int, stream: Stream, now_s: float) -> Printed:
+        """The rest of a stream, as nothing follows."""
+        if stream.shown:
+            self._status_changed(fd)
+        self._waiting.pop((who.pid, fd), None)
+        return self._print(who, fd, stream.end(now_s), now_s)
 
-    def _turn(self, place: int, pid: int, fd: int) -> tuple[bytes, bool]:
-        """What must stand before the words of this speaker, and whether they go on in its line."""
-        last_pid, last_fd, unfinished = self._last.get(place, (None, 0, False))
-        if unfinished and (last_pid, last_fd) == (pid, fd):
-            return b"", True
-        head = b"\n" if unfinished else b""
-        if self._form == "human" and last_pid != pid:
-            head += self._name(pid).encode() + b"\n"
-        return head, False
+    def _due_s(self, key: tuple[int, int], stream: Stream) -> float:
+        """When the rest of a stream is to be shown."""
+        place = self._places[key[1]]
+        if isinstance(place, Terminal):
+            return float("inf") if stream.shown else stream.since_s + SHOW_AFTER_S
+        if self._json:
+            return stream.since_s + FLUSH_AFTER_S
+        if stream.redrawn:
+            wait_s = STATE_S if stream.shown else FIRST_STATE_S
+            return stream.since_s + wait_s if stream.changed else float("inf")
+        if place.busy(self._speakers[key[0]], _MARKS[key[1]]):
+            return max(stream.since_s + FLUSH_AFTER_S, place.unfinished_s + INTERRUPT_AFTER_S)
+        return stream.since_s + FLUSH_AFTER_S
 
-    def _name(self, pid: int) -> str:
-        name = f"{pid:07x}"
-        if not self._colour:
-            return name
-        return f"\x1b[1;{_COLOURS[pid % len(_COLOURS)]}m{name}\x1b[0m"
+    def _show(self, key: tuple[int, int], stream: Stream, now_s: float) -> Printed:
+        who, fd = self._speakers[key[0]], key[1]
+        if isinstance(self._places[fd], Terminal):
+            stream.shown = True
+            self._status_changed(fd)
+            return []
+        if stream.redrawn and not self._json:
+            state = b"".join(row + b"\n" for row in stream.rows() if row)
+            stream.shown, stream.changed, stream.since_s = True, False, now_s
+            return self._print(who, fd, state, now_s) if state else []
+        whole, stream.rest = split_characters(stream.rest)
+        self._waiting.pop(key)
+        return self._print(who, fd, whole, now_s) if whole else []
 
-    def _paint(self, text: str, code: int) -> bytes:
-        data = text.encode("utf-8", "backslashreplace")
-        if not self._colour:
-            return data
-        return b"\x1b[%dm" % code + data.replace(b"\x1b[0m", b"\x1b[0m\x1b[%dm" % code) + b"\x1b[0m"
+    # -- places ------------------------------------------------------------------------------
 
-    def _json(self, event: str, who: Speaker, now_s: float, **fields: object) -> bytes:
-        import json
+    def _print(self, who: Speaker, fd: int, data: bytes, now_s: float) -> Printed:
+        if self._json:
+            return [(1, json_event("output", who, now_s + self._epoch_s, fd=fd, **json_data(data)))]
+        place = self._places[fd]
+        if isinstance(place, Terminal):
+            place.add(who, _MARKS[fd], data if data.endswith(b"\n") else data + b"\n")
+            return []
+        return [(self._destination(fd), place.add(who, _MARKS[fd], data, now_s))]
 
-        line = {
-            "event": event,
-            "time": round(now_s + self._epoch_s, 6),
-            "pid": who.name,
-            "parent": None if who.parent is None else f"{who.parent:07x}",
-            "host": who.host,
-            "rank": who.rank,
-            **fields,
-        }
-        return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    def _note(self, who: Speaker, mark: str, text: str, now_s: float) -> Printed:
+        data, place = text.encode("utf-8", "backslashreplace") + b"\n", self._places[1]
+        if isinstance(place, Terminal):
+            place.add(who, mark, data)
+            return []
+        return [(1, place.add(who, mark, data, now_s))]
+
+    def _note_spawns(self, now_s: float) -> Printed:
+        return [
+            p for who, text in self._notes.take() for p in self._note(who, human_form.SPAWNED, text, now_s)
+        ]
+
+    def _destination(self, fd: int) -> int:
+        return 1 if self._one_place else fd
+
+    def _status_changed(self, fd: int) -> None:
+        place = self._places[fd]
+        if isinstance(place, Terminal):
+            place.status_changed()
+
+    def _draw(self, now_s: float, *, at_once: bool = False) -> Printed:
+        """Bring the terminals up to date, where that is due."""
+        printed = []
+        for fd, place in self._places.items():
+            if not isinstance(place, Terminal) or (fd == 2 and self._one_place):
+                continue
+            due_s = place.due_s()
+            if due_s is not None and (due_s <= now_s or at_once):
+                data = place.draw(self._status(fd, place), now_s)
+                if data:
+                    printed.append((fd, data))
+        return printed
+
+    def _status(self, fd: int, place: Terminal) -> list[bytes]:
+        """The status lines: what each process writes that is not a whole line yet."""
+        shown = [
+            key for key in self._waiting if self._streams[key].shown and self._destination(key[1]) == fd
+        ]
+        shown.sort(
+            key=lambda key: not self._streams[key].redrawn
+        )  # prompts stand last, where the cursor is
+        rows = [(key, row) for key in shown for row in self._streams[key].rows()]
+        if len(rows) > place.most_status_lines:
+            rows = [(key, self._streams[key].rows()[-1]) for key in shown]  # of each the last
+        lines = [place.status_row(self._speakers[pid], _MARKS[of], row) for (pid, of), row in rows]
+        if len(lines) > place.most_status_lines:
+            n = len(lines) - place.most_status_lines + 1
+            lines = [place.note_row(f"... and {n} more"), *lines[n:]]
+        return lines
 
 
-def _json_data(data: bytes) -> dict[str, str]:
-    import base64  # both only for this form, and dear in a root that must start quickly
-
-    try:
-        return {"data": data.decode()}
-    except UnicodeDecodeError:
-        return {"data_base64": base64.b64encode(data).decode()}
+_MARKS = {1: human_form.OUT, 2: human_form.ERR}

@@ -14,11 +14,17 @@ if TYPE_CHECKING:
     from cmpi.identifiers import ExitStatus
 
 
+MOST_NAME = 27  # characters of a name that are shown
+
+
 class Process:
     """A process of the job; the `Job` machine keeps it up to date."""
 
     def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
         self.pid, self.parent, self.start, self.rank, self.label = pid, parent, start, rank, label
+        self.name = f"rank {rank}" if start == 0 else function_name(label)  # for people
+        self._given = False  # it got its name when it was spawned
+        self.grouped = False  # spawned as one of several
         self.host = ""
         self.resources = Resources()
         self.order: frames.Spawn | None = None  # the closure, until the process has it
@@ -45,7 +51,14 @@ class Process:
         self.cores, self.asks_memory = list(place.cores), bool(order.asks_memory)
         if order.asks_cpus:
             self.nice, self.cpu_weight = niceness(order.cpu_units), weight(order.cpu_units)
-        self.supervised = order.tie == SUPERVISE
+        self.supervised, self.grouped = order.tie == SUPERVISE, order.n > 1
+        if order.name:
+            self.name, self._given = readable(order.name), True
+
+    def registered(self, name: str) -> None:
+        """It has this name among processes; people call it by that, unless it was given another."""
+        if not self._given:
+            self.name = readable(name)
 
     def limit(self, mode: str) -> Order:
         """What its monitor is to know of its memory; `mode` is what the person has said."""
@@ -53,9 +66,24 @@ class Process:
         return Order(self.pid, frames.Limit(self.resources.memory_bytes, enforce, self.cpu_weight))
 
     @property
-    def short_name(self) -> str:
-        """As it is called in the middle of a sentence."""
-        return f"rank {self.rank}" if self.start == 0 else f"{self.pid:07x}"
+    def title(self) -> str:
+        """What people call it, and what tells it from others of that name."""
+        if self.start == 0:
+            rank = f"rank {self.rank}"
+            return rank if self.name == rank else f"{rank} · {self.name}"
+        return (
+            f"{self.name}[{self.rank}] · {self.pid:07x}"
+            if self.grouped
+            else f"{self.name} · {self.pid:07x}"
+        )
+
+    @property
+    def file_name(self) -> str:
+        """The beginning of the names of its files."""
+        if self.start == 0:
+            return f"rank-{self.rank}"
+        name = "".join(c if c.isalnum() or c in "_.-" else "_" for c in self.name).lstrip(".")
+        return f"{name}-{self.rank}-{self.pid:07x}" if self.grouped else f"{name}-{self.pid:07x}"
 
     @property
     def usage(self) -> dict[str, float]:
@@ -66,6 +94,25 @@ class Process:
             "granted_bytes": self.resources.memory_bytes,
             "peak_bytes": self.peak_bytes,
         }
+
+
+def readable(name: str) -> str:
+    """A name as it may stand in a line: short, and without anything that a terminal would obey.
+
+    >>> readable("a\\nb" + 50 * "c")
+    'a_bcccccccccccccccccccccccc'
+    """
+    return "".join(c if c.isprintable() else "_" for c in name[:MOST_NAME]).strip() or "process"
+
+
+def function_name(label: str) -> str:
+    """The name of the function in the label of a spawned process.
+
+    >>> function_name("main.<locals>.work at job.py:3"), function_name("<lambda> at job.py:3")
+    ('work', 'lambda')
+    """
+    name = label.partition(" at ")[0].rpartition("<locals>.")[2]
+    return "lambda" if name == "<lambda>" else readable(name)
 
 
 def memory_between(one: Process | None, other: Process | None, *, allowed: bool) -> int:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from cmpi._base.units import format_memory
 from cmpi._core.job.job import JobMachine
+from cmpi._core.job.output import VERBOSE
 from cmpi._core.job.process_record import Process
 from cmpi._core.limits import LEAST_ENFORCED_BYTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MOST_LINES = 12
 MOST_OTHERS = 4
@@ -13,42 +18,73 @@ MOST_NAMES = 4
 MOST_ALIKE = 8
 
 
-def closing_report(job: JobMachine, tail: bytes) -> str:
-    """The report on the first failure, or "" when there was none.
+def final_report(job: JobMachine, tail: Callable[[int], bytes], verbosity: int) -> str:
+    """The report on the first failure, or "" when there was none; if VERBOSE, on memory too.
 
     Args:
         job: The job, with everything ended.
-        tail: The last that the failed process wrote to its stderr.
+        tail: Gives the last that a process wrote to its stderr, as far as it cannot be seen any more.
+        verbosity: QUIET, NORMAL or VERBOSE.
     """
+    verbose = verbosity >= VERBOSE
+    return _failure(job, tail, verbose) + (memory_report(job) if verbose else "")
+
+
+def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool) -> str:
     if job.interrupted or job.first_failure is None:
         return ""
     process = job.processes[job.first_failure]
-    status = process.status
-    assert status is not None
+    several_hosts = len({p.host for p in job.processes.values()}) > 1
     lines = [
-        f"cmpirun: {_name(process)} failed: {_how(process)}",
+        f"cmpirun: {process.title} failed: {_how(process)}",
         f"    ran     {_short(process.label)}",
-        f"    host    {process.host}",
-        f"    parent  {_parent(job, process)}",
-        *_usage(process),
     ]
+    if verbose or several_hosts:
+        lines.append(f"    host    {process.host}")
+    if process.parent in job.processes:
+        parent = job.processes[process.parent]
+        lines.append(f"    parent  {parent.title}" + (f", {_short(parent.label)}" if parent.start else ""))
+    if verbose:
+        lines += _usage(process)
     if process.core:
         lines.append(f"    core    {process.core}")
     failed = [p for p in job.processes.values() if p.status is not None and not p.status.ok]
     lines += _others([p for p in failed if p is not process and not p.supervised])
-    if process.summary:
-        tail = b""  # its traceback was shown where it happened
-        lines += _raised_alike(process, job)
-    last = tail.decode("utf-8", "replace").splitlines()[-MOST_LINES:]
+    alike = [p for p in job.processes.values() if p.trace and p.trace == process.trace]
+    if len(alike) > 1:
+        lines.append(f"    alike   {_names(alike)} raised the same")
+        return "\n".join(lines) + "\n"
+    last = tail(process.pid).decode("utf-8", "replace").splitlines()[-MOST_LINES:]
     if last:
         lines.append("    its last lines on stderr:")
         lines += [f"      {line}" for line in last]
     return "\n".join(lines) + "\n"
 
 
-def _name(process: Process) -> str:
-    rank = f" (rank {process.rank})" if process.start == 0 else ""
-    return f"process {process.pid:07x}{rank}"
+def end_event(job: JobMachine, code: int, wall_s: float) -> dict[str, object]:
+    """The last event of a job, for programs: its exit code, its first failure, and what it used."""
+    processes = job.processes.values()
+    first: dict[str, object] | None = None
+    if job.first_failure is not None and not job.interrupted:
+        process = job.processes[job.first_failure]
+        status = process.status
+        assert status is not None
+        first = {
+            "pid": f"{process.pid:07x}",
+            "rank": process.rank if process.start == 0 else None,
+            "name": process.name,
+            "host": process.host,
+            "code": status.code,
+            "signal": status.signal,
+            "verdict": status.verdict,
+        }
+    usage = {
+        "processes": len(processes),
+        "wall_s": round(wall_s, 3),
+        "cpu_s": round(sum(p.cpu_s for p in processes), 3),
+        "peak_bytes": max((p.peak_bytes for p in processes), default=0),
+    }
+    return {"code": code, "interrupted": bool(job.interrupted), "first_failure": first, "usage": usage}
 
 
 def _how(process: Process) -> str:
@@ -61,17 +97,8 @@ def _how(process: Process) -> str:
     return f"exit code {status}"
 
 
-def _raised_alike(process: Process, job: JobMachine) -> list[str]:
-    """The traceback that several have shown, each for itself and all at once: here as one."""
-    same = [p for p in job.processes.values() if p.trace and p.trace == process.trace]
-    if len(same) < 2:
-        return []
-    lines = process.trace.splitlines()[-MOST_LINES:]
-    return [f"    raised alike by {_names(same)}:", *(f"      {line}" for line in lines)]
-
-
 def _names(processes: list[Process]) -> str:
-    names = [process.short_name for process in processes]
+    names = [process.title for process in processes]
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return f"{', '.join(names[:MOST_NAMES])}{more}"
 
@@ -102,7 +129,7 @@ def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) 
         alike.setdefault((job.processes[pid].label, *waits), []).append(pid)
     for (label, *_), pids in alike.items():
         same = [job.processes[pid] for pid in pids]
-        who = _name(same[0]) if len(same) == 1 else f"processes {_names(same)}"
+        who = same[0].title if len(same) == 1 else f"processes {_names(same)}"
         lines.append(f"    {who}: {_short(label)}")
         lines += [f"        {wait}" for wait in [*blocked[pids[0]][1], *shortages[pids[0]]]]
     lines.append("    (cmpirun --no-deadlock-check lets them wait)")
@@ -134,12 +161,6 @@ def _usage(process: Process) -> list[str]:
         return []  # it never ran, or its monitor was lost
     asked = f"asked {format_memory(process.resources.memory_bytes)}, " if process.asks_memory else ""
     return [f"    memory  {asked}used {format_memory(process.peak_bytes)} at most"]
-
-
-def _parent(job: JobMachine, process: Process) -> str:
-    if process.parent not in job.processes:
-        return "cmpirun"
-    return f"{process.parent:07x} {_short(job.processes[process.parent].label)}"
 
 
 def _short(label: str) -> str:

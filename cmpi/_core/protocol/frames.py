@@ -16,7 +16,7 @@ from cmpi._core.protocol.wire import frame
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSSssBBsQQQQsBsyd")
+@frame(1, "SSSssBBBsQQQQsBsyd")
 class LaunchJob:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
@@ -26,7 +26,8 @@ class LaunchJob:
     cwd: str
     output: str
     colour: int
-    one_terminal: int  # stdout and stderr end in the same place
+    one_place: int  # stdout and stderr end in the same place
+    verbosity: int  # which starts and ends are shown, and how much is reported: see `output`
     output_dir: str
     cpu_units: int  # 0: whatever this job may use
     memory_bytes: int  # 0: likewise
@@ -201,7 +202,7 @@ class Join:
     asks_memory: int
 
 
-@frame(31, "IQQBsyyBBBBsIBI")
+@frame(31, "IQQBsyyBBBBsIBIs")
 class Spawn:
     """Start a closure, in one process or in `n` of one world. If it is not `inline`, it follows over the
     first channel.
@@ -224,6 +225,7 @@ class Spawn:
     near: int  # whose host it prefers, or NO_PID
     pack: int
     n: int
+    name: str = ""  # what people call the new process
 
 
 @frame(32, "I")

@@ -14,13 +14,31 @@ import time
 from _queue import SimpleQueue
 
 from cmpi._core.job.output import Formatter, Speaker
-from cmpi.identifiers import ExitStatus
+from cmpi._runtime.root.output_files import OutputFiles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-_FILE_NAMES = {1: "stdout", 2: "stderr"}
+    from cmpi._core.job.process_record import Process
+    from cmpi._core.protocol.frames import LaunchJob
+    from cmpi.identifiers import ExitStatus
+
+
+def make_formatter(order: LaunchJob, fds: dict[int, int]) -> Formatter:
+    """The formatter that was ordered, for the places behind these descriptors."""
+    can_redraw = os.environ.get("TERM", "dumb") != "dumb"
+    charset = next((v for name in ("LC_ALL", "LC_CTYPE", "LANG") if (v := os.environ.get(name))), "")
+    return Formatter(
+        order.output,
+        colour=bool(order.colour),
+        one_place=bool(order.one_place),
+        terminals=tuple(place for place, fd in fds.items() if can_redraw and os.isatty(fd)),
+        # A locale without a charset is C's, with which Python too writes UTF-8.
+        utf8="." not in charset or "utf" in charset.lower(),
+        verbosity=order.verbosity,
+        epoch_s=time.time() - time.monotonic(),
+    )
 
 
 class Bridge:
@@ -42,54 +60,83 @@ class Bridge:
         printed: Callable[[int, int], None],
         lost: Callable[[], None],
     ) -> None:
-        self._formatter, self._fds, self._folder = formatter, fds, folder
+        self._formatter, self._fds = formatter, fds
+        self._files = OutputFiles(folder) if folder else None
         self._printed, self._lost = printed, lost
-        # (text, pid, how much of its output this answers for, descriptor, the raw bytes)
-        self._queue: SimpleQueue[tuple[list[tuple[int, bytes]], int, int, bytes] | None] = SimpleQueue()
-        self._speakers: dict[int, Speaker] = {}
-        self._files: dict[tuple[int, int], int] = {}
+        # (text, the process whose output this answers for, descriptor, the raw bytes; None: it has ended)
+        self._queue: SimpleQueue[tuple[list[tuple[int, bytes]], int, int, bytes | None] | None]
+        self._queue = SimpleQueue()
+        self._terminals = [(place, fd) for place, fd in fds.items() if os.isatty(fd)]
         self._broken: set[int] = set()
         self._done = _thread.allocate_lock()
         self._done.acquire()
         _thread.start_new_thread(self._write_all, ())
 
-    def born(self, who: Speaker) -> None:
-        """A process was started."""
-        self._speakers[who.pid] = who
-        self._queue.put((self._formatter.born(who, time.monotonic()), who.pid, 0, b""))
+    def born(self, process: Process, parent: int | None) -> None:
+        """A process was started, by `parent` if that is one of the job."""
+        if self._files is not None:
+            self._files.born(process.pid, process.file_name)
+        rank = process.rank if process.start == 0 else None
+        who = Speaker(process.pid, parent, process.host, rank, process.name, process.title, process.label)
+        self._print(self._formatter.born(who, time.monotonic()))
+
+    def named(self, process: Process) -> None:
+        """A process has got another name."""
+        self._formatter.named(process.pid, process.name, process.title)
 
     def output(self, pid: int, fd: int, data: bytes) -> None:
         """A process wrote something."""
-        text = self._formatter.output(self._speakers[pid], fd, data, time.monotonic())
-        self._queue.put((text, pid, fd, data))
+        self._measure()
+        self._queue.put((self._formatter.output(pid, fd, data, time.monotonic()), pid, fd, data))
+
+    def typed(self, pid: int, data: bytes) -> None:
+        """The person has typed something for a process, and the terminal shows it."""
+        self._measure()
+        self._print(self._formatter.typed(pid, data, time.monotonic()))
 
     def died(self, pid: int, status: ExitStatus, usage: Mapping[str, float]) -> None:
         """A process has ended, having used so much."""
-        text = self._formatter.died(self._speakers[pid], status, usage, time.monotonic())
-        self._queue.put((text, pid, 0, b""))
+        self._queue.put((self._formatter.died(pid, status, usage, time.monotonic()), pid, 0, None))
 
-    def say(self, text: str) -> None:
-        """A word from cmpirun itself, to stderr."""
-        self._queue.put(([(2, text.encode("utf-8", "surrogateescape"))], 0, 0, b""))
+    def say(self, text: str, *, alarm: bool = False) -> None:
+        """A word from cmpirun itself, to stderr; the first line of an `alarm` stands out."""
+        self._print(self._formatter.say(text, time.monotonic(), alarm=alarm))
 
     def tick(self) -> None:
-        """Show what has waited long enough for the end of its line."""
-        text = self._formatter.tick(time.monotonic())
-        if text:
-            self._queue.put((text, 0, 0, b""))
+        """Show what has waited long enough."""
+        self._measure()
+        self._print(self._formatter.tick(time.monotonic()))
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
         return self._formatter.deadline_s()
 
     def tail(self, pid: int) -> bytes:
-        """The last that a process wrote to its stderr."""
+        """The last that a process wrote to its stderr, unless that can still be seen."""
         return self._formatter.tail(pid)
+
+    def ended(self, fields: Mapping[str, object]) -> None:
+        """The job has ended; `fields` are the last event's."""
+        self._print(self._formatter.ended(fields, time.monotonic()))
 
     def finish(self) -> None:
         """Blocks until all is written."""
         self._queue.put(None)
         self._done.acquire()
+
+    def _print(self, text: list[tuple[int, bytes]]) -> None:
+        if text:
+            self._queue.put((text, 0, 0, b""))
+
+    def _measure(self) -> None:
+        """Terminals may have been resized. (Nobody tells the root: it is in a session of its own.)"""
+        for place, fd in self._terminals:
+            try:
+                size = os.get_terminal_size(fd)
+            except OSError:
+                continue  # it has gone
+            if size.columns and size.lines:
+                self._formatter.resized(place, size.columns, size.lines)
 
     # -- the writing thread ----------------------------------------------------------------
 
@@ -98,8 +145,6 @@ class Bridge:
         try:
             while (item := self._queue.get()) is not None:
                 self._write_item(*item)
-            for handle in self._files.values():
-                os.close(handle)
         except Exception as error:
             text = f"cmpirun: InternalError, please report this: no more output: {error!r}\n"
             self._write(2, text.encode("utf-8", "backslashreplace"))
@@ -107,11 +152,16 @@ class Bridge:
         finally:
             self._done.release()
 
-    def _write_item(self, text: list[tuple[int, bytes]], pid: int, fd: int, data: bytes) -> None:
+    def _write_item(self, text: list[tuple[int, bytes]], pid: int, fd: int, data: bytes | None) -> None:
         for place, piece in text:
             self._write(place, piece)
-        if data and self._folder:
-            self._keep(pid, fd, data)
+        if self._files is not None and data != b"":
+            try:
+                self._files.keep(pid, fd, data) if data is not None else self._files.died(pid)
+            except OSError as error:
+                folder, self._files = self._files.folder, None
+                why = f"cmpirun: cannot write to {folder}: {error.strerror}; no more is kept there\n"
+                self._write(2, why.encode("utf-8", "surrogateescape"))
         if data:
             self._printed(pid, len(data))
 
@@ -132,17 +182,3 @@ class Bridge:
                 if place == 1:
                     self._lost()
                 return
-
-    def _keep(self, pid: int, fd: int, data: bytes) -> None:
-        """Append to the process's own file; a full disk is said once, and the job goes on."""
-        try:
-            if (pid, fd) not in self._files:
-                name = f"{self._folder}/{pid:07x}.{_FILE_NAMES[fd]}"
-                self._files[pid, fd] = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-            view = memoryview(data)
-            while view:
-                view = view[os.write(self._files[pid, fd], view) :]
-        except OSError as error:
-            folder, self._folder = self._folder, ""
-            text = f"cmpirun: cannot write to {folder}: {error.strerror}; no more is kept there\n"
-            self._write(2, text.encode("utf-8", "surrogateescape"))

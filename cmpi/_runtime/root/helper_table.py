@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cmpi._runtime.root.root import Peer
+    from cmpi._runtime.root.control_peers import Peer
 
 
 class HelperTable:

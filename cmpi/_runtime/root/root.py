@@ -16,13 +16,13 @@ from cmpi._core.job import deadlock, job_actions
 from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
-from cmpi._core.job.output import Formatter, Speaker
-from cmpi._core.job.report import closing_report, deadlock_report, memory_report
+from cmpi._core.job.report import deadlock_report, end_event, final_report
 from cmpi._core.protocol import frames, helper_frames, host_frames, wait_frames
-from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment
 from cmpi._runtime.linux import host_facts, leftovers
-from cmpi._runtime.root.bridge import Bridge
+from cmpi._runtime.root.bridge import Bridge, make_formatter
+from cmpi._runtime.root.control_peers import Peer, connect_to_launcher
 from cmpi._runtime.root.helper_table import HelperTable, start_fork_server
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._runtime.root.stdin_feeder import StdinFeeder
@@ -36,21 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cmpi._core.protocol.authentication import Key
-
 LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
-LAUNCHER_S = 10.0
-
-
-class Peer:
-    """A connection that has proved itself: a monitor's, or one that a helper has."""
-
-    def __init__(self, stream: control_socket.ControlSocket) -> None:
-        self.stream = stream
-        self.pid: int | None = None
-        self.helps = False
-        self.dismissed = False  # a monitor whose process is not wanted any more
-        self.rank_frames = Decoder()
 
 
 class Root:
@@ -59,7 +45,7 @@ class Root:
     def __init__(self) -> None:
         self._folder = os.environ[environment.JOB]
         self._secret = job_secret.read(self._folder)
-        self._launcher = _connect(self._folder + "/launcher", self._secret.key)
+        self._launcher = connect_to_launcher(self._folder + "/launcher", self._secret.key)
         order, fds = control_socket.receive_with_fds(self._launcher)
         self._order: frames.LaunchJob = order
         self._door = Door(listen(self._folder + "/root"), self._secret.key)
@@ -69,6 +55,7 @@ class Root:
         self._peers: dict[int, Peer] = {}
         self._monitors: dict[int, Peer] = {}
         self._helper_table = HelperTable(self._send)
+        self._start_s = time.monotonic()
         self._finish: int | None = None
         self._leave_s: float | None = None
         self._here = order.here or os.uname().nodename
@@ -78,15 +65,9 @@ class Root:
         self._job = JobMachine(
             hosts, seed, self._folder, limit, order.enforce, os.urandom(32), order.deadline_s
         )
-        formatter = Formatter(
-            order.output,
-            colour=bool(order.colour),
-            one_terminal=bool(order.one_terminal),
-            epoch_s=time.time() - time.monotonic(),
-        )
-        self._bridge = Bridge(
-            formatter, {1: fds[1], 2: fds[2]}, order.output_dir, self._printed, self._lost
-        )
+        places = {1: fds[1], 2: fds[2]}
+        formatter = make_formatter(order, places)
+        self._bridge = Bridge(formatter, places, order.output_dir, self._printed, self._lost)
         self._deadlock = DeadlockCheck()
         self._feeder = StdinFeeder(fds[0])
         self._spawner = Spawner(self._spawn_failed)
@@ -168,8 +149,11 @@ class Root:
             elif isinstance(action, job_actions.Born):
                 self._deadlock.born(action.pid)
                 process = self._job.processes[action.pid]
-                parent = process.parent if process.parent in self._job.processes else None
-                self._bridge.born(Speaker(process.pid, parent, process.host, process.rank, process.label))
+                self._bridge.born(
+                    process, process.parent if process.parent in self._job.processes else None
+                )
+            elif isinstance(action, job_actions.Named):
+                self._bridge.named(self._job.processes[action.pid])
             elif isinstance(action, job_actions.Died):
                 process = self._job.processes[action.pid]
                 assert process.status is not None
@@ -228,7 +212,8 @@ class Root:
         elif isinstance(frame, frames.FromRank):
             for inner in peer.rank_frames.feed(frame.data):
                 if isinstance(inner, wait_frames.Stacks):
-                    self._bridge.say(f"cmpirun: stacks of process {peer.pid:07x}:\n{inner.text}")
+                    title = self._job.processes[peer.pid].title
+                    self._bridge.say(f"cmpirun: stacks of {title}:\n{inner.text}")
                 elif not isinstance(inner, (wait_frames.Blocked, wait_frames.StillBlocked)):
                     self._do(self._job.from_rank(peer.pid, inner, now_s))
                 elif self._order.check_deadlock:
@@ -353,7 +338,13 @@ class Root:
         self.post(lambda: self._do(self._job.interrupt(13, time.monotonic())))
 
     def _feed(self, peer: Peer, data: bytes) -> None:
-        self.post(lambda: None if peer.stream.closed else self._send(peer, frames.Stdin(data)))
+        self.post(lambda: self._fed(peer, data))
+
+    def _fed(self, peer: Peer, data: bytes) -> None:
+        if peer.pid is not None and self._feeder.echoes:
+            self._bridge.typed(peer.pid, data)
+        if not peer.stream.closed:
+            self._send(peer, frames.Stdin(data))
 
     # -- the launcher ------------------------------------------------------------------------
 
@@ -379,12 +370,12 @@ class Root:
     def _show_stacks(self) -> None:
         living = [p for p in self._job.processes.values() if p.status is None]
         self._do([Tell(p.pid, wait_frames.AskStacks()) for p in living if p.joined])
-        silent = [f"{p.pid:07x}" for p in living if not p.joined]
+        silent = [p.title for p in living if not p.joined]
         if silent:
             self._bridge.say(f"cmpirun: no stacks of those that have not used cmpi: {', '.join(silent)}\n")
 
     def _end_deadlock(self) -> None:
-        self._bridge.say(deadlock_report(self._job, self._deadlock.blocked))
+        self._bridge.say(deadlock_report(self._job, self._deadlock.blocked), alarm=True)
         because = "all processes of the job waited for each other"
         self._do(self._job.interrupt(15, time.monotonic(), because, deadlock.CODE))
 
@@ -394,31 +385,15 @@ class Root:
             leftovers.remove_folders((self._folder, os.environ[environment.SHARED_MEMORY]))
             leftovers.remove_unmapped_segments(leftovers.REMOVE_S)
         else:
-            first = self._job.first_failure
-            report = closing_report(self._job, b"" if first is None else self._bridge.tail(first))
-            if self._order.output == "human":
-                report += memory_report(self._job)
-            if report:
-                self._bridge.say(report)
+            self._bridge.ended(end_event(self._job, self._finish or 0, time.monotonic() - self._start_s))
+            if report := final_report(self._job, self._bridge.tail, self._order.verbosity):
+                self._bridge.say(report, alarm=True)
             self._bridge.finish()
             self._launcher.send(frames.Final(self._finish or 0))
         for peer in self._peers.values():
             peer.stream.close()
         if not in_order:
             os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
-
-
-def _connect(path: str, key: Key) -> control_socket.ControlSocket:
-    """The connection to cmpirun, which imports its modules while MPI starts, and on a busy machine may
-    not listen yet. Raises: OSError. Blocks: at most `LAUNCHER_S` for that."""
-    end_s = time.monotonic() + LAUNCHER_S
-    while True:
-        try:
-            return control_socket.connect(path, key)
-        except (FileNotFoundError, ConnectionRefusedError):
-            if time.monotonic() > end_s:
-                raise
-        time.sleep(0.01)
 
 
 def main() -> int:

@@ -21,6 +21,16 @@ class StdinFeeder:
         self._room = _thread.allocate_lock()
         self._ahead = 0
 
+    @property
+    def echoes(self) -> bool:
+        """Whether it is a terminal, which shows what is typed."""
+        import termios
+
+        try:
+            return bool(termios.tcgetattr(self._fd)[3] & termios.ECHO)
+        except (OSError, termios.error):
+            return False
+
     def start(self, feed: Callable[[bytes], None]) -> None:
         """Begin to read; `feed` is called in the reading thread, at the end with nothing."""
         _thread.start_new_thread(self._run, (feed,))

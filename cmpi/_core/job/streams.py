@@ -1,0 +1,138 @@
+"""What one descriptor of a process has written: whole lines to pass on, and one that is not whole yet.
+
+A line that is redrawn (a progress bar: it contains carriage returns), or several of them (the cursor
+moves up), is passed on in its last state alone, if it took its time.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.job.terminal_text import (
+    Rows,
+    last_state,
+    redraws_lines,
+    split_characters,
+    split_lines,
+    without_movements,
+)
+
+LONG_LINE_BYTES = 65536
+LIVE_BYTES = 2048  # of redrawn text, beyond which it is brought into its last state
+LIVE_ROWS = 16  # that one stream redraws; those above are done
+LIVE_S = 1.0  # without movements of the cursor, after which they are all done
+
+
+class Stream:
+    """The machine. `rest` is what has no end yet.
+
+    Args:
+        screen: Lines are for people: what is redrawn is passed on in its last state alone, also where
+            several lines are redrawn at once. Else bytes are passed on as they are, but of a line
+            that is redrawn for longer than `patience_s`.
+        patience_s: See there.
+    """
+
+    def __init__(self, *, screen: bool, patience_s: float) -> None:
+        self._screen, self._patience_s = screen, patience_s
+        self.rest = b""
+        self.since_s = 0.0  # when the rest began, or was last shown
+        self.shown = False  # as it is, or in an earlier state
+        self.changed = False  # since it was shown
+        self._began_s = 0.0  # when its line did
+        self._live_until_s = float("-inf")
+
+    @property
+    def redrawn(self) -> bool:
+        """Whether the rest is text that is drawn again and again."""
+        return self.live or _is_redrawn(self.rest)
+
+    @property
+    def live(self) -> bool:
+        """Whether that may be several lines."""
+        return self._live_until_s > float("-inf")
+
+    def take(self, data: bytes, now_s: float) -> bytes:
+        """More bytes; returns the lines that are whole now."""
+        if not self.rest:
+            self._begin(now_s)
+        self.changed = True
+        if self._screen and redraws_lines(data):
+            self._live_until_s = now_s + LIVE_S
+        if self.live:
+            self.rest += data
+            return self._settle_rows()
+        whole, rest = split_lines(self.rest + data if self.rest else data)
+        if whole:
+            whole = self._last_states(whole, now_s)
+            self._begin(now_s)
+        if len(rest) > LIVE_BYTES and _is_redrawn(rest) and self._is_slow(now_s):
+            rest = last_state(rest) + b"\r"
+        if len(rest) > LONG_LINE_BYTES:
+            more, rest = split_characters(rest)
+            whole += self._last_states(more, now_s)
+        self.rest = rest
+        return whole
+
+    def _is_slow(self, now_s: float) -> bool:
+        return self._screen or self._began_s + self._patience_s <= now_s
+
+    def _last_states(self, data: bytes, now_s: float) -> bytes:
+        if not _is_redrawn(data) or not self._is_slow(now_s):
+            return data
+        first, *others = data.split(b"\n")
+        # The others came at once.
+        if self._screen:
+            return b"\n".join(last_state(line.rstrip(b"\r")) for line in (first, *others))
+        return b"\n".join((last_state(first) if _is_redrawn(first.rstrip(b"\r")) else first, *others))
+
+    def rows(self) -> list[bytes]:
+        """What a screen would show of the rest."""
+        if not self.redrawn:
+            return [self.rest]
+        return [row for row in Rows(self.rest).rows if row] or [b""]
+
+    def tick(self, now_s: float) -> bytes:
+        """Lines that are not redrawn any more."""
+        if not self.live or self._live_until_s > now_s:
+            return b""
+        self._live_until_s = float("-inf")
+        rows = Rows(self.rest).rows
+        done, self.rest = rows[:-1], rows[-1]
+        self.since_s = self._began_s = now_s
+        return b"".join(row + b"\n" for row in done)
+
+    def _begin(self, now_s: float) -> None:
+        self.since_s = self._began_s = now_s
+        self.shown = False
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._live_until_s if self.live else None
+
+    def end(self, now_s: float) -> bytes:
+        """The rest, whole or not, because nothing follows; as `take`."""
+        rest, live, self.rest = self.rest, self.live, b""
+        self._live_until_s, self.shown = float("-inf"), False
+        if live:
+            rows = Rows(rest).rows
+            return b"\n".join(rows)
+        return self._last_states(rest, now_s)
+
+    def _settle_rows(self) -> bytes:
+        """Keep redrawn text short: rows above those that are still redrawn are done."""
+        if len(self.rest) <= LIVE_BYTES:
+            return b""
+        if len(self.rest) > LONG_LINE_BYTES:  # a flood, not a few bars
+            whole, rest = split_lines(self.rest)
+            self.rest = rest[-LIVE_BYTES:]
+            return without_movements(whole)
+        screen = Rows(self.rest)
+        rows = screen.rows
+        n = max(screen.top, len(rows) - LIVE_ROWS)
+        up = len(rows) - 1 - screen.row
+        self.rest = b"\n".join(rows[n:]) + (b"\x1b[%dA" % up if up else b"") + b"\r"
+        return b"".join(row + b"\n" for row in rows[:n])
+
+
+def _is_redrawn(line: bytes) -> bool:
+    return b"\r" in line or b"\b" in line
