@@ -11,6 +11,16 @@ import asyncio, cmpi, numpy as np, os, sys, time, threading, signal, socket
 from cmpi import Receiver, Sender, spawn, wait, select
 async def many(*waits): await asyncio.gather(*waits)
 """
+IN_C = """
+def call_from_c(f, seconds):  # in a thread of libc's, as those of sound cards and cameras do
+    import ctypes
+    libc, long, pointer = ctypes.CDLL(None), ctypes.c_long, ctypes.c_void_p
+    call, timer = ctypes.CFUNCTYPE(None, pointer)(lambda _: f()), pointer()
+    event = (long * 8)(0, 2 << 32, ctypes.cast(call, pointer).value)  # struct sigevent, SIGEV_THREAD
+    assert libc.timer_create(1, event, ctypes.byref(timer)) == 0
+    assert libc.timer_settime(timer, 0, (long * 4)(0, 0, seconds, 0), None) == 0
+    return call
+"""
 
 DEADLOCKS = {
     "recv": ("Receiver(parent).recv()", "Receiver(p).recv()", ("recv from", "recv from")),
@@ -55,6 +65,13 @@ BUSY = {
     "    try: a.recv(1)\n    except TimeoutError: pass",
     "has a timer": "signal.signal(14, lambda *_: Sender(parent, name='go').send(0)); signal.alarm(4)\n"
     "    Receiver(parent, name='never').recv()",
+    "has a thread of _thread": "import _thread; out = Sender(parent, name='go')\n"
+    "    _thread.start_new_thread(lambda: (time.sleep(4), out.send(0)), ())\n"
+    "    Receiver(parent, name='never').recv()",
+    "has a timer in C": "keep = call_from_c(lambda: Sender(parent, name='go').send(0), 4)\n"
+    "    Receiver(parent, name='never').recv()",
+    "handles a signal of a child": "signal.signal(10, lambda *_: Sender(parent, name='go').send(0))\n"
+    "    os.popen(f'sleep 4; kill -USR1 {os.getpid()}'); Receiver(parent, name='never').recv()",
     "has a thread": "later = lambda: (time.sleep(4), Sender(parent, name='go').send(0))\n"
     "    threading.Thread(target=later).start(); Receiver(parent, name='never').recv()",
     **{
@@ -65,6 +82,10 @@ BUSY = {
             "computes": "end = time.monotonic() + 4\n        while time.monotonic() < end: pass",
             "has a timer": "await asyncio.sleep(4)",
             "has a thread": "await asyncio.to_thread(time.sleep, 4)",
+            "has a thread of _thread": "import _thread; done = asyncio.Event()\n"
+            "        loop_ = asyncio.get_running_loop()\n"
+            "        later = lambda: (time.sleep(4), loop_.call_soon_threadsafe(done.set))\n"
+            "        _thread.start_new_thread(later, ()); await done.wait()",
             "waits on a descriptor": "done = asyncio.Event(); pipe = os.popen('sleep 4; echo')\n"
             "        asyncio.get_running_loop().add_reader(pipe.fileno(), done.set); await done.wait()",
             "waits for a signal": "done = asyncio.Event(); os.popen(f'sleep 4; kill -USR1 {os.getpid()}')\n"
@@ -81,6 +102,7 @@ BUSY = {
 def test_no_false_alarm_while_somebody(job, how):
     result = job(
         PRELUDE
+        + IN_C
         + f"""
 def child(parent):
     {BUSY[how]}

@@ -10,6 +10,7 @@ import time
 import traceback
 
 import cmpi
+from cmpi._runtime.linux import foreign_threads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ class Wait:
     ) -> None:
         self._waits, self.kind, self.pids, self.ready = waits, kind, pids, ready
         self.for_ever = timeout_s is None
-        self.thread = 0
+        self.thread = self.native_thread = 0
         self.loop: AbstractEventLoop | None = None
 
     def __enter__(self) -> None:
         asyncio = sys.modules.get("asyncio")
         self.loop = None if asyncio is None else asyncio._get_running_loop()
-        self.thread, self.since_s, self.site = threading.get_ident(), time.monotonic(), call_site()
+        self.thread, self.native_thread = threading.get_ident(), threading.get_native_id()
+        self.since_s, self.site = time.monotonic(), call_site()
         self._waits.begin(self)
 
     def __exit__(
@@ -93,8 +95,10 @@ class WaitRegistry:
         """The waits of this process, if it does nothing but wait for others, for ever, since so long.
         With the node's lock.
 
-        Empty if any thread may be computing, sleeping or waiting for something else than a channel, or
-        if a timer is set: then it may go on by itself. So may an event loop that is not asyncio's own.
+        Empty if any thread, be it one that only a C library knows, may be computing, sleeping or waiting
+        for something else than a channel, if a timer is set, or if there is a handler for a signal that
+        somebody may send: then it may go on by itself. So may an event loop that is not asyncio's own.
+        In doubt: empty.
         """
         waits = list(self._all)
         old = time.monotonic() - after_s
@@ -106,13 +110,18 @@ class WaitRegistry:
         blocked = {wait.thread for wait in waits if wait.loop is None}
         loops = {wait.loop for wait in waits if wait.loop is not None}
         running = sys._current_frames()
-        for thread in threading.enumerate():
-            ident = thread.ident or 0
-            if thread.name in OURS or ident in blocked or _has_no_work(running.get(ident)):
+        threads = {thread.ident: thread for thread in threading.enumerate()}
+        for ident, frame in running.items():  # also of threads that `threading` does not know
+            thread = threads.get(ident)
+            if ident in blocked or _has_no_work(frame) or (thread is not None and thread.name in OURS):
                 continue
-            if not any(_sleeps(loop, ident, running.get(ident)) for loop in loops):
+            if not any(_sleeps(loop, ident, frame) for loop in loops):
                 return []
-        return [] if signal.getitimer(signal.ITIMER_REAL)[0] else waits
+        if signal.getitimer(signal.ITIMER_REAL)[0] or foreign_threads.timers() or _handles_signals():
+            return []
+        known = {thread.native_id or 0 for thread in threads.values()}
+        known |= {wait.native_thread for wait in waits} | {os.getpid()}
+        return [] if foreign_threads.may_call_back(known) else waits
 
     def stacks(self) -> str:
         """What each thread waits for, and its Python stack, from the person's code on."""
@@ -167,6 +176,19 @@ def _sleeps(loop: AbstractEventLoop, thread: int, frame: FrameType | None) -> bo
         return list(it._selector.get_map()) == [it._ssock.fileno()]
     except AttributeError:
         return False  # another loop, or one that was closed
+
+
+def _handles_signals() -> bool:
+    """Whether a signal, which anybody may send, would have Python code run here. Not counted: Ctrl-C as
+    Python and asyncio take it, and what this package does about signals."""
+    for number in range(1, signal.NSIG):
+        handler = signal.getsignal(number)
+        if not callable(handler) or handler is signal.default_int_handler:
+            continue
+        module = getattr(getattr(handler, "func", handler), "__module__", None) or ""
+        if module != "asyncio.runners" and module.partition(".")[0] != "cmpi":
+            return True
+    return False
 
 
 def call_site() -> str:
