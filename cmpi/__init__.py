@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from cmpi._core.channel.contract import Shape
     from cmpi.channels.any_receiver import AnyReceiver
     from cmpi.channels.broadcast import Broadcast
+    from cmpi.channels.call import Call, acall, call
+    from cmpi.channels.mail_sender import NamedSender
+    from cmpi.channels.mailbox import Mailbox
     from cmpi.channels.receiver import Receiver
     from cmpi.channels.select import Selected, select
     from cmpi.channels.sender import Sender
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         EndOfChannel,
         InternalError,
         LaunchError,
+        MessagesLost,
         NameTaken,
         NeverFits,
         NoCapacity,
@@ -89,6 +93,9 @@ _HOMES = {
     ),
     "cmpi.processes.supervise": ("supervise", "Child"),
     "cmpi.channels.sender": ("Sender",),
+    "cmpi.channels.mailbox": ("Mailbox",),
+    "cmpi.channels.mail_sender": ("NamedSender",),
+    "cmpi.channels.call": ("call", "acall", "Call"),
     "cmpi.channels.receiver": ("Receiver",),
     "cmpi.channels.select": ("select", "Selected"),
     "cmpi.channels.any_receiver": ("AnyReceiver",),
@@ -100,7 +107,7 @@ _HOMES = {
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
         "PeerExited", "PeerFailed", "LaunchError", "ProtocolError", "InternalError",
-        "NameTaken", "TooManyRestarts",
+        "NameTaken", "MessagesLost", "TooManyRestarts",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -108,6 +115,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "AnyReceiver",
     "Broadcast",
+    "Call",
     "Capacity",
     "ChannelBusy",
     "ChannelClosed",
@@ -120,7 +128,10 @@ __all__ = [
     "Exited",
     "InternalError",
     "LaunchError",
+    "Mailbox",
+    "MessagesLost",
     "NameTaken",
+    "NamedSender",
     "NeverFits",
     "NoCapacity",
     "NotPicklable",
@@ -139,8 +150,10 @@ __all__ = [
     "Statistics",
     "TooManyRestarts",
     "UsageError",
+    "acall",
     "aspawn",
     "await_exit",
+    "call",
     "capacity",
     "deadline",
     "init",

@@ -15,6 +15,7 @@
     ├── EndOfChannel        the sender closed and everything was read
     ├── PeerClosed          the receiver closed: stop sending
     ├── PeerFailed          an exception made the other process give the channel up: look at `cause`
+    ├── MessagesLost        who had a mailbox ended before it had read all: send again, or not
     ├── PeerExited          the other process ended: look at `status`
     ├── LaunchError         a job or process could not be started: the message says why
     ├── ProtocolError       bytes that no peer of ours sends: report it
@@ -40,6 +41,7 @@ __all__ = [
     "EndOfChannel",
     "InternalError",
     "LaunchError",
+    "MessagesLost",
     "NameTaken",
     "NeverFits",
     "NoCapacity",
@@ -150,6 +152,29 @@ class PeerFailed(CmpiError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return PeerFailed, (self.pid, self.cause)
+
+
+class MessagesLost(CmpiError):
+    """A process with a mailbox ended, or closed it, before it had dealt with all that was sent to it.
+
+    Attributes:
+        pid: The process that had the mailbox.
+        status: How it ended; None if it closed the mailbox.
+        count: How many messages of this sender it had not dealt with. Of the first it may have done a part.
+    """
+
+    def __init__(self, name: str, pid: Pid, status: ExitStatus | None, count: int) -> None:
+        self._name = name
+        how = "closed it" if status is None else f"ended: {status}"
+        messages = "message" if count == 1 else "messages"
+        super().__init__(
+            f"{count} {messages} to mailbox {name!r} may be lost: {pid}, which had it, has {how}. "
+            "The next send goes to the next process that has the name."
+        )
+        self.pid, self.status, self.count = pid, status, count
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return MessagesLost, (self._name, self.pid, self.status, self.count)
 
 
 class LaunchError(CmpiError):

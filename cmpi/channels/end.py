@@ -25,10 +25,10 @@ class Typed:
     """`Sender[int]`: makes ends that know their type."""
 
     def __init__(self, cls: type[Any], hint: object) -> None:
-        self._cls, self._hint = cls, hint
+        self._cls, self.hint = cls, hint
 
     def __call__(self, pid: Pid, **options: Any) -> Any:
-        return self._cls(pid, **options, _hint=self._hint)
+        return self._cls(pid, **options, _hint=self.hint)
 
     def any(self, pids: Iterable[Pid], *, name: str = "") -> Any:
         return self._cls.any.__func__(self, pids, name=name)  # which makes its ends by calling us
@@ -36,8 +36,11 @@ class Typed:
     def broadcast(self, pids: Iterable[Pid], *, name: str = "") -> Any:
         return self._cls.broadcast.__func__(self, pids, name=name)
 
+    def to(self, to: str | Pid, *, capacity: int | str | None = None) -> Any:
+        return self._cls.to.__func__(self, to, capacity=capacity)
+
     def __repr__(self) -> str:
-        return f"{self._cls.__name__}[{Contract(self._hint).text}]"
+        return f"{self._cls.__name__}[{Contract(self.hint).text}]"
 
 
 class Endpoint(Generic[T]):

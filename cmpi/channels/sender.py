@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cmpi._core.channel.contract import Contract
     from cmpi._runtime.process.channel_ends import SenderEnd
     from cmpi._runtime.process.wait_registry import Wait
+    from cmpi.channels.mail_sender import NamedSender
 
 T = TypeVar("T")
 
@@ -100,6 +101,20 @@ class Sender(Endpoint[T]):
     def broadcast(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
         """One sender to many processes, which serialises once: see `Broadcast`."""
         return Broadcast(cls, pids, name)
+
+    @classmethod
+    def to(cls, to: str | Pid, *, capacity: int | str | None = None) -> NamedSender[T]:
+        """A sender to a mailbox: see `NamedSender` and `Mailbox`.
+
+        Args:
+            to: The mailbox's name, or the Pid of the process whose mailbox has none.
+            capacity: As for `Sender`; to each process that has the mailbox in turn.
+
+        Blocks: never; its `send` waits until a process has the name.
+        """
+        from cmpi.channels.mail_sender import NamedSender
+
+        return NamedSender(to, getattr(cls, "hint", Any), capacity)
 
     def try_send(self, value: T) -> bool:
         """Send a value if there is room for it now; returns whether it was sent.

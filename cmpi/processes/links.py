@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+import enum
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from cmpi._core.protocol import frames, relation_frames
 from cmpi._runtime.process import context
@@ -14,6 +15,10 @@ from cmpi.identifiers import ExitStatus, Pid
 if TYPE_CHECKING:
     from cmpi._runtime.process.node import Node
     from cmpi._runtime.process.wait_registry import Wait
+
+
+class _NoWait(enum.Enum):
+    NO_WAIT = 0
 
 
 class Exited(NamedTuple):
@@ -210,23 +215,42 @@ def unregister(name: str) -> None:
     context.current().tell_root(relation_frames.Unregister(name))
 
 
-def whereis(name: str, *, timeout: float | None = 0.0) -> Pid | None:
-    """The process that has this name; None if nobody has.
+@overload
+def whereis(name: str) -> Pid | None: ...
+@overload
+def whereis(name: str, *, timeout: float | None) -> Pid: ...
+def whereis(name: str, *, timeout: float | _NoWait | None = _NoWait.NO_WAIT) -> Pid | None:
+    """The process that has this name.
 
     Args:
         name: What `register` gave it.
-        timeout: How long to wait for somebody who has it, in seconds; None: for ever.
+        timeout: How long to wait until a process has it, in seconds; None: for ever. Left out: not at all.
 
-    Blocks: for that, and one answer. Source: Erlang `whereis/1`; the wait is ours, because who was
-    restarted gets its name a moment later.
+    Returns:
+        The process. Without a timeout: None if no process has the name now.
+
+    Raises:
+        TimeoutError: No process had the name in time.
+
+    Blocks: for that, and one answer. Source: Erlang `whereis/1`; the wait is ours, because a process that
+    was restarted gets its name a moment later.
     """
-    wait = timeout is None or timeout > 0
+    node = context.current()
+    if isinstance(timeout, _NoWait) or timeout == 0:
+        found = node.ask_root(lambda request: relation_frames.WhereIs(request, name, False)).pid
+        if found != frames.NO_PID:
+            return Pid(found)
+        if isinstance(timeout, _NoWait):
+            return None
+        raise TimeoutError(f"no process has the name {name!r}")
+    what = f"a process named {name!r}"
     try:
-        ask: Callable[[int], Any] = lambda request: relation_frames.WhereIs(request, name, wait)  # noqa: E731
-        found = context.current().ask_root(ask, timeout if wait else None).pid
+        found = node.ask_root(
+            lambda request: relation_frames.WhereIs(request, name, True), timeout, what
+        ).pid
     except TimeoutError:
-        return None
-    return None if found == frames.NO_PID else Pid(found)
+        raise TimeoutError(f"no process had the name {name!r} within {timeout} s") from None
+    return Pid(found)
 
 
 def _node(pid: Pid) -> Node:

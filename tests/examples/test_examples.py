@@ -60,6 +60,15 @@ def test_a_program_shows_its_result_and_how_many_it_spawned(jobs, command, spawn
     assert shown.said["rank 0"] == said and shown.spawned == spawned
 
 
+def test_bank(jobs):
+    shown = Shown(jobs, "python", "bank.py")
+    assert shown.said["rank 0"] == [
+        "the bank was robbed: 1",
+        "['ada has 70', 'grace has 70']",
+        "ada has 70 and cannot pay 1000",
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py")))
 def test_every_example_says_how_to_run_it_and_compiles(name):
     text = (EXAMPLES / name).read_text()

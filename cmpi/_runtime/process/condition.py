@@ -53,6 +53,11 @@ class ChannelCondition(threading.Condition):
             for watcher in tuple(self._watchers):
                 watcher()
 
+    def stir(self) -> bool:
+        """As `notify_all`, and whether somebody waited."""
+        self.notify_all()
+        return True
+
     def watch(self, watcher: Callable[[], None]) -> None:
         """Have `watcher` called at every change; it must not block or call back into here."""
         self._watchers.append(watcher)

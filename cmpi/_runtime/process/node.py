@@ -20,6 +20,7 @@ from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connector import ORDERS, Connector
 from cmpi._runtime.process.dropped_ends import DroppedEnds
+from cmpi._runtime.process.inlets import Inlets
 from cmpi._runtime.process.peer import Peer
 from cmpi._runtime.process.root_connection import REPLIES, RootConnection
 from cmpi._runtime.process.wait_registry import PACKAGE, WaitRegistry, in_words
@@ -80,11 +81,11 @@ class Node:
         self._connecting_with, self._connecting_until_s = 0, 0.0
         self._peers: dict[int, Peer] = {}
         self.dropped_ends, self.aborts = DroppedEnds(self), PendingAborts(self.nudge)
+        self.inlets = Inlets(self._peers)
         self._ended: dict[int, ExitStatus] = {}
         self.linked = set(welcome.linked)  # in Erlang's sense
         self._trapping = False
-        self._watched: set[int] = set()
-        self._alive: set[int] = set()  # watched, and alive when the root was asked
+        self._watched, self._alive = set[int](), set[int]()  # alive: when the root was asked
         self._farewell = self._parting = self._closed = False
         self.failed = False  # ending by an error: peers learn that, rather than an orderly close
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -406,6 +407,7 @@ class Node:
             if not self.failed:
                 self.failed = not self.aborts.post_all()
             if not self.failed:
+                self.inlets.settle()
                 for peer in list(self._peers.values()):
                     peer.close_ends()
             self._part()

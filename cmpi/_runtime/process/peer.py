@@ -12,6 +12,7 @@ from cmpi._core.protocol import connection_frames
 from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
+from cmpi._runtime.process.inlets import RESERVED
 from cmpi._transport import mpi, socket_transport
 
 TYPE_CHECKING = False
@@ -122,10 +123,7 @@ class Peer:
         if end is None:
             return False
         end.machine.arrived(body, len(body))
-        if not end.changed.waiters:
-            return False
-        end.changed.notify_all()
-        return True
+        return bool(end.changed.waiters) and end.changed.stir()
 
     def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
         """A frame, and its buffers if it is a message."""
@@ -188,6 +186,8 @@ class Peer:
         self.receivers[frame.channel] = end
         if end.claimed:
             self.compare(end)
+        elif frame.name.startswith(RESERVED):
+            self._node.inlets.opened(self, frame.name)
 
     # -- ends --------------------------------------------------------------------------------
 

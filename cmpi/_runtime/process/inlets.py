@@ -1,0 +1,184 @@
+"""What mailboxes stand on: channels that any process may open to this one, read together.
+
+A sender to a mailbox is a sender like any other, on a channel with a reserved name. Its receiving end is
+claimed by the mailbox's inlet as soon as the peer opens it, and the messages of all of them are read in the
+order in which they came.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from cmpi._core.channel.contract import Contract
+from cmpi._runtime.process.aborts import cause_of
+from cmpi._runtime.process.condition import ChannelCondition
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from cmpi._runtime.process.channel_ends import ReceiverEnd
+    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.peer import Peer
+
+ANY = Contract()
+RESERVED = "\0"  # how names of channels begin that no user can give
+MAILBOX = f"{RESERVED}mailbox "  # and behind it the mailbox's key
+
+
+class Inlets:
+    """Of one process, by the keys of their mailboxes. Guarded by the node's lock."""
+
+    def __init__(self, peers: Mapping[int, Peer]) -> None:
+        self._peers = peers
+        self._inlets: dict[str, Inlet] = {}
+        self._closed: set[str] = set()  # keys of mailboxes that there were
+        self._refused: set[tuple[int, str]] = set()
+        self.holders: dict[str, int] = {}  # who had this name when it was last asked
+
+    def open(self, key: str, node: Node, contract: Contract, site: str) -> Inlet | None:
+        """An inlet for what was and will be sent to this key; None if there is one already."""
+        if key in self._inlets:
+            return None
+        self._closed.discard(key)
+        inlet = self._inlets[key] = Inlet(key, node, contract, site)
+        for peer in list(self._peers.values()):
+            for name, ends in peer.unclaimed.items():
+                if name.startswith(MAILBOX) and self._of(name) is inlet:
+                    for _ in range(len(ends)):
+                        inlet.claim(peer, name)
+        return inlet
+
+    def _of(self, name: str) -> Inlet | None:
+        """Whose a channel is: that of its key, or of the mailbox without one."""
+        key = name[len(MAILBOX) :]
+        return self._inlets.get(key) or self._inlets.get("")
+
+    def opened(self, peer: Peer, name: str) -> None:
+        """A peer has opened a channel with a reserved name, and nobody has claimed it."""
+        mail = name.startswith(MAILBOX)
+        inlet = self._of(name) if mail else None
+        if inlet is not None:
+            inlet.claim(peer, name)
+        elif (peer.pid.value, name) in self._refused or (mail and name[len(MAILBOX) :] in self._closed):
+            self._refused.discard((peer.pid.value, name))
+            peer.close_receiver(peer.new_receiver(name, ANY, ""))
+
+    def refuse(self, peer: Peer, name: str) -> None:
+        """Nobody waits for this channel any more, which the peer may open yet."""
+        if peer.unclaimed.get(name):
+            peer.close_receiver(peer.new_receiver(name, ANY, ""))
+        elif peer.status is None:
+            self._refused.add((peer.pid.value, name))
+
+    def forget(self, inlet: Inlet) -> None:
+        """It is closed."""
+        if self._inlets.get(inlet.key) is inlet:
+            del self._inlets[inlet.key]
+            self._closed.add(inlet.key)
+
+    def settle(self) -> None:
+        """The process ends in order: what was read last was dealt with."""
+        for inlet in self._inlets.values():
+            inlet.settle()
+
+
+class Inlet:
+    """Of one mailbox. Guarded by the node's lock."""
+
+    def __init__(self, key: str, node: Node, contract: Contract, site: str) -> None:
+        self.key, self._node, self._contract, self._site = key, node, contract, site
+        self.changed = ChannelCondition(node.lock, self._rest)
+        self._listed: dict[ReceiverEnd, int] = {}  # how many messages of each are in the next, or current
+        self._arrivals: deque[ReceiverEnd] = deque()  # one entry for each message, in their order
+        self._current: ReceiverEnd | None = None  # whose first message is being dealt with
+        self._last: ReceiverEnd | None = None
+        self.closed = False
+
+    def claim(self, peer: Peer, name: str) -> None:
+        """Read this channel too, which the peer has opened."""
+        end = peer.new_receiver(name, self._contract, self._site)
+        end.changed = _Arrivals(self, end)
+        self._listed[end] = 0
+        self.stirred(end)
+
+    def stirred(self, end: ReceiverEnd) -> bool:
+        """Something has come at this end; whether somebody waits for it."""
+        inbox, listed = end.machine.inbox, self._listed.get(end)
+        if listed is None:
+            return False
+        if end.mismatch is None:
+            self._arrivals.extend([end] * (len(inbox) - listed))
+            self._listed[end] = len(inbox)
+        awaited = self.changed.waiters > 0
+        if self._arrivals:
+            self.changed.notify_all()
+        self._let_go(end)
+        return awaited
+
+    def _let_go(self, end: ReceiverEnd) -> None:
+        """Forget an end from which nothing more will come; the death of a sender is no event here."""
+        if end.mismatch is not None or (end.machine.state != "open" and not end.machine.inbox):
+            del self._listed[end]
+            end.peer.forget(end)
+            if self._last is end:
+                self._last = None
+
+    @property
+    def readable(self) -> bool:
+        """True if there is a message, or will never be one."""
+        return bool(self._arrivals) or self.closed
+
+    def look(self) -> None:
+        """Look for the next of whoever sent last, who may be about to."""
+        while not self.readable and self._last is not None and self._last.peer.connection.ring_inbox.look():
+            pass
+
+    def take(self) -> tuple[ReceiverEnd, Any]:
+        """The oldest message, and where it came. It counts as read once the next one is asked for: so its
+        sender learns whether this process ended while it dealt with it."""
+        self._current = self._last = end = self._arrivals.popleft()
+        return end, end.machine.inbox[0][0]
+
+    def settle(self) -> None:
+        """The last message was dealt with; its sender learns of that."""
+        end, self._current = self._current, None
+        if end is not None and end in self._listed and end.machine.inbox:
+            self._listed[end] -= 1
+            end.machine.take()
+            end.peer.give_credit(end)
+            self._let_go(end)
+
+    def close(self, error: BaseException | None) -> None:
+        """Read nothing more, perhaps because of an error; what was not read is dropped."""
+        self.closed = True
+        for end in list(self._listed):
+            if error is None:
+                end.close()
+            else:
+                end.abort(cause_of(error), error)
+        self._listed.clear()
+        self._arrivals.clear()
+        self._node.inlets.forget(self)
+        self.changed.notify_all()
+
+    def _rest(self) -> None:
+        """Somebody will wait without looking."""
+        for end in self._listed:
+            end.peer.connection.ring_inbox.rest()
+
+
+class _Arrivals(ChannelCondition):
+    """The condition of an end that an inlet reads."""
+
+    def __init__(self, inlet: Inlet, end: ReceiverEnd) -> None:
+        super().__init__(end.changed.lock)
+        self._inlet, self._end = inlet, end
+        self.waiters = 1  # so that it is always told
+
+    def notify_all(self) -> None:
+        self._inlet.stirred(self._end)
+
+    def stir(self) -> bool:
+        return self._inlet.stirred(self._end)

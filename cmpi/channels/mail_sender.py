@@ -1,0 +1,256 @@
+"""Sending to mailboxes: `Sender.to`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from cmpi._core.protocol import connection_frames, relation_frames
+from cmpi._runtime.process import context
+from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi._runtime.process.inlets import MAILBOX
+from cmpi.channels.sender import Sender
+from cmpi.errors import MessagesLost, PeerClosed, PeerExited, PeerFailed, UsageError
+from cmpi.identifiers import Pid
+
+if TYPE_CHECKING:
+    from cmpi._runtime.process.channel_ends import SenderEnd
+    from cmpi._runtime.process.node import Node
+
+T = TypeVar("T")
+GONE = PeerExited, PeerClosed, PeerFailed  # who had the mailbox, or what it had
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # before a process that refused is tried again
+
+
+class MailSender(Sender[T]):
+    """A channel into a mailbox, of which one process may have several."""
+
+    def _other(self, name: str) -> SenderEnd | None:
+        return None
+
+
+class Route(Generic[T]):
+    """The way to a mailbox: finds out whose it is and opens a channel, again when that process ends.
+
+    Args:
+        to: The mailbox's name, or the process whose mailbox has none.
+        hint: The type of what is sent.
+        capacity: As for `Sender`.
+    """
+
+    def __init__(self, to: str | Pid, hint: object, capacity: int | str | None = None) -> None:
+        if not isinstance(to, (str, Pid)) or not to:
+            raise UsageError(
+                f"a mailbox is found by its name, or by the Pid of its process; found {to!r}"
+                + (". Did whereis() find nobody?" if to is None else "")
+            )
+        self.to, self._hint, self._capacity = to, hint, capacity
+        self.node: Node = context.current()
+        self._failed: Pid | None = None  # refused last
+        self._pause_s = FIRST_PAUSE_S
+
+    @property
+    def named(self) -> bool:
+        """Whether another process may be its next holder."""
+        return isinstance(self.to, str)
+
+    def _ask(self, request: int) -> relation_frames.WhereIs:
+        return relation_frames.WhereIs(request, str(self.to), True)
+
+    def open(self, timeout_s: float | None) -> MailSender[T]:
+        """A channel to whoever holds it. Raises: TimeoutError. Blocks: until somebody does."""
+        if isinstance(self.to, Pid):
+            return self._channel(self.to)
+        what = f"a process named {self.to!r}"
+        end_s = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            left_s = _left_s(end_s)
+            pid = self._known() or self._found(self.node.ask_root(self._ask, left_s, what))
+            if pid != self._failed:
+                return self._channel(pid)
+            self._failed = None
+            self.forget()
+            try:
+                self.node.wait_exit(pid, self._next_pause_s())
+            except TimeoutError:
+                pass
+
+    async def aopen(self) -> MailSender[T]:
+        """As `open`, in an event loop."""
+        if isinstance(self.to, Pid):
+            return self._channel(self.to)
+        while True:
+            what = f"a process named {self.to!r}"
+            pid = self._known() or self._found(await self.node.ask_root_async(self._ask, what))
+            if pid != self._failed:
+                return self._channel(pid)
+            self._failed = None
+            self.forget()
+            await asyncio.sleep(self._next_pause_s())
+
+    def _known(self) -> Pid | None:
+        """Who had the name when it was last asked, if that process lives: it is not asked for each call."""
+        with self.node.lock:
+            holder = self.node.inlets.holders.get(str(self.to))
+            return None if holder is None or self.node.ended(holder) is not None else Pid(holder)
+
+    def forget(self) -> None:
+        """Ask again who has the name."""
+        self.node.inlets.holders.pop(str(self.to), None)
+
+    def _found(self, answer: relation_frames.NameIs) -> Pid:
+        with self.node.lock:
+            self.node.inlets.holders[str(self.to)] = answer.pid
+        return Pid(answer.pid)
+
+    def _next_pause_s(self) -> float:
+        pause_s, self._pause_s = self._pause_s, min(2 * self._pause_s, LONGEST_PAUSE_S)
+        return pause_s
+
+    def _channel(self, pid: Pid) -> MailSender[T]:
+        if pid == self.node.pid:
+            raise UsageError(f"the mailbox {self.to!s} is of this process itself: use a queue.Queue")
+        key = self.to if isinstance(self.to, str) else ""
+        return MailSender(pid, name=MAILBOX + key, capacity=self._capacity, _hint=self._hint)
+
+    def failed(self, sender: MailSender[T], error: PeerExited | PeerClosed | PeerFailed) -> None:
+        """The holder has ended, or has closed its mailbox: look for the next one.
+
+        Raises:
+            MessagesLost: It had not dealt with all that was sent to it.
+            PeerExited, PeerClosed, PeerFailed: `error`, where there is no next one.
+        """
+        with self.node.lock:
+            n = sender._end.machine.in_flight_messages
+            self.forget()
+        self._failed = sender.pid
+        sender.close()
+        if not self.named:
+            raise error
+        if n:
+            raise MessagesLost(str(self.to), sender.pid, getattr(error, "status", None), n) from error
+
+
+class NamedSender(Generic[T]):
+    """Sends to a mailbox, whichever process has it: `Sender[T].to(name)` makes it.
+
+    It waits until a process has the name, and goes on with the next one that has it, once that one has
+    ended or has closed its mailbox. One thread or task at a time.
+    """
+
+    def __init__(self, to: str | Pid, hint: object, capacity: int | str | None = None) -> None:
+        self._route: Route[T] = Route(to, hint, capacity)
+        self._sender: MailSender[T] | None = None
+
+    @property
+    def pid(self) -> Pid | None:
+        """The process to which the last message went; None: to nobody yet, or it has ended since."""
+        return None if self._sender is None else self._sender.pid
+
+    def send(self, value: T, *, timeout: float | None = None) -> None:
+        """Send a value to the mailbox.
+
+        Args:
+            value: As for `Sender.send`.
+            timeout: Longest wait, in seconds, for a process that has the name and for room in its mailbox.
+
+        Raises:
+            MessagesLost: The process that had the name has ended, or has closed its mailbox, before it had
+                dealt with all that was sent to it. This value was not sent. It is raised once: send again,
+                and the value goes to the next process that has the name.
+            TimeoutError: Nobody has the name, or the mailbox is full; nothing was sent.
+            PeerExited, PeerClosed, PeerFailed: As for `Sender.send`, where the mailbox is that of a certain
+                process.
+            ContractMismatch, NotPicklable: As for `Sender.send`.
+
+        Blocks: until there is room.
+        """
+        refuse_in_loop("send()", "`await sender.asend(value)`")
+        end_s = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                if self._sender is None:
+                    self._sender = self._route.open(_left_s(end_s))
+                return self._sender.send(value, timeout=_left_s(end_s))
+            except GONE as error:
+                self._lost(error)
+            except TimeoutError as error:
+                raise TimeoutError(
+                    f"nothing could be sent to {self._route.to} within {timeout} s"
+                ) from error
+
+    async def asend(self, value: T) -> None:
+        """As `send`, in an event loop; `asyncio.wait_for` bounds it."""
+        while True:
+            if self._sender is None:
+                self._sender = await self._route.aopen()
+            try:
+                return await self._sender.asend(value)
+            except GONE as error:
+                self._lost(error)
+
+    def _lost(self, error: PeerExited | PeerClosed | PeerFailed) -> None:
+        sender, self._sender = self._sender, None
+        assert sender is not None
+        self._route.failed(sender, error)
+
+    def flush(self, *, timeout: float | None = None) -> None:
+        """Wait until all that was sent has been dealt with: its reader has asked for the next message.
+
+        Raises:
+            MessagesLost: The process has ended, or has closed its mailbox, before that.
+            PeerExited, PeerClosed, PeerFailed: Likewise, where the mailbox is that of a certain process.
+            TimeoutError: It has not within `timeout` seconds.
+
+        Blocks: until then.
+        """
+        refuse_in_loop("flush()", "`await asyncio.to_thread(sender.flush)`")
+        sender = self._sender
+        if sender is None:
+            return
+        end, machine = sender._end, sender._end.machine
+        end_s = None if timeout is None else time.monotonic() + timeout
+        with self._route.node.lock:
+            while machine.in_flight_messages and machine.state == "open" and end.mismatch is None:
+                before = machine.in_flight_messages
+                end.peer.connection.post(connection_frames.AskCredit(end.number))
+
+                def moved(before: int = before) -> bool:
+                    left = machine.in_flight_messages < before
+                    return left or machine.state != "open" or end.mismatch is not None
+
+                left_s = _left_s(end_s)
+                with self._route.node.waits.on("flush to", [end.pid], left_s, moved):
+                    if not end.changed.wait_for(moved, left_s):
+                        raise TimeoutError(
+                            f"{machine.in_flight_messages} messages to {self._route.to} wait"
+                        )
+            if not machine.in_flight_messages:
+                return
+            error = end.error()
+        if not isinstance(error, GONE):
+            raise error
+        self._lost(error)
+
+    def close(self) -> None:
+        """Nothing follows; what was sent is delivered. To know of losses, `flush` first. Blocks: never."""
+        sender, self._sender = self._sender, None
+        if sender is not None:
+            sender.close()
+
+    def __enter__(self) -> NamedSender[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Sender.to({self._route.to!r})>"
+
+
+def _left_s(end_s: float | None) -> float | None:
+    return None if end_s is None else max(0.0, end_s - time.monotonic())
