@@ -8,9 +8,7 @@ Links between the processes are made as they are needed, side by side.
 import sys
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
-
-SMALL = Resources(cpus=0.01, memory="20 MiB")
+from cmpi import Pid, Receiver, Sender
 
 
 def member(parent: Pid) -> None:
@@ -23,7 +21,7 @@ def member(parent: Pid) -> None:
 
 
 def all_to_all(n: int) -> int:
-    members = [cmpi.spawn(member, resources=SMALL) for _ in range(n)]
+    members = [cmpi.spawn(member) for _ in range(n)]
     for pid in members:
         Sender[list[Pid]](pid).send(members)
     return sum(Receiver[int](pid).recv() for pid in members)

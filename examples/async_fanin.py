@@ -10,9 +10,7 @@ import asyncio
 import sys
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
-
-SMALL = Resources(cpus=0.01, memory="20 MiB")
+from cmpi import Pid, Receiver, Sender
 
 
 def sensor(parent: Pid, number: int) -> None:
@@ -33,8 +31,8 @@ async def collect(pid: Pid) -> int:
 
 
 async def main(n: int) -> None:
-    sensors = [await cmpi.aspawn(sensor, i, resources=SMALL) for i in range(n)]
-    quiet = await cmpi.aspawn(silent, resources=SMALL)
+    sensors = [await cmpi.aspawn(sensor, i) for i in range(n)]
+    quiet = await cmpi.aspawn(silent)
     totals = await asyncio.gather(*(collect(pid) for pid in sensors))
     print(f"{n} sensors, totals {totals}")
     try:

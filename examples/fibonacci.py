@@ -9,9 +9,7 @@ them are alive at the same time (176 for 10), so each asks for little.
 import sys
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
-
-SMALL = Resources(cpus=0.005, memory="10 MiB")
+from cmpi import Pid, Receiver, Sender
 
 
 def fibonacci(x: int) -> int:
@@ -21,8 +19,8 @@ def fibonacci(x: int) -> int:
     def child(parent: Pid, n: int) -> None:
         Sender[int](parent).send(fibonacci(n))
 
-    left = cmpi.spawn(child, x - 1, resources=SMALL)
-    right = cmpi.spawn(child, x - 2, resources=SMALL)
+    left = cmpi.spawn(child, x - 1)
+    right = cmpi.spawn(child, x - 2)
     return Receiver[int](left).recv() + Receiver[int](right).recv()
 
 

@@ -10,9 +10,7 @@ import sys
 import numpy as np
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
-
-SMALL = Resources(cpus=0.01, memory="100 MiB")
+from cmpi import Pid, Receiver, Sender
 
 
 def fork_join(n: int) -> float:
@@ -21,7 +19,7 @@ def fork_join(n: int) -> float:
     def add(parent: Pid, part: "np.ndarray") -> None:
         Sender[float](parent).send(float(part.sum()))
 
-    workers = [cmpi.spawn(add, part, resources=SMALL) for part in np.array_split(numbers, n)]
+    workers = [cmpi.spawn(add, part) for part in np.array_split(numbers, n)]
     return sum(Receiver[float](worker).recv() for worker in workers)
 
 

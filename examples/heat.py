@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
+from cmpi import Pid, Receiver, Sender
 
 Rows = NDArray[np.float64]
 ROWS, COLUMNS, STEPS = 120, 100, 200
-SMALL = Resources(cpus=0.1, memory="100 MiB")
 
 
 def plate() -> Rows:
@@ -58,7 +57,7 @@ if __name__ == "__main__":
     cmpi.init()
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 3
     cuts = [ROWS * i // n for i in range(n + 1)]
-    pids = [cmpi.spawn(strip, first, last, resources=SMALL) for first, last in itertools.pairwise(cuts)]
+    pids = [cmpi.spawn(strip, first, last) for first, last in itertools.pairwise(cuts)]
     for above, pid, below in zip([None, *pids], pids, [*pids[1:], None]):
         Sender[tuple[Pid | None, Pid | None]](pid, name="neighbours").send((above, below))
     parallel = np.vstack([Receiver[Rows](pid).recv() for pid in pids])

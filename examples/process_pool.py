@@ -10,9 +10,7 @@ import sys
 from collections.abc import Callable
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
-
-SMALL = Resources(cpus=0.01, memory="50 MiB")
+from cmpi import Pid, Receiver, Sender
 
 
 class ProcessPool:
@@ -24,7 +22,7 @@ class ProcessPool:
             for task in Receiver[Callable[[], object]](parent):
                 results.send(task())
 
-        workers = [cmpi.spawn(work, resources=SMALL) for _ in range(n)]
+        workers = [cmpi.spawn(work) for _ in range(n)]
         self._lanes = [(Sender[Callable[[], object]](pid), Receiver[object](pid)) for pid in workers]
 
     def map(self, function: Callable[[int], object], values: range) -> list[object]:

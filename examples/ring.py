@@ -8,9 +8,7 @@ The first process spawns n others and tells each its neighbour; every one adds 1
 import sys
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
-
-SMALL = Resources(cpus=0.01, memory="20 MiB")
+from cmpi import Pid, Receiver, Sender
 
 
 def member(parent: Pid) -> None:
@@ -21,7 +19,7 @@ def member(parent: Pid) -> None:
 
 
 def ring(n: int) -> int:
-    members = [cmpi.spawn(member, resources=SMALL) for _ in range(n)]
+    members = [cmpi.spawn(member) for _ in range(n)]
     stations = [cmpi.pid(), *members, cmpi.pid()]
     for before, pid, after in zip(stations, members, stations[2:]):
         Sender[tuple[Pid, Pid]](pid, name="neighbours").send((before, after))

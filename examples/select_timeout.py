@@ -9,9 +9,7 @@ import sys
 import time
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender
-
-SMALL = Resources(cpus=0.01, memory="20 MiB")
+from cmpi import Pid, Receiver, Sender
 
 
 def worker(parent: Pid, pause_s: float) -> None:
@@ -24,7 +22,7 @@ def worker(parent: Pid, pause_s: float) -> None:
 if __name__ == "__main__":
     cmpi.init()
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 3
-    pids = [cmpi.spawn(worker, pause_s, resources=SMALL) for pause_s in (0.05, 0.1)]
+    pids = [cmpi.spawn(worker, pause_s) for pause_s in (0.05, 0.1)]
     jobs = [Sender[int](pid, capacity=1) for pid in pids]  # one job each, until it is taken
     results = [Receiver[int](pid) for pid in pids]
     todo, done = list(range(1, n + 1)), []

@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import cmpi
-from cmpi import Pid, Receiver, Resources, Sender, Shape
+from cmpi import Pid, Receiver, Sender, Shape
 
 Frame = Annotated[NDArray[np.uint8], Shape(480, 640, 3)]
-SMALL = Resources(cpus=0.1, memory="200 MiB")
 
 
 def source(parent: Pid, n: int) -> None:
@@ -61,9 +60,9 @@ def sink(parent: Pid, before: Pid) -> None:
 if __name__ == "__main__":
     cmpi.init()
     n = int(sys.argv[1]) if len(sys.argv) > 1 else 500
-    stages = [cmpi.spawn(source, n, resources=SMALL)]
+    stages = [cmpi.spawn(source, n)]
     for stage in (invert, darken, sink):
-        stages.append(cmpi.spawn(stage, stages[-1], resources=SMALL))
+        stages.append(cmpi.spawn(stage, stages[-1]))
     for stage, after in zip(stages, stages[1:-1] + stages[-1:]):
         Sender[Pid](stage).send(after)
     count, right = Receiver[tuple[int, int]](stages[-1]).recv()

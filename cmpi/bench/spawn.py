@@ -17,7 +17,7 @@ RUNS = 20
 _OURS = """
 import os, sys, time, cmpi, psutil
 runs, at_once = int(sys.argv[1]), int(sys.argv[2])
-small = cmpi.Resources(0.001, "1 MiB")
+small = cmpi.Resources()
 stamp = lambda parent: cmpi.Sender(parent).send(time.monotonic())
 def stay(parent):
     stamp(parent)

@@ -42,7 +42,7 @@ def child(parent):
     echo(parent)
     to, of = Sender[np.ndarray](parent), Receiver[np.ndarray](parent)
     for a in of: to.send(a)
-p = spawn(child, resources=cmpi.Resources(0.1, "1 GiB"))
+p = spawn(child, resources=cmpi.Resources(memory="1 GiB"))
 warm(Sender(p, name="warm"), Receiver(p, name="warm"))
 to, of = Sender[np.ndarray](p), Receiver[np.ndarray](p)
 for _ in range(2):
@@ -71,7 +71,7 @@ def child(parent):
     del held
     for i in range(40): assert (of.recv() == i).all()
     print(part)
-p = spawn(child, resources=cmpi.Resources(0.1, "1 GiB"))
+p = spawn(child, resources=cmpi.Resources(memory="1 GiB"))
 warm(Sender(p, name="warm"), Receiver(p, name="warm"))
 to = Sender[Floats](p)
 a = np.empty(500_000)
@@ -184,7 +184,7 @@ def child(parent):
         if i % 40 == 0: time.sleep(0.1)
         most = max(most, rss() - first)
     Sender(parent).send(most)
-p = spawn(child, resources=cmpi.Resources(0.1, "1 GiB"))
+p = spawn(child, resources=cmpi.Resources(memory="1 GiB"))
 to = Sender[Floats](p)
 a = np.zeros(BYTES // 8)
 first, most = rss(), 0

@@ -6,7 +6,7 @@ PRELUDE = """
 import asyncio, cmpi, os, sys, time
 import numpy as np
 from cmpi import Receiver, Sender, aspawn, await_exit, spawn
-small = cmpi.Resources(0.001, "1 MiB")
+small = cmpi.Resources()
 def echo(parent):
     s = Sender(parent)
     for value in Receiver(parent): s.send(value)

@@ -35,7 +35,7 @@ def test_arrays_of_any_size_layout_and_type(program):
 def echo(parent):
     s = Sender(parent)
     for a in Receiver(parent): s.send(a)
-p = spawn(echo, resources=cmpi.Resources(0.1, "1 GiB"))
+p = spawn(echo, resources=cmpi.Resources(memory="1 GiB"))
 s, r = Sender(p), Receiver(p)
 arrays = [np.zeros(0), np.arange(10), np.arange(3_000_000, dtype=np.float64).reshape(1000, 3000),
           np.asfortranarray(np.arange(500_000.0).reshape(500, 1000)), np.arange(200_000)[::2],
@@ -270,7 +270,7 @@ def test_links_of_short_lives_leave_nothing_for_the_next(program):
 def child(parent, i):
     Sender(parent).send(i)
     return Receiver(parent).recv() == -i or sys.exit(9)
-small = cmpi.Resources(0.001, "1 MiB")
+small = cmpi.Resources()
 for batch in range(4):
     pids = [spawn(child, batch * 10 + i, resources=small) for i in range(10)]
     for p, i in zip(pids, range(10)): Sender(p).send(-(batch * 10 + i))

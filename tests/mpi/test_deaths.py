@@ -228,7 +228,7 @@ except cmpi.PeerExited: print("told")
 def grandchild(parent): time.sleep(0.3)
 def spawner(parent):
     soon(killed, 0.03)
-    while True: spawn(grandchild, resources=cmpi.Resources(0.001, "1 MiB"))
+    while True: spawn(grandchild)
 for _ in range(3): print(wait(spawn(spawner), timeout={LIMIT_S}).signal)
 print(wait(spawn(lambda parent: None), timeout={LIMIT_S}))
 """

@@ -14,7 +14,7 @@ import cmpi, subprocess, time
 def child(parent):
     subprocess.Popen(["sleep", "300"])
     time.sleep(300)
-for _ in range(2): cmpi.spawn(child, resources=cmpi.Resources(0.01, "5 MiB"))
+for _ in range(2): cmpi.spawn(child)
 subprocess.Popen(["sleep", "300"])
 print("ready", flush=True)
 time.sleep(300)

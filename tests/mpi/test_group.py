@@ -7,7 +7,7 @@ import cmpi
 from cmpi import PeerExited, Receiver, Resources, Sender
 from mpi4py import MPI
 cmpi.init()
-small = Resources(cpus=0.1, memory="100 MiB")
+small = Resources()
 """
 
 

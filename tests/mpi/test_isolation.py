@@ -17,7 +17,7 @@ DEATHS = {
 TEXT = """
 import cmpi, os, sys, time
 from cmpi import Receiver, Sender, Resources
-small = Resources(0.05, "20 MiB")
+small = Resources()
 def victim(parent, friend):
     Sender(friend).send("linked"); Sender(parent).send("linked")
     Receiver(parent, name="go").recv()
@@ -57,7 +57,7 @@ def test_everybody_else_works_on(job, how):
 def test_many_deaths_in_a_row(job):
     text = """
 import cmpi, os
-small = cmpi.Resources(0.01, "5 MiB")
+small = cmpi.Resources()
 def victim(parent, i):
     cmpi.Sender(parent).send(i)
     os.kill(os.getpid(), 9) if i % 2 else os._exit(3)
@@ -77,7 +77,7 @@ print(codes)
 def test_death_right_at_the_start_and_while_linking(job, options):
     text = """
 import cmpi, os, time, random
-small = cmpi.Resources(0.01, "5 MiB")
+small = cmpi.Resources()
 def victim(parent): cmpi.Sender(parent).send(b"x" * 200_000)
 random.seed(1)
 n = 0
@@ -103,7 +103,7 @@ def test_nobody_dies_in_mpi_init(job):
     # PMIX_ERR_UNREACH, and one day, some spawns later, crashes or lets a process hang in its MPI_Init.
     text = """
 import cmpi, contextlib, psutil, random, time
-small = cmpi.Resources(0.01, "5 MiB")
+small = cmpi.Resources()
 def child(parent): time.sleep(60)
 def grandparent(parent): cmpi.Sender(parent).send(psutil.Process().parent().ppid())
 first = cmpi.spawn(grandparent, resources=small)
@@ -146,7 +146,7 @@ def test_who_was_to_listen_for_a_link_and_dies_harms_nobody(job):
     # The older one listens: here it is killed about when the younger one wants the link.
     text = """
 import cmpi, random, time
-small = cmpi.Resources(0.01, "5 MiB")
+small = cmpi.Resources()
 def older(parent): time.sleep(60)
 def younger(parent):
     them = cmpi.Receiver(parent).recv()

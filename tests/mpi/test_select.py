@@ -4,7 +4,7 @@ PRELUDE = """
 import collections, cmpi, os, sys, time
 import numpy as np
 from cmpi import Receiver, Sender, select, spawn, wait
-small = cmpi.Resources(0.001, "1 MiB")
+small = cmpi.Resources()
 def flood(parent, value):
     s = Sender(parent)
     try:

@@ -96,7 +96,7 @@ print(cmpi.wait(p))
 def test_spawning_from_several_threads_at_once(job):
     text = """
 import cmpi, threading
-small = cmpi.Resources(0.01, "1 MiB")
+small = cmpi.Resources()
 got = []
 def work(i):
     p = cmpi.spawn(lambda parent: cmpi.Sender(parent).send(i * i), resources=small)

@@ -15,7 +15,6 @@ import psutil
 
 import cmpi
 
-SMALL = cmpi.Resources(0.001, "1 MiB")
 WATCH_S = 5.0
 
 
@@ -31,7 +30,7 @@ def block(parent: cmpi.Pid) -> None:
 
 def blocked(n: int) -> dict[str, float]:
     """Per cent of one core that n blocked processes use together, and their monitors."""
-    pids = [cmpi.spawn(block, resources=SMALL) for _ in range(n)]
+    pids = [cmpi.spawn(block) for _ in range(n)]
     ends: list[tuple[Any, Any]] = [(cmpi.Sender(p), cmpi.Receiver(p)) for p in pids]
     for to, of in ends:
         for i in range(20):
@@ -73,7 +72,7 @@ def talk(parent: cmpi.Pid) -> None:
 
 def alltoall(n: int) -> dict[str, float]:
     """Seconds until everyone has heard from everyone, the links made on the way."""
-    pids = [cmpi.spawn(talk, resources=SMALL) for _ in range(n)]
+    pids = [cmpi.spawn(talk) for _ in range(n)]
     senders: list[cmpi.Sender[Any]] = [cmpi.Sender(pid) for pid in pids]
     receivers = [cmpi.Receiver[float](pid) for pid in pids]
     started = time.monotonic()

@@ -102,7 +102,7 @@ class Ways:
 def spawn_ms(host: str) -> float:
     """From the call to a word of the running closure."""
     started = time.perf_counter()
-    wanted = cmpi.Resources(cpus=0.1, host=host)
+    wanted = cmpi.Resources(host=host)
     pid = cmpi.spawn(lambda parent: cmpi.Sender[int](parent).send(1), resources=wanted)
     cmpi.Receiver[int](pid).recv()
     return (time.perf_counter() - started) * 1e3

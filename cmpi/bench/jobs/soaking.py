@@ -30,7 +30,7 @@ SIZES = (0, 1, 100, 5_000, 70_000, 300_000, 3_000_000)
 # Both MPIs keep 70 to 90 KiB of each process that they were ever connected to, however it is left.
 KEPT_BY_MPI = 100 << 10
 SLACK_BYTES, SLACK_FDS = 20 << 20, 20
-SMALL = cmpi.Resources(0.001, "400 MiB")
+SMALL = cmpi.Resources(memory="400 MiB")
 PEER_GONE = (cmpi.PeerExited, cmpi.PeerClosed)
 
 
