@@ -3,7 +3,7 @@
     cmpirun python fibonacci.py 10
 
 Each process starts two others, opens a channel from each, and sends the sum to its parent. All of
-them are alive at the same time (176 for 10), so each asks for little.
+them are alive at the same time: 176 for 10.
 """
 
 import sys

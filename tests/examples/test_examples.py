@@ -61,8 +61,9 @@ def test_a_program_shows_its_result_and_how_many_it_spawned(jobs, command, spawn
 
 
 def test_bank(jobs):
-    shown = Shown(jobs, "python", "bank.py")
-    assert shown.said["rank 0"] == [
+    result = jobs.run("cmpirun", "--output", "plain", "python", "bank.py", cwd=EXAMPLES)
+    assert (result.code, result.err) == (0, ""), result
+    assert result.out.splitlines() == [
         "the bank was robbed: 1",
         "['ada has 70', 'grace has 70']",
         "ada has 70 and cannot pay 1000",
