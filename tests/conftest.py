@@ -1,6 +1,10 @@
-"""Hypothesis profiles. CMPI_HYPOTHESIS chooses one: default, random (a fresh seed, printed) or thorough."""
+"""Which tests run, and Hypothesis profiles.
+
+CMPI_HYPOTHESIS chooses one: default, random (a fresh seed, printed) or thorough.
+"""
 
 import os
+import pathlib
 import random
 
 import pytest
@@ -27,4 +31,11 @@ def pytest_report_header():
     if PROFILE != "default":
         seed = os.environ["CMPI_HYPOTHESIS_SEED"]
         return f"repeat this run with: CMPI_HYPOTHESIS={PROFILE} CMPI_HYPOTHESIS_SEED={seed}"
+    return None
+
+
+def pytest_ignore_collect(collection_path, config):
+    """tests/cluster takes minutes and the whole machine, so it runs only if it is asked for by its path."""
+    if collection_path == pathlib.Path(__file__).parent / "cluster":
+        return not any("cluster" in argument for argument in config.invocation_params.args) or None
     return None

@@ -117,7 +117,7 @@ def jobs(tmp_path):
     yield jobs
     left = jobs.leftovers()
     jobs.close()
-    left += leftovers(before, 2 * SLOWNESS)
+    left += leftovers(before, 10 * SLOWNESS)
     assert not left, "the job left something behind"
 
 
