@@ -122,7 +122,9 @@ class _Shown:
                     self.rest.append(constant(line))
             elif titled["mark"] == "+":  # how many are in one line, and where that stands, differs
                 spawned += [constant(f"{titled['title']} + {name}") for name in titled["text"].split(", ")]
-            elif not MARKERS.match(titled["text"]):
+            elif titled["mark"] != "✗" and not MARKERS.match(
+                titled["text"]
+            ):  # which the report may replace
                 processes.setdefault(titled["title"] + titled["mark"], []).append(
                     constant(f"{titled['title']} {titled['mark']} {titled['text']}")
                 )
