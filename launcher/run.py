@@ -7,7 +7,7 @@ import signal
 import sys
 
 from cmpi._runtime import environment as names
-from cmpi._runtime.linux import trusted_folder
+from cmpi._runtime.linux import open_files, trusted_folder
 from cmpi._runtime.programs import ROOT_MAIN, path_of
 from cmpi._transport import job_secret
 from cmpi.errors import CmpiError, UsageError
@@ -83,6 +83,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         names.JOB: folder,
         names.SHARED_MEMORY: shared_memory,
         names.MPI: mpi.kind,
+        names.OPEN_FILES: str(open_files.raise_limit()),
         names.PATH: os.pathsep.join(path or os.getcwd() for path in sys.path),
     }
     where, described, here = [""] * config.n, b"", ""

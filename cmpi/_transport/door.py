@@ -90,7 +90,9 @@ class Door:
             if now_s >= end_s:
                 return None
             next_s = min(t for t in (self.deadline_s, end_s) if t is not None)
-            select.select([self._poll], [], [], max(0.0, next_s - now_s))
+            poll = select.poll()  # `select` knows no descriptor above 1023
+            poll.register(self._poll, select.POLLIN)
+            poll.poll(max(0.0, next_s - now_s) * 1000)
 
     def close(self) -> None:
         """Listen no more, and turn away all that have not proved themselves."""

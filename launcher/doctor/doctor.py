@@ -89,7 +89,7 @@ def _machine() -> list[Finding]:
         findings.memory(total, memory_bytes),
         findings.limits(cgroup.can_be_made()),
         findings.shared_memory(free),
-        findings.descriptors(*resource.getrlimit(resource.RLIMIT_NOFILE)),
+        findings.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         findings.job_folder(folder, os.access(folder, os.W_OK), _untrusted(folder)),
     ]
 

@@ -22,7 +22,7 @@ from cmpi._core.job.capacity import usable
 from cmpi._core.protocol import tunnel_frames as tunnel
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime import environment, programs
-from cmpi._runtime.linux import descendants, host_facts, leftovers, trusted_folder
+from cmpi._runtime.linux import descendants, host_facts, leftovers, open_files, trusted_folder
 from cmpi._transport import door, job_secret
 from cmpi._transport.proof import is_ours
 from cmpi.errors import LaunchError
@@ -65,6 +65,7 @@ class Agent:
     def run(self) -> None:
         """Serve, and clean up."""
         descendants.adopt_orphans()
+        open_files.raise_limit()  # for MPI's launcher here
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._end())
         self._unwritten += tunnel.GREETING

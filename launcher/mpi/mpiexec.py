@@ -115,6 +115,9 @@ def settings(
         wanted["OMPI_MCA_btl_sm_backing_directory"] = shared_memory
         wanted["PRTE_MCA_prte_tmpdir_base"] = job_folder
         wanted["PRTE_MCA_rmaps_default_inherit"] = "1"
+        # The other way of keeping what processes ask the launcher for, in memory that they share, fails
+        # between 260 and 300 processes alive, and the job with it (PMIx 4.2, "gds/shmem2").
+        wanted["PMIX_MCA_gds"] = "hash"
     if not rdma:
         # UCX patches the memory functions of every process, 40 ms each, for the sake of the
         # registration cache of network cards that are not there.

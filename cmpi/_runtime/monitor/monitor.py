@@ -15,7 +15,7 @@ import time
 from cmpi._core import limits
 from cmpi._core.protocol import frames
 from cmpi._runtime import environment, programs
-from cmpi._runtime.linux import descendants, memory_usage
+from cmpi._runtime.linux import descendants, memory_usage, open_files
 from cmpi._runtime.monitor.rank_command import rank_command
 from cmpi._runtime.monitor.start_child import ChildProcess, start
 from cmpi._transport import control_socket, joining
@@ -86,6 +86,8 @@ class Monitor:
         for name in environment.OF_PROCESSES:
             if name in ours:
                 os.environ[name] = ours[name]
+        if environment.OPEN_FILES in ours:  # MPI's launcher needed more than the user has asked for
+            open_files.restore_limit(int(ours[environment.OPEN_FILES]))
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
             self._name = f"{os.path.basename(ours[environment.JOB])}.{self._number}.{rank}"

@@ -15,6 +15,7 @@ from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import helper_frames, host_frames
 from cmpi._runtime import environment
 from cmpi._runtime.root.helper_table import start_fork_server
+from cmpi._runtime.root.launcher_room import LauncherRoom
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._transport import control_socket, mpi
 
@@ -29,6 +30,7 @@ class HostSpawner:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._failures: deque[host_frames.SpawnFailed] = deque()
         self._spawner = Spawner(self._spawn_failed)
+        self._launcher_room = LauncherRoom()
 
     def run(self) -> int:
         """Serve; the exit code, 0."""
@@ -52,7 +54,11 @@ class HostSpawner:
 
     def _obey(self, frame: object) -> None:
         if isinstance(frame, host_frames.SpawnThere):
-            self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, bool(frame.forked)))
+            lack = self._launcher_room.lacks(frame.n)
+            if lack:
+                self._root.send(host_frames.SpawnFailed(frame.start, lack))
+            else:
+                self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, bool(frame.forked)))
         elif isinstance(frame, host_frames.StartForkServer):
             try:
                 start_fork_server(frame.python)

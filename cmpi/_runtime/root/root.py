@@ -24,6 +24,7 @@ from cmpi._runtime.linux import host_facts, leftovers
 from cmpi._runtime.root.bridge import Bridge, make_formatter
 from cmpi._runtime.root.control_peers import Peer, connect_to_launcher
 from cmpi._runtime.root.helper_table import HelperTable, start_fork_server
+from cmpi._runtime.root.launcher_room import LauncherRoom
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._runtime.root.stdin_feeder import StdinFeeder
 from cmpi._transport import control_socket, job_secret, mpi
@@ -71,6 +72,7 @@ class Root:
         self._deadlock = DeadlockCheck()
         self._feeder = StdinFeeder(fds[0])
         self._spawner = Spawner(self._spawn_failed)
+        self._launcher_room = LauncherRoom()
 
     def run(self) -> int:
         """Run the job; returns the root's own exit code, 0."""
@@ -300,7 +302,11 @@ class Root:
 
     def _launch(self, launch: job_actions.Launch) -> None:
         if launch.host == self._here:
-            self._spawner.submit(launch)
+            lack = self._launcher_room.lacks(len(launch.pids))
+            if lack:
+                self._spawn_failed(launch.start, lack)
+            else:
+                self._spawner.submit(launch)
         else:
             there = host_frames.SpawnThere(launch.start, len(launch.pids), launch.forked)
             self._tell_host_spawner(launch.host, there)

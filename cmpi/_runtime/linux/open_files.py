@@ -1,0 +1,33 @@
+"""How many files a process may have open, and how near to that limit another process is."""
+
+from __future__ import annotations
+
+import os
+import resource
+
+ENOUGH = (
+    1 << 16
+)  # some programs look at every number below their limit, so not the millions that are allowed
+
+
+def raise_limit() -> int:
+    """Let this process, and what it starts, open as many files as they may; the limit until now."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return soft
+
+
+def restore_limit(soft: int) -> None:
+    """Have the limit again that `raise_limit` returned."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def room(pid: int) -> tuple[int, int]:
+    """How many more files a process can open, and its limit. Raises: OSError: it has gone."""
+    limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
+    if limit == resource.RLIM_INFINITY:
+        limit = ENOUGH
+    return limit - len(os.listdir(f"/proc/{pid}/fd")), limit

@@ -1,0 +1,50 @@
+"""Jobs near the limit of open files."""
+
+import resource
+
+
+def limited(soft, hard):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    return limit
+
+
+def test_the_soft_limit_is_not_the_launchers_and_stays_the_programs(job):
+    """With the launcher at 64 descriptors this many would end the job."""
+    text = """
+import cmpi, resource
+def child(parent):
+    cmpi.Sender(parent).send(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    cmpi.Receiver(parent).recv()
+children = [cmpi.spawn(child, resources=cmpi.Resources(0.001, "1 MiB")) for _ in range(12)]
+soft = {cmpi.Receiver(child).recv() for child in children}
+print(soft, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+for child in children: cmpi.Sender(child).send(0)
+"""
+    result = job(text, preexec_fn=limited(64, 4096), timeout=60)
+    assert (result.code, result.out) == (0, "{64} 64\n"), result
+
+
+def test_at_the_wall_a_spawn_fails_with_the_reason_and_the_job_goes_on(job):
+    text = """
+import cmpi
+def child(parent):
+    cmpi.Sender(parent).send(0)
+    cmpi.Receiver(parent).recv()
+def spawn(): return cmpi.spawn(child, resources=cmpi.Resources(0.001, "1 MiB"))
+children = []
+try:
+    while True:
+        child_ = spawn()
+        cmpi.Receiver(child_).recv()
+        children.append(child_)
+except cmpi.PeerExited as error:
+    print(len(children), error)
+for child_ in children:
+    cmpi.Sender(child_).send(0)
+    assert cmpi.wait(child_).ok
+"""
+    result = job(text, preexec_fn=limited(100, 100), timeout=60)
+    assert "could not be started: MPI's launcher may have 100 files open" in result.out, result
+    assert int(result.out.split()[0]) in range(3, 16) and result.code == 126, result
