@@ -17,9 +17,22 @@ import select
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Mapping, MutableMapping
 
 ANSWER_S = 30.0  # a launcher that does not answer ends the job; on a busy machine it may take a while
+
+
+def rank_of(environment: Mapping[str, str]) -> int:
+    """The rank of the process with this environment in its world."""
+    for name in ("PMIX_RANK", "PMI_RANK"):
+        if name in environment:
+            return int(environment[name])
+    return 0
+
+
+def published_port(environment: Mapping[str, str]) -> str:
+    """The port that completes its spawn, if the launcher tells without being asked: Open MPI's does."""
+    return environment.get("OMPI_PARENT_PORT", "")
 
 
 class Pmi:
@@ -32,10 +45,7 @@ class Pmi:
     @property
     def rank(self) -> int:
         """The rank of the process in its world."""
-        for name in ("PMIX_RANK", "PMI_RANK"):
-            if name in self._environment:
-                return int(self._environment[name])
-        return 0
+        return rank_of(self._environment)
 
     @property
     def fragile(self) -> bool:

@@ -181,7 +181,10 @@ class MpiexecWatch:
         """The root never said a final word; say what is known."""
         while self._noise_fd >= 0 and select.select([self._noise_fd], [], [], 0)[0]:
             self._hear_noise()
-        what = "could not start the job" if self._root is None else "the root of the job has died"
+        what = "could not start the job"
+        if self._root is not None:
+            # Which it was, Hydra does not say reliably, and kills the root before it can.
+            what = "the job has ended with the root, the spawn completer, or the monitor of a rank"
         print(f"cmpirun: {what}; MPI's launcher said:", file=sys.stderr)
         for line in self._noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:
             print(f"    {line}", file=sys.stderr)

@@ -7,6 +7,7 @@ modules: every one is paid for in each spawn.
 """
 
 import _socket
+import os
 import posix
 import sys
 
@@ -68,13 +69,21 @@ def main() -> int:
     """The whole of it."""
     sys.path.append(__file__.rsplit("/", 4)[0])
     start, *server = sys.argv[1:]
-    last_word = hand_over(start, *server) if server else b""
-    if last_word == b"f":
-        return 0
-    from cmpi._runtime.monitor.monitor import Monitor
+    from cmpi._runtime import environment
+    from cmpi._runtime.linux import pid_files
+    from cmpi._transport.pmi import published_port, rank_of
 
-    monitor = Monitor(int(start))
-    return monitor.bury() if last_word else monitor.run()
+    settings = {os.fsdecode(name): os.fsdecode(value) for name, value in posix.environ.items()}
+    folder = settings[environment.JOB]
+    pid_files.announce(folder, pid_files.start(int(start), rank_of(settings)), published_port(settings))
+    last_word = hand_over(start, *server) if server else b""
+    if last_word != b"f":
+        from cmpi._runtime.monitor.monitor import Monitor
+
+        monitor = Monitor(int(start))
+        monitor.bury() if last_word else monitor.run()
+    pid_files.withdraw(folder)
+    return 0
 
 
 if __name__ == "__main__":

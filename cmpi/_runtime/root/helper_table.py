@@ -66,8 +66,8 @@ class HelperTable:
             self.tell(helper_frames.SPAWN_COMPLETER, host, helper_frames.ConnectAndLeave(port))
 
 
-def start_fork_server(python: str) -> None:
-    """Start one on this host. Raises: OSError."""
+def start_fork_server(python: str) -> int:
+    """Start one on this host; its process's number. Raises: OSError."""
     # Without what makes the root an MPI process: the stubs bring their own.
     mine = {
         name: value
@@ -76,4 +76,4 @@ def start_fork_server(python: str) -> None:
     }
     null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
     argv = [python, *programs.isolated(programs.FORK_SERVER)]
-    os.posix_spawn(python, argv, mine, file_actions=[null])
+    return os.posix_spawn(python, argv, mine, file_actions=[null])

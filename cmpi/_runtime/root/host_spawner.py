@@ -31,12 +31,17 @@ class HostSpawner:
         self._failures: deque[host_frames.SpawnFailed] = deque()
         self._spawner = Spawner(self._spawn_failed)
         self._launcher_room = LauncherRoom()
+        self._fork_server = -1  # readable once it has ended, whether it has been heard of or not
 
     def run(self) -> int:
         """Serve; the exit code, 0."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
+        watched = -1
         while not self._root.closed:
+            if self._fork_server != watched:
+                watched = self._fork_server
+                poll.register(watched, select.POLLIN)
             backlog = select.POLLOUT if self._root.backlog else 0
             poll.register(self._root, select.POLLIN | backlog)
             ready = {fd for fd, _ in poll.poll()}
@@ -44,6 +49,9 @@ class HostSpawner:
                 os.read(self._wake_read, 4096)
                 while self._failures:
                     self._root.send(self._failures.popleft())
+            if watched in ready:
+                poll.unregister(watched)
+                self._no_fork_server("it has ended")
             if self._root.fileno() in ready:
                 self._root.flush()
                 for frame in self._root.receive():
@@ -61,11 +69,15 @@ class HostSpawner:
                 self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, bool(frame.forked)))
         elif isinstance(frame, host_frames.StartForkServer):
             try:
-                start_fork_server(frame.python)
+                pid = start_fork_server(frame.python)
+                self._fork_server = os.pidfd_open(pid)
             except OSError as error:
-                fault = f"no fork server on {self._host}: {frame.python}: {error.strerror}"
-                self._root.send(helper_frames.Complaint(f"{fault}; spawns are slower"))
-                self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, self._host, fault))
+                self._no_fork_server(f"{frame.python}: {error.strerror}")
+
+    def _no_fork_server(self, why: str) -> None:
+        fault = f"no fork server on {self._host}: {why}"
+        self._root.send(helper_frames.Complaint(f"{fault}; spawns are slower"))
+        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, self._host, fault))
 
     def _spawn_failed(self, start: int, reason: str) -> None:
         """In the spawner's thread."""

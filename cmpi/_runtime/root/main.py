@@ -37,6 +37,11 @@ def main() -> int:
     from cmpi._runtime import environment
 
     sys.path[:] = os.environ.pop(environment.PATH).split(os.pathsep)
+    from cmpi._runtime.linux import pid_files
+    from cmpi._transport.pmi import rank_of
+
+    leads = pid_files.HOST_SPAWNER if environment.HOST in os.environ else pid_files.ROOT
+    pid_files.announce(os.environ[environment.JOB], pid_files.COMPLETER if rank_of(os.environ) else leads)
     # PRRTE, under load and with processes killed meanwhile, now and then loses what root and usher
     # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
     # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.

@@ -20,9 +20,10 @@ from cmpi._core.job.report import deadlock_report, end_event, final_report
 from cmpi._core.protocol import frames, helper_frames, host_frames, wait_frames
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment
-from cmpi._runtime.linux import host_facts, leftovers
+from cmpi._runtime.linux import host_facts, leftovers, pid_files
 from cmpi._runtime.root.bridge import Bridge, make_formatter
 from cmpi._runtime.root.control_peers import Peer, connect_to_launcher
+from cmpi._runtime.root.expected import Expected
 from cmpi._runtime.root.helper_table import HelperTable, start_fork_server
 from cmpi._runtime.root.launcher_room import LauncherRoom
 from cmpi._runtime.root.spawner import Spawner
@@ -73,6 +74,8 @@ class Root:
         self._feeder = StdinFeeder(fds[0])
         self._spawner = Spawner(self._spawn_failed)
         self._launcher_room = LauncherRoom()
+        self._expected = Expected(self._folder)
+        self._expected.started(pid_files.COMPLETER, time.monotonic())
 
     def run(self) -> int:
         """Run the job; returns the root's own exit code, 0."""
@@ -89,6 +92,8 @@ class Root:
             self._do(self._deadlock.tick(now_s))
             self._bridge.tick()
             self._admit(now_s)
+            for what, port in self._expected.ended(now_s):
+                self._ended_unheard(what, port, now_s)
         self._say_goodbye()
         return 0
 
@@ -100,6 +105,7 @@ class Root:
             self._deadlock.deadline_s(),
             self._bridge.deadline_s(),
             self._door.deadline_s,
+            self._expected.deadline_s,
             self._leave_s,
         ]
         first = min((t for t in times if t is not None), default=None)
@@ -237,6 +243,9 @@ class Root:
             peer.helps, at = True, frame.host or self._here
             if frame.role == helper_frames.FORK_SERVER:
                 self._do(self._job.fork_server(at, "dead" if frame.fault else "ready"))
+            if at == self._here:
+                fork_server = frame.role == helper_frames.FORK_SERVER
+                self._expected.came(pid_files.FORK_SERVER if fork_server else pid_files.COMPLETER)
             if not frame.fault:
                 self._helper_table.came(frame.role, at, peer)
         elif peer.helps and isinstance(frame, helper_frames.PortIs):
@@ -256,6 +265,7 @@ class Root:
             self._helper_table.complete(start, self._job.processes[pids[0]].host, port)
 
     def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
+        self._expected.came(pid_files.start(frame.start, frame.rank))
         self._complete(frame.start, frame.port)
         pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s)
         if pid is None:
@@ -288,11 +298,24 @@ class Root:
         elif peer.helps and (helper := self._helper_table.went(peer)) is not None:
             self._helper_went(*helper)
 
+    def _ended_unheard(self, what: str, port: str, now_s: float) -> None:
+        """A process has ended before it was up."""
+        if what == pid_files.FORK_SERVER:
+            self._helper_went(helper_frames.FORK_SERVER, self._here)
+        elif what == pid_files.COMPLETER:
+            self._helper_went(helper_frames.SPAWN_COMPLETER, self._here)
+        else:
+            start = pid_files.start_number(what)
+            self._complete(start, port)  # or MPI_Comm_spawn would not return, and the next one has to wait
+            self._do(self._job.start_failed(start, "MPI's process for it has ended", now_s))
+
     def _helper_went(self, role: int, host: str) -> None:
         if role == helper_frames.FORK_SERVER:
             self._do(self._job.fork_server(host, "dead"))
         elif self._finish is None and host == self._here:
-            self._bridge.say("cmpirun: the usher beside the root has ended; so must the job\n")
+            self._bridge.say(
+                "cmpirun: the spawn completer (a process beside the root) has ended, and so must the job\n"
+            )
             self._finish = 1
         elif self._finish is None:
             reason = "MPI has ended there"
@@ -306,6 +329,8 @@ class Root:
             if lack:
                 self._spawn_failed(launch.start, lack)
             else:
+                for rank in range(len(launch.pids)):
+                    self._expected.started(pid_files.start(launch.start, rank), time.monotonic())
                 self._spawner.submit(launch)
         else:
             there = host_frames.SpawnThere(launch.start, len(launch.pids), launch.forked)
@@ -322,7 +347,9 @@ class Root:
             self._tell_host_spawner(host, host_frames.StartForkServer(python))
             return
         try:
-            start_fork_server(python)
+            pid = start_fork_server(python)
+            pid_files.announce(self._folder, pid_files.FORK_SERVER, pid=pid)
+            self._expected.started(pid_files.FORK_SERVER, time.monotonic())
         except OSError as error:
             self._bridge.say(f"cmpirun: no fork server: {error}; spawns are slower\n")
             self._do(self._job.fork_server(host, "dead"))

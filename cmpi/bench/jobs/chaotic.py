@@ -1,4 +1,5 @@
-"""The job behind `chaos`: supervised workers, a pool and streams, while processes and monitors are killed.
+"""The job behind `chaos`: supervised workers, a pool and streams, while processes and monitors are killed,
+get signals and fork.
 
     cmpirun python -m cmpi.bench.jobs.chaotic KILLS SEED
 
@@ -17,6 +18,7 @@ import random
 import signal
 import statistics
 import sys
+import threading
 import time
 from collections import Counter, deque
 from typing import Any
@@ -29,15 +31,29 @@ from cmpi import Child, PeerExited, Pid, Receiver, Resources, Sender
 SMALL = Resources(memory="400 MiB")
 WORKERS, PAIRS, AT_ONCE = 4, 2, 4
 KILL_EVERY_S = 0.03
+FORK_EVERY = 10  # tasks
+STOPPED_S = 0.2  # at most, of a process that gets SIGSTOP
 STALL_S = 30.0  # without a finished task or message: it hangs
 
 
 def worker(boss: Pid, top: Pid) -> None:
-    """Adds up what it is given."""
-    Sender[Any](top, name="hello").send(os.getppid())
+    """Adds up what it is given, and forks now and then."""
+    Sender[Any](top, name="hello").send((os.getppid(), os.getpid()))
     results = Sender[Any](top, name="results")
     for number, array in Receiver[Any](top, name="tasks"):
+        if number % FORK_EVERY == 0:
+            fork(number // FORK_EVERY)
         results.send((number, float(array.sum())))
+
+
+def fork(number: int) -> None:
+    """A child that ends in one of three ways, whose ends are not its parent's."""
+    pid = os.fork()
+    if pid == 0:
+        if number % 3 == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(number % 3)
+    os.waitpid(pid, 0)
 
 
 def boss(top: Pid) -> None:
@@ -71,6 +87,12 @@ def sink(top: Pid, origin: Pid) -> None:
         seen.send(-1)
 
 
+def go_on(process: int) -> None:
+    """Have one go on that was stopped."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
+
+
 class Crew:
     """One worker as rank 0 knows it."""
 
@@ -79,7 +101,7 @@ class Crew:
         self.hello = Receiver[Any](pid, name="hello")
         self.tasks = Sender[Any](pid, name="tasks")
         self.results = Receiver[Any](pid, name="results")
-        self.monitor = 0
+        self.monitor = self.process = 0
         self.outstanding: dict[int, float] = {}
 
     def close(self) -> None:
@@ -205,8 +227,8 @@ class Chaos:
             self._moved()
 
     def _kill(self) -> None:
-        """A worker, a monitor of one, a source or a sink."""
-        what = self._choice.choice(("worker", "worker", "monitor", "source", "sink"))
+        """A worker, a monitor of one, a source or a sink; or a signal to a worker."""
+        what = self._choice.choice(("worker", "worker", "monitor", "source", "sink", "SIGTERM", "SIGSTOP"))
         if what in ("source", "sink"):
             origin, end, _ = self._choice.choice(self._pairs)
             victim = end if what == "sink" else origin
@@ -214,21 +236,30 @@ class Chaos:
         elif not self._crews:
             return
         else:
-            crew = self._crews[self._choice.choice(sorted(self._crews))]
+            of = self._choice.choice(sorted(self._crews))
+            crew = self._crews[of]
             victim = crew.pid
             if what == "worker":
                 cmpi.kill(victim)
             else:
                 try:
-                    crew.monitor = crew.monitor or crew.hello.try_recv(0)
+                    if not crew.monitor:
+                        crew.monitor, crew.process = crew.hello.try_recv((0, 0))
                     if not crew.monitor:
                         return  # not up yet
-                    os.kill(crew.monitor, signal.SIGKILL)
+                    if what == "monitor":
+                        os.kill(crew.monitor, signal.SIGKILL)
+                    else:
+                        os.kill(crew.process, getattr(signal, what))
                 except (ProcessLookupError, PeerExited, cmpi.EndOfChannel):
                     return  # gone
         if victim in self._killed_s:
             return
-        self._killed_s[victim] = time.monotonic()
+        if what == "SIGSTOP":
+            # By a thread: this one may be waiting for the process that stands still.
+            threading.Timer(self._choice.random() * STOPPED_S, go_on, [self._crews[of].process]).start()
+        else:
+            self._killed_s[victim] = time.monotonic()
         self._kills_left -= 1
         self.counts[f"killed: {what}"] += 1
 

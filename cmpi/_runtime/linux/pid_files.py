@@ -1,0 +1,61 @@
+"""What the job's own processes on this host are, in files of its folder: PID.pid holds what that one is.
+
+Each writes its file as its first act, before it can be heard of in any other way. So the root finds that
+one has ended for which it waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+SUFFIX = ".pid"
+
+
+ROOT, COMPLETER, HOST_SPAWNER, FORK_SERVER = "root", "spawn completer", "host spawner", "fork server"
+
+
+def start(number: int, rank: int) -> str:
+    """What a process is that MPI starts as part of a start of the root's."""
+    return f"start {number} {rank}"
+
+
+def start_number(what: str) -> int:
+    """Of which start it is; -1: of none."""
+    word, *numbers = what.split()
+    return int(numbers[0]) if word == "start" else -1
+
+
+def announce(folder: str, what: str, port: str = "", pid: int = 0) -> None:
+    """Say what this process is, or the one that was just started; `port` completes its spawn."""
+    with contextlib.suppress(OSError):  # the job is over, and its folder gone
+        path = f"{folder}/{pid or os.getpid()}{SUFFIX}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        os.write(fd, f"{what}\n{port}".encode())
+        os.close(fd)
+
+
+def withdraw(folder: str) -> None:
+    """This process ends in order."""
+    with contextlib.suppress(OSError):
+        os.unlink(f"{folder}/{os.getpid()}{SUFFIX}")
+
+
+def announced(folder: str) -> dict[int, str]:
+    """What processes have said they are, and their ports in the next line, by number; some have ended."""
+    found = {}
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            if name.endswith(SUFFIX):
+                with contextlib.suppress(OSError, ValueError), open(f"{folder}/{name}") as file:
+                    found[int(name.removesuffix(SUFFIX))] = file.read()
+    return found
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process that has not ended."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    except OSError:
+        return False

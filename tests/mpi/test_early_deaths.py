@@ -1,0 +1,79 @@
+"""Helpers that are killed before they are up, or whose death MPI's launcher answers with the job's end."""
+
+import signal
+
+import pytest
+
+from tests.mpi.conftest import mpi_kind
+
+KILLER = """
+import os, signal, sys, threading, time
+def find(word):
+    "This job's processes with this word in their command, the launcher's own left out."
+    own, found = os.environ["MARK_OF_TEST_JOB"].encode(), set()
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        try:
+            with open(f"/proc/{pid}/cmdline") as a, open(f"/proc/{pid}/environ", "rb") as b:
+                argv = a.read().split(chr(0))
+                if os.path.basename(argv[0]).startswith("python") and own in b.read():
+                    found |= {pid for part in argv[:6] if word in part}
+        except OSError:
+            continue
+    return found
+def kill(word, but=()):
+    "The newest of them, as soon as there is one."
+    while not (found := find(word) - set(but)):
+        pass
+    os.kill(max(found), signal.SIGKILL)
+"""
+
+
+def test_a_fork_server_that_is_killed_before_it_is_up_is_done_without(job):
+    text = """
+threading.Thread(target=kill, args=["fork_server:main"]).start()
+import cmpi
+print(cmpi.wait(cmpi.spawn(lambda parent: None), timeout=40))
+"""
+    result = job(KILLER + text, timeout=60)
+    assert (result.code, result.out) == (0, "0\n"), result
+
+
+def test_a_stub_that_is_killed_before_it_is_up_fails_its_spawn_alone(job):
+    if mpi_kind() == "mpich":
+        pytest.skip("NOT TESTED: Hydra ends the job when a process dies that has not left it in order")
+    text = """
+import cmpi, cmpi._runtime.process.context
+assert cmpi.wait(cmpi.spawn(lambda parent: None)).ok
+folder = cmpi._runtime.process.context.current().doorbell._folder
+def kill_announced():
+    "The stub, as soon as it has said that it is there."
+    while True:
+        for name in os.listdir(folder):
+            if name.endswith(".pid") and open(f"{folder}/{name}").read().startswith("start 2"):
+                return os.kill(int(name[:-4]), signal.SIGKILL)
+killer = threading.Thread(target=kill_announced)
+killer.start()
+status = cmpi.wait(cmpi.spawn(lambda parent: time.sleep(1)), timeout=40)
+killer.join()
+print(status.ok, cmpi.wait(cmpi.spawn(lambda parent: None), timeout=40))
+"""
+    result = job(KILLER + text, timeout=60)
+    assert result.out == "False 0\n", result
+
+
+@pytest.mark.parametrize(
+    ("victim", "words"),
+    [("root/main.py", "the spawn completer"), ("spawn_stub.py", "the monitor of ")],
+)
+def test_what_has_died_is_named_when_the_job_ends_with_it(job, victim, words):
+    """Open MPI's launcher bears a monitor's death, and the root names the rank."""
+    text = f"""
+if os.environ.get("PMIX_RANK", os.environ.get("PMI_RANK")) == "0":
+    kill({victim!r})
+time.sleep(20)
+"""
+    result = job(KILLER + text, options=["-n", "2"], timeout=60)
+    assert result.code not in (0, -signal.SIGKILL), result
+    if mpi_kind() == "openmpi" and victim == "spawn_stub.py":
+        words = "its monitor was lost"
+    assert words in result.err, result

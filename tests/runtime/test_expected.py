@@ -1,0 +1,64 @@
+"""Deaths of what was started and has not been heard of, and what the files say of processes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from cmpi._runtime.linux import pid_files
+from cmpi._runtime.root.expected import LOOK_S, Expected
+
+START = pid_files.start(3, 1)
+
+
+class Host:
+    """What files there are, and what runs."""
+
+    def __init__(self):
+        self.files, self.running = {}, set()
+        self.expected = Expected("/job", lambda folder: self.files, lambda pid: pid in self.running)
+
+
+def test_one_that_ends_unheard_is_noticed_once_with_its_port():
+    host = Host()
+    host.expected.started(START, 10.0)
+    assert host.expected.deadline_s == 10.0 + LOOK_S and host.expected.ended(10.0) == []
+    host.files, host.running = {7: f"{START}\nport"}, {7}
+    assert host.expected.ended(10.0 + LOOK_S) == []
+    host.running.clear()
+    assert host.expected.ended(10.5 + LOOK_S) == [], "not yet due"
+    assert host.expected.ended(10.0 + 2 * LOOK_S) == [(START, "port")]
+    assert host.expected.deadline_s is None and host.expected.ended(100.0) == []
+
+
+def test_one_that_came_up_or_has_no_file_yet_is_not_taken_for_dead():
+    host = Host()
+    host.expected.started(START, 0.0)
+    assert host.expected.ended(50.0) == [], "MPI's launcher may be slow"
+    host.files = {7: f"{START}\n"}
+    host.expected.came(START)
+    assert host.expected.ended(100.0) == [] and host.expected.deadline_s is None
+
+
+@pytest.mark.parametrize("what", [START, pid_files.FORK_SERVER, pid_files.COMPLETER])
+def test_a_process_is_found_by_its_file_alive_and_dead(tmp_path, what):
+    folder = str(tmp_path)
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    pid_files.announce(folder, what, "a port", pid=child.pid)
+    assert pid_files.announced(folder) == {child.pid: f"{what}\na port"} and pid_files.runs(child.pid)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert not pid_files.runs(child.pid), "a zombie has ended"
+    child.wait()
+    child.stdin.close()
+    assert not pid_files.runs(child.pid)
+    expected = Expected(folder)
+    expected.started(what, 0.0)
+    assert expected.ended(LOOK_S) == [(what, "a port")]
+
+
+def test_one_that_ends_in_order_takes_its_file_away(tmp_path):
+    pid_files.announce(str(tmp_path), START)
+    pid_files.withdraw(str(tmp_path))
+    assert pid_files.announced(str(tmp_path)) == {} == pid_files.announced("/no/such/folder")
