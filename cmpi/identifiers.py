@@ -25,6 +25,11 @@ class Pid:
 
     value: int
 
+    def __new__(cls, value: int = 0) -> Pid:
+        if not isinstance(value, int) or value < 0:
+            raise UsageError(f"a Pid is a number from 0 on, which cmpi gives to a process; found {value!r}")
+        return object.__new__(cls)
+
     def __str__(self) -> str:
         return f"{self.value:07x}"
 

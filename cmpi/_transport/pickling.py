@@ -18,6 +18,7 @@ from collections import ChainMap
 
 import cloudpickle
 
+from cmpi._base.interrupts import came_from_handler
 from cmpi._core.channel.unpicklable import path_to_unpicklable
 from cmpi._transport import foreign, scripts
 from cmpi._transport.by_value import Pickler
@@ -158,7 +159,9 @@ def dumps(value: object, name: str = "value", by_name: bool = False) -> Message:
         if not kept.found and (_STACK_GLOBAL not in body or type(value) in _PLAIN):  # it names nothing
             return _message(body, views)
         views = [buffer.raw() for buffer in kept.found]
-    except Exception:  # a lambda, a module, a class inside a function, and what cannot be pickled at all
+    except Exception as error:  # a lambda, a module, a class inside a function; or it cannot be pickled
+        if came_from_handler(error):
+            raise
         body, named = _MAIN, False
     if foreign.learn():
         _kept.clear()
@@ -186,6 +189,8 @@ def _dumps_with_buffers(value: object, ours: bool, name: str, by_name: bool) -> 
     try:
         (Pickler(file, keep, by_name) if ours else _plain_pickler(file, keep)).dump(value)
     except Exception as error:
+        if came_from_handler(error):
+            raise
         raise NotPicklable(path_to_unpicklable(name, value, _fault)) from error
     return _message(file.getvalue(), buffers)
 
@@ -235,5 +240,7 @@ def _fault(value: object) -> str | None:
     try:
         Pickler(io.BytesIO(), lambda buffer: False).dump(value)
     except Exception as error:
+        if came_from_handler(error):
+            raise
         return str(error) or type(error).__name__
     return None

@@ -12,13 +12,14 @@ from cmpi._runtime.process import context
 from cmpi._runtime.process.aborts import cause_of, ends_in_order
 from cmpi._runtime.process.unwinding import unwinding
 from cmpi._runtime.process.wait_registry import call_site
-from cmpi.errors import ChannelBusy, ChannelExists, UsageError
+from cmpi.errors import ChannelExists, UsageError
 from cmpi.identifiers import Pid
 
 if TYPE_CHECKING:
     from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 
 T = TypeVar("T")
+MOST_NAME = 65536
 
 
 class Typed:
@@ -50,13 +51,19 @@ class Endpoint(Generic[T]):
 
     def __init__(self, pid: Pid, *, name: str = "", _hint: object = Any) -> None:
         if not isinstance(pid, Pid):
-            raise UsageError(f"a channel is opened with a Pid; found {type(pid).__name__}: {pid!r}")
+            hint = ". Did whereis() find nobody?" if pid is None else ""
+            raise UsageError(
+                f"a {type(self).__name__} is opened with a Pid; found {type(pid).__name__}: {pid!r}{hint}"
+            )
+        if len(name) > MOST_NAME:
+            raise UsageError(f"a channel's name has {MOST_NAME} characters at most; found {len(name)}")
         self._node = context.current()
         self._lock = self._node.lock
         contract = Contract(_hint)
         site = call_site()
         if pid == self._node.pid:
             raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
+        self._lock.refuse_inside()
         with self._lock:
             self._node.dropped_ends.close()
             self._peer = self._node.peer(pid)
@@ -139,14 +146,6 @@ class Endpoint(Generic[T]):
     def _other(self, name: str) -> SenderEnd | ReceiverEnd | None:
         """The end of this name that is open already."""
         raise NotImplementedError
-
-    def _begin(self) -> None:
-        if self._end.busy:
-            raise ChannelBusy(
-                f"two threads or tasks use {self!r} at once; a channel end is for one at a time. Give "
-                "each a channel of its own, by name."
-            )
-        self._end.busy = True
 
 
 Self = TypeVar("Self", bound=Endpoint[Any])

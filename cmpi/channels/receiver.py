@@ -10,16 +10,16 @@ from cmpi._runtime.process.channel_ends import NOTHING
 from cmpi.channels.any_receiver import AnyReceiver
 from cmpi.channels.byte_files import ByteReader
 from cmpi.channels.end import Endpoint
-from cmpi.errors import EndOfChannel, UsageError
+from cmpi.channels.operation import NOT_READY
+from cmpi.channels.receiving import Receiving
+from cmpi.errors import EndOfChannel
 from cmpi.identifiers import Pid
 
 if TYPE_CHECKING:
     from cmpi._core.channel.contract import Contract
     from cmpi._runtime.process.channel_ends import ReceiverEnd
-    from cmpi._runtime.process.wait_registry import Wait
 
 T = TypeVar("T")
-LONG_S = 0.01  # a timeout from which on two milliseconds more do not count
 
 
 class Receiver(Endpoint[T]):
@@ -41,6 +41,10 @@ class Receiver(Endpoint[T]):
     """
 
     _end: ReceiverEnd
+
+    @property
+    def _receiving(self) -> Receiving[T]:
+        return Receiving(self)
 
     def recv(self, *, timeout: float | None = None, out: Any = None) -> T:
         """The next message.
@@ -68,90 +72,33 @@ class Receiver(Endpoint[T]):
         Blocks: until there is one.
         """
         end = self._end
-        if out is None:
-            value: T = end.recv_now()
-            if value is not NOTHING:
-                return value
-        else:
-            end.refuse_in_loop()
-        with self._lock:
-            if end.busy or not end.machine.inbox:
-                self._begin()
-                try:
-                    if out is not None:
-                        end.look()
-                    self._await_message(timeout)
-                finally:
-                    end.busy = False
-            if out is not None:
-                self._copy_to(out)
-            message = self._take()
         if out is not None:
-            return out  # type: ignore[no-any-return]
-        return self._finish(message)
-
-    def _await_message(self, timeout: float | None) -> None:
-        """Wait for one, or for an error."""
-        end = self._end
-        if not end.readable and (timeout is None or timeout > LONG_S):
-            self._lane.ring_inbox.look_on(lambda: end.readable)
-        if end.readable:
-            return
-        with self._waiting(timeout):
-            came = end.changed.wait_for(lambda: end.readable, timeout)
-        if not came:
-            raise TimeoutError(f"nothing came from {end.pid} within {timeout} s")
-
-    def _waiting(self, timeout: float | None) -> Wait:
-        end = self._end
-        return self._node.waits.on("recv from", [end.pid], timeout, lambda: end.readable)
+            end.refuse_in_loop()
+            return Receiving(self, out).block(timeout)
+        try:
+            value: T = end.recv_now()
+        except BaseException as error:
+            end.recover(error)
+            raise
+        end.taken = None
+        return value if value is not NOTHING else self._receiving.block(timeout)
 
     @classmethod
     def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
         """One receiver for many processes, which takes new ones later: see `AnyReceiver`."""
         return AnyReceiver(cls, pids, name)
 
-    def _ready(self) -> bool:
-        return self._end.readable
-
-    def _complete(self) -> Any:
-        return self._take()
-
-    def _finish(self, message: Any) -> T:
-        value: T = self._end.unpack(message)
-        return value
-
     async def arecv(self, *, out: Any = None) -> T:
         """As `recv`, in an event loop; `asyncio.wait_for` bounds it. Cancelled, it loses no message."""
-        with self._lock:
-            self._begin()
-        try:
-            message = None
-            while message is None:
-                await self._end.changed.until(self._waiting(None))
-                with self._lock:
-                    if self._end.readable:
-                        if out is not None:
-                            self._copy_to(out)
-                        message = self._take()
-        finally:
-            self._end.busy = False
-        return out if out is not None else self._finish(message)
+        return await (self._receiving if out is None else Receiving(self, out)).wait()
 
     def try_recv(self, default: Any = None) -> T | Any:
         """The next message if there is one now, else `default`.
 
         Raises: as `recv`, but never TimeoutError. Blocks: never.
         """
-        with self._lock:
-            if self._end.busy:
-                self._begin()  # which says so
-            if not self._end.readable:
-                self._lane.ring_inbox.look(0.0)
-                if not self._end.readable:
-                    return default
-            message = self._take()
-        return self._finish(message)
+        value = self._receiving.attempt()
+        return default if value is NOT_READY else value
 
     def __iter__(self) -> Iterator[T]:
         while True:
@@ -176,34 +123,6 @@ class Receiver(Endpoint[T]):
         """
         with self._lock:
             self._end.close()
-
-    def _take(self) -> Any:
-        """The oldest message, or what must be raised. With the lock."""
-        end = self._end
-        if end.mismatch is None:
-            message = end.take()
-            if message is not None:
-                return message
-        if end.machine.state == "ended":
-            self._peer.forget(end)
-        raise end.error()
-
-    def _copy_to(self, out: Any) -> None:
-        """Copy the array that is to be taken next, if there is one, into `out`. With the lock."""
-        import numpy as np
-
-        if self._end.mismatch is not None or not self._end.machine.inbox:
-            return
-        value = self._finish(self._end.machine.inbox[0][0])
-        if not isinstance(value, np.ndarray) or (value.shape, value.dtype) != (out.shape, out.dtype):
-            found = (
-                f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else type(value).__name__
-            )
-            raise UsageError(
-                f"out= is an array of {out.dtype} {out.shape}, the next message is {found}; it can still "
-                "be received"
-            )
-        np.copyto(out, value)
 
     def makefile(self: Receiver[bytes]) -> io.BufferedReader:
         """A binary file to read from: all that is sent, to its sender's close; closing it closes this

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cmpi._base.units import parse_memory
@@ -12,6 +12,8 @@ from cmpi._transport import pickling
 from cmpi.channels.broadcast import Broadcast
 from cmpi.channels.byte_files import ByteWriter
 from cmpi.channels.end import Endpoint
+from cmpi.channels.operation import NOT_READY
+from cmpi.channels.sending import Sending
 from cmpi.errors import UsageError
 from cmpi.identifiers import Pid
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
     from cmpi._core.channel.contract import Contract
     from cmpi._runtime.process.channel_ends import SenderEnd
-    from cmpi._runtime.process.wait_registry import Wait
     from cmpi.channels.mail_sender import NamedSender
 
 T = TypeVar("T")
@@ -74,10 +75,16 @@ class Sender(Endpoint[T]):
             PeerExited: The receiving process has ended.
             ChannelClosed: This end was closed.
 
+        If a signal handler raises while this waits, the exception's `sent` says whether the value was sent.
+
         Blocks: until the receiver has room for it; a value with large buffers, until they are on
             their way, so that they may be changed afterwards.
         """
-        message = self._end.send_now(value)
+        try:
+            message = self._end.send_now(value)
+        except BaseException as error:
+            self._end.recover(error)
+            raise
         if message is not None:
             self._send(message, timeout)
 
@@ -93,9 +100,9 @@ class Sender(Endpoint[T]):
 
         Raises: ContractMismatch, NotPicklable. Blocks: for the time of pickling.
         """
-        message = self._end.pack(value)
-        self._settle(message)
-        return Sending(self, message)
+        sending = Sending(self, self._end.pack(value))
+        sending.prepare()
+        return sending
 
     @classmethod
     def broadcast(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
@@ -123,14 +130,7 @@ class Sender(Endpoint[T]):
 
         Blocks: as `send` for a value with large buffers, else never.
         """
-        message = self._end.pack(value)
-        with self._lock:
-            end = self._end
-            healthy = end.machine.state == "open" and end.mismatch is None
-            if healthy and not end.machine.room_for(len(message)):
-                return False
-        self._send(message, None)
-        return True
+        return Sending(self, self._end.pack(value)).attempt() is not NOT_READY
 
     def loan(self, shape: int | tuple[int, ...], dtype: Any = float) -> NDArray[Any]:
         """Memory for an array to fill and then send through this sender, without a copy if it is large.
@@ -179,160 +179,19 @@ class Sender(Endpoint[T]):
         with self._lock:
             self._end.close()
 
-    def _settle(self, message: pickling.Message) -> None:
-        """Put what finds room there into shared memory; the rest will go by MPI, as it lies."""
-        if isinstance(message, pickling.Large) and None in message.places:
-            with self._lock:
-                places = self._lane.reserve(message.sizes, patient=True)
-            message.settle(places)
-
     def _send(self, message: pickling.Message, timeout: float | None) -> None:
-        end = self._end
-        self._settle(message)
-        with self._lock:
-            self._begin()
-            try:
-                if not end.machine.room_for(len(message)):
-                    self._lane.ring_inbox.glance()  # there may be credit, for which nobody was woken
-                ticket = self._enqueue(message)
-                while ticket in end.messages and self._lane.ring_inbox.look():
-                    pass
-
-                def sent() -> bool:
-                    return ticket not in end.messages
-
-                if not sent():
-                    with self._sending(sent, timeout):
-                        end.changed.wait_for(sent, timeout)
-                if not sent():
-                    self._withdraw(ticket)
-                    raise TimeoutError(f"{end.pid} made no room within {timeout} s")
-                self._check_sent(ticket)
-                self._await_release(message)
-                if not self._lane.chosen:
-                    self._node.await_answer(end.pid)
-            finally:
-                end.busy = False
-
-    def _sending(self, ready: Callable[[], bool], timeout: float | None = None) -> Wait:
-        return self._node.waits.on("send to", [self._end.pid], timeout, ready)
+        """Send what is pickled already."""
+        Sending(self, message).block(timeout)
 
     async def _asend(self, message: pickling.Message) -> None:
-        end = self._end
-        self._settle(message)
-        with self._lock:
-            self._begin()
-        try:
-            with self._lock:
-                ticket = self._enqueue(message)
-            try:
-                await end.changed.until(self._sending(lambda: ticket not in end.messages))
-            except BaseException as cancelled:
-                with self._lock:
-                    sent = ticket not in end.messages and ticket not in end.failed
-                    cancelled.sent = sent  # type: ignore[attr-defined]
-                    self._withdraw(ticket)
-                await self._release(message)
-                raise
-            with self._lock:
-                self._check_sent(ticket)
-            await self._release(message)
-            if pickling.in_transit(message):
-                raise end.error()
-        finally:
-            end.busy = False
-
-    async def _release(self, message: pickling.Message) -> None:
-        """Wait until the buffers are the caller's again: not even a cancelled call may return before."""
-        cancelled = None
-        while True:
-            try:
-                await self._end.changed.until(self._sending(lambda: self._released(message)))
-                break
-            except BaseException as error:
-                error.sent = True  # type: ignore[attr-defined]
-                cancelled = error
-        if cancelled is not None:
-            raise cancelled
-
-    def _enqueue(self, message: pickling.Message) -> int:
-        """Give a message to the channel, which may have to wait for credit. With the node's lock."""
-        end = self._end
-        if end.mismatch is not None:
-            raise end.error()
-        ticket = end.next_ticket
-        end.next_ticket += 1
-        if end.machine.admit(len(message)):
-            self._peer.transmit(end, message)
-        else:
-            end.messages[ticket] = message
-            self._peer.carry_out(end, channel.Send(ticket, len(message)))
-        return ticket
-
-    def _withdraw(self, ticket: int) -> None:
-        if self._end.messages.pop(ticket, None) is not None:
-            self._peer.carry_out(self._end, channel.Withdraw(ticket))
-
-    def _check_sent(self, ticket: int) -> None:
-        if ticket in self._end.failed:
-            self._end.failed.discard(ticket)
-            raise self._end.error()
-
-    def _await_release(self, message: pickling.Message) -> None:
-        """As `_release`, in a thread. With the node's lock."""
-        if not self._released(message):
-
-            def released() -> bool:
-                return self._released(message)
-
-            with self._sending(released):
-                self._end.changed.wait_for(released)
-        if pickling.in_transit(message):
-            raise self._end.error()
-
-    def _released(self, message: pickling.Message) -> bool:
-        """What MPI reads from must not change. Only the peer's death ends the wait: one that closes
-        its end, or leaves, takes in first what is on its way."""
-        return not pickling.in_transit(message) or self._end.status is not None
+        """As `_send`, in an event loop."""
+        await Sending(self, message).wait()
 
     def _open(self, name: str, contract: Contract, site: str) -> SenderEnd:
         return self._peer.new_sender(name, contract, site, self._window)
 
     def _other(self, name: str) -> SenderEnd | None:
         return self._peer.open_sender(name)
-
-
-class Sending:
-    """A send that `select` may do: `sender.sending(value)` makes it."""
-
-    def __init__(self, sender: Sender[Any], message: pickling.Message) -> None:
-        self.sender, self._message = sender, message
-        self._node, self._peer, self._end = sender._node, sender._peer, sender._end
-        self._begin = sender._begin
-
-    def to(self, sender: Sender[Any]) -> Sending:
-        """The same to somebody else, without pickling it again."""
-        message = self._message
-        if isinstance(message, pickling.Large):
-            message = message.again()
-            sender._settle(message)
-        return Sending(sender, message)
-
-    def _ready(self) -> bool:
-        machine = self._end.machine
-        return (
-            machine.state != "open"
-            or self._end.mismatch is not None
-            or machine.room_for(len(self._message))
-        )
-
-    def _complete(self) -> pickling.Message:
-        self.sender._check_sent(self.sender._enqueue(self._message))
-        return self._message
-
-    def _finish(self, message: pickling.Message) -> None:
-        with self._node.lock:
-            self.sender._await_release(message)
 
 
 def _window(capacity: int | str | None) -> tuple[int, int]:

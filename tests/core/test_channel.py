@@ -21,19 +21,15 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
         self.there, self.back = deque(), deque()
         self.ticket = 0
         self.sizes = {}
-        self.accepted, self.failed, self.withdrawn, self.received = [], [], set(), []
-        self.transmitted = []
+        self.waiting = None  # the size of the message that the owner waits to send
+        self.transmitted, self.received = [], []
         self.fin_sent = False
         self.aborted = False  # the sender's owner gave up while it was open
         self.reader_aborted = False
 
     def _out(self, event):
         for action in self.out.handle(event):
-            if isinstance(action, ch.Transmit):
-                assert not self.fin_sent, "data follows the end mark"
-                self.transmitted.append(action.ticket)
-                self.there.append(action.ticket)
-            elif isinstance(action, ch.TransmitFin):
+            if isinstance(action, ch.TransmitFin):
                 assert not self.fin_sent, "two end marks"
                 self.fin_sent = True
                 self.there.append("fin")
@@ -41,11 +37,10 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
                 assert not self.fin_sent, "two end marks"
                 self.fin_sent = True
                 self.there.append(ch.AbortArrived(action.cause))
-            elif isinstance(action, ch.RequestCredit):
-                assert not self.fin_sent, "credit is asked for behind the end mark"
-                self.there.append("ask")
             else:
-                self.failed.append(action.ticket)
+                assert not self.fin_sent, "credit is asked for behind the end mark"
+                assert self.waiting is not None, "credit is asked for, and nobody waits"
+                self.there.append("ask")
 
     def _in(self, actions):
         for action in actions:
@@ -57,30 +52,38 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
             else:
                 self.back.append(ch.ReaderClosed())
 
-    @rule(size=SIZES)
-    def send(self, size):
+    def _send(self, size):
+        """Send a message if it may go now."""
+        room, state = self.out.room_for(size), self.out.state
+        if not self.out.admit(size):
+            assert not room or state != "open"
+            return False
+        assert not self.fin_sent, "data follows the end mark"
+        assert room and state == "open", "send after close is refused"
         self.ticket += 1
         self.sizes[self.ticket] = size
-        room, state = self.out.room_for(size), self.out.state
-        if self.out.admit(size):
-            assert not self.fin_sent, "data follows the end mark"
-            assert room and state == "open"
-            self.transmitted.append(self.ticket)
-            self.there.append(self.ticket)
-        else:
-            assert not room or state != "open"
-            self._out(ch.Send(self.ticket, size))
-            assert (self.ticket in self.failed) == (state != "open"), "send after close is refused"
-        self.accepted.append(self.ticket)
+        self.transmitted.append(self.ticket)
+        self.there.append(self.ticket)
+        return True
 
-    @rule(data=st.data())
-    def withdraw(self, data):
-        waiting = [t for t in self.accepted if t not in self.transmitted and t not in self.failed]
-        waiting = [t for t in waiting if t not in self.withdrawn]
-        if waiting:
-            ticket = data.draw(st.sampled_from(waiting))
-            self.withdrawn.add(ticket)
-            self._out(ch.Withdraw(ticket))
+    @precondition(lambda self: self.waiting is None)
+    @rule(size=SIZES)
+    def send(self, size):
+        if not self._send(size):
+            self.waiting = size
+            self._out(ch.AwaitRoom(size))
+
+    @precondition(lambda self: self.waiting is not None)
+    @rule()
+    def send_what_waits(self):
+        if self._send(self.waiting):
+            self.waiting = None
+
+    @precondition(lambda self: self.waiting is not None)
+    @rule()
+    def give_up_waiting(self):
+        self.waiting = None
+        self._out(ch.StopWaiting())
 
     @rule()
     def close_sender(self):
@@ -110,13 +113,24 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     def credit_arrives(self):
         self._out(self.back.popleft())
 
-    @rule()
-    def take(self):
+    def _take(self):
         message, due = self.inn.take()
         if message is not None:
             self.received.append(message)
         if due:
             self._in(self.inn.give_credit())
+        return message
+
+    @rule()
+    def take(self):
+        self._take()
+
+    @rule()
+    def take_and_put_back(self):
+        message = self._take()
+        if message is not None:
+            self.inn.put_back(message, self.sizes[message])
+            self.received.pop()
 
     @rule(really=st.sampled_from([False, False, False, True]))
     def close_receiver(self, really):
@@ -150,16 +164,14 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
         assert self.received == self.transmitted[: len(self.received)]
 
     @invariant()
-    def nothing_withdrawn_is_sent(self):
-        assert self.withdrawn.isdisjoint(self.transmitted)
-
-    @invariant()
     def unread_bytes_stay_within_the_window_or_one_message(self):
         flying = [t for t in self.there if isinstance(t, int)]
+        # A message that was put back after it was credited.
+        returned = 1 if self.inn.read_messages < self.inn._credited_messages else 0
         unread = self.inn.unread_bytes + sum(self.sizes[t] for t in flying)
         count = len(self.inn) + len(flying)
-        assert unread <= self.window or count == 1
-        assert count <= self.window_messages
+        assert unread <= self.window or count == 1 or returned
+        assert count <= self.window_messages + returned
 
     @invariant()
     def in_flight_is_what_was_sent_less_what_was_credited(self):
@@ -173,17 +185,19 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "inn") or self.inn.state == "closed":
             return
-        for _ in range(10_000):  # reading everything delivers everything
+        for _ in range(10_000):  # reading everything delivers everything, and makes room for what waits
             if self.there:
                 self.arrive()
             elif self.back:
                 self.credit_arrives()
             elif len(self.inn):
                 self.take()
+            elif self.waiting is not None and self.out.state == "open":
+                assert self.out.room_for(self.waiting), "a message that waits is never sent"
+                self.send_what_waits()
             else:
                 break
-        wanted = [t for t in self.accepted if t not in self.withdrawn and t not in self.failed]
-        assert self.received == wanted
+        assert self.received == self.transmitted
         assert (self.inn.state == "ended") == (self.out.state == "closed" and not self.aborted)
         assert (self.inn.state == "failed") == self.aborted
 
@@ -192,46 +206,69 @@ TestChannelUnderAnyInterleaving = ChannelUnderAnyInterleaving.TestCase
 
 
 def fill(out, *sizes):
-    """Sends each, where `out` has room for it; a ticket from 1 on."""
-    actions = []
-    for ticket, size in enumerate(sizes, 1):
-        actions += [] if out.admit(size) else out.handle(ch.Send(ticket, size))
-    return actions
+    """Sends each for which there is room; awaits room for the first for which there is none."""
+    for size in sizes:
+        if not out.admit(size):
+            return out.handle(ch.AwaitRoom(size))
+    return []
 
 
 def test_a_message_larger_than_the_window_goes_when_nothing_else_is_in_flight():
     out = ch.Outgoing(64, 4)
     assert fill(out, 10, 1000) == [ch.RequestCredit()]
-    assert out.handle(ch.CreditCame(10, 1)) == [ch.Transmit(2)]
+    assert not out.room_for(1000)
+    assert out.handle(ch.CreditCame(10, 1)) == []
+    assert out.admit(1000)
 
 
-def test_who_still_waits_after_credit_came_asks_again():
+def test_a_sender_that_still_waits_after_credit_came_asks_again():
     out = ch.Outgoing(64, 4)
     assert fill(out, 10, 10, 1000) == [ch.RequestCredit()]
     assert out.handle(ch.CreditCame(10, 1)) == [ch.RequestCredit()]
 
 
-def test_fin_travels_behind_messages_that_wait_for_credit():
-    out = ch.Outgoing(64, 1)
-    fill(out, 1, 1)
-    assert out.handle(ch.Close()) == []
-    assert out.handle(ch.CreditCame(1, 1)) == [ch.Transmit(2), ch.TransmitFin()]
+def test_a_sender_that_stopped_waiting_asks_for_nothing():
+    out = ch.Outgoing(64, 4)
+    fill(out, 10, 10, 1000)
+    assert out.handle(ch.StopWaiting()) == []
+    assert out.handle(ch.CreditCame(10, 1)) == []
 
 
-def test_a_dead_reader_fails_what_waits():
+def test_the_end_mark_follows_at_once_even_if_a_message_waits():
     out = ch.Outgoing(64, 1)
     fill(out, 1, 1)
-    assert out.handle(ch.Gone()) == [ch.Fail(2)]
+    assert out.handle(ch.Close()) == [ch.TransmitFin()]
     assert not out.admit(1)
-    assert out.handle(ch.Send(3, 1)) == [ch.Fail(3)]
 
 
-def test_an_abort_fails_what_waits_and_follows_what_was_sent():
+def test_nothing_is_admitted_for_a_dead_reader():
     out = ch.Outgoing(64, 1)
     fill(out, 1, 1)
-    assert out.handle(ch.Abort("why")) == [ch.Fail(2), ch.TransmitAbort("why")]
+    assert out.handle(ch.Gone()) == []
+    assert not out.admit(1)
+    assert out.handle(ch.AwaitRoom(1)) == []
+
+
+def test_nothing_follows_an_abort():
+    out = ch.Outgoing(64, 1)
+    fill(out, 1, 1)
+    assert out.handle(ch.Abort("why")) == [ch.TransmitAbort("why")]
     assert out.handle(ch.Close()) == []
-    assert out.handle(ch.Send(3, 1)) == [ch.Fail(3)]
+    assert not out.admit(1)
+
+
+def test_a_message_that_was_put_back_is_taken_again_and_credited_once():
+    inn = ch.Incoming(1000, 4)
+    inn.arrived("a", 1)
+    inn.arrived("b", 1)
+    assert inn.take() == ("a", True)
+    assert inn.give_credit() == [ch.GiveCredit(1, 1)]
+    inn.put_back("a", 1)
+    assert (len(inn), inn.unread_bytes, inn.statistics.messages) == (2, 2, 0)
+    assert inn.take() == ("a", False)
+    assert inn.give_credit() == []
+    assert inn.take() == ("b", True)
+    assert inn.give_credit() == [ch.GiveCredit(1, 1)]
 
 
 def test_an_abort_after_a_close_changes_nothing():

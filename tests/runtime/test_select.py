@@ -17,6 +17,7 @@ from cmpi._runtime.process import context
 from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.dropped_ends import DroppedEnds
+from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._runtime.process.peer import Peer
 from cmpi._runtime.process.wait_registry import WaitRegistry
 from cmpi._transport import ring
@@ -34,7 +35,7 @@ class Node:
     def __init__(self, pid, folder, nodes):
         self.pid, self.shared_memory, self.shared_memory_bytes = pid, folder, 1 << 20
         self.lock, self.connecting, self.doorbell, self.waits = (
-            threading.RLock(),
+            NodeLock(),
             False,
             self,
             WaitRegistry(),

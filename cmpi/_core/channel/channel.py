@@ -5,8 +5,8 @@ at most `WINDOW_BYTES` and `WINDOW_MESSAGES`; a message larger than the window g
 else is in flight. So the reader's memory is bounded by the window or by one message, and every
 message can be sent some time. Credit comes back as the reader takes messages, in batches of a
 quarter of the window. A sender that waits asks for what is left of it, and is given that as soon
-as the inbox is empty (else one that needs the whole window would wait for ever); nobody else is,
-because a frame for each message would double the work of a ping-pong.
+as the inbox is empty (else one that needs the whole window would wait for ever); a sender that does
+not wait is not, because a frame for each message would double the work of a ping-pong.
 
     sending half     open ──Close──▶ closed (Fin follows the last message)
                      open ──Abort──▶ closed (the abort follows the last message that was sent)
@@ -69,18 +69,15 @@ class Statistics:
 
 
 @frozen
-class Send:
-    """The owner sends a message of so many bytes that `admit` refused; `ticket` names it."""
+class AwaitRoom:
+    """The owner waits to send a message of so many bytes, for which there is no room."""
 
-    ticket: int
     nbytes: int
 
 
 @frozen
-class Withdraw:
-    """The owner no longer wants to send this message (its time ran out)."""
-
-    ticket: int
+class StopWaiting:
+    """The owner waits no more."""
 
 
 @frozen
@@ -141,13 +138,6 @@ class CreditAsked:
 
 
 @frozen
-class Transmit:
-    """Send this message now."""
-
-    ticket: int
-
-
-@frozen
 class TransmitFin:
     """Send the end mark now."""
 
@@ -162,13 +152,6 @@ class TransmitAbort:
 @frozen
 class RequestCredit:
     """Tell the reader that a message waits here."""
-
-
-@frozen
-class Fail:
-    """This message will never be sent; the half's `state` says why."""
-
-    ticket: int
 
 
 @frozen
@@ -194,9 +177,9 @@ class TellAborted:
 
 if TYPE_CHECKING:
     OutgoingEvent: TypeAlias = (
-        "Send | Withdraw | Close | Abort | CreditCame | ReaderClosed | ReaderAborted | Gone"
+        "AwaitRoom | StopWaiting | Close | Abort | CreditCame | ReaderClosed | ReaderAborted | Gone"
     )
-    OutgoingAction: TypeAlias = "Transmit | TransmitFin | TransmitAbort | RequestCredit | Fail"
+    OutgoingAction: TypeAlias = "TransmitFin | TransmitAbort | RequestCredit"
     IncomingEvent: TypeAlias = "FinArrived | AbortArrived | CreditAsked | Gone | Close | Abort"
     IncomingAction: TypeAlias = "GiveCredit | TellDropped | TellAborted"
 
@@ -210,10 +193,8 @@ class Outgoing:
         self.window_bytes, self.window_messages = window_bytes, window_messages
         self.sent_bytes = self.sent_messages = self.peak_bytes = 0
         self._read_bytes = self._read_messages = 0  # of what was sent, by all the credit that came
-        self._waiting: deque[Send] = deque()
+        self._awaited: int | None = None  # bytes of the message that waits for room
         self._asked = False  # for credit, since some last came
-        self._clear = True  # open, and nothing waits
-        self._fin_due = False  # closed, and the reader does not know yet
 
     @property
     def in_flight_bytes(self) -> int:
@@ -225,15 +206,6 @@ class Outgoing:
         """Number of messages sent and not known to be read."""
         return self.sent_messages - self._read_messages
 
-    def room_for(self, nbytes: int) -> bool:
-        """True if a message of so many bytes would go at once."""
-        return not self._waiting and self._fits(nbytes)
-
-    @property
-    def idle(self) -> bool:
-        """True if nothing waits for credit."""
-        return not self._waiting
-
     @property
     def statistics(self) -> Statistics:
         """What went through so far."""
@@ -242,65 +214,23 @@ class Outgoing:
             nbytes=self.sent_bytes,
             credit=_credit(self.window_bytes, self.in_flight_bytes),
             credit_messages=max(0, self.window_messages - self.in_flight_messages),
-            waiting=len(self._waiting),
+            waiting=0 if self._awaited is None else 1,
             peak=self.peak_bytes,
         )
 
-    def admit(self, nbytes: int) -> bool:
-        """The owner sends a message of so many bytes: True if it goes at once."""
-        return self._clear and self._take_room(nbytes)
-
-    def handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
-        """Take in an event; return what is to be done, in order."""
-        actions = self._handle(event)
-        self._clear = self.state == "open" and not self._waiting
-        return actions
-
-    def _handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
-        if isinstance(event, Send):
-            if self.state != "open":
-                return [Fail(event.ticket)]
-            self._waiting.append(event)
-            return self._advance()
-        if isinstance(event, CreditCame):
-            self._asked = False
-            self._read_bytes += event.nbytes
-            self._read_messages += event.messages
-            return self._advance()
-        if isinstance(event, Withdraw):
-            self._waiting = deque(item for item in self._waiting if item.ticket != event.ticket)
-            return self._advance()
-        if self.state != "open":
-            # After Close the queue may still drain, so a lost reader matters even then.
-            if isinstance(event, (Close, Abort)) or not self._waiting:
-                return []
-        elif isinstance(event, Close):
-            self.state, self._fin_due = "closed", True
-            return self._advance()
-        elif isinstance(event, Abort):
-            self.state = "closed"
-            return [*self._fail_waiting(), TransmitAbort(event.cause)]
-        if isinstance(event, ReaderAborted):
-            self.state, self.cause = "failed", event.cause
-        else:
-            self.state = "dropped" if isinstance(event, ReaderClosed) else "gone"
-        return self._fail_waiting()
-
-    def _fail_waiting(self) -> list[OutgoingAction]:
-        failed, self._waiting = self._waiting, deque()
-        return [Fail(item.ticket) for item in failed]
-
-    def _fits(self, nbytes: int) -> bool:
+    def room_for(self, nbytes: int) -> bool:
+        """True if a message of so many bytes would go now."""
         flying = self.sent_messages - self._read_messages
         return flying == 0 or (
             flying < self.window_messages
             and self.sent_bytes - self._read_bytes + nbytes <= self.window_bytes
         )
 
-    def _take_room(self, nbytes: int) -> bool:
-        """Count a message as sent, if there is room for it."""
-        if not self._fits(nbytes):
+    def admit(self, nbytes: int) -> bool:
+        """The owner sends a message of so many bytes: True if it goes now, and is counted."""
+        if self.state != "open" or not self.room_for(nbytes):
             return False
+        self._awaited = None
         self.sent_bytes = sent = self.sent_bytes + nbytes
         self.sent_messages += 1
         in_flight = sent - self._read_bytes
@@ -308,19 +238,40 @@ class Outgoing:
             self.peak_bytes = in_flight
         return True
 
-    def _advance(self) -> list[OutgoingAction]:
-        if self.state not in ("open", "closed"):
+    def handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
+        """Take in an event; return what is to be done, in order."""
+        if isinstance(event, CreditCame):
+            self._asked = False
+            self._read_bytes += event.nbytes
+            self._read_messages += event.messages
+            return self._ask()
+        if isinstance(event, StopWaiting):
+            self._awaited = None
             return []
-        actions: list[OutgoingAction] = []
-        while self._waiting and self._take_room(self._waiting[0].nbytes):
-            actions.append(Transmit(self._waiting.popleft().ticket))
-        if self._waiting and not self._asked:
-            self._asked = True
-            actions.append(RequestCredit())
-        if self._fin_due and not self._waiting:
-            self._fin_due = False
-            actions.append(TransmitFin())  # Behind the data, so the reader sees every message first.
-        return actions
+        if self.state != "open":
+            return []
+        if isinstance(event, AwaitRoom):
+            self._awaited = event.nbytes
+            return self._ask()
+        self._awaited = None
+        if isinstance(event, Close):
+            self.state = "closed"
+            return [TransmitFin()]
+        if isinstance(event, Abort):
+            self.state = "closed"
+            return [TransmitAbort(event.cause)]
+        if isinstance(event, ReaderAborted):
+            self.state, self.cause = "failed", event.cause
+        else:
+            self.state = "dropped" if isinstance(event, ReaderClosed) else "gone"
+        return []
+
+    def _ask(self) -> list[OutgoingAction]:
+        """Ask for credit, if a message waits for it and nobody has asked since some came."""
+        if self._awaited is None or self._asked or self.room_for(self._awaited):
+            return []
+        self._asked = True
+        return [RequestCredit()]
 
 
 class Incoming:
@@ -383,12 +334,20 @@ class Incoming:
             or (self._asked and not self.inbox)
         )
 
+    def put_back(self, message: object, nbytes: int) -> None:
+        """The owner could not use the message that it took last: it is the oldest again. Credit that was
+        given for it stays given."""
+        if self.state != "closed":
+            self.inbox.appendleft((message, nbytes))
+            self.read_bytes -= nbytes
+            self.read_messages -= 1
+
     def give_credit(self) -> list[IncomingAction]:
         """Credit for what was taken, if the sender can still use it."""
-        if self.state != "open":
-            return []
         nbytes = self.read_bytes - self._credited_bytes
         messages = self.read_messages - self._credited_messages
+        if self.state != "open" or messages <= 0:  # as it is after `put_back`
+            return []
         self._credited_bytes, self._credited_messages = self.read_bytes, self.read_messages
         asked, self._asked = self._asked, False
         return [GiveCredit(nbytes, messages, asked)]
@@ -399,8 +358,7 @@ class Incoming:
             return []
         if isinstance(event, CreditAsked):
             self._asked = True
-            unknown = self.read_messages - self._credited_messages
-            return self.give_credit() if unknown and not self.inbox else []
+            return [] if self.inbox else self.give_credit()
         if isinstance(event, (Close, Abort)):
             told = self.state != "open"
             self.state = "closed"

@@ -16,7 +16,7 @@ from __future__ import annotations
 import struct
 
 from cmpi._base.frozen import frozen
-from cmpi.errors import ProtocolError
+from cmpi.errors import ProtocolError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,9 +53,20 @@ else:
 
 
 def encode(message: Any) -> bytes:
-    """The bytes of one frame in a stream: its length, then the frame itself. Blocks: never."""
+    """The bytes of one frame in a stream: its length, then the frame itself. Blocks: never.
+
+    Raises:
+        UsageError: The frame is longer than the receiver would take.
+    """
     parts = _parts(message)
-    return b"".join((_U32.pack(sum(map(len, parts))), *parts))
+    length = sum(map(len, parts))
+    if length > MAX_FRAME_BYTES:
+        raise UsageError(
+            f"a {type(message).__name__} request of {length >> 20} MiB; at most {MAX_FRAME_BYTES >> 20} "
+            "MiB can be sent to the root. Environment variables, sys.argv, sys.path and names are part of "
+            "it: make the largest of them smaller, or send it over a channel."
+        )
+    return b"".join((_U32.pack(length), *parts))
 
 
 def encode_bare(message: Any) -> bytes:

@@ -6,9 +6,11 @@ so all of it can be compiled (see `setup.py`).
 
 from __future__ import annotations
 
+from cmpi._base.interrupts import came_from_handler
 from cmpi._core.channel import channel
 from cmpi._core.channel.contract import Contract, fits
 from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi._runtime.process.signal_guard import call_put_off, put_off
 from cmpi._transport import pickling, scripts
 from cmpi.errors import (
     ChannelClosed,
@@ -40,10 +42,9 @@ class End:
     def __init__(self, peer: Peer, name: str, contract: Contract, site: str) -> None:
         self.peer, self.pid, self.name, self.contract, self.site = peer, peer.pid, name, contract, site
         self.changed = peer.new_condition()
-        self.lock = lock = self.changed.lock
-        # Faster than `with`, and as safe if used as below: not compiled, a signal's handler may
-        # raise just behind `_acquire`.
-        self._acquire, self._release, self._owned = lock.acquire, lock.release, lock._is_owned
+        self.lock: Any = peer.lock
+        lock = self.lock
+        self._release, self._owned = lock.release, lock._is_owned
         self.busy = False  # a thread is in the middle of an operation
         self.status: ExitStatus | None = None  # of the peer, once it has ended
         self.mismatch: ContractMismatch | None = None
@@ -75,10 +76,8 @@ class SenderEnd(End):
         self.number = number  # what the link's frames call it
         self.opened = False  # the peer was told of it
         self.machine = channel.Outgoing(window[0], window[1])
-        self.messages: dict[int, Message] = {}  # by ticket: those that wait for credit
-        self.failed: set[int] = set()  # tickets
         self._by_name = scripts.is_home(self.pid.value)
-        self.next_ticket = 0
+        self.just_sent = False  # `send_now` has sent its message
         self.loans: dict[int, Block] = {}  # by the id of the array that lies there
 
     def pack(self, value: Any) -> Message:
@@ -110,23 +109,31 @@ class SenderEnd(End):
 
         Raises: as `pack`; UsageError in an event loop.
         """
+        self.just_sent = False
         refuse_in_loop("send()", "`await sender.asend(value)`")
         message = self.pack(value)
-        if not isinstance(message, bytes):
+        if not isinstance(message, bytes) or self._owned():
             return message
         connection = self.peer.connection
+        self.lock.acquire()
         try:
-            self._acquire()
             if not self.opened or self.busy or self.mismatch is not None:
                 return message
             if not self.machine.admit(len(message)):
                 return message
             connection.post_small(self.number, message, wake=False)
+            self.just_sent = True
         finally:
-            if self._owned():
-                self._release()
+            self._release()
         connection.wake()
+        if put_off:
+            call_put_off()
         return None
+
+    def recover(self, error: BaseException) -> None:
+        """This error came out of `send_now`, or just behind it: tell the caller whether it has sent."""
+        if came_from_handler(error):
+            error.sent = self.just_sent  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Nothing follows what was sent."""
@@ -153,6 +160,7 @@ class ReceiverEnd(End):
         self.number: int | None = None
         self.claimed = False  # there is a Receiver for it
         self.their_contract, self.their_site = "Any", ""
+        self.taken: Any = None  # the message that `recv_now` has taken, and its caller has not yet
         self.machine = channel.Incoming()
 
     @property
@@ -182,18 +190,21 @@ class ReceiverEnd(End):
         Raises: UsageError in an event loop; whatever unpickling the person's own classes raises.
         """
         self.refuse_in_loop()
+        if self._owned():
+            return NOTHING
+        self.lock.acquire()
         try:
-            self._acquire()
             if self.busy or self.mismatch is not None:
                 return NOTHING
             if not self.machine.inbox:
                 self.look()
                 if not self.machine.inbox:
                     return NOTHING
-            message = self.take()
+            self.taken = message = self.take()
         finally:
-            if self._owned():
-                self._release()
+            self._release()
+        if put_off:
+            call_put_off()
         return self.unpack(message)
 
     def take(self) -> Any:
@@ -205,11 +216,35 @@ class ReceiverEnd(End):
 
     @staticmethod
     def unpack(message: Any) -> Any:
-        """A message's value. Without the lock."""
+        """A message's value. Without the lock.
+
+        Raises: whatever unpickling the program's own classes raises; but RuntimeError in place of what
+            would end a loop over the channel (PEP 479 does the same for generators).
+        """
+        try:
+            if isinstance(message, bytes):
+                return pickling.loads(message)
+            body, buffers = message
+            return pickling.loads(body, buffers)
+        except (EndOfChannel, StopIteration, StopAsyncIteration) as error:
+            raise RuntimeError(f"unpickling a message raised {type(error).__name__}") from error
+
+    def recover(self, error: BaseException) -> None:
+        """This error came out of `recv_now`, or just behind it: the message, if there was one, can still be
+        received, unless it was itself what raised the error."""
+        message, self.taken = self.taken, None
+        if message is not None and came_from_handler(error):
+            with self.lock:
+                self.put_back(message)
+
+    def put_back(self, message: Any) -> None:
+        """The message taken last could not be handed out: it is the oldest again. With the lock."""
         if isinstance(message, bytes):
-            return pickling.loads(message)
-        body, buffers = message
-        return pickling.loads(body, buffers)
+            nbytes = len(message)
+        else:
+            nbytes = len(message[0]) + sum(memoryview(buffer).nbytes for buffer in message[1])
+        self.machine.put_back(message, nbytes)
+        self.changed.notify_all()
 
     def close(self) -> None:
         """Nobody reads here any more."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
+from _thread import allocate_lock, get_ident
 
+from cmpi._runtime.process import signal_guard
 from cmpi.errors import UsageError
 
 TYPE_CHECKING = False
@@ -34,12 +36,46 @@ class ChannelCondition(threading.Condition):
         self.waiters = 0  # threads and watchers
 
     def wait(self, timeout: float | None = None) -> bool:
-        """As in `threading`."""
+        """As in `threading`, but a signal handler's exception finds the lock either let go of or taken
+        again, and the thread no waiter any more.
+
+        Raises:
+            UsageError: The lock was taken twice: to let go of it would show others what is half done.
+        """
+        main = get_ident() == signal_guard.MAIN
+        guard, sleeper = signal_guard.guard, allocate_lock()
+        sleeper.acquire()
+        sleepers: Any = self._waiters  # type: ignore[attr-defined]  # those whom `notify` wakes
+        sleepers.append(sleeper)
         self.waiters += 1
+        woken = False
+        if main:
+            guard.closed = True
+        state = self.lock._release_save()
         try:
-            return super().wait(timeout)
+            if state[0] > 1:
+                raise UsageError(
+                    "a finalizer called cmpi while its thread was inside another call of cmpi, and would "
+                    "have to wait. Have it leave the work to somebody else."
+                )
+            if main:
+                guard.closed = False
+                if signal_guard.put_off:
+                    signal_guard.call_put_off()
+            if timeout is None:
+                woken = sleeper.acquire()
+            else:
+                woken = sleeper.acquire(True, timeout) if timeout > 0 else sleeper.acquire(False)
         finally:
+            if main:
+                guard.closed = True
+            self.lock._acquire_restore(state)
+            if main:
+                guard.closed = False
             self.waiters -= 1
+            if not woken and sleeper in sleepers:
+                sleepers.remove(sleeper)
+        return woken
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
         """As in `threading`."""

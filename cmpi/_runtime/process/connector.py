@@ -11,6 +11,7 @@ import threading
 import time
 
 from cmpi._core.protocol import frames, host_frames
+from cmpi._runtime.process.vital_thread import vital_thread
 from cmpi._transport import mpi, socket_transport
 
 TYPE_CHECKING = False
@@ -41,7 +42,7 @@ class Connector:
     def order(self, frame: Any) -> None:
         """Take an order of the root's. Blocks: never."""
         if self._thread is None:
-            self._thread = self._node.thread(self._run, "cmpi-linker")
+            self._thread = vital_thread(self._run, "cmpi-linker")
             self._thread.start()
         self._orders.put(frame)
 

@@ -11,7 +11,7 @@ import threading
 
 from cmpi._runtime import environment as names
 from cmpi._runtime.monitor.start_child import descriptor
-from cmpi._runtime.process import apply_grant
+from cmpi._runtime.process import apply_grant, node_lock, signal_guard
 from cmpi._transport import scripts
 from cmpi.errors import NotRunning
 from cmpi.identifiers import Resources
@@ -47,11 +47,15 @@ def current() -> Node:
     if _node is None:
         return join(None)
     if _node.owner != os.getpid():
-        raise NotRunning(
-            "this process was forked from a process of the job (by multiprocessing or os.fork) and has "
-            "no part in it. Use cmpi.spawn(), or multiprocessing's spawn method."
-        )
+        raise node_lock.forked()
+    if _node.left:
+        raise node_lock.left()
     return _node
+
+
+def _refuse_after_fork() -> None:
+    if _node is not None:
+        _node.refuse(node_lock.forked)
 
 
 def join(resources: Resources | None) -> Node:
@@ -59,6 +63,8 @@ def join(resources: Resources | None) -> Node:
     global _node
     with _lock:
         if _node is None:
+            if not _in_main_interpreter():
+                raise NotRunning("this is a subinterpreter; only the main interpreter is part of the job")
             text = os.environ.get(names.CONTROL, "")
             if not text:
                 raise NotRunning(
@@ -73,10 +79,13 @@ def join(resources: Resources | None) -> Node:
                 ) from None
             from cmpi._runtime.process.node import Node
 
+            signal_guard.install()
             _node = Node(control, os.environ.get(names.SHARED_MEMORY, ""), resources)
             if _node.parent is None:
                 world = [pid.value for pid in _node.world]
                 scripts.identify(f"{world[0]:x} {_own_program()}", world)
+            signal_guard.before.append(_node.wake_readers)
+            os.register_at_fork(after_in_child=_refuse_after_fork)
             shipped = os.environ.get(names.SHIPPED, "").split("\n")
             if len(shipped) == 2:
                 _shipped[:] = shipped
@@ -94,6 +103,16 @@ def join(resources: Resources | None) -> Node:
 def joined() -> Node | None:
     """This process's node, if it has joined the job; a process that was forked from it has not."""
     return _node if _node is not None and _node.owner == os.getpid() else None
+
+
+def _in_main_interpreter() -> bool:
+    """Subinterpreters share the process's connection to its monitor, and would read from it too."""
+    try:
+        import _interpreters as interpreters  # type: ignore[import-not-found]  # from Python 3.13 on
+    except ImportError:
+        import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
+    current, main = interpreters.get_current(), interpreters.get_main()
+    return bool(current == main)
 
 
 def leave_mpi_unfinalized() -> None:

@@ -21,12 +21,14 @@ from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connector import ORDERS, Connector
 from cmpi._runtime.process.dropped_ends import DroppedEnds
 from cmpi._runtime.process.inlets import Inlets
+from cmpi._runtime.process.node_lock import NodeLock, left
 from cmpi._runtime.process.peer import Peer
 from cmpi._runtime.process.root_connection import REPLIES, RootConnection
+from cmpi._runtime.process.vital_thread import vital_thread
 from cmpi._runtime.process.wait_registry import PACKAGE, WaitRegistry, in_words
 from cmpi._transport import mapped_file, mpi, socket_transport
 from cmpi._transport.doorbell import Doorbell
-from cmpi.identifiers import RAISED, ExitStatus, Pid, Resources
+from cmpi.identifiers import ExitStatus, Pid, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class Node:
     """One process of a job. `join` makes it; thread-safe."""
 
     def __init__(self, control: int, memory: str, resources: Resources | None = None) -> None:
-        self.lock = threading.RLock()
+        self.lock = NodeLock()
         self.waits = WaitRegistry()
         self._said_blocked = 0  # the epoch of the wait of which the root was told; 0: of none
         self._probe = 0  # what the root has asked, and is to be answered after looking around
@@ -91,7 +93,7 @@ class Node:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.owner = os.getpid()  # a process forked from it is not the node
         mpi.on_finalize(self.close)
-        self._thread = self.thread(self._run, "cmpi-progress")
+        self._thread = vital_thread(self._run, "cmpi-progress")
         for frame in early:
             self._hear(frame)
         mapped_file.keep_spare()
@@ -193,6 +195,11 @@ class Node:
                 peer.progress()
         return peer
 
+    def wake_readers(self) -> None:
+        """Ring for every peer that sleeps though something was sent to it. Without the lock."""
+        for peer in list(self._peers.values()):
+            peer.connection.wake()
+
     # -- the progress thread -----------------------------------------------------------------
 
     def nudge(self) -> None:
@@ -202,21 +209,6 @@ class Node:
                 os.write(self._wake_write, b"x")
             except BlockingIOError:
                 pass  # nudged already
-
-    @staticmethod
-    def thread(run: Callable[[], None], name: str) -> threading.Thread:
-        """A thread without which others would wait for ever: the process ends if it fails."""
-
-        def run_or_end() -> None:
-            try:
-                run()
-            except Exception:
-                print("cmpi: InternalError: please report this", file=sys.stderr)
-                sys.excepthook(*sys.exc_info())
-                sys.stderr.flush()
-                os._exit(RAISED)
-
-        return threading.Thread(target=run_or_end, name=name, daemon=True)
 
     def _run(self) -> None:
         poll = select.poll()
@@ -424,6 +416,7 @@ class Node:
         for peer in self._peers.values():
             peer.connection.free()
         self.doorbell.close()
+        self.refuse(left)
 
     def _part(self) -> None:
         """Say goodbye to every peer as soon as nothing is left for it, until all have parted."""
@@ -434,6 +427,11 @@ class Node:
             if all(peer.parted for peer in self._peers.values()):
                 return
             self.changed.wait(LOOK_AROUND_S)
+
+    def refuse(self, error: Callable[[], Exception]) -> None:
+        """Every call for which this node would be needed raises this error from now on."""
+        self.lock.refuse(error)
+        self._control.refuse(error)
 
     @property
     def left(self) -> bool:

@@ -36,6 +36,7 @@ class Peer:
 
     def __init__(self, node: Node, pid: Pid) -> None:
         self._node, self.pid = node, pid
+        self.lock: Any = node.lock
         self.connection = Connection(node, pid, self.hear, self.hear_small)
         self.status: ExitStatus | None = None
         self.senders: dict[int, SenderEnd] = {}
@@ -252,19 +253,14 @@ class Peer:
     def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent, fate: Fate = True) -> None:
         """Give a sending end's machine an event, and do what it says; `fate` is that of an abort."""
         for action in end.machine.handle(event):
-            if isinstance(action, (channel.TransmitFin, channel.RequestCredit)):
-                self._introduce(end)
-            if isinstance(action, channel.Transmit):
-                self.transmit(end, end.messages.pop(action.ticket))
-            elif isinstance(action, channel.TransmitFin):
-                self.connection.post(connection_frames.Fin(end.number))
-            elif isinstance(action, channel.TransmitAbort):
+            if isinstance(action, channel.TransmitAbort):
                 self._node.aborts.hold(fate, partial(self._post_abort, end, action.cause))
-            elif isinstance(action, channel.RequestCredit):
-                self.connection.post(connection_frames.AskCredit(end.number))
+                continue
+            self._introduce(end)
+            if isinstance(action, channel.TransmitFin):
+                self.connection.post(connection_frames.Fin(end.number))
             else:
-                end.messages.pop(action.ticket, None)
-                end.failed.add(action.ticket)
+                self.connection.post(connection_frames.AskCredit(end.number))
         end.changed.notify_all()
 
     def _post_abort(self, end: SenderEnd, cause: str) -> None:
@@ -356,13 +352,9 @@ class Peer:
         end.changed.notify_all()
         self.forget(end)
 
-    @property
-    def _unfinished(self) -> bool:
-        return not self.connection.idle or any(not end.machine.idle for end in self.senders.values())
-
     def say_bye(self) -> None:
         """Say that nothing follows, once nothing does."""
-        if self.connection.chosen and self.status is None and not self._unfinished:
+        if self.connection.chosen and self.status is None and self.connection.idle:
             self._last_word()
 
     def _last_word(self) -> None:
@@ -389,4 +381,4 @@ class Peer:
         """
         if self.status is not None or self.connection.freed:
             return True
-        return self.connection.transport is None and not self._unfinished
+        return self.connection.transport is None and self.connection.idle

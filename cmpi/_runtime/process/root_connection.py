@@ -6,11 +6,11 @@ import contextlib
 import os
 import socket
 import sys
-import threading
 from collections import deque
 
 from cmpi._core.protocol import frames, relation_frames
 from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._transport import joining
 from cmpi.errors import InternalError
 
@@ -43,10 +43,14 @@ class RootConnection:
             self._sock = socket.socket(fileno=joining.join(inherited).detach())
         self._changed, self._waits = changed, waits
         self._decoder = Decoder()
-        self._write_lock = threading.Lock()
+        self._write_lock = NodeLock()  # so that no signal handler's exception cuts a frame in two
         self._replies: dict[int, Any] = {}
         self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
         self._next_request = 1
+
+    def refuse(self, error: Callable[[], Exception]) -> None:
+        """Raise this error from now on instead of sending anything."""
+        self._write_lock.refuse(error)
 
     def fileno(self) -> int:
         """The descriptor, for poll."""
@@ -71,16 +75,26 @@ class RootConnection:
         Raises:
             TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
         """
-        request = self._request(make)
+        request, reply = 0, None
 
         def answered() -> bool:
             return request in self._replies
 
-        with self._changed, self._waits.on(what, [], timeout_s, answered):
-            if not self._changed.wait_for(answered, timeout_s):
-                self._abandon(request)
-                raise TimeoutError(f"{what}: none came within {timeout_s} s")
-            return self._replies.pop(request)
+        try:
+            with self._changed:
+                request = self._request(make)
+                with self._waits.on(what, [], timeout_s, answered):
+                    if not self._changed.wait_for(answered, timeout_s):
+                        raise TimeoutError(f"{what}: none came within {timeout_s} s")
+                reply = self._replies.pop(request)
+            return reply  # noqa: RET504  the handler of an exception needs it
+        except BaseException:  # a signal handler's, too, even if it comes behind the reply
+            if request:
+                with self._changed:
+                    if reply is not None:
+                        self._replies[request] = reply
+                    self._abandon(request)
+            raise
 
     async def ask_async(self, make: Callable[[int], Any], what: str = ANSWER) -> Any:
         """As `ask`, in an event loop; cancelling is as a timeout."""

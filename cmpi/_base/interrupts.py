@@ -1,0 +1,19 @@
+"""Telling an exception that a signal handler raised from one that the interrupted code raised."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_MARK: Final = "__cmpi_handler__"
+
+
+def mark(error: BaseException) -> None:
+    """A signal handler raised this."""
+    error.__dict__[_MARK] = True
+
+
+def came_from_handler(error: BaseException) -> bool:
+    """Whether a signal handler raised this."""
+    return _MARK in error.__dict__

@@ -1,0 +1,76 @@
+"""The lock of what a process knows of its job."""
+
+from __future__ import annotations
+
+import threading
+
+from cmpi._runtime.process import signal_guard
+from cmpi.errors import NotRunning, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+class NodeLock:
+    """A lock that its thread may take again, as `threading.RLock`, and that signal handlers respect.
+
+    Its methods are those of `threading.RLock`, also those that a condition needs.
+    """
+
+    __slots__ = ("_acquire_restore", "_is_owned", "_release_save", "acquire", "release")
+
+    def __init__(self) -> None:
+        lock: Any = threading.RLock()
+        self.acquire: Callable[..., Any] = lock.acquire
+        self.release: Callable[[], None] = lock.release
+        self._is_owned: Callable[[], bool] = lock._is_owned
+        self._release_save, self._acquire_restore = lock._release_save, lock._acquire_restore
+        signal_guard.protect(self)
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.release()
+        if signal_guard.put_off:
+            signal_guard.call_put_off()
+
+    def refuse_inside(self) -> None:
+        """Refuse a call that a finalizer makes in the midst of another one of the same thread.
+
+        Raises:
+            UsageError: This thread holds the lock.
+        """
+        if self._is_owned():
+            raise UsageError(
+                "a finalizer (`__del__`, or a weak reference's callback) called cmpi while its thread was "
+                "inside another call of cmpi. Have the finalizer leave the work to somebody else, for "
+                "instance by a queue.SimpleQueue."
+            )
+
+    def refuse(self, error: Callable[[], Exception]) -> None:
+        """Raise this error from now on wherever the lock would be taken; even if a thread has it that
+        does not exist any more, as after a fork."""
+
+        def acquire(*_: object) -> None:
+            raise error()
+
+        self.acquire = acquire
+
+
+def forked() -> NotRunning:
+    """The error of a call in a process that was forked from one of the job."""
+    return NotRunning(
+        "this process was forked from a process of the job (by multiprocessing or os.fork) and has "
+        "no part in it. Use cmpi.spawn(), or multiprocessing's spawn method."
+    )
+
+
+def left() -> NotRunning:
+    """The error of a call after the process has left the job."""
+    return NotRunning(
+        "this process has left the job: MPI_Finalize was called, or the process is ending. Make this call "
+        "before that."
+    )
