@@ -13,14 +13,14 @@ from cmpi._runtime.process import context
 from cmpi._runtime.process.aborts import ends_in_order
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.wait_registry import call_site
-from cmpi.channels.call import Call
-from cmpi.errors import ChannelBusy, ChannelClosed, ChannelExists, UsageError
+from cmpi.channels.mail_receiving import MailReceiving
+from cmpi.channels.operation import NOT_READY
+from cmpi.errors import ChannelClosed, ChannelExists, UsageError
 from cmpi.identifiers import Pid
 from cmpi.processes.links import register, unregister
 
 if TYPE_CHECKING:
-    from cmpi._runtime.process.channel_ends import ReceiverEnd
-    from cmpi._runtime.process.wait_registry import Wait
+    pass
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Mailbox(Generic[T]):
         if name is not None and (not isinstance(name, str) or not name):
             raise UsageError(f"a mailbox's name is text, and not empty; found {name!r}")
         self._node, self.name = context.current(), name
-        self._end, self.busy = self, False  # to `select`, as the end of a channel
+        self.lock, self.busy = self._node.lock, False  # to an operation, as the end of a channel
         with self._node.lock:
             inlet = self._node.inlets.open(name or "", self._node, Contract(_hint), call_site())
         if inlet is None:
@@ -87,31 +87,12 @@ class Mailbox(Generic[T]):
     def recv_from(self, *, timeout: float | None = None) -> tuple[Pid, T]:
         """As `recv`: who sent the next message, and the message."""
         refuse_in_loop("recv()", "`await mailbox.arecv()`")
-        with self._node.lock:
-            self._begin()
-            try:
-                self._inlet.look()
-                if not self._ready():
-                    with self._waiting(timeout):
-                        came = self.changed.wait_for(self._ready, timeout)
-                    if not came:
-                        raise TimeoutError(f"nothing came to {self!r} within {timeout} s")
-                end, message = self._complete()
-            finally:
-                self.busy = False
-        return end.pid, self._finish((end, message))
+        return MailReceiving[tuple[Pid, T]](self, sender_too=True).block(timeout)
 
     def try_recv(self, default: Any = None) -> T | Any:
         """The next message if there is one now, else `default`. Raises: ChannelClosed. Blocks: never."""
-        with self._node.lock:
-            self._begin()
-            try:
-                if not self._ready():
-                    return default
-                message = self._complete()
-            finally:
-                self.busy = False
-        return self._finish(message)
+        value = self._receiving.attempt()
+        return default if value is NOT_READY else value
 
     async def arecv(self) -> T:
         """As `recv`, in an event loop; `asyncio.wait_for` bounds it. Cancelled, it loses no message."""
@@ -119,18 +100,7 @@ class Mailbox(Generic[T]):
 
     async def arecv_from(self) -> tuple[Pid, T]:
         """As `recv_from`, in an event loop."""
-        with self._node.lock:
-            self._begin()
-        try:
-            while True:
-                await self.changed.until(self._waiting(None))
-                with self._node.lock:
-                    if self._ready():
-                        end, message = self._complete()
-                        break
-        finally:
-            self.busy = False
-        return end.pid, self._finish((end, message))
+        return await MailReceiving[tuple[Pid, T]](self, sender_too=True).wait()
 
     def __iter__(self) -> Iterator[T]:
         while True:
@@ -182,29 +152,6 @@ class Mailbox(Generic[T]):
     def __reduce__(self) -> Any:
         raise TypeError("a Mailbox belongs to its process and cannot be sent; send its name, or the Pid")
 
-    # What `select` calls, with the lock held.
-
-    def _begin(self) -> None:
-        if self.busy:
-            raise ChannelBusy(f"two threads or tasks receive from {self!r} at once")
-        self.busy = True
-        self._inlet.settle()
-
-    def _ready(self) -> bool:
-        return self._inlet.readable
-
-    def _complete(self) -> tuple[ReceiverEnd, Any]:
-        if self._inlet.closed:
-            raise ChannelClosed(f"{self!r} was closed")
-        return self._inlet.take()
-
-    def _finish(self, message: tuple[ReceiverEnd, Any]) -> T:
-        end, body = message
-        value: T = end.unpack(body)
-        if isinstance(value, Call):
-            value.accept(end.pid)
-        return value
-
-    def _waiting(self, timeout: float | None) -> Wait:
-        what = "a message to a mailbox" if self.name is None else f"a message to mailbox {self.name!r}"
-        return self._node.waits.on(what, [], timeout, self._ready)
+    @property
+    def _receiving(self) -> MailReceiving[T]:
+        return MailReceiving(self)

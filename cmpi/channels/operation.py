@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
     from cmpi._runtime.process.node import Node
     from cmpi._runtime.process.wait_registry import Wait
+    from cmpi.identifiers import Pid
 
 R = TypeVar("R")
 NOT_READY: Any = object()  # what `attempt` returns if the operation would wait
@@ -36,6 +37,11 @@ class Operation(Generic[R]):
     def __init__(self, node: Node, end: Any, owner: Any) -> None:
         self.node, self.owner = node, owner
         self.end: SenderEnd | ReceiverEnd = end
+
+    @property
+    def pids(self) -> list[Pid]:
+        """The processes for which it may wait."""
+        return [self.end.pid]
 
     @property
     def given(self) -> Any:
@@ -93,7 +99,7 @@ class Operation(Generic[R]):
 
     def waiting(self, timeout_s: float | None) -> Wait:
         """An entry of the registry of waits."""
-        return self.node.waits.on(self.kind, [self.end.pid], timeout_s, self.ready)
+        return self.node.waits.on(self.kind, self.pids, timeout_s, self.ready)
 
     # -- the ways --------------------------------------------------------------------------
 

@@ -121,7 +121,7 @@ class _Selection:
     def _sleep(self, wake: ChannelCondition, hits: list[int]) -> None:
         """Sleep until an operation that was hit is ready, and do it; or until the time is up."""
         end_s = None if self._timeout_s is None else time.monotonic() + self._timeout_s
-        pids = [operation.end.pid for operation in self._operations]
+        pids = [pid for operation in self._operations for pid in operation.pids]
         waits = self._operations[0].node.waits
         while True:
             left = None if end_s is None else end_s - time.monotonic()

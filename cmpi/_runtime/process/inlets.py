@@ -141,6 +141,12 @@ class Inlet:
         self._current = self._last = end = self._arrivals.popleft()
         return end, end.machine.inbox[0][0]
 
+    def put_back(self) -> None:
+        """The message that was taken last could not be handed out: it is the oldest again."""
+        end, self._current = self._current, None
+        if end is not None and not self.closed:
+            self._arrivals.appendleft(end)
+
     def settle(self) -> None:
         """The last message was dealt with; its sender learns of that."""
         end, self._current = self._current, None
