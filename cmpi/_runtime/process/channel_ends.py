@@ -142,7 +142,7 @@ class SenderEnd(End):
     def error(self) -> Exception:
         """Why nothing can be sent."""
         if self.mismatch is not None:
-            return self.mismatch
+            return ContractMismatch(str(self.mismatch))  # anew: a traceback keeps frames alive
         if self.machine.state == "closed":
             return ChannelClosed(f"this sender to {self.pid} was closed")
         if self.machine.state == "failed":
@@ -253,7 +253,7 @@ class ReceiverEnd(End):
     def error(self) -> Exception:
         """Why nothing more will be received."""
         if self.mismatch is not None:
-            return self.mismatch
+            return ContractMismatch(str(self.mismatch))  # anew: a traceback keeps frames alive
         if self.machine.state == "closed":
             return ChannelClosed(f"this receiver from {self.pid} was closed")
         if self.machine.state == "gone":
