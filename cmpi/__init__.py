@@ -49,6 +49,13 @@ if TYPE_CHECKING:
         UsageError,
     )
     from cmpi.identifiers import Capacity, ExitStatus, Pid, Resources
+    from cmpi.processes.children import (
+        ChildInfo,
+        restart_child,
+        start_child,
+        terminate_child,
+        which_children,
+    )
     from cmpi.processes.deadline import deadline, on_deadline
     from cmpi.processes.links import (
         Exited,
@@ -91,6 +98,9 @@ _HOMES = {
     "cmpi.processes.links": (
         "link", "unlink", "monitor", "trap_exits", "Notices", "Exited", "register", "unregister", "whereis",
     ),
+    "cmpi.processes.children": (
+        "start_child", "which_children", "terminate_child", "restart_child", "ChildInfo",
+    ),
     "cmpi.processes.supervise": ("supervise", "Child"),
     "cmpi.channels.sender": ("Sender",),
     "cmpi.channels.mailbox": ("Mailbox",),
@@ -121,6 +131,7 @@ __all__ = [
     "ChannelClosed",
     "ChannelExists",
     "Child",
+    "ChildInfo",
     "CmpiError",
     "ContractMismatch",
     "EndOfChannel",
@@ -166,16 +177,20 @@ __all__ = [
     "preload",
     "register",
     "resources",
+    "restart_child",
     "select",
     "spawn",
     "spawn_group",
+    "start_child",
     "supervise",
+    "terminate_child",
     "trap_exits",
     "try_spawn",
     "unlink",
     "unregister",
     "wait",
     "whereis",
+    "which_children",
     "world",
 ]
 

@@ -2,7 +2,8 @@
 
 Events in, actions out; the children are numbered in the order in which they are started, and
 stopped in the reverse, one after another. What ends while others are being stopped waits for its
-decision.
+decision. Further children may join; one that was stopped on request stays so until it is started on
+request.
 
 Source: Erlang/OTP Design Principles, "Supervisor Behaviour". Ours: the back-off, because a child that
 cannot start would use up all its restarts in milliseconds; and that a supervisor is done when no
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 STRATEGIES = ("one_for_one", "one_for_all", "rest_for_one")
 RESTARTS = ("permanent", "transient", "temporary")
+RUNNING, STOPPING, RESTARTING, ENDED = "running", "stopping", "restarting", "ended"
 
 
 @frozen
@@ -58,6 +60,7 @@ class Supervisor:
         within_s: See there.
         backoff_s: The wait before the second restart in that time, doubled for each further one; and
             the longest.
+        dynamic: Go on when no child is left: others may join.
     """
 
     def __init__(
@@ -68,7 +71,11 @@ class Supervisor:
         max_restarts: int,
         within_s: float,
         backoff_s: tuple[float, float],
+        *,
+        dynamic: bool = False,
     ) -> None:
+        self._dynamic = dynamic
+        self._unwanted: set[int] = set()  # stopped on request, or temporary and at their end
         self._restarts, self._shutdown_s, self._strategy = restarts, shutdown_s, strategy
         self._max, self._within_s, self._backoff_s = max_restarts, within_s, backoff_s
         self.counts = [0] * len(restarts)  # how often each was started again
@@ -98,6 +105,41 @@ class Supervisor:
         elif not self._closing:
             self._undecided.append((child, normally))
         return self._advance(now_s)
+
+    def join(self, restart: str, shutdown_s: float) -> int:
+        """One more child runs, the last in the order; its number."""
+        self._restarts.append(restart)
+        self._shutdown_s.append(shutdown_s)
+        self.counts.append(0)
+        self._running.add(len(self.counts) - 1)
+        return len(self.counts) - 1
+
+    def terminate(self, child: int, now_s: float) -> list[Action]:
+        """Stop this child, and do not start it again."""
+        self._unwanted.add(child)
+        self._to_start = [each for each in self._to_start if each != child]
+        self._undecided = deque(each for each in self._undecided if each[0] != child)
+        if child in self._running and child not in self._to_stop:
+            self._to_stop = sorted([*self._to_stop, child])
+        return self._advance(now_s)
+
+    def back(self, child: int) -> None:
+        """A child that did not run was started on request."""
+        assert self.state(child) == ENDED
+        self._unwanted.discard(child)
+        self._running.add(child)
+
+    def state(self, child: int) -> str:
+        """What this child is: RUNNING, STOPPING, RESTARTING or ENDED."""
+        if child in self._running:
+            return STOPPING if child in self._to_stop else RUNNING
+        waits = child in self._to_start or any(child == each for each, _ in self._undecided)
+        return RESTARTING if waits else ENDED
+
+    @property
+    def closing(self) -> bool:
+        """True if all are being stopped, for good."""
+        return self._closing
 
     def close(self, now_s: float) -> list[Action]:
         """Stop all, and be done."""
@@ -137,14 +179,17 @@ class Supervisor:
             actions += [StartChild(child) for child in self._to_start]
             self._running.update(self._to_start)
             self._to_start = []
-        if not self._running and not self._to_start and not self._done:
+        idle = not self._running and not self._to_start and (self._closing or not self._dynamic)
+        if idle and not self._done:
             self._done = True
             actions.append(Done())
         return actions
 
     def _decide(self, child: int, normally: bool, now_s: float) -> None:
         how = self._restarts[child]
-        if how == "temporary" or (how == "transient" and normally):
+        if how == "temporary":
+            self._unwanted.add(child)
+        if child in self._unwanted or (how == "transient" and normally):
             return
         while self._history and self._history[0] <= now_s - self._within_s:
             self._history.popleft()
@@ -162,7 +207,7 @@ class Supervisor:
         self._to_stop = [each for each in affected if each in self._running]
         # A temporary one that ends with its siblings stays away, as OTP says. So does who waits for its
         # restart already: it is in the list.
-        again = {each for each in affected if self._restarts[each] != "temporary"}
+        again = {each for each in affected if self._restarts[each] != "temporary"} - self._unwanted
         for each in again.difference(self._to_start):
             self.counts[each] += 1
         self._to_start = sorted(again.union(self._to_start))
@@ -179,5 +224,6 @@ class Supervisor:
         assert not self._running & set(self._to_start) - set(self._to_stop), "who runs is not started"
         assert set(self._to_stop) <= self._running, "only who runs is stopped"
         assert len(self._history) <= self._max
+        assert not self._unwanted & set(self._to_start), "who was stopped on request is not started"
         if self._closing:
             assert not self._to_start and not self._undecided

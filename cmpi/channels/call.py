@@ -72,7 +72,7 @@ class Call:
         return f"<Call from {getattr(self, 'sender', None)}: {self.request!r}>"
 
 
-def call(to: str | Pid, request: Any, *, timeout: float | None = 5.0) -> Any:
+def call(to: str | Pid, request: Any, *, timeout: float | None = 5.0, _key: str | None = None) -> Any:
     """Send a request to a mailbox, and return the answer.
 
     Args:
@@ -95,7 +95,7 @@ def call(to: str | Pid, request: Any, *, timeout: float | None = 5.0) -> Any:
     def left_s() -> float | None:
         return None if end_s is None else max(0.0, end_s - time.monotonic())
 
-    route = Route[Call](to, Call)
+    route = Route[Call](to, Call, key=_key)
     try:
         while True:
             with _Question(route, route.open(left_s()), request) as question:

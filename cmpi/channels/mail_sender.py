@@ -38,9 +38,13 @@ class Route(Generic[T]):
         to: The mailbox's name, or the process whose mailbox has none.
         hint: The type of what is sent.
         capacity: As for `Sender`.
+        key: Which of the mailboxes of that process. None: that of the name.
     """
 
-    def __init__(self, to: str | Pid, hint: object, capacity: int | str | None = None) -> None:
+    def __init__(
+        self, to: str | Pid, hint: object, capacity: int | str | None = None, *, key: str | None = None
+    ) -> None:
+        self._key = key if key is not None else to if isinstance(to, str) else ""
         if not isinstance(to, (str, Pid)) or not to:
             raise UsageError(
                 f"a mailbox is found by its name, or by the Pid of its process; found {to!r}"
@@ -112,8 +116,7 @@ class Route(Generic[T]):
     def _channel(self, pid: Pid) -> MailSender[T]:
         if pid == self.node.pid:
             raise UsageError(f"the mailbox {self.to!s} is of this process itself: use a queue.Queue")
-        key = self.to if isinstance(self.to, str) else ""
-        return MailSender(pid, name=MAILBOX + key, capacity=self._capacity, _hint=self._hint)
+        return MailSender(pid, name=MAILBOX + self._key, capacity=self._capacity, _hint=self._hint)
 
     def failed(self, sender: MailSender[T], error: PeerExited | PeerClosed | PeerFailed) -> None:
         """The holder has ended, or has closed its mailbox: look for the next one.

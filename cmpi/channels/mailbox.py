@@ -47,13 +47,13 @@ class Mailbox(Generic[T]):
     Blocks: for the answer to `register`. Source: Erlang's message queue, but bounded and typed.
     """
 
-    def __init__(self, name: str | None = None, *, _hint: object = Any) -> None:
+    def __init__(self, name: str | None = None, *, _hint: object = Any, _key: str = "") -> None:
         if name is not None and (not isinstance(name, str) or not name):
             raise UsageError(f"a mailbox's name is text, and not empty; found {name!r}")
         self._node, self.name = context.current(), name
         self.lock, self.busy = self._node.lock, False  # to an operation, as the end of a channel
         with self._node.lock:
-            inlet = self._node.inlets.open(name or "", self._node, Contract(_hint), call_site())
+            inlet = self._node.inlets.open(name or _key, self._node, Contract(_hint), call_site())
         if inlet is None:
             which = "a mailbox without a name" if name is None else f"a mailbox {name!r}"
             raise ChannelExists(f"this process has {which} already: use that one, or close it first")

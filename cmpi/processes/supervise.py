@@ -11,8 +11,11 @@ from cmpi._core.job import erlang_links
 from cmpi._core.supervisor import RESTARTS, STRATEGIES, Supervisor
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
-from cmpi.errors import PeerExited, TooManyRestarts, UsageError
+from cmpi.channels.call import Call
+from cmpi.channels.mailbox import Mailbox
+from cmpi.errors import ChannelExists, PeerExited, TooManyRestarts, UsageError
 from cmpi.identifiers import ExitStatus, Pid, Resources
+from cmpi.processes.children import KEY, ChildInfo, Desk, Office
 from cmpi.processes.links import register
 from cmpi.processes.process import kill, spawn_tied
 
@@ -67,6 +70,7 @@ def supervise(
     max_restarts: int = 1,
     within: float = 5.0,
     backoff: tuple[float, float] = (0.1, 10.0),
+    dynamic: bool = False,
 ) -> Mapping[str, int]:
     """Start children in their order, and start them again as they end, until none is left.
 
@@ -78,6 +82,8 @@ def supervise(
         within: See there.
         backoff: The wait before the second restart in that time, in seconds, doubled for each further
             one; and the longest.
+        dynamic: Go on when no child is left, for others that `start_child` may bring, until this process is
+            ended.
 
     Returns:
         How often each was restarted, by its name or function.
@@ -89,17 +95,18 @@ def supervise(
 
     The end of a child is no failure of the job, that of a supervisor is. Children are linked with
     it: if it ends, so do they. Call it in a process of its own to go on meanwhile, or to have it
-    supervised: `spawn(lambda parent: supervise(...))`.
+    supervised: `spawn(lambda parent: supervise(...))`. Any process may then ask for its children, stop and
+    start them: `which_children`, `start_child`, `terminate_child`, `restart_child`.
 
     Blocks: until no child is left. Source: Erlang/OTP Design Principles, "Supervisor Behaviour".
     """
     refuse_in_loop("supervise()", "a process of its own: `await cmpi.aspawn(lambda _: supervise(...))`")
     if strategy not in STRATEGIES:
         raise UsageError(f"a strategy is one of {', '.join(STRATEGIES)}; found {strategy!r}")
-    return _Shell(children, strategy, max_restarts, within, backoff).run()
+    return _Shell(children, strategy, max_restarts, within, backoff, dynamic).run()
 
 
-class _Shell:
+class _Shell(Office):
     """Carries out what the machine says."""
 
     def __init__(
@@ -109,6 +116,7 @@ class _Shell:
         max_restarts: int,
         within_s: float,
         backoff_s: tuple[float, float],
+        dynamic: bool,
     ) -> None:
         self._children = list(children)
         self._node: Node = context.current()
@@ -119,7 +127,12 @@ class _Shell:
             max_restarts,
             within_s,
             backoff_s,
+            dynamic=dynamic,
         )
+        try:
+            self._requests, self._desk = Mailbox[Call](_key=KEY), Desk(self)
+        except ChannelExists:
+            raise UsageError("this process is a supervisor already: spawn a process for another") from None
         self._pids: dict[Pid, int] = {}  # of those that run
         self._done = False
         self._last: tuple[int, ExitStatus] | None = None  # after which it gave up
@@ -129,6 +142,7 @@ class _Shell:
         with self._node.lock:
             family = set(self._node.linked)  # not children
         trapped = self._node.trap(True)
+        self._requests.changed.watch(self._node.changed.notify_all)  # and so wakes `_turn`
         try:
             self._do(self._machine.begin())
             while not self._done:
@@ -136,6 +150,7 @@ class _Shell:
         finally:
             self._stop()
             self._node.trap(trapped)
+            self._requests.close()
         counts = {child.label: n for child, n in zip(self._children, self._machine.counts)}
         if self._machine.gave_up:
             assert self._last is not None
@@ -154,9 +169,10 @@ class _Shell:
         patience_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
         def something() -> Any:
-            return self._ended() or self._orphaned(family)
+            return self._ended() or self._orphaned(family) or self._requests._ready()
 
         with node.lock, node.waits.on("supervise", list(self._pids), patience_s, something):
+            self._requests.changed.rest()
             node.changed.wait_for(something, patience_s)
             ended, orphaned = self._ended(), self._orphaned(family)
         if orphaned is not None:
@@ -166,6 +182,9 @@ class _Shell:
             self._do(self._machine.ended(child, time.monotonic(), normally=normally))
             if self._machine.gave_up and self._last is None:
                 self._last = child, status
+            self._desk.ended(child)
+        while (request := self._requests.try_recv()) is not None:
+            self._desk.serve(request)
         self._do(self._machine.tick(time.monotonic()))
 
     def _ended(self) -> list[tuple[Pid, ExitStatus]]:
@@ -189,7 +208,47 @@ class _Shell:
             else:
                 self._done = True
 
-    def _start(self, number: int) -> None:
+    # -- what the desk asks for ----------------------------------------------------------------
+
+    def infos(self) -> list[ChildInfo]:
+        pids = {number: pid for pid, number in self._pids.items()}
+        return [
+            ChildInfo(
+                number,
+                child.name,
+                pids.get(number),
+                self._machine.state(number),
+                self._machine.counts[number],
+                getattr(child.f, "__qualname__", repr(child.f)),
+            )
+            for number, child in enumerate(self._children)
+        ]
+
+    def start_new(self, child: Child) -> Pid:
+        self._refuse_at_the_end()
+        self._children.append(child)
+        try:
+            pid = self._start(len(self._children) - 1)
+        except BaseException:
+            del self._children[-1]
+            raise
+        self._machine.join(child.restart, child.shutdown)
+        return pid
+
+    def start_again(self, number: int) -> Pid:
+        self._refuse_at_the_end()
+        pid = self._start(number)
+        self._machine.back(number)
+        return pid
+
+    def stop(self, number: int) -> None:
+        self._do(self._machine.terminate(number, time.monotonic()))
+
+    def _refuse_at_the_end(self) -> None:
+        if self._done or self._machine.closing:
+            raise UsageError("this supervisor is about to end, and starts no child any more")
+
+    def _start(self, number: int) -> Pid:
         child = self._children[number]
         name = child.name or None
         pid = spawn_tied(child.f, child.args, child.resources, erlang_links.SUPERVISE, name=name)
@@ -200,6 +259,7 @@ class _Shell:
                 register(child.name, pid)
             except UsageError:
                 pass  # it has ended already, which is about to be heard
+        return pid
 
     def _stop(self) -> None:
         """Whatever has happened, leave nobody behind."""

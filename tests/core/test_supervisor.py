@@ -3,14 +3,27 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from cmpi._core.supervisor import RESTARTS, STRATEGIES, Done, StartChild, StopChild, Supervisor
+from cmpi._core.supervisor import (
+    ENDED,
+    RESTARTING,
+    RESTARTS,
+    STOPPING,
+    STRATEGIES,
+    Done,
+    StartChild,
+    StopChild,
+    Supervisor,
+)
 
 
 class Player:
     """Carries out what the machine says, and keeps a log of it."""
 
-    def __init__(self, restarts, strategy="one_for_one", most=3, within=5.0, backoff=(0.1, 1.0)):
-        self.machine = Supervisor(restarts, [2.0] * len(restarts), strategy, most, within, backoff)
+    def __init__(
+        self, restarts, strategy="one_for_one", most=3, within=5.0, backoff=(0.1, 1.0), dynamic=False
+    ):
+        shutdown = [2.0] * len(restarts)
+        self.machine = Supervisor(restarts, shutdown, strategy, most, within, backoff, dynamic=dynamic)
         self.up, self.log, self.now, self.done = set(), [], 0.0, False
         self._do(self.machine.begin())
 
@@ -30,6 +43,9 @@ class Player:
     def ends(self, child, normally=False):
         self.up.discard(child)
         self._do(self.machine.ended(child, self.now, normally=normally))
+
+    def terminate(self, child):
+        self._do(self.machine.terminate(child, self.now))
 
     def wait(self, seconds):
         self.now += seconds
@@ -134,6 +150,53 @@ def test_a_supervisor_without_children_left_is_done():
     assert p.done and not p.machine.gave_up
 
 
+def test_a_dynamic_supervisor_goes_on_without_children_until_it_is_closed():
+    p = Player([], dynamic=True)
+    assert not p.done
+    child = p.machine.join("temporary", 1.0)
+    p.up.add(child)
+    p.ends(child)
+    assert not p.done and p.machine.state(child) == ENDED
+    p._do(p.machine.close(p.now))
+    assert p.done
+
+
+def test_a_child_that_joins_is_the_last_in_the_order():
+    p = Player(["permanent"] * 2, "rest_for_one")
+    p.up.add(p.machine.join("permanent", 1.0))
+    p.take_log()
+    p.ends(0)
+    assert p.take_log() == "-2"
+    p.ends(2)
+    p.ends(1)
+    assert p.take_log() == "-1 +0 +1 +2"
+
+
+def test_a_child_that_was_stopped_on_request_stays_so_until_it_is_started_on_request():
+    p = Player(["permanent"] * 2, "one_for_all")
+    p.take_log()
+    p.terminate(1)
+    assert p.take_log() == "-1" and p.machine.state(1) == STOPPING
+    p.ends(1)
+    assert p.machine.state(1) == ENDED
+    p.ends(0)
+    assert p.take_log() == "+0", "not even with its siblings"
+    p.machine.back(1)
+    p.up.add(1)
+    p.ends(0)
+    assert p.take_log() == "-1" and p.machine.counts == [2, 1], "now it goes with its siblings again"
+
+
+def test_a_child_that_waits_for_its_restart_can_be_stopped_too():
+    p = Player(["permanent", "permanent"], most=9, within=60.0, backoff=(1.0, 1.0))
+    for _ in range(2):
+        p.ends(0)
+    assert p.machine.state(0) == RESTARTING
+    p.terminate(0)
+    p.wait(5)
+    assert p.machine.state(0) == ENDED and p.up == {1}
+
+
 class SupervisorUnderAnyOrder(RuleBasedStateMachine):
     """Whatever ends when, each child is started only when it is down, and closing leaves nobody."""
 
@@ -141,14 +204,33 @@ class SupervisorUnderAnyOrder(RuleBasedStateMachine):
         restarts=st.lists(st.sampled_from(RESTARTS), min_size=1, max_size=4),
         strategy=st.sampled_from(STRATEGIES),
         most=st.integers(0, 3),
+        dynamic=st.booleans(),
     )
-    def start(self, restarts, strategy, most):
-        self.p = Player(restarts, strategy, most)
+    def start(self, restarts, strategy, most, dynamic):
+        self.p = Player(restarts, strategy, most, dynamic=dynamic)
 
-    @rule(child=st.integers(0, 3), normally=st.booleans())
+    @rule(child=st.integers(0, 5), normally=st.booleans())
     def ends(self, child, normally):
         if child in self.p.up:
             self.p.ends(child, normally)
+
+    @rule(restart=st.sampled_from(RESTARTS))
+    def one_joins(self, restart):
+        if not self.p.done and not self.p.machine.closing and len(self.p.machine.counts) < 6:
+            self.p.up.add(self.p.machine.join(restart, 2.0))
+
+    @rule(child=st.integers(0, 5))
+    def one_is_terminated(self, child):
+        if not self.p.machine.closing and child < len(self.p.machine.counts):
+            self.p.terminate(child)
+
+    @rule(child=st.integers(0, 5))
+    def one_is_started_again(self, child):
+        machine = self.p.machine
+        open_ = not self.p.done and not machine.closing and child < len(machine.counts)
+        if open_ and machine.state(child) == ENDED:
+            machine.back(child)
+            self.p.up.add(child)
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 2.0, 5.0]))
     def time_passes(self, seconds):

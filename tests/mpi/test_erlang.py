@@ -192,3 +192,51 @@ print(wait(kid, timeout=10).verdict == f"linked with {q}, which ended: {wait(q)}
 """
     )
     assert result.out == "True\n", result
+
+
+def test_children_of_a_supervisor_come_go_and_come_back_on_request(program):
+    text = """
+from functools import partial
+names = "start_child", "which_children", "terminate_child", "restart_child"
+start_child, which_children, terminate_child, restart_child = (
+    partial(getattr(cmpi, name), timeout=30) for name in names
+)
+def boss(parent):
+    register("boss")
+    supervise([Child(sleeper, name="first")], dynamic=True, max_restarts=5, within=5, backoff=(0, 0))
+b, much = spawn(boss), cmpi.Resources(cpus=999)
+p = start_child("boss", Child(sleeper, 1, name="second", restart="transient"))
+q = start_child(b, Child(sleeper, 2, restart="temporary"))
+rows = which_children("boss")
+print([(row.number, row.name, row.state, row.restarts, row.runs) for row in rows])
+print(rows[0].pid == whereis("first"), (rows[1].pid, rows[2].pid) == (p, q))
+for wrong in (
+    lambda: start_child("boss", Child(sleeper, name="first")), lambda: restart_child("boss", "first"),
+    lambda: terminate_child("boss", 7), lambda: start_child("boss", Child(sleeper, resources=much)),
+):
+    try: wrong()
+    except cmpi.CmpiError as error: print(type(error).__name__, str(error)[:36])
+terminate_child("boss", "second"); terminate_child("boss", q); terminate_child("boss", "first")
+print([row.state for row in which_children("boss")], wait(p).signal, wait(q).signal, whereis("first"))
+print(restart_child("boss", "first") == whereis("first"), which_children("boss")[0].restarts)
+kill(whereis("first"))
+while which_children("boss")[0].restarts == 0: pass
+first, *rest = which_children(b)
+print(first.state in ("running", "restarting"), [row.state for row in rest])
+try: start_child("nobody", Child(sleeper), timeout=0.1)
+except TimeoutError as error: print(error)
+kill(b); wait(b)
+"""
+    assert program(text).splitlines() == [
+        "[(0, 'first', 'running', 0, 'sleeper'), (1, 'second', 'running', 0, 'sleeper'), "
+        "(2, '', 'running', 0, 'sleeper')]",
+        "True True",
+        "UsageError this supervisor has a child 'first' ",
+        "UsageError child first is running; only one tha",
+        "UsageError this supervisor has no child 7; whi",
+        "NeverFits asked for 999 cpus and 16 MiB on one",
+        "['ended', 'ended', 'ended'] 15 15 None",
+        "True 0",
+        "True ['ended', 'ended']",
+        "no answer from nobody within 0.1 s",
+    ]

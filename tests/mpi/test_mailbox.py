@@ -2,7 +2,8 @@
 
 PRELUDE = """
 import asyncio, cmpi, os, signal, sys, threading, time
-from cmpi import Call, Child, Mailbox, MessagesLost, Receiver, Sender, call, spawn, supervise, wait, whereis
+from cmpi import Call, Child, Mailbox, MessagesLost, Receiver, Sender, spawn, supervise, wait, whereis
+def call(*args, timeout=30): return cmpi.call(*args, timeout=timeout)
 """
 
 
@@ -176,7 +177,7 @@ while True:  # until the other's call is kept
 try: call("counter", "keep", timeout=0.1)
 except TimeoutError as error: print(error)
 call("counter", "answer")  # the late one goes nowhere
-async def many(): return sorted(await asyncio.gather(*(cmpi.acall("counter", "add") for _ in range(5))))
+async def many(): return sorted(await asyncio.gather(*(cmpi.acall("counter", "add", timeout=30) for _ in range(5))))
 print(asyncio.run(many()))
 try: call("counter", "die", timeout=20)
 except cmpi.PeerExited as error: print("ended", error.status.code)

@@ -53,7 +53,8 @@ class Inlets:
     def _of(self, name: str) -> Inlet | None:
         """Whose a channel is: that of its key, or of the mailbox without one."""
         key = name[len(MAILBOX) :]
-        return self._inlets.get(key) or self._inlets.get("")
+        other = None if key.startswith(RESERVED) else self._inlets.get("")
+        return self._inlets.get(key) or other
 
     def opened(self, peer: Peer, name: str) -> None:
         """A peer has opened a channel with a reserved name, and nobody has claimed it."""

@@ -1,0 +1,169 @@
+"""Children of a supervisor that runs: what there is, start, stop and start again, from any process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from cmpi.channels.call import call
+from cmpi.errors import CmpiError, UsageError
+from cmpi.identifiers import Pid
+
+if TYPE_CHECKING:
+    from cmpi.channels.call import Call
+    from cmpi.processes.supervise import Child
+
+KEY = "\0supervisor"  # of the mailbox in which a supervisor gets these requests
+
+
+class ChildInfo(NamedTuple):
+    """A child of a supervisor: what `which_children` returns.
+
+    Attributes:
+        number: Its number in the order of starts; the name of one that has no name.
+        name: Its name, or "".
+        pid: Its process; None if it does not run.
+        state: "running", "stopping", "restarting" (it waits for that) or "ended".
+        restarts: How often it was started again.
+        runs: What it runs.
+    """
+
+    number: int
+    name: str
+    pid: Pid | None
+    state: str
+    restarts: int
+    runs: str
+
+
+def start_child(supervisor: str | Pid, child: Child, *, timeout: float | None = 5.0) -> Pid:
+    """Have a supervisor start one more child, which is the last in its order from then on.
+
+    Args:
+        supervisor: The name of the process that called `supervise`, or its Pid.
+        child: As for `supervise`.
+        timeout: Longest wait, in seconds. None: for ever.
+
+    Returns:
+        The child's process.
+
+    Raises:
+        UsageError: The supervisor is about to end, or has a child of that name.
+        NotPicklable, NeverFits: As for `spawn`.
+        TimeoutError: No answer in time: no process has that name, it has not called `supervise`, or it
+            waits for room for the child.
+        PeerExited, PeerClosed: The supervisor has ended.
+
+    Blocks: until the child was started. Source: Erlang/OTP `supervisor:start_child/2`.
+    """
+    pid: Pid = _ask(supervisor, ("start", child), timeout)
+    return pid
+
+
+def which_children(supervisor: str | Pid, *, timeout: float | None = 5.0) -> list[ChildInfo]:
+    """The children of a supervisor, in the order of their starts.
+
+    Args, raises: as `start_child`. Blocks: for one answer.
+    Source: Erlang/OTP `supervisor:which_children/1`.
+    """
+    return [ChildInfo(*row) for row in _ask(supervisor, ("which", None), timeout)]
+
+
+def terminate_child(supervisor: str | Pid, child: str | int | Pid, *, timeout: float | None = 5.0) -> None:
+    """Have a supervisor stop a child, and not start it again, until `restart_child`.
+
+    Args:
+        supervisor: As for `start_child`.
+        child: Its name, its number, or its process.
+        timeout: As for `start_child`.
+
+    Raises: as `start_child`; UsageError if it has no such child. Doing it again does nothing.
+
+    Blocks: until the child has ended. Source: Erlang/OTP `supervisor:terminate_child/2`.
+    """
+    _ask(supervisor, ("terminate", child), timeout)
+
+
+def restart_child(supervisor: str | Pid, child: str | int | Pid, *, timeout: float | None = 5.0) -> Pid:
+    """Have a supervisor start a child again that does not run. It does not count as one of its restarts.
+
+    Args: as for `terminate_child`.
+
+    Returns:
+        The child's new process.
+
+    Raises: as `start_child`; UsageError if it has no such child, or the child runs.
+
+    Blocks: until the child was started. Source: Erlang/OTP `supervisor:restart_child/2`.
+    """
+    pid: Pid = _ask(supervisor, ("restart", child), timeout)
+    return pid
+
+
+def _ask(supervisor: str | Pid, request: Any, timeout: float | None) -> Any:
+    return call(supervisor, request, timeout=timeout, _key=KEY)
+
+
+class Desk:
+    """Answers these requests in the supervisor: decides what is meant, and has `office` do it."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._leaving: dict[int, list[Call]] = {}  # by child: who waits for its end
+
+    def serve(self, asked: Call) -> None:
+        """Answer a request, now or when the child has ended."""
+        what, argument = asked.request
+        try:
+            if what == "which":
+                asked.reply([tuple(info) for info in self._office.infos()])
+            elif what == "start":
+                self._refuse_taken(argument.name)
+                asked.reply(self._office.start_new(argument))
+            elif what == "restart":
+                asked.reply(self._office.start_again(self._find(argument, ("ended",)).number))
+            else:
+                child = self._find(argument)
+                self._office.stop(child.number)
+                if child.pid is None:
+                    asked.reply()
+                else:
+                    self._leaving.setdefault(child.number, []).append(asked)
+        except CmpiError as error:
+            asked.fail(error)
+
+    def ended(self, child: int) -> None:
+        """This child has ended."""
+        for waiting in self._leaving.pop(child, ()):
+            waiting.reply()
+
+    def _refuse_taken(self, name: str) -> None:
+        if name and any(info.name == name for info in self._office.infos()):
+            raise UsageError(f"this supervisor has a child {name!r} already; restart_child starts it again")
+
+    def _find(self, key: str | int | Pid, states: tuple[str, ...] = ()) -> ChildInfo:
+        for info in self._office.infos():
+            if key in (info.number, info.pid) or (info.name and key == info.name):
+                if states and info.state not in states:
+                    raise UsageError(f"child {key!s} is {info.state}; only one that has ended is started")
+                return info
+        raise UsageError(f"this supervisor has no child {key!s}; which_children() tells which it has")
+
+
+class Office:
+    """What a supervisor does for these requests."""
+
+    def infos(self) -> list[ChildInfo]:
+        """All its children."""
+        raise NotImplementedError
+
+    def start_new(self, child: Child) -> Pid:
+        """Start one more."""
+        raise NotImplementedError
+
+    def start_again(self, number: int) -> Pid:
+        """Start one that has ended."""
+        raise NotImplementedError
+
+    def stop(self, number: int) -> None:
+        """Have one stopped, for good."""
+        raise NotImplementedError
