@@ -89,6 +89,11 @@ class Mailbox(Generic[T]):
         refuse_in_loop("recv()", "`await mailbox.arecv()`")
         return MailReceiving[tuple[Pid, T]](self, sender_too=True).block(timeout)
 
+    @property
+    def readable(self) -> bool:
+        """True if there is a message, or the mailbox was closed. With the lock."""
+        return self._inlet.readable
+
     def try_recv(self, default: Any = None) -> T | Any:
         """The next message if there is one now, else `default`. Raises: ChannelClosed. Blocks: never."""
         value = self._receiving.attempt()

@@ -169,7 +169,7 @@ class _Shell(Office):
         patience_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
         def something() -> Any:
-            return self._ended() or self._orphaned(family) or self._requests._ready()
+            return self._ended() or self._orphaned(family) or self._requests.readable
 
         with node.lock, node.waits.on("supervise", list(self._pids), patience_s, something):
             self._requests.changed.rest()

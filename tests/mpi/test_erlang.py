@@ -233,7 +233,7 @@ kill(b); wait(b)
         "True True",
         "UsageError this supervisor has a child 'first' ",
         "UsageError child first is running; only one tha",
-        "UsageError this supervisor has no child 7; whi",
+        "UsageError this supervisor has no child 7; whic",
         "NeverFits asked for 999 cpus and 16 MiB on one",
         "['ended', 'ended', 'ended'] 15 15 None",
         "True 0",

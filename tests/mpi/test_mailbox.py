@@ -177,7 +177,8 @@ while True:  # until the other's call is kept
 try: call("counter", "keep", timeout=0.1)
 except TimeoutError as error: print(error)
 call("counter", "answer")  # the late one goes nowhere
-async def many(): return sorted(await asyncio.gather(*(cmpi.acall("counter", "add", timeout=30) for _ in range(5))))
+async def add(): return await cmpi.acall("counter", "add", timeout=30)
+async def many(): return sorted(await asyncio.gather(*(add() for _ in range(5))))
 print(asyncio.run(many()))
 try: call("counter", "die", timeout=20)
 except cmpi.PeerExited as error: print("ended", error.status.code)
