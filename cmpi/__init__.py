@@ -58,8 +58,6 @@ if TYPE_CHECKING:
     )
     from cmpi.processes.deadline import deadline, on_deadline
     from cmpi.processes.links import (
-        Exited,
-        Notices,
         link,
         monitor,
         register,
@@ -68,6 +66,7 @@ if TYPE_CHECKING:
         unregister,
         whereis,
     )
+    from cmpi.processes.notices import Exited, Notices
     from cmpi.processes.process import (
         aspawn,
         await_exit,
@@ -96,11 +95,12 @@ _HOMES = {
     ),
     "cmpi.processes.deadline": ("deadline", "on_deadline"),
     "cmpi.processes.links": (
-        "link", "unlink", "monitor", "trap_exits", "Notices", "Exited", "register", "unregister", "whereis",
+        "link", "unlink", "monitor", "trap_exits", "register", "unregister", "whereis",
     ),
     "cmpi.processes.children": (
         "start_child", "which_children", "terminate_child", "restart_child", "ChildInfo",
     ),
+    "cmpi.processes.notices": ("Notices", "Exited"),
     "cmpi.processes.supervise": ("supervise", "Child"),
     "cmpi.channels.sender": ("Sender",),
     "cmpi.channels.mailbox": ("Mailbox",),

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, NamedTuple, overload
+from typing import TYPE_CHECKING, overload
 
 from cmpi._core.protocol import frames, relation_frames
 from cmpi._runtime.process import context
-from cmpi._runtime.process.condition import refuse_in_loop
-from cmpi.errors import ChannelBusy, EndOfChannel, NameTaken, UsageError
-from cmpi.identifiers import ExitStatus, Pid
+from cmpi.errors import NameTaken, UsageError
+from cmpi.identifiers import Pid
+from cmpi.processes.notices import Notices, other_process
 
 if TYPE_CHECKING:
     from cmpi._runtime.process.node import Node
-    from cmpi._runtime.process.wait_registry import Wait
 
 
 class _NoWait(enum.Enum):
     NO_WAIT = 0
-
-
-class Exited(NamedTuple):
-    """A notice: this process has ended, and how."""
-
-    pid: Pid
-    status: ExitStatus
 
 
 def link(pid: Pid) -> None:
@@ -77,113 +68,6 @@ def trap_exits(on: bool = True) -> Notices:
     node = context.current()
     node.trap(on)
     return Notices(node, linked=on)
-
-
-class Notices:
-    """A receiver of notices that processes have ended. One thread or task at a time."""
-
-    def __init__(self, node: Node, *, linked: bool = False) -> None:
-        self._node = node
-        self._wanted: set[int] = set()
-        self._linked = linked
-        self._told: set[int] = set()
-        self._end = self  # to `select`, as the end of a channel
-        self.busy = False
-        self.changed = node.changed
-
-    def add(self, pid: Pid) -> None:
-        """Of this process too."""
-        _node(pid).watch(pid)
-        with self._node.lock:
-            self._wanted.add(pid.value)
-
-    def remove(self, pid: Pid) -> None:
-        """Not of this one any more. Source: Erlang `demonitor/1`."""
-        with self._node.lock:
-            self._wanted.discard(pid.value)
-
-    def recv(self, *, timeout: float | None = None) -> Exited:
-        """The next notice.
-
-        Raises:
-            EndOfChannel: There was one for each process; for a receiver of `trap_exits` never.
-            TimeoutError: None came within `timeout` seconds.
-
-        Blocks: until there is one.
-        """
-        refuse_in_loop("recv()", "`await notices.arecv()`")
-        with self._node.lock:
-            self._begin()
-            try:
-                with self._waiting(timeout):
-                    came = self.changed.wait_for(self._ready, timeout)
-                if not came:
-                    raise TimeoutError(f"nobody of them has ended within {timeout} s")
-                return self._complete()
-            finally:
-                self.busy = False
-
-    def _waiting(self, timeout: float | None) -> Wait:
-        pids = [Pid(pid) for pid in sorted(self._wanted - self._told)]
-        return self._node.waits.on("notice of the end of", pids, timeout, self._ready)
-
-    async def arecv(self) -> Exited:
-        """As `recv`, in an event loop."""
-        with self._node.lock:
-            self._begin()
-        try:
-            while True:
-                await self.changed.until(self._waiting(None))
-                with self._node.lock:
-                    if self._ready():
-                        return self._complete()
-        finally:
-            self.busy = False
-
-    def __iter__(self) -> Iterator[Exited]:
-        while True:
-            try:
-                notice = self.recv()
-            except EndOfChannel:
-                return
-            yield notice
-
-    async def __aiter__(self) -> AsyncIterator[Exited]:
-        while True:
-            try:
-                notice = await self.arecv()
-            except EndOfChannel:
-                return
-            yield notice
-
-    # What `select` calls, with the lock held.
-
-    def _begin(self) -> None:
-        if self.busy:
-            raise ChannelBusy("two threads or tasks wait for the same notices")
-        self.busy = True
-
-    def _next(self) -> int | None:
-        linked = self._node.linked if self._linked else set()
-        for pid in (self._wanted | linked) - self._told:
-            if self._node.ended(pid) is not None:
-                return pid
-        return None
-
-    def _ready(self) -> bool:
-        return self._next() is not None or not (self._linked or self._wanted - self._told)
-
-    def _complete(self) -> Exited:
-        pid = self._next()
-        if pid is None:
-            raise EndOfChannel("all of them have ended")
-        self._told.add(pid)
-        status = self._node.ended(pid)
-        assert status is not None
-        return Exited(Pid(pid), status)
-
-    def _finish(self, notice: Exited) -> Exited:
-        return notice
 
 
 def register(name: str, pid: Pid | None = None) -> None:
@@ -254,9 +138,6 @@ def whereis(name: str, *, timeout: float | _NoWait | None = _NoWait.NO_WAIT) -> 
 
 
 def _node(pid: Pid) -> Node:
-    if not isinstance(pid, Pid):
-        raise UsageError(f"this takes a Pid; found {type(pid).__name__}: {pid!r}")
     node = context.current()
-    if pid == node.pid:
-        raise UsageError("a process is not linked with itself, nor hears of its own end")
+    other_process(node, pid)
     return node
