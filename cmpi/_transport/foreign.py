@@ -70,17 +70,17 @@ def _reduce_frame(frame: Any) -> Any:
     import io
     import pickle
 
-    if any(dtype.base_type().__name__ == "Object" for dtype in frame.dtypes):
-        return frame.__reduce_ex__(5)
     file = io.BytesIO()
-    frame.write_ipc(file, compression="uncompressed")
+    frame.write_ipc_stream(file, compression="uncompressed")
     return _frame, (pickle.PickleBuffer(file.getbuffer()),)
 
 
 def _frame(data: Any) -> Any:
+    import io
+
     import polars
 
-    return polars.read_ipc(memoryview(data), memory_map=False)
+    return polars.read_ipc_stream(io.BytesIO(data))
 
 
 def _reduce_series(series: Any) -> Any:

@@ -17,6 +17,7 @@ HOMES = {
     "pingpong": "channels",
     "rate": "channels",
     "stream": "channels",
+    "tensor": "channels",
     "dict": "channels",
     "wakeup": "channels",
     "blocked": "crowds",

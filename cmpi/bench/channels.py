@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import multiprocessing
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ ARRAY_BYTES = 8 << 20
 def run(name: str, runs: int) -> Iterator[Row]:
     """Rows of the table."""
     runs = runs or RUNS
+    if name == "tensor" and importlib.util.find_spec("torch") is None:
+        return
     found = in_a_job("cmpi.bench.jobs.pair", name, runs)
     if name == "pingpong":
         what = "ping-pong, small object"
@@ -32,6 +35,9 @@ def run(name: str, runs: int) -> Iterator[Row]:
         yield Row("  with loan", found["loan"], "GB/s", "memcpy", found["memcpy"], "above 1.0")
         yield Row("  likewise", found["cmpi"], "GB/s", "mpi4py Send/Recv", found["raw"], "at least 2.0")
         yield Row("  likewise", found["cmpi"], "GB/s", "multiprocessing.Queue", queue, "at least 10")
+    elif name == "tensor":
+        what = "stream of 8 MiB tensors (torch)"
+        yield Row(what, found["torch"], "GB/s", "numpy arrays likewise", found["numpy"], "at least 0.8")
     elif name == "dict":
         what = "dict of arrays, 1 MiB"
         yield Row(what, found["cmpi"], "us", "mpi4py pkl5", found["raw"], "at most 1.0")

@@ -115,6 +115,19 @@ class Ways:
                 self.arrays_of.recv()
         self.of.recv() if self.first else self.to.send(0)
 
+    def tensor_numpy(self) -> None:
+        self._objects(_array)
+
+    def tensor_torch(self) -> None:
+        import torch
+
+        self._objects(torch.from_numpy(_array))
+
+    def _objects(self, value: object) -> None:
+        for _ in range(ARRAYS):
+            self.to.send(value) if self.first else self.of.recv()
+        self.of.recv() if self.first else self.to.send(0)
+
     def stream_raw(self) -> None:
         comm = self.comm
         for _ in range(ARRAYS):
@@ -175,6 +188,7 @@ MEASURES: dict[str, tuple[tuple[str, ...], Any]] = {
     "pingpong": (("cmpi", "raw", "pipe"), lambda s: s / ROUND_TRIPS * 1e6),
     "rate": (("cmpi", "raw", "pipe"), lambda s: MESSAGES / s / 1e3),
     "stream": (("cmpi", "loan", "raw", "memcpy"), lambda s: ARRAYS * ARRAY_BYTES / s / 1e9),
+    "tensor": (("torch", "numpy"), lambda s: ARRAYS * ARRAY_BYTES / s / 1e9),
     "dict": (("cmpi", "raw"), lambda s: s / 100 * 1e6),
     "wakeup": (("cmpi", "raw"), lambda s: s * 1e6),
 }
