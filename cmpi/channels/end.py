@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from cmpi._base.brief import brief
 from cmpi._core.channel import channel
 from cmpi._core.channel.contract import Contract
 from cmpi._runtime.process import context
@@ -53,7 +54,7 @@ class Endpoint(Generic[T]):
         if not isinstance(pid, Pid):
             hint = ". Did whereis() find nobody?" if pid is None else ""
             raise UsageError(
-                f"a {type(self).__name__} is opened with a Pid; found {type(pid).__name__}: {pid!r}{hint}"
+                f"a {type(self).__name__} is opened with a Pid; found {type(pid).__name__}: {brief(pid)}{hint}"
             )
         if len(name) > MOST_NAME:
             raise UsageError(f"a channel's name has {MOST_NAME} characters at most; found {len(name)}")

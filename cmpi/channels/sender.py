@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from cmpi._base.brief import brief
 from cmpi._base.units import parse_memory
 from cmpi._core.channel import channel
 from cmpi._transport import pickling
@@ -202,4 +203,6 @@ def _window(capacity: int | str | None) -> tuple[int, int]:
         return max(1, parse_memory(capacity)), channel.WINDOW_MESSAGES
     if isinstance(capacity, int) and capacity > 0:
         return channel.UNBOUNDED_BYTES, capacity
-    raise UsageError(f"a capacity is a number of messages from 1, or bytes as text; found {capacity!r}")
+    raise UsageError(
+        f"a capacity is a number of messages from 1, or bytes as text; found {brief(capacity)}"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, overload
 
+from cmpi._base.brief import brief
 from cmpi._core.protocol import frames, relation_frames
 from cmpi._runtime.process import context
 from cmpi.errors import NameTaken, UsageError
@@ -84,7 +85,7 @@ def register(name: str, pid: Pid | None = None) -> None:
     Blocks: for one answer. Source: Erlang `register/2`; there a process has one name, here any number.
     """
     if not isinstance(name, str) or not name:
-        raise UsageError(f"a name is text, and not empty; found {name!r}")
+        raise UsageError(f"a name is text, and not empty; found {brief(name)}")
     node = context.current()
     who = node.pid if pid is None else pid
     owner = node.ask_root(lambda request: relation_frames.Register(request, name, who.value)).pid

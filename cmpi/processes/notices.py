@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from cmpi._base.brief import brief
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi.channels.operation import Operation
 from cmpi.errors import EndOfChannel, UsageError
@@ -147,6 +148,6 @@ class NoticeReceiving(Operation[Exited]):
 def other_process(node: Node, pid: Pid) -> None:
     """Raises: UsageError: This is no Pid, or that of this process."""
     if not isinstance(pid, Pid):
-        raise UsageError(f"this takes a Pid; found {type(pid).__name__}: {pid!r}")
+        raise UsageError(f"this takes a Pid; found {type(pid).__name__}: {brief(pid)}")
     if pid == node.pid:
         raise UsageError("a process is not linked with itself, nor hears of its own end")

@@ -6,6 +6,7 @@ import types
 import typing
 from collections.abc import Callable
 
+from cmpi._base.brief import brief
 from cmpi.errors import ContractMismatch, UsageError
 
 # What PEP 484 lets pass where the wider number is asked for.
@@ -38,7 +39,7 @@ class Contract:
             ContractMismatch: Always.
         """
         raise ContractMismatch(
-            f"the channel carries {self.text}; found {_describe_value(value)}: {_short(value)}"
+            f"the channel carries {self.text}; found {_describe_value(value)}: {brief(value)}"
         )
 
 
@@ -52,7 +53,7 @@ class Shape:
     def __init__(self, *sizes: int | None) -> None:
         for size in sizes:
             if size is not None and (not isinstance(size, int) or size < 0):
-                raise UsageError(f"a shape is made of sizes from 0 and None; found {size!r}")
+                raise UsageError(f"a shape is made of sizes from 0 and None; found {brief(size)}")
         self.sizes = sizes
 
     def fits(self, shape: tuple[int, ...]) -> bool:
@@ -195,8 +196,3 @@ def _describe_value(value: object) -> str:
     dtype = getattr(value, "dtype", None)
     name = describe(type(value))
     return name if dtype is None else f"{name} of {dtype}, shape {getattr(value, 'shape', '?')}"
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -5,11 +5,14 @@ from __future__ import annotations
 import itertools
 import types
 
+from cmpi._base.brief import brief
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MOST_STEPS = 12
+MOST_REASON = 300  # characters
 MOST_PARTS = 1000  # of one container; beyond that the path ends there
 
 
@@ -39,6 +42,8 @@ def path_to_unpicklable(name: str, thing: object, fault: Callable[[object], str 
                 break
         else:
             break
+    if len(reason) > MOST_REASON:
+        reason = f"{reason[: MOST_REASON - 3]}..."
     return f"{' -> '.join(steps)}: {reason}"
 
 
@@ -54,8 +59,8 @@ def _all_parts(thing: object) -> Iterator[tuple[str, object]]:
         yield from _parts_of_function(thing)
     elif isinstance(thing, dict):
         for key, value in thing.items():
-            yield f"key {key!r}", key
-            yield f"item {key!r}", value
+            yield f"key {brief(key)}", key
+            yield f"item {brief(key)}", value
     elif isinstance(thing, (list, tuple, set, frozenset)):
         for i, value in enumerate(thing):
             yield f"item {i}", value
