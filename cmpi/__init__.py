@@ -45,8 +45,10 @@ if TYPE_CHECKING:
         PeerExited,
         PeerFailed,
         ProtocolError,
+        RemoteTraceback,
         TooManyRestarts,
         UsageError,
+        WrongArguments,
     )
     from cmpi.identifiers import Capacity, ExitStatus, Pid, Resources
     from cmpi.processes.children import (
@@ -83,6 +85,8 @@ if TYPE_CHECKING:
         wait,
         world,
     )
+    from cmpi.processes.results import aresult, result
+    from cmpi.processes.run import run
     from cmpi.processes.supervise import Child, supervise
 
 __version__ = "0.1.0"
@@ -93,6 +97,8 @@ _HOMES = {
         "try_spawn", "wait",
         "await_exit", "kill", "capacity", "preload",
     ),
+    "cmpi.processes.results": ("result", "aresult"),
+    "cmpi.processes.run": ("run",),
     "cmpi.processes.deadline": ("deadline", "on_deadline"),
     "cmpi.processes.links": (
         "link", "unlink", "monitor", "trap_exits", "register", "unregister", "whereis",
@@ -116,8 +122,8 @@ _HOMES = {
     "cmpi.errors": (
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
-        "PeerExited", "PeerFailed", "LaunchError", "ProtocolError", "InternalError",
-        "NameTaken", "MessagesLost", "TooManyRestarts",
+        "PeerExited", "PeerFailed", "LaunchError", "ProtocolError", "RemoteTraceback", "WrongArguments",
+        "InternalError", "NameTaken", "MessagesLost", "TooManyRestarts",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -154,6 +160,7 @@ __all__ = [
     "Pid",
     "ProtocolError",
     "Receiver",
+    "RemoteTraceback",
     "Resources",
     "Selected",
     "Sender",
@@ -161,7 +168,9 @@ __all__ = [
     "Statistics",
     "TooManyRestarts",
     "UsageError",
+    "WrongArguments",
     "acall",
+    "aresult",
     "aspawn",
     "await_exit",
     "call",
@@ -178,6 +187,8 @@ __all__ = [
     "register",
     "resources",
     "restart_child",
+    "result",
+    "run",
     "select",
     "spawn",
     "spawn_group",
@@ -202,7 +213,9 @@ def __getattr__(name: str) -> object:
         return import_module("cmpi.slurm")
     home = _HOME_OF.get(name)
     if home is None:
-        raise AttributeError(f"module 'cmpi' has no attribute {name!r}")
+        from cmpi._guesses import answer
+
+        raise AttributeError(answer(name, __all__))
     value: object = getattr(import_module(home), name)
     globals()[name] = value
     return value

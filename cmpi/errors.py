@@ -6,7 +6,8 @@
     │   ├── ChannelExists   a second end with the same peer and name: use the first
     │   ├── ChannelBusy     two threads at one end: give each a channel of its own
     │   ├── ContractMismatch  the two ends disagree about the type: correct one of them
-    │   └── NotPicklable    something in a closure or message cannot travel: see the path
+    │   ├── NotPicklable    something in a closure or message cannot travel: see the path
+    │   └── WrongArguments  a function cannot be called with what spawn gives it (also a TypeError)
     ├── NoCapacity          no room now: ask for less, or wait with spawn()
     │   └── NeverFits       more than any host has: ask for less, or add hosts
     ├── NameTaken           another process has this name: choose another
@@ -17,6 +18,7 @@
     ├── PeerFailed          an exception made the other process give the channel up: look at `cause`
     ├── MessagesLost        who had a mailbox ended before it had read all: send again, or not
     ├── PeerExited          the other process ended: look at `status`
+    ├── RemoteTraceback     the cause of an exception from another process: read its traceback
     ├── LaunchError         a job or process could not be started: the message says why
     ├── ProtocolError       bytes that no peer of ours sends: report it
     └── InternalError       a promise of cmpi itself was broken: report it
@@ -51,8 +53,10 @@ __all__ = [
     "PeerExited",
     "PeerFailed",
     "ProtocolError",
+    "RemoteTraceback",
     "TooManyRestarts",
     "UsageError",
+    "WrongArguments",
 ]
 
 
@@ -82,6 +86,10 @@ class ContractMismatch(UsageError):
 
 class NotPicklable(UsageError):
     """An object cannot be sent to another process; the message names the path to the culprit."""
+
+
+class WrongArguments(UsageError, TypeError):
+    """A function cannot be called with the arguments that it would be given in the new process."""
 
 
 class NoCapacity(CmpiError):
@@ -175,6 +183,13 @@ class MessagesLost(CmpiError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return MessagesLost, (self._name, self.pid, self.status, self.count)
+
+
+class RemoteTraceback(CmpiError):
+    """Where another process raised an exception: the cause of the one that is raised here."""
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.args[0].rstrip()}\n"""'
 
 
 class LaunchError(CmpiError):

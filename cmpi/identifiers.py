@@ -113,7 +113,7 @@ class Resources:
 
 @frozen
 class ExitStatus:
-    """How a process ended.
+    """How a process ended. It has no truth value: `if cmpi.wait(pid).ok:` is what to write.
 
     Attributes:
         code: Its exit code, 0 to 255; 128 + signal if a signal ended it, as a shell says it.
@@ -132,6 +132,12 @@ class ExitStatus:
     def ok(self) -> bool:
         """True if the process succeeded, or ended as it was told to."""
         return self.requested or self.code == OK
+
+    def __bool__(self) -> bool:
+        """Raises: UsageError. 0 is success to a shell and false to Python; say `.ok` or `.code`."""
+        raise UsageError(
+            "an ExitStatus is neither true nor false: use `status.ok`, or compare `status.code`"
+        )
 
     def __str__(self) -> str:
         if self.signal:

@@ -23,6 +23,21 @@ def test_an_unknown_name_is_an_attribute_error():
         getattr(cmpi, "nonsense")  # noqa: B009
 
 
+def test_names_that_people_guess_are_answered_with_the_right_word():
+    for name, word in (
+        ("gather", "MPI.COMM_WORLD.gather"),
+        ("rank", "cmpi.world().index"),
+        ("Queue", "cmpi.Sender"),
+        ("join", "cmpi.wait"),
+        ("spwan", "Did you mean cmpi.spawn?"),
+        ("Sendr", "Did you mean cmpi.Sender?"),
+    ):
+        with pytest.raises(AttributeError) as raised:
+            getattr(cmpi, name)
+        assert word in str(raised.value)
+    assert not hasattr(cmpi, "__wrapped__") and not hasattr(cmpi, "_spawn")
+
+
 def test_importing_cmpi_loads_neither_mpi_nor_numpy():
     code = "import cmpi; print([m for m in ('mpi4py', 'numpy', 'dataclasses') if m in sys.modules])"
     command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:] = {sys.path!r}; {code}"]

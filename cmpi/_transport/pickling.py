@@ -242,5 +242,8 @@ def _fault(value: object) -> str | None:
     except Exception as error:
         if came_from_handler(error):
             raise
-        return str(error) or type(error).__name__
+        try:
+            return str(error) or type(error).__name__
+        except Exception:
+            return type(error).__name__
     return None

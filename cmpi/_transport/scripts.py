@@ -122,7 +122,8 @@ def _is_small(value: Any) -> bool:
     return not isinstance(value, (str, bytes)) or len(value) < _MOST_SCALAR
 
 
-_own = Script("?")  # until the job has a name for it
+_NAMELESS = "?"  # until the job has a name for it
+_own = Script(_NAMELESS)
 _others: dict[str, Script] = {}
 
 
@@ -148,6 +149,12 @@ def _new_main() -> types.ModuleType:
 def identify(name: str, homes: Iterable[int]) -> None:
     """This process is one of the homes of a script that other processes know by this name."""
     _own.name, _own.homes = name, frozenset(homes)
+
+
+def name_own() -> None:
+    """Give the script of this process, which is part of no job, a name of its own."""
+    if _own.name == _NAMELESS:
+        identify(f"of {process_token()}", ())
 
 
 def describe() -> dict[str, Any]:

@@ -53,9 +53,8 @@ class Endpoint(Generic[T]):
     def __init__(self, pid: Pid, *, name: str = "", _hint: object = Any) -> None:
         if not isinstance(pid, Pid):
             hint = ". Did whereis() find nobody?" if pid is None else ""
-            raise UsageError(
-                f"a {type(self).__name__} is opened with a Pid; found {type(pid).__name__}: {brief(pid)}{hint}"
-            )
+            found = f"{type(pid).__name__}: {brief(pid)}"
+            raise UsageError(f"a {type(self).__name__} is opened with a Pid; found {found}{hint}")
         if len(name) > MOST_NAME:
             raise UsageError(f"a channel's name has {MOST_NAME} characters at most; found {len(name)}")
         self._node = context.current()

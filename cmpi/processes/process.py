@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from cmpi._base.brief import brief
 from cmpi._core.job import erlang_links
 from cmpi._core.protocol import frames
 from cmpi._runtime import programs
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.root_connection import ROOM
-from cmpi._transport import pickling
 from cmpi.channels.sender import Sender
-from cmpi.errors import LaunchError, NeverFits, NoCapacity, NotPicklable, UsageError
+from cmpi.errors import LaunchError, NeverFits, NoCapacity, UsageError
 from cmpi.identifiers import PACK, Capacity, ExitStatus, Pid, Resources
+from cmpi.processes import results
+from cmpi.processes.call import Call, name_of
 
 if TYPE_CHECKING:
     from cmpi._runtime.process.node import Node
@@ -81,28 +83,34 @@ def resources() -> Resources:
 def spawn(
     f: Callable[..., object],
     *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
     resources: Resources | None = None,
     timeout: float | None = None,
     link: bool = False,
     name: str | None = None,
+    result: bool = False,
 ) -> Pid:
-    """Start a new process that runs `f(parent, *args)`, where `parent` is this process's Pid.
+    """Start a new process that runs `f(parent, *args, **kwargs)`, where `parent` is this process's Pid.
 
     Args:
-        f: A function, lambda, closure or other callable. It and what it captures travel by value.
+        f: A function, lambda, closure or other callable. It and what it captures travel by value. An
+            `async def` runs in an event loop of its own.
         args: Further arguments for it.
+        kwargs: Keyword arguments for it.
         resources: What the new process needs. None: see `Resources`.
         timeout: Longest wait for room, in seconds. None waits for ever.
         link: Link the two from the start: see `link`.
         name: What people call it in the output and in reports; several may have the same. None: the
             name of the function, or the one by which it is registered.
+        result: Keep what f returns or raises until this process asks for it, by `cmpi.result(pid)`.
 
     Returns:
         The new process. Channels to it may be opened at once, though it may still be starting;
         should it fail to start, `wait` says so.
 
     Raises:
-        NotPicklable: Something in `f` or `args` cannot travel; nothing was started.
+        NotPicklable: Something in `f` or its arguments cannot travel; nothing was started.
+        WrongArguments: `f` cannot be called so; nothing was started.
         NeverFits: No host of the job is that large.
         TimeoutError: There was no room in time; nothing was started.
 
@@ -112,7 +120,8 @@ def spawn(
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
     tie = erlang_links.LINK if link else erlang_links.NO_TIE
-    return spawn_tied(f, args, resources, tie, timeout, name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, name=name)
+    return order.take(order.node.ask_root(order.frame, timeout, ROOM))[0]
 
 
 def spawn_tied(
@@ -124,20 +133,22 @@ def spawn_tied(
     name: str | None = None,
 ) -> Pid:
     """As `spawn`, with a tie of `relations`."""
-    order = _Order(f, args, resources, True, tie, name=name)
+    order = _Order(Call(f, args), resources, True, tie, name=name)
     return order.take(order.node.ask_root(order.frame, timeout, ROOM))[0]
 
 
 async def aspawn(
     f: Callable[..., object],
     *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
     resources: Resources | None = None,
     link: bool = False,
     name: str | None = None,
+    result: bool = False,
 ) -> Pid:
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
     tie = erlang_links.LINK if link else erlang_links.NO_TIE
-    order = _Order(f, args, resources, True, tie, name=name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, name=name)
     (child,) = order.accepted(await order.node.ask_root_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
@@ -146,10 +157,15 @@ async def aspawn(
 
 
 def try_spawn(
-    f: Callable[..., object], *args: Any, resources: Resources | None = None, name: str | None = None
+    f: Callable[..., object],
+    *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
+    resources: Resources | None = None,
+    name: str | None = None,
+    result: bool = False,
 ) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
-    order = _Order(f, args, resources, False, name=name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, False, name=name)
     return order.take(order.node.ask_root(order.frame))[0]
 
 
@@ -157,16 +173,18 @@ def spawn_group(
     n: int,
     f: Callable[..., object],
     *args: Any,
+    kwargs: Mapping[str, Any] | None = None,
     resources: Resources | None = None,
     timeout: float | None = None,
     link: bool = False,
     name: str | None = None,
+    result: bool = False,
 ) -> list[Pid]:
     """Start n processes as one MPI world: in each, `MPI.COMM_WORLD` has size n and its collectives work,
     and `cmpi.world()` is the list that this returns.
 
     They are placed at once or not at all, on one host or on several, and stand and fall together as
-    the ranks of `cmpirun -n` do. Each runs `f(parent, *args)`.
+    the ranks of `cmpirun -n` do. Each runs `f(parent, *args, **kwargs)`.
 
     Args, raises, blocks: as `spawn`; `resources` and `name` are those of each process.
 
@@ -176,10 +194,10 @@ def spawn_group(
     Source: `MPI_Comm_spawn` with maxprocs n.
     """
     if not isinstance(n, int) or n < 1:
-        raise UsageError(f"a group has 1 process or more; found {n!r}")
+        raise UsageError(f"a group has 1 process or more; found {brief(n)}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
     tie = erlang_links.LINK if link else erlang_links.NO_TIE
-    order = _Order(f, args, resources, True, tie, n, name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, n, name)
     return order.take(order.node.ask_root(order.frame, timeout, ROOM))
 
 
@@ -188,22 +206,21 @@ class _Order:
 
     def __init__(
         self,
-        f: Callable[..., object],
-        args: tuple[Any, ...],
+        call: Call,
         resources: Resources | None,
         wait: bool,
         tie: int = erlang_links.NO_TIE,
         n: int = 1,
         name: str | None = None,
     ) -> None:
-        if not callable(f):
-            raise UsageError(f"spawn takes a function and its arguments; found {type(f).__name__}: {f!r}")
         if name is not None and (not isinstance(name, str) or not name.strip()):
-            raise UsageError(f"the name of a process is text, and not empty; found {name!r}")
-        self._label, self._wait, self._tie, self._n, self._name = _label(f), wait, tie, n, name or ""
+            raise UsageError(f"the name of a process is text, and not empty; found {brief(name)}")
+        self._label, self._wait, self._tie, self._n = _label(call.f), wait, tie, n
+        self._name = name or ""
         self._wanted = Resources() if resources is None else resources
+        self._result = call.result
         self.node = context.current()  # first: then the script has its name in the job
-        self.closure = _pickled(f, args)
+        self.closure = call.pickled()
         self.inline = isinstance(self.closure, bytes)
 
     def frame(self, request: int) -> frames.Spawn:
@@ -239,7 +256,11 @@ class _Order:
             with self.node.lock:
                 for pid in reply.pids:
                     self.node.tied(pid, True)
-        return [Pid(pid) for pid in reply.pids]
+        children = [Pid(pid) for pid in reply.pids]
+        if self._result:
+            for child in children:
+                results.expect(child)
+        return children
 
     def take(self, reply: Any) -> list[Pid]:
         """As `accepted`, and send the closure if it is to follow. Blocks: for that."""
@@ -249,17 +270,6 @@ class _Order:
                 with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
                     sender._send(self.closure, None)
         return children
-
-
-def _pickled(f: Callable[..., object], args: tuple[Any, ...]) -> pickling.Message:
-    try:
-        return pickling.dumps((f, args))
-    except NotPicklable as error:
-        fault = error
-    pickling.dumps(f, "f")  # to name the path from what the caller wrote
-    for i, argument in enumerate(args):
-        pickling.dumps(argument, f"argument {i}")
-    raise fault
 
 
 def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:
@@ -321,13 +331,12 @@ def preload(*modules: str) -> None:
     """
     for module in modules:
         if not isinstance(module, str):
-            raise UsageError(f"preload takes names of modules; found {module!r}")
+            raise UsageError(f"preload takes names of modules; found {brief(module)}")
     context.current().tell_root(frames.Preload(list(modules), sys.path))
 
 
 def _label(f: Callable[..., object]) -> str:
     function = getattr(f, "func", f)  # of a functools.partial
-    name = getattr(function, "__qualname__", type(f).__qualname__)
     code = getattr(function, "__code__", None)
     where = f" at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
-    return f"{name}{where}"
+    return f"{name_of(f)}{where}"

@@ -13,6 +13,7 @@ from cmpi._core.protocol.wire import frame
 # -- launcher -> root -------------------------------------------------------------------
 
 
+RESULT_CHANNEL = "\0result"  # the name of the channel for what a function has returned
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 

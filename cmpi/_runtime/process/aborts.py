@@ -35,6 +35,9 @@ class _Mark:
     def __del__(self) -> None:
         self._gone()
 
+    def __reduce__(self) -> Any:
+        return type(None), ()  # a copy of the exception, also in another process, has none
+
 
 class _Held:
     """An abort of which the peer is to be told."""

@@ -172,17 +172,12 @@ def _moved(path: str, pair: list[str]) -> str:
 def settle(data: bytes) -> None:
     """Take over what `surroundings` gave, in the new process."""
     inherited: dict[str, Any] = pickle.loads(data)
+    _take_up_script(inherited)
     os.umask(inherited["umask"])
     try:
         os.chdir(_moved(inherited["cwd"], _shipped))
     except OSError:
         os.chdir(os.path.expanduser("~"))  # another host, which has no such folder
-    sys.path[:] = [_moved(path, _shipped) for path in inherited["path"]]
-    sys.argv[:] = inherited["argv"]
-    script = inherited["script"]
-    if script["file"] is not None:
-        script["file"] = _moved(_moved(script["file"], inherited["copies"][::-1]), _shipped)
-    scripts.adopt(script)
     environment, own = inherited["environment"], frozenset[str]()
     if inherited["host"] != os.uname().nodename:
         own = names.OF_A_HOST
@@ -191,3 +186,17 @@ def settle(data: bytes) -> None:
         if name not in environment:
             del os.environ[name]
     os.environ.update(environment)
+
+
+def take_up_script(data: bytes) -> None:
+    """Take over, of what `surroundings` gave, what concerns the script: its modules and definitions."""
+    _take_up_script(pickle.loads(data))
+
+
+def _take_up_script(inherited: dict[str, Any]) -> None:
+    sys.path[:] = [_moved(path, _shipped) for path in inherited["path"]]
+    sys.argv[:] = inherited["argv"]
+    script = inherited["script"]
+    if script["file"] is not None:
+        script["file"] = _moved(_moved(script["file"], inherited["copies"][::-1]), _shipped)
+    scripts.adopt(script)

@@ -18,6 +18,7 @@ from cmpi._runtime.process import apply_grant, context, interpreter_end
 from cmpi._transport import mpi, pickling
 from cmpi.channels.receiver import Receiver
 from cmpi.identifiers import RAISED
+from cmpi.processes import call, results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,16 +36,24 @@ def main(leash: _socket.socket | None) -> int:
         leash.close()
     with node.lock:
         node.changed.wait_for(lambda: node.closure is not None)
+    wanted = False
     try:
-        function, arguments = _closure(node)
-        function(node.parent, *arguments)
+        function, arguments, keywords, wanted = _closure(node)
+        value = call.make(function, node.parent, *arguments, **keywords)
+        if wanted and node.parent is not None and os.getpid() == node.owner:
+            wanted = False  # it is told, whatever comes of that
+            results.deliver(node.parent, (True, value, ""))
     except SystemExit as error:
         code = _exit_code(error)
         node.failed = code != 0  # peers learn the status, instead of an orderly close
         return code
     except BaseException as error:
-        _show(error)
-        if os.getpid() == node.owner:  # a process that the program forked fails for itself
+        own = os.getpid() == node.owner  # a process that the program forked fails for itself
+        if wanted and own and node.parent is not None and isinstance(error, Exception):
+            results.deliver(node.parent, results.raised(error, _trace(error)))  # it is shown, or not, there
+        else:
+            _show(error)
+        if own:
             node.failed_by(error)
         return RAISED
     return 0
@@ -83,6 +92,14 @@ def _closure(node: Node) -> Any:
     assert node.parent is not None
     with Receiver[Any](node.parent, name=frames.CLOSURE_CHANNEL) as receiver:
         return receiver.recv()
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback, from the user's function on."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename in (__file__, call.__file__):
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))
 
 
 def _show(error: BaseException) -> None:

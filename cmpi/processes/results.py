@@ -1,0 +1,171 @@
+"""What a spawned function returned or raised, for the process that spawned it with `result=True`.
+
+The spawned process sends it at its end, on a channel of its own, and the spawning process keeps it until it
+is asked for: once. A process whose result nobody wants sends nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from cmpi._core.protocol import frames
+from cmpi._runtime.process import context
+from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi._transport import pickling
+from cmpi.channels.receiver import Receiver
+from cmpi.channels.sender import Sender
+from cmpi.errors import (
+    EndOfChannel,
+    NotPicklable,
+    PeerClosed,
+    PeerExited,
+    PeerFailed,
+    RemoteTraceback,
+    UsageError,
+)
+from cmpi.identifiers import ExitStatus, Pid
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    # Whether it returned; its value, or its exception as bytes (empty: it cannot travel); its traceback.
+    Outcome: TypeAlias = tuple[bool, Any, str]
+
+ENDING_S = 10.0  # that a process which has failed may take to end
+
+_lock = threading.Lock()
+_wanted: dict[Pid, Receiver[Any]] = {}  # what was not asked for yet
+
+
+def expect(pid: Pid) -> None:
+    """Keep the outcome of a process that was just spawned."""
+    receiver = Receiver[Any](pid, name=frames.RESULT_CHANNEL)
+    with _lock:
+        _wanted[pid] = receiver
+
+
+def deliver(parent: Pid, outcome: Outcome) -> None:
+    """Send the outcome of this process. Blocks: as `send`.
+
+    Raises:
+        NotPicklable: The value cannot travel. The parent was sent that in its place.
+    """
+    fault = None
+    with Sender[Any](parent, name=frames.RESULT_CHANNEL) as sender:
+        try:
+            try:
+                sender.send(outcome)
+            except NotPicklable as error:
+                fault = error
+                sender.send(raised(error, f"{type(error).__name__}: {error}"))
+        except (PeerExited, PeerClosed, PeerFailed):
+            pass  # nobody is there who could ask
+    if fault is not None:
+        raise fault
+
+
+def raised(error: BaseException, trace: str) -> Outcome:
+    """The outcome of a function that raised, with this traceback."""
+    try:
+        body = pickling.dumps(error)
+        if not isinstance(body, bytes) or not isinstance(pickling.loads(body), BaseException):
+            body = b""
+    except Exception:  # also one whose __init__ wants other arguments than it kept
+        body = b""
+    return False, body, trace
+
+
+def unpacked(outcome: Outcome) -> Any:
+    """The value, or what was raised, raised again."""
+    returned, value, trace = outcome
+    if returned:
+        return value
+    try:
+        error = pickling.loads(value) if value else None
+    except Exception:
+        error = None
+    if not isinstance(error, BaseException):
+        last = trace.rstrip().rpartition("\n")[2]
+        raise RemoteTraceback(f"{last}\n\n{trace}")
+    raise error from RemoteTraceback(trace)
+
+
+def result(pid: Pid, timeout: float | None = None) -> Any:
+    """What the function of a process that this one has spawned with `result=True` returned.
+
+    Args:
+        pid: The process.
+        timeout: Longest wait, in seconds. None waits for ever.
+
+    Returns:
+        The function's value. It is handed out once, and then forgotten.
+
+    Raises:
+        Exception: What the function raised, with the worker's traceback as its cause.
+        RemoteTraceback: It raised an exception that cannot travel; the traceback is the message.
+        PeerExited: It ended in another way (a signal, `sys.exit`); see `status`.
+        UsageError: There is no result of this process to ask for.
+        TimeoutError: It runs on; ask again.
+
+    Blocks: until the function has returned. Source: `concurrent.futures.Future.result`.
+    """
+    refuse_in_loop("result()", "`await cmpi.aresult(pid)`")
+    receiver = _receiver(pid)
+    try:
+        outcome = receiver.recv(timeout=timeout)
+    except TimeoutError:
+        raise TimeoutError(f"{pid} has not returned within {timeout} s") from None
+    except (EndOfChannel, PeerExited, PeerFailed):
+        _forget(pid)
+        return _of_status(pid, context.current().wait_exit(pid, None))
+    _forget(pid)
+    if not outcome[0]:
+        try:  # its end is known to this process then, and no surprise to the job
+            context.current().wait_exit(pid, ENDING_S)
+        except TimeoutError:
+            pass  # it hangs in its exit handlers
+    return unpacked(outcome)
+
+
+async def aresult(pid: Pid) -> Any:
+    """As `result`, in an event loop; `asyncio.wait_for` bounds it."""
+    import asyncio
+
+    receiver = _receiver(pid)
+    try:
+        outcome = await receiver.arecv()
+    except (EndOfChannel, PeerExited, PeerFailed):
+        _forget(pid)
+        return _of_status(pid, await context.current().await_exit(pid))
+    _forget(pid)
+    if not outcome[0]:
+        try:
+            await asyncio.wait_for(context.current().await_exit(pid), ENDING_S)
+        except (TimeoutError, asyncio.TimeoutError):
+            pass
+    return unpacked(outcome)
+
+
+def _receiver(pid: Pid) -> Receiver[Any]:
+    with _lock:
+        receiver = _wanted.get(pid)
+    if receiver is None:
+        raise UsageError(
+            f"there is no result of {pid} to ask for: spawn it in this process, with result=True, and ask "
+            "for the result once"
+        )
+    return receiver
+
+
+def _forget(pid: Pid) -> None:
+    with _lock:
+        receiver = _wanted.pop(pid, None)
+    if receiver is not None:
+        receiver.close()
+
+
+def _of_status(pid: Pid, status: ExitStatus) -> None:
+    """For a process that ended without an outcome: `sys.exit()` is a return without a value."""
+    if status.code != 0 or status.requested:
+        raise PeerExited(pid, status)
