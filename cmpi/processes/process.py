@@ -11,7 +11,7 @@ from cmpi._base.brief import brief
 from cmpi._core.job import erlang_links
 from cmpi._core.protocol import frames
 from cmpi._runtime import programs
-from cmpi._runtime.process import context
+from cmpi._runtime.process import context, inheritance
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.root_connection import ROOM
 from cmpi.channels.sender import Sender
@@ -225,6 +225,8 @@ class _Order:
 
     def frame(self, request: int) -> frames.Spawn:
         """The request."""
+        interpreter = inheritance.interpreter()
+        changed = interpreter != self.node.interpreter
         return frames.Spawn(
             request,
             self._wanted.cpu_units,
@@ -242,6 +244,8 @@ class _Order:
             self._wanted.place == PACK,
             self._n,
             self._name,
+            interpreter.flags if changed else [],
+            interpreter.settings if changed else [],
         )
 
     def accepted(self, reply: Any) -> list[Pid]:
@@ -332,7 +336,8 @@ def preload(*modules: str) -> None:
     for module in modules:
         if not isinstance(module, str):
             raise UsageError(f"preload takes names of modules; found {brief(module)}")
-    context.current().tell_root(frames.Preload(list(modules), sys.path))
+    folders = [folder for folder in sys.path if isinstance(folder, str)]  # Python ignores others, too
+    context.current().tell_root(frames.Preload(list(modules), folders))
 
 
 def _label(f: Callable[..., object]) -> str:

@@ -1,5 +1,6 @@
 """The job on several hosts: who is started by whom, links between hosts, a host that is lost."""
 
+from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import FinishJob, Launch, LaunchWorld, NeedForkServer, Order, Say
 from cmpi._core.job.scheduler import Host
@@ -31,10 +32,12 @@ def test_ranks_of_several_hosts_are_one_world_of_the_launchers_and_those_of_one_
 
 def test_each_host_has_a_fork_server_when_the_first_process_is_placed_there():
     j, (a,) = a_job(["a"])
-    assert of(NeedForkServer, join(j, a)) == [NeedForkServer("a", "python")]
+    assert of(NeedForkServer, join(j, a)) == [NeedForkServer("a", Interpreter("python"))]
     j.fork_server("a", "ready")
     actions = spawn(j, a, 1)  # the emptiest host is b
-    assert of(NeedForkServer, actions) == [NeedForkServer("b", "/py/b")] and not of(Launch, actions)
+    assert of(NeedForkServer, actions) == [NeedForkServer("b", Interpreter("/py/b"))] and not of(
+        Launch, actions
+    )
     (launch,) = of(Launch, j.fork_server("b", "ready"))
     assert launch.host == "b" and launch.forked
 

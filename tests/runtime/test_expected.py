@@ -41,7 +41,7 @@ def test_one_that_came_up_or_has_no_file_yet_is_not_taken_for_dead():
     assert host.expected.ended(100.0) == [] and host.expected.deadline_s is None
 
 
-@pytest.mark.parametrize("what", [START, pid_files.FORK_SERVER, pid_files.COMPLETER])
+@pytest.mark.parametrize("what", [START, pid_files.COMPLETER])
 def test_a_process_is_found_by_its_file_alive_and_dead(tmp_path, what):
     folder = str(tmp_path)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

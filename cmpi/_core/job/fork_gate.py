@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch, LaunchWorld, NeedForkServer
 
 TYPE_CHECKING = False
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from cmpi._core.job.process_record import Process
+    from cmpi._core.job.scheduler import Host
+    from cmpi._core.protocol import frames
 
     Action: TypeAlias = Launch | LaunchWorld | NeedForkServer
 
@@ -16,44 +19,59 @@ if TYPE_CHECKING:
 class ForkGate:
     """The machine. Methods are events and return actions."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: list[Host]) -> None:
+        self._programs = {host.name: host.python for host in hosts}  # "": as where the parent runs
         # By host: its interpreter, and whether it is "loading", "ready" or "dead".
-        self._servers: dict[str, tuple[str, str]] = {}
-        self._held: list[tuple[Launch, str]] = []
+        self._servers: dict[str, tuple[Interpreter, str]] = {}
+        self._held: list[tuple[Launch, Interpreter]] = []
 
-    def need(self, host: str, python: str) -> list[NeedForkServer]:
+    def need(self, host: str, interpreter: Interpreter) -> list[NeedForkServer]:
         """Somebody who runs this interpreter may spawn there."""
         if host in self._servers:
             return []
-        self._servers[host] = python, "loading"
-        return [NeedForkServer(host, python)]
+        self._servers[host] = interpreter, "loading"
+        return [NeedForkServer(host, interpreter)]
 
-    def python(self, host: str) -> str:
-        """The interpreter of that host's fork server; "" if it has none."""
-        return self._servers[host][0] if host in self._servers else ""
+    def back(self, host: Host) -> None:
+        """A host can be used, again or as a new one."""
+        self._programs[host.name] = host.python
+
+    def interpreter(self, host: str, parent: Process, order: frames.Spawn) -> Interpreter:
+        """The parent's, for what it has ordered; on another host one that runs there already."""
+        wanted = parent.interpreter.with_changes(order.flags, order.settings)
+        if host == parent.host:
+            return wanted
+        there = self._server(host)
+        if wanted == parent.interpreter and there.program and there.flags == wanted.flags:
+            return there
+        return wanted.at(there.program or self._programs.get(host, "") or wanted.program)
+
+    def _server(self, host: str) -> Interpreter:
+        """That of the host's fork server; of no program, if it has none."""
+        return self._servers[host][0] if host in self._servers else Interpreter("")
 
     def launch(self, start: int, group: list[Process]) -> list[Action]:
         """Start closures, now or as soon as it is clear how; on several hosts, as one world, by exec."""
         hosts = [process.host for process in group]
         if len(set(hosts)) > 1:
             return [LaunchWorld(start, hosts)]
-        return self._launch(start, [process.pid for process in group], hosts[0], group[0].python)
+        return self._launch(start, [process.pid for process in group], hosts[0], group[0].interpreter)
 
-    def _launch(self, start: int, pids: list[int], host: str, python: str) -> list[Action]:
-        actions: list[Action] = [*self.need(host, python)]
+    def _launch(self, start: int, pids: list[int], host: str, interpreter: Interpreter) -> list[Action]:
+        actions: list[Action] = [*self.need(host, interpreter)]
         served, state = self._servers[host]
-        launch = Launch(start, pids, host, state == "ready" and python == served)
+        launch = Launch(start, pids, host, state == "ready" and interpreter == served)
         if state == "loading":
-            self._held.append((launch, python))
+            self._held.append((launch, interpreter))
             return actions
         return [*actions, launch]
 
     def turned(self, host: str, state: str) -> list[Action]:
         """The fork server of this host is "ready" or "dead"."""
-        self._servers[host] = self._servers.get(host, ("", ""))[0], state
-        due = [(launch, python) for launch, python in self._held if launch.host == host]
+        self._servers[host] = self._server(host), state
+        due = [item for item in self._held if item[0].host == host]
         self._held = [item for item in self._held if item[0].host != host]
-        return [action for x, python in due for action in self._launch(x.start, x.pids, x.host, python)]
+        return [action for x, it in due for action in self._launch(x.start, x.pids, x.host, it)]
 
     def lost(self, host: str) -> None:
         """Nothing is to be started there any more; should it come back, it has no fork server."""

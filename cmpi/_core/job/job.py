@@ -10,6 +10,7 @@ from cmpi._core.job.complaints import Complaints
 from cmpi._core.job.connection_broker import ConnectionBroker, Tell
 from cmpi._core.job.erlang_links import ErlangLinks
 from cmpi._core.job.fork_gate import ForkGate
+from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import (
     Born,
     Died,
@@ -65,7 +66,6 @@ class JobMachine:
         self.requests = SpawnQueue(hosts)
         self.connections = ConnectionBroker({host.name: host.address for host in hosts}, secret, bells)
         self._lost: set[str] = set()
-        self._pythons = {host.name: host.python for host in hosts}
         self.erlang_links = ErlangLinks()
         self._process_table = ProcessTable(seed)
         self.processes, self.starts = self._process_table.processes, self._process_table.starts
@@ -73,7 +73,7 @@ class JobMachine:
         self.first_failure: int | None = None
         self.interrupted = self._code = 0
         self._ended_by_launcher: list[int] = []
-        self._fork_gate = ForkGate()
+        self._fork_gate = ForkGate(hosts)
         self._kill_timers = KillTimers()
         self._give_up_s: float | None = None
         self._finished = False
@@ -113,7 +113,7 @@ class JobMachine:
         """A host that was lost can be used again, or one that is new can be."""
         what = "is back" if host.name in self._lost else "has been added"
         self._lost.discard(host.name)
-        self._pythons[host.name] = host.python
+        self._fork_gate.back(host)
         self.connections.address(host.name, host.address)
         return [Say(f"host {host.name} {what}"), *self._answered(self.requests.add(host))]
 
@@ -293,7 +293,8 @@ class JobMachine:
         if process.joined:
             return []  # its monitor takes in one process, which joins once
         self._process_table.joined(process, now_s)
-        process.python, process.memory = frame.python, frame.memory
+        process.interpreter = Interpreter(frame.python, frame.flags, frame.settings)
+        process.memory = frame.memory
         limits: list[Action] = []
         if frame.asks:  # a rank has said what it needs; more than there is cannot be given
             process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
@@ -327,7 +328,7 @@ class JobMachine:
             actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
         number = process.start if len(world) > 1 else -1 - process.pid
         actions += self.connections.join(process.pid, number, process.rank, process.host)
-        return actions + list(self._fork_gate.need(process.host, frame.python))
+        return actions + list(self._fork_gate.need(process.host, process.interpreter))
 
     def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
         """A monitor says that its process uses, or used, more memory than it was granted."""
@@ -354,8 +355,7 @@ class JobMachine:
             self.starts[start] = group = []
             for rank, each in enumerate((place, *place.more)):
                 child = self._process_table.add(pid, start, rank, frame.label)
-                at_home = each.host == parent.host
-                child.placed(frame, each, parent.python if at_home else self._python(each.host, parent))
+                child.placed(frame, each, self._fork_gate.interpreter(each.host, parent, frame))
                 self.requests.settled(each, child.pid)
                 group.append(child.pid)
                 actions.append(Born(child.pid))
@@ -364,10 +364,6 @@ class JobMachine:
             actions.append(Tell(pid, frames.Spawned(frame.request, group)))
             actions += self._fork_gate.launch(start, [self.processes[child] for child in group])
         return actions
-
-    def _python(self, host: str, parent: Process) -> str:
-        """The interpreter for a process on another host than its parent's: one that runs there already."""
-        return self._fork_gate.python(host) or self._pythons.get(host, "") or parent.python
 
     def _watch(self, pid: int, other: int) -> list[Action]:
         process = self.processes.get(other)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmpi._base.frozen import frozen
+from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.protocol import frames
 
 TYPE_CHECKING = False
@@ -43,7 +44,7 @@ class NeedForkServer:
     """Action: somebody may spawn; start that host's fork server, in this interpreter. Asked for once."""
 
     host: str
-    python: str
+    interpreter: Interpreter
 
 
 @frozen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmpi._core.job.erlang_links import SUPERVISE
+from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Order
 from cmpi._core.limits import enforcement, niceness, weight
 from cmpi._core.protocol import frames
@@ -28,7 +29,7 @@ class Process:
         self.host = ""
         self.resources = Resources()
         self.order: frames.Spawn | None = None  # the closure, until the process has it
-        self.python = ""  # its interpreter; known when it has joined
+        self.interpreter = Interpreter("")  # known when it has joined
         self.cores: list[int] = []  # of its own
         self.nice, self.cpu_weight = 0, 100
         self.asks_memory = False  # else what it was granted is the default
@@ -44,9 +45,9 @@ class Process:
         self.status: ExitStatus | None = None
         self.watchers: set[int] = set()
 
-    def placed(self, order: frames.Spawn, place: Place, python: str) -> None:
+    def placed(self, order: frames.Spawn, place: Place, interpreter: Interpreter) -> None:
         """There is room for what was ordered; it runs in this interpreter."""
-        self.host, self.order, self.python = place.host, order, python
+        self.host, self.order, self.interpreter = place.host, order, interpreter
         self.resources = Resources.of_units(order.cpu_units, order.memory_bytes)
         self.cores, self.asks_memory = list(place.cores), bool(order.asks_memory)
         if order.asks_cpus:

@@ -133,7 +133,7 @@ class OverMemory:
 
 @frame(20, "ISSsB")
 class StartProcess:
-    """Start this program, with these settings ("NAME=value") on top of the environment."""
+    """Start this program, with these settings ("NAME=value"; "NAME": unset) on top of the environment."""
 
     pid: int
     argv: list[str]
@@ -188,7 +188,7 @@ class Dismiss:
 # -- rank -> root -----------------------------------------------------------------------
 
 
-@frame(30, "ssBQQB")
+@frame(30, "ssBQQBSS")
 class Join:
     """This process uses cmpi; it may ask for resources.
 
@@ -196,14 +196,16 @@ class Join:
     """
 
     memory: str
-    python: str  # its interpreter, for those that it spawns
+    python: str  # its interpreter, for those that it spawns, and below how that was started
     asks: int
     cpu_units: int
     memory_bytes: int
     asks_memory: int
+    flags: list[str] = []
+    settings: list[str] = []  # see `Interpreter`
 
 
-@frame(31, "IQQBsyyBBBBsIBIs")
+@frame(31, "IQQBsyyBBBBsIBIsSS")
 class Spawn:
     """Start a closure, in one process or in `n` of one world. If it is not `inline`, it follows over the
     first channel.
@@ -227,6 +229,8 @@ class Spawn:
     pack: int
     n: int
     name: str = ""  # what people call the new process
+    flags: list[str] = []  # of the interpreter, if they are not those of Join any more
+    settings: list[str] = []
 
 
 @frame(32, "I")

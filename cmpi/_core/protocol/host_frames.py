@@ -85,11 +85,13 @@ class SpawnThere:
     forked: int
 
 
-@frame(119, "s")
+@frame(119, "sSS")
 class StartForkServer:
-    """Start a fork server, in this interpreter."""
+    """Start a fork server, in this `Interpreter`."""
 
     python: str
+    flags: list[str]
+    settings: list[str]
 
 
 # -- deputy -> root ---------------------------------------------------------------------

@@ -12,7 +12,7 @@ import os
 SUFFIX = ".pid"
 
 
-ROOT, COMPLETER, HOST_SPAWNER, FORK_SERVER = "root", "spawn completer", "host spawner", "fork server"
+ROOT, COMPLETER, HOST_SPAWNER = "root", "spawn completer", "host spawner"
 
 
 def start(number: int, rank: int) -> str:

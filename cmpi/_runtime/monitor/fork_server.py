@@ -18,10 +18,11 @@ import time
 
 from cmpi._core.protocol import helper_frames
 from cmpi._runtime import environment as names
+from cmpi._runtime.monitor import trial
 from cmpi._runtime.monitor.hand_over import HandOver
 from cmpi._runtime.monitor.monitor import Monitor
 from cmpi._runtime.monitor.start_child import BecomeProcess
-from cmpi._runtime.process import apply_grant
+from cmpi._runtime.process import apply_grant, inheritance
 from cmpi._transport import control_socket, job_secret
 from cmpi._transport.door import Door, listen
 from cmpi._transport.pmi import Pmi
@@ -43,7 +44,6 @@ PRELOADED = (
     "cmpi._transport.segment",
     "numpy.random",
 )
-_LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
 
 
 class ForkServer:
@@ -58,7 +58,9 @@ class ForkServer:
         self._root = control_socket.to_root(os.environ)
         # Each fork has one thread for numpy, or as many as it is granted.
         apply_grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
-        self._load(list(PRELOADED), [])
+        for module in PRELOADED:
+            importlib.import_module(module)
+        self._freeze()
         # What this forks finds the page of the secret empty.
         self._door = Door(listen(folder + "/fork"), job_secret.read(folder).key)
         self._coming: dict[int, HandOver] = {}  # by descriptor
@@ -96,10 +98,13 @@ class ForkServer:
     def _load(self, modules: list[str], path: list[str]) -> None:
         sys.path += [folder for folder in path if folder not in sys.path]
         for module in modules:
-            try:
+            if fault := trial.fault(module):
+                self._root.send(helper_frames.Complaint(f"cannot preload {module}: {fault}"))
+            else:
                 importlib.import_module(module)
-            except Exception as error:
-                self._root.send(helper_frames.Complaint(f"cannot preload {module}: {error!r}"))
+        self._freeze()
+
+    def _freeze(self) -> None:
         # Frozen objects are not looked at by the collectors of the forks, so their pages stay shared.
         gc.collect()
         gc.freeze()
@@ -148,7 +153,7 @@ def _take_over(coming: HandOver) -> None:
     stub_pid, environment, fds = coming.stub_pid, coming.environment, coming.fds
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.sched_setaffinity(0, os.sched_getaffinity(stub_pid))
-    for limit in _LIMITS:
+    for limit in inheritance.LIMITS:
         resource.setrlimit(limit, resource.prlimit(stub_pid, limit))
     for number, fd in enumerate(fds[:3]):
         os.dup2(fd, number)

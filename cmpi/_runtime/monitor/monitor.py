@@ -259,7 +259,10 @@ class Monitor:
     def _start(self, order: frames.StartProcess) -> None:
         try:
             for setting in order.settings:
-                name, _, os.environ[name] = setting.partition("=")
+                name, given, value = setting.partition("=")
+                os.environ.pop(name, None)
+                if given:
+                    os.environ[name] = value
             if self._number:
                 # A closure's process runs a program of ours, and where that is only this host knows.
                 argv = [*order.argv, *programs.isolated(programs.WORKER)]

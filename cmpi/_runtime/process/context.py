@@ -11,7 +11,7 @@ import threading
 
 from cmpi._runtime import environment as names
 from cmpi._runtime.monitor.start_child import descriptor
-from cmpi._runtime.process import apply_grant, node_lock, signal_guard
+from cmpi._runtime.process import apply_grant, inheritance, node_lock, signal_guard
 from cmpi._transport import scripts
 from cmpi.errors import NotRunning
 from cmpi.identifiers import Resources
@@ -148,7 +148,7 @@ def surroundings() -> bytes:
         umask = next(line for line in file if line.startswith("Umask:")).split()[1]
     return pickle.dumps(
         {
-            "cwd": _moved(os.getcwd(), _shipped[::-1]),
+            "cwd": _moved(inheritance.working_folder(), _shipped[::-1]),
             "environment": {
                 k: v for k, v in apply_grant.not_ours(os.environ).items() if not k.startswith(_OWN)
             },
@@ -158,13 +158,14 @@ def surroundings() -> bytes:
             "host": os.uname().nodename,
             "script": scripts.describe(),
             "copies": _shipped,
+            "limits": inheritance.limits(),
         }
     )
 
 
 def _moved(path: str, pair: list[str]) -> str:
     """This path, where it lies in the first of the two folders, in the second."""
-    if pair and (path == pair[0] or path.startswith(pair[0] + "/")):
+    if pair and isinstance(path, str) and (path == pair[0] or path.startswith(pair[0] + "/")):
         return pair[1] + path[len(pair[0]) :]
     return path
 
@@ -174,18 +175,22 @@ def settle(data: bytes) -> None:
     inherited: dict[str, Any] = pickle.loads(data)
     _take_up_script(inherited)
     os.umask(inherited["umask"])
+    cwd, here = _moved(inherited["cwd"], _shipped), inherited["host"] == os.uname().nodename
     try:
-        os.chdir(_moved(inherited["cwd"], _shipped))
+        os.chdir(cwd if here or not cwd.startswith("/proc/") else "/no such folder here")
     except OSError:
         os.chdir(os.path.expanduser("~"))  # another host, which has no such folder
-    environment, own = inherited["environment"], frozenset[str]()
-    if inherited["host"] != os.uname().nodename:
+    environment, own, zone = inherited["environment"], frozenset[str](), os.environ.get("TZ")
+    if not here:
         own = names.OF_A_HOST
         environment = {name: value for name, value in environment.items() if name not in own}
+    else:
+        inheritance.take_over_limits(inherited["limits"])
     for name in [k for k in os.environ if not k.startswith(_OWN) and k not in own]:
         if name not in environment:
             del os.environ[name]
     os.environ.update(environment)
+    inheritance.take_over_time_zone(zone)
 
 
 def take_up_script(data: bytes) -> None:

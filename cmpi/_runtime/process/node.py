@@ -16,6 +16,7 @@ import time
 
 from cmpi._core.protocol import frames, host_frames, relation_frames, wait_frames
 from cmpi._runtime.linux import host_facts, leftovers
+from cmpi._runtime.process import inheritance
 from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connector import ORDERS, Connector
@@ -65,7 +66,8 @@ class Node:
         asks = Resources(0, 0) if resources is None else resources
         name, asked = host_facts.memory_name(memory), resources is not None
         granted = asks.cpu_units, asks.memory_bytes, asks.asks_memory
-        self.tell_root(frames.Join(name, sys.executable, asked, *granted))
+        it = self.interpreter = inheritance.interpreter()
+        self.tell_root(frames.Join(name, it.program, asked, *granted, it.flags, it.settings))
         self.closure: frames.Closure | None = None
         welcome, early = self._control.await_welcome()
         self.pid = Pid(welcome.pid)

@@ -27,7 +27,8 @@ RAISED = 1
 def main() -> None:
     """Run the program; the rest of the end is Python's own, or `_leave_world`."""
     if sys.path and sys.path[0] == __file__.rpartition("/")[0]:
-        sys.path[0] = ""  # no module of ours is to be found by its bare name
+        # No module of ours is to be found by its bare name, and until the program runs, none of its folder.
+        del sys.path[0]
     how, program = sys.argv[1:3]
     here = len(sys.orig_argv) - len(sys.argv) if hasattr(sys, "orig_argv") else 0
     if here > 0:
@@ -71,32 +72,31 @@ def _run(how: str, program: str) -> None:
         import runpy
 
         if not safe:
-            sys.path[0] = os.getcwd()
+            sys.path.insert(0, os.getcwd())
         runpy._run_module_as_main(program)  # type: ignore[attr-defined]
         return
     if how == "-c":
         if not safe:
-            sys.path[0] = ""
+            sys.path.insert(0, "")
         exec(compile(program, "<string>", "exec", dont_inherit=True), module.__dict__)
         return
     path = os.path.join(os.getcwd(), program)
     if _is_folder_or_archive(path):
         import runpy
 
-        sys.path[: 0 if safe else 1] = [path]
+        sys.path.insert(0, path)
         runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
-    if not safe:
-        sys.path[0] = os.path.dirname(os.path.realpath(path))
+    import io
     from importlib import machinery
 
+    if not safe:
+        sys.path.insert(0, os.path.dirname(os.path.realpath(path)))
     loader: Any = machinery.SourceFileLoader("__main__", path)
     if path.endswith(".pyc"):
         loader = machinery.SourcelessFileLoader("__main__", path)
         code = loader.get_code("__main__")
     else:
-        import io
-
         try:
             with io.open_code(path) as file:
                 text = file.read()

@@ -1,9 +1,9 @@
-"""Processes that were started and have not been heard of yet: the one place where their deaths are noticed.
+"""Processes that MPI has started and that have not been heard of yet: where their deaths are noticed.
 
 MPI says nothing of a process that ends before it has called MPI_Init, and MPI_Comm_spawn goes on waiting
-for it; a fork server or the spawn completer may end before it has connected. Each has its file before that
+for it; the spawn completer may end before it has connected. Each has its file before that
 (`linux/pid_files.py`), so whoever waits for it need only look. Once it is up, the end of its connection is
-its death.
+its death. (The fork server is a child of those who start it; see `ForkServerProcess`.)
 """
 
 from __future__ import annotations

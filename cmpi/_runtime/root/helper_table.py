@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-
 from cmpi._core.protocol import helper_frames
-from cmpi._runtime import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,16 +61,3 @@ class HelperTable:
         if port and start not in self._completed:
             self._completed.add(start)
             self.tell(helper_frames.SPAWN_COMPLETER, host, helper_frames.ConnectAndLeave(port))
-
-
-def start_fork_server(python: str) -> int:
-    """Start one on this host; its process's number. Raises: OSError."""
-    # Without what makes the root an MPI process: the stubs bring their own.
-    mine = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PMI_", "PMIX_RANK", "PMIX_NAMESPACE"))
-    }
-    null = (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)
-    argv = [python, *programs.isolated(programs.FORK_SERVER)]
-    return os.posix_spawn(python, argv, mine, file_actions=[null])

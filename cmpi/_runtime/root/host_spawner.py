@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections import deque
 
+from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import helper_frames, host_frames
 from cmpi._runtime import environment
-from cmpi._runtime.root.helper_table import start_fork_server
+from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.launcher_room import LauncherRoom
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._transport import control_socket, mpi
@@ -31,27 +33,23 @@ class HostSpawner:
         self._failures: deque[host_frames.SpawnFailed] = deque()
         self._spawner = Spawner(self._spawn_failed)
         self._launcher_room = LauncherRoom()
-        self._fork_server = -1  # readable once it has ended, whether it has been heard of or not
+        self._fork_server = ForkServerProcess()
 
     def run(self) -> int:
         """Serve; the exit code, 0."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
-        watched = -1
         while not self._root.closed:
-            if self._fork_server != watched:
-                watched = self._fork_server
-                poll.register(watched, select.POLLIN)
             backlog = select.POLLOUT if self._root.backlog else 0
             poll.register(self._root, select.POLLIN | backlog)
-            ready = {fd for fd, _ in poll.poll()}
+            ready = {fd for fd, _ in poll.poll(self._watch_fork_server(poll))}
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
                 while self._failures:
                     self._root.send(self._failures.popleft())
-            if watched in ready:
-                poll.unregister(watched)
-                self._no_fork_server("it has ended")
+            if self._fork_server.fileno() in ready:
+                poll.unregister(self._fork_server.fileno())
+                self._no_fork_server(self._fork_server.ended())
             if self._root.fileno() in ready:
                 self._root.flush()
                 for frame in self._root.receive():
@@ -69,15 +67,21 @@ class HostSpawner:
                 self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, bool(frame.forked)))
         elif isinstance(frame, host_frames.StartForkServer):
             try:
-                pid = start_fork_server(frame.python)
-                self._fork_server = os.pidfd_open(pid)
+                self._fork_server.start(Interpreter(frame.python, frame.flags, frame.settings))
             except OSError as error:
                 self._no_fork_server(f"{frame.python}: {error.strerror}")
 
-    def _no_fork_server(self, why: str) -> None:
-        fault = f"no fork server on {self._host}: {why}"
-        self._root.send(helper_frames.Complaint(f"{fault}; spawns are slower"))
-        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, self._host, fault))
+    def _watch_fork_server(self, poll: select.poll) -> float | None:
+        """Have poll notice the end of one; how long it may wait, in milliseconds."""
+        server, now_s = self._fork_server, time.monotonic()
+        server.tick(now_s)
+        if server.fileno() < 0:
+            return None
+        poll.register(server.fileno(), select.POLLIN)
+        return None if server.deadline_s is None else max(0.0, server.deadline_s - now_s) * 1000
+
+    def _no_fork_server(self, reason: str) -> None:
+        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, self._host, reason))
 
     def _spawn_failed(self, start: int, reason: str) -> None:
         """In the spawner's thread."""

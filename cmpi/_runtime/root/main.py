@@ -33,7 +33,7 @@ def leave(code: int) -> None:
 
 def main() -> int:
     """Start MPI and take the role that the rank says."""
-    sys.path.append(__file__.rsplit("/", 4)[0])
+    sys.path.insert(0, __file__.rsplit("/", 4)[0])  # this very cmpi, should there be others
     from cmpi._runtime import environment
 
     sys.path[:] = os.environ.pop(environment.PATH).split(os.pathsep)

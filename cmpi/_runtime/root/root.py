@@ -17,6 +17,7 @@ from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.report import deadlock_report, end_event, final_report
+from cmpi._core.job.start_order import start_order
 from cmpi._core.protocol import frames, helper_frames, host_frames, wait_frames
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment
@@ -24,7 +25,8 @@ from cmpi._runtime.linux import host_facts, leftovers, pid_files
 from cmpi._runtime.root.bridge import Bridge, make_formatter
 from cmpi._runtime.root.control_peers import Peer, connect_to_launcher
 from cmpi._runtime.root.expected import Expected
-from cmpi._runtime.root.helper_table import HelperTable, start_fork_server
+from cmpi._runtime.root.fork_server_process import ForkServerProcess
+from cmpi._runtime.root.helper_table import HelperTable
 from cmpi._runtime.root.launcher_room import LauncherRoom
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._runtime.root.stdin_feeder import StdinFeeder
@@ -37,6 +39,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from cmpi._core.job.interpreter import Interpreter
 
 LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
 
@@ -58,6 +62,7 @@ class Root:
         self._monitors: dict[int, Peer] = {}
         self._helper_table = HelperTable(self._send)
         self._start_s = time.monotonic()
+        self._fork_server = ForkServerProcess()
         self._finish: int | None = None
         self._leave_s: float | None = None
         self._here = order.here or os.uname().nodename
@@ -94,6 +99,7 @@ class Root:
             self._admit(now_s)
             for what, port in self._expected.ended(now_s):
                 self._ended_unheard(what, port, now_s)
+            self._fork_server.tick(now_s)
         self._say_goodbye()
         return 0
 
@@ -107,6 +113,7 @@ class Root:
             self._door.deadline_s,
             self._expected.deadline_s,
             self._leave_s,
+            self._fork_server.deadline_s,
         ]
         first = min((t for t in times if t is not None), default=None)
         return -1 if first is None else max(0.0, first - time.monotonic())
@@ -129,6 +136,9 @@ class Root:
                 self._posted.popleft()()
         elif fd == self._launcher.fileno():
             self._hear_launcher()
+        elif fd == self._fork_server.fileno():
+            self._poll.unregister(fd)
+            self._no_fork_server(self._here, self._fork_server.ended())
         elif fd in self._peers:
             self._hear_peer(self._peers[fd], events)
 
@@ -176,7 +186,7 @@ class Root:
             elif isinstance(action, job_actions.TellPreload):
                 self._helper_table.load(helper_frames.Load(action.frame.modules, action.frame.path))
             elif isinstance(action, job_actions.NeedForkServer):
-                self._start_fork_server(action.host, action.python)
+                self._start_fork_server(action.host, action.interpreter)
             elif isinstance(action, job_actions.FinishJob):
                 self._finish = action.code
         for pid in died:  # behind the notices of these ends, which may wake somebody
@@ -241,13 +251,16 @@ class Root:
     def _introduce(self, peer: Peer, frame: Any, now_s: float) -> None:
         if isinstance(frame, helper_frames.HelperUp):
             peer.helps, at = True, frame.host or self._here
+            if frame.fault:
+                self._no_fork_server(at, frame.fault)
+                return
             if frame.role == helper_frames.FORK_SERVER:
-                self._do(self._job.fork_server(at, "dead" if frame.fault else "ready"))
-            if at == self._here:
-                fork_server = frame.role == helper_frames.FORK_SERVER
-                self._expected.came(pid_files.FORK_SERVER if fork_server else pid_files.COMPLETER)
-            if not frame.fault:
-                self._helper_table.came(frame.role, at, peer)
+                self._do(self._job.fork_server(at, "ready"))
+                if at == self._here:
+                    self._fork_server.reported()
+            elif at == self._here:
+                self._expected.came(pid_files.COMPLETER)
+            self._helper_table.came(frame.role, at, peer)
         elif peer.helps and isinstance(frame, helper_frames.PortIs):
             self._complete(frame.start, frame.port)
         elif peer.helps and isinstance(frame, host_frames.SpawnFailed):
@@ -275,15 +288,9 @@ class Root:
             peer.pid = pid
             self._monitors[pid] = peer
             process = self._job.processes[pid]
-            argv, settings, cwd = self._order.argv, self._order.settings, self._order.cwd
-            there = self._places.get(process.host)
-            if there is not None:
-                argv, cwd = there.argv or argv, there.cwd[0] if there.cwd else cwd
-            if process.start != 0:
-                argv, settings = [process.python], []  # its monitor knows the program
-            feed = process.start == 0 and process.rank == 0
-            self._send(peer, frames.StartProcess(pid, argv, settings, cwd, feed))
-            if feed:
+            order = start_order(self._order, self._places.get(process.host), process)
+            self._send(peer, order)
+            if order.stdin:
                 self._feeder.start(lambda data: self._feed(peer, data))
         self._do(actions)
 
@@ -300,9 +307,7 @@ class Root:
 
     def _ended_unheard(self, what: str, port: str, now_s: float) -> None:
         """A process has ended before it was up."""
-        if what == pid_files.FORK_SERVER:
-            self._helper_went(helper_frames.FORK_SERVER, self._here)
-        elif what == pid_files.COMPLETER:
+        if what == pid_files.COMPLETER:
             self._helper_went(helper_frames.SPAWN_COMPLETER, self._here)
         else:
             start = pid_files.start_number(what)
@@ -342,16 +347,19 @@ class Root:
             self._launcher.send(host_frames.NeedHostSpawner(host))
         self._helper_table.tell(helper_frames.HOST_SPAWNER, host, frame)
 
-    def _start_fork_server(self, host: str, python: str) -> None:
+    def _start_fork_server(self, host: str, it: Interpreter) -> None:
         if host != self._here:
-            self._tell_host_spawner(host, host_frames.StartForkServer(python))
+            self._tell_host_spawner(host, host_frames.StartForkServer(it.program, it.flags, it.settings))
             return
         try:
-            pid = start_fork_server(python)
-            pid_files.announce(self._folder, pid_files.FORK_SERVER, pid=pid)
-            self._expected.started(pid_files.FORK_SERVER, time.monotonic())
+            self._fork_server.start(it)
+            self._poll.register(self._fork_server.fileno(), select.EPOLLIN)
         except OSError as error:
-            self._bridge.say(f"cmpirun: no fork server: {error}; spawns are slower\n")
+            self._no_fork_server(host, str(error))
+
+    def _no_fork_server(self, host: str, reason: str) -> None:
+        if self._finish is None:
+            self._bridge.say(f"cmpirun: no fork server on {host}: {reason}; spawns are slower\n")
             self._do(self._job.fork_server(host, "dead"))
 
     def _spawn_failed(self, start: int, reason: str) -> None:

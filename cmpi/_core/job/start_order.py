@@ -1,0 +1,29 @@
+"""What a monitor is told to start."""
+
+from __future__ import annotations
+
+from cmpi._core.protocol import frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.job.process_record import Process
+    from cmpi._core.protocol import host_frames
+
+
+def start_order(
+    job: frames.LaunchJob, place: host_frames.HostIs | None, process: Process
+) -> frames.StartProcess:
+    """The order for a process.
+
+    Args:
+        job: What cmpirun has asked for.
+        place: What differs on the process's host, if anything does.
+        process: The process.
+    """
+    argv, settings, cwd = job.argv, job.settings, job.cwd
+    if place is not None:
+        argv, cwd = place.argv or argv, place.cwd[0] if place.cwd else cwd
+    if process.start != 0:  # a closure's: its monitor knows where our program is
+        argv, settings = process.interpreter.argv, process.interpreter.settings
+    feed = process.start == 0 and process.rank == 0
+    return frames.StartProcess(process.pid, argv, settings, cwd, feed)

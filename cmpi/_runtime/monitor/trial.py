@@ -1,0 +1,76 @@
+"""Trying out whether a module can be loaded before a fork."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import random
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import signal
+else:
+    import _signal as signal  # without the enums of `signal`
+
+
+def fault(module: str) -> str:
+    """Why the fork server must not import a module, or "".
+
+    The import is tried out in a fork. One that ends the process ends that fork alone. One that starts
+    threads would leave every forked process without them, waiting for ever for a pool that is not there.
+    And one that makes a random generator would leave every process with the same numbers.
+
+    Blocks: while the module is imported.
+    """
+    read, write = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        os.close(read)
+        try:
+            os.write(write, b"=" + _imported(module).encode("utf-8", "replace")[:4000])
+        finally:
+            os._exit(0)
+    os.close(write)
+    said = b""
+    with open(read, "rb", buffering=0) as pipe:
+        while piece := pipe.read(4096):
+            said += piece
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass  # the kernel has reaped it
+    return said[1:].decode() if said else "its import ends the process"
+
+
+def _imported(module: str) -> str:
+    """Import it, in the fork."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):
+        os.dup2(null, number)  # what it prints is printed when it is imported in earnest
+    before = _generators()
+    try:
+        importlib.import_module(module)
+    except BaseException as error:
+        return repr(error)
+    threads = len(os.listdir("/proc/self/task")) - 1
+    if threads:
+        return f"it starts threads ({threads}), which a fork does not have"
+    if len(_generators() - before):
+        return "it makes a random generator, of which every process would have a copy"
+    return ""
+
+
+def _generators() -> set[int]:
+    """The random generators that there are (frozen objects, older than the fork, do not count)."""
+    kinds: tuple[type, ...] = (random.Random,)
+    numpy_random = sys.modules.get("numpy.random")
+    if numpy_random is not None:
+        kinds += (numpy_random.Generator, numpy_random.RandomState, numpy_random.BitGenerator)
+    return {
+        id(it)
+        for it in gc.get_objects()
+        if issubclass(type(it), kinds) and not issubclass(type(it), random.SystemRandom)
+    }

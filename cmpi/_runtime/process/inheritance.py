@@ -1,0 +1,71 @@
+"""What a spawned process inherits beside its environment: its interpreter's flags, and limits.
+
+As by fork and exec, whichever way it is started.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+
+from cmpi._core.job.interpreter import Interpreter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Read when a process starts (by the dynamic linker, the C library or Python), and never again.
+FROM_THE_START = (
+    "GLIBC_TUNABLES", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_ARENA_MAX",
+    "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONMALLOC", "PYTHONUNBUFFERED", "PYTHONUTF8",
+)  # fmt: skip
+LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.startswith("RLIMIT_")})
+
+
+def interpreter() -> Interpreter:
+    """How a process that this one spawns is to be started."""
+    settings = [f"{name}={os.environ[name]}" if name in os.environ else name for name in FROM_THE_START]
+    return Interpreter(sys.executable, _flags(), settings)
+
+
+def _flags() -> list[str]:
+    """The flags that this interpreter was given: -O, -W, -X and the like."""
+    import subprocess
+
+    # As multiprocessing does, which knows only some of the options that follow an -X.
+    given = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    options = [name if value is True else f"{name}={value}" for name, value in sys._xoptions.items()]
+    flags = given[: given.index("-X")] if "-X" in given else given
+    unbuffered = ["-u"] if getattr(sys.__stdout__, "write_through", False) else []
+    return [*flags, *unbuffered, *(f"-X{option}" for option in options)]
+
+
+def limits() -> list[tuple[int, int, int]]:
+    """The resource limits of this process: number, soft and hard."""
+    return [(number, *resource.getrlimit(number)) for number in LIMITS]
+
+
+def take_over_limits(inherited: Iterable[tuple[int, int, int]]) -> None:
+    """Set them, as far as they differ and the kernel lets this process."""
+    for number, soft, hard in inherited:
+        if resource.getrlimit(number) != (soft, hard):
+            try:
+                resource.setrlimit(number, (soft, hard))
+            except (OSError, ValueError):
+                pass  # above the hard limit here
+
+
+def working_folder() -> str:
+    """Where this process stands; if that was removed, a way to get there all the same, on this host."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return f"/proc/{os.getpid()}/cwd"
+
+
+def take_over_time_zone(before: str | None) -> None:
+    """Have the C library look at TZ again, if it has changed."""
+    if os.environ.get("TZ") != before:
+        time.tzset()
