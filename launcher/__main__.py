@@ -6,6 +6,7 @@ import sys
 
 def main() -> None:
     """Parse, plan, run; never returns."""
+    _open_standard_descriptors()
     from cmpi._runtime.isolated import order_path
 
     order_path()
@@ -17,6 +18,17 @@ def main() -> None:
     sys.stderr.flush()
     # Without taking the interpreter apart, which is 4 ms of a start-up of 130.
     os._exit(code)
+
+
+def _open_standard_descriptors() -> None:
+    """Open those of 0, 1 and 2 that are closed, to nothing: else the next pipe would take their place."""
+    while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(opened, True)
+    os.close(opened)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from cmpi._runtime import environment
 from cmpi.errors import UsageError
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
 from cmpi.launcher.slurm.script import Batch
+from cmpi.launcher.wrong_guesses import answer, unknown_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +23,26 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _EPILOG = """\
-examples:
+Options of cmpirun stand before PROGRAM; what stands behind it is PROGRAM's own.
+
+first steps:
+  cmpirun --doctor                      what works here, and how to mend what does not
   cmpirun -n 4 python job.py            4 ranks; MPI.COMM_WORLD in job.py has size 4
   cmpirun python fibonacci.py 10        one process, which spawns others with cmpi.spawn()
+  cmpirun -n 4 --dry-run python job.py  what would run where, without running it
+
+output:
   cmpirun -n 4 --output plain hostname  just the bytes, in whole lines
   cmpirun -n 2 --output json --output-dir logs python job.py
+
+other tools:
+  cmpirun -n 2 python train.py          torch.distributed finds its peers as under torchrun
+  cmpirun pytest                        tests that use cmpi
+  cmpirun uvicorn app:app               a server that spawns
+
+more than one machine:
   cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, by ssh
   cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job, followed to its end
-  cmpirun --doctor                      what works here, and how to mend what does not
 
 exit code: 0 if every process succeeded, else that of the first failure (128 + signal for a signal;
 127 program not found, 126 not executable, 130 Ctrl-C, 86 deadlock, 2 wrong options).
@@ -102,11 +115,19 @@ def parse(arguments: list[str]) -> LaunchConfig:
     _add_hosts(parser)
     _add_slurm(parser)
     add("program", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGS...]", help="what each rank runs")
+    actions = parser._option_string_actions
+    wrong = unknown_option(arguments, {name: action.nargs is None for name, action in actions.items()})
+    if wrong:
+        parser.error(answer(wrong, sorted(actions)))
     options = parser.parse_args(arguments)
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
     if not argv and not (options.version or options.doctor or options.add_host) and about_job is None:
-        parser.error("no program to run. Asked for: cmpirun [-n N] [options] PROGRAM [ARGS...]")
+        parser.error(f"no program given; usage: {parser.usage}")
+    if argv and _is_bare_script(argv[0]):
+        import shlex
+
+        parser.error(f"{argv[0]} is a Python script; did you mean: cmpirun python {shlex.join(argv)}")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
     if options.host and options.hostfile != os.environ.get(environment.HOSTFILE, ""):
@@ -150,6 +171,13 @@ def parse(arguments: list[str]) -> LaunchConfig:
         on_interrupt=options.on_interrupt,
         about_job=about_job,
     )
+
+
+def _is_bare_script(program: str) -> bool:
+    """Whether this is a script of Python's that the system cannot run by itself."""
+    if not program.endswith((".py", ".pyw")) or not os.path.isfile(program):
+        return False
+    return "/" not in program or not os.access(program, os.X_OK)
 
 
 _ABOUT = ("attach", "status", "logs", "cancel")

@@ -20,6 +20,7 @@ HOST = "CMPI_HOST"  # the job's name for a host other than the root's; read by w
 CONTROL = "CMPI_CONTROL"  # its control descriptor and that socket's inode; set by its monitor
 SHARED_MEMORY = "CMPI_SHM"  # the job's folder in shared memory; set by cmpirun, read by the root too
 SHIPPED = "CMPI_SHIPPED"  # a folder and, in the next line, its copy on this host; set by a host's agent
+WORLD = "CMPI_WORLD"  # names of the variables that tell it of its world; set by its monitor
 OF_PROCESSES = (SHARED_MEMORY, SHIPPED)  # of those, the ones that a monitor leaves in place
 
 # Variables that are not ours: what they say of a host, or of a login there, is that host's own.

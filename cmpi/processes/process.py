@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from cmpi._base.brief import brief
 from cmpi._core.job import erlang_links
 from cmpi._core.protocol import frames
-from cmpi._runtime import programs
 from cmpi._runtime.process import context, inheritance
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.root_connection import ROOM
 from cmpi.channels.sender import Sender
-from cmpi.errors import LaunchError, NeverFits, NoCapacity, UsageError
+from cmpi.errors import NeverFits, NoCapacity, UsageError
 from cmpi.identifiers import PACK, Capacity, ExitStatus, Pid, Resources
 from cmpi.processes import results
 from cmpi.processes.call import Call, name_of
@@ -31,7 +29,8 @@ def init(resources: Resources | None = None) -> None:
         resources: What this process needs. None: the default.
 
     Raises:
-        UsageError: There is no script that could be started again (an interactive session).
+        UsageError: This process is not simply a script that could be started again, but an interactive
+            session, pytest, a notebook or a server. The message says how to start that.
         LaunchError: cmpirun cannot be started.
 
     Under `cmpirun` it is implied by the first use of anything else. Call it in
@@ -39,24 +38,10 @@ def init(resources: Resources | None = None) -> None:
     Blocks: until the process has joined. Source: Constellation's `init(Resources)`.
     """
     if not context.in_job():
-        _start_again()
+        from cmpi.processes.restart import restart
+
+        restart()
     context.join(resources)
-
-
-def _start_again() -> NoReturn:
-    if hasattr(sys, "ps1") or not sys.argv or sys.argv[0] in ("", "-") or sys.flags.interactive:
-        raise UsageError(
-            "init() starts the script again under cmpirun, and an interactive session is no script. "
-            "Put the program into a file, and run it: cmpirun python FILE"
-        )
-    cmpirun = [sys.executable, *programs.isolated(programs.CMPIRUN)]
-    command = [*cmpirun, "--", sys.executable, *sys.orig_argv[1:]]
-    sys.stdout.flush()
-    sys.stderr.flush()
-    try:
-        os.execv(command[0], command)
-    except OSError as error:
-        raise LaunchError(f"cannot start cmpirun: {error}") from None
 
 
 def pid() -> Pid:

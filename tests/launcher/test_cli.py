@@ -1,5 +1,8 @@
+import re
+
 import pytest
 
+from cmpi.launcher import wrong_guesses
 from cmpi.launcher.cli import parse, wants_colour
 
 
@@ -23,7 +26,7 @@ def test_a_double_dash_may_stand_before_the_program():
         (["-n", "0", "true"], "1 or more; found '0'"),
         (["-n", "-3", "true"], "found '-3'"),
         (["-n", "many", "true"], "found 'many'"),
-        ([], "no program to run"),
+        ([], "no program given; usage: cmpirun [-n N] [options] PROGRAM [ARGS...]"),
         (["--memory", "5 potatoes", "true"], "5 potatoes"),
         (["--cpus", "-1", "true"], "cpus"),
         (["--output", "pretty", "true"], "pretty"),
@@ -37,6 +40,46 @@ def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys
         parse(arguments)
     assert end.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--np", "4", "true"], "no option --np; -n N starts N ranks"),
+        (["--nproc_per_node=4", "true"], "no option --nproc_per_node; -n N starts N ranks"),
+        (["-n", "2", "-x", "A=1", "true"], "ranks inherit the environment"),
+        (["--oversubscribe", "true"], "more ranks than cores just run"),
+        (["--bind-to", "core", "true"], "--mpi-args='--bind-to ...'"),
+        (["--master_port", "1", "true"], "MASTER_ADDR"),
+        (["--ouput", "plain", "true"], "did you mean --output?"),
+        (["-output", "plain", "true"], "did you mean --output?"),
+        (["--host-file=x", "true"], "did you mean --hostfile?"),
+        (["--frobnicate", "true"], "no option --frobnicate; see cmpirun --help"),
+    ],
+)
+def test_a_wrong_guess_is_answered(arguments, said, capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(arguments)
+    assert end.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_no_advice_is_for_an_option_that_there_is(capsys):
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    there_are = set(re.findall(r"(?<![\w-])-[-\w]+", capsys.readouterr().out))
+    assert "--hostfile" in there_are and not there_are & wrong_guesses._ANSWER_TO.keys()
+
+
+def test_a_script_without_python_is_answered_with_the_whole_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my job.py").write_text("")
+    with pytest.raises(SystemExit) as end:
+        parse(["-n", "2", "my job.py", "a b"])
+    assert end.value.code == 2
+    assert "did you mean: cmpirun python 'my job.py' 'a b'" in capsys.readouterr().err
+    (tmp_path / "my job.py").chmod(0o755)
+    assert parse(["./my job.py"]).argv == ["./my job.py"]
+    assert parse(["other.py"]).argv == ["other.py"], "it may be on PATH"
 
 
 def test_mpi_args_are_split_as_a_shell_would():

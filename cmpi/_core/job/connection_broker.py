@@ -74,6 +74,10 @@ class ConnectionBroker:
         self._widowed: list[tuple[float, int, int, bool]] = []
         self._joined = 0
 
+    def address_of(self, host: str) -> str:
+        """Where the others reach a host; "" if that was not said."""
+        return self._addresses.get(host, "")
+
     def address(self, host: str, address: str) -> None:
         """Where a host that has come into the job is reached."""
         self._addresses[host] = address

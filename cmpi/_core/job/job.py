@@ -27,6 +27,7 @@ from cmpi._core.job.process_record import Process, memory_between
 from cmpi._core.job.process_table import START_S, ProcessTable
 from cmpi._core.job.scheduler import Host, Refuse
 from cmpi._core.job.spawn_queue import SpawnAnswer, SpawnQueue
+from cmpi._core.job.world import WorldStarts
 from cmpi._core.protocol import frames, host_frames, relation_frames
 from cmpi.identifiers import RAISED, ExitStatus, Resources
 
@@ -74,6 +75,7 @@ class JobMachine:
         self.interrupted = self._code = 0
         self._ended_by_launcher: list[int] = []
         self._fork_gate = ForkGate(hosts)
+        self._worlds = WorldStarts(self.connections.address_of)
         self._kill_timers = KillTimers()
         self._give_up_s: float | None = None
         self._finished = False
@@ -136,7 +138,9 @@ class JobMachine:
 
     # -- events of monitors --------------------------------------------------------------
 
-    def monitor_up(self, start: int, rank: int, now_s: float) -> tuple[int | None, list[Action]]:
+    def monitor_up(
+        self, start: int, rank: int, now_s: float, service_port: int = 0
+    ) -> tuple[int | None, list[Action]]:
         """A monitor reports; returns the pid it is to look after (None: it is not wanted)."""
         pids = self.starts.get(start, [])
         if rank >= len(pids) or self.processes[pids[rank]].monitored:
@@ -147,7 +151,8 @@ class JobMachine:
             return None, []
         if process.doomed:
             return None, self.exited(process.pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
-        return process.pid, [process.limit(self._enforce)] if start else []
+        limits: list[Action] = [process.limit(self._enforce)] if start else []
+        return process.pid, limits + list(self._worlds.monitored(process, service_port, self._world(start)))
 
     def used(self, pid: int, frame: frames.ProcessExited) -> None:
         """What a process had used when it ended."""
@@ -323,9 +328,7 @@ class JobMachine:
             for pid in sorted(process.watchers)
             if self._alive(pid)
         ]
-        if process.order is not None:
-            order, process.order = process.order, None
-            actions.append(Tell(process.pid, frames.Closure(order.closure, order.context, order.inline)))
+        actions += self._worlds.begin(process, self._world(process.start))
         number = process.start if len(world) > 1 else -1 - process.pid
         actions += self.connections.join(process.pid, number, process.rank, process.host)
         return actions + list(self._fork_gate.need(process.host, process.interpreter))
@@ -364,6 +367,9 @@ class JobMachine:
             actions.append(Tell(pid, frames.Spawned(frame.request, group)))
             actions += self._fork_gate.launch(start, [self.processes[child] for child in group])
         return actions
+
+    def _world(self, start: int) -> list[Process]:
+        return [self.processes[pid] for pid in self.starts[start]]
 
     def _watch(self, pid: int, other: int) -> list[Action]:
         process = self.processes.get(other)

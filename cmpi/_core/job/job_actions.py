@@ -55,6 +55,14 @@ class TellPreload:
 
 
 @frozen
+class Begin:
+    """Action: have the monitor of a process start it; `settings` are for its environment, if not there."""
+
+    pid: int
+    settings: list[str]
+
+
+@frozen
 class Born:
     """Action: show that a process was started."""
 
@@ -92,6 +100,6 @@ class FinishJob:
 
 if TYPE_CHECKING:
     Action: TypeAlias = (
-        "Tell | Order | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Named | Died"
+        "Tell | Order | Begin | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Named | Died"
         " | FinishJob | Say"
     )

@@ -36,6 +36,7 @@ class Process:
         self.peak_bytes, self.cpu_s, self.core = 0, 0.0, ""  # when it has ended
         self.memory = ""  # the shared memory that it sees; likewise
         self.monitored = False  # its monitor has reported
+        self.begun = False  # its monitor was told to start it
         self.joined = False
         self.supervised = False  # its failures are its supervisor's business
         self.doomed = 0  # the signal it was sent on somebody's request

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def start_order(
-    job: frames.LaunchJob, place: host_frames.HostIs | None, process: Process
+    job: frames.LaunchJob, place: host_frames.HostIs | None, process: Process, defaults: list[str]
 ) -> frames.StartProcess:
     """The order for a process.
 
@@ -19,6 +19,7 @@ def start_order(
         job: What cmpirun has asked for.
         place: What differs on the process's host, if anything does.
         process: The process.
+        defaults: Settings for its environment, where that has none of that name.
     """
     argv, settings, cwd = job.argv, job.settings, job.cwd
     if place is not None:
@@ -26,4 +27,4 @@ def start_order(
     if process.start != 0:  # a closure's: its monitor knows where our program is
         argv, settings = process.interpreter.argv, process.interpreter.settings
     feed = process.start == 0 and process.rank == 0
-    return frames.StartProcess(process.pid, argv, settings, cwd, feed)
+    return frames.StartProcess(process.pid, argv, settings, cwd, feed, defaults)

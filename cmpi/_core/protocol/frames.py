@@ -66,15 +66,19 @@ class Final:
 # -- monitor -> root --------------------------------------------------------------------
 
 
-@frame(10, "IIIss")
+@frame(10, "IIIssH")
 class MonitorUp:
-    """A monitor stands ready. `port` completes the spawn it belongs to."""
+    """A monitor stands ready. `port` completes the spawn it belongs to.
+
+    Of rank 0, `service_port` and the next one are free: for what the ranks of that world set up themselves.
+    """
 
     start: int
     rank: int
     os_pid: int
     host: str
     port: str
+    service_port: int
 
 
 @frame(11, "By")
@@ -131,7 +135,7 @@ class OverMemory:
     at: str  # the time of day
 
 
-@frame(20, "ISSsB")
+@frame(20, "ISSsBS")
 class StartProcess:
     """Start this program, with these settings ("NAME=value"; "NAME": unset) on top of the environment."""
 
@@ -140,6 +144,7 @@ class StartProcess:
     settings: list[str]
     cwd: str
     stdin: int
+    defaults: list[str]  # likewise, but what is set wins
 
 
 @frame(26, "QBH")
@@ -399,13 +404,14 @@ class Abandon:
     peer: int
 
 
-@frame(59, "yyB")
+@frame(59, "yyBS")
 class Closure:
     """What to run."""
 
     closure: bytes
     context: bytes
     inline: int
+    settings: list[str] = []  # what it finds in its environment as a rank of a world, if not set
 
 
 @frame(65, "")

@@ -15,7 +15,7 @@ import time
 from cmpi._core import limits
 from cmpi._core.protocol import frames
 from cmpi._runtime import environment, programs
-from cmpi._runtime.linux import descendants, memory_usage, open_files
+from cmpi._runtime.linux import descendants, free_ports, memory_usage, open_files
 from cmpi._runtime.monitor.rank_command import rank_command
 from cmpi._runtime.monitor.start_child import ChildProcess, start
 from cmpi._transport import control_socket, joining
@@ -26,6 +26,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     import signal
+    from collections.abc import MutableMapping
     from typing import Any
 
     from cmpi._runtime.linux.cgroup import Cgroup
@@ -127,8 +128,9 @@ class Monitor:
         return 0
 
     def _report_up(self, port: str) -> None:
-        here = os.uname().nodename
-        self._root.send(frames.MonitorUp(self._number, self._pmi.rank, os.getpid(), here, port))
+        here, rank = os.uname().nodename, self._pmi.rank
+        service = 0 if rank else free_ports.find()
+        self._root.send(frames.MonitorUp(self._number, rank, os.getpid(), here, port, service))
 
     # -- one turn of the loop --------------------------------------------------------------
 
@@ -235,6 +237,11 @@ class Monitor:
                     self._push(self._child)
             elif isinstance(frame, frames.Stdin):
                 self._stdin.append(frame.data)
+            elif isinstance(frame, frames.Signal) and self._child is None and not self._told:
+                # It is not to begin any more.
+                number = frame.signal
+                self._root.send(frames.ProcessExited(128 + number, number, 0, 0, 0, 0.0, ""))
+                self._told = True
             elif isinstance(frame, frames.Signal):
                 self._signal(frame.signal)
             elif isinstance(frame, frames.StartProcess) and not self._fork_only:
@@ -263,6 +270,8 @@ class Monitor:
                 os.environ.pop(name, None)
                 if given:
                     os.environ[name] = value
+            if names := add_defaults(os.environ, order.defaults):
+                os.environ[environment.WORLD] = ",".join(names)
             if self._number:
                 # A closure's process runs a program of ours, and where that is only this host knows.
                 argv = [*order.argv, *programs.isolated(programs.WORKER)]
@@ -424,6 +433,14 @@ class Monitor:
     def _on_sigterm(self, *_: object) -> None:
         self._told = True
         self._signal(signal.SIGKILL)
+
+
+def add_defaults(environment: MutableMapping[str, str], settings: list[str]) -> list[str]:
+    """Set each "NAME=value", unless NAME is set; returns the names that were."""
+    pairs = [setting.partition("=")[::2] for setting in settings]
+    missing = {name: value for name, value in pairs if name not in environment}
+    environment.update(missing)
+    return list(missing)
 
 
 def _leave_group() -> None:

@@ -41,8 +41,20 @@ def take_up(cores: list[int], nice: int, threads: int, environment: MutableMappi
                 _tell_openblas(threads)
 
 
+def add_ours(settings: list[str], environment: MutableMapping[str, str]) -> None:
+    """Set each "NAME=value", unless NAME is set: for this process, and not for those that it spawns."""
+    for name, _, value in (setting.partition("=") for setting in settings):
+        if name not in environment:
+            environment[name] = _set[name] = value
+
+
+def are_ours(environment: Mapping[str, str]) -> None:
+    """These were set by our monitor: they are not for the processes that this one spawns."""
+    _set.update(environment)
+
+
 def not_ours(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what `take_up` has put there: a child has a grant of its own."""
+    """The environment without what is put there here: a child has a grant and a world of its own."""
     return {name: value for name, value in environment.items() if _set.get(name) != value}
 
 

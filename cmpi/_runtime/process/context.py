@@ -89,7 +89,9 @@ def join(resources: Resources | None) -> Node:
             shipped = os.environ.get(names.SHIPPED, "").split("\n")
             if len(shipped) == 2:
                 _shipped[:] = shipped
-            for name in (names.CONTROL, *names.OF_PROCESSES):
+            of_world = os.environ.get(names.WORLD, "").split(",")
+            apply_grant.are_ours({name: os.environ[name] for name in of_world if name in os.environ})
+            for name in (names.CONTROL, names.WORLD, *names.OF_PROCESSES):
                 os.environ.pop(name, None)  # not for what this process starts
             atexit.register(_leave)
             if not faulthandler.is_enabled() and sys.stderr is not None:

@@ -86,6 +86,7 @@ def _closure(node: Node) -> Any:
     order, node.closure = node.closure, None
     assert order is not None
     context.settle(order.context)
+    apply_grant.add_ours(order.settings, os.environ)
     apply_grant.take_up(node.cores, node.nice, limits.threads(node.resources.cpu_units), os.environ)
     if order.inline:
         return pickling.loads(order.closure)

@@ -106,15 +106,9 @@ class Root:
     # -- the loop --------------------------------------------------------------------------
 
     def _timeout(self) -> float:
-        times = [
-            self._job.deadline_s(),
-            self._deadlock.deadline_s(),
-            self._bridge.deadline_s(),
-            self._door.deadline_s,
-            self._expected.deadline_s,
-            self._leave_s,
-            self._fork_server.deadline_s,
-        ]
+        times = [it.deadline_s for it in (self._fork_server, self._door, self._expected)]
+        times += [machine.deadline_s() for machine in (self._job, self._deadlock, self._bridge)]
+        times.append(self._leave_s)
         first = min((t for t in times if t is not None), default=None)
         return -1 if first is None else max(0.0, first - time.monotonic())
 
@@ -157,6 +151,9 @@ class Root:
                 peer = self._monitors.get(action.pid)
                 if peer is not None:
                     self._send(peer, frames.ToRank(encode(action.frame)))
+            elif isinstance(action, job_actions.Begin):
+                if action.pid in self._monitors:
+                    self._begin(action.pid, action.settings)
             elif isinstance(action, job_actions.Order):
                 if action.pid in self._monitors:
                     self._send(self._monitors[action.pid], action.frame)
@@ -280,19 +277,20 @@ class Root:
     def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
         self._expected.came(pid_files.start(frame.start, frame.rank))
         self._complete(frame.start, frame.port)
-        pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s)
+        pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s, frame.service_port)
         if pid is None:
             peer.dismissed = True
             self._send(peer, frames.Dismiss())
         else:
-            peer.pid = pid
-            self._monitors[pid] = peer
-            process = self._job.processes[pid]
-            order = start_order(self._order, self._places.get(process.host), process)
-            self._send(peer, order)
-            if order.stdin:
-                self._feeder.start(lambda data: self._feed(peer, data))
+            peer.pid, self._monitors[pid] = pid, peer
         self._do(actions)
+
+    def _begin(self, pid: int, settings: list[str]) -> None:
+        peer, process = self._monitors[pid], self._job.processes[pid]
+        order = start_order(self._order, self._places.get(process.host), process, settings)
+        self._send(peer, order)
+        if order.stdin:
+            self._feeder.start(lambda data: self._feed(peer, data))
 
     def _forget(self, peer: Peer) -> None:
         fd = peer.stream.fileno()

@@ -1,0 +1,97 @@
+"""What the ranks of a world are told of each other, and when they may begin: once that is known.
+
+A rank has in its environment what torchrun would give it, so that `torch.distributed` finds its peers by
+`env://`, and what `jax.distributed.initialize()` looks for. Rank 0's monitor finds a free port for each.
+
+Sources: torch/distributed/run.py, "Environment Variables"; jax/_src/clusters/ompi_cluster.py, which
+recognises Open MPI 4's `mpiexec` by the address of its launcher.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.job_actions import Begin
+from cmpi._core.protocol import frames
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from cmpi._core.job.process_record import Process
+
+LOOPBACK = "127.0.0.1"
+
+
+def environment(hosts: list[str], rank: int, address: str, port: int) -> list[str]:
+    """What a rank finds in its environment, unless the user has set that.
+
+    Args:
+        hosts: Where each rank runs.
+        rank: Which one this is for.
+        address: Where the others reach rank 0.
+        port: A free port there; the next one is free, too.
+
+    >>> environment(["a", "a", "b"], 1, "a", 20000)[:5]
+    ['RANK=1', 'WORLD_SIZE=3', 'LOCAL_RANK=1', 'LOCAL_WORLD_SIZE=2', 'GROUP_RANK=0']
+    """
+    here = hosts[rank]
+    local, together = hosts[:rank].count(here), hosts.count(here)
+    group = list(dict.fromkeys(hosts)).index(here)
+    return [
+        f"RANK={rank}",
+        f"WORLD_SIZE={len(hosts)}",
+        f"LOCAL_RANK={local}",
+        f"LOCAL_WORLD_SIZE={together}",
+        f"GROUP_RANK={group}",
+        f"MASTER_ADDR={address}",
+        f"MASTER_PORT={port}",
+        f"JAX_COORDINATOR_ADDRESS={address}:{port + 1}",
+        f"OMPI_MCA_orte_hnp_uri=0.0;tcp://{address}:{port + 1}",
+        f"OMPI_COMM_WORLD_RANK={rank}",
+        f"OMPI_COMM_WORLD_SIZE={len(hosts)}",
+        f"OMPI_COMM_WORLD_LOCAL_RANK={local}",
+        f"OMPI_COMM_WORLD_LOCAL_SIZE={together}",
+    ]
+
+
+class WorldStarts:
+    """Lets the processes of each start begin. Methods are events and return actions.
+
+    Args:
+        address: The address of a host, by its name.
+    """
+
+    def __init__(self, address: Callable[[str], str]) -> None:
+        self._address = address
+        self._ports: dict[int, int] = {}  # by start: what its rank 0 has found
+
+    def monitored(self, process: Process, port: int, world: list[Process]) -> list[Begin | Tell]:
+        """A monitor stands ready; that of rank 0 has found this free port."""
+        if process.rank == 0:
+            self._ports[process.start] = port
+        waiting = world if process.rank == 0 else [process]
+        return [action for one in waiting if one.monitored for action in self.begin(one, world)]
+
+    def begin(self, process: Process, world: list[Process]) -> list[Begin | Tell]:
+        """Have a process begin, and give it its closure if it has joined; not while its world lacks a port.
+
+        A process that was spawned alone is of no world, and needs none.
+        """
+        alone = process.start != 0 and len(world) == 1
+        if process.status is not None or (not alone and process.start not in self._ports):
+            return []
+        settings = [] if alone else self._settings(process, world)
+        actions: list[Begin | Tell] = []
+        if not process.begun:
+            process.begun = True
+            actions.append(Begin(process.pid, settings))
+        if process.joined and process.order is not None:
+            order, process.order = process.order, None
+            closure = frames.Closure(order.closure, order.context, order.inline, settings)
+            actions.append(Tell(process.pid, closure))
+        return actions
+
+    def _settings(self, process: Process, world: list[Process]) -> list[str]:
+        hosts = [one.host for one in world]
+        address = self._address(hosts[0]) or hosts[0] if len(set(hosts)) > 1 else LOOPBACK
+        return environment(hosts, process.rank, address, self._ports[process.start])
