@@ -1,23 +1,15 @@
-"""What a job would do where: the plan that `--dry-run` shows. Pure."""
+"""A plan as `--dry-run` shows it. Pure."""
 
 from __future__ import annotations
 
 import json
 import shlex
 
-from cmpi._base.frozen import frozen
 from cmpi._base.units import format_cpus, format_memory
 
-
-@frozen
-class PlannedHost:
-    """A host, what the job may use there, and its ranks."""
-
-    name: str
-    slots: int
-    cpu_units: int
-    memory_bytes: int
-    ranks: list[int]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi.launcher.plan import LaunchPlan
 
 
 def ranges(numbers: list[int]) -> str:
@@ -35,30 +27,31 @@ def ranges(numbers: list[int]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def as_text(argv: list[str], mpi: str, hosts: list[PlannedHost]) -> str:
+def as_text(plan: LaunchPlan, mpi: str) -> str:
     """The plan for a person's eyes."""
-    n = sum(len(host.ranks) for host in hosts)
-    lines = [f"{n} {'rank' if n == 1 else 'ranks'} of {shlex.join(argv)}, with {mpi}:"]
-    width = max(len(host.name) for host in hosts)
-    for host in hosts:
+    n = len(plan.where)
+    lines = [f"{n} {'rank' if n == 1 else 'ranks'} of {shlex.join(plan.argv)}, with {mpi}:"]
+    width = max(len(host.name) for host in plan.hosts)
+    for host in plan.hosts:
         what = (
             f"{format_cpus(host.cpu_units)} cpus and {format_memory(host.memory_bytes)} for what is spawned"
         )
-        ranks = f"ranks {ranges(host.ranks)}" if host.ranks else "no rank"
+        on_it = plan.ranks_on(host.name)
+        ranks = f"ranks {ranges(on_it)}" if on_it else "no rank"
         lines.append(f"  {host.name:{width}}  {host.slots} slots, {ranks}; {what}")
     return "\n".join(lines) + "\n"
 
 
-def as_json(argv: list[str], mpi: str, hosts: list[PlannedHost]) -> str:
+def as_json(plan: LaunchPlan, mpi: str) -> str:
     """The plan as one object."""
     places = [
         {
             "host": host.name,
             "slots": host.slots,
-            "ranks": host.ranks,
+            "ranks": plan.ranks_on(host.name),
             "cpus": host.cpu_units / 65536,
             "memory_bytes": host.memory_bytes,
         }
-        for host in hosts
+        for host in plan.hosts
     ]
-    return json.dumps({"argv": argv, "mpi": mpi, "hosts": places}) + "\n"
+    return json.dumps({"argv": plan.argv, "mpi": mpi, "hosts": places, "mpiexec": plan.mpiexec}) + "\n"

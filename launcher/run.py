@@ -13,8 +13,9 @@ from cmpi._transport import job_secret
 from cmpi.errors import CmpiError, UsageError
 from cmpi.launcher import cli
 from cmpi.launcher.config import LaunchConfig
-from cmpi.launcher.mpi import find_mpi, mpiexec
+from cmpi.launcher.mpi import find_mpi
 from cmpi.launcher.mpi.start_mpiexec import start
+from cmpi.launcher.plan import Here, PlannedHost, plan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -77,29 +78,14 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     secret = job_secret.create(folder)
     hosts = _hosts(config)
     others = _several(config, hosts, mpi) if hosts else None
-    environment = dict(os.environ)
-    environment.update(mpiexec.settings(mpi, os.environ, folder, shared_memory, rdma=_has_rdma()))
-    environment |= {
-        names.JOB: folder,
-        names.SHARED_MEMORY: shared_memory,
-        names.MPI: mpi.kind,
-        names.OPEN_FILES: str(open_files.raise_limit()),
-        names.PATH: os.pathsep.join(path or os.getcwd() for path in sys.path),
-    }
-    where, described, here = [""] * config.n, b"", ""
+    job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory))
+    environment, described, here = job.environment, b"", ""
     if others is not None:
-        from cmpi._core.job.placement import HostSlots, place_ranks
-
         here = others.local
-        places = [HostSlots(host.name, others.slots(host), host.max_slots) for host in hosts]
-        where = place_ranks(config.n, places, config.map_by)
         others.begin(folder, shared_memory, environment, os.getcwd(), config.argv, config.ship, secret.key)
         described = others.described(hosts)
-    main = path_of(ROOT_MAIN)
-    program = [sys.executable, "-I", main]
-    argv = mpiexec.command(mpi, program, config.mpi_args, os.environ, superuser=os.geteuid() == 0)
     noise_read, noise_write = os.pipe2(os.O_CLOEXEC)
-    pid = start(argv, environment, noise_write)
+    pid = start(job.mpiexec, environment, noise_write)
     os.close(noise_write)
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
@@ -113,11 +99,11 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     if config.verbose:
         import shlex
 
-        print(f"cmpirun: {shlex.join(argv)}", file=sys.stderr)
+        print(f"cmpirun: {shlex.join(job.mpiexec)}", file=sys.stderr)
     order = frames.LaunchJob(
-        config.argv,
-        [*mpiexec.rank_settings(mpi, config.mpi_args), *_terminal_settings(config)],
-        where,
+        job.argv,
+        [*job.rank_settings, *_terminal_settings(config)],
+        job.where,
         os.getcwd(),
         config.output,
         cli.wants_colour(config.colour, os.isatty(1)),
@@ -165,9 +151,8 @@ def _run_doctor(config: LaunchConfig) -> int:
 def _show_plan(config: LaunchConfig) -> int:
     from cmpi._base.units import CPU_UNIT
     from cmpi._core.job.capacity import usable
-    from cmpi._core.job.placement import HostSlots, place_ranks
-    from cmpi._runtime.linux import host_facts as this_host
-    from cmpi.launcher.dry_run import PlannedHost, as_json, as_text
+    from cmpi._runtime.linux import host_facts
+    from cmpi.launcher.dry_run import as_json, as_text
 
     try:
         mpi = find_mpi.find(config.mpiexec)
@@ -176,21 +161,39 @@ def _show_plan(config: LaunchConfig) -> int:
         others = _several(config, specs, mpi) if specs else None
         if others is not None:
             others.finish()
-            rows = [(spec.name, others.slots(spec), spec.max_slots, *others.room(spec)) for spec in specs]
-        else:
-            cpu_units, memory_bytes = usable(this_host.facts(), os.environ)
+        hosts = _planned(others, specs)
+        if not hosts:
+            cpu_units, memory_bytes = usable(host_facts.facts(), os.environ)
             room = config.cpu_units or cpu_units, config.memory_bytes or memory_bytes
-            rows = [(os.uname().nodename, max(1, room[0] // CPU_UNIT), 0, *room)]
-        where = place_ranks(config.n, [HostSlots(*row[:3]) for row in rows], config.map_by)
+            hosts = [PlannedHost(os.uname().nodename, max(1, room[0] // CPU_UNIT), *room)]
+        job = plan(config, mpi, hosts, _here("FOLDER", "FOLDER"))
     except CmpiError as error:
         cli.fail(str(error))
-    hosts = [
-        PlannedHost(name, slots, cpus, memory, [rank for rank, at in enumerate(where) if at == name])
-        for name, slots, _, cpus, memory in rows
-    ]
     show = as_json if config.json or config.output == "json" else as_text
-    sys.stdout.write(show(config.argv, f"{find_mpi.NAMES[kind]} {number}", hosts))
+    sys.stdout.write(show(job, f"{find_mpi.NAMES[kind]} {number}"))
     return 0
+
+
+def _planned(others: MultiHost | None, specs: list[HostSpec]) -> list[PlannedHost]:
+    """The hosts of a job on several, with what it may use there."""
+    if others is None:
+        return []
+    return [PlannedHost(it.name, others.slots(it), *others.room(it), it.max_slots) for it in specs]
+
+
+def _here(folder: str, shared_memory: str) -> Here:
+    path, superuser = [path or os.getcwd() for path in sys.path], os.geteuid() == 0
+    return Here(
+        os.environ,
+        sys.executable,
+        path_of(ROOT_MAIN),
+        path,
+        superuser,
+        _has_rdma(),
+        open_files.raise_limit(),
+        folder,
+        shared_memory,
+    )
 
 
 def _deadline_s() -> float:

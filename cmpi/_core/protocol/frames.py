@@ -78,7 +78,7 @@ class MonitorUp:
     os_pid: int
     host: str
     port: str
-    service_port: int
+    service_port: int = 0
 
 
 @frame(11, "By")

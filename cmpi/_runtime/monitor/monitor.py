@@ -17,7 +17,7 @@ from cmpi._core.protocol import frames
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, free_ports, memory_usage, open_files
 from cmpi._runtime.monitor.rank_command import rank_command
-from cmpi._runtime.monitor.start_child import ChildProcess, start
+from cmpi._runtime.monitor.start_child import ChildProcess, add_defaults, start
 from cmpi._transport import control_socket, joining
 from cmpi._transport.pmi import Pmi
 from cmpi.errors import LaunchError, ProtocolError
@@ -26,7 +26,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     import signal
-    from collections.abc import MutableMapping
     from typing import Any
 
     from cmpi._runtime.linux.cgroup import Cgroup
@@ -433,14 +432,6 @@ class Monitor:
     def _on_sigterm(self, *_: object) -> None:
         self._told = True
         self._signal(signal.SIGKILL)
-
-
-def add_defaults(environment: MutableMapping[str, str], settings: list[str]) -> list[str]:
-    """Set each "NAME=value", unless NAME is set; returns the names that were."""
-    pairs = [setting.partition("=")[::2] for setting in settings]
-    missing = {name: value for name, value in pairs if name not in environment}
-    environment.update(missing)
-    return list(missing)
 
 
 def _leave_group() -> None:

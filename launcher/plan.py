@@ -1,0 +1,84 @@
+"""What a job is going to do, decided before anything of it starts. Pure.
+
+`--dry-run` shows the plan that a run carries out.
+"""
+
+from __future__ import annotations
+
+from cmpi._base.frozen import frozen
+from cmpi._core.job.placement import HostSlots, place_ranks
+from cmpi._runtime import environment as names
+from cmpi.launcher.mpi import mpiexec
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cmpi.launcher.config import LaunchConfig
+    from cmpi.launcher.mpi.find_mpi import Mpi
+
+
+@frozen
+class PlannedHost:
+    """A host, and what the job may use there."""
+
+    name: str
+    slots: int
+    cpu_units: int
+    memory_bytes: int
+    max_slots: int = 0  # 0: no limit
+
+
+@frozen
+class Here:
+    """What this cmpirun is, and what it finds on its own host."""
+
+    environment: Mapping[str, str]
+    python: str
+    root_main: str  # the root's program
+    path: list[str]  # where Python looks for modules
+    superuser: bool
+    rdma: bool  # whether there is an RDMA network card
+    open_files: int  # the user's own limit
+    folder: str  # the job's
+    shared_memory: str  # likewise, in memory where there is such a place
+
+
+@frozen
+class LaunchPlan:
+    """One mpiexec, which starts the root, and the ranks that the root starts."""
+
+    argv: list[str]  # what each rank runs
+    hosts: list[PlannedHost]  # none: only this one
+    where: list[str]  # the host of each rank; "": this one
+    mpiexec: list[str]
+    environment: dict[str, str]  # of mpiexec, and so of the ranks
+    rank_settings: list[str]  # "NAME=value", for the ranks alone
+
+    def ranks_on(self, host: str) -> list[int]:
+        """The ranks that run there."""
+        return [rank for rank, at in enumerate(self.where) if at == host]
+
+
+def plan(config: LaunchConfig, mpi: Mpi, hosts: list[PlannedHost], here: Here) -> LaunchPlan:
+    """The plan for these options. Raises: UsageError, there are more ranks than the hosts take."""
+    slots = [HostSlots(host.name, host.slots, host.max_slots) for host in hosts]
+    where = place_ranks(config.n, slots, config.map_by) if hosts else [""] * config.n
+    settings = mpiexec.settings(mpi, here.environment, here.folder, here.shared_memory, rdma=here.rdma)
+    ours = {
+        names.JOB: here.folder,
+        names.SHARED_MEMORY: here.shared_memory,
+        names.MPI: mpi.kind,
+        names.OPEN_FILES: str(here.open_files),
+        names.PATH: ":".join(here.path),
+    }
+    root = [here.python, "-I", here.root_main]
+    command = mpiexec.command(mpi, root, config.mpi_args, here.environment, superuser=here.superuser)
+    return LaunchPlan(
+        config.argv,
+        hosts,
+        where,
+        command,
+        {**here.environment, **settings, **ours},
+        mpiexec.rank_settings(mpi, config.mpi_args),
+    )

@@ -1,0 +1,48 @@
+"""The plan that --dry-run shows and a run carries out."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmpi._runtime import environment as names
+from cmpi.errors import UsageError
+from cmpi.launcher.config import LaunchConfig
+from cmpi.launcher.mpi.find_mpi import Mpi
+from cmpi.launcher.plan import Here, PlannedHost, plan
+
+MPI = Mpi("mpich", "/m/mpiexec")
+HERE = Here(
+    {"A": "1", "UCX_TLS": "mine"}, "/py", "/main.py", ["/lib", "/x"], False, False, 99, "/job", "/shm"
+)
+
+
+def job(hosts=(), n=2, by="slot", **options):
+    rooms = [PlannedHost(name, slots, 65536, 1, most) for name, slots, most in hosts]
+    return plan(LaunchConfig(["prog"], n=n, map_by=by, **options), MPI, rooms, HERE)
+
+
+def test_the_root_is_started_by_one_mpiexec_and_ranks_here_need_no_host():
+    it = job(mpi_args=["-v"])
+    assert it.mpiexec == ["/m/mpiexec", "-v", "-n", "2", "/py", "-I", "/main.py"]
+    assert it.where == ["", ""] and it.argv == ["prog"]
+
+
+def test_the_users_environment_is_kept_and_ours_is_added():
+    environment = job().environment
+    assert environment["A"] == "1" and environment["UCX_TLS"] == "mine"
+    assert environment[names.JOB] == "/job" and environment[names.PATH] == "/lib:/x"
+
+
+@given(
+    st.integers(1, 12),
+    st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    st.sampled_from(["slot", "node"]),
+)
+def test_every_rank_is_on_one_host(n, slots, by):
+    it = job([(str(i), count, 0) for i, count in enumerate(slots)], n, by)
+    assert sorted(rank for host in it.hosts for rank in it.ranks_on(host.name)) == list(range(n))
+
+
+def test_more_ranks_than_the_hosts_take_are_refused():
+    with pytest.raises(UsageError, match="the hosts take 1 at most"):
+        job([("a", 1, 1)])
