@@ -23,6 +23,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_default_options = {"members": True}
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 copybutton_prompt_text = "$ "
 copybutton_exclude = ".linenos, .gp, .go"
 
