@@ -118,7 +118,9 @@ class _Shown:
         for line in text.splitlines():
             titled = TITLED.match(line)
             if titled is None:
-                if not MARKERS.match(line):
+                if not (
+                    MARKERS.match(line) or line.startswith("cmpirun: waiting for ")
+                ):  # on a busy machine
                     self.rest.append(constant(line))
             elif titled["mark"] == "+":  # how many are in one line, and where that stands, differs
                 spawned += [constant(f"{titled['title']} + {name}") for name in titled["text"].split(", ")]
