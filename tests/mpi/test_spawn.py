@@ -159,7 +159,8 @@ print(status.code, status.verdict)
 """
     result = job(text)
     assert result.code == 1 and result.out == "1 ValueError: no such column\n", result
-    assert result.err.count("Traceback") == 1 and "worker.py" not in result.err, result
+    assert result.err.count("Traceback") == 1, result
+    assert "worker.py" not in result.err and "call.py" not in result.err, result
     assert "failed: exit code 1: ValueError: no such column" in result.err
 
 

@@ -23,6 +23,7 @@ from cmpi.processes import call, results
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    from types import TracebackType
 
     from cmpi._runtime.process.node import Node
 
@@ -95,21 +96,21 @@ def _closure(node: Node) -> Any:
         return receiver.recv()
 
 
-def _trace(error: BaseException) -> str:
-    """The traceback, from the user's function on."""
+def _from_function_on(error: BaseException) -> TracebackType | None:
+    """The traceback, without what called the function."""
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename in (__file__, call.__file__):
         frame = frame.tb_next
-    return "".join(traceback.format_exception(type(error), error, frame))
+    return frame
+
+
+def _trace(error: BaseException) -> str:
+    return "".join(traceback.format_exception(type(error), error, _from_function_on(error)))
 
 
 def _show(error: BaseException) -> None:
-    """The traceback, from the person's function on."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename == __file__:
-        frame = frame.tb_next
     interpreter_end.flush_standard_streams()
-    traceback.print_exception(type(error), error, frame)
+    traceback.print_exception(type(error), error, _from_function_on(error))
     interpreter_end.flush_standard_streams()
 
 
