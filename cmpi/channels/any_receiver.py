@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cmpi.channels.select import select
+from cmpi._runtime.process.condition import refuse_in_loop
+from cmpi.channels.select import Selection
 from cmpi.errors import EndOfChannel
 
 if TYPE_CHECKING:
@@ -44,10 +45,13 @@ class AnyReceiver(Generic[T]):
 
         Blocks: until there is one.
         """
+        refuse_in_loop("recv()", "`asyncio.wait` over the async forms")
         while self._receivers:
             try:
-                receiver, value = select(*self._receivers, timeout=timeout)
-                return receiver.pid, value
+                selection = Selection([receiver._receiving for receiver in self._receivers], timeout)
+                # No call of C code from here on, behind which a signal handler could lose the value.
+                receiver, value = selection.run()
+                return receiver._end.pid, value
             except Exception as error:
                 ended = getattr(error, "operation", None)
                 if ended is not None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cmpi.channels.receiver import Receiver
     from cmpi.channels.sending import Sending
 
-_MISSING = object()
+MISSING = object()
 _turn = 0  # which operation the next select looks at first
 
 
@@ -26,7 +26,7 @@ class Selected(NamedTuple):
 
 
 def select(
-    *operations: Receiver[Any] | Sending, timeout: float | None = None, default: Any = _MISSING
+    *operations: Receiver[Any] | Sending, timeout: float | None = None, default: Any = MISSING
 ) -> Selected:
     """Do the first of several receives and sends that can be done, and only that one.
 
@@ -52,19 +52,22 @@ def select(
     todo: list[Operation[Any]] = [
         operation if isinstance(operation, Operation) else operation._receiving for operation in operations
     ]
-    return _Selection(todo, timeout, default).run()
+    return Selection(todo, timeout, default).run()
 
 
-class _Selection:
-    """One call of `select`."""
+class Selection:
+    """One choice among operations."""
 
-    def __init__(self, operations: list[Operation[Any]], timeout_s: float | None, default: Any) -> None:
+    def __init__(
+        self, operations: list[Operation[Any]], timeout_s: float | None, default: Any = MISSING
+    ) -> None:
         self._operations, self._timeout_s, self._default = operations, timeout_s, default
         self._lock = operations[0].end.lock
         self._done: Operation[Any] | None = None
         self._result: Any = None
 
     def run(self) -> Selected:
+        """Do the first that can be done. Raises, blocks: as `select`."""
         self._lock.refuse_inside()
         try:
             with self._lock:
@@ -79,7 +82,7 @@ class _Selection:
                         operation.end.busy = False
             if self._done is not None:
                 return Selected(self._done.given, self._done.finish(self._result))
-            if self._default is not _MISSING:
+            if self._default is not MISSING:
                 return Selected(None, self._default)
             raise TimeoutError(f"nothing was ready within {self._timeout_s} s")
         except BaseException as error:
@@ -92,7 +95,7 @@ class _Selection:
         global _turn
         _turn += 1
         n = len(self._operations)
-        if self._do_one([(_turn + i) % n for i in range(n)]) or self._default is not _MISSING:
+        if self._do_one([(_turn + i) % n for i in range(n)]) or self._default is not MISSING:
             return
         wake = ChannelCondition(self._lock)
         hits: list[int] = []

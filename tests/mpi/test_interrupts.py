@@ -18,15 +18,19 @@ signal.signal(signal.SIGALRM, tick)
 
 def interrupted(step):
     "Call `step` again and again, until N of the calls were cut."
-    ticks = 0
-    while ticks < N:
+    ticks = []
+    def count():
+        while len(ticks) < N:
+            try:
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-5, 2e-3), 0.1)
+                while True: step()
+            except Tick: ticks.append(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return True
+    while True:
         try:
-            signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-5, 2e-3), 0.1)
-            while True: step()
-        except Tick: ticks += 1
-    while True:  # the last timer may still be running
-        try: return signal.setitimer(signal.ITIMER_REAL, 0)
-        except Tick: pass
+            if count(): return
+        except Tick: pass  # in the midst of counting, or of stopping the timer
 """
 
 

@@ -4,7 +4,6 @@ import os
 import random
 import shutil
 import tempfile
-import threading
 from collections import deque
 
 import numpy as np
@@ -15,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from cmpi._core.protocol import connection_frames
 from cmpi._runtime.process.connection import Connection
+from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._transport import ring
 from cmpi.identifiers import Pid
 from tests.transport.memory_transport import MemoryTransport
@@ -26,7 +26,7 @@ class Node:
     """What a lane needs of its node."""
 
     def __init__(self, pid, folder, limit, shares):
-        self.pid, self.lock, self.connecting = pid, threading.RLock(), False
+        self.pid, self.lock, self.connecting = pid, NodeLock(), False
         self.shared_memory, self.shared_memory_bytes = folder, limit
         self.shares, self.likely = shares, False
         self.doorbell, self.rung, self.nudged, self.full = self, False, False, False

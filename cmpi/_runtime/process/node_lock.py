@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from cmpi._runtime.process import signal_guard
 from cmpi.errors import NotRunning, UsageError
@@ -36,6 +37,18 @@ class NodeLock:
         self.release()
         if signal_guard.put_off:
             signal_guard.call_put_off()
+
+    def let_others(self) -> None:
+        """Let go of the lock, which is held once, and take it again. Signal handlers wait meanwhile, whose
+        exceptions would leave the caller without it."""
+        guard, main = signal_guard.guard, threading.get_ident() == signal_guard.MAIN
+        if main:
+            guard.closed = True
+        self.release()
+        time.sleep(0)
+        self.acquire()
+        if main:
+            guard.closed = False
 
     def refuse_inside(self) -> None:
         """Refuse a call that a finalizer makes in the midst of another one of the same thread.

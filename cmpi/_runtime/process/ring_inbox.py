@@ -6,8 +6,6 @@ a while itself, and where much comes for which nobody waits, the progress thread
 
 from __future__ import annotations
 
-import time
-
 from cmpi._core.channel.backoff import Backoff
 from cmpi._runtime.process.fragments import LONG, PIECE, Assembly
 from cmpi._transport import ring
@@ -124,9 +122,7 @@ class RingInbox:
             if self._read(reader) and ready():
                 self._worth_it.tried(True)
                 return
-            self._node.lock.release()
-            time.sleep(0)
-            self._node.lock.acquire()
+            self._node.lock.let_others()
             if self._freed:
                 return
         self._worth_it.tried(False)
