@@ -9,6 +9,7 @@ import sys
 from cmpi._base.units import parse_cpus, parse_memory
 from cmpi._core import limits
 from cmpi._core.job import placement
+from cmpi._core.job.kill_timers import GRACE_S
 from cmpi._runtime import environment
 from cmpi.errors import UsageError
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
@@ -44,8 +45,9 @@ more than one machine:
   cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, by ssh
   cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job, followed to its end
 
-exit code: 0 if every process succeeded, else that of the first failure (128 + signal for a signal;
-127 program not found, 126 not executable, 130 Ctrl-C, 86 deadlock, 2 wrong options).
+exit code: 0 if every process succeeded, but for failures that the program has dealt with; else that of the
+first failure (128 + signal for a signal; 127 program not found, 126 not executable, 130 Ctrl-C,
+86 deadlock, 2 wrong options).
 
 Ctrl-\\ shows what all processes are doing, and the job goes on.
 """
@@ -97,6 +99,11 @@ def parse(arguments: list[str]) -> LaunchConfig:
         "that did not ask for an amount has no limit")  # fmt: skip
     add("--no-deadlock-check", dest="check_deadlock", action="store_false",
         help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
+    add("--grace", metavar="SECONDS", type=_checked(_seconds), default=GRACE_S,
+        help="how long processes have to end after Ctrl-C, SIGTERM or SIGHUP, before SIGKILL (default "
+        "10): Ctrl-C is SIGINT, KeyboardInterrupt in Python, and after half of that SIGTERM")  # fmt: skip
+    add("--strict", action="store_true",
+        help="fail for every process that failed, though the program has dealt with its end")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
         help=f"the MPI launcher (default: ${environment.MPIEXEC}, this Python's own, PATH)")  # fmt: skip
     add("--mpi-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
@@ -154,6 +161,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         shared_memory_bytes=options.shared_memory,
         enforce=options.enforce,
         check_deadlock=options.check_deadlock,
+        grace_s=options.grace,
+        strict=options.strict,
         mpiexec=options.mpiexec or os.environ.get(environment.MPIEXEC, ""),
         mpi_args=options.mpi_args,
         quiet=options.quiet,
@@ -282,6 +291,16 @@ def _count(text: str) -> int:
     if n < 1:
         raise UsageError(f"a number of ranks, 1 or more; found {text!r}")
     return n
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < 1e6:
+        raise UsageError(f"a number of seconds, 0 or more; found {text!r}")
+    return seconds
 
 
 def _split(text: str) -> list[str]:

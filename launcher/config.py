@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmpi._base.frozen import frozen
+from cmpi._core.job.kill_timers import GRACE_S
 from cmpi.launcher.slurm.script import Batch
 
 SHARED_MEMORY_BYTES = 128 << 20
@@ -28,6 +29,8 @@ class LaunchConfig:
     shared_memory_bytes: int = SHARED_MEMORY_BYTES  # 0: none
     enforce: str = ""  # "": as the processes asked
     check_deadlock: bool = True
+    grace_s: float = GRACE_S  # between the first signal and SIGKILL
+    strict: bool = False  # a failure counts though the program has dealt with it
     mpiexec: str = ""  # "": look for one
     mpi_args: list[str] = []
     quiet: bool = False

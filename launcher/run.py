@@ -46,7 +46,7 @@ def run(config: LaunchConfig) -> int:
         name = f"cmpi-{os.urandom(6).hex()}"
         folder = f"{temporary_folder()}/{name}"
         shared_memory = f"/dev/shm/{name}" if os.access("/dev/shm", os.W_OK) else folder
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in _obeyed():
             signal.signal(number, lambda number, _: sys.exit(128 + number))  # until there is a job
         try:
             for path in {folder, shared_memory}:
@@ -58,6 +58,13 @@ def run(config: LaunchConfig) -> int:
             _clean_up((folder, shared_memory))
     except CmpiError as error:
         cli.fail(str(error))
+
+
+def _obeyed() -> list[signal.Signals]:
+    """The signals that end the job: not those that were ignored when cmpirun started, by nohup or by a
+    shell that started it in the background."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def _run_batch(config: LaunchConfig) -> int:
@@ -119,6 +126,8 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         here,
         described,
         _deadline_s(),
+        config.grace_s,
+        config.strict,
     )
     door = Door(listen(folder + "/launcher"), secret.key)
     fds = [_stdin(), 1, 2]
@@ -243,7 +252,9 @@ def _way(config: LaunchConfig) -> Way:
 def _clean_up(folders: tuple[str, ...]) -> None:
     from cmpi._runtime.linux import descendants, leftovers
 
-    descendants.end_all()
+    left = descendants.end_all()
+    if left:
+        print(f"cmpirun: {left}", file=sys.stderr)
     leftovers.clean_up(folders)
 
 

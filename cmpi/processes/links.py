@@ -25,7 +25,8 @@ def link(pid: Pid) -> None:
 
     Normally is with code 0. The other is ended with SIGTERM, then SIGKILL, which its status explains,
     and which is not counted as a failure of its own. Linking again does nothing; with a process that
-    has ended already this one ends as well. `spawn(..., link=True)` leaves no moment in between.
+    has ended already this one fails, with that as its reason. `spawn(..., link=True)` leaves no moment
+    in between.
 
     Blocks: for one answer; then it holds. Source: Erlang `link/1`; there too the link is of both, and a
     process that calls `trap_exits` gets a notice instead.

@@ -135,6 +135,8 @@ class NoticeReceiving(Operation[Exited]):
         return notice
 
     def finish(self, result: Exited) -> Exited:
+        if not result.status.ok:
+            self.node.looked_at(result.pid)
         return result
 
     def undo(self, result: Exited, error: BaseException) -> None:

@@ -56,7 +56,8 @@ class MpiexecWatch:
         self._noise = b""
         self._damaged = False
         self._code: int | None = None
-        self._interrupted = 0
+        self._interrupted = 0  # the first signal that asked for the end
+        self._hurried = False  # there was a second one
         self._deadline_s: float | None = None
         self._exited = False
 
@@ -65,7 +66,8 @@ class MpiexecWatch:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, lambda *_: None)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # by nohup, or in the background
+                signal.signal(number, lambda *_: None)
         if self._others is not None:
             # Stopped, cmpirun would give no sign of life, and the other hosts would give the job up.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
@@ -140,13 +142,15 @@ class MpiexecWatch:
             self._root.send(frames.ShowStacks())
         if number not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             return
-        if self._interrupted or self._root is None:
+        if self._hurried or self._root is None:
             self._code = 128 + number
-            self._end_session()  # the second time at once; and there is nobody to tell before
+            self._end_session()  # the third time at once; and there is nobody to tell before
         else:
             self._root.send(frames.Interrupt(number))
-            self._deadline_s = time.monotonic() + LEAVE_S
-        self._interrupted = number
+            self._hurried = bool(self._interrupted)
+            grace_s = 0.0 if self._hurried else self._order.grace_s
+            self._deadline_s = time.monotonic() + grace_s + LEAVE_S
+        self._interrupted = self._interrupted or number
 
     def _hear_noise(self) -> None:
         data = os.read(self._noise_fd, 65536)

@@ -9,14 +9,14 @@ from cmpi._core.job.report import deadlock_report
 from cmpi._core.job.scheduler import Host
 from cmpi._core.job.spawn_queue import LATE_S
 from cmpi._core.limits import KILL, NONE, WARN
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import frames, relation_frames
 from cmpi.identifiers import ExitStatus
 
 CORE, GIB = 65536, 1 << 30
 
 
-def a_job(n=1, cpus=4, rank_cpus=0):
-    j = JobMachine([Host("h", cpus * CORE, 8 * GIB)])
+def a_job(n=1, cpus=4, rank_cpus=0, **settings):
+    j = JobMachine([Host("h", cpus * CORE, 8 * GIB)], **settings)
     j.launch(["prog"], ["h"] * n, rank_cpus)
     for rank in range(n):
         j.monitor_up(0, rank, 0.0)
@@ -149,7 +149,7 @@ def test_ranks_of_a_world_fall_together_and_only_the_first_counts():
     assert [o.pid for o in of(Order, actions)] == [a, c]
     j.exited(a, ExitStatus(143, 15), 0.1)
     (finish,) = of(FinishJob, j.exited(c, ExitStatus(0), 0.1))
-    assert finish.code == 3 and j.first_failure == b
+    assert finish.code == 3 and j.failures.first().pid == b
     assert j.processes[a].status.ok
 
 
@@ -157,7 +157,7 @@ def test_those_that_do_not_fall_are_killed_after_a_second():
     j, (a, b) = a_job(2)
     j.exited(a, ExitStatus(1), 0.0)
     assert j.deadline_s() == KILL_AFTER_S
-    assert j.tick(KILL_AFTER_S) == [Order(b, frames.Signal(9))]
+    assert j.tick(KILL_AFTER_S) == [Order(b, frames.Signal(9, 0.0))]
 
 
 def test_a_spawned_process_that_dies_takes_nobody_with_it():
@@ -196,7 +196,7 @@ def test_who_is_killed_takes_its_world_along_and_that_was_asked_for_too(launcher
         j.exited(c, ExitStatus(137, 9), 0.0)
     else:
         actions = j.exited(c, ExitStatus(137, 9), 0.0)
-        assert of(Order, actions) == [Order(b, frames.Signal(15)), Order(d, frames.Signal(15))]
+        assert of(Order, actions) == [Order(b, frames.Signal(15, 0.0)), Order(d, frames.Signal(15, 0.0))]
         j.exited(b, ExitStatus(143, 15), 0.0)
     j.exited(d, ExitStatus(137, 9), 0.0, by_launcher=launcher_first)
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(0)]
@@ -248,7 +248,7 @@ def test_a_closure_that_never_gets_through_mpi_init_fails_in_the_end_and_a_rank_
     actions = j.tick(40.0 + START_S)
     (ended,) = told(actions, frames.Ended)
     assert ended.code == 126 and "MPI_Init" in ended.verdict
-    assert [order.frame for order in of(Order, actions)] == [frames.Signal(9)]
+    assert [order.frame for order in of(Order, actions)] == [frames.Signal(9, 0.0)]
     j, _ = a_job(2)
     assert j.tick(1e6) == [] and j.deadline_s() is None
 
@@ -269,11 +269,83 @@ def test_a_job_ended_by_the_launcher_alone_is_a_failure():
     assert of(FinishJob, j.exited(a, ExitStatus(137, 9), 0.0, by_launcher=True)) == [FinishJob(137)]
 
 
-def test_an_interrupt_ends_all_and_gives_up_on_those_that_do_not_answer():
+def signals(actions):
+    return [(o.pid, o.frame.signal) for o in of(Order, actions)]
+
+
+def test_ctrl_c_is_sigint_then_sigterm_then_sigkill_and_an_end_without_an_answer():
     j, (a, b) = a_job(2)
-    assert [o.frame for o in of(Order, j.interrupt(2, 10.0))] == [frames.Signal(15)] * 2
-    assert {o.pid for o in of(Order, j.tick(11.0))} == {a, b}
-    assert of(FinishJob, j.tick(12.0)) == [FinishJob(130)]
+    assert signals(j.interrupt(2, 100.0)) == [(a, 2), (b, 2)]
+    (notice,) = of(Say, j.tick(101.0))
+    assert "of rank 0, rank 1; SIGTERM follows in 4 s, SIGKILL follows in 9 s" in notice.text
+    assert j.deadline_s() == 105.0 and signals(j.tick(105.0)) == [(a, 15), (b, 15)]
+    j.exited(a, ExitStatus(143, 15), 106.0)
+    assert signals(j.tick(110.0)) == [(b, 9)]
+    assert j.processes[a].status.ok and of(FinishJob, j.tick(111.0)) == [FinishJob(130)]
+
+
+def test_sigterm_is_passed_on_with_the_same_grace():
+    j, (a,) = a_job(grace_s=4.0)
+    assert of(Order, j.interrupt(15, 0.0)) == [Order(a, frames.Signal(15, 4.0))]
+    assert signals(j.tick(3.9)) == [] and signals(j.tick(4.0)) == [(a, 9)]
+    assert of(FinishJob, j.exited(a, ExitStatus(0), 4.1)) == [FinishJob(143)]
+
+
+def test_a_second_ctrl_c_is_sigkill():
+    j, (a, b) = a_job(2)
+    j.interrupt(2, 0.0)
+    assert signals(j.hurry(0.5)) == [(a, 9), (b, 9)]
+    assert of(FinishJob, j.tick(1.5)) == [FinishJob(130)]
+
+
+def a_failed_child(strict=False):
+    """A job, its rank, and a child of that which has ended with 3."""
+    j, (a,) = a_job(strict=strict)
+    join(j, a)
+    j.fork_server("h", "ready")
+    (child,) = told(spawn(j, a), frames.Spawned)
+    j.exited(child.pids[0], ExitStatus(3), 0.0)
+    return j, a, child.pids[0]
+
+
+@pytest.mark.parametrize(
+    "looked, strict, code", [([], 0, 3), ([1], 0, 0), ([1, 0], 0, 3), ([0], 0, 3), ([1], 1, 3)]
+)
+def test_a_failure_that_somebody_has_dealt_with_is_not_the_jobs(looked, strict, code):
+    j, a, child = a_failed_child(bool(strict))
+    for handled in looked:
+        assert j.from_rank(a, frames.LookedAt(child, handled), 0.0) == []
+    j.from_rank(a, frames.LookedAt(12345, 1), 0.0)  # there is no such process
+    assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(code)]
+
+
+def test_one_that_is_ended_by_a_link_has_not_dealt_with_the_failure():
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("h", "ready")
+    child, linked = (told(spawn(j, a, i), frames.Spawned)[0].pids[0] for i in range(2))
+    j.from_rank(linked, relation_frames.LinkWith(child, True), 0.0)
+    j.from_rank(linked, frames.LookedAt(child, 1), 0.0)
+    j.exited(child, ExitStatus(3), 0.0)
+    j.from_rank(linked, frames.LookedAt(child, 1), 0.0)
+    j.exited(linked, ExitStatus(143, 15), 0.0)
+    assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(3)]
+
+
+def test_that_a_rank_failed_counts_whoever_has_looked():
+    j, (a, b) = a_job(2)
+    j.from_rank(b, frames.LookedAt(a, 1), 0.0)
+    j.exited(a, ExitStatus(5), 0.0)
+    assert of(FinishJob, j.exited(b, ExitStatus(143, 15), 0.0)) == [FinishJob(5)]
+
+
+def test_one_that_links_itself_with_an_ended_process_fails_and_says_why():
+    j, a, child = a_failed_child()
+    actions = j.from_rank(a, relation_frames.LinkWith(child, True), 0.0)
+    assert signals(actions) == [(a, 15)] and signals(j.tick(KILL_AFTER_S)) == [(a, 9)]
+    j.from_rank(a, frames.LookedAt(child, 1), 0.0)
+    assert of(FinishJob, j.exited(a, ExitStatus(143, 15), 0.0)) == [FinishJob(143)]
+    assert j.failures.first().status.verdict == f"linked itself with {child:07x}, which had ended before"
 
 
 def test_a_start_that_mpi_refuses_is_the_end_of_the_process_with_the_reason():

@@ -43,12 +43,12 @@ def test_the_host_is_named_where_there_are_several_and_the_memory_only_to_who_wa
 
 
 def test_memory_that_is_the_cause_is_named():
-    job, pid = failed_job(ExitStatus(0))
-    job.processes[pid].status = None
+    job = JobMachine([Host("node1", 65536, 1 << 30)])
+    job.launch(["p"], ["node1"])
+    (pid,) = job.starts[0]
     job.over_memory(pid, frames.OverMemory(412 << 20, 1, "12:00:03"))
-    job.processes[pid].status = ExitStatus(137, 9)
-    job.first_failure = pid
-    assert report(job).startswith("cmpirun: rank 1 failed: out of memory: asked ")
+    job.exited(pid, ExitStatus(137, 9), 0.0)
+    assert report(job).startswith("cmpirun: rank 0 failed: out of memory: asked ")
 
 
 def test_the_others_of_its_world_are_not_listed_as_failures():

@@ -102,7 +102,7 @@ def test_a_lost_host_takes_its_processes_and_no_other():
     assert (ended.pid, ended.code, ended.signal) == (b, 137, 9)
     assert ended.verdict == "host lost: b: no answer for 8 s"
     assert of(Say, actions) == [Say("host b is lost: no answer for 8 s")]
-    assert of(Order, actions) == [Order(b, frames.Signal(9))]
+    assert of(Order, actions) == [Order(b, frames.Signal(9, 0.0))]
     assert j.processes[a].status is None and not j.host_lost("b", "again", 2.0)
     assert j.requests.capacity.total.cpus == 1
 
@@ -122,9 +122,9 @@ def test_who_waits_for_room_that_only_the_lost_host_had_is_refused():
 def test_a_world_of_which_one_host_is_lost_falls_and_the_host_is_the_first_failure():
     j, (a, b) = a_job()
     actions = j.host_lost("b", "off", 1.0)
-    assert of(Order, actions)[-1] == Order(a, frames.Signal(15))
+    assert of(Order, actions)[-1] == Order(a, frames.Signal(15, 0.0))
     assert of(FinishJob, j.exited(a, ExitStatus(143, 15), 2.0)) == [FinishJob(137)]
-    assert j.first_failure == b
+    assert j.failures.first().pid == b
 
 
 def test_a_spawn_for_a_certain_host_or_near_a_process_goes_there():

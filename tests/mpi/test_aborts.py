@@ -54,7 +54,7 @@ for f in in_with, local, temporary, wrapped, exits, exits_outside, exits_in_orde
         "exits [1] exited 3",
         "exits_outside [1] exited 4",
         "exits_in_order [1] end",
-        "interrupted [] exited 1: KeyboardInterrupt",
+        "interrupted [] exited signal 2 (SIGINT): KeyboardInterrupt",
     ], result
 
 

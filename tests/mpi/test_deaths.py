@@ -58,7 +58,8 @@ def victim(parent):
 p = spawn(victim); Sender(p).send(0)
 print(wait(p, timeout={LIMIT_S}))
 print(wait(spawn(lambda parent: None)))
-"""
+""",
+        options=("--strict",),
     )
     first, second = result.out.splitlines()
     if how == "out of memory":  # numpy has moved its name
@@ -79,7 +80,8 @@ def test_who_raised_the_same_is_said_without_showing_the_traceback_again(job):
 def bad(parent): {}["here"]
 pids = [spawn(bad) for _ in range(3)]
 for p in pids: wait(p)
-"""
+""",
+        options=("--strict",),
     )
     report = result.err[result.err.index("cmpirun: bad · ") :]
     names = re.findall(r"bad · [0-9a-f]{7}", re.search("    alike   (.*) raised the same\n", report)[1])
@@ -137,7 +139,7 @@ print(wait(spawn(lambda parent: None)))
 print(cmpi.capacity().total.memory >> 20)
 """
     )
-    enter = f"echo $$ > {small_cgroup}; exec cmpirun --output plain --enforce none python {script}"
+    enter = f"echo $$ > {small_cgroup}; exec cmpirun --strict --output plain --enforce none python {script}"
     result = jobs.run("sh", "-c", enter)
     first = "signal 9 (SIGKILL): out of memory: the kernel killed it"
     assert result.out.splitlines() == [first, "0", "400"] and result.code == 137, result

@@ -63,7 +63,8 @@ Sender[int](bystander).send(1)
 print(Receiver[int](bystander).recv(timeout=10))
 again = cmpi.spawn_group(2, lambda parent: MPI.COMM_WORLD.Barrier(), resources=small)
 print([cmpi.wait(pid, timeout=20).code for pid in again])
-"""
+""",
+        options=("--strict",),
     )
     assert result.out == "9 True\n2\n[0, 0]\n" and result.code == 137, result
     assert result.err.count("failed") == 1, result

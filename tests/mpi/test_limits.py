@@ -22,7 +22,8 @@ def test_who_uses_more_memory_than_it_asked_for_is_ended_and_nobody_else(job):
 p = spawn(hog, 400, resources=Resources(memory="150 MiB"))
 q = spawn(lambda parent: time.sleep(1), resources=Resources(memory="150 MiB"))
 print(wait(p)); print(wait(q))
-"""
+""",
+        options=("--strict",),
     )
     first, second = result.out.splitlines()
     pattern = r"signal 9 \(SIGKILL\): out of memory: asked 150 MiB, used [\d.]+ [MG]iB at \d\d:\d\d:\d\d"

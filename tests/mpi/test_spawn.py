@@ -157,7 +157,7 @@ p = cmpi.spawn(child)
 status = cmpi.wait(p)
 print(status.code, status.verdict)
 """
-    result = job(text)
+    result = job(text, options=("--strict",))
     assert result.code == 1 and result.out == "1 ValueError: no such column\n", result
     assert result.err.count("Traceback") == 1, result
     assert "worker.py" not in result.err and "call.py" not in result.err, result
@@ -171,7 +171,7 @@ def say(parent): sys.exit("goodbye")
 codes = [cmpi.spawn(lambda parent, c=c: sys.exit(c)) for c in (0, 2, None)] + [cmpi.spawn(say)]
 print([cmpi.wait(p).code for p in codes])
 """
-    result = job(text)
+    result = job(text, options=("--strict",))
     # Whichever of the two failures was first.
     assert result.out == "[0, 2, 0, 1]\n" and result.code in (1, 2) and "goodbye" in result.err, result
 

@@ -38,7 +38,7 @@ def test_it_ends_the_job_and_is_named(jobs, cmpirun, how):
     script = jobs.script(PLAIN.replace("FAIL", fail))
     result = cmpirun("-n", "3", "python", script, env={"LOG": str(jobs.folder)})
     assert result.code == code and "never" not in result.out, result
-    assert "(rank 1) failed: " in result.err and words in result.err, result
+    assert "cmpirun: rank 1 failed: " in result.err and words in result.err, result
     assert "later" not in result.err and result.err.count("Traceback") == (how == "raises"), result
     assert ("my report" in result.err) == (how == "has a hook"), result
     if "os._exit" not in how:
@@ -52,7 +52,7 @@ def test_by_way_of_a_first_line_a_module_and_a_shell_with_cmpi(jobs, cmpirun):
     jobs.script(text.replace("comm.barrier()", "import cmpi; cmpi.pid(); comm.barrier()"), "joined.py")
     for command in ([script], ["python", "-m", "job"], ["sh", "-c", "python joined.py; exit $?"]):
         result = cmpirun("-n", "3", *command, env={"LOG": str(jobs.folder)})
-        assert result.code == 1 and "(rank 1) failed: exit code 1: ValueError: broken" in result.err, result
+        assert result.code == 1 and "rank 1 failed: exit code 1: ValueError: broken" in result.err, result
 
 
 def test_a_group_falls_together_whichever_way_one_of_it_fails(job):

@@ -41,6 +41,7 @@ class Node:
             WaitRegistry(),
         )
         self.changed = ChannelCondition(self.lock)
+        self.looked_at = lambda pid: None
         self.nodes, self.peers = nodes, {}
         self.aborts, self.dropped_ends, self.failed = PendingAborts(self.nudge), DroppedEnds(self), False
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 GRACE_S = 0.1  # a survivor's own LinkUp may still be on its way
+CONNECTION_FRAMES = (frames.Connect, frames.ConnectionUp, frames.ConnectionFailed, host_frames.Listening)
 
 
 @frozen
@@ -90,6 +91,17 @@ class ConnectionBroker:
             if peer in self._members:
                 member.wants[peer] = self._members[peer].wants[pid] = None
         return self._advance(pid)
+
+    def hear(self, pid: int, frame: object) -> list[Action]:
+        """What a process says about its connections: one of `CONNECTION_FRAMES`."""
+        if isinstance(frame, frames.Connect):
+            return self.want(pid, frame.peer)
+        if isinstance(frame, frames.ConnectionUp):
+            return self.up(pid, frame.peer)
+        if isinstance(frame, frames.ConnectionFailed):
+            return self.failed(pid, frame.peer)
+        assert isinstance(frame, host_frames.Listening)
+        return self.listening(pid, frame.peer, frame.port)
 
     def want(self, pid: int, peer: int) -> list[Action]:
         """`pid` has something for `peer`; asking again does nothing."""

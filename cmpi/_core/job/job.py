@@ -7,10 +7,12 @@ the machines it owns, such as `Requests` and `LinkTable`; the root's shell only 
 from __future__ import annotations
 
 from cmpi._core.job.complaints import Complaints
-from cmpi._core.job.connection_broker import ConnectionBroker, Tell
+from cmpi._core.job.connection_broker import CONNECTION_FRAMES, ConnectionBroker, Tell
 from cmpi._core.job.erlang_links import ErlangLinks
+from cmpi._core.job.failures import Failures
 from cmpi._core.job.fork_gate import ForkGate
 from cmpi._core.job.interpreter import Interpreter
+from cmpi._core.job.interruption import Interruption
 from cmpi._core.job.job_actions import (
     Born,
     Died,
@@ -22,21 +24,18 @@ from cmpi._core.job.job_actions import (
     Say,
     TellPreload,
 )
-from cmpi._core.job.kill_timers import KILL_AFTER_S, KillTimers
+from cmpi._core.job.kill_timers import GRACE_S, KILL_SOON, SIGKILL, SIGTERM, KillTimers
 from cmpi._core.job.process_record import Process, memory_between
 from cmpi._core.job.process_table import START_S, ProcessTable
 from cmpi._core.job.scheduler import Host, Refuse
 from cmpi._core.job.spawn_queue import SpawnAnswer, SpawnQueue
 from cmpi._core.job.world import WorldStarts
-from cmpi._core.protocol import frames, host_frames, relation_frames
-from cmpi.identifiers import RAISED, ExitStatus, Resources
+from cmpi._core.protocol import frames, relation_frames
+from cmpi.identifiers import ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.job_actions import Action
-
-GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
-SIGKILL, SIGTERM = 9, 15
 
 
 class JobMachine:
@@ -49,6 +48,8 @@ class JobMachine:
         shared_memory_bytes: How much memory one process may share with one other to send to it.
         secret: Out of which the keys of links by sockets are made.
         deadline_s: When the job will be ended, in seconds since 1970; 0: never.
+        grace_s: Between the first signal and SIGKILL, when the user ends the job.
+        strict: A failure counts though another process has looked at it.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class JobMachine:
         enforce: str = "",
         secret: bytes = b"",
         deadline_s: float = 0.0,
+        grace_s: float = GRACE_S,
+        strict: bool = False,
     ) -> None:
         self._bells, self._enforce, self._deadline_s = bells, enforce, deadline_s
         self._complaints = Complaints()
@@ -71,13 +74,12 @@ class JobMachine:
         self._process_table = ProcessTable(seed)
         self.processes, self.starts = self._process_table.processes, self._process_table.starts
         self._alive, self._living = self._process_table.alive, self._process_table.living
-        self.first_failure: int | None = None
-        self.interrupted = self._code = 0
-        self._ended_by_launcher: list[int] = []
+        self.failures = Failures(strict)
+        self.interruption: Interruption | None = None
+        self._grace_s = grace_s
         self._fork_gate = ForkGate(hosts)
         self._worlds = WorldStarts(self.connections.address_of)
         self._kill_timers = KillTimers()
-        self._give_up_s: float | None = None
         self._finished = False
 
     # -- events of the launcher ----------------------------------------------------------
@@ -107,7 +109,7 @@ class JobMachine:
         for process in self._living():
             if process.host == host:
                 process.fault = f"host lost: {host}: {reason}"
-                actions.append(Order(process.pid, frames.Signal(SIGKILL)))  # if it hears us after all
+                actions.append(Order(process.pid, frames.Signal(SIGKILL, 0.0)))  # if it hears us after all
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
         return actions
 
@@ -122,19 +124,24 @@ class JobMachine:
     def interrupt(
         self, signal: int, now_s: float, because: str = "the job was interrupted", code: int = 0
     ) -> list[Action]:
-        """The person wants an end, or there is no sense in going on: SIGTERM to all, SIGKILL later.
+        """The user wants an end, or there is no sense in going on: signals to all, SIGKILL at last.
 
         `code` is cmpirun's then; 0: that of the signal.
         """
-        if self.interrupted:
+        if self.interruption is not None:
             return []
-        self.interrupted, self._code = signal, code or 128 + signal
-        self._give_up_s = now_s + KILL_AFTER_S + GIVE_UP_AFTER_S
+        self.interruption = end = Interruption(signal, code or 128 + signal, self._grace_s, now_s)
         self.requests.withdraw_all()
         actions: list[Action] = []
         for process in self._living():
-            actions += self._end(process, SIGTERM, now_s, because)
+            actions += self._end(process, end.first, now_s, because, end)
         return actions + self._maybe_finish()
+
+    def hurry(self, now_s: float) -> list[Action]:
+        """The user does not want to wait for that end."""
+        assert self.interruption is not None
+        self.interruption.hurry(now_s)
+        return [Order(p.pid, frames.Signal(SIGKILL, 0.0)) for p in self._living() if p.monitored]
 
     # -- events of monitors --------------------------------------------------------------
 
@@ -168,22 +175,14 @@ class JobMachine:
         process = self.processes[pid]
         if process.status is not None:
             return []
-        verdict = process.because or process.fault or process.summary or status.verdict
         self._process_table.ended(pid)
-        if process.summary and status.signal == SIGKILL and not process.doomed:
-            status = ExitStatus(RAISED)  # killed by us where its exception could not end it
-        # Sent away with the others, it may leave by any code; killed by the program, by the signal. MPI's
-        # launcher may end the rest of a world before the one that the program killed is reported.
-        requested = bool(process.because) or status.signal == process.doomed != 0
-        requested |= by_launcher and any(self.processes[p].doomed for p in self.starts[process.start])
-        process.status = status = ExitStatus(status.code, status.signal, verdict, requested)
-        process.order = None
+        # MPI's launcher may end the rest of a world before the one that the program killed is reported.
+        doomed = by_launcher and any(self.processes[p].doomed for p in self.starts[process.start])
+        status = process.end(status, with_others=doomed)
         actions: list[Action] = [Died(pid)]
-        if by_launcher and not status.ok:
-            self._ended_by_launcher.append(pid)
-        elif not status.ok and self.first_failure is None and not process.supervised:
-            self.first_failure = pid
-        ended = frames.Ended(pid, status.code, status.signal, verdict, status.requested)
+        if not status.ok:
+            self.failures.ended(process, by_launcher)
+        ended = frames.Ended(pid, status.code, status.signal, status.verdict, status.requested)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if self._alive(watcher)]
         self.connections.leave(pid, now_s)
         actions += self._answered(self.requests.withdraw(pid))
@@ -208,7 +207,7 @@ class JobMachine:
             process = self.processes[pid]
             process.fault = f"could not be started: {reason}"
             if process.monitored:
-                actions.append(Order(pid, frames.Signal(SIGKILL)))
+                actions.append(Order(pid, frames.Signal(SIGKILL, 0.0)))
             actions += self.exited(pid, ExitStatus(126), now_s)
         return actions
 
@@ -241,22 +240,21 @@ class JobMachine:
             return [Tell(pid, self.requests.capacity_is(frame.request))]
         if isinstance(frame, frames.Preload):
             return [TellPreload(frame)]
-        if isinstance(frame, frames.Connect):
-            return list(self.connections.want(pid, frame.peer))
-        if isinstance(frame, frames.ConnectionUp):
-            return list(self.connections.up(pid, frame.peer))
-        if isinstance(frame, frames.ConnectionFailed):
-            return list(self.connections.failed(pid, frame.peer))
-        if isinstance(frame, host_frames.Listening):
-            return list(self.connections.listening(pid, frame.peer, frame.port))
+        if isinstance(frame, CONNECTION_FRAMES):
+            return list(self.connections.hear(pid, frame))
         if isinstance(frame, frames.Leaving):
             self.connections.retire(pid)
             return [Tell(pid, frames.Farewell())]
         if isinstance(frame, frames.Raised):
             process.summary, process.trace = frame.summary, frame.trace
-            if len(self.starts[process.start]) > 1:
+            if len(self.starts[process.start]) > 1 and self.interruption is None:
                 # Its MPI_Finalize may wait for ranks that wait for it.
                 self._kill_timers.later(pid, now_s)
+            return []
+        if isinstance(frame, frames.LookedAt):
+            if frame.pid in self.processes:
+                handled = bool(frame.handled) and not process.because  # else it ends, by that perhaps
+                self.processes[frame.pid].looked_at(pid, handled=handled)
             return []
         heard = self.erlang_links.hear(pid, frame, self._alive)
         for action in heard:
@@ -271,14 +269,19 @@ class JobMachine:
         actions: list[Action] = list(self.connections.tick(now_s))
         for pid in self.requests.late(now_s):
             actions += self._complaints.no_room(self.processes[pid], self.shortages(pid))
-        due = self._kill_timers.due(now_s)
-        actions += [Order(pid, frames.Signal(SIGKILL)) for pid in due if self._alive(pid)]
+        for pid, signal in self._kill_timers.due(now_s):
+            if self._alive(pid):
+                actions.append(Order(pid, frames.Signal(signal, 0.0)))
         for pid in self._process_table.overdue(now_s):
             what = "still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
             actions += self._not_started([pid], f"{what} {START_S:.0f} s", now_s)
-        if self._give_up_s is not None and self._give_up_s <= now_s:
-            for process in self._living():
-                actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
+        if self.interruption is not None:
+            living = self._living()
+            notice = self.interruption.notice(now_s, [process.title for process in living])
+            actions += [Say(notice)] if notice else []
+            if self.interruption.give_up_s <= now_s:
+                for process in living:
+                    actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
         return actions
 
     def deadline_s(self) -> float | None:
@@ -289,7 +292,9 @@ class JobMachine:
             self._kill_timers.deadline_s,
             self._process_table.deadline_s,
         )
-        times = [self._give_up_s, *(deadline_s() for deadline_s in deadlines)]
+        times = [deadline_s() for deadline_s in deadlines]
+        if self.interruption is not None and not self._finished:
+            times.append(self.interruption.deadline_s())
         return min((t for t in times if t is not None), default=None)
 
     # -- decisions -----------------------------------------------------------------------
@@ -307,18 +312,11 @@ class JobMachine:
             limits = [process.limit(self._enforce)]
             limits += self._answered(self.requests.occupy(process.pid, process.host, process.resources))
         world = self.starts[process.start]
-        welcome = frames.Welcome(
-            process.pid,
-            process.parent,
-            process.rank,
+        welcome = process.welcome(
             world if process.start and len(world) > 1 else self.starts[0],
-            process.resources.cpu_units,
-            process.resources.memory_bytes,
             self._bells,
             self._shared_memory_bytes,
             self._memory(process.pid, process.parent),
-            process.cores,
-            process.nice,
             self.erlang_links.linked(process.pid),
             self._deadline_s,
         )
@@ -342,7 +340,7 @@ class JobMachine:
         return self.requests.shortages(pid, lambda pid: self.processes[pid].title)
 
     def _spawn(self, pid: int, frame: frames.Spawn, now_s: float) -> list[Action]:
-        if self.interrupted or not self._alive(pid):
+        if self.interruption is not None or not self._alive(pid):
             return []
         near = self.processes[frame.near].host if frame.near in self.processes else ""
         return self._answered(self.requests.submit(pid, frame, now_s, near))
@@ -410,8 +408,10 @@ class JobMachine:
             return []
         if self.erlang_links.traps(process.pid):
             return []  # it watches, and hears of that end
-        because = f"linked itself with {frame.pid:07x}, which had ended before"
-        return self._end(process, SIGTERM, now_s, because)
+        # Nobody else fails by that: it is this process's own failure, and its reason.
+        process.fault = f"linked itself with {frame.pid:07x}, which had ended before"
+        self._kill_timers.later(process.pid, now_s)
+        return [Order(process.pid, frames.Signal(SIGTERM, 0.0))]
 
     def _end_linked(self, process: Process, now_s: float) -> list[Action]:
         """Those that are linked with a process that ended other than normally end with it."""
@@ -422,26 +422,28 @@ class JobMachine:
         if status.code or status.signal:
             because = f"linked with {process.pid:07x}, which ended: {status}"
             for pid in linked:
+                process.looked_at(pid, handled=False)
                 if self._alive(pid) and not self.processes[pid].doomed:
                     actions += self._end(self.processes[pid], SIGTERM, now_s, because)
         return actions
 
-    def _end(self, process: Process, signal: int, now_s: float, because: str) -> list[Action]:
+    def _end(
+        self, process: Process, signal: int, now_s: float, because: str, end: Interruption | None = None
+    ) -> list[Action]:
+        then, linger_s = (KILL_SOON, 0.0) if end is None else (end.later, end.grace_s)
         process.doomed, process.because = signal, because
         if because:
-            self._kill_timers.later(process.pid, now_s)
-        return [Order(process.pid, frames.Signal(signal))] if process.monitored else []
+            self._kill_timers.later(process.pid, now_s, then)
+        return [Order(process.pid, frames.Signal(signal, linger_s))] if process.monitored else []
 
     def _maybe_finish(self) -> list[Action]:
         if self._finished or self._process_table.living_count:
             return []
         self._finished = True
-        if self.interrupted:
-            return [FinishJob(self._code)]
-        if self.first_failure is None and self._ended_by_launcher:
-            self.first_failure = self._ended_by_launcher[0]
-        if self.first_failure is None:
+        if self.interruption is not None:
+            return [FinishJob(self.interruption.code)]
+        first = self.failures.first()
+        if first is None:
             return [FinishJob(0)]
-        status = self.processes[self.first_failure].status
-        assert status is not None
-        return [FinishJob(status.code)]
+        assert first.status is not None
+        return [FinishJob(first.status.code)]

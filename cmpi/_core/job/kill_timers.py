@@ -1,26 +1,44 @@
-"""Who was told to end, and is to be killed if it does not."""
+"""Who was told to end, and which signals are to follow if it does not."""
 
 from __future__ import annotations
 
-KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SIGINT, SIGKILL, SIGTERM = 2, 9, 15
+KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL, where there is nothing to wait for
+GRACE_S = 10.0  # between the first signal and SIGKILL, when the user ends the job
+KILL_SOON = ((KILL_AFTER_S, SIGKILL),)
+
+
+def escalation(signal: int, grace_s: float) -> list[tuple[float, int]]:
+    """The signals for a process that is to end, each with when to send it, in seconds from now.
+
+    SIGINT comes first where `signal` is that: a Python program raises KeyboardInterrupt, and its `except`,
+    `finally`, `with` and exit handlers run. Half of the grace is for these.
+    """
+    if signal == SIGINT:
+        return [(0.0, SIGINT), (grace_s / 2, SIGTERM), (grace_s, SIGKILL)]
+    return [(0.0, SIGTERM), (grace_s, SIGKILL)]
 
 
 class KillTimers:
     """The list."""
 
     def __init__(self) -> None:
-        self._later: list[tuple[float, int]] = []
+        self._later: list[tuple[float, int, int]] = []
 
-    def later(self, pid: int, now_s: float) -> None:
-        """It was told to end: for good, unless it does."""
-        self._later.append((now_s + KILL_AFTER_S, pid))
+    def later(self, pid: int, now_s: float, signals: Sequence[tuple[float, int]] = KILL_SOON) -> None:
+        """This process was told to end; if it does not, these signals follow, so many seconds later."""
+        self._later += [(now_s + after_s, pid, signal) for after_s, signal in signals]
 
-    def due(self, now_s: float) -> list[int]:
-        """Those who did not end."""
-        due = [pid for when_s, pid in self._later if when_s <= now_s]
+    def due(self, now_s: float) -> list[tuple[int, int]]:
+        """The processes to signal now, and by which signal."""
+        due = [(pid, signal) for when_s, pid, signal in self._later if when_s <= now_s]
         self._later = [item for item in self._later if item[0] > now_s]
         return due
 
     def deadline_s(self) -> float | None:
-        """When somebody may be due."""
-        return min((when_s for when_s, _ in self._later), default=None)
+        """When a signal is due."""
+        return min((when_s for when_s, _, _ in self._later), default=None)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from cmpi._core.job.erlang_links import SUPERVISE
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Order
+from cmpi._core.job.kill_timers import SIGKILL
 from cmpi._core.limits import enforcement, niceness, weight
 from cmpi._core.protocol import frames
-from cmpi.identifiers import Resources
+from cmpi.identifiers import RAISED, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.scheduler import Place
-    from cmpi.identifiers import ExitStatus
 
 
 MOST_NAME = 27  # characters of a name that are shown
@@ -45,6 +45,7 @@ class Process:
         self.fault = ""  # why it could not be started
         self.status: ExitStatus | None = None
         self.watchers: set[int] = set()
+        self.looked_at_by: set[int] = set()  # processes that have received its end, and dealt with it
 
     def placed(self, order: frames.Spawn, place: Place, interpreter: Interpreter) -> None:
         """There is room for what was ordered; it runs in this interpreter."""
@@ -61,6 +62,49 @@ class Process:
         """It has this name among processes; people call it by that, unless it was given another."""
         if not self._given:
             self.name = readable(name)
+
+    def welcome(
+        self,
+        world: list[int],
+        bells: str,
+        shared_bytes: int,
+        memory: int,
+        linked: list[int],
+        deadline_s: float,
+    ) -> frames.Welcome:
+        """What it is told when it joins: what it is, and what of the job concerns it."""
+        return frames.Welcome(
+            self.pid,
+            self.parent,
+            self.rank,
+            world,
+            self.resources.cpu_units,
+            self.resources.memory_bytes,
+            bells,
+            shared_bytes,
+            memory,
+            self.cores,
+            self.nice,
+            linked,
+            deadline_s,
+        )
+
+    def end(self, status: ExitStatus, *, with_others: bool) -> ExitStatus:
+        """It has ended, as its monitor saw it; returns how that counts.
+
+        `with_others`: because another of its world was killed by the program.
+        """
+        verdict = self.because or self.fault or self.summary or status.verdict
+        if self.summary and status.signal == SIGKILL and not self.doomed:
+            status = ExitStatus(RAISED)  # killed by us where its exception could not end it
+        # Sent away with the others, it may leave by any code; killed by the program, by the signal.
+        requested = bool(self.because) or status.signal == self.doomed != 0 or with_others
+        self.order, self.status = None, ExitStatus(status.code, status.signal, verdict, requested)
+        return self.status
+
+    def looked_at(self, by: int, *, handled: bool) -> None:
+        """Another process has received its end, or failure; or was ended itself by that after all."""
+        (self.looked_at_by.add if handled else self.looked_at_by.discard)(by)
 
     def limit(self, mode: str) -> Order:
         """What its monitor is to know of its memory; `mode` is what the person has said."""

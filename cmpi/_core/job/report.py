@@ -31,9 +31,9 @@ def final_report(job: JobMachine, tail: Callable[[int], bytes], verbosity: int) 
 
 
 def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool) -> str:
-    if job.interrupted or job.first_failure is None:
+    process = job.failures.first()
+    if job.interruption is not None or process is None:
         return ""
-    process = job.processes[job.first_failure]
     several_hosts = len({p.host for p in job.processes.values()}) > 1
     lines = [
         f"cmpirun: {process.title} failed: {_how(process)}",
@@ -49,7 +49,9 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool) -> st
     if process.core:
         lines.append(f"    core    {process.core}")
     failed = [p for p in job.processes.values() if p.status is not None and not p.status.ok]
-    lines += _others([p for p in failed if p is not process and not p.supervised])
+    lines += _others([p for p in failed if p is not process and job.failures.counts(p)])
+    if process.start and not job.failures.strict:
+        lines.append("    unseen  no process waited for it, or was told of its end and dealt with it")
     alike = [p for p in job.processes.values() if p.trace and p.trace == process.trace]
     if len(alike) > 1:
         lines.append(f"    alike   {_names(alike)} raised the same")
@@ -65,8 +67,8 @@ def end_event(job: JobMachine, code: int, wall_s: float) -> dict[str, object]:
     """The last event of a job, for programs: its exit code, its first failure, and what it used."""
     processes = job.processes.values()
     first: dict[str, object] | None = None
-    if job.first_failure is not None and not job.interrupted:
-        process = job.processes[job.first_failure]
+    process = job.failures.first()
+    if process is not None and job.interruption is None:
         status = process.status
         assert status is not None
         first = {
@@ -84,7 +86,12 @@ def end_event(job: JobMachine, code: int, wall_s: float) -> dict[str, object]:
         "cpu_s": round(sum(p.cpu_s for p in processes), 3),
         "peak_bytes": max((p.peak_bytes for p in processes), default=0),
     }
-    return {"code": code, "interrupted": bool(job.interrupted), "first_failure": first, "usage": usage}
+    return {
+        "code": code,
+        "interrupted": job.interruption is not None,
+        "first_failure": first,
+        "usage": usage,
+    }
 
 
 def _how(process: Process) -> str:

@@ -17,7 +17,7 @@ RESULT_CHANNEL = "\0result"  # the name of the channel for what a function has r
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSSssBBBsQQQQsBsyd")
+@frame(1, "SSSssBBBsQQQQsBsyddB")
 class LaunchJob:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
@@ -39,6 +39,8 @@ class LaunchJob:
     here: str  # the name of the root's own host
     hosts: bytes  # HostIs frames; none: the root's own is all there is
     deadline_s: float  # when the job will be ended, in seconds since 1970; 0: never
+    grace_s: float  # between the first signal and SIGKILL, when the user ends the job
+    strict: int  # a failure counts though another process has looked at it
 
 
 @frame(4, "")
@@ -157,11 +159,12 @@ class Limit:
     cpu_weight: int
 
 
-@frame(21, "B")
+@frame(21, "Bd")
 class Signal:
     """Send a signal to the process and all it started."""
 
     signal: int
+    linger_s: float  # for MPI's launcher not to learn of an end by it, while the rest of the world ends
 
 
 @frame(22, "I")
@@ -299,6 +302,15 @@ class ConnectionFailed:
 @frame(40, "")
 class Leaving:
     """Order no more links with me; I am about to end."""
+
+
+@frame(41, "IB")
+class LookedAt:
+    """I have received the end, or the failure, of this process, so that it is my business now; or, not
+    `handled`, I did and end by that myself."""
+
+    pid: int
+    handled: int
 
 
 @frame(39, "ss")

@@ -39,18 +39,38 @@ def have_children() -> bool:
     return True
 
 
-def end_all() -> None:
+def end_all() -> str:
     """Kill all children, then the orphans that they leave, until there are none.
+
+    Returns:
+        What cannot be killed because it is another user's, such as a `sudo` and all under it, in words; ""
+        if there is nothing.
 
     Blocks: until they are reaped. Only for a subreaper.
     """
+    foreign: set[int] = set()
     while have_children():
-        for pid in _children():
+        ours = [pid for pid in _children() if pid not in foreign]
+        if not ours:
+            names = ", ".join(f"{pid} ({_command(pid)})" for pid in sorted(foreign))
+            return f"cannot end processes of another user, which run on: {names}"
+        for pid in ours:
             try:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
+            except PermissionError:
+                foreign.add(pid)
             except (ProcessLookupError, ChildProcessError):
                 pass  # reaped in between
+    return ""
+
+
+def _command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read(200).replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    except OSError:
+        return "?"
 
 
 def _children() -> list[int]:

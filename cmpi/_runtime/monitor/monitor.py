@@ -36,7 +36,8 @@ READ_BYTES = 256 * 1024
 WINDOW_BYTES = 1 << 20  # output sent and not yet printed
 LOOK_AROUND_S = 0.2  # without a running process: for a SIGTERM, and for what it left running
 YOUNG_S = 5.0  # a process that must not die in MPI_Init should be through it by then
-# After a death, before a fragile launcher learns of it: the rest of the world falls meanwhile.
+# After a death, before a fragile launcher learns of it: the rest of the world falls meanwhile. Where the
+# user ends the job, the rest has the grace that the root names for that.
 LINGER_S = 2.0
 
 
@@ -59,6 +60,7 @@ class Monitor:
         self._protect = number != 0 and self._pmi.fragile
         self._young_until_s = 0.0  # it may be in MPI_Init until then
         self._held: list[int] = []  # signals for when it is not
+        self._linger_s = LINGER_S if self._protect else 0.0
         self._linger_until_s = 0.0
         self._exited: frames.ProcessExited | None = None
         self._reported = False
@@ -103,7 +105,9 @@ class Monitor:
         self._report_up(port)
         while not self._finished():
             self._turn()
-        descendants.end_all()
+        left = descendants.end_all()
+        if left:
+            self._root.send(frames.Output(2, f"cmpi: {left}\n".encode("utf-8", "surrogateescape")))
         if self._cgroup is not None:
             self._cgroup.remove()
         self._finalize(killed=True)
@@ -192,8 +196,8 @@ class Monitor:
             for pid in reversed(family):
                 try:
                     os.kill(pid, signal.SIGKILL)
-                except ProcessLookupError:
-                    pass  # ended meanwhile
+                except (ProcessLookupError, PermissionError):
+                    pass  # ended meanwhile; or another user's, by sudo
 
     def _say_over(self, used_bytes: int, todo: int) -> None:
         self._root.send(frames.OverMemory(used_bytes, todo == limits.KILL, time.strftime("%H:%M:%S")))
@@ -242,6 +246,7 @@ class Monitor:
                 self._root.send(frames.ProcessExited(128 + number, number, 0, 0, 0, 0.0, ""))
                 self._told = True
             elif isinstance(frame, frames.Signal):
+                self._linger_s = max(self._linger_s, frame.linger_s)
                 self._signal(frame.signal)
             elif isinstance(frame, frames.StartProcess) and not self._fork_only:
                 self._start(frame)
@@ -298,6 +303,8 @@ class Monitor:
             return
         try:
             os.killpg(self._child.pid, number)
+        except PermissionError:
+            pass  # all of it is another user's now, by sudo
         except ProcessLookupError:
             os.kill(self._child.pid, number)  # forked just now, it has no group yet; or it is a zombie
 
@@ -394,8 +401,8 @@ class Monitor:
         peak = used.ru_maxrss * 1024
         self._exited = frames.ProcessExited(code, number, self._told, by_kernel, peak, cpu_s, core)
         os.close(child.pidfd)
-        if self._protect and code:
-            self._linger_until_s = time.monotonic() + LINGER_S
+        if self._pmi.fragile and code:
+            self._linger_until_s = time.monotonic() + self._linger_s
         # At once, not at the monitor's own end: Hydra waits for it when the others finalize.
         self._finalize(killed=number != 0)
 

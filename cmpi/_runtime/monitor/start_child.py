@@ -140,7 +140,7 @@ def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socke
         if os.getppid() != monitor:  # it died before the line above
             os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(
         signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGPIPE]
     )  # see `cmpi.launcher.mpi.start_mpiexec`
@@ -168,7 +168,6 @@ def descriptor(described: str) -> int:
 
 
 def _execute(argv: list[str], cwd: str) -> NoReturn:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; other programs should not
     os.set_inheritable(descriptor(os.environ[environment.CONTROL]), True)
     os.chdir(cwd)

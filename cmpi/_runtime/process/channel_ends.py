@@ -63,7 +63,13 @@ class End:
 
     def _peer_exited(self) -> PeerExited:
         assert self.status is not None
+        if not self.status.ok:
+            self.peer.looked_at()
         return PeerExited(self.pid, self.status)
+
+    def _peer_failed(self, cause: str) -> PeerFailed:
+        self.peer.looked_at()
+        return PeerFailed(self.pid, cause)
 
 
 class SenderEnd(End):
@@ -146,7 +152,7 @@ class SenderEnd(End):
         if self.machine.state == "closed":
             return ChannelClosed(f"this sender to {self.pid} was closed")
         if self.machine.state == "failed":
-            return PeerFailed(self.pid, self.machine.cause)
+            return self._peer_failed(self.machine.cause)
         if self.status is not None:
             return self._peer_exited()
         return PeerClosed(f"{self.pid} has closed its receiver; nobody would read this")
@@ -259,5 +265,5 @@ class ReceiverEnd(End):
         if self.machine.state == "gone":
             return self._peer_exited()
         if self.machine.state == "failed":
-            return PeerFailed(self.pid, self.machine.cause)
+            return self._peer_failed(self.machine.cause)
         return EndOfChannel(f"{self.pid} has closed its sender, and all it sent was read")

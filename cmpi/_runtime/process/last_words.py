@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import os
+import socket
 import traceback
 
 from cmpi._core.protocol import frames
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment
 from cmpi._runtime.monitor.start_child import descriptor
+from cmpi._runtime.process.wait_registry import PACKAGE
+from cmpi._transport import joining
+from cmpi.errors import NotRunning, PeerExited, PeerFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
+    from typing import Any
+
+    from cmpi.identifiers import Pid
 
 MOST_SUMMARY = 1000  # characters of each
 MOST_TRACE = 4000
+
+
+def of(error: BaseException) -> list[Any]:
+    """What a process that ends by this exception says: which ends it has not dealt with, and that."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        trace = trace.tb_next  # from the program's code on
+    unhandled: list[Any] = [frames.LookedAt(pid.value, False) for pid in _ended_by(error)]
+    return [*unhandled, raised(error, trace)]
 
 
 def raised(error: BaseException, trace: TracebackType | None) -> frames.Raised:
@@ -27,12 +43,30 @@ def raised(error: BaseException, trace: TracebackType | None) -> frames.Raised:
     return frames.Raised(_sendable(summary[:MOST_SUMMARY]), _sendable(text[-MOST_TRACE:]))
 
 
+def _ended_by(error: BaseException) -> list[Pid]:
+    """The processes whose ends this exception is about, or came of."""
+    pids: list[Pid] = []
+    seen: set[int] = set()
+    follow: BaseException | None = error
+    while follow is not None and id(follow) not in seen:
+        seen.add(id(follow))
+        if isinstance(follow, (PeerExited, PeerFailed)):
+            pids.append(follow.pid)
+        follow = follow.__cause__ or follow.__context__
+    return pids
+
+
 def tell_unjoined(words: frames.Raised) -> None:
-    """Tell the root by way of this rank's monitor, before or without the rank joining the job."""
+    """Tell the root by way of this rank's monitor, without the rank having joined the job.
+
+    Blocks: until the monitor takes it.
+    """
     try:
-        os.write(descriptor(os.environ[environment.CONTROL]), encode(words))
-    except (KeyError, ValueError, OSError):
-        pass  # closed or removed by the program: the root learns the exit code
+        control = descriptor(os.environ[environment.CONTROL])
+        with socket.socket(fileno=control) as inherited:
+            joining.join(inherited).sendall(encode(words))
+    except (KeyError, ValueError, OSError, NotRunning):
+        pass  # closed or removed by the program, or another process has joined: the root learns the code
 
 
 def _sendable(text: str) -> str:

@@ -26,7 +26,7 @@ from cmpi._runtime.process.node_lock import NodeLock, left
 from cmpi._runtime.process.peer import Peer
 from cmpi._runtime.process.root_connection import REPLIES, RootConnection
 from cmpi._runtime.process.vital_thread import vital_thread
-from cmpi._runtime.process.wait_registry import PACKAGE, WaitRegistry, in_words
+from cmpi._runtime.process.wait_registry import WaitRegistry, in_words
 from cmpi._transport import mapped_file, mpi, socket_transport
 from cmpi._transport.doorbell import Doorbell
 from cmpi.identifiers import ExitStatus, Pid, Resources
@@ -59,7 +59,7 @@ class Node:
         self.changed = ChannelCondition(self.lock)  # a reply, an exit, a link's end
         self._control = RootConnection(control, self.changed, self.waits)
         self.tell_root, self.ask_root = self._control.tell, self._control.ask
-        self.ask_root_async = self._control.ask_async
+        self.ask_root_async, self.looked_at = self._control.ask_async, self._control.looked_at
         self._initialized_mpi = mpi.initialize()
         if mpi.vendor() == "mpich":
             leftovers.unlink_own_segments()
@@ -112,10 +112,8 @@ class Node:
         from cmpi._runtime.process import last_words
 
         self.failed = True
-        frame = error.__traceback__
-        while frame is not None and frame.tb_frame.f_code.co_filename.startswith(PACKAGE):
-            frame = frame.tb_next  # from the program's code on
-        self.tell_root(last_words.raised(error, frame))
+        for frame in last_words.of(error):
+            self.tell_root(frame)
 
     def watch(self, pid: Pid) -> None:
         """Have the root tell us when this process ends."""
@@ -152,7 +150,7 @@ class Node:
                 self.changed.wait_for(ended, timeout_s)
             if not ended():
                 raise TimeoutError(f"{pid} has not ended within {timeout_s} s")
-            return self._ended[pid.value]
+            return self.received_end(pid)
 
     def tied(self, pid: int, on: bool) -> None:
         """This process and that one are linked, in Erlang's sense, or no more. With the lock held."""
@@ -175,6 +173,12 @@ class Node:
         self.watch(pid)
         ended = self.waits.on("wait for", [pid], None, lambda: pid.value in self._ended)
         await self.changed.until(ended)
+        return self.received_end(pid)
+
+    def received_end(self, pid: Pid) -> ExitStatus:
+        """How a watched process has ended, for the program to deal with."""
+        if not self._ended[pid.value].ok:
+            self.looked_at(pid)
         return self._ended[pid.value]
 
     def shares_memory(self, pid: Pid) -> bool | None:

@@ -100,6 +100,10 @@ class Peer:
                 self.connection.free(peer_ended=True)
         return moved
 
+    def looked_at(self) -> None:
+        """The program has received how the process ended, or failed."""
+        self._node.looked_at(self.pid)
+
     def exited(self, status: ExitStatus) -> None:
         """The process has ended; what it had sent is still to be heard, in `progress`."""
         self.status, self._exited_s = status, time.monotonic()

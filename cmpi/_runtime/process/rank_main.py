@@ -26,9 +26,6 @@ RAISED = 1
 
 def main() -> None:
     """Run the program; the rest of the end is Python's own, or `_leave_world`."""
-    if sys.path and sys.path[0] == __file__.rpartition("/")[0]:
-        # No module of ours is to be found by its bare name, and until the program runs, none of its folder.
-        del sys.path[0]
     how, program = sys.argv[1:3]
     here = len(sys.orig_argv) - len(sys.argv) if hasattr(sys, "orig_argv") else 0
     if here > 0:
@@ -42,6 +39,9 @@ def main() -> None:
             _leave_world(0)
     except SystemExit as error:
         code = _exit_code(error)
+        node = _node()
+        if node and code != 0:
+            node.failed = True  # peers learn the status, instead of an orderly close
         if (code != 0 and _in_world()) or _is_fork_with_mpi():
             _say(error)
             _leave_world(code)
@@ -60,9 +60,7 @@ def main() -> None:
 
 def _run(how: str, program: str) -> None:
     """Run it as the module `__main__`. Source: `Modules/main.c` of CPython."""
-    import types
-
-    module = types.ModuleType("__main__")
+    module = type(sys)("__main__")
     module.__dict__.update(__builtins__=sys.modules["builtins"], __annotations__={})
     main_of_ours = sys.modules["__main__"]
     sys.modules["__main__"] = module
@@ -171,27 +169,36 @@ def _show(error: BaseException, trace: TracebackType | None) -> None:
 
 def _ours(name: str) -> Any:
     """A module of cmpi's; None where this Python cannot have it."""
-    import importlib
-
-    if HOME not in sys.path:
-        sys.path.append(HOME)
+    path = sys.path[:]
+    sys.path[:] = [*_libraries, HOME]  # nothing of ours is imported from the folders of the program
     try:
-        return importlib.import_module(name)
+        __import__(name)
+        return sys.modules[name]
     except Exception:
         return None
+    finally:
+        sys.path[:] = path
+
+
+def _node() -> Any:
+    """This process's part in the job, if it has joined that."""
+    context = sys.modules.get("cmpi._runtime.process.context")
+    return context and context.joined()
 
 
 def _tell_root(error: BaseException, trace: TracebackType | None) -> None:
     """Have the root know which exception it was: by the node, or where there is none, in its place."""
     if os.getpid() != _owner:
         return  # a process that the program forked fails for itself
-    context = sys.modules.get("cmpi._runtime.process.context")
-    node = context and context.joined()
-    last_words = _ours("cmpi._runtime.process.last_words")
-    if node:
-        node.failed_by(error)
-    elif last_words:
-        last_words.tell_unjoined(last_words.raised(error, trace))
+    try:
+        node = _node()
+        last_words = _ours("cmpi._runtime.process.last_words")
+        if node:
+            node.failed_by(error)
+        elif last_words:
+            last_words.tell_unjoined(last_words.raised(error, trace))
+    except Exception:
+        sys.__excepthook__(*sys.exc_info())  # a fault of ours, which must not keep the rank from ending
 
 
 def _leave_world(code: int, interrupted: bool = False) -> NoReturn:
@@ -211,6 +218,9 @@ def _leave_world(code: int, interrupted: bool = False) -> NoReturn:
 
 
 _exit, _owner = os._exit, os.getpid()
+if sys.path and sys.path[0] == __file__.rpartition("/")[0]:
+    del sys.path[0]  # this file's folder, where Python looks first
+_libraries = sys.path[:]
 
 
 class LeftWorld(Exception):

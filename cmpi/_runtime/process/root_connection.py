@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.process.condition import ChannelCondition
     from cmpi._runtime.process.wait_registry import WaitRegistry
+    from cmpi.identifiers import Pid
 
 ANSWER = "an answer of the scheduler"
 ROOM = "room for a spawn"
@@ -47,6 +48,7 @@ class RootConnection:
         self._replies: dict[int, Any] = {}
         self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
         self._next_request = 1
+        self._looked_at: set[int] = set()  # processes whose ends the root knows to be dealt with
 
     def refuse(self, error: Callable[[], Exception]) -> None:
         """Raise this error from now on instead of sending anything."""
@@ -63,6 +65,12 @@ class RootConnection:
                 self._sock.sendall(encode(frame))
             except OSError:
                 self._orphaned()
+
+    def looked_at(self, pid: Pid) -> None:
+        """The program has received how this process ended, or failed: that is its business now."""
+        if pid.value not in self._looked_at:
+            self._looked_at.add(pid.value)
+            self.tell(frames.LookedAt(pid.value, True))
 
     def ask(self, make: Callable[[int], Any], timeout_s: float | None = None, what: str = ANSWER) -> Any:
         """Send a request and wait for its reply.

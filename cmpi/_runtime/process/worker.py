@@ -23,13 +23,19 @@ from cmpi.processes import call, results
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
+    import signal
     from types import TracebackType
 
     from cmpi._runtime.process.node import Node
+else:
+    import _signal as signal  # without the enums of `signal`, which would be copied in every process
 
 
 def main(leash: _socket.socket | None) -> int:
-    """Run the closure; returns the exit code. The rest of the end is for exit handlers."""
+    """Run the closure; returns the exit code, or less the signal to end by, as Python does for Ctrl-C.
+
+    The rest of the end is for exit handlers.
+    """
     node = context.join(None)
     # Only now, see `Pmi.fragile`. Should the monitor be dead already, the control connection says so.
     descendants.die_with_parent()
@@ -40,6 +46,7 @@ def main(leash: _socket.socket | None) -> int:
     wanted = False
     try:
         function, arguments, keywords, wanted = _closure(node)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         value = call.make(function, node.parent, *arguments, **keywords)
         if wanted and node.parent is not None and os.getpid() == node.owner:
             wanted = False  # it is told, whatever comes of that
@@ -56,7 +63,11 @@ def main(leash: _socket.socket | None) -> int:
             _show(error)
         if own:
             node.failed_by(error)
-        return RAISED
+        return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else RAISED
+    finally:
+        # What follows is short, or waits for threads and peers; SIGTERM ends that.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
 
 
@@ -76,6 +87,9 @@ def run(leash: _socket.socket | None = None) -> NoReturn:
     if fails_others:
         context.leave_mpi_unfinalized()
     interpreter_end.run_exit_handlers()
+    if code < 0:
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
     if forked or fails_others:
         os._exit(code)  # the exit handlers of C libraries would end the MPI of the parent, or wait in it
     ctypes.CDLL(None).exit(code)

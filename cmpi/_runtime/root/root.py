@@ -69,8 +69,9 @@ class Root:
         hosts, self._places = host_facts.places(order, self._here)
         self._host_spawners: set[str] = set()  # hosts for which one was asked for
         seed, limit = int.from_bytes(os.urandom(3), "little"), order.shared_memory_bytes
+        times = order.deadline_s, order.grace_s
         self._job = JobMachine(
-            hosts, seed, self._folder, limit, order.enforce, os.urandom(32), order.deadline_s
+            hosts, seed, self._folder, limit, order.enforce, os.urandom(32), *times, bool(order.strict)
         )
         places = {1: fds[1], 2: fds[2]}
         formatter = make_formatter(order, places)
@@ -329,6 +330,8 @@ class Root:
     def _launch(self, launch: job_actions.Launch) -> None:
         if launch.host == self._here:
             lack = self._launcher_room.lacks(len(launch.pids))
+            if not os.path.exists(self._folder):
+                lack = f"the folder of the job, {self._folder}, has been removed"
             if lack:
                 self._spawn_failed(launch.start, lack)
             else:
@@ -391,7 +394,8 @@ class Root:
         """A frame; or its end, after which there is nothing to hear."""
         for frame in self._launcher.receive():
             if isinstance(frame, frames.Interrupt):
-                self._do(self._job.interrupt(frame.signal, time.monotonic()))
+                again, now_s = self._job.interruption is not None, time.monotonic()
+                self._do(self._job.hurry(now_s) if again else self._job.interrupt(frame.signal, now_s))
             elif isinstance(frame, frames.ShowStacks):
                 self._show_stacks()
             elif isinstance(frame, host_frames.HostLost):
