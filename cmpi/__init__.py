@@ -51,6 +51,15 @@ if TYPE_CHECKING:
         WrongArguments,
     )
     from cmpi.identifiers import Capacity, ExitStatus, Pid, Resources
+    from cmpi.pool import (
+        PoolBroken,
+        PoolFuture,
+        PoolStatistics,
+        ProcessPool,
+        TaskKilled,
+        TaskOptions,
+        WorkerDied,
+    )
     from cmpi.processes.children import (
         ChildInfo,
         restart_child,
@@ -118,6 +127,10 @@ _HOMES = {
     "cmpi.channels.broadcast": ("Broadcast",),
     "cmpi._core.channel.channel": ("Statistics",),
     "cmpi._core.channel.contract": ("Shape",),
+    "cmpi.pool": (
+        "ProcessPool", "PoolFuture", "PoolStatistics", "PoolBroken", "TaskKilled", "TaskOptions",
+        "WorkerDied",
+    ),
     "cmpi.identifiers": ("Pid", "Resources", "ExitStatus", "Capacity"),
     "cmpi.errors": (
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
@@ -129,6 +142,13 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "WorkerDied",
+    "TaskOptions",
+    "TaskKilled",
+    "ProcessPool",
+    "PoolStatistics",
+    "PoolFuture",
+    "PoolBroken",
     "AnyReceiver",
     "Broadcast",
     "Call",

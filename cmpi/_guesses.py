@@ -22,10 +22,10 @@ _MEANT = {
     "cmpi.spawn(f, *args), which calls f(parent, *args) in a new process": (
         "Process fork start remote actor Actor launch execute Thread"
     ),
-    "cmpi.spawn(f, *args, result=True) for each task, and cmpi.result(pid) for its value": (
-        "Pool pool map starmap imap apply apply_async submit Executor ProcessPoolExecutor ThreadPool "
-        "parallel get Future future fetch"
+    "cmpi.ProcessPool(n), an executor: pool.submit(f, x).result(), pool.map(f, xs)": (
+        "Pool map starmap imap apply apply_async submit Executor ProcessPoolExecutor ThreadPool parallel"
     ),
+    "cmpi.spawn(f, *args, result=True), and cmpi.result(pid) for the value": "get Future future fetch",
     "cmpi.wait(pid)": "join waitpid wait_for wait_all",
     "cmpi.kill(pid)": "terminate stop cancel abort",
     "cmpi.pid()": "self getpid current_process get_pid me",

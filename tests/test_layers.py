@@ -33,6 +33,7 @@ LAYERS = (
     ("cmpi._runtime",),
     ("cmpi.channels", "cmpi.processes", "cmpi.slurm", "cmpi._slurm_task"),
     ("cmpi._runtime.process.worker", "cmpi._runtime.monitor.fork_server"),
+    ("cmpi.pool", "cmpi.joblib"),
     ("cmpi.launcher",),
     ("cmpi.bench",),
 )

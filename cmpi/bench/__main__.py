@@ -23,6 +23,7 @@ HOMES = {
     "blocked": "crowds",
     "alltoall": "crowds",
     "notice": "notice",
+    "pool": "pool",
 }
 
 

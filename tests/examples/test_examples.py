@@ -70,6 +70,27 @@ def test_bank(jobs):
     ]
 
 
+def test_mandelbrot(jobs):
+    path = jobs.folder / "picture.png"
+    result = jobs.run("cmpirun", "--output", "plain", "python", EXAMPLES / "mandelbrot.py", "64", path)
+    assert (result.code, result.out) == (0, f"{path}: 64 x 48, 20% of it inside\n"), result
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_map_files(jobs):
+    result = jobs.run("cmpirun", "--output", "plain", "python", EXAMPLES / "map_files.py")
+    lines = result.out.splitlines()
+    assert (result.code, len(lines)) == (0, 10), result
+    assert lines[3] == "part3: 10000 words, most often host", result
+    assert "files" in result.err and "2000" in result.err
+
+
+def test_grid_search(jobs):
+    pytest.importorskip("sklearn")
+    result = jobs.run("cmpirun", "--output", "plain", "python", EXAMPLES / "grid_search.py", timeout=60)
+    assert result.out.startswith("best: {'C': 10, 'gamma': 0.001}, accuracy 0.97"), result
+
+
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py")))
 def test_every_example_says_how_to_run_it_and_compiles(name):
     text = (EXAMPLES / name).read_text()

@@ -100,6 +100,17 @@ class RingInbox:
         if self.reader is not None:
             self._read(self.reader)
 
+    def scan(self) -> bool:
+        """Hear what is there, for a caller that looks at many rings and will look again, or call `rest`.
+
+        The writer does not ring meanwhile. True if something came."""
+        reader = self.reader
+        if reader is None:
+            return False
+        reader.wait(0.0)
+        self.watched = True
+        return self._read(reader)
+
     def rest(self) -> None:
         """Somebody will wait without looking: have the writer ring for what follows."""
         if self.watched and self.reader is not None:

@@ -1,0 +1,1 @@
+"""What a process pool decides: queue, prefetch, chunks, retries, deaths, size. Pure."""

@@ -1,0 +1,52 @@
+"""How many items of a `map` go into one task.
+
+Guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling: A Practical Scheduling Scheme
+for Parallel Supercomputers", 1987), bounded by time: a task takes about `TARGET_S`, of which sending it
+and its answer is some percent, and where the number of items is known each takes at most its share of half
+of those that are left, so that no worker idles at the end. Sizes begin with 1 and are measured as answers
+come.
+"""
+
+from __future__ import annotations
+
+TARGET_S = 0.02
+MAX_ITEMS = 4096  # bounds memory, and how much one death costs
+GROWTH = 8  # from one measurement to the next
+
+
+class ChunkSizer:
+    """The machine. Not thread-safe; never blocks.
+
+    Args:
+        workers: How many share the items.
+        total: The number of items, None if that is not known.
+        fixed: The size that the caller asked for, if any.
+    """
+
+    def __init__(self, workers: int, total: int | None = None, fixed: int | None = None) -> None:
+        self._workers, self._left, self._fixed = max(1, workers), total, fixed
+        self._item_s: float | None = None
+        self._limit = 1
+
+    def measured(self, items: int, elapsed_s: float) -> None:
+        """A task of so many items took so long."""
+        if items:
+            item_s = elapsed_s / items
+            self._item_s = item_s if self._item_s is None else self._item_s + 0.5 * (item_s - self._item_s)
+            self._limit = max(self._limit, min(MAX_ITEMS, items * GROWTH))
+
+    def next_size(self) -> int:
+        """The size of the next task, at least 1."""
+        if self._fixed is not None:
+            return self._fixed
+        if self._item_s is None:
+            return 1
+        size = min(self._limit, int(TARGET_S / max(self._item_s, 1e-9)))
+        if self._left is not None:
+            size = min(size, -(-self._left // (2 * self._workers)))
+        return max(1, size)
+
+    def taken(self, items: int) -> None:
+        """So many items went into a task."""
+        if self._left is not None:
+            self._left = max(0, self._left - items)

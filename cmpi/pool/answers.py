@@ -1,0 +1,182 @@
+"""Hearing the workers of a pool: one thread, and any thread that waits for a future.
+
+To be woken costs ten times as much as a message. So the thread that needs an answer looks for it itself
+for a while (`help`), without going through the pool's own thread; that one looks while answers keep
+coming, and sleeps until a worker's channel says that something has come. One of them looks at a time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cmpi.errors import CmpiError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from cmpi.pool.handle import WorkerHandle
+
+LOOK_S = 500e-6  # longer than a worker that sleeps takes to wake and answer
+STANDBY_S = 0.0005  # workers do not ring for so long behind a thread that looked for itself
+_NOTHING = object()
+
+
+class Answers:
+    """The pool's receiving side. Thread-safe.
+
+    Args:
+        deadline_s: Returns when `tick` has something to do (of `time.monotonic`), if ever.
+        tick: Does it.
+    """
+
+    def __init__(self, deadline_s: Callable[[], float | None], tick: Callable[[], None]) -> None:
+        self._deadline_s, self._tick = deadline_s, tick
+        self._handles: tuple[WorkerHandle, ...] = ()
+        self._looking = threading.Lock()  # held by the thread that looks
+        self._changes = threading.Lock()  # of `_handles`
+        self._helping = self._helped = 0  # threads that look for themselves now, and that ever did
+        self._asleep = False  # the pool's thread sleeps until a worker rings
+        self._came = threading.Event()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="cmpi-pool", daemon=True)
+        self._thread.start()
+
+    def add(self, handle: WorkerHandle) -> None:
+        """Hear this worker too. Blocks: never."""
+        with self._changes:
+            self._handles = (*self._handles, handle)
+        with handle.answers._lock:
+            handle.answers._end.changed.watch(self._wake)
+        self._came.set()
+
+    def wake(self) -> None:
+        """Have the thread look at its deadline again. Blocks: never."""
+        self._came.set()
+
+    def stop(self) -> None:
+        """Hear nobody any more. Blocks: until the thread has ended, unless it is the caller."""
+        self._stopped = True
+        self._came.set()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def help(self, future: Future[Any], timeout: float | None) -> None:
+        """Look for answers in this thread until the future is done or nothing comes.
+
+        Blocks: as long as answers come, for `timeout` seconds at most.
+        """
+        now_s = time.monotonic()
+        end_s = None if timeout is None else now_s + timeout
+        until_s = now_s + LOOK_S
+        self._helping += 1
+        self._helped += 1
+        try:
+            while not future.done():
+                if self._looking.acquire(blocking=False):
+                    try:
+                        if self._scan():
+                            until_s = time.monotonic() + LOOK_S
+                    finally:
+                        self._looking.release()
+                else:
+                    time.sleep(0)  # the other needs the interpreter's lock to end its look
+                if time.monotonic() > until_s or (end_s is not None and time.monotonic() > end_s):
+                    return
+        finally:
+            self._helping -= 1
+            if self._asleep or not (future.done() or self._arm()):
+                self._came.set()
+
+    def glance(self) -> None:
+        """Hear what is there already, unless another thread is looking. Blocks: never."""
+        if self._looking.acquire(blocking=False):
+            try:
+                self._scan()
+            finally:
+                self._looking.release()
+            if self._asleep:
+                self._came.set()
+
+    def _wake(self) -> None:
+        if not self._helping:
+            self._came.set()
+
+    def _run(self) -> None:
+        until_s, seen = 0.0, 0
+        while not self._stopped:
+            helped = self._helped
+            if helped != seen:  # a thread looks for itself, and will probably do so again at once
+                seen = helped
+                self._came.clear()
+                self._came.wait(min(STANDBY_S, self._left_s(STANDBY_S)))
+            else:
+                with self._looking:
+                    if self._scan():
+                        until_s = time.monotonic() + LOOK_S
+                if time.monotonic() < until_s:
+                    continue
+                self._sleep(helped)
+            self._tick()
+
+    def _left_s(self, most_s: float | None) -> Any:
+        """How long it is until there is something to do."""
+        deadline_s = self._deadline_s()
+        return most_s if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+
+    def _sleep(self, helped: int) -> None:
+        """Sleep until a worker rings."""
+        self._came.clear()
+        self._asleep = True
+        try:
+            if self._arm() and helped == self._helped:
+                self._came.wait(self._left_s(None))
+        finally:
+            self._asleep = False
+
+    def _arm(self) -> bool:
+        """Have the workers ring for their next answers; False if there is one already."""
+        for handle in self._handles:
+            with handle.answers._lock:
+                handle.answers._lane.ring_inbox.rest()
+                if handle.answers._end.readable:
+                    return False
+        return True
+
+    def _scan(self) -> bool:
+        """Hear what has come from all workers; True if something has."""
+        heard = False
+        for handle in self._handles:
+            receiver = handle.answers
+            while True:
+                with receiver._lock:
+                    readable = receiver._end.readable or (
+                        receiver._lane.ring_inbox.scan() and receiver._end.readable
+                    )
+                if not readable:
+                    break
+                heard = True
+                if not self._take(handle):
+                    break
+        return heard
+
+    def _take(self, handle: WorkerHandle) -> bool:
+        """Take one answer; False if none will follow."""
+        try:
+            answer = handle.answers.try_recv(_NOTHING)
+        except CmpiError as error:
+            self._remove(handle)
+            handle.group.ended(handle, error)
+            return False
+        if answer is _NOTHING:
+            return False
+        handle.group.answered(handle, answer)
+        return True
+
+    def _remove(self, handle: WorkerHandle) -> None:
+        with handle.answers._lock:
+            handle.answers._end.changed.unwatch(self._wake)
+        with self._changes:
+            self._handles = tuple(each for each in self._handles if each is not handle)

@@ -1,0 +1,444 @@
+"""`ProcessPool`: an executor on processes that survive each other's deaths."""
+
+from __future__ import annotations
+
+import atexit
+import concurrent.futures
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any
+
+from cmpi.errors import NotPicklable, NotRunning, UsageError
+from cmpi.identifiers import Resources
+from cmpi.pool import worker
+from cmpi.pool.answers import Answers
+from cmpi.pool.functions import Functions, call
+from cmpi.pool.future import PoolFuture
+from cmpi.pool.group import WorkerGroup
+from cmpi.pool.groups import Groups
+from cmpi.pool.handle import Submission
+from cmpi.pool.mapping import Mapping, amap
+from cmpi.pool.options import Options, PoolStatistics, TaskOptions
+from cmpi.pool.shared import SharedBuffers, SharedObject
+from cmpi.processes import process
+
+_pools = itertools.count()
+_open: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
+GLANCE_EVERY = 16  # submissions, after which the submitting thread looks for answers
+
+
+class ProcessPool(concurrent.futures.Executor):
+    """Worker processes that run functions: a `concurrent.futures.Executor`.
+
+    Args:
+        max_workers: The number of workers. None: as many as the job has cores.
+        minimum: If given, the pool begins with so many workers, grows to `max_workers` as tasks wait, and
+            ends workers that had nothing to do for 10 seconds.
+        resources: What each worker needs: see `Resources`.
+        initializer: Is called in each worker first, with `initargs`.
+        initargs: See there.
+        max_tasks_per_child: After so many tasks a worker is replaced. None: never.
+        max_pending: `submit` blocks while so many tasks are not over. None: it never blocks.
+
+    Raises:
+        UsageError: A number is out of range.
+        NotRunning: This process is not part of a job.
+
+    A worker that dies costs only the task that it ran: that task is tried again on another worker (see
+    `options`) or raises `WorkerDied`, and a new worker takes its place. Functions, lambdas and closures
+    travel by value; a function is sent to each worker once, as it was when it was first submitted.
+
+    Leaving its `with` block waits for the tasks; leaving it with an exception ends them. Thread-safe.
+    Source: `concurrent.futures.ProcessPoolExecutor`; Constellation's process pool.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        minimum: int | None = None,
+        resources: Resources | None = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        max_tasks_per_child: int | None = None,
+        max_pending: int | None = None,
+    ) -> None:
+        if max_workers is None:
+            max_workers = max(1, int(process.capacity().total.cpus))
+        for what, number in (
+            ("max_workers", max_workers),
+            ("minimum", minimum),
+            ("max_tasks_per_child", max_tasks_per_child),
+            ("max_pending", max_pending),
+        ):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise UsageError(f"{what} is a number from 1; found {number!r}")
+        if initializer is not None and not callable(initializer):
+            raise TypeError("initializer must be a callable")
+        self._sizes = (max_workers if minimum is None else min(minimum, max_workers), max_workers)
+        self._resources, self._setup = resources, (initializer, initargs)
+        self._max_tasks = max_tasks_per_child
+        self._room = None if max_pending is None else threading.BoundedSemaphore(max_pending)
+        self._name = f"cmpi-pool-{next(_pools)}"
+        self._owner = os.getpid()
+        self._buffers = SharedBuffers(self._name)
+        self._functions = Functions(self._buffers)
+        self._lock = threading.RLock()
+        self._numbers = itertools.count()
+        self._closed = False
+        self._groups = Groups()
+        self._answers = Answers(self._groups.deadline_s, self._groups.tick)
+        self._defaults = Options()
+        self._main = self._group(self._defaults)
+        if not _open:
+            atexit.register(_shut_down_all)
+        _open.add(self)
+        self._main.begin()
+
+    # -- tasks ---------------------------------------------------------------------------------
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
+        """Run `fn(*args, **kwargs)` in a worker.
+
+        Returns:
+            Its future. What cannot be pickled is an exception of the future, which names the path to it.
+
+        Raises:
+            RuntimeError: The pool was shut down.
+
+        Blocks: while `max_pending` tasks are not over, else for the time of pickling.
+        """
+        return self._submit(self._defaults, fn, args, kwargs)
+
+    def options(
+        self,
+        *,
+        retries: int = 0,
+        timeout: float | None = None,
+        resources: Resources | None = None,
+        ranks: int = 1,
+        retry_exceptions: type[BaseException] | tuple[type[BaseException], ...] = (),
+    ) -> TaskOptions:
+        """The same pool with other options: `pool.options(retries=3).submit(f, x)`.
+
+        Args:
+            retries: How often a task is tried again if its worker dies, with a growing pause between.
+            timeout: The longest time that a task may run, in seconds; then its worker is ended and the
+                future raises TimeoutError.
+            resources: What the task needs, if not what the pool's workers have: other workers are started
+                for such tasks as they come, and end when they are idle.
+            ranks: Run the task as an MPI world of so many processes: the function is called in each, and
+                the result is that of rank 0.
+            retry_exceptions: Exceptions after which the task is tried again too, within `retries`.
+
+        Blocks: never.
+        """
+        if retries < 0 or ranks < 1 or (timeout is not None and timeout <= 0):
+            raise UsageError(
+                "retries is a number from 0, ranks one from 1, timeout a positive number of seconds; found "
+                f"retries={retries!r}, ranks={ranks!r}, timeout={timeout!r}"
+            )
+        kinds = retry_exceptions if isinstance(retry_exceptions, tuple) else (retry_exceptions,)
+        return TaskOptions(self, Options(retries, timeout, resources, ranks, kinds))
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: str | bool = False,
+    ) -> Iterator[Any]:
+        """`fn` of each item, or of the items of several iterables together, in the workers.
+
+        Args:
+            fn: The function.
+            iterables: Where the arguments come from. They are read as results are taken, not all at once.
+            timeout: TimeoutError so many seconds after this call, if a result is not there.
+            chunksize: How many items go in one task. None: as many as take about 20 ms, by measurement.
+            buffersize: The largest number of items that were read and whose results were not yet taken.
+                None: enough to keep the workers busy.
+            ordered: If False, results come as they are ready.
+            progress: A label, or True: show a progress bar on stderr.
+
+        Returns:
+            An iterator over the results. The first tasks are sent at once.
+
+        Raises:
+            Whatever `fn` raises, at the place of its item. Closing the iterator cancels what has not
+            begun; a KeyboardInterrupt ends what runs too.
+
+        Blocks: for the first items; the iterator for each result.
+        Source: `concurrent.futures.Executor.map`; sizes of chunks: see `cmpi/_core/pool/chunks.py`.
+        """
+        return self._map(self._defaults, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
+
+    async def asubmit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """The result of `submit`, in an event loop. Cancelling it cancels the task, also one that runs."""
+        return await self._asubmit(self._defaults, fn, args, kwargs)
+
+    def amap(
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], ordered: bool = True, **options: Any
+    ) -> AsyncIterator[Any]:
+        """As `map`, in an event loop: `async for y in pool.amap(f, xs)`."""
+        return amap(self._map(self._defaults, fn, iterables, ordered=ordered, **options))
+
+    def share(self, value: object) -> SharedObject:
+        """Put the arrays in a value (and whatever else offers buffers) into shared memory, once per host.
+
+        Returns:
+            An object to give to tasks in place of the value: as an argument, or captured by a function. A
+            task gets the value itself, whose arrays lie in shared memory and can only be read.
+
+        What functions capture is shared by itself, and so is an array of 1 MiB or more that is an argument
+        of a second task, as long as it is not changed. The memory ends with the last reference to the
+        object, or with the pool. Where there is no shared memory, each worker has a copy of its own.
+
+        Raises: NotPicklable. Blocks: for one copy.
+        """
+        return self._buffers.share(value)
+
+    # -- the pool itself -----------------------------------------------------------------------
+
+    def resize(self, max_workers: int, minimum: int | None = None) -> None:
+        """Have another number of workers from now on. Workers beyond it end after the tasks that they have.
+
+        Blocks: never.
+        """
+        if max_workers < 1:
+            raise UsageError(f"a pool has 1 worker or more; found {max_workers!r}")
+        self._sizes = (max_workers if minimum is None else minimum, max_workers)
+        self._main.resize(*self._sizes)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more tasks, and end the workers when all tasks are over.
+
+        Args:
+            wait: Return only when all workers have ended.
+            cancel_futures: Cancel the tasks that no worker has begun.
+
+        Blocks: if `wait`, until then. Calling it again does nothing.
+        """
+        self._check_owner()
+        with self._lock:
+            self._closed = True
+            groups = list(self._groups.values())
+        if cancel_futures:
+            for group in groups:
+                for future in group.waiting():
+                    future.cancel()
+        for group in groups:
+            group.close()
+        if wait:
+            for group in groups:
+                group.join()
+            self._answers.stop()
+            self._buffers.close()
+            _open.discard(self)
+
+    def kill(self) -> None:
+        """End all tasks and workers now: the futures raise `TaskKilled`. Blocks: until all have ended."""
+        with self._lock:
+            self._closed = True
+            groups = list(self._groups.values())
+        for group in groups:
+            group.kill_all()
+        self.shutdown()
+
+    def statistics(self) -> PoolStatistics:
+        """What the pool has done and is doing. Blocks: never."""
+        machines = [group.machine for group in self._groups.values()]
+        running = sum(len(each.tasks) for machine in machines for each in list(machine.workers.values()))
+        return PoolStatistics(
+            sum(not each.retiring for machine in machines for each in list(machine.workers.values())),
+            sum(len(machine.tasks) for machine in machines) - running,
+            running,
+            sum(machine.completed for machine in machines),
+            sum(machine.deaths for machine in machines),
+            self._main.machine.average_s,
+        )
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        if kind is None:
+            self.shutdown()
+        else:
+            self.kill()
+
+    async def __aenter__(self) -> ProcessPool:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        """As `with`, but the event loop goes on meanwhile."""
+        import asyncio
+
+        await asyncio.to_thread(self.__exit__, kind, error, trace)
+
+    def __repr__(self) -> str:
+        now = self.statistics()
+        state = " (shut down)" if self._closed else ""
+        return (
+            f"<ProcessPool{state}: {now.workers} workers, {now.running} tasks running, "
+            f"{now.waiting} waiting, {now.completed} done, {now.deaths} deaths>"
+        )
+
+    def _repr_html_(self) -> str:
+        now = self.statistics()
+        names = ("workers", "running", "waiting", "completed", "deaths")
+        head = "".join(f"<th>{name}</th>" for name in names)
+        cells = "".join(f"<td>{getattr(now, name)}</td>" for name in names)
+        return f"<table><caption>ProcessPool</caption><tr>{head}</tr><tr>{cells}</tr></table>"
+
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "a ProcessPool belongs to its process and cannot be sent to another; a task that needs a pool "
+            "makes one of its own"
+        )
+
+    # -- how -----------------------------------------------------------------------------------
+
+    def _check_owner(self) -> None:
+        if os.getpid() != self._owner:
+            raise NotRunning("this pool is that of the process which forked this one; make a pool here")
+
+    def _group(self, options: Options) -> WorkerGroup:
+        key = (options.resources, options.ranks)
+        with self._lock:
+            group = self._groups.get(key)
+            if group is None:
+                main = key == (None, 1)
+                group = self._groups[key] = WorkerGroup(
+                    self._sizes if main else (0, self._sizes[1]),
+                    options.resources or self._resources,
+                    options.ranks,
+                    self._setup,
+                    self._max_tasks,
+                    f"{self._name}-{len(self._groups)}",
+                    self._functions,
+                    self._buffers,
+                )
+                group.receiver = self._answers
+            return group
+
+    def _submit(
+        self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> PoolFuture:
+        return self._task(options, worker.TASK, fn, (args, kwargs), _label(fn))
+
+    def _task(
+        self, options: Options, kind: int, fn: Callable[..., Any], arguments: tuple[Any, Any], label: str
+    ) -> PoolFuture:
+        """Make a task of a function: TASK with (args, kwargs), or CHUNK with (items, whether they are
+        tuples)."""
+        self._check_owner()
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        group = self._main if options is self._defaults else self._group(options)
+        if self._room is not None:
+            self._room.acquire()
+        future = PoolFuture()
+        future._group, future._number = group, next(self._numbers)
+        if self._room is not None:
+            future.add_done_callback(self._make_room)
+        try:
+            with self._lock:
+                number = self._functions.number(fn)
+                if number is None:
+                    call_it = call if kind == worker.TASK else worker.run_chunk
+                    number = self._functions.number(call_it)
+                    args, rest = arguments
+                    arguments = ((fn, *args), rest) if kind == worker.TASK else ((fn, args, rest), {})
+                    kind = worker.TASK
+            assert number is not None
+            packed = self._buffers.pack(arguments, "the arguments", hoist=False)
+        except NotPicklable as error:
+            if kind == worker.TASK:
+                error = self._named(fn, arguments) or error
+            future.set_running_or_notify_cancel()
+            future.set_exception(error)
+            return future
+        group.submit(
+            Submission(
+                future,
+                kind,
+                number,
+                packed,
+                label,
+                options.retries,
+                options.retry_exceptions,
+                options.timeout,
+            )
+        )
+        if future._number % GLANCE_EVERY == 0:
+            self._answers.glance()
+        return future
+
+    def _named(self, fn: Callable[..., Any], arguments: tuple[Any, Any]) -> NotPicklable | None:
+        """The error that names what the caller wrote."""
+        args, kwargs = arguments
+        named = {"the function": fn, **{f"argument {i}": each for i, each in enumerate(args)}, **kwargs}
+        for name, value in named.items():
+            try:
+                self._buffers.pack(value, name, hoist=False)
+            except NotPicklable as error:
+                return error
+        return None
+
+    def _make_room(self, future: object) -> None:
+        assert self._room is not None
+        self._room.release()
+
+    def _map(
+        self,
+        options: Options,
+        fn: Callable[..., Any],
+        iterables: tuple[Iterable[Any], ...],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
+        ordered: bool = True,
+        progress: str | bool = False,
+    ) -> Iterator[Any]:
+        for what, number in (("chunksize", chunksize), ("buffersize", buffersize)):
+            if number is not None and (not isinstance(number, int) or number < 1):
+                raise ValueError(f"{what} must be at least 1; found {number!r}")
+        label = _label(fn)
+
+        def submit(items: list[Any], several: bool) -> PoolFuture:
+            return self._task(options, worker.CHUNK, fn, (items, several), f"{len(items)} calls of {label}")
+
+        mapping = Mapping(submit, iterables, self._sizes[1], timeout, chunksize, buffersize, ordered)
+        return mapping.shown(label if progress is True else progress) if progress else iter(mapping)
+
+    async def _asubmit(
+        self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        import asyncio
+
+        future = self._submit(options, fn, args, kwargs)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            future.kill()
+            raise
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self._closed = True
+            for group in self._groups.values():
+                group.close()
+
+
+def _shut_down_all() -> None:
+    """At the end of the process, as `concurrent.futures` does."""
+    for pool in list(_open):
+        pool.shutdown()
+
+
+def _label(fn: Callable[..., Any]) -> str:
+    function = getattr(fn, "func", fn)  # of a functools.partial
+    return str(getattr(function, "__qualname__", type(fn).__qualname__))

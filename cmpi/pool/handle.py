@@ -1,0 +1,69 @@
+"""What a pool keeps of each worker and of each task."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from cmpi._transport import pickling
+from cmpi.channels.receiver import Receiver
+from cmpi.channels.sender import Sender
+from cmpi.identifiers import Pid
+
+if TYPE_CHECKING:
+    from cmpi.pool.future import PoolFuture
+    from cmpi.pool.group import WorkerGroup
+    from cmpi.pool.shared import Packed
+
+
+class WorkerHandle:
+    """A worker process as the pool sees it."""
+
+    def __init__(self, group: WorkerGroup, number: int, pids: list[Pid], name: str) -> None:
+        self.group, self.number, self.pids = group, number, pids
+        self.answers = Receiver[Any](pids[0], name=name)
+        self.tasks = Sender[Any](pids[0], name=name)
+        self.functions: set[int] = set()  # that it has
+        self.buffers: set[int] = set()  # that it was sent, or has used
+        self.host = ""
+
+    def send(self, *message: Any) -> None:
+        """Send a message, also from a thread with an event loop: it has room, and blocks for a copy only.
+
+        Raises: PeerExited, PeerClosed.
+        """
+        self.tasks._send(pickling.dumps(message), None)
+
+
+class Submission:
+    """A task as the pool keeps it until it is over."""
+
+    __slots__ = (
+        "function",
+        "future",
+        "kind",
+        "label",
+        "packed",
+        "retries",
+        "retry_exceptions",
+        "timeout_s",
+    )
+
+    def __init__(
+        self,
+        future: PoolFuture,
+        kind: int,
+        function: int,
+        packed: Packed,
+        label: str,
+        retries: int = 0,
+        retry_exceptions: tuple[type[BaseException], ...] = (),
+        timeout_s: float | None = None,
+    ) -> None:
+        self.future, self.kind, self.function, self.packed, self.label = (
+            future,
+            kind,
+            function,
+            packed,
+            label,
+        )
+        self.retries, self.retry_exceptions, self.timeout_s = retries, retry_exceptions, timeout_s

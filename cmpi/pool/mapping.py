@@ -1,0 +1,143 @@
+"""`ProcessPool.map`: reads its input as results are taken, and sends it in chunks of measured size."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+import queue
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from cmpi._core.pool.chunks import ChunkSizer
+from cmpi.pool.worker import exception
+
+if TYPE_CHECKING:
+    from cmpi.pool.future import PoolFuture
+
+CHUNKS_PER_WORKER = 3  # under way, so that a worker has its next one when it ends one
+
+
+class Mapping:
+    """One call of `map`. One thread at a time.
+
+    Args:
+        submit: Makes a task of items; whether each is a tuple of arguments.
+        iterables: The input.
+        workers: How many share it.
+        timeout: As of `ProcessPool.map`, as all that follow.
+        chunksize: See there.
+        buffersize: See there.
+        ordered: See there.
+    """
+
+    def __init__(
+        self,
+        submit: Callable[[list[Any], bool], PoolFuture],
+        iterables: tuple[Iterable[Any], ...],
+        workers: int,
+        timeout: float | None,
+        chunksize: int | None,
+        buffersize: int | None,
+        ordered: bool,
+    ) -> None:
+        self._submit, self._workers, self._buffersize, self._ordered = submit, workers, buffersize, ordered
+        self._end_s = None if timeout is None else time.monotonic() + timeout
+        self._several = len(iterables) != 1
+        self._items: Iterator[Any] = zip(*iterables) if self._several else iter(iterables[0])
+        lengths = [operator.length_hint(each, -1) for each in iterables]
+        self.total = min(lengths, default=0) if -1 not in lengths else None
+        self._sizer = ChunkSizer(workers, self.total, chunksize)
+        self._under_way: dict[PoolFuture, int] = {}  # chunks in the order of their items, and their sizes
+        self._ready: queue.SimpleQueue[PoolFuture] = queue.SimpleQueue()
+        self._buffered = 0  # items that were read and whose results were not taken
+        self._exhausted = False
+        self._fill()
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            while self._under_way:
+                future = self._next()
+                size = self._under_way.pop(future)
+                results, fault, elapsed_s = future.result()
+                del future
+                self._sizer.measured(len(results), elapsed_s)
+                self._fill()
+                results.reverse()
+                while results:
+                    yield results.pop()
+                if fault is not None:
+                    raise exception(*fault)
+                self._buffered -= size
+                self._fill()
+        except KeyboardInterrupt:
+            for future in self._under_way:
+                future.kill()
+            raise
+        finally:
+            for future in self._under_way:
+                future.cancel()
+
+    def shown(self, label: str) -> Iterator[Any]:
+        """The same with a progress bar on stderr, by tqdm if that is installed."""
+        try:
+            from tqdm.auto import tqdm
+        except ImportError:
+            return self._counted(label)
+        shown: Iterator[Any] = iter(tqdm(iter(self), desc=label, total=self.total))
+        return shown
+
+    def _counted(self, label: str) -> Iterator[Any]:
+        """One line that is written again ten times a second at most."""
+        of = "" if self.total is None else f" of {self.total}"
+        shown_s, n = 0.0, 0
+        for n, result in enumerate(self, 1):
+            if time.monotonic() >= shown_s + 0.1:
+                shown_s = time.monotonic()
+                print(f"\r{label}: {n}{of}", end="", file=sys.stderr, flush=True)
+            yield result
+        print(f"\r{label}: {n}{of}", file=sys.stderr, flush=True)
+
+    def _fill(self) -> None:
+        """Send chunks, as far as the workers are to have them and the buffer allows."""
+        while not self._exhausted and len(self._under_way) < CHUNKS_PER_WORKER * self._workers:
+            size = self._sizer.next_size()
+            if self._buffersize is not None:
+                size = min(size, self._buffersize - self._buffered)
+                if size < 1:
+                    return
+            items = list(itertools.islice(self._items, size))
+            if not items:
+                self._exhausted = True
+                return
+            self._sizer.taken(len(items))
+            self._buffered += len(items)
+            future = self._submit(items, self._several)
+            self._under_way[future] = len(items)
+            if not self._ordered:
+                future.add_done_callback(self._ready.put)  # type: ignore[arg-type]
+
+    def _next(self) -> PoolFuture:
+        """The chunk whose results come next. Raises: TimeoutError."""
+        left_s = None if self._end_s is None else max(0.0, self._end_s - time.monotonic())
+        if self._ordered:
+            future = next(iter(self._under_way))
+            future.exception(left_s)  # which waits
+            return future
+        try:
+            return self._ready.get(timeout=left_s)
+        except queue.Empty:
+            raise TimeoutError from None
+
+
+async def amap(results: Iterator[Any]) -> AsyncIterator[Any]:
+    """The results in an event loop, which goes on while they are waited for."""
+    import asyncio
+
+    missing = object()
+    try:
+        while (value := await asyncio.to_thread(next, results, missing)) is not missing:
+            yield value
+    finally:
+        results.close()  # type: ignore[attr-defined]

@@ -1,0 +1,66 @@
+"""How tasks are to run, and what a pool tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from cmpi._base.frozen import frozen, replace
+from cmpi.identifiers import Resources
+from cmpi.pool.mapping import amap
+
+if TYPE_CHECKING:
+    from cmpi.pool.executor import ProcessPool
+    from cmpi.pool.future import PoolFuture
+
+
+@frozen
+class Options:
+    """How a task is to run: see `ProcessPool.options`."""
+
+    retries: int = 0
+    timeout: float | None = None
+    resources: Resources | None = None
+    ranks: int = 1
+    retry_exceptions: tuple[type[BaseException], ...] = ()
+
+
+@frozen
+class PoolStatistics:
+    """What a pool has done so far, and what it is doing."""
+
+    workers: int  # processes that take tasks, those that are starting included
+    waiting: int  # tasks that no worker has yet
+    running: int  # tasks that a worker has
+    completed: int  # tasks that were answered
+    deaths: int  # workers that ended without being asked to
+    average_s: float  # of the tasks that ended last, in seconds
+
+
+class TaskOptions:
+    """A pool with options for its tasks: `pool.options(...)` makes it. It has the pool's own methods."""
+
+    def __init__(self, pool: ProcessPool, options: Options) -> None:
+        self._pool, self._options = pool, options
+
+    def options(self, **changes: Any) -> TaskOptions:
+        """The same with some options changed."""
+        return TaskOptions(self._pool, replace(self._options, **changes))
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:
+        """See `ProcessPool.submit`."""
+        return self._pool._submit(self._options, fn, args, kwargs)
+
+    def map(self, fn: Callable[..., Any], *iterables: Iterable[Any], **keywords: Any) -> Iterator[Any]:
+        """See `ProcessPool.map`."""
+        return self._pool._map(self._options, fn, iterables, **keywords)
+
+    async def asubmit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """See `ProcessPool.asubmit`."""
+        return await self._pool._asubmit(self._options, fn, args, kwargs)
+
+    def amap(
+        self, fn: Callable[..., Any], *iterables: Iterable[Any], **keywords: Any
+    ) -> AsyncIterator[Any]:
+        """See `ProcessPool.amap`."""
+        return amap(self._pool._map(self._options, fn, iterables, **keywords))

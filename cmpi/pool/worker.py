@@ -1,0 +1,246 @@
+"""What runs in the worker processes of a pool.
+
+A worker reads tasks from one channel, runs them one after another and answers each on another. Functions
+come once and are kept by number. The arguments are pickled apart from the frame around them, so that what
+cannot be unpickled here fails that task and nothing else.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from cmpi._transport import pickling
+from cmpi.channels.receiver import Receiver
+from cmpi.channels.sender import Sender
+from cmpi.errors import RemoteTraceback
+from cmpi.identifiers import Pid
+from cmpi.pool import shared
+
+FUNCTION, TASK, CHUNK, FORGET, BUFFER, DROP = range(6)  # what the pool sends
+UP, START_FAILED, VALUE, ERROR, HAS_BUFFER = range(5)  # what a worker answers
+OUTPUT_BYTES = 64 * 1024  # kept of what one task prints
+
+
+def packed(value: object, name: str = "value") -> tuple[bytes, list[Any]]:
+    """A pickle and its large buffers, as a part of a message. Raises: NotPicklable."""
+    message = pickling.dumps(value, name)
+    if isinstance(message, bytes):
+        return message, []
+    import numpy as np
+
+    return message.body, [np.frombuffer(buffer, np.uint8) for buffer in message.buffers]
+
+
+def work(
+    parent: Pid,
+    name: str,
+    buffers: str,
+    initializer: Callable[..., object] | None,
+    arguments: tuple[Any, ...],
+    pass_on: Callable[[Any], object] | None = None,
+) -> None:
+    """The life of a worker: until the pool closes its channel, or ends.
+
+    Args:
+        parent: The pool's process.
+        name: Of the channels with it.
+        buffers: The name of the pool's hoisted buffers.
+        initializer: Is called first, with the arguments.
+        pass_on: Is called with each task before it runs.
+    """
+    _end_with(parent)
+    attached = shared.attach(buffers)
+    answers = Sender[Any](parent, name=name)
+    tasks = Receiver[Any](parent, name=name)
+    try:
+        if initializer is not None:
+            initializer(*arguments)
+    except BaseException as error:
+        answers.send((START_FAILED, *_error(error)))
+        answers.close()
+        return
+    answers.send((UP, attached.host))
+    run(tasks if pass_on is None else _passed_on(tasks, pass_on), answers, attached)
+
+
+def work_as_rank(
+    parent: Pid, name: str, buffers: str, initializer: Any, arguments: tuple[Any, ...]
+) -> None:
+    """The life of a worker that is one rank of an MPI world: rank 0 talks with the pool and passes on what
+    comes to the other ranks, so that all call the same function at the same time; its result counts."""
+    from cmpi.processes.process import pid, world
+
+    ranks = world()
+    if pid() == ranks[0]:
+        others = Sender[Any].broadcast(ranks[1:], name=name)
+        work(parent, name, buffers, initializer, arguments, others.send)
+        others.close()
+        return
+    if initializer is not None:
+        initializer(*arguments)
+    run(Receiver[Any](ranks[0], name=name), None, shared.attach(buffers))
+
+
+def _passed_on(tasks: Iterable[Any], pass_on: Callable[[Any], object]) -> Iterator[Any]:
+    for task in tasks:
+        pass_on(task)
+        yield task
+
+
+def run(tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Attached) -> None:
+    """Run what comes until nothing follows. Without `answers` an exception ends the process."""
+    functions: dict[int, Any] = {}
+    output = _TaskOutput.install()
+    for kind, number, function, body, buffers in tasks:
+        if kind == FUNCTION:
+            functions[number] = (body, buffers)
+            continue
+        if kind not in (TASK, CHUNK):
+            _keep(kind, number, buffers, functions, attached)
+            if kind == BUFFER and answers is not None:
+                answers.send((HAS_BUFFER, number))
+            continue
+        output.begin()
+        begin_s = time.perf_counter()
+        try:
+            call = functions[function]
+            if type(call) is tuple:  # it is unpickled with the first task that needs it, which then fails
+                call = functions[function] = shared.unpacked(*call)
+            arguments = shared.unpacked(body, buffers)
+            value = call(*arguments[0], **arguments[1]) if kind == TASK else run_chunk(call, *arguments)
+            answer: Any = (VALUE, number, time.perf_counter() - begin_s, *packed(value, "the result"))
+        except (Exception, SystemExit) as error:
+            if answers is None:
+                raise
+            answer = (ERROR, number, time.perf_counter() - begin_s, *_error(error))
+        del body, buffers
+        arguments = value = None
+        if answers is not None:
+            answers.send((*answer, output.taken()))
+        answer = None
+
+
+def _keep(
+    kind: int, number: int, buffers: list[Any], functions: dict[int, Any], attached: shared.Attached
+) -> None:
+    """Obey what is no task."""
+    if kind == FORGET:
+        functions.pop(number, None)
+    elif kind == BUFFER:
+        attached.put(number, buffers[0])
+    else:
+        attached.drop(number)
+
+
+def run_chunk(call: Callable[..., Any], items: list[Any], several: bool) -> tuple[list[Any], Any, float]:
+    """The results of the items up to the first that raised, its exception (see `exception`) or None, and
+    how many seconds all took."""
+    results: list[Any] = []
+    begin_s = time.perf_counter()
+    append = results.append
+    try:
+        if several:
+            for item in items:
+                append(call(*item))
+        else:
+            for item in items:
+                append(call(item))
+    except Exception as error:
+        return results, _error(error), time.perf_counter() - begin_s
+    return results, None, time.perf_counter() - begin_s
+
+
+def exception(body: bytes, buffers: list[Any]) -> BaseException:
+    """The exception of `_error`, or the one with which that cannot be unpickled here."""
+    try:
+        error, text = shared.unpacked(body, buffers)
+    except BaseException as failed:
+        return failed
+    error.__cause__ = RemoteTraceback(text)
+    return error  # type: ignore[no-any-return]
+
+
+def _error(error: BaseException) -> tuple[bytes, list[Any]]:
+    """An exception with its traceback, so that it can be raised elsewhere; one that does not survive
+    pickle is replaced by a RuntimeError with its text."""
+    text = "".join(traceback.format_exception(type(error), error, _trimmed(error)))
+    error.__traceback__ = None
+    try:
+        body, buffers = packed((error, text))
+        again = shared.unpacked(body, buffers)[0]
+        if type(again) is type(error) or isinstance(again, BaseException):
+            return body, buffers
+    except BaseException:
+        pass
+    return packed((RuntimeError(f"{type(error).__name__}: {_text(error)}"), text))
+
+
+def _trimmed(error: BaseException) -> Any:
+    """The traceback from the task's own function on."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace or error.__traceback__
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "(its text cannot be made)"
+
+
+def _end_with(parent: Pid) -> None:
+    """End this process with the pool's, also in the middle of a task."""
+    from cmpi.processes.process import wait
+
+    def watch() -> None:
+        wait(parent)
+        os._exit(0)
+
+    threading.Thread(target=watch, name="cmpi-pool-parent", daemon=True).start()
+
+
+class _TaskOutput:
+    """What tasks print, kept besides being printed: `future.output()`."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._left = 0
+
+    @classmethod
+    def install(cls) -> _TaskOutput:
+        """Have everything that is written to sys.stdout and sys.stderr kept too."""
+        output = cls()
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                output._tee(stream)
+        return output
+
+    def _tee(self, stream: io.TextIOWrapper) -> None:
+        write = stream.write
+
+        def keep(text: str) -> int:
+            if self._left > 0:
+                self._texts.append(text[: self._left])
+                self._left -= len(text)
+            return write(text)
+
+        stream.write = keep  # type: ignore[method-assign]
+
+    def begin(self) -> None:
+        """A task begins."""
+        if self._left != OUTPUT_BYTES:
+            self._texts.clear()
+            self._left = OUTPUT_BYTES
+
+    def taken(self) -> str:
+        """What the task has printed."""
+        return "".join(self._texts) if self._texts else ""

@@ -1,0 +1,314 @@
+"""The pool's machine: no task is lost, none runs more often than its retries allow, whoever dies when."""
+
+from collections import Counter
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from cmpi._core.pool import machine
+from cmpi._core.pool.machine import (
+    Break,
+    FailTask,
+    KillWorker,
+    PoolMachine,
+    RetireWorker,
+    Send,
+    StartWorker,
+)
+
+
+def of(kind, actions):
+    return [action for action in actions if isinstance(action, kind)]
+
+
+def a_pool(workers=2, **options):
+    """A machine whose workers are up."""
+    pool = PoolMachine(workers, workers, **options)
+    started = [action.worker for action in pool.begin()]
+    for worker in started:
+        assert pool.worker_up(worker, 0.0) == []
+    return pool
+
+
+def test_the_first_tasks_go_one_to_each_worker_and_the_next_when_one_has_answered():
+    pool = a_pool()
+    assert [pool.submit(task, 0.0) for task in range(3)] == [[Send(0, (0,))], [Send(1, (1,))], []]
+    assert pool.result(1, 1, 5.0, 5.0) == [Send(1, (2,))]
+
+
+def test_short_tasks_are_sent_ahead_and_long_ones_are_not():
+    pool = a_pool(1)
+    pool.submit(0, 0.0)
+    for task in range(1, 10):
+        pool.submit(task, 0.0)
+    assert pool.result(0, 0, 0.001, 0.0) == [Send(0, tuple(range(1, 10)))]
+    for task in range(1, 10):
+        pool.result(0, task, 1.0, 0.0)
+    assert pool.submit(10, 0.0) == [Send(0, (10,))]
+    assert pool.submit(11, 0.0) == []
+
+
+def test_tasks_of_a_kind_that_is_not_known_are_not_sent_ahead():
+    pool = a_pool(1)
+    pool.submit(0, 0.0, kind=1)
+    pool.result(0, 0, 0.0001, 0.0)
+    assert pool.submit(1, 0.0, kind=2) == [Send(0, (1,))]
+    assert pool.submit(2, 0.0, kind=2) == []
+
+
+def test_large_arguments_are_not_sent_ahead():
+    pool = a_pool(1)
+    pool.longest_s[0] = 0.0001
+    assert pool.submit(0, 0.0, nbytes=machine.MAX_PREFETCH_BYTES) == [Send(0, (0,))]
+    assert pool.submit(1, 0.0, nbytes=1) == []
+
+
+def test_a_death_is_charged_to_the_task_that_ran_and_to_no_other():
+    pool = a_pool(1)
+    pool.longest_s[0] = 0.0001
+    for task in range(3):
+        pool.submit(task, 0.0)
+    actions = pool.worker_ended(0, 0.0)
+    assert actions == [FailTask(0, 1), StartWorker(1)]
+    assert pool.worker_up(1, 0.0) == [Send(1, (1, 2))]
+
+
+def test_a_task_is_tried_again_later_each_time_and_then_given_up():
+    pool = a_pool(1)
+    pool.submit(0, 0.0, retries=1)
+    (start,) = pool.worker_ended(0, 0.0)
+    assert pool.worker_up(start.worker, 0.0) == []
+    assert pool.deadline_s() == machine.BACKOFF_S
+    assert pool.tick(machine.BACKOFF_S) == [Send(1, (0,))]
+    assert FailTask(0, 2) in pool.worker_ended(1, 1.0)
+
+
+def test_a_task_that_runs_too_long_is_ended_with_its_worker_and_is_not_tried_again():
+    pool = a_pool(1)
+    pool.submit(0, 0.0, retries=5, timeout_s=2.0)
+    assert pool.deadline_s() == 2.0 and pool.tick(1.0) == []
+    assert pool.tick(2.0) == [KillWorker(0), StartWorker(1)]
+    assert FailTask(0, 0, killed=True, late=True) in pool.worker_ended(0, 2.0)
+
+
+def test_the_time_limit_counts_from_when_a_task_runs_not_from_when_it_was_sent():
+    pool = a_pool(1)
+    pool.longest_s[0] = 0.0001
+    pool.submit(0, 0.0)
+    pool.submit(1, 0.0, timeout_s=2.0)
+    assert pool.deadline_s() is None
+    pool.result(0, 0, 7.0, 7.0)
+    assert pool.deadline_s() == 9.0
+
+
+def test_a_killed_task_that_waits_behind_another_ends_when_its_turn_comes():
+    pool = a_pool(1)
+    pool.longest_s[0] = 0.0001
+    pool.submit(0, 0.0)
+    pool.submit(1, 0.0)
+    assert pool.kill(1) == []
+    assert pool.result(0, 0, 0.1, 0.0) == [KillWorker(0), StartWorker(1)]
+    assert FailTask(1, 0, killed=True) in pool.worker_ended(0, 0.0)
+
+
+def test_only_a_task_that_no_worker_has_can_be_cancelled():
+    pool = a_pool(1)
+    pool.submit(0, 0.0)
+    pool.submit(1, 0.0)
+    assert not pool.cancel(0) and pool.cancel(1) and not pool.cancel(1)
+    assert pool.result(0, 0, 1.0, 1.0) == []
+
+
+def test_a_worker_is_replaced_after_so_many_tasks():
+    pool = a_pool(1, max_tasks=2)
+    pool.longest_s[0] = 0.0001
+    for task in range(3):
+        pool.submit(task, 0.0)
+    assert list(pool.waiting) == [2], "the third is for the next worker"
+    assert pool.result(0, 0, 0.1, 0.0) == [RetireWorker(0), StartWorker(1)]
+    assert pool.worker_up(1, 0.0) == [Send(1, (2,))]
+    pool.result(0, 1, 0.1, 0.0)
+    assert pool.worker_ended(0, 0.0) == [] and pool.deaths == 0
+
+
+def test_after_three_failed_starts_in_a_row_all_tasks_fail():
+    pool = PoolMachine(1, 1)
+    (start,) = pool.begin()
+    pool.submit(0, 0.0)
+    (start,) = pool.start_failed(start.worker)
+    (start,) = pool.start_failed(start.worker)
+    assert pool.start_failed(start.worker) == [FailTask(0, 0), Break()]
+    assert pool.submit(1, 0.0) == [FailTask(1, 0)]
+
+
+def test_a_pool_with_a_minimum_grows_with_its_tasks_and_shrinks_when_idle():
+    pool = PoolMachine(1, 3)
+    (start,) = pool.begin()
+    pool.worker_up(start.worker, 0.0)
+    started = [action for task in range(5) for action in of(StartWorker, pool.submit(task, 0.0))]
+    assert len(started) == 2
+    for action in started:
+        pool.worker_up(action.worker, 0.0)
+    for worker, task in [(0, 0), (1, 1), (2, 2), (0, 3), (1, 4)]:
+        pool.result(worker, task, 1.0, 1.0)
+    assert pool.deadline_s() == 1.0 + machine.IDLE_S
+    assert len(of(RetireWorker, pool.tick(1.0 + machine.IDLE_S))) == 2
+
+
+def test_a_smaller_pool_lets_the_workers_with_the_least_to_do_go():
+    pool = a_pool(3)
+    pool.submit(0, 0.0)
+    assert of(RetireWorker, pool.resize(1, 1, 0.0)) == [RetireWorker(1), RetireWorker(2)]
+
+
+def test_a_closed_pool_dismisses_its_workers_with_the_last_task():
+    pool = a_pool(2)
+    pool.submit(0, 0.0)
+    assert pool.close() == []
+    pool.result(0, 0, 1.0, 1.0)
+    assert pool.settled() == [RetireWorker(0), RetireWorker(1)]
+
+
+class PoolUnderAnyDeath(RuleBasedStateMachine):
+    """Workers that run what they are sent, and die at any moment."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool = PoolMachine(1, 3, max_tasks=4)
+        self.pool.longest_s[0] = 0.0001  # so that tasks are sent ahead
+        self.now_s = 0.0
+        self.starting, self.held = [], {}
+        self.retries, self.runs, self.over = {}, Counter(), Counter()
+        self.doomed, self.broken = set(), False
+        self.do(self.pool.begin())
+
+    def do(self, actions):
+        for action in actions:
+            if isinstance(action, StartWorker):
+                self.starting.append(action.worker)
+            elif isinstance(action, Send):
+                self.held[action.worker] += action.tasks
+            elif isinstance(action, FailTask):
+                self.over[action.task] += 1
+                allowed = action.deaths > self.retries[action.task] or action.killed or self.broken
+                assert allowed or self.pool.broken, action
+            elif isinstance(action, Break):
+                self.broken = True
+            elif isinstance(action, KillWorker) or (
+                action.worker in self.held and not self.held[action.worker]
+            ):
+                self.end(action.worker)
+
+    def end(self, worker):
+        if worker in self.held:
+            tasks = self.held.pop(worker)
+            if tasks:
+                self.runs[tasks[0]] += 1
+            self.do(self.pool.worker_ended(worker, self.now_s))
+        elif worker in self.starting:
+            self.starting.remove(worker)
+            self.do(self.pool.worker_ended(worker, self.now_s))
+
+    @rule(
+        retries=st.integers(0, 2),
+        limit=st.sampled_from([None, 1.0]),
+        nbytes=st.sampled_from([0, 0, 1 << 23]),
+    )
+    def submit(self, retries, limit, nbytes):
+        if not self.pool.closed:
+            task = len(self.retries)
+            self.retries[task] = retries
+            self.do(self.pool.submit(task, self.now_s, nbytes=nbytes, retries=retries, timeout_s=limit))
+
+    @precondition(lambda self: self.starting)
+    @rule()
+    def comes_up(self):
+        worker = self.starting.pop(0)
+        self.held[worker] = []
+        self.do(self.pool.worker_up(worker, self.now_s))
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(data=st.data(), elapsed_s=st.sampled_from([0.0001, 0.03]))
+    def answers(self, data, elapsed_s):
+        worker = data.draw(st.sampled_from([w for w, tasks in self.held.items() if tasks]))
+        task = self.held[worker].pop(0)
+        self.runs[task] += 1
+        self.over[task] += 1
+        self.do(self.pool.result(worker, task, elapsed_s, self.now_s))
+        self.do(self.pool.settled())
+        found = self.pool.workers.get(worker)
+        if found is not None and found.retiring and not self.held.get(worker):
+            self.end(worker)
+
+    @precondition(lambda self: self.held)
+    @rule(data=st.data())
+    def dies(self, data):
+        self.end(data.draw(st.sampled_from(sorted(self.held))))
+
+    @precondition(lambda self: self.starting)
+    @rule()
+    def fails_to_start(self):
+        self.do(self.pool.start_failed(self.starting.pop(0)))
+
+    @precondition(lambda self: self.retries)
+    @rule(data=st.data(), kill=st.booleans())
+    def gives_up(self, data, kill):
+        task = data.draw(st.integers(0, len(self.retries) - 1))
+        if kill:
+            self.do(self.pool.kill(task))
+            assert not any(tasks and tasks[0] == task for tasks in self.held.values()), "it runs on"
+        elif self.pool.cancel(task):
+            self.over[task] += 1
+
+    @rule(after_s=st.sampled_from([0.05, 1.0, 20.0]))
+    def time_passes(self, after_s):
+        self.now_s += after_s
+        self.do(self.pool.tick(self.now_s))
+
+    @rule(size=st.integers(1, 4))
+    def resize(self, size):
+        self.do(self.pool.resize(1, size, self.now_s))
+
+    @invariant()
+    def every_task_is_somewhere_or_over_once(self):
+        for task in self.retries:
+            assert self.over[task] == (task not in self.pool.tasks), task
+        waiting = Counter(self.pool.waiting)
+        delayed = {task for _, task in self.pool._delayed}
+        for task, record in self.pool.tasks.items():
+            places = waiting[task] + (record.worker is not None)
+            assert places == 1 or (places == 0 and task in delayed), task
+
+    @invariant()
+    def no_task_runs_more_often_than_its_retries_allow(self):
+        for task, times in self.runs.items():
+            assert times <= self.retries[task] + 1, task
+
+    @invariant()
+    def workers_hold_what_the_machine_thinks(self):
+        for worker, tasks in self.held.items():
+            assert list(self.pool.workers[worker].tasks) == list(tasks)
+
+    def teardown(self):
+        """Left alone, a pool finishes everything."""
+        for _ in range(10 * (len(self.retries) + 3)):
+            if not self.pool.tasks or self.broken:
+                break
+            self.now_s += 0.05
+            self.do(self.pool.tick(self.now_s))
+            while self.starting:
+                self.comes_up()
+            for worker in list(self.held):
+                if self.held.get(worker):
+                    task = self.held[worker].pop(0)
+                    self.over[task] += 1
+                    self.do(self.pool.result(worker, task, 0.1, self.now_s))
+                    found = self.pool.workers.get(worker)
+                    if found is not None and found.retiring and not self.held.get(worker):
+                        self.end(worker)
+        assert not self.pool.tasks or self.broken
+
+
+TestPoolUnderAnyDeath = PoolUnderAnyDeath.TestCase
+TestPoolUnderAnyDeath.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
