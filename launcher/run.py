@@ -8,6 +8,7 @@ import sys
 
 from cmpi._runtime import environment as names
 from cmpi._runtime.linux import open_files, trusted_folder
+from cmpi._runtime.own_output import open_own_output
 from cmpi._runtime.programs import ROOT_MAIN, path_of
 from cmpi._transport import job_secret
 from cmpi.errors import CmpiError, UsageError
@@ -91,15 +92,18 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         here = others.local
         others.begin(folder, shared_memory, environment, os.getcwd(), config.argv, config.ship, secret.key)
         described = others.described(hosts)
-    noise_read, noise_write = os.pipe2(os.O_CLOEXEC)
-    pid = start(job.mpiexec, environment, noise_write)
-    os.close(noise_write)
+    own = open_own_output(folder)
+    out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
+    pid = start(job.mpiexec, environment, out[1], err[1])
+    for _, write in (out, err):
+        os.close(write)
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
     from cmpi._core.job.output import NORMAL, QUIET, VERBOSE
     from cmpi._core.protocol import frames
     from cmpi._runtime.linux import descendants
     from cmpi._transport.door import Door, listen
+    from cmpi.launcher.mpi.launcher_output import LauncherOutput
     from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
     descendants.adopt_orphans()
@@ -131,8 +135,9 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     )
     door = Door(listen(folder + "/launcher"), secret.key)
     fds = [_stdin(), 1, 2]
+    output = LauncherOutput(out[0], err[0], own, verbose=config.verbose)
     try:
-        return MpiexecWatch(pid, door, order, fds, noise_read, others, verbose=config.verbose).run()
+        return MpiexecWatch(pid, door, order, fds, output, others).run()
     finally:
         if others is not None:
             others.finish()

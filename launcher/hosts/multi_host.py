@@ -246,7 +246,7 @@ class MultiHost:
             self._mpi, where, programs, self._mpi_args, os.environ, superuser=superuser
         )
         read, write = os.pipe2(os.O_CLOEXEC)
-        pid = start(argv, self._environment, write)
+        pid = start(argv, self._environment, write, write)
         os.close(write)
         pidfd = os.pidfd_open(pid)
         self._worlds[pidfd] = frame.start, pid, read

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import frames, launcher_frames
 from cmpi._transport import control_socket
 from cmpi.errors import ProtocolError
 
@@ -16,9 +16,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._transport.door import Door
     from cmpi.launcher.hosts.multi_host import MultiHost
+    from cmpi.launcher.mpi.launcher_output import LauncherOutput
 
 LEAVE_S = 3.0  # for mpiexec to end once the root has said the final word
-NOISE_BYTES = 65536  # of what MPI's launcher says, kept for when the job never came up
 DAMAGED = b"PMIX_ERR_UNREACH"  # see `Pmi.fragile`; cmpi itself kills nobody there
 
 
@@ -30,9 +30,8 @@ class MpiexecWatch:
         door: Where the root will connect.
         order: What the root is to do.
         fds: The terminal's descriptors 0, 1, 2, for the root.
-        noise: What MPI's launcher itself prints comes out here.
+        output: What comes out of mpiexec.
         others: The other hosts, if there are any.
-        verbose: Whether to show that.
     """
 
     def __init__(
@@ -41,19 +40,16 @@ class MpiexecWatch:
         door: Door,
         order: frames.LaunchJob,
         fds: list[int],
-        noise: int,
+        output: LauncherOutput,
         others: MultiHost | None = None,
-        *,
-        verbose: bool,
     ) -> None:
         self._pid, self._door = pid, door
-        self._order, self._fds, self._noise_fd, self._verbose = order, fds, noise, verbose
+        self._order, self._fds, self._output = order, fds, output
         self._others = others
         if others is not None:
-            others.noise = self._keep_noise
+            others.noise = output.keep
         self._pidfd = os.pidfd_open(pid)
         self._root: control_socket.ControlSocket | None = None
-        self._noise = b""
         self._damaged = False
         self._code: int | None = None
         self._interrupted = 0  # the first signal that asked for the end
@@ -77,6 +73,7 @@ class MpiexecWatch:
         finally:
             self._end_session()
         if self._code is not None:
+            self._output.drain()
             return self._code
         return 128 + self._interrupted if self._interrupted else self._died_early()
 
@@ -84,24 +81,24 @@ class MpiexecWatch:
         poll = select.poll()
         for fd in (self._pidfd, wake):
             poll.register(fd, select.POLLIN)
-        if self._noise_fd >= 0:
-            poll.register(self._noise_fd, select.POLLIN)
+        self._output.register(poll)
         if self._root is None:
             poll.register(self._door, select.POLLIN)
         elif not self._root.closed:
-            poll.register(self._root.fileno(), select.POLLIN)
+            backlog = select.POLLOUT if self._root.backlog else 0
+            poll.register(self._root.fileno(), select.POLLIN | backlog)
         if self._others is not None:
             self._others.register(poll)
         times = [self._deadline_s, None if self._others is None else self._others.agents.deadline_s]
-        times.append(self._door.deadline_s if self._root is None else None)
+        times += [self._output.deadline_s, self._door.deadline_s if self._root is None else None]
         first_s = min((t for t in times if t is not None), default=None)
         left = None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000
         ready = {fd for fd, _ in poll.poll(left)}
         if wake in ready:
             for number in os.read(wake, 64):
                 self._on_signal(number)
-        if self._noise_fd in ready:
-            self._hear_noise()
+        self._output.serve(ready)
+        self._look_for_damage()
         if self._root is None:
             self._meet_root()
         elif self._root.fileno() in ready:
@@ -117,6 +114,7 @@ class MpiexecWatch:
         for sock in self._door.admit(time.monotonic()):
             self._root = stream = control_socket.ControlSocket(sock)
             control_socket.send_with_fds(stream, self._order, self._fds)
+            self._output.pass_on = self._pass_on
             if self._others is not None:
                 self._others.attend(stream.send)
             if self._interrupted:
@@ -124,11 +122,23 @@ class MpiexecWatch:
             self._door.close()
             return
 
+    def _pass_on(self, fd: int, data: bytes) -> None:
+        assert self._root is not None
+        self._root.send(launcher_frames.LauncherOutput(fd, data))
+
     def _hear_root(self, root: control_socket.ControlSocket) -> None:
+        root.flush()
         try:
             for frame in root.receive():
                 if isinstance(frame, frames.Final):
                     self._code = frame.code
+                    self._output.root_has_left()
+                elif isinstance(frame, launcher_frames.AskOutput):
+                    self._output.read_all()
+                    self._output.hold()
+                    root.send(launcher_frames.AllOutput())
+                elif isinstance(frame, frames.OutputTaken):
+                    self._output.taken(frame.nbytes)
                 elif self._others is not None:
                     self._others.hear(frame)
         except ProtocolError as error:
@@ -152,18 +162,8 @@ class MpiexecWatch:
             self._deadline_s = time.monotonic() + grace_s + LEAVE_S
         self._interrupted = self._interrupted or number
 
-    def _hear_noise(self) -> None:
-        data = os.read(self._noise_fd, 65536)
-        if not data:
-            os.close(self._noise_fd)
-            self._noise_fd = -1
-        self._keep_noise(data)
-
-    def _keep_noise(self, data: bytes) -> None:
-        self._noise = (self._noise + data)[-NOISE_BYTES:]
-        if self._verbose:
-            os.write(2, data)
-        if not self._damaged and DAMAGED in self._noise:
+    def _look_for_damage(self) -> None:
+        if not self._damaged and DAMAGED in self._output.noise:
             self._damaged = True
             if self._code is None and not self._interrupted:
                 what = "a process was killed in its MPI_Init, and not by cmpi"
@@ -183,13 +183,12 @@ class MpiexecWatch:
 
     def _died_early(self) -> int:
         """The root never said a final word; say what is known."""
-        while self._noise_fd >= 0 and select.select([self._noise_fd], [], [], 0)[0]:
-            self._hear_noise()
+        self._output.drain()
         what = "could not start the job"
         if self._root is not None:
             # Which it was, Hydra does not say reliably, and kills the root before it can.
             what = "the job has ended with the root, the spawn completer, or the monitor of a rank"
         print(f"cmpirun: {what}; MPI's launcher said:", file=sys.stderr)
-        for line in self._noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:
+        for line in self._output.noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:
             print(f"    {line}", file=sys.stderr)
         return 1

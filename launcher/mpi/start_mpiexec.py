@@ -6,18 +6,18 @@ import os
 import signal
 
 
-def start(argv: list[str], environment: dict[str, str], noise: int) -> int:
+def start(argv: list[str], environment: dict[str, str], out: int, err: int) -> int:
     """Start mpiexec in a session of its own: a Ctrl-C is for cmpirun to pass on, in order.
 
     Args:
         argv: Its command line.
         environment: Its environment, and that of all it starts here.
-        noise: The descriptor to which all goes that it prints.
+        out, err: The descriptors to which all goes that it prints.
     """
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, noise, 1),
-        (os.POSIX_SPAWN_DUP2, noise, 2),
+        (os.POSIX_SPAWN_DUP2, out, 1),
+        (os.POSIX_SPAWN_DUP2, err, 2),
     ]
     # Open MPI's aborts the job at its eleventh SIGPIPE, and gets one for each process that is killed while
     # the two get to know each other. Blocked, the signal is never seen, and the error that is left serves.

@@ -43,7 +43,7 @@ if MPI.COMM_WORLD.rank == 1: sys.exit(3)
         "rank 1 of 2",
         "spawned, and linked",
     ], result
-    for part in ("submitted (.cmpi/", "a word on stderr", "(rank 1) failed: exit code 3"):
+    for part in ("submitted (.cmpi/", "a word on stderr", "rank 1 failed: exit code 3"):
         assert part in result.err, result
 
 

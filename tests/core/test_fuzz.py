@@ -11,6 +11,7 @@ from cmpi._core.protocol import (
     connection_frames,
     frames,
     helper_frames,
+    launcher_frames,
     relation_frames,
     wait_frames,
     wire,
@@ -18,7 +19,7 @@ from cmpi._core.protocol import (
 from cmpi.errors import ProtocolError
 
 INPUTS = int(os.environ.get("CMPI_FUZZ", "20000"))
-MODULES = (frames, helper_frames, connection_frames, relation_frames, wait_frames)
+MODULES = (frames, helper_frames, launcher_frames, connection_frames, relation_frames, wait_frames)
 KINDS = sorted(wire._kinds.items())
 EDGES = (0, 1, 127, 255, 0x7FFFFFFF, 0xFFFFFFFF)
 

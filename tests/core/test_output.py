@@ -10,6 +10,7 @@ from cmpi._core.job.output import (
     FIRST_STATE_S,
     FLUSH_AFTER_S,
     INTERRUPT_AFTER_S,
+    LONGEST_S,
     QUIET,
     SHOW_AFTER_S,
     STATE_S,
@@ -125,6 +126,18 @@ def test_a_prompt_is_shown_after_a_while():
     assert f.deadline_s() == FLUSH_AFTER_S
     assert f.tick(FLUSH_AFTER_S) == [(1, b"name? ")]
     assert f.output(A.pid, 1, b"x\n", 1.0) == [(1, b"x\n")]
+
+
+def test_a_line_whose_end_may_be_stuck_is_not_cut():
+    f = formatter("plain")
+    f.output(A.pid, 1, b"half", 0.0)
+    for i in range(1, 20):
+        f.late(i / 10)
+        assert f.tick(i / 10 + 0.05) == []
+    assert f.tick(1.9 + FLUSH_AFTER_S) == [(1, b"half")]
+    f.output(A.pid, 1, b"half", 0.0)
+    f.late(LONGEST_S)
+    assert f.tick(LONGEST_S) == [(1, b"half")], "but not for ever"
 
 
 @pytest.mark.parametrize("form", ["plain", "human", "json"])

@@ -67,7 +67,7 @@ def test_a_script_whose_interpreter_is_missing_is_explained(cmpirun, jobs):
 def test_exit_codes_pass_through_and_the_report_names_the_rank(cmpirun):
     result = cmpirun("-n", "1", "sh", "-c", "echo oh no >&2; exit 7")
     assert result.code == 7, result
-    for part in ("(rank 0) failed: exit code 7", "ran     sh -c", os.uname().nodename, "oh no"):
+    for part in ("rank 0 failed: exit code 7", "ran     sh -c", "oh no"):
         assert part in result.err
 
 
@@ -88,7 +88,7 @@ MPI.COMM_WORLD.Barrier()
 """
     result = job(text, options=("-n", "4"))
     assert result.code == 137, result
-    assert result.err.count("failed") == 1 and "(rank 2) failed: ended by signal 9" in result.err, result
+    assert result.err.count("failed") == 1 and "rank 2 failed: ended by signal 9" in result.err, result
 
 
 def test_an_exception_in_a_rank_that_uses_cmpi_ends_the_world_though_mpi_would_hang(job):
@@ -100,7 +100,7 @@ if MPI.COMM_WORLD.rank == 1: raise ValueError("no")
 MPI.COMM_WORLD.Barrier()
 """
     result = job(text, options=("-n", "2"))
-    assert result.code == 1 and "(rank 1) failed: exit code 1: ValueError: no" in result.err, result
+    assert result.code == 1 and "rank 1 failed: exit code 1: ValueError: no" in result.err, result
 
 
 def test_a_script_starts_itself_under_cmpirun(jobs):

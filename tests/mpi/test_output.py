@@ -121,6 +121,35 @@ def test_json_has_spawn_output_exit_and_the_end_with_all_fields(jobs):
     assert end["usage"]["processes"] == 2 and end["usage"]["wall_s"] > 0
 
 
+SPAWNING = """
+import os, sys
+from mpi4py import MPI
+if len(sys.argv) > 1:
+    os.write(1, b"from stdout\\n"); os.write(2, b"from stderr\\n")
+    if sys.argv[1] == "many":
+        for i in range(20000): os.write(1, b"%099d\\n" % i)
+    MPI.Comm.Get_parent().Disconnect()
+else:
+    for how in ("few", "many"): MPI.COMM_SELF.Spawn(sys.executable, [__file__, how]).Disconnect()
+    print("done")
+"""
+
+
+def test_what_the_programs_own_mpi_comm_spawn_starts_is_shown(jobs):
+    script = jobs.script(SPAWNING)
+    result = jobs.run("cmpirun", "--output", "plain", "python", script)
+    assert result.code == 0 and result.err == "from stderr\n" * 2, result
+    lines = result.out.splitlines()
+    assert sorted(lines) == sorted(
+        ["from stdout", "from stdout", *(f"{i:099}" for i in range(20000)), "done"]
+    ), len(lines)  # fmt: skip
+    result = jobs.run("cmpirun", "--output", "json", "python", script)
+    events = [json.loads(line) for line in result.out.splitlines()]
+    of_spawned = [event for event in events if event.get("name") == "MPI_Comm_spawn"]
+    assert {(event["event"], event["pid"]) for event in of_spawned} == {("output", None)}
+    assert sum(event["data"].count("\n") for event in of_spawned if event["fd"] == 1) == 20002
+
+
 class Terminal:
     """A job on a terminal of its own, and what a person sees there."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from cmpi._core.protocol.frames import NO_PID
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +15,7 @@ def json_event(event: str, who: Speaker, time_s: float, **fields: object) -> byt
     """A line about one process. `time_s` is in seconds since 1970."""
     parent = None if who.parent is None else f"{who.parent:07x}"
     about = {
-        "pid": f"{who.pid:07x}",
+        "pid": None if who.pid == NO_PID else f"{who.pid:07x}",
         "parent": parent,
         "host": who.host,
         "rank": who.rank,

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FLUSH_AFTER_S = 0.2  # a line without end is printed
 SHOW_AFTER_S = 0.1  # or shown, on a terminal
 INTERRUPT_AFTER_S = 1.0  # or printed though another process is in the middle of a line
+LONGEST_S = 10.0  # for the end of a line, while what is before it cannot be written
 STATE_S = 10.0  # between two states of a line that is redrawn, where it cannot be redrawn
 FIRST_STATE_S = 2.0  # before the first of them
 FAILED_S = 0.3  # a failure waits that long, for the end of the job, whose report names it
@@ -98,18 +99,23 @@ class Formatter:
 
     def born(self, who: Speaker, now_s: float) -> Printed:
         """A process was started."""
-        who.number = len(self._speakers)
-        self._speakers[who.pid] = who
+        self.met(who)
         if self._json:
             return [(1, json_event("spawn", who, now_s + self._epoch_s, what=who.label))]
         if self._human is None:
             return []
-        self._human.met(who)
         parent = None if who.parent is None else self._speakers.get(who.parent)
         if parent is None or self._verbosity == QUIET:
             return []
         self._notes.add(parent, who, now_s)
         return self._note_spawns(now_s) if self._verbosity == VERBOSE else []
+
+    def met(self, who: Speaker) -> None:
+        """Somebody will write who is no process of the job."""
+        who.number = len(self._speakers)
+        self._speakers[who.pid] = who
+        if self._human is not None:
+            self._human.met(who)
 
     def named(self, pid: int, name: str, title: str) -> None:
         """A process is called something else from now on."""
@@ -224,6 +230,14 @@ class Formatter:
             if key in self._waiting and self._due_s(key, stream) <= now_s:
                 printed += self._show(key, stream, now_s)
         return printed + self._draw(now_s)
+
+    def late(self, now_s: float) -> None:
+        """What was printed before is not written yet: the ends of lines may be stuck behind it, so lines
+        without an end wait on, within reason."""
+        for key in self._waiting:
+            stream, place = self._streams[key], self._places[key[1]]
+            if not isinstance(place, Terminal) and now_s < stream.began_s + LONGEST_S:
+                stream.since_s = now_s
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""

@@ -37,7 +37,7 @@ class Stream:
         self.since_s = 0.0  # when the rest began, or was last shown
         self.shown = False  # as it is, or in an earlier state
         self.changed = False  # since it was shown
-        self._began_s = 0.0  # when its line did
+        self.began_s = 0.0  # when its line did
         self._live_until_s = float("-inf")
 
     @property
@@ -73,7 +73,7 @@ class Stream:
         return whole
 
     def _is_slow(self, now_s: float) -> bool:
-        return self._screen or self._began_s + self._patience_s <= now_s
+        return self._screen or self.began_s + self._patience_s <= now_s
 
     def _last_states(self, data: bytes, now_s: float) -> bytes:
         if not _is_redrawn(data) or not self._is_slow(now_s):
@@ -97,11 +97,11 @@ class Stream:
         self._live_until_s = float("-inf")
         rows = Rows(self.rest).rows
         done, self.rest = rows[:-1], rows[-1]
-        self.since_s = self._began_s = now_s
+        self.since_s = self.began_s = now_s
         return b"".join(row + b"\n" for row in done)
 
     def _begin(self, now_s: float) -> None:
-        self.since_s = self._began_s = now_s
+        self.since_s = self.began_s = now_s
         self.shown = False
 
     @property

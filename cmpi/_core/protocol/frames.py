@@ -2,7 +2,8 @@
 
 These are the control frames, which go over sockets; `helper_frames.py` has those of the root's helpers,
 `relation_frames.py` and `wait_frames.py` those of two subjects of their own,
-`connection_frames.py` what two processes send to each other.
+`connection_frames.py` what two processes send to each other, `launcher_frames.py` those of what MPI's
+launcher prints.
 Process ids travel as their plain number.
 """
 

@@ -68,6 +68,9 @@ def hand_over(start: str, server: str) -> bytes:
 def main() -> int:
     """The whole of it."""
     sys.path.append(__file__.rsplit("/", 4)[0])
+    from cmpi._runtime.own_output import write_there
+
+    write_there()
     start, *server = sys.argv[1:]
     from cmpi._runtime import environment
     from cmpi._runtime.linux import pid_files

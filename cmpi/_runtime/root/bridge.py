@@ -14,6 +14,7 @@ import time
 from _queue import SimpleQueue
 
 from cmpi._core.job.output import Formatter, Speaker
+from cmpi._core.protocol import frames
 from cmpi._runtime.root.output_files import OutputFiles
 
 TYPE_CHECKING = False
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cmpi._core.job.process_record import Process
-    from cmpi._core.protocol.frames import LaunchJob
     from cmpi.identifiers import ExitStatus
 
 
-def make_formatter(order: LaunchJob, fds: dict[int, int]) -> Formatter:
+LATE_S = 0.05  # between two looks whether all is written
+
+
+def _make_formatter(order: frames.LaunchJob, fds: dict[int, int]) -> Formatter:
     """The formatter that was ordered, for the places behind these descriptors."""
     can_redraw = os.environ.get("TERM", "dumb") != "dumb"
     charset = next((v for name in ("LC_ALL", "LC_CTYPE", "LANG") if (v := os.environ.get(name))), "")
@@ -68,6 +71,7 @@ class Bridge:
         self._queue = SimpleQueue()
         self._terminals = [(place, fd) for place, fd in fds.items() if os.isatty(fd)]
         self._broken: set[int] = set()
+        self._launcher_met = False
         self._done = _thread.allocate_lock()
         self._done.acquire()
         _thread.start_new_thread(self._write_all, ())
@@ -89,6 +93,17 @@ class Bridge:
         self._measure()
         self._queue.put((self._formatter.output(pid, fd, data, time.monotonic()), pid, fd, data))
 
+    def output_of_launcher(self, fd: int, data: bytes) -> None:
+        """Processes that the program itself started, by MPI_Comm_spawn, wrote something."""
+        if not self._launcher_met:
+            self._launcher_met = True
+            host, title = os.uname().nodename, "MPI_Comm_spawn"
+            who = Speaker(frames.NO_PID, None, host, None, title, title, "")
+            self._formatter.met(who)
+            if self._files is not None:
+                self._files.born(who.pid, title)
+        self.output(frames.NO_PID, fd, data)
+
     def typed(self, pid: int, data: bytes) -> None:
         """The person has typed something for a process, and the terminal shows it."""
         self._measure()
@@ -104,12 +119,18 @@ class Bridge:
 
     def tick(self) -> None:
         """Show what has waited long enough."""
-        self._measure()
-        self._print(self._formatter.tick(time.monotonic()))
+        if self._queue.empty():
+            self._measure()
+            self._print(self._formatter.tick(time.monotonic()))
+        else:
+            self._formatter.late(time.monotonic())
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
-        return self._formatter.deadline_s()
+        deadline_s = self._formatter.deadline_s()
+        if deadline_s is None or self._queue.empty():
+            return deadline_s
+        return max(deadline_s, time.monotonic() + LATE_S)
 
     def tail(self, pid: int) -> bytes:
         """The last that a process wrote to its stderr, unless that can still be seen."""
@@ -119,8 +140,10 @@ class Bridge:
         """The job has ended; `fields` are the last event's."""
         self._print(self._formatter.ended(fields, time.monotonic()))
 
-    def finish(self) -> None:
-        """Blocks until all is written."""
+    def finish(self, report: str = "") -> None:
+        """Print a last report, if there is one. Blocks: until all is written."""
+        if report:
+            self.say(report, alarm=True)
         self._queue.put(None)
         self._done.acquire()
 
@@ -182,3 +205,14 @@ class Bridge:
                 if place == 1:
                     self._lost()
                 return
+
+
+def make_bridge(
+    order: frames.LaunchJob,
+    terminal: list[int],
+    printed: Callable[[int, int], None],
+    lost: Callable[[], None],
+) -> Bridge:
+    """The bridge that was ordered, to the descriptors 1 and 2 of a `terminal`."""
+    fds = {1: terminal[1], 2: terminal[2]}
+    return Bridge(_make_formatter(order, fds), fds, order.output_dir, printed, lost)

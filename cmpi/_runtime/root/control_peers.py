@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 
 from cmpi._core.protocol.wire import Decoder
@@ -9,6 +10,8 @@ from cmpi._transport import control_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cmpi._core.protocol.authentication import Key
 
 LAUNCHER_S = 10.0
@@ -36,3 +39,17 @@ def connect_to_launcher(path: str, key: Key) -> control_socket.ControlSocket:
             if time.monotonic() > end_s:
                 raise
         time.sleep(0.01)
+
+
+def hear_until(
+    stream: control_socket.ControlSocket,
+    hear: Callable[[], None],
+    enough: Callable[[], bool],
+    limit_s: float,
+) -> None:
+    """Call `hear` for what comes by a stream until `enough`, or its end. Blocks: at most `limit_s`."""
+    poll, end_s = select.poll(), time.monotonic() + limit_s
+    poll.register(stream.fileno(), select.POLLIN)
+    while not (enough() or stream.closed) and (left_s := end_s - time.monotonic()) > 0:
+        if poll.poll(left_s * 1000):
+            hear()

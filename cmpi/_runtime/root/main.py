@@ -35,7 +35,9 @@ def main() -> int:
     """Start MPI and take the role that the rank says."""
     sys.path.insert(0, __file__.rsplit("/", 4)[0])  # this very cmpi, should there be others
     from cmpi._runtime import environment
+    from cmpi._runtime.own_output import write_there
 
+    write_there()
     sys.path[:] = os.environ.pop(environment.PATH).split(os.pathsep)
     from cmpi._runtime.linux import pid_files
     from cmpi._transport.pmi import rank_of

@@ -18,12 +18,12 @@ from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.report import deadlock_report, end_event, final_report
 from cmpi._core.job.start_order import start_order
-from cmpi._core.protocol import frames, helper_frames, host_frames, wait_frames
+from cmpi._core.protocol import frames, helper_frames, host_frames, launcher_frames, wait_frames
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment
 from cmpi._runtime.linux import host_facts, leftovers, pid_files
-from cmpi._runtime.root.bridge import Bridge, make_formatter
-from cmpi._runtime.root.control_peers import Peer, connect_to_launcher
+from cmpi._runtime.root.bridge import make_bridge
+from cmpi._runtime.root.control_peers import Peer, connect_to_launcher, hear_until
 from cmpi._runtime.root.expected import Expected
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.helper_table import HelperTable
@@ -61,7 +61,7 @@ class Root:
         self._peers: dict[int, Peer] = {}
         self._monitors: dict[int, Peer] = {}
         self._helper_table = HelperTable(self._send)
-        self._start_s = time.monotonic()
+        self._start_s, self._has_all_output = time.monotonic(), False
         self._fork_server = ForkServerProcess()
         self._finish: int | None = None
         self._leave_s: float | None = None
@@ -73,9 +73,9 @@ class Root:
         self._job = JobMachine(
             hosts, seed, self._folder, limit, order.enforce, os.urandom(32), *times, bool(order.strict)
         )
-        places = {1: fds[1], 2: fds[2]}
-        formatter = make_formatter(order, places)
-        self._bridge = Bridge(formatter, places, order.output_dir, self._printed, self._lost)
+        self._bridge = make_bridge(
+            order, fds, lambda pid, nbytes: self.post(lambda: self._printed(pid, nbytes)), self._lost
+        )
         self._deadlock = DeadlockCheck()
         self._feeder = StdinFeeder(fds[0])
         self._spawner = Spawner(self._spawn_failed)
@@ -291,7 +291,7 @@ class Root:
         order = start_order(self._order, self._places.get(process.host), process, settings)
         self._send(peer, order)
         if order.stdin:
-            self._feeder.start(lambda data: self._feed(peer, data))
+            self._feeder.start(lambda data: self.post(lambda: self._feed(peer, data)))
 
     def _forget(self, peer: Peer) -> None:
         fd = peer.stream.fileno()
@@ -369,20 +369,16 @@ class Root:
     # -- the bridge's and the feeder's words -------------------------------------------------
 
     def _printed(self, pid: int, nbytes: int) -> None:
-        self.post(lambda: self._taken(pid, nbytes))
-
-    def _taken(self, pid: int, nbytes: int) -> None:
         peer = self._monitors.get(pid)
         if peer is not None:
             self._send(peer, frames.OutputTaken(nbytes))
+        elif pid == frames.NO_PID:
+            self._launcher.send(frames.OutputTaken(nbytes))
 
     def _lost(self) -> None:
         self.post(lambda: self._do(self._job.interrupt(13, time.monotonic())))
 
     def _feed(self, peer: Peer, data: bytes) -> None:
-        self.post(lambda: self._fed(peer, data))
-
-    def _fed(self, peer: Peer, data: bytes) -> None:
         if peer.pid is not None and self._feeder.echoes:
             self._bridge.typed(peer.pid, data)
         if not peer.stream.closed:
@@ -393,7 +389,11 @@ class Root:
     def _hear_launcher(self) -> None:
         """A frame; or its end, after which there is nothing to hear."""
         for frame in self._launcher.receive():
-            if isinstance(frame, frames.Interrupt):
+            if isinstance(frame, launcher_frames.LauncherOutput):
+                self._bridge.output_of_launcher(frame.fd, frame.data)
+            elif isinstance(frame, launcher_frames.AllOutput):
+                self._has_all_output = True
+            elif isinstance(frame, frames.Interrupt):
                 again, now_s = self._job.interruption is not None, time.monotonic()
                 self._do(self._job.hurry(now_s) if again else self._job.interrupt(frame.signal, now_s))
             elif isinstance(frame, frames.ShowStacks):
@@ -428,10 +428,10 @@ class Root:
             leftovers.remove_folders((self._folder, os.environ[environment.SHARED_MEMORY]))
             leftovers.remove_unmapped_segments(leftovers.REMOVE_S)
         else:
+            self._launcher.send(launcher_frames.AskOutput())
+            hear_until(self._launcher, self._hear_launcher, lambda: self._has_all_output, LEAVE_S)
             self._bridge.ended(end_event(self._job, self._finish or 0, time.monotonic() - self._start_s))
-            if report := final_report(self._job, self._bridge.tail, self._order.verbosity):
-                self._bridge.say(report, alarm=True)
-            self._bridge.finish()
+            self._bridge.finish(final_report(self._job, self._bridge.tail, self._order.verbosity))
             self._launcher.send(frames.Final(self._finish or 0))
         for peer in self._peers.values():
             peer.stream.close()

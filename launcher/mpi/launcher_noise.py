@@ -1,0 +1,77 @@
+"""What comes out of mpiexec: the words of MPI's launcher itself, or the output of processes. Pure.
+
+Processes of the job write into pipes of their monitors. What they start by MPI_Comm_spawn themselves (as
+mpi4py.futures does) the launcher starts, and passes on what it writes, between its own messages.
+"""
+
+from __future__ import annotations
+
+import re
+
+MOST_BLOCK_LINES = 60  # of a message; the longest seen has 27
+_RULE = re.compile(rb"-{60,}\s*|={60,}\s*")  # a line that begins or ends a message
+_OF_LAUNCHER = re.compile(
+    rb"prterun|prted\b|PRTE|PMI[xX]\b|PMIX|mpirun|mpiexec|MPI_ABORT was invoked|BAD TERMINATION"
+)
+_LINE = re.compile(
+    rb"\[(mpiexec|proxy:[\d:]+)@"  # Hydra
+    rb"|\[[^\]\s]+:\d+\] .*(PMI[xX]\b|PMIX|PRTE|prte)"  # PRRTE, with host and process id
+    rb"|PMIX ERROR: |(prterun|mpiexec)( noticed|:)"
+    rb"|\[warn\] "  # libevent
+    rb"|YOUR APPLICATION TERMINATED WITH THE EXIT STRING: "
+    rb"|This typically refers to a problem with your application\.\s*$"
+    rb"|Please see the FAQ page for debugging suggestions\s*$"
+)
+_MAY_BE = b"[-=pmYTP\n\r"  # first bytes of all of these
+
+
+class LauncherNoise:
+    """Sorts the bytes of one of mpiexec's descriptors. Not thread-safe, never blocks."""
+
+    def __init__(self) -> None:
+        self._rest = b""  # of a line whose end has not come
+        self._in_line = False  # the beginning of the line was passed on
+        self._block: list[bytes] = []  # a message, or something that only begins like one
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """More bytes (none: decide on what is held); returns the output of processes, and messages."""
+        shown: list[bytes] = []
+        noise: list[bytes] = []
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._sort(line + b"\n", shown, noise)
+        if not data and self._block:
+            self._block += [self._rest] if self._rest else []
+            self._rest = b""
+            self._close(shown, noise)
+        if self._rest and not self._block and (self._in_line or not data or self._rest[0] not in _MAY_BE):
+            keep = not self._in_line and _LINE.match(self._rest)
+            (noise if keep else shown).append(self._rest)
+            self._rest, self._in_line = b"", True
+        return b"".join(shown), b"".join(noise)
+
+    @property
+    def undecided(self) -> bool:
+        """Whether something is held that may be the beginning of a message.
+
+        The launcher writes its messages at once: after a while without more it is none. Call `feed` with
+        nothing then.
+        """
+        return bool(self._rest or self._block)
+
+    def _sort(self, line: bytes, shown: list[bytes], noise: list[bytes]) -> None:
+        if self._in_line:
+            self._in_line = False
+            shown.append(line)
+        elif self._block:
+            self._block.append(line)
+            if _RULE.fullmatch(line) or len(self._block) >= MOST_BLOCK_LINES:
+                self._close(shown, noise)
+        elif _RULE.fullmatch(line):
+            self._block = [line]
+        else:
+            (noise if _LINE.match(line) else shown).append(line)
+
+    def _close(self, shown: list[bytes], noise: list[bytes]) -> None:
+        block, self._block = self._block, []
+        (noise if any(map(_OF_LAUNCHER.search, block)) else shown).extend(block)

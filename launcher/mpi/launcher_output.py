@@ -1,0 +1,146 @@
+"""What comes out of mpiexec: the words of the launcher are kept, the output of processes is passed on."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from cmpi.launcher.mpi.launcher_noise import LauncherNoise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOISE_BYTES = 65536  # kept for when the job never came up
+AHEAD_BYTES = 1 << 20  # of output, that may wait to be printed
+QUIET_S = 0.02  # without output, after which no more is expected at the end of a job
+DECIDE_S = 0.2  # for the rest of a message of the launcher's
+
+
+class LauncherOutput:
+    """Reads the pipes that mpiexec writes to, and the one that cmpi's own processes write to.
+
+    Args:
+        out, err: The pipes of mpiexec's stdout and stderr.
+        own: A pipe that has no end, because cmpirun holds both its sides open.
+        verbose: Whether to show what is kept.
+    """
+
+    def __init__(self, out: int, err: int, own: int, *, verbose: bool) -> None:
+        self._own, self._verbose = own, verbose
+        self._numbers = {out: 1, err: 2}
+        self._sorting = {1: LauncherNoise(), 2: LauncherNoise()}
+        self._decide_s: float | None = None
+        self._ahead, self._passed = 0, False
+        self.noise = b""  # the last of it
+        # Where the output of processes goes: the number of its descriptor, and the bytes.
+        self.pass_on: Callable[[int, bytes], None] | None = None
+        for fd in (out, err, own):
+            os.set_blocking(fd, False)
+
+    def register(self, poll: select.poll) -> None:
+        """Have `poll` wait for what there is to read."""
+        poll.register(self._own, select.POLLIN)
+        for fd in self._numbers if self._ahead < AHEAD_BYTES else ():
+            poll.register(fd, select.POLLIN)
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `serve` has something to do, even if nothing comes."""
+        return self._decide_s
+
+    def serve(self, ready: set[int]) -> None:
+        """Read what there is. Blocks: never, but for a terminal that takes no noise."""
+        if self._own in ready and (data := _read(self._own)):
+            self.keep(data)
+        for fd, number in list(self._numbers.items()):
+            if fd in ready and (data := _read(fd)) is not None:
+                self._sort(number, data)
+                if not data:
+                    os.close(fd)
+                    del self._numbers[fd]
+        if self._decide_s is not None and time.monotonic() >= self._decide_s:
+            for number in self._sorting:
+                self._sort(number, b"")
+        undecided = any(each.undecided for each in self._sorting.values())
+        if not undecided:
+            self._decide_s = None
+        elif self._decide_s is None:
+            self._decide_s = time.monotonic() + DECIDE_S
+
+    def read_all(self) -> None:
+        """Read all that is there, however much that is. Blocks: for `QUIET_S`, if there was any output."""
+        poll = select.poll()
+        for fd in (self._own, *self._numbers):
+            poll.register(fd, select.POLLIN)
+        while ready := {fd for fd, _ in poll.poll(QUIET_S * 1000 if self._passed else 0)}:
+            before = set(self._numbers)
+            self.serve(ready)
+            for fd in before - set(self._numbers):
+                poll.unregister(fd)
+        self._decide_s = 0.0
+        self.serve(set())
+
+    def hold(self) -> None:
+        """Read no more of processes' output: what the root has got is printed first."""
+        self._ahead = AHEAD_BYTES
+
+    def root_has_left(self) -> None:
+        """It has printed all that it got; what comes now is printed here."""
+        self.pass_on, self._ahead = self._print, 0
+
+    def drain(self) -> None:
+        """Read all that is there, and print it: nobody else is left who would.
+
+        Of a job that never began, all is kept.
+        """
+        if self.pass_on is not None:
+            self.root_has_left()
+        self.read_all()
+
+    def _print(self, number: int, data: bytes) -> None:
+        _write(number, data)
+        self._ahead = 0
+
+    def taken(self, nbytes: int) -> None:
+        """So much of what was passed on is printed."""
+        self._ahead -= nbytes
+
+    def keep(self, data: bytes) -> None:
+        """What the launcher, or a process of cmpi's own, has said."""
+        self.noise = (self.noise + data)[-NOISE_BYTES:]
+        if self._verbose:
+            _write(2, data)
+
+    def _sort(self, number: int, data: bytes) -> None:
+        shown, noise = self._sorting[number].feed(data)
+        if self.pass_on is None:  # the job has not begun
+            shown, noise = b"", shown + noise
+        if noise:
+            self.keep(noise)
+        if shown and self.pass_on is not None:
+            self._ahead, self._passed = self._ahead + len(shown), True
+            self.pass_on(number, shown)
+
+
+def _read(fd: int) -> bytes | None:
+    try:
+        return os.read(fd, 65536)
+    except BlockingIOError:
+        return None
+
+
+def _write(fd: int, data: bytes) -> None:
+    """To a terminal, or wherever; what cannot be written is lost."""
+    view = memoryview(data)
+    try:
+        while view:
+            try:
+                view = view[os.write(fd, view) :]
+            except BlockingIOError:
+                poll = select.poll()
+                poll.register(fd, select.POLLOUT)
+                poll.poll()
+    except OSError:
+        pass
