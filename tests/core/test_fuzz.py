@@ -31,6 +31,8 @@ def sample(choice, cls):
         if letter in "BHIQ":
             bits = {"B": 8, "H": 16, "I": 32, "Q": 64}[letter]
             values.append(choice.choice(EDGES) & ((1 << bits) - 1))
+        elif letter == "?":
+            values.append(choice.choice((False, True)))
         elif letter == "d":
             values.append(choice.choice((0.0, -1.5, float("inf"))))
         elif letter == "s":

@@ -8,6 +8,7 @@ from cmpi._core.protocol import connection_frames, frames, wire
 from cmpi.errors import ProtocolError
 
 VALUES = {
+    "?": st.booleans(),
     "B": st.sampled_from([0, 1, 255]),
     "H": st.sampled_from([0, 65535]),
     "I": st.sampled_from([0, 1, (1 << 32) - 1]),

@@ -87,7 +87,7 @@ class Mismatch:
     site: str
 
 
-@frame(87, "B")
+@frame(87, "?")
 class Bye:
     """Nothing follows over this connection: the last frame of each side, sent by one that is about to end
     and answered by the other. Once both have sent it nothing is under way, and the connection can be
@@ -103,9 +103,9 @@ class Offer:
     number: int
 
 
-@frame(90, "IB")
+@frame(90, "I?")
 class OfferAnswer:
     """Whether I have mapped what you offered."""
 
     number: int
-    mapped: int
+    mapped: bool

@@ -18,7 +18,7 @@ RESULT_CHANNEL = "\0result"  # the name of the channel for what a function has r
 CLOSURE_CHANNEL = "\0closure"  # the name of the channel for a closure that does not fit into a request
 
 
-@frame(1, "SSSssBBBsQQQQsBsyddB")
+@frame(1, "SSSssBBBsQQQQs?sydd?")
 class LaunchJob:
     """What to run, with which settings; sent with the terminal's three descriptors."""
 
@@ -36,12 +36,12 @@ class LaunchJob:
     rank_cpu_units: int  # that each rank holds of these
     shared_memory_bytes: int  # that one process may share with another; 0: none
     enforce: str  # "none", "warn" or "kill" those that use too much memory; "": as they asked
-    check_deadlock: int  # end the job when all its processes wait for each other
+    check_deadlock: bool  # end the job when all its processes wait for each other
     here: str  # the name of the root's own host
     hosts: bytes  # HostIs frames; none: the root's own is all there is
     deadline_s: float  # when the job will be ended, in seconds since 1970; 0: never
     grace_s: float  # between the first signal and SIGKILL, when the user ends the job
-    strict: int  # a failure counts though another process has looked at it
+    strict: bool  # a failure counts though another process has looked at it
 
 
 @frame(4, "")
@@ -92,14 +92,14 @@ class Output:
     data: bytes
 
 
-@frame(12, "BBBBQds")
+@frame(12, "BB??Qds")
 class ProcessExited:
     """The process has ended, and all that it wrote itself was sent before this."""
 
     code: int
     signal: int
-    by_launcher: int  # the MPI launcher told the monitor to end it
-    by_kernel: int  # it was killed, as was somebody by the kernel for want of memory
+    by_launcher: bool  # the MPI launcher told the monitor to end it
+    by_kernel: bool  # it was killed, as was somebody by the kernel for want of memory
     peak_rss_bytes: int
     cpu_s: float
     core: str  # where the kernel has put a core dump, if it made one
@@ -129,12 +129,12 @@ class CannotRun:
 # -- root -> monitor --------------------------------------------------------------------
 
 
-@frame(16, "QBs")
+@frame(16, "Q?s")
 class OverMemory:
     """The process uses more memory than it was granted, and is ended or only warned of."""
 
     used_bytes: int
-    ended: int
+    ended: bool
     at: str  # the time of day
 
 
@@ -356,16 +356,16 @@ class Spawned:
     pids: list[int]
 
 
-@frame(52, "IBs")
+@frame(52, "I?s")
 class Refused:
     """No process for this request: not now, or never."""
 
     request: int
-    never: int
+    never: bool
     reason: str
 
 
-@frame(53, "IBBsB")
+@frame(53, "IBBs?")
 class Ended:
     """A watched process has ended."""
 
@@ -373,7 +373,7 @@ class Ended:
     code: int
     signal: int
     verdict: str
-    requested: int
+    requested: bool
 
 
 # LIKELY: the other has not joined, and is on the same host.

@@ -76,13 +76,13 @@ class StartWorld:
 # -- root -> deputy ---------------------------------------------------------------------
 
 
-@frame(118, "IIB")
+@frame(118, "II?")
 class SpawnThere:
     """Have MPI start so many processes, by the fork server or not."""
 
     start: int
     n: int
-    forked: int
+    forked: bool
 
 
 @frame(119, "sSS")

@@ -7,19 +7,19 @@ from cmpi._core.protocol.wire import frame
 # -- rank -> root -----------------------------------------------------------------------
 
 
-@frame(48, "IB")
+@frame(48, "I?")
 class LinkWith:
     """Link me with this process, or (not `on`) no more."""
 
     pid: int
-    on: int
+    on: bool
 
 
-@frame(49, "B")
+@frame(49, "?")
 class Trap:
     """I want to hear of the ends of those linked with me, rather than end with them; or no more."""
 
-    on: int
+    on: bool
 
 
 @frame(68, "IsI")
@@ -38,13 +38,13 @@ class Unregister:
     name: str
 
 
-@frame(74, "IsB")
+@frame(74, "Is?")
 class WhereIs:
     """Who has this name? If nobody has and `wait`, answer when somebody does."""
 
     request: int
     name: str
-    wait: int
+    wait: bool
 
 
 # -- root -> rank -----------------------------------------------------------------------
@@ -58,9 +58,9 @@ class NameIs:
     pid: int
 
 
-@frame(71, "IB")
+@frame(71, "I?")
 class LinkedBy:
     """This process has linked itself with you, or does so no more."""
 
     pid: int
-    on: int
+    on: bool

@@ -46,12 +46,12 @@ class Begin:
     key: bytes  # the job's secret
 
 
-@frame(102, "sB")
+@frame(102, "s?")
 class Begun:
     """Done, or why it cannot be; and whether the program is there."""
 
     fault: str
-    has_program: int
+    has_program: bool
 
 
 @frame(103, "I")
@@ -125,14 +125,14 @@ class Added:
     faults: list[str]
 
 
-@frame(111, "ssyB")
+@frame(111, "ssy?")
 class Unpack:
     """A piece of an archive to unpack to `there`, in place of `folder`; `last` ends it."""
 
     folder: str
     there: str
     data: bytes
-    last: int
+    last: bool
 
 
 @frame(124, "s")

@@ -3,6 +3,7 @@
 A frame is a length (4 bytes), a kind (1 byte) and its fields in order, little-endian. Fields
 are described by a letter each:
 
+    ?            a boolean, in one byte
     B H I Q d    unsigned integers of 1, 2, 4, 8 bytes; a double
     s y          text (UTF-8 with surrogateescape, so that any path travels); bytes
     S L          a list of texts; a list of Q
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 MAX_FRAME_BYTES = 16 << 20  # far above any frame of ours (output comes in 1 MiB pieces)
 _U32 = struct.Struct("<I")
-_NUMBERS = {letter: struct.Struct("<" + letter) for letter in "BHIQd"}
+_NUMBERS = {letter: struct.Struct("<" + letter) for letter in "?BHIQd"}
 _kinds: dict[int, type] = {}
 
 

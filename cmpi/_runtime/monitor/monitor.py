@@ -243,7 +243,7 @@ class Monitor:
             elif isinstance(frame, frames.Signal) and self._child is None and not self._told:
                 # It is not to begin any more.
                 number = frame.signal
-                self._root.send(frames.ProcessExited(128 + number, number, 0, 0, 0, 0.0, ""))
+                self._root.send(frames.ProcessExited(128 + number, number, False, False, 0, 0.0, ""))
                 self._told = True
             elif isinstance(frame, frames.Signal):
                 self._linger_s = max(self._linger_s, frame.linger_s)
@@ -285,7 +285,7 @@ class Monitor:
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._root.send(frames.CannotRun(str(error)))
-            self._root.send(frames.ProcessExited(code, 0, 0, 0, 0, 0.0, ""))
+            self._root.send(frames.ProcessExited(code, 0, False, False, 0, 0.0, ""))
             self._told = True  # nothing left to do here
 
     def _bear(self, argv: list[str], cwd: str, stdin: bool, *, fork: bool) -> None:
