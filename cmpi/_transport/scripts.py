@@ -16,6 +16,7 @@ its own.
 
 from __future__ import annotations
 
+import atexit
 import builtins
 import importlib
 import os
@@ -50,27 +51,28 @@ class Script:
 
     Args:
         name: Tells the script from others in the job.
-        module: Where its definitions are bound. None in a home: whatever `__main__` is.
+        module: Where its definitions are bound. None: in `__main__`, which nothing else may keep alive: at
+            the end of the process its objects are let go of with it.
         homes: Pids of the processes that run the script itself.
+        is_home: Whether this process does.
     """
 
     def __init__(
-        self, name: str, module: types.ModuleType | None = None, homes: Iterable[int] = ()
+        self,
+        name: str,
+        module: types.ModuleType | None = None,
+        homes: Iterable[int] = (),
+        is_home: bool = False,
     ) -> None:
-        self.name, self._module, self.homes = name, module, frozenset(homes)
+        self.name, self._module, self.homes, self.is_home = name, module, frozenset(homes), is_home
         self._versions: dict[str, int] = {}  # by qualified name: of the next object
         self._arrived: dict[str, Any] = {}  # by global name: the token of the value that came last
         self._known: dict[str, tuple[Any, Any]] = {}  # by global name: a token, and the value it stands for
 
     @property
-    def is_home(self) -> bool:
-        """Whether this process runs the script itself."""
-        return self._module is None
-
-    @property
     def module(self) -> types.ModuleType:
         """The module that the definitions are bound in."""
-        return sys.modules[MAIN] if self._module is None else self._module
+        return self._module or sys.modules.get(MAIN) or _new_main()
 
     def lookup(self, qualname: str) -> Any:
         """What the module has under this name; None if it has nothing."""
@@ -115,6 +117,10 @@ class Script:
         for name in [n for n, (_, value) in list(self._known.items()) if namespace.get(n) is not value]:
             del self._known[name]
 
+    def let_go(self) -> None:
+        """Hold on to no value, at the end of the process."""
+        self._known.clear()
+
 
 def _is_small(value: Any) -> bool:
     if isinstance(value, int):
@@ -123,7 +129,7 @@ def _is_small(value: Any) -> bool:
 
 
 _NAMELESS = "?"  # until the job has a name for it
-_own = Script(_NAMELESS)
+_own = Script(_NAMELESS, is_home=True)
 _others: dict[str, Script] = {}
 
 
@@ -179,13 +185,19 @@ def adopt(description: dict[str, Any]) -> None:
     main.__package__ = description["package"]
     if description["spec"] is not None:
         main.__spec__ = ModuleSpec(description["spec"], None, origin=description["file"])
-    _own = Script(description["name"], main, description["homes"])
     sys.modules[MAIN] = main
+    _own = Script(description["name"], None, description["homes"])
 
 
 def is_home(pid: int) -> bool:
     """Whether that process runs the script of this process's `__main__`, so that names are enough."""
     return pid in _own.homes
+
+
+@atexit.register
+def _let_go() -> None:
+    for each in (_own, *_others.values()):
+        each.let_go()
 
 
 # -- tags ------------------------------------------------------------------------------------------

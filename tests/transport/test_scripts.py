@@ -16,7 +16,7 @@ def spawned():
 
 @pytest.fixture
 def home():
-    return Script("job")
+    return Script("job", is_home=True)
 
 
 def test_a_value_that_came_once_is_not_taken_over_again(spawned):
