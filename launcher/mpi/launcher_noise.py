@@ -64,8 +64,10 @@ class LauncherNoise:
             self._in_line = False
             shown.append(line)
         elif self._block:
+            if len(self._block) == 1 and _RULE.fullmatch(line):
+                shown.append(self._block.pop())  # a lone rule; the next may begin a message
             self._block.append(line)
-            if _RULE.fullmatch(line) or len(self._block) >= MOST_BLOCK_LINES:
+            if (len(self._block) > 1 and _RULE.fullmatch(line)) or len(self._block) >= MOST_BLOCK_LINES:
                 self._close(shown, noise)
         elif _RULE.fullmatch(line):
             self._block = [line]

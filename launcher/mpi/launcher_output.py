@@ -57,6 +57,7 @@ class LauncherOutput:
         for fd, number in list(self._numbers.items()):
             if fd in ready and (data := _read(fd)) is not None:
                 self._sort(number, data)
+                self._decide_s = None  # what is undecided now came just now
                 if not data:
                     os.close(fd)
                     del self._numbers[fd]

@@ -62,7 +62,8 @@ class MpiexecWatch:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # by nohup, or in the background
+            # Ignored by nohup or in the background, a signal stays so; SIGQUIT only asks for a report.
+            if number == signal.SIGQUIT or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: None)
         if self._others is not None:
             # Stopped, cmpirun would give no sign of life, and the other hosts would give the job up.

@@ -111,7 +111,7 @@ def test_the_readme_is_short_and_has_the_two_commands():
 def test_the_picture_is_that_of_the_readme_s_program(jobs, tmp_path):
     set_up(tmp_path, ROOT / "README.md")
     result = jobs.run("cmpirun", "-n", "2", "--output", "plain", "python", "roots.py", cwd=tmp_path)
-    assert result.code == 1
+    assert result.code == 0
     picture = html.unescape((ROOT / "docs/_static/run.svg").read_text()).replace("\xa0", " ")
     for line in (*result.out.splitlines(), "ValueError: math domain error"):
         assert line in picture, "draw it again: python docs/picture.py"

@@ -47,4 +47,4 @@ for child_ in children:
 """
     result = job(text, preexec_fn=limited(100, 100), timeout=60)
     assert "could not be started: MPI's launcher may have 100 files open" in result.out, result
-    assert int(result.out.split()[0]) in range(3, 16) and result.code == 126, result
+    assert int(result.out.split()[0]) >= 3 and result.code == 0, result
