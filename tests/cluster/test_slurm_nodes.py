@@ -82,7 +82,7 @@ def test_a_process_beyond_what_slurm_gave_its_node_is_killed_alone_and_named(
     options = ("-N", "2", "--slurm-args=--cpus-per-task=2", "--mem-per-cpu", "200M", "--enforce", "none")
     result = batch(on_hosts, *options, "python", jobs.script(PRELUDE + GREEDY))
     assert result.out == "signal 9 (SIGKILL): out of memory: the kernel killed it\nh2\n", result
-    assert result.code == 137, result
+    assert result.code == 0, result  # the program dealt with it
 
 
 def test_a_node_that_is_drained_ends_nothing_that_runs_there(slurm_on_hosts, on_hosts, jobs):
@@ -97,7 +97,7 @@ def test_a_node_that_is_drained_ends_nothing_that_runs_there(slurm_on_hosts, on_
     "options, code, said",
     [
         ((), 1, "ended by Slurm (NODE_FAIL): a node failed"),
-        (("--slurm-args=--no-kill",), 137, "host h3 is lost"),
+        (("--slurm-args=--no-kill",), 0, "host h3 is lost"),
     ],
 )
 def test_a_node_that_fails_is_the_end_of_the_job_or_of_what_ran_there(

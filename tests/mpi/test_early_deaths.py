@@ -74,6 +74,7 @@ time.sleep(20)
 """
     result = job(KILLER + text, options=["-n", "2"], timeout=60)
     assert result.code not in (0, -signal.SIGKILL), result
-    if mpi_kind() == "openmpi" and victim == "spawn_stub.py":
-        words = "its monitor was lost"
-    assert words in result.err, result
+    found = words in result.err
+    if victim == "spawn_stub.py":  # MPICH's launcher may end the rank before the root is ended
+        found |= "its monitor was lost" in result.err or "ended by signal 9" in result.err
+    assert found, result
