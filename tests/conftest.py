@@ -6,9 +6,15 @@ CMPI_HYPOTHESIS chooses one: default, random (a fresh seed, printed) or thorough
 import os
 import pathlib
 import random
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# A background job of a shell, or of nohup, ignores these, and so would every job that is tested here.
+for _number in (signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(_number, signal.SIG_DFL)
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROFILE = os.environ.get("CMPI_HYPOTHESIS", "default")
 TOO_SLOW = [HealthCheck.too_slow]
