@@ -18,7 +18,6 @@ COMPILED = [
     "cmpi/_core/channel/contract.py",
     "cmpi/_transport/pickling.py",
     "cmpi/_transport/ring.py",
-    "cmpi/_runtime/process/condition.py",
     "cmpi/_runtime/process/channel_ends.py",
     "cmpi/_runtime/process/ring_inbox.py",
     "cmpi/_runtime/process/connection.py",

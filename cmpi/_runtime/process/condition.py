@@ -1,4 +1,4 @@
-"""A condition variable that threads, event loops and `select` can wait for."""
+"""A condition variable for threads, event loops and `select`. Not compiled, since mailboxes derive from it."""
 
 from __future__ import annotations
 
