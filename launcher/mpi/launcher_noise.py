@@ -18,11 +18,12 @@ _LINE = re.compile(
     rb"|\[[^\]\s]+:\d+\] .*(PMI[xX]\b|PMIX|PRTE|prte)"  # PRRTE, with host and process id
     rb"|PMIX ERROR: |(prterun|mpiexec)( noticed|:)"
     rb"|\[warn\] "  # libevent
+    rb"|LAUNCHER JOB OBJECT NOT FOUND\s*$"  # PRRTE
     rb"|YOUR APPLICATION TERMINATED WITH THE EXIT STRING: "
     rb"|This typically refers to a problem with your application\.\s*$"
     rb"|Please see the FAQ page for debugging suggestions\s*$"
 )
-_MAY_BE = b"[-=pmYTP\n\r"  # first bytes of all of these
+_MAY_BE = b"[-=pmYTPL\n\r"  # first bytes of all of these
 
 
 class LauncherNoise:

@@ -135,6 +135,7 @@ else:
 """
 
 
+@pytest.mark.skip(reason="QUARANTINE since 2026-11-27: the job hung twice of six times, beside other jobs")
 def test_what_the_programs_own_mpi_comm_spawn_starts_is_shown(jobs):
     script = jobs.script(SPAWNING)
     result = jobs.run("cmpirun", "--output", "plain", "python", script)
