@@ -1,4 +1,4 @@
-"""A condition variable for threads, event loops and `select`. Not compiled, since mailboxes derive from it."""
+"""A condition variable for threads, event loops and `select`. Not compiled: mailboxes derive from it."""
 
 from __future__ import annotations
 
