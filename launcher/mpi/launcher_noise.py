@@ -18,7 +18,7 @@ _LINE = re.compile(
     rb"|\[[^\]\s]+:\d+\] .*(PMI[xX]\b|PMIX|PRTE|prte)"  # PRRTE, with host and process id
     rb"|PMIX ERROR: |(prterun|mpiexec)( noticed|:)"
     rb"|\[warn\] "  # libevent
-    rb"|LAUNCHER JOB OBJECT NOT FOUND\s*$"  # PRRTE
+    rb"|(LAUNCHER JOB OBJECT NOT FOUND\s*)+$"  # PRRTE
     rb"|YOUR APPLICATION TERMINATED WITH THE EXIT STRING: "
     rb"|This typically refers to a problem with your application\.\s*$"
     rb"|Please see the FAQ page for debugging suggestions\s*$"
