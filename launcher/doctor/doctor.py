@@ -98,7 +98,7 @@ def _untrusted(folder: str) -> str:
     try:
         return trusted_folder.fault(folder)
     except OSError:
-        return ""  # there is none, which is said elsewhere
+        return ""  # there is none; another row reports that
 
 
 def _probe(mpiexec: str, options: list[str], limit_s: float) -> tuple[dict[str, object] | None, str]:

@@ -6,6 +6,7 @@ import os
 import select
 import time
 
+from cmpi._runtime.linux.write_all import write_all
 from cmpi.launcher.mpi.launcher_noise import LauncherNoise
 
 TYPE_CHECKING = False
@@ -134,14 +135,7 @@ def _read(fd: int) -> bytes | None:
 
 def _write(fd: int, data: bytes) -> None:
     """To a terminal, or wherever; what cannot be written is lost."""
-    view = memoryview(data)
     try:
-        while view:
-            try:
-                view = view[os.write(fd, view) :]
-            except BlockingIOError:
-                poll = select.poll()
-                poll.register(fd, select.POLLOUT)
-                poll.poll()
+        write_all(fd, data)
     except OSError:
         pass

@@ -107,7 +107,7 @@ class Process:
         (self.looked_at_by.add if handled else self.looked_at_by.discard)(by)
 
     def limit(self, mode: str) -> Order:
-        """What its monitor is to know of its memory; `mode` is what the person has said."""
+        """The memory limit for its monitor; `mode` is the value of --enforce, or ""."""
         enforce = enforcement(mode, asked=self.asks_memory)
         return Order(self.pid, frames.Limit(self.resources.memory_bytes, enforce, self.cpu_weight))
 

@@ -126,14 +126,14 @@ class SpawnQueue:
             self._patient.pop(place.ticket, None)
         return [SpawnAnswer(*self._waiting.pop(place.ticket), place) for place in places]
 
-    # -- what is said of those that wait -----------------------------------------------------
+    # -- notices about requests that wait ----------------------------------------------------
 
     def deadline_s(self) -> float | None:
         """When `late` may have something to tell."""
         return next(iter(self._patient.values()), None)  # in the order in which they came
 
     def late(self, now_s: float) -> list[int]:
-        """Who has waited for room for a while; each request counts once."""
+        """The requests that have waited for room for a while; each is returned once."""
         tickets = [ticket for ticket, when_s in self._patient.items() if when_s <= now_s]
         for ticket in tickets:
             del self._patient[ticket]

@@ -28,7 +28,7 @@ _OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCA
 RANK_MAIN = "cmpi rank_main"  # that module's name while it runs the program as `__main__`
 
 _lock = threading.Lock()
-_shipped: list[str] = []  # a folder of the person's, and its copy on this host
+_shipped: list[str] = []  # a folder of the program's, and its copy on this host
 _node: Node | None = None
 _finalizes_mpi = True
 

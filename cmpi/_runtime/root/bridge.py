@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import _thread
 import os
-import select
 import time
 from _queue import SimpleQueue
 
 from cmpi._core.job.output import Formatter, Speaker
 from cmpi._core.protocol import frames
+from cmpi._runtime.linux.write_all import write_all
 from cmpi._runtime.root.output_files import OutputFiles
 
 TYPE_CHECKING = False
@@ -191,20 +191,12 @@ class Bridge:
     def _write(self, place: int, data: bytes) -> None:
         if place in self._broken:
             return
-        fd, view = self._fds[place], memoryview(data)
-        while view:
-            try:
-                view = view[os.write(fd, view) :]
-            except BlockingIOError:
-                # Somebody made the terminal non-blocking (ssh does); wait until it takes more.
-                poll = select.poll()
-                poll.register(fd, select.POLLOUT)
-                poll.poll()
-            except OSError:
-                self._broken.add(place)
-                if place == 1:
-                    self._lost()
-                return
+        try:
+            write_all(self._fds[place], data)
+        except OSError:
+            self._broken.add(place)
+            if place == 1:
+                self._lost()
 
 
 def make_bridge(

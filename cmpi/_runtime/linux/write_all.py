@@ -1,0 +1,22 @@
+"""Writing to a descriptor that somebody else may have made non-blocking."""
+
+from __future__ import annotations
+
+import os
+import select
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all the bytes.
+
+    Raises: OSError. Blocks: until they are written, also where a program made a terminal or a pipe
+    non-blocking, as ssh does.
+    """
+    view = memoryview(data)
+    while view:
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:
+            poll = select.poll()
+            poll.register(fd, select.POLLOUT)
+            poll.poll()
