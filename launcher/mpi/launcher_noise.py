@@ -33,6 +33,7 @@ class LauncherNoise:
         self._rest = b""  # of a line whose end has not come
         self._in_line = False  # the beginning of the line was passed on
         self._block: list[bytes] = []  # a message, or something that only begins like one
+        self._to_come = 0  # at most so many lines of a message whose beginning was kept back already
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """More bytes (none: decide on what is held); returns the output of processes, and messages."""
@@ -41,14 +42,13 @@ class LauncherNoise:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             self._sort(line + b"\n", shown, noise)
-        if not data and self._block:
-            self._block += [self._rest] if self._rest else []
-            self._rest = b""
-            self._close(shown, noise)
-        if self._rest and not self._block and (self._in_line or not data or self._rest[0] not in _MAY_BE):
-            keep = not self._in_line and _LINE.match(self._rest)
-            (noise if keep else shown).append(self._rest)
-            self._rest, self._in_line = b"", True
+        if not data:
+            self._decide(shown, noise)
+        if self._rest and not self._block and not self._to_come:
+            if self._in_line or not data or self._rest[0] not in _MAY_BE:
+                keep = not self._in_line and _LINE.match(self._rest)
+                (noise if keep else shown).append(self._rest)
+                self._rest, self._in_line = b"", True
         return b"".join(shown), b"".join(noise)
 
     @property
@@ -58,12 +58,15 @@ class LauncherNoise:
         The launcher writes its messages at once: after a while without more it is none. Call `feed` with
         nothing then.
         """
-        return bool(self._rest or self._block)
+        return bool(self._rest or self._block or self._to_come)
 
     def _sort(self, line: bytes, shown: list[bytes], noise: list[bytes]) -> None:
         if self._in_line:
             self._in_line = False
             shown.append(line)
+        elif self._to_come:
+            self._to_come = 0 if _RULE.fullmatch(line) else self._to_come - 1
+            noise.append(line)
         elif self._block:
             if len(self._block) == 1 and _RULE.fullmatch(line):
                 shown.append(self._block.pop())  # a lone rule; the next may begin a message
@@ -75,6 +78,18 @@ class LauncherNoise:
         else:
             (noise if _LINE.match(line) else shown).append(line)
 
-    def _close(self, shown: list[bytes], noise: list[bytes]) -> None:
+    def _decide(self, shown: list[bytes], noise: list[bytes]) -> None:
+        """Nothing more has come for a while: a busy launcher's message may still be cut in the middle."""
+        lines = len(self._block)
+        if self._to_come:
+            noise.append(self._rest)
+            self._rest, self._to_come = b"", 0
+        elif lines and self._close(shown, noise, rest=self._rest):
+            self._to_come = MOST_BLOCK_LINES - lines
+
+    def _close(self, shown: list[bytes], noise: list[bytes], *, rest: bytes = b"") -> bool:
+        """The block has no more lines, but for the beginning of one. True if it was the launcher's."""
         block, self._block = self._block, []
-        (noise if any(map(_OF_LAUNCHER.search, block)) else shown).extend(block)
+        of_launcher = any(map(_OF_LAUNCHER.search, [*block, rest]))
+        (noise if of_launcher else shown).extend(block)
+        return of_launcher

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 NOISE_BYTES = 65536  # kept for when the job never came up
 AHEAD_BYTES = 1 << 20  # of output, that may wait to be printed
 QUIET_S = 0.02  # without output, after which no more is expected at the end of a job
-DECIDE_S = 0.2  # for the rest of a message of the launcher's
+DECIDE_S = 0.5  # for the rest of a message of the launcher's
 
 
 class LauncherOutput:

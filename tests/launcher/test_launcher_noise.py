@@ -69,6 +69,21 @@ def test_the_two_are_told_apart_wherever_they_are_cut(parts, cuts):
     assert noise == b"".join(part for part in parts if part in NOISE)
 
 
+@given(st.floats(0.4, 1))
+def test_a_message_that_comes_in_two_parts_with_a_pause_between_is_kept_back(at):
+    noise, cut = LauncherNoise(), int(at * len(PRRTE))
+    got = [noise.feed(data) for data in (PRRTE[:cut], b"", PRRTE[cut:] or b"", b"hello\n", b"", b"")]
+    assert b"".join(shown for shown, _ in got) == b"hello\n"
+    assert b"".join(said for _, said in got) == PRRTE
+
+
+def test_output_after_a_message_without_end_is_passed_on_again():
+    noise = LauncherNoise()
+    assert noise.feed(RULE + b"prterun noticed that") == (b"", b"")
+    assert noise.feed(b"") == (b"", RULE) and noise.feed(b"") == (b"", b"prterun noticed that")
+    assert noise.feed(b"hello\n") == (b"hello\n", b"") and not noise.undecided
+
+
 def test_a_line_that_is_no_message_is_not_held():
     noise = LauncherNoise()
     assert noise.feed(b"name? ") == (b"name? ", b"") and not noise.undecided

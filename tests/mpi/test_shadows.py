@@ -1,5 +1,6 @@
 """Files in the working folder that are named like modules which cmpi uses."""
 
+import subprocess
 import sys
 
 import pytest
@@ -49,9 +50,13 @@ def test_neither_does_a_script_that_starts_itself(jobs, shadowed, script):
 
 
 def test_an_empty_part_of_pythonpath_changes_nothing_for_our_own_processes(cmpirun, shadowed):
-    """It names the working folder, where Python and the script `cmpirun` look for what they begin with."""
-    for name in ("encodings.py", "cmpi.py", "__future__.py"):
-        (shadowed / name).unlink()
+    """It names the working folder, where Python and the script `cmpirun` look for what they begin with.
+
+    pip writes that script; some of its versions have it import re.
+    """
+    begins_with = subprocess.run([sys.executable, "-Ic", "import re, sys; print(*sys.modules)"], capture_output=True)
+    for name in {"cmpi", "__future__", *begins_with.stdout.decode().split()}:
+        (shadowed / f"{name}.py").unlink(missing_ok=True)
     result = cmpirun("-n", "2", "true", cwd=shadowed, env={"PYTHONPATH": ":/nowhere"})
     assert (result.code, result.err) == (0, ""), result
 
