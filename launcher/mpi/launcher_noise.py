@@ -44,11 +44,11 @@ class LauncherNoise:
             self._sort(line + b"\n", shown, noise)
         if not data:
             self._decide(shown, noise)
-        if self._rest and not self._block and not self._to_come:
-            if self._in_line or not data or self._rest[0] not in _MAY_BE:
-                keep = not self._in_line and _LINE.match(self._rest)
-                (noise if keep else shown).append(self._rest)
-                self._rest, self._in_line = b"", True
+        held = not self._rest or self._block or self._to_come
+        if not held and (self._in_line or not data or self._rest[0] not in _MAY_BE):
+            keep = not self._in_line and _LINE.match(self._rest)
+            (noise if keep else shown).append(self._rest)
+            self._rest, self._in_line = b"", True
         return b"".join(shown), b"".join(noise)
 
     @property

@@ -186,8 +186,8 @@ print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))
 
 @pytest.mark.parametrize("partner", ["does not come", "has gone"])
 def test_a_process_that_mpi_never_lets_out_of_a_link_ends_and_says_so(job, partner):
-    # A fake: the real thing takes bad luck. And an impatient one (member 0 alone, whose verdict is then sure),
-    # where nothing says that it is over.
+    # A fake: the real thing takes bad luck. And an impatient one, where nothing says that it is over:
+    # member 0 alone, so that its verdict is sure.
     result = job(
         """
 import cmpi, os, time

@@ -54,8 +54,9 @@ def test_an_empty_part_of_pythonpath_changes_nothing_for_our_own_processes(cmpir
 
     pip writes that script; some of its versions have it import re.
     """
-    begins_with = subprocess.run([sys.executable, "-Ic", "import re, sys; print(*sys.modules)"], capture_output=True)
-    for name in {"cmpi", "__future__", *begins_with.stdout.decode().split()}:
+    command = [sys.executable, "-Ic", "import re, sys; print(*sys.modules)"]
+    begins_with = subprocess.check_output(command, text=True).split()
+    for name in {"cmpi", "__future__", *begins_with}:
         (shadowed / f"{name}.py").unlink(missing_ok=True)
     result = cmpirun("-n", "2", "true", cwd=shadowed, env={"PYTHONPATH": ":/nowhere"})
     assert (result.code, result.err) == (0, ""), result
