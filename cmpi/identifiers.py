@@ -7,6 +7,7 @@ from cmpi._base.units import CPU_UNIT, format_cpus, format_memory, parse_cpus, p
 from cmpi.errors import UsageError
 
 PID_BITS = 28  # seven hexadecimal digits, as people read them
+NO_PID = 0xFFFFFFFF  # in place of the number of a Pid: nobody
 
 SPREAD, PACK = "spread", "pack"
 

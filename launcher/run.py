@@ -100,7 +100,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
     from cmpi._core.job.output import NORMAL, QUIET, VERBOSE
-    from cmpi._core.protocol import frames
+    from cmpi._core.protocol import launcher_root
     from cmpi._runtime.linux import descendants
     from cmpi._transport.door import Door, listen
     from cmpi.launcher.mpi.launcher_output import LauncherOutput
@@ -111,27 +111,27 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         import shlex
 
         print(f"cmpirun: {shlex.join(job.mpiexec)}", file=sys.stderr)
-    order = frames.LaunchJob(
-        job.argv,
-        [*job.rank_settings, *_terminal_settings(config)],
-        job.where,
-        os.getcwd(),
-        config.output,
-        cli.wants_colour(config.colour, os.isatty(1)),
-        _same_place(1, 2),
-        VERBOSE if config.verbose else QUIET if config.quiet else NORMAL,
-        config.output_dir,
-        config.cpu_units,
-        config.memory_bytes,
-        config.rank_cpu_units,
-        config.shared_memory_bytes,
-        config.enforce,
-        config.check_deadlock,
-        here,
-        described,
-        _deadline_s(),
-        config.grace_s,
-        config.strict,
+    order = launcher_root.LaunchJob(
+        argv=job.argv,
+        settings=[*job.rank_settings, *_terminal_settings(config)],
+        where=job.where,
+        cwd=os.getcwd(),
+        output=config.output,
+        colour=cli.wants_colour(config.colour, os.isatty(1)),
+        one_place=_same_place(1, 2),
+        verbosity=VERBOSE if config.verbose else QUIET if config.quiet else NORMAL,
+        output_dir=config.output_dir,
+        cpu_units=config.cpu_units,
+        memory_bytes=config.memory_bytes,
+        rank_cpu_units=config.rank_cpu_units,
+        shared_memory_bytes=config.shared_memory_bytes,
+        enforce=config.enforce,
+        check_deadlock=config.check_deadlock,
+        here=here,
+        hosts=described,
+        deadline_s=_deadline_s(),
+        grace_s=config.grace_s,
+        strict=config.strict,
     )
     door = Door(listen(folder + "/launcher"), secret.key)
     fds = [_stdin(), 1, 2]

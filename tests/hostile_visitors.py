@@ -8,7 +8,7 @@ import contextlib
 import os
 import socket
 
-from cmpi._core.protocol import authentication, frames
+from cmpi._core.protocol import authentication, monitor_root
 from cmpi._core.protocol.authentication import ANSWER_BYTES, GREETING_BYTES, MAGIC, NONCE_BYTES
 from cmpi._core.protocol.wire import encode
 
@@ -60,7 +60,7 @@ def garbage(connect, key, held):
     _say(connect, held, b"GET / HTTP/1.1\r\n\r\n" * 10)
     _say(connect, held, os.urandom(5000))
     _say(connect, held, b"\x80\x05cos\nsystem\n(S'touch /tmp/pwned'\ntR." * 3)
-    _say(connect, held, encode(frames.MonitorUp(0, 0, 1, "h", "")))
+    _say(connect, held, encode(monitor_root.MonitorUp(start=0, rank=0, os_pid=1, host="h", port="")))
     _say(connect, held, b"20 1 1\nCMPI_SECRET=\xc3\xa9\xc3\xa9aaaa")
     _say(connect, held, b"99999999999999 1 1\n")
     assert not os.path.exists("/tmp/pwned")

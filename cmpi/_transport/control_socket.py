@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._core.protocol.authentication import Key
+    from cmpi._core.protocol.wire import Registry
 
 RECEIVE_BYTES = 1 << 20
 
@@ -29,14 +30,18 @@ class ControlSocket:
 
     One thread at a time. What cannot be written yet is kept; `backlog` tells how much. Output is
     bounded by credit between monitor and root, all else is small, so the backlog is too.
+
+    Args:
+        sock: The connection.
+        expected: The frames that the peer may send.
     """
 
-    def __init__(self, sock: _socket.socket) -> None:
+    def __init__(self, sock: _socket.socket, expected: Registry) -> None:
         self.sock = sock
         sock.setblocking(False)
         self.closed = False
         self._deaf = False  # the peer reads no more; what it said before is still to be received
-        self._decoder = Decoder()
+        self.expected, self._decoder = expected, Decoder(expected)
         self._unsent: list[bytes] = []
 
     def fileno(self) -> int:
@@ -101,38 +106,39 @@ class ControlSocket:
         self.sock.close()
 
 
-def connect(path: str, key: Key, timeout_s: float = HANDSHAKE_S) -> ControlSocket:
-    """Connect to a door; both ends prove that they know the key.
+def connect(path: str, key: Key, expected: Registry) -> ControlSocket:
+    """Connect to a door, whose owner may send the `expected` frames; both ends prove that they know the
+    key.
 
     Raises:
         OSError: Nobody listens there.
         ProtocolError: Somebody else does.
 
-    Blocks: at most `timeout_s` for each of three messages.
+    Blocks: at most `HANDSHAKE_S` for each of three messages.
     """
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout_s)
+        sock.settimeout(HANDSHAKE_S)
         sock.connect(path)
         prove(sock, key)
     except BaseException:
         sock.close()
         raise
-    return ControlSocket(sock)
+    return ControlSocket(sock, expected)
 
 
-def connect_in(folder: str, name: str) -> ControlSocket:
+def connect_in(folder: str, name: str, expected: Registry) -> ControlSocket:
     """A connection to a socket of the job that has this folder. Raises, blocks: as `connect`."""
     secret = job_secret.read(folder)
     try:
-        return connect(f"{folder}/{name}", secret.key)
+        return connect(f"{folder}/{name}", secret.key, expected)
     finally:
         secret.forget()
 
 
-def to_root(environment: Mapping[str, str]) -> ControlSocket:
+def to_root(environment: Mapping[str, str], expected: Registry) -> ControlSocket:
     """A connection to the root of the job that this environment is of. Raises, blocks: as `connect`."""
-    return connect_in(environment[names.JOB], "root")
+    return connect_in(environment[names.JOB], "root", expected)
 
 
 def socket_pair() -> tuple[_socket.socket, _socket.socket]:
@@ -157,7 +163,7 @@ def receive_with_fds(stream: ControlSocket) -> tuple[Any, list[int]]:
         ProtocolError: The peer sent something else, or nothing for `HANDSHAKE_S`.
     """
     stream.sock.settimeout(HANDSHAKE_S)
-    decoder, fds = Decoder(), list[int]()
+    decoder, fds = Decoder(stream.expected), list[int]()
     while True:
         try:
             data, more = receive_fds(stream.sock)

@@ -7,7 +7,8 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from cmpi._core.protocol import connection_frames, relation_frames
+from cmpi._core.protocol import process_process
+from cmpi._core.protocol.process_root_links import NameIs, WhereIs
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.inlets import MAILBOX
@@ -60,8 +61,8 @@ class Route(Generic[T]):
         """Whether another process may be its next holder."""
         return isinstance(self.to, str)
 
-    def _ask(self, request: int) -> relation_frames.WhereIs:
-        return relation_frames.WhereIs(request, str(self.to), True)
+    def _ask(self, request: int) -> WhereIs:
+        return WhereIs(request, str(self.to), True)
 
     def open(self, timeout_s: float | None) -> MailSender[T]:
         """A channel to whoever holds it. Raises: TimeoutError. Blocks: until somebody does."""
@@ -104,7 +105,7 @@ class Route(Generic[T]):
         """Ask again who has the name."""
         self.node.inlets.holders.pop(str(self.to), None)
 
-    def _found(self, answer: relation_frames.NameIs) -> Pid:
+    def _found(self, answer: NameIs) -> Pid:
         with self.node.lock:
             self.node.inlets.holders[str(self.to)] = answer.pid
         return Pid(answer.pid)
@@ -218,7 +219,7 @@ class NamedSender(Generic[T]):
         with self._route.node.lock:
             while machine.in_flight_messages and machine.state == "open" and end.mismatch is None:
                 before = machine.in_flight_messages
-                end.peer.connection.post(connection_frames.AskCredit(end.number))
+                end.peer.connection.post(process_process.AskCredit(end.number))
 
                 def moved(before: int = before) -> bool:
                     left = machine.in_flight_messages < before

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cmpi._core.channel.contract import Contract
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_root
 from cmpi._runtime.process import context
 from cmpi._runtime.process.aborts import ends_in_order
 from cmpi._runtime.process.condition import refuse_in_loop
@@ -136,7 +136,7 @@ class Mailbox(Generic[T]):
         if self.name is not None:
             unregister(self.name)
             # Answered behind it: those who learn of the end look for the next holder, and do not find us.
-            self._node.ask_root(frames.AskCapacity)
+            self._node.ask_root(process_root.AskCapacity)
         with self._node.lock:
             self._inlet.close(error)
 

@@ -6,10 +6,11 @@ import enum
 from typing import TYPE_CHECKING, overload
 
 from cmpi._base.brief import brief
-from cmpi._core.protocol import frames, relation_frames
+from cmpi._core.protocol import process_root
+from cmpi._core.protocol.process_root_links import LinkWith, Register, Unregister, WhereIs
 from cmpi._runtime.process import context
 from cmpi.errors import NameTaken, UsageError
-from cmpi.identifiers import Pid
+from cmpi.identifiers import NO_PID, Pid
 from cmpi.processes.notices import Notices, other_process
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def link(pid: Pid) -> None:
     node = _node(pid)
     with node.lock:
         node.tied(pid.value, True)
-    node.tell_root(relation_frames.LinkWith(pid.value, True))
-    node.ask_root(frames.AskCapacity)  # answered behind it: what we do next cannot overtake the link
+    node.tell_root(LinkWith(pid.value, True))
+    node.ask_root(process_root.AskCapacity)  # answered behind it: what we do next cannot overtake the link
 
 
 def unlink(pid: Pid) -> None:
@@ -43,7 +44,7 @@ def unlink(pid: Pid) -> None:
     node = _node(pid)
     with node.lock:
         node.tied(pid.value, False)
-    node.tell_root(relation_frames.LinkWith(pid.value, False))
+    node.tell_root(LinkWith(pid.value, False))
 
 
 def monitor(*pids: Pid) -> Notices:
@@ -89,8 +90,8 @@ def register(name: str, pid: Pid | None = None) -> None:
         raise UsageError(f"a name is text, and not empty; found {brief(name)}")
     node = context.current()
     who = node.pid if pid is None else pid
-    owner = node.ask_root(lambda request: relation_frames.Register(request, name, who.value)).pid
-    if owner == frames.NO_PID:
+    owner = node.ask_root(lambda request: Register(request, name, who.value)).pid
+    if owner == NO_PID:
         raise UsageError(f"{who} has ended, and cannot be given the name {name!r}")
     if owner != who.value:
         raise NameTaken(f"the name {name!r} is that of {Pid(owner)}; it is free when that has ended")
@@ -98,7 +99,7 @@ def register(name: str, pid: Pid | None = None) -> None:
 
 def unregister(name: str) -> None:
     """Take a name away, from whoever has it. Blocks: never. Source: Erlang `unregister/1`."""
-    context.current().tell_root(relation_frames.Unregister(name))
+    context.current().tell_root(Unregister(name))
 
 
 @overload
@@ -123,17 +124,15 @@ def whereis(name: str, *, timeout: float | _NoWait | None = _NoWait.NO_WAIT) -> 
     """
     node = context.current()
     if isinstance(timeout, _NoWait) or timeout == 0:
-        found = node.ask_root(lambda request: relation_frames.WhereIs(request, name, False)).pid
-        if found != frames.NO_PID:
+        found = node.ask_root(lambda request: WhereIs(request, name, False)).pid
+        if found != NO_PID:
             return Pid(found)
         if isinstance(timeout, _NoWait):
             return None
         raise TimeoutError(f"no process has the name {name!r}")
     what = f"a process named {name!r}"
     try:
-        found = node.ask_root(
-            lambda request: relation_frames.WhereIs(request, name, True), timeout, what
-        ).pid
+        found = node.ask_root(lambda request: WhereIs(request, name, True), timeout, what).pid
     except TimeoutError:
         raise TimeoutError(f"no process had the name {name!r} within {timeout} s") from None
     return Pid(found)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from cmpi._base.brief import brief
 from cmpi._core.job import erlang_links
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_process, process_root
 from cmpi._runtime.process import context, inheritance
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.root_connection import ROOM
 from cmpi.channels.sender import Sender
 from cmpi.errors import NeverFits, NoCapacity, UsageError
-from cmpi.identifiers import PACK, Capacity, ExitStatus, Pid, Resources
+from cmpi.identifiers import NO_PID, PACK, Capacity, ExitStatus, Pid, Resources
 from cmpi.processes import results
 from cmpi.processes.call import Call, name_of
 
@@ -136,7 +136,7 @@ async def aspawn(
     order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, name=name)
     (child,) = order.accepted(await order.node.ask_root_async(order.frame, ROOM))
     if not order.inline:
-        with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
+        with Sender[Any](child, name=process_process.CLOSURE_CHANNEL) as sender:
             await sender._asend(order.closure)
     return child
 
@@ -208,29 +208,29 @@ class _Order:
         self.closure = call.pickled()
         self.inline = isinstance(self.closure, bytes)
 
-    def frame(self, request: int) -> frames.Spawn:
+    def frame(self, request: int) -> process_root.Spawn:
         """The request."""
         interpreter = inheritance.interpreter()
         changed = interpreter != self.node.interpreter
-        return frames.Spawn(
-            request,
-            self._wanted.cpu_units,
-            self._wanted.memory_bytes,
-            self._wait,
-            self._label,
-            self.closure if isinstance(self.closure, bytes) else b"",
-            context.surroundings(),
-            self.inline,
-            self._wanted.asks_cpus,
-            self._wanted.asks_memory,
-            self._tie,
-            self._wanted.host or "",
-            frames.NO_PID if self._wanted.near is None else self._wanted.near.value,
-            self._wanted.place == PACK,
-            self._n,
-            self._name,
-            interpreter.flags if changed else [],
-            interpreter.settings if changed else [],
+        return process_root.Spawn(
+            request=request,
+            cpu_units=self._wanted.cpu_units,
+            memory_bytes=self._wanted.memory_bytes,
+            label=self._label,
+            closure=self.closure if isinstance(self.closure, bytes) else b"",
+            context=context.surroundings(),
+            inline=self.inline,
+            wait=self._wait,
+            asks_cpus=self._wanted.asks_cpus,
+            asks_memory=self._wanted.asks_memory,
+            tie=self._tie,
+            host=self._wanted.host or "",
+            near=NO_PID if self._wanted.near is None else self._wanted.near.value,
+            pack=self._wanted.place == PACK,
+            n=self._n,
+            name=self._name,
+            flags=interpreter.flags if changed else [],
+            settings=interpreter.settings if changed else [],
         )
 
     def accepted(self, reply: Any) -> list[Pid]:
@@ -239,7 +239,7 @@ class _Order:
         Raises:
             NoCapacity, NeverFits: The scheduler has refused.
         """
-        if isinstance(reply, frames.Refused):
+        if isinstance(reply, process_root.Refused):
             raise (NeverFits if reply.never else NoCapacity)(reply.reason)
         if self._tie == erlang_links.LINK:
             with self.node.lock:
@@ -256,7 +256,7 @@ class _Order:
         children = self.accepted(reply)
         if not self.inline:
             for child in children:
-                with Sender[Any](child, name=frames.CLOSURE_CHANNEL) as sender:
+                with Sender[Any](child, name=process_process.CLOSURE_CHANNEL) as sender:
                     sender._send(self.closure, None)
         return children
 
@@ -299,12 +299,12 @@ def kill(pid: Pid, signal: int = 9) -> None:
     """
     if not 0 < signal < 65:
         raise UsageError(f"a signal is a number from 1 to 64; found {signal}")
-    context.current().tell_root(frames.Kill(pid.value, signal))
+    context.current().tell_root(process_root.Kill(pid.value, signal))
 
 
 def capacity() -> Capacity:
     """What the job may use on all its hosts, and what of it is free now. Blocks: for one answer."""
-    reply = context.current().ask_root(frames.AskCapacity)
+    reply = context.current().ask_root(process_root.AskCapacity)
     return Capacity(
         Resources.of_units(reply.total_cpu_units, reply.total_memory_bytes),
         Resources.of_units(reply.free_cpu_units, reply.free_memory_bytes),
@@ -322,7 +322,7 @@ def preload(*modules: str) -> None:
         if not isinstance(module, str):
             raise UsageError(f"preload takes names of modules; found {brief(module)}")
     folders = [folder for folder in sys.path if isinstance(folder, str)]  # Python ignores others, too
-    context.current().tell_root(frames.Preload(list(modules), folders))
+    context.current().tell_root(process_root.Preload(list(modules), folders))
 
 
 def _label(f: Callable[..., object]) -> str:

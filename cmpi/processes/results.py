@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_process
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._transport import pickling
@@ -40,7 +40,7 @@ _wanted: dict[Pid, Receiver[Any]] = {}  # what was not asked for yet
 
 def expect(pid: Pid) -> None:
     """Keep the outcome of a process that was just spawned."""
-    receiver = Receiver[Any](pid, name=frames.RESULT_CHANNEL)
+    receiver = Receiver[Any](pid, name=process_process.RESULT_CHANNEL)
     with _lock:
         _wanted[pid] = receiver
 
@@ -52,7 +52,7 @@ def deliver(parent: Pid, outcome: Outcome) -> None:
         NotPicklable: The value cannot travel. The parent was sent that in its place.
     """
     fault = None
-    with Sender[Any](parent, name=frames.RESULT_CHANNEL) as sender:
+    with Sender[Any](parent, name=process_process.RESULT_CHANNEL) as sender:
         try:
             try:
                 sender.send(outcome)

@@ -7,7 +7,7 @@ import select
 import sys
 import time
 
-from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._core.protocol import command_launcher
 from cmpi._transport import control_socket
 from cmpi.errors import LaunchError
 from cmpi.launcher.hosts.hostfile import parse_list
@@ -30,13 +30,13 @@ def run(hosts: str, job: str) -> int:
     """
     parse_list(hosts)
     folder = _folder(job)
-    stream = control_socket.connect_in(folder, "rsh")
-    stream.send(tunnel.AddHosts(hosts))
+    stream = control_socket.connect_in(folder, "rsh", command_launcher.TO_COMMAND)
+    stream.send(command_launcher.AddHosts(hosts))
     end_s = time.monotonic() + ANSWER_S
     while not stream.closed and (left_s := end_s - time.monotonic()) > 0:
         if select.select([stream], [], [], left_s)[0]:
             for frame in stream.receive():
-                if isinstance(frame, tunnel.Added):
+                if isinstance(frame, command_launcher.Added):
                     for fault in frame.faults:
                         print(f"cmpirun: {fault}", file=sys.stderr)
                     return 1 if frame.faults else 0

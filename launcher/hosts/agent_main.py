@@ -19,7 +19,7 @@ import sys
 import time
 
 from cmpi._core.job.capacity import usable
-from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, host_facts, leftovers, open_files, trusted_folder
@@ -49,7 +49,7 @@ class Agent:
         self._unwritten = bytearray()
         self._writing = False
         self._selector = selectors.DefaultSelector()
-        self._decoder = Decoder()
+        self._decoder = Decoder(launcher_agent.TO_AGENT)
         self._server: socket.socket | None = None
         self._channels: dict[int, socket.socket] = {}
         self._unsent: dict[int, bytearray] = {}
@@ -68,19 +68,19 @@ class Agent:
         open_files.raise_limit()  # for MPI's launcher here
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self._end())
-        self._unwritten += tunnel.GREETING
+        self._unwritten += launcher_agent.GREETING
         self._send(facts())
         self._selector.register(self._in, selectors.EVENT_READ, self._hear)
         try:
             while not self._over:
-                for key, events in self._selector.select(tunnel.BEAT_S / 2):
+                for key, events in self._selector.select(launcher_agent.BEAT_S / 2):
                     key.data(key.fd, events)
                 self._reap()
                 now_s = time.monotonic()
-                if now_s >= self._beat_s + tunnel.BEAT_S:
+                if now_s >= self._beat_s + launcher_agent.BEAT_S:
                     self._beat_s = now_s
-                    self._send(tunnel.Beat())
-                if now_s >= self._heard_s + tunnel.LOST_S:
+                    self._send(launcher_agent.Beat())
+                if now_s >= self._heard_s + launcher_agent.LOST_S:
                     self._end()
         finally:
             self._clean_up()
@@ -132,23 +132,23 @@ class Agent:
             self._obey(frame)
 
     def _obey(self, frame: Any) -> None:
-        if isinstance(frame, tunnel.Begin):
+        if isinstance(frame, launcher_agent.Begin):
             fault = self._begin(frame)
-            self._send(tunnel.Begun(fault, not frame.program or os.path.isfile(frame.program)))
-        elif isinstance(frame, tunnel.Piece):
+            self._send(launcher_agent.Begun(fault, not frame.program or os.path.isfile(frame.program)))
+        elif isinstance(frame, launcher_agent.Piece):
             if frame.channel in self._channels:
                 self._unsent[frame.channel] += frame.data
                 self._push(frame.channel)
-        elif isinstance(frame, tunnel.Shut):
+        elif isinstance(frame, launcher_agent.Shut):
             self._shut(frame.channel)
-        elif isinstance(frame, tunnel.Run):
+        elif isinstance(frame, launcher_agent.Run):
             self._run(frame)
-        elif isinstance(frame, tunnel.Unpack):
+        elif isinstance(frame, launcher_agent.Unpack):
             self._unpack(frame)
-        elif isinstance(frame, tunnel.EndAgent):
+        elif isinstance(frame, launcher_agent.EndAgent):
             self._over = True
 
-    def _begin(self, order: tunnel.Begin) -> str:
+    def _begin(self, order: launcher_agent.Begin) -> str:
         """Make the job's folders and listen in them; what hinders it, else ""."""
         given = dict(item.split("=", 1) for item in order.environment)
         here = environment.OF_A_HOST
@@ -193,7 +193,7 @@ class Agent:
         leftovers.clean_up(self._folders)
         os._exit(0)
 
-    def _run(self, order: tunnel.Run) -> None:
+    def _run(self, order: launcher_agent.Run) -> None:
         settings = dict(item.split("=", 1) for item in order.settings)
         mask = [signal.SIGPIPE]  # see `cmpi.launcher.mpi.start_mpiexec`
         try:
@@ -208,8 +208,8 @@ class Agent:
                 start_new_session=True,
             )
         except OSError as error:
-            self._send(tunnel.Piece(order.channel, f"{order.argv[0]}: {error.strerror}\n".encode()))
-            self._send(tunnel.CommandEnded(order.channel, 127))
+            self._send(launcher_agent.Piece(order.channel, f"{order.argv[0]}: {error.strerror}\n".encode()))
+            self._send(launcher_agent.CommandEnded(order.channel, 127))
             return
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, mask)
@@ -220,7 +220,7 @@ class Agent:
             process.stdout, selectors.EVENT_READ, lambda fd, _: self._listen_to(channel, fd)
         )
 
-    def _unpack(self, frame: tunnel.Unpack) -> None:
+    def _unpack(self, frame: launcher_agent.Unpack) -> None:
         from cmpi.launcher.hosts.staging import Unpacker
 
         if self._unpacker is None:
@@ -230,7 +230,7 @@ class Agent:
             fault = self._unpacker.finish(frame.there)
             self._unpacker = None
             self._environment[environment.SHIPPED] = f"{frame.folder}\n{frame.there}"
-            self._send(tunnel.Unpacked(fault))
+            self._send(launcher_agent.Unpacked(fault))
 
     # -- from this host ----------------------------------------------------------------------
 
@@ -251,7 +251,7 @@ class Agent:
         self._selector.register(
             connection, selectors.EVENT_READ, lambda _, events: self._serve(channel, events)
         )
-        self._send(tunnel.Came(channel))
+        self._send(launcher_agent.Came(channel))
 
     def _serve(self, channel: int, events: int) -> None:
         if channel not in self._channels:
@@ -260,15 +260,15 @@ class Agent:
             self._push(channel)
         if events & selectors.EVENT_READ:
             try:
-                data = self._channels[channel].recv(tunnel.PIECE_BYTES)
+                data = self._channels[channel].recv(launcher_agent.PIECE_BYTES)
             except BlockingIOError:
                 return
             except OSError:
                 data = b""
             if data:
-                self._send(tunnel.Piece(channel, data))
+                self._send(launcher_agent.Piece(channel, data))
             else:
-                self._send(tunnel.Shut(channel))
+                self._send(launcher_agent.Shut(channel))
                 self._shut(channel)
 
     def _push(self, channel: int) -> None:
@@ -303,9 +303,9 @@ class Agent:
             pass  # it has gone
 
     def _listen_to(self, channel: int, fd: int) -> None:
-        data = os.read(fd, tunnel.PIECE_BYTES)
+        data = os.read(fd, launcher_agent.PIECE_BYTES)
         if data:
-            self._send(tunnel.Piece(channel, data))
+            self._send(launcher_agent.Piece(channel, data))
         else:
             self._selector.unregister(fd)
 
@@ -324,10 +324,10 @@ class Agent:
                 os.waitpid(ended.si_pid, 0)
                 continue
             code = self._commands.pop(channel).wait()
-            self._send(tunnel.CommandEnded(channel, code if code >= 0 else 128 - code))
+            self._send(launcher_agent.CommandEnded(channel, code if code >= 0 else 128 - code))
 
 
-def facts(mpiexec: str = "") -> tunnel.HostFacts:
+def facts(mpiexec: str = "") -> launcher_agent.HostFacts:
     """What there is on this host; of MPI, at `mpiexec` if that is given."""
     from importlib.metadata import PackageNotFoundError, version
 
@@ -343,20 +343,20 @@ def facts(mpiexec: str = "") -> tunnel.HostFacts:
     cpu_units, memory_bytes = usable(host_facts.facts(), os.environ)
     # "client address, client port, server address, server port"; see ssh(1), "Environment".
     connection = os.environ.get("SSH_CONNECTION", "").split()
-    return tunnel.HostFacts(
-        os.uname().nodename,
-        version("cmpi"),
-        ".".join(map(str, sys.version_info[:3])),
-        sys.executable,
-        mpi4py,
-        programs.home(),
-        mpi_facts,
-        cpu_units,
-        memory_bytes,
-        sorted(os.sched_getaffinity(0)),
-        " ".join((connection[2], connection[0])) if len(connection) == 4 else "",
-        os.geteuid() == 0,
-        [folder for folder in sys.path if folder],
+    return launcher_agent.HostFacts(
+        node=os.uname().nodename,
+        cmpi=version("cmpi"),
+        python=".".join(map(str, sys.version_info[:3])),
+        executable=sys.executable,
+        mpi4py=mpi4py,
+        home=programs.home(),
+        mpi=mpi_facts,
+        cpu_units=cpu_units,
+        memory_bytes=memory_bytes,
+        cores=sorted(os.sched_getaffinity(0)),
+        address=" ".join((connection[2], connection[0])) if len(connection) == 4 else "",
+        superuser=os.geteuid() == 0,
+        path=[folder for folder in sys.path if folder],
     )
 
 

@@ -8,7 +8,8 @@ import selectors
 import sys
 import time
 
-from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._base.frozen import replace
+from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import encode
 from cmpi.errors import CmpiError, LaunchError, ProtocolError
 from cmpi.launcher.hosts import host_checks
@@ -51,9 +52,9 @@ class Agents:
         self._way, self._python = way, python
         self._retry_s: dict[str, float] = {}  # when to look again for a host that is lost
         self._returning: dict[str, RemoteHost] = {}
-        self._begin: tunnel.Begin | None = None
+        self._begin: launcher_agent.Begin | None = None
         self._check: Callable[[RemoteHost], str] | None = None
-        self._provide: Callable[[RemoteHost], Iterator[tunnel.Unpack] | None] = lambda host: None
+        self._provide: Callable[[RemoteHost], Iterator[launcher_agent.Unpack] | None] = lambda host: None
         self._told: dict[str, Callable[[str], None]] = {}  # who waits for a host to be added
         try:
             self.hosts = {spec.name: RemoteHost(spec, way, python) for spec in specs}
@@ -69,7 +70,7 @@ class Agents:
     @property
     def deadline_s(self) -> float:
         """When `serve` has something to do, even if nothing comes."""
-        return self._beat_s + tunnel.BEAT_S
+        return self._beat_s + launcher_agent.BEAT_S
 
     def serve(self, timeout_s: float = 0) -> None:
         """Pass on what there is."""
@@ -81,9 +82,9 @@ class Agents:
             self._beat_s = now_s
             for host in self.hosts.values():
                 if host.up:
-                    self._tell(host, tunnel.Beat())
-                    if now_s >= host.heard_s + tunnel.LOST_S:
-                        self._lose(host, f"it has not been heard of for {tunnel.LOST_S:.0f} s")
+                    self._tell(host, launcher_agent.Beat())
+                    if now_s >= host.heard_s + launcher_agent.LOST_S:
+                        self._lose(host, f"it has not been heard of for {launcher_agent.LOST_S:.0f} s")
             self._look_for_lost(now_s)
 
     def _listen_to(self, host: RemoteHost) -> None:
@@ -95,7 +96,7 @@ class Agents:
 
     # -- the beginning -----------------------------------------------------------------------
 
-    def gather(self, here: tunnel.HostFacts, mpi_kind: str) -> None:
+    def gather(self, here: launcher_agent.HostFacts, mpi_kind: str) -> None:
         """Wait until all agents are up and fit to take part.
 
         Raises:
@@ -107,7 +108,7 @@ class Agents:
         if faults:
             raise LaunchError("\n".join([f"{len(faults)} of the hosts cannot take part:", *faults]))
 
-    def faults(self, here: tunnel.HostFacts, mpi_kind: str) -> dict[str, str]:
+    def faults(self, here: launcher_agent.HostFacts, mpi_kind: str) -> dict[str, str]:
         """Why each host cannot take part, "" if it can, once all agents are up. Blocks: as `gather`."""
         start_s = time.monotonic()
         told = False
@@ -148,20 +149,25 @@ class Agents:
         """
         self._to_root.address = folder + "/root"
         settings = [f"{name}={value}" for name, value in environment.items()]
-        self._begin = tunnel.Begin(folder, shared_memory, settings, cwd, program, key)
+        self._begin = launcher_agent.Begin(
+            folder=folder,
+            shared_memory=shared_memory,
+            environment=settings,
+            cwd=cwd,
+            program=program,
+            key=key,
+        )
         for host in self.hosts.values():
             self._tell(host, self._beginning(host))
         self._await_answers(list(self.hosts.values()), GATHER_S)
 
-    def _beginning(self, host: RemoteHost) -> tunnel.Begin:
+    def _beginning(self, host: RemoteHost) -> launcher_agent.Begin:
         """What is said to all, with the folder that this one has for the job."""
         assert self._begin is not None
-        it = self._begin
-        return tunnel.Begin(
-            it.folder, it.shared_memory, it.environment, host.spec.workdir or it.cwd, it.program, it.key
-        )
+        begin: launcher_agent.Begin = replace(self._begin, cwd=host.spec.workdir or self._begin.cwd)
+        return begin
 
-    def ship(self, hosts: list[RemoteHost], pieces: Callable[[], Iterator[tunnel.Unpack]]) -> None:
+    def ship(self, hosts: list[RemoteHost], pieces: Callable[[], Iterator[launcher_agent.Unpack]]) -> None:
         """Have these hosts unpack an archive, side by side.
 
         Raises:
@@ -173,7 +179,7 @@ class Agents:
             self._ship(host, pieces())
         self._await_answers(hosts, SHIP_S)
 
-    def _ship(self, host: RemoteHost, pieces: Iterator[tunnel.Unpack]) -> None:
+    def _ship(self, host: RemoteHost, pieces: Iterator[launcher_agent.Unpack]) -> None:
         host.answer, host.shipping = None, pieces
         self._ship_on(host)
 
@@ -220,7 +226,7 @@ class Agents:
             return
         self._next += 2
         self._commands[self._next] = said, ended
-        self._tell(host, tunnel.Run(self._next, argv, settings))
+        self._tell(host, launcher_agent.Run(self._next, argv, settings))
 
     def forget(self, name: str) -> None:
         """The root knows that this host is lost: its connections may be closed."""
@@ -231,7 +237,7 @@ class Agents:
     def may_return(
         self,
         check: Callable[[RemoteHost], str],
-        provide: Callable[[RemoteHost], Iterator[tunnel.Unpack] | None],
+        provide: Callable[[RemoteHost], Iterator[launcher_agent.Unpack] | None],
     ) -> None:
         """From now on look for hosts that are lost, and take in those in which `check` finds no fault, once
         they have the program: `provide` gives what must be sent there, or None. It may raise CmpiError."""
@@ -265,20 +271,20 @@ class Agents:
     def _return(self, host: RemoteHost, frame: Any) -> None:
         """The agent of a host that is new, or was lost, says something."""
         name = host.spec.name
-        if isinstance(frame, tunnel.HostFacts):
+        if isinstance(frame, launcher_agent.HostFacts):
             host.facts = frame
             assert self._check is not None
             host.answer = self._check(host)
             if not host.answer:
                 self._tell(host, self._beginning(host))
-        elif isinstance(frame, tunnel.Begun):
+        elif isinstance(frame, launcher_agent.Begun):
             host.answer, host.has_program = (
                 frame.fault and f"{name}: {frame.fault}",
-                bool(frame.has_program),
+                frame.has_program,
             )
             if not host.answer:
                 self._equip(host)
-        elif isinstance(frame, tunnel.Unpacked):
+        elif isinstance(frame, launcher_agent.Unpacked):
             host.answer = frame.fault and f"{name}: {frame.fault}"
             if not host.answer:
                 self._take_in(host)
@@ -312,7 +318,7 @@ class Agents:
             host.ssh.wait()
         for host in self.hosts.values():
             if host.up:
-                self._tell(host, tunnel.EndAgent())
+                self._tell(host, launcher_agent.EndAgent())
         end_s = time.monotonic() + LEAVE_S
         while any(host.up for host in self.hosts.values()) and time.monotonic() < end_s:
             self.serve(0.05)
@@ -357,22 +363,22 @@ class Agents:
             self._lose(host, f"its agent does not keep to the protocol: {error}")
 
     def _act(self, host: RemoteHost, frame: Any) -> None:
-        if isinstance(frame, tunnel.HostFacts):
+        if isinstance(frame, launcher_agent.HostFacts):
             host.facts = frame
-        elif isinstance(frame, tunnel.Begun):
-            host.answer, host.has_program = frame.fault, bool(frame.has_program)
-        elif isinstance(frame, tunnel.Unpacked):
+        elif isinstance(frame, launcher_agent.Begun):
+            host.answer, host.has_program = frame.fault, frame.has_program
+        elif isinstance(frame, launcher_agent.Unpacked):
             host.answer = frame.fault
-        elif isinstance(frame, tunnel.Came):
+        elif isinstance(frame, launcher_agent.Came):
             self._to_root.connect(host, frame.channel)
-        elif isinstance(frame, tunnel.Piece):
+        elif isinstance(frame, launcher_agent.Piece):
             if frame.channel in host.channels:
                 self._to_root.pass_on(host, frame.channel, frame.data)
             elif frame.channel in self._commands:
                 self._commands[frame.channel][0](frame.data)
-        elif isinstance(frame, tunnel.Shut):
+        elif isinstance(frame, launcher_agent.Shut):
             self._to_root.close(host, frame.channel)
-        elif isinstance(frame, tunnel.CommandEnded) and frame.channel in self._commands:
+        elif isinstance(frame, launcher_agent.CommandEnded) and frame.channel in self._commands:
             self._commands.pop(frame.channel)[1](frame.code)
 
     def _hear_errors(self, host: RemoteHost, _: int) -> None:

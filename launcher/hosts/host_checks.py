@@ -8,7 +8,7 @@ from cmpi.launcher.mpi.find_mpi import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.protocol.tunnel_frames import HostFacts
+    from cmpi._core.protocol.launcher_agent import HostFacts
     from cmpi.launcher.hosts.hostfile import HostSpec
 
 # What ssh says, and what that means; sources: OpenSSH's ssh(1), sshconnect.c, and what was seen.

@@ -10,7 +10,7 @@ import sys
 
 from cmpi._base.units import CPU_UNIT
 from cmpi._core.job.placement import runs
-from cmpi._core.protocol import host_frames
+from cmpi._core.protocol import launcher_agent, launcher_root
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment as names
 from cmpi._runtime.programs import ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO, Any
 
-    from cmpi._core.protocol import tunnel_frames as tunnel
+    from cmpi._core.protocol import launcher_agent, launcher_root
     from cmpi._core.protocol.authentication import Key
-    from cmpi._core.protocol.tunnel_frames import HostFacts
+    from cmpi._core.protocol.launcher_agent import HostFacts
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.remote_host import RemoteHost, Way
 
@@ -113,7 +113,7 @@ class MultiHost:
             self._shipment = Shipment(source, f"{self._folder}/{name}")
         return self._archive, self._shipment
 
-    def _provide(self, host: RemoteHost) -> Iterator[tunnel.Unpack] | None:
+    def _provide(self, host: RemoteHost) -> Iterator[launcher_agent.Unpack] | None:
         """What a host that is new, or was lost, must be sent. Raises: UsageError."""
         if not self._lacks_program(host):
             self._shipped.discard(host.spec.name)
@@ -133,16 +133,18 @@ class MultiHost:
                 cwd = [inside if inside != self._cwd else self._shipment.there]
                 argv = self._shipment.argv(self._argv, self._cwd)
             there = self._facts(spec.name)
+            cpu_units, memory_bytes = self.room(spec)
             addresses = callers if spec.name == self.local else there.address.split()
             frames.append(
-                host_frames.HostIs(
-                    spec.name,
-                    (addresses or [spec.name])[0],
-                    there.executable,
-                    cwd,
-                    argv,
-                    *self.room(spec),
-                    there.cores,
+                launcher_root.HostIs(
+                    name=spec.name,
+                    address=(addresses or [spec.name])[0],
+                    python=there.executable,
+                    cwd=cwd,
+                    argv=argv,
+                    cpu_units=cpu_units,
+                    memory_bytes=memory_bytes,
+                    cores=there.cores,
                 )
             )
         return b"".join(map(encode, frames))
@@ -165,7 +167,7 @@ class MultiHost:
     def attend(self, tell_root: Callable[[Any], None]) -> None:
         """From now on the root is there to be told."""
         self._tell_root = tell_root
-        self.agents.lost = lambda name, reason: tell_root(host_frames.HostLost(name, reason))
+        self.agents.lost = lambda name, reason: tell_root(launcher_root.HostLost(name, reason))
         self.agents.back = self._take_back
         self.agents.may_return(self._differences, self._provide)
 
@@ -174,7 +176,7 @@ class MultiHost:
         return host_checks.differences(host.spec, host.facts, self._here)
 
     def _take_back(self, name: str) -> None:
-        self._tell_root(host_frames.HostBack(self.described([self.agents.hosts[name].spec])))
+        self._tell_root(launcher_root.HostBack(self.described([self.agents.hosts[name].spec])))
 
     def register(self, poll: select.poll) -> None:
         """Have poll watch what `serve` serves."""
@@ -201,11 +203,11 @@ class MultiHost:
 
     def hear(self, frame: object) -> None:
         """Something that the root says."""
-        if isinstance(frame, host_frames.HostForgotten):
+        if isinstance(frame, launcher_root.HostForgotten):
             self.agents.forget(frame.name)
-        elif isinstance(frame, host_frames.NeedHostSpawner):
+        elif isinstance(frame, launcher_root.NeedHostSpawner):
             self._start_host_spawner(frame.host)
-        elif isinstance(frame, host_frames.StartWorld):
+        elif isinstance(frame, launcher_root.StartWorld):
             self._start_world(frame)
 
     def finish(self) -> None:
@@ -223,19 +225,19 @@ class MultiHost:
         main = f"{facts.home}/{ROOT_MAIN}"
         there = Mpi(self._mpi.kind, facts.mpi[2])
         program = [facts.executable, "-I", main]
-        superuser = bool(facts.superuser)
+        superuser = facts.superuser
         argv = mpiexec.command(there, program, self._mpi_args, os.environ, superuser=superuser)
         said: list[bytes] = []
 
         def ended(code: int) -> None:
             what = b"".join(said)[-NOISE_BYTES:].decode("utf-8", "replace").strip()
             reason = f"its mpiexec has ended with {code}" + (f": {what}" if what else "")
-            self._tell_root(host_frames.HostLost(name, reason))
+            self._tell_root(launcher_root.HostLost(name, reason))
 
         settings = [f"{names.HOST}={name}", f"{names.PATH}={os.pathsep.join(facts.path)}"]
         self.agents.run(name, argv, settings, said.append, ended)
 
-    def _start_world(self, frame: host_frames.StartWorld) -> None:
+    def _start_world(self, frame: launcher_root.StartWorld) -> None:
         programs = {}
         for name in set(frame.hosts):
             there = self._facts(name)
@@ -268,7 +270,7 @@ class MultiHost:
         what = self._noise[pidfd].decode("utf-8", "replace").strip()
         self._kill_world(pidfd)
         self._tell_root(
-            host_frames.WorldFailed(start, f"MPI's launcher said:\n{what}" if what else "mpiexec ended")
+            launcher_root.WorldFailed(start, f"MPI's launcher said:\n{what}" if what else "mpiexec ended")
         )
 
     def _kill_world(self, pidfd: int) -> None:

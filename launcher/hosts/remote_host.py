@@ -7,7 +7,7 @@ import shlex
 import subprocess
 import time
 
-from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder
 
 TYPE_CHECKING = False
@@ -84,15 +84,15 @@ class RemoteHost:
         self.pipe = BufferedPipe(self.ssh.stdout.fileno(), self.ssh.stdin.fileno())
         self.errors = BufferedPipe(self.ssh.stderr.fileno(), self.ssh.stderr.fileno())
         self.said, self.silent = b"", False  # on stderr; whether that is closed
-        self.facts: tunnel.HostFacts | None = None
+        self.facts: launcher_agent.HostFacts | None = None
         self.answer: str | None = None  # to what it was told last; "": well
         self.has_program = True
-        self.shipping: Iterator[tunnel.Unpack] = iter(())  # what is still to be sent of the program
+        self.shipping: Iterator[launcher_agent.Unpack] = iter(())  # what is still to be sent of the program
         self.gone = False
         self.heard_s = time.monotonic()
         self.channels: dict[int, BufferedPipe] = {}  # to the root, by what the agent calls them
         self._preface: bytes | None = b""  # what came before the agent's greeting
-        self._decoder = Decoder()
+        self._decoder = Decoder(launcher_agent.TO_LAUNCHER)
 
     @property
     def up(self) -> bool:
@@ -102,7 +102,7 @@ class RemoteHost:
     def frames(self, data: bytes) -> list[Any]:
         """The frames that this completes. Raises: ProtocolError."""
         if self._preface is not None:
-            before, greeting, data = (self._preface + data).partition(tunnel.GREETING)
+            before, greeting, data = (self._preface + data).partition(launcher_agent.GREETING)
             self._preface = None if greeting else before[-65536:]
             if not greeting:
                 return []

@@ -7,7 +7,7 @@ import os
 import selectors
 import socket
 
-from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._core.protocol import launcher_agent
 from cmpi.launcher.hosts.remote_host import BufferedPipe
 
 TYPE_CHECKING = False
@@ -37,7 +37,7 @@ class RootTunnel:
             sock.connect(self.address)
         except OSError:
             sock.close()
-            self._tell(host, tunnel.Shut(channel))
+            self._tell(host, launcher_agent.Shut(channel))
             return
         fd = sock.detach()
         host.channels[channel] = BufferedPipe(fd, fd)
@@ -52,10 +52,12 @@ class RootTunnel:
         if events & selectors.EVENT_READ:
             data = connection.read()
             if data:
-                for at in range(0, len(data), tunnel.PIECE_BYTES):
-                    self._tell(host, tunnel.Piece(channel, data[at : at + tunnel.PIECE_BYTES]))
+                for at in range(0, len(data), launcher_agent.PIECE_BYTES):
+                    self._tell(
+                        host, launcher_agent.Piece(channel, data[at : at + launcher_agent.PIECE_BYTES])
+                    )
             elif data == b"":
-                self._tell(host, tunnel.Shut(channel))
+                self._tell(host, launcher_agent.Shut(channel))
                 self.close(host, channel)
 
     def pass_on(self, host: RemoteHost, channel: int, data: bytes) -> None:

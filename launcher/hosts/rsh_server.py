@@ -8,7 +8,7 @@ from __future__ import annotations
 import selectors
 import time
 
-from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._core.protocol import command_launcher, launcher_agent
 from cmpi._transport import control_socket
 from cmpi._transport.door import Door, listen
 from cmpi.errors import ProtocolError
@@ -52,7 +52,7 @@ class RshServer:
 
     def _admit(self) -> None:
         for sock in self._door.admit(time.monotonic()):
-            stream = control_socket.ControlSocket(sock)
+            stream = control_socket.ControlSocket(sock, command_launcher.TO_LAUNCHER)
             self._selector.register(stream, selectors.EVENT_READ, (self._hear, stream))
 
     def _add(self, stream: control_socket.ControlSocket, hosts: list[HostSpec]) -> None:
@@ -61,7 +61,7 @@ class RshServer:
         def answered(fault: str) -> None:
             answers.append(fault)
             if len(answers) == len(hosts):
-                stream.send(tunnel.Added([each for each in answers if each]))
+                stream.send(command_launcher.Added([each for each in answers if each]))
 
         for spec in hosts:
             self._agents.add(spec, answered)
@@ -69,15 +69,15 @@ class RshServer:
     def _hear(self, stream: control_socket.ControlSocket) -> None:
         try:
             for frame in stream.receive():
-                if isinstance(frame, tunnel.RunThere):
+                if isinstance(frame, command_launcher.RunThere):
                     self._agents.run(
                         frame.host,
                         frame.argv,
                         [],
                         self._noise,
-                        lambda code: stream.send(tunnel.CommandEnded(0, code)),
+                        lambda code: stream.send(launcher_agent.CommandEnded(0, code)),
                     )
-                elif isinstance(frame, tunnel.AddHosts):
+                elif isinstance(frame, command_launcher.AddHosts):
                     self._add(stream, parse_list(frame.hosts))
         except ProtocolError:
             pass  # closed

@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 
 from cmpi._base.frozen import frozen
-from cmpi._core.protocol import tunnel_frames as tunnel
+from cmpi._core.protocol import launcher_agent
 from cmpi.errors import UsageError
 
 TYPE_CHECKING = False
@@ -101,13 +101,13 @@ class Unpacker:
                 archive.close()
 
 
-def pieces(archive: IO[bytes], shipment: Shipment) -> Iterator[tunnel.Unpack]:
+def pieces(archive: IO[bytes], shipment: Shipment) -> Iterator[launcher_agent.Unpack]:
     """What has a host unpack the archive. Several may be under way at once."""
-    at, piece = 0, os.pread(archive.fileno(), tunnel.PIECE_BYTES, 0)
+    at, piece = 0, os.pread(archive.fileno(), launcher_agent.PIECE_BYTES, 0)
     while piece:
         at += len(piece)
-        following = os.pread(archive.fileno(), tunnel.PIECE_BYTES, at)
-        yield tunnel.Unpack(shipment.folder, shipment.there, piece, not following)
+        following = os.pread(archive.fileno(), launcher_agent.PIECE_BYTES, at)
+        yield launcher_agent.Unpack(shipment.folder, shipment.there, piece, not following)
         piece = following
 
 

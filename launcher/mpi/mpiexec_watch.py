@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from cmpi._core.protocol import frames, launcher_frames
+from cmpi._core.protocol import launcher_root, monitor_root
 from cmpi._transport import control_socket
 from cmpi.errors import ProtocolError
 
@@ -38,7 +38,7 @@ class MpiexecWatch:
         self,
         pid: int,
         door: Door,
-        order: frames.LaunchJob,
+        order: launcher_root.LaunchJob,
         fds: list[int],
         output: LauncherOutput,
         others: MultiHost | None = None,
@@ -113,32 +113,32 @@ class MpiexecWatch:
 
     def _meet_root(self) -> None:
         for sock in self._door.admit(time.monotonic()):
-            self._root = stream = control_socket.ControlSocket(sock)
+            self._root = stream = control_socket.ControlSocket(sock, launcher_root.TO_LAUNCHER)
             control_socket.send_with_fds(stream, self._order, self._fds)
             self._output.pass_on = self._pass_on
             if self._others is not None:
                 self._others.attend(stream.send)
             if self._interrupted:
-                stream.send(frames.Interrupt(self._interrupted))
+                stream.send(launcher_root.Interrupt(self._interrupted))
             self._door.close()
             return
 
     def _pass_on(self, fd: int, data: bytes) -> None:
         assert self._root is not None
-        self._root.send(launcher_frames.LauncherOutput(fd, data))
+        self._root.send(launcher_root.LauncherOutput(fd, data))
 
     def _hear_root(self, root: control_socket.ControlSocket) -> None:
         root.flush()
         try:
             for frame in root.receive():
-                if isinstance(frame, frames.Final):
+                if isinstance(frame, launcher_root.Final):
                     self._code = frame.code
                     self._output.root_has_left()
-                elif isinstance(frame, launcher_frames.AskOutput):
+                elif isinstance(frame, launcher_root.AskOutput):
                     self._output.read_all()
                     self._output.hold()
-                    root.send(launcher_frames.AllOutput())
-                elif isinstance(frame, frames.OutputTaken):
+                    root.send(launcher_root.AllOutput())
+                elif isinstance(frame, monitor_root.OutputTaken):
                     self._output.taken(frame.nbytes)
                 elif self._others is not None:
                     self._others.hear(frame)
@@ -150,14 +150,14 @@ class MpiexecWatch:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGQUIT and self._root is not None:
-            self._root.send(frames.ShowStacks())
+            self._root.send(launcher_root.ShowStacks())
         if number not in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             return
         if self._hurried or self._root is None:
             self._code = 128 + number
             self._end_session()  # the third time at once; and there is nobody to tell before
         else:
-            self._root.send(frames.Interrupt(number))
+            self._root.send(launcher_root.Interrupt(number))
             self._hurried = bool(self._interrupted)
             grace_s = 0.0 if self._hurried else self._order.grace_s
             self._deadline_s = time.monotonic() + grace_s + LEAVE_S

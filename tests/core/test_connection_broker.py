@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cmpi._core.job.connection_broker import GRACE_S, ConnectionBroker, Tell
-from cmpi._core.protocol import frames, host_frames
+from cmpi._core.protocol.process_root_connections import Abandon, Dial, GroupWith, ListenFor
 
 PIDS = st.integers(1, 5)
 
@@ -28,13 +28,13 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
                 self._told(action.pid, action.frame)
 
     def _told(self, pid, frame):
-        if isinstance(frame, frames.Abandon):
+        if isinstance(frame, Abandon):
             assert self.orders[pid] == frame.peer and frame.peer not in self.alive
             self.gives_up(pid)
         else:
             assert pid in self.alive and pid not in self.orders, "two links at once in one process"
             self.orders[pid] = frame.peer
-            if isinstance(frame, host_frames.ListenFor):
+            if isinstance(frame, ListenFor):
                 self.silent.add(pid)
 
     @rule(pid=PIDS)
@@ -119,7 +119,10 @@ def test_ranks_of_one_world_make_a_group():
     table = ConnectionBroker()
     table.join(7, 0, 3)
     table.join(9, 0, 1)
-    assert table.want(9, 7) == [Tell(7, frames.GroupWith(9, 1)), Tell(9, frames.GroupWith(7, 3))]
+    assert table.want(9, 7) == [
+        Tell(7, GroupWith(9, 1)),
+        Tell(9, GroupWith(7, 3)),
+    ]
 
 
 def test_a_link_wanted_before_the_peer_has_joined_is_made_when_it_does():
@@ -128,9 +131,7 @@ def test_a_link_wanted_before_the_peer_has_joined_is_made_when_it_does():
     assert table.want(1, 2) == []
     (listen,) = table.join(2, -2, 0)
     assert (listen.pid, listen.frame.peer, listen.frame.address) == (1, 2, "/job/0000001.link")
-    assert table.listening(1, 2, 0) == [
-        Tell(2, host_frames.Dial(1, "/job/0000001.link", 0, listen.frame.key))
-    ]
+    assert table.listening(1, 2, 0) == [Tell(2, Dial(1, "/job/0000001.link", 0, listen.frame.key))]
 
 
 def test_one_whose_partner_died_before_it_had_listened_is_free_for_others():

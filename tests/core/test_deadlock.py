@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from cmpi._core.job.deadlock import AGAIN_S, Deadlock, DeadlockCheck, Probe
-from cmpi._core.protocol import wait_frames
+from cmpi._core.protocol.process_root_waits import Blocked, StillBlocked
 
 PIDS = st.integers(0, 3)
 
@@ -46,7 +46,7 @@ class World(RuleBasedStateMachine):
     def says_so(self, pid):
         if pid in self.waiting - self.said:
             self.said.add(pid)
-            self._do(self.check.hear(pid, wait_frames.Blocked(self.epoch[pid], ["recv"]), self.now))
+            self._do(self.check.hear(pid, Blocked(self.epoch[pid], ["recv"]), self.now))
 
     @rule(pid=PIDS, other=PIDS)
     def sends(self, pid, other):
@@ -70,7 +70,7 @@ class World(RuleBasedStateMachine):
     def says_that_it_goes_on(self, pid):
         if pid in self.said - self.waiting and pid in self.living:
             self.said.discard(pid)
-            self._do(self.check.hear(pid, wait_frames.Blocked(0, []), self.now))
+            self._do(self.check.hear(pid, Blocked(0, []), self.now))
 
     @rule(which=st.integers(0, 9), looks=st.booleans())
     def answers(self, which, looks):
@@ -80,7 +80,7 @@ class World(RuleBasedStateMachine):
                 if looks and pid in self.under_way:
                     self._receive(pid)
                 epoch = self.epoch[pid] if pid in self.waiting else 0
-                still = wait_frames.StillBlocked(number, epoch, self.sent[pid], self.received[pid])
+                still = StillBlocked(number, epoch, self.sent[pid], self.received[pid])
                 self._do(self.check.hear(pid, still, self.now))
 
     @rule(talker=PIDS, other=PIDS)
@@ -145,7 +145,7 @@ def all_blocked(n):
     for pid in range(n):
         check.born(pid)
     for pid in range(n):
-        actions = check.hear(pid, wait_frames.Blocked(1, ["recv"]), 0.0)
+        actions = check.hear(pid, Blocked(1, ["recv"]), 0.0)
     return check, actions[0].round
 
 
@@ -153,15 +153,15 @@ def test_who_was_awake_in_between_was_not_blocked_all_the_time():
     # C's message wakes A, whose message wakes B behind its answer, whose message wakes C before its own:
     # the numbers agree, and B is awake.
     check, number = all_blocked(3)
-    assert check.hear(1, wait_frames.StillBlocked(number, 1, 0, 0), 0.0) == []
-    assert check.hear(0, wait_frames.StillBlocked(number, 3, 1, 1), 0.0) == []
-    assert check.hear(2, wait_frames.StillBlocked(number, 3, 1, 1), 0.0) == []
+    assert check.hear(1, StillBlocked(number, 1, 0, 0), 0.0) == []
+    assert check.hear(0, StillBlocked(number, 3, 1, 1), 0.0) == []
+    assert check.hear(2, StillBlocked(number, 3, 1, 1), 0.0) == []
 
 
 def test_an_answer_to_an_earlier_question_is_none():
     check, number = all_blocked(2)
-    check.hear(0, wait_frames.Blocked(2, ["recv"]), 0.0)
-    assert check.hear(0, wait_frames.StillBlocked(number, 2, 0, 0), 0.0) == []
-    assert check.hear(1, wait_frames.StillBlocked(number, 1, 0, 0), 0.0) == []
-    assert check.hear(0, wait_frames.StillBlocked(number + 1, 2, 0, 0), 0.0) == []
-    assert check.hear(1, wait_frames.StillBlocked(number + 1, 1, 0, 0), 0.0) == [Deadlock()]
+    check.hear(0, Blocked(2, ["recv"]), 0.0)
+    assert check.hear(0, StillBlocked(number, 2, 0, 0), 0.0) == []
+    assert check.hear(1, StillBlocked(number, 1, 0, 0), 0.0) == []
+    assert check.hear(0, StillBlocked(number + 1, 2, 0, 0), 0.0) == []
+    assert check.hear(1, StillBlocked(number + 1, 1, 0, 0), 0.0) == [Deadlock()]

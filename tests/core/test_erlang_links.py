@@ -3,8 +3,8 @@
 from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.erlang_links import ErlangLinks
 from cmpi._core.job.job_actions import Named
-from cmpi._core.protocol import frames
-from cmpi._core.protocol.relation_frames import LinkedBy, NameIs, Register, Trap, Unregister, WhereIs
+from cmpi._core.protocol.process_root_links import LinkedBy, NameIs, Register, Trap, Unregister, WhereIs
+from cmpi.identifiers import NO_PID
 
 
 def alive(pid):
@@ -37,12 +37,12 @@ def test_a_name_is_of_one_process_until_it_ends():
     r = ErlangLinks()
     assert r.hear(1, Register(5, "a", 1), alive) == [Tell(1, NameIs(5, 1)), Named(1, "a")]
     assert r.hear(2, Register(6, "a", 2), alive) == [Tell(2, NameIs(6, 1))], "taken"
-    assert r.hear(2, Register(7, "b", 100), alive) == [Tell(2, NameIs(7, frames.NO_PID))], "dead"
+    assert r.hear(2, Register(7, "b", 100), alive) == [Tell(2, NameIs(7, NO_PID))], "dead"
     r.ended(1)
-    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, frames.NO_PID))]
+    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, NO_PID))]
     assert r.hear(2, Register(9, "a", 2), alive) == [Tell(2, NameIs(9, 2)), Named(2, "a")]
     r.hear(1, Unregister("a"), alive)
-    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, frames.NO_PID))]
+    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, NO_PID))]
 
 
 def test_who_waits_for_a_name_hears_of_it_unless_it_stopped_waiting():

@@ -5,19 +5,20 @@ from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch, NeedForkServer
 from cmpi._core.job.process_record import Process
 from cmpi._core.job.scheduler import Host
-from cmpi._core.protocol import frames
+from cmpi.identifiers import NO_PID
+from tests.core.frames import spawn_frame
 
 PLAIN = Interpreter("/py/a", ["-O"], ["LANG=C"])
 
 
 def process(host="a", interpreter=PLAIN):
-    one = Process(1, frames.NO_PID, 1, 0, "f")
+    one = Process(1, NO_PID, 1, 0, "f")
     one.host, one.interpreter = host, interpreter
     return one
 
 
 def order(**changes):
-    return frames.Spawn(1, 0, 0, 1, "f", b"", b"", 1, 0, 0, 0, "", 0, 0, 1, **changes)
+    return spawn_frame(**changes)
 
 
 def gate():

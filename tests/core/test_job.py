@@ -9,8 +9,11 @@ from cmpi._core.job.report import deadlock_report
 from cmpi._core.job.scheduler import Host
 from cmpi._core.job.spawn_queue import LATE_S
 from cmpi._core.limits import KILL, NONE, WARN
-from cmpi._core.protocol import frames, relation_frames
-from cmpi.identifiers import ExitStatus
+from cmpi._core.protocol import monitor_root, process_root
+from cmpi._core.protocol.process_root_connections import Connect
+from cmpi._core.protocol.process_root_links import LinkWith
+from cmpi.identifiers import NO_PID, ExitStatus
+from tests.core.frames import spawn_frame
 
 CORE, GIB = 65536, 1 << 30
 
@@ -25,12 +28,15 @@ def a_job(n=1, cpus=4, rank_cpus=0, **settings):
 
 def join(j, pid, memory="here", **kw):
     asks = {"asks": 0, "cpu_units": 0, "memory_bytes": 0} | kw
-    return j.from_rank(pid, frames.Join(memory, "python", asks_memory=1, **asks), 0.0)
-
-
-def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=frames.NO_PID, n=1):
     return j.from_rank(
-        pid, frames.Spawn(request, cpus, 0, wait, "f", b"f", b"ctx", 1, 1, 1, 0, host, near, 0, n), 0.0
+        pid, process_root.Join(memory=memory, python="python", asks_memory=True, **asks), 0.0
+    )
+
+
+def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=NO_PID, n=1):
+    asks = {"asks_cpus": True, "asks_memory": True}
+    return j.from_rank(
+        pid, spawn_frame(request, cpus, wait=bool(wait), host=host, near=near, n=n, **asks), 0.0
     )
 
 
@@ -54,8 +60,8 @@ def test_ranks_are_one_start_with_pids_of_their_own():
 def test_a_joining_rank_learns_who_it_is_and_the_fork_server_is_started_once():
     j, (a, b) = a_job(2)
     actions = join(j, b)
-    (welcome,) = told(actions, frames.Welcome)
-    assert (welcome.pid, welcome.parent, welcome.rank, welcome.world) == (b, frames.NO_PID, 1, [a, b])
+    (welcome,) = told(actions, process_root.Welcome)
+    assert (welcome.pid, welcome.parent, welcome.rank, welcome.world) == (b, NO_PID, 1, [a, b])
     assert of(NeedForkServer, actions) and not of(NeedForkServer, join(j, a))
 
 
@@ -69,7 +75,7 @@ def test_a_spawn_waits_for_the_fork_server_and_goes_by_exec_if_it_dies():
     j, (a,) = a_job()
     join(j, a)
     actions = spawn(j, a)
-    assert told(actions, frames.Spawned) and not of(Launch, actions)
+    assert told(actions, process_root.Spawned) and not of(Launch, actions)
     (launch,) = of(Launch, j.fork_server("h", "ready"))
     assert launch.forked
     j.fork_server("h", "dead")
@@ -81,37 +87,37 @@ def test_a_spawned_process_gets_its_closure_with_its_welcome_and_only_once():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    (spawned,) = told(spawn(j, a), frames.Spawned)
+    (spawned,) = told(spawn(j, a), process_root.Spawned)
     j.monitor_up(1, 0, 0.0)
     actions = join(j, spawned.pids[0])
-    assert told(actions, frames.Closure) == [frames.Closure(b"f", b"ctx", 1)]
-    assert told(actions, frames.Welcome)[0].parent == a
+    assert told(actions, process_root.Closure) == [process_root.Closure(b"f", b"ctx", 1)]
+    assert told(actions, process_root.Welcome)[0].parent == a
 
 
 def test_resources_come_back_when_a_process_ends_and_the_next_in_line_starts():
     j, (a,) = a_job(cpus=1)
     join(j, a)
     j.fork_server("h", "ready")
-    (first,) = told(spawn(j, a, 1), frames.Spawned)
-    assert not told(spawn(j, a, 2), frames.Spawned)
-    assert told(j.exited(first.pids[0], ExitStatus(9), 0.0), frames.Spawned)
+    (first,) = told(spawn(j, a, 1), process_root.Spawned)
+    assert not told(spawn(j, a, 2), process_root.Spawned)
+    assert told(j.exited(first.pids[0], ExitStatus(9), 0.0), process_root.Spawned)
 
 
 def test_a_request_that_was_cancelled_starts_nothing():
     j, (a,) = a_job(cpus=1)
     join(j, a)
     j.fork_server("h", "ready")
-    (first,) = told(spawn(j, a, 1), frames.Spawned)
+    (first,) = told(spawn(j, a, 1), process_root.Spawned)
     spawn(j, a, 2)
-    j.from_rank(a, frames.Cancel(2), 0.0)
-    assert not told(j.exited(first.pids[0], ExitStatus(0), 0.0), frames.Spawned)
+    j.from_rank(a, process_root.Cancel(2), 0.0)
+    assert not told(j.exited(first.pids[0], ExitStatus(0), 0.0), process_root.Spawned)
 
 
 def test_requests_of_a_process_that_died_are_forgotten():
     j, (a, _) = a_job(2, cpus=1)
     join(j, a)
     j.fork_server("h", "ready")
-    told(spawn(j, a, 1), frames.Spawned)
+    told(spawn(j, a, 1), process_root.Spawned)
     spawn(j, a, 2)
     assert j.requests.scheduler.waiting == 1
     j.exited(a, ExitStatus(0), 0.0)
@@ -120,10 +126,12 @@ def test_requests_of_a_process_that_died_are_forgotten():
 
 def test_watchers_hear_of_an_end_at_once_or_afterwards():
     j, (a, b) = a_job(2)
-    assert j.from_rank(a, frames.Watch(b), 0.0) == [Tell(a, frames.Alive(b, frames.MEMORY_UNKNOWN))]
-    (ended,) = told(j.exited(b, ExitStatus(0), 0.0), frames.Ended)
+    assert j.from_rank(a, process_root.Watch(b), 0.0) == [
+        Tell(a, process_root.Alive(b, process_root.MEMORY_UNKNOWN))
+    ]
+    (ended,) = told(j.exited(b, ExitStatus(0), 0.0), process_root.Ended)
     assert (ended.pid, ended.code) == (b, 0)
-    assert told(j.from_rank(a, frames.Watch(b), 0.0), frames.Ended) == [ended]
+    assert told(j.from_rank(a, process_root.Watch(b), 0.0), process_root.Ended) == [ended]
 
 
 def test_who_watches_learns_whether_memory_is_shared_as_soon_as_both_have_joined():
@@ -131,15 +139,21 @@ def test_who_watches_learns_whether_memory_is_shared_as_soon_as_both_have_joined
     j.launch(["prog"], ["h"] * 3)
     a, b, c = j.starts[0]
     join(j, a)
-    assert told(j.from_rank(a, frames.Watch(b), 0.0), frames.Alive)[0].memory == frames.MEMORY_LIKELY
-    assert told(join(j, b), frames.Alive) == [frames.Alive(b, frames.MEMORY_SHARED)]
+    assert (
+        told(j.from_rank(a, process_root.Watch(b), 0.0), process_root.Alive)[0].memory
+        == process_root.MEMORY_LIKELY
+    )
+    assert told(join(j, b), process_root.Alive) == [process_root.Alive(b, process_root.MEMORY_SHARED)]
     join(j, c, memory="a container's")
-    assert told(j.from_rank(a, frames.Watch(c), 0.0), frames.Alive)[0].memory == frames.MEMORY_APART
+    assert (
+        told(j.from_rank(a, process_root.Watch(c), 0.0), process_root.Alive)[0].memory
+        == process_root.MEMORY_APART
+    )
 
 
 def test_watching_a_pid_of_nobody_says_so():
     j, (a,) = a_job()
-    (ended,) = told(j.from_rank(a, frames.Watch(123), 0.0), frames.Ended)
+    (ended,) = told(j.from_rank(a, process_root.Watch(123), 0.0), process_root.Ended)
     assert "no such process" in ended.verdict
 
 
@@ -157,14 +171,14 @@ def test_those_that_do_not_fall_are_killed_after_a_second():
     j, (a, b) = a_job(2)
     j.exited(a, ExitStatus(1), 0.0)
     assert j.deadline_s() == KILL_AFTER_S
-    assert j.tick(KILL_AFTER_S) == [Order(b, frames.Signal(9, 0.0))]
+    assert j.tick(KILL_AFTER_S) == [Order(b, monitor_root.Signal(9, 0.0))]
 
 
 def test_a_spawned_process_that_dies_takes_nobody_with_it():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), frames.Spawned)
+    (child,) = told(spawn(j, a), process_root.Spawned)
     actions = j.exited(child.pids[0], ExitStatus(139, 11), 0.0)
     assert not of(Order, actions) and not of(FinishJob, actions)
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(139)]
@@ -174,9 +188,9 @@ def test_a_kill_that_was_asked_for_is_no_failure():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), frames.Spawned)
+    (child,) = told(spawn(j, a), process_root.Spawned)
     j.monitor_up(1, 0, 0.0)
-    assert of(Order, j.from_rank(a, frames.Kill(child.pids[0], 9), 0.0))
+    assert of(Order, j.from_rank(a, process_root.Kill(child.pids[0], 9), 0.0))
     j.exited(child.pids[0], ExitStatus(137, 9), 0.0)
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(0)]
 
@@ -186,17 +200,20 @@ def test_who_is_killed_takes_its_world_along_and_that_was_asked_for_too(launcher
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    (group,) = told(spawn(j, a, n=3), frames.Spawned)
+    (group,) = told(spawn(j, a, n=3), process_root.Spawned)
     b, c, d = group.pids
     for rank in range(3):
         j.monitor_up(1, rank, 0.0)
-    j.from_rank(a, frames.Kill(c, 9), 0.0)
+    j.from_rank(a, process_root.Kill(c, 9), 0.0)
     if launcher_first:  # the other's end is reported before that of the one which was killed
         j.exited(b, ExitStatus(137, 9), 0.0, by_launcher=True)
         j.exited(c, ExitStatus(137, 9), 0.0)
     else:
         actions = j.exited(c, ExitStatus(137, 9), 0.0)
-        assert of(Order, actions) == [Order(b, frames.Signal(15, 0.0)), Order(d, frames.Signal(15, 0.0))]
+        assert of(Order, actions) == [
+            Order(b, monitor_root.Signal(15, 0.0)),
+            Order(d, monitor_root.Signal(15, 0.0)),
+        ]
         j.exited(b, ExitStatus(143, 15), 0.0)
     j.exited(d, ExitStatus(137, 9), 0.0, by_launcher=launcher_first)
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(0)]
@@ -206,8 +223,8 @@ def test_a_process_killed_while_it_starts_never_runs():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), frames.Spawned)
-    assert j.from_rank(a, frames.Kill(child.pids[0], 9), 0.0) == []
+    (child,) = told(spawn(j, a), process_root.Spawned)
+    assert j.from_rank(a, process_root.Kill(child.pids[0], 9), 0.0) == []
     pid, actions = j.monitor_up(1, 0, 0.0)
     assert pid is None and of(Died, actions)
 
@@ -216,10 +233,10 @@ def linking_pair():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    (spawned,) = told(spawn(j, a), frames.Spawned)
+    (spawned,) = told(spawn(j, a), process_root.Spawned)
     j.monitor_up(1, 0, 0.0)
     join(j, spawned.pids[0])
-    j.from_rank(a, frames.Connect(spawned.pids[0]), 0.0)
+    j.from_rank(a, Connect(spawned.pids[0]), 0.0)
     return j, a, spawned.pids[0]
 
 
@@ -228,15 +245,15 @@ def a_watched_start():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), frames.Spawned)
-    j.from_rank(a, frames.Watch(child.pids[0]), 0.0)
+    (child,) = told(spawn(j, a), process_root.Spawned)
+    j.from_rank(a, process_root.Watch(child.pids[0]), 0.0)
     return j
 
 
 def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
     j = a_watched_start()
     assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + START_S
-    (ended,) = told(j.tick(100.0 + START_S), frames.Ended)
+    (ended,) = told(j.tick(100.0 + START_S), process_root.Ended)
     assert ended.code == 126 and "nothing came up" in ended.verdict
     assert j.deadline_s() is None
 
@@ -246,9 +263,9 @@ def test_a_closure_that_never_gets_through_mpi_init_fails_in_the_end_and_a_rank_
     j.monitor_up(1, 0, 40.0)
     assert j.tick(40.0 + START_S - 1) == []
     actions = j.tick(40.0 + START_S)
-    (ended,) = told(actions, frames.Ended)
+    (ended,) = told(actions, process_root.Ended)
     assert ended.code == 126 and "MPI_Init" in ended.verdict
-    assert [order.frame for order in of(Order, actions)] == [frames.Signal(9, 0.0)]
+    assert [order.frame for order in of(Order, actions)] == [monitor_root.Signal(9, 0.0)]
     j, _ = a_job(2)
     assert j.tick(1e6) == [] and j.deadline_s() is None
 
@@ -286,7 +303,7 @@ def test_ctrl_c_is_sigint_then_sigterm_then_sigkill_and_an_end_without_an_answer
 
 def test_sigterm_is_passed_on_with_the_same_grace():
     j, (a,) = a_job(grace_s=4.0)
-    assert of(Order, j.interrupt(15, 0.0)) == [Order(a, frames.Signal(15, 4.0))]
+    assert of(Order, j.interrupt(15, 0.0)) == [Order(a, monitor_root.Signal(15, 4.0))]
     assert signals(j.tick(3.9)) == [] and signals(j.tick(4.0)) == [(a, 9)]
     assert of(FinishJob, j.exited(a, ExitStatus(0), 4.1)) == [FinishJob(143)]
 
@@ -303,7 +320,7 @@ def a_failed_child(strict=False):
     j, (a,) = a_job(strict=strict)
     join(j, a)
     j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), frames.Spawned)
+    (child,) = told(spawn(j, a), process_root.Spawned)
     j.exited(child.pids[0], ExitStatus(3), 0.0)
     return j, a, child.pids[0]
 
@@ -314,8 +331,8 @@ def a_failed_child(strict=False):
 def test_a_failure_that_somebody_has_dealt_with_is_not_the_jobs(looked, strict, code):
     j, a, child = a_failed_child(bool(strict))
     for handled in looked:
-        assert j.from_rank(a, frames.LookedAt(child, handled), 0.0) == []
-    j.from_rank(a, frames.LookedAt(12345, 1), 0.0)  # there is no such process
+        assert j.from_rank(a, process_root.LookedAt(child, handled), 0.0) == []
+    j.from_rank(a, process_root.LookedAt(12345, 1), 0.0)  # there is no such process
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(code)]
 
 
@@ -323,44 +340,44 @@ def test_one_that_is_ended_by_a_link_has_not_dealt_with_the_failure():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
-    child, linked = (told(spawn(j, a, i), frames.Spawned)[0].pids[0] for i in range(2))
-    j.from_rank(linked, relation_frames.LinkWith(child, True), 0.0)
-    j.from_rank(linked, frames.LookedAt(child, 1), 0.0)
+    child, linked = (told(spawn(j, a, i), process_root.Spawned)[0].pids[0] for i in range(2))
+    j.from_rank(linked, LinkWith(child, True), 0.0)
+    j.from_rank(linked, process_root.LookedAt(child, 1), 0.0)
     j.exited(child, ExitStatus(3), 0.0)
-    j.from_rank(linked, frames.LookedAt(child, 1), 0.0)
+    j.from_rank(linked, process_root.LookedAt(child, 1), 0.0)
     j.exited(linked, ExitStatus(143, 15), 0.0)
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(3)]
 
 
 def test_that_a_rank_failed_counts_whoever_has_looked():
     j, (a, b) = a_job(2)
-    j.from_rank(b, frames.LookedAt(a, 1), 0.0)
+    j.from_rank(b, process_root.LookedAt(a, 1), 0.0)
     j.exited(a, ExitStatus(5), 0.0)
     assert of(FinishJob, j.exited(b, ExitStatus(143, 15), 0.0)) == [FinishJob(5)]
 
 
 def test_one_that_links_itself_with_an_ended_process_fails_and_says_why():
     j, a, child = a_failed_child()
-    actions = j.from_rank(a, relation_frames.LinkWith(child, True), 0.0)
+    actions = j.from_rank(a, LinkWith(child, True), 0.0)
     assert signals(actions) == [(a, 15)] and signals(j.tick(KILL_AFTER_S)) == [(a, 9)]
-    j.from_rank(a, frames.LookedAt(child, 1), 0.0)
+    j.from_rank(a, process_root.LookedAt(child, 1), 0.0)
     assert of(FinishJob, j.exited(a, ExitStatus(143, 15), 0.0)) == [FinishJob(143)]
     assert j.failures.first().status.verdict == f"linked itself with {child:07x}, which had ended before"
 
 
 def test_a_start_that_mpi_refuses_is_the_end_of_the_process_with_the_reason():
     j = a_watched_start()
-    (ended,) = told(j.start_failed(1, "no slots", 0.0), frames.Ended)
+    (ended,) = told(j.start_failed(1, "no slots", 0.0), process_root.Ended)
     assert ended.code == 126 and "no slots" in ended.verdict
 
 
 def test_capacity_tells_all_and_free():
     j, (a,) = a_job(cpus=2)
-    (answer,) = told(j.from_rank(a, frames.AskCapacity(4), 0.0), frames.CapacityIs)
+    (answer,) = told(j.from_rank(a, process_root.AskCapacity(4), 0.0), process_root.CapacityIs)
     assert answer.total_cpu_units == 2 * CORE
     assert answer.free_cpu_units == 2 * CORE, "a rank holds nothing"
     spawn(j, a)
-    (answer,) = told(j.from_rank(a, frames.AskCapacity(4), 0.0), frames.CapacityIs)
+    (answer,) = told(j.from_rank(a, process_root.AskCapacity(4), 0.0), process_root.CapacityIs)
     assert answer.free_cpu_units == CORE
 
 
@@ -379,9 +396,8 @@ def test_a_rank_may_ask_for_more_when_it_joins():
 def spawned(j, **changes):
     """A process that was spawned, and the limit that its monitor is told."""
     a = j.starts[0][0]
-    asks = {"asks_cpus": 0, "asks_memory": 0, "tie": 0, "host": "", "near": 0, "pack": 0, "n": 1} | changes
-    frame = frames.Spawn(1, CORE // 16, 100, 1, "f", b"f", b"ctx", 1, **asks)
-    (reply,) = told(j.from_rank(a, frame, 0.0), frames.Spawned)
+    frame = spawn_frame(cpu_units=CORE // 16, memory_bytes=100, **changes)
+    (reply,) = told(j.from_rank(a, frame, 0.0), process_root.Spawned)
     _, actions = j.monitor_up(len(j.starts) - 1, 0, 0.0)
     return j.processes[reply.pids[0]], of(Order, actions)[0].frame
 
@@ -390,15 +406,15 @@ def spawned(j, **changes):
 def test_a_process_that_asked_for_memory_is_killed_for_more_and_one_that_did_not_has_no_limit(mode, asked):
     j = JobMachine([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
     j.launch(["prog"], ["h"] * 1)
-    assert spawned(j, asks_memory=1)[1] == frames.Limit(100, asked, 100)
-    assert spawned(j, asks_memory=0)[1] == frames.Limit(100, NONE, 100)
+    assert spawned(j, asks_memory=1)[1] == monitor_root.Limit(100, asked, 100)
+    assert spawned(j, asks_memory=0)[1] == monitor_root.Limit(100, NONE, 100)
     assert spawned(j, asks_cpus=1)[1].cpu_weight == 6, "of a sixteenth of a core"
 
 
 def test_too_much_memory_is_the_verdict_of_who_was_ended_for_it():
     j, _ = a_job(1)
     process, _ = spawned(j, asks_memory=1)
-    assert j.over_memory(process.pid, frames.OverMemory(412 << 20, 1, "12:00:03")) == []
+    assert j.over_memory(process.pid, monitor_root.OverMemory(412 << 20, 1, "12:00:03")) == []
     j.exited(process.pid, ExitStatus(137, 9), 0.0)
     assert process.status.verdict == "out of memory: asked 100 B, used 412 MiB at 12:00:03"
     assert not process.status.ok
@@ -406,7 +422,7 @@ def test_too_much_memory_is_the_verdict_of_who_was_ended_for_it():
 
 def test_one_warning_is_enough_for_each_function():
     j, _ = a_job(1)
-    over = frames.OverMemory(412 << 20, 0, "12:00:03")
+    over = monitor_root.OverMemory(412 << 20, 0, "12:00:03")
     (first,) = j.over_memory(spawned(j)[0].pid, over)
     assert "asked 100 B, used 412 MiB at 12:00:03" in first.text
     assert j.over_memory(spawned(j)[0].pid, over) == []
@@ -422,14 +438,14 @@ def test_room_that_a_rank_gives_back_when_it_says_what_it_needs_goes_to_who_wait
     j, (a, b) = a_job(2, cpus=1, rank_cpus=CORE // 2)
     join(j, a)
     j.fork_server("h", "ready")
-    assert told(spawn(j, a, cpus=CORE // 2), frames.Spawned) == []
-    assert told(join(j, b, asks=1, cpu_units=0, memory_bytes=0), frames.Spawned)
+    assert told(spawn(j, a, cpus=CORE // 2), process_root.Spawned) == []
+    assert told(join(j, b, asks=1, cpu_units=0, memory_bytes=0), process_root.Spawned)
 
 
 def test_a_request_that_waits_for_a_second_is_told_of_once_with_who_holds_what():
     j, (a, b) = a_job(2, cpus=2, rank_cpus=CORE // 16)
     spawn(j, a, 1)
-    assert not told(spawn(j, a, 2, cpus=CORE), frames.Spawned)
+    assert not told(spawn(j, a, 2, cpus=CORE), process_root.Spawned)
     spawn(j, b, 1)
     assert j.deadline_s() == LATE_S and not of(Say, j.tick(LATE_S - 0.1))
     child = j.processes[j.starts[1][0]].title

@@ -2,8 +2,9 @@ from cmpi._core.job.job import JobMachine
 from cmpi._core.job.output import NORMAL, VERBOSE
 from cmpi._core.job.report import end_event, final_report, memory_report
 from cmpi._core.job.scheduler import Host
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import monitor_root, process_root
 from cmpi.identifiers import ExitStatus, Resources
+from tests.core.frames import spawn_frame
 
 
 def failed_job(status, summary=""):
@@ -11,7 +12,7 @@ def failed_job(status, summary=""):
     job.launch(["python", "job.py"], ["node1"] * 2)
     a, b = job.starts[0]
     if summary:
-        job.from_rank(b, frames.Raised(summary, ""), 0.0)
+        job.from_rank(b, process_root.Raised(summary, ""), 0.0)
     job.exited(b, status, 0.0)
     job.exited(a, ExitStatus(143, 15), 0.0)
     return job, b
@@ -34,7 +35,7 @@ def test_the_first_failure_is_named_with_what_it_ran_and_its_last_words_if_they_
 
 def test_the_host_is_named_where_there_are_several_and_the_memory_only_to_who_wants_it():
     job, pid = failed_job(ExitStatus(3))
-    job.used(pid, frames.ProcessExited(3, 0, 0, 0, 1 << 28, 1.0, ""))
+    job.used(pid, monitor_root.ProcessExited(code=3, peak_rss_bytes=1 << 28, cpu_s=1.0))
     assert "node1" not in report(job) and "memory" not in report(job)
     text = report(job, verbosity=VERBOSE)
     assert "    host    node1\n" in text and "    memory  used 256 MiB at most\n" in text
@@ -46,7 +47,7 @@ def test_memory_that_is_the_cause_is_named():
     job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["p"], ["node1"])
     (pid,) = job.starts[0]
-    job.over_memory(pid, frames.OverMemory(412 << 20, 1, "12:00:03"))
+    job.over_memory(pid, monitor_root.OverMemory(412 << 20, 1, "12:00:03"))
     job.exited(pid, ExitStatus(137, 9), 0.0)
     assert report(job).startswith("cmpirun: rank 0 failed: out of memory: asked ")
 
@@ -61,7 +62,7 @@ def test_a_traceback_that_several_have_shown_is_not_shown_again():
     job.launch(["p"], ["node1"] * 8)
     for i, pid in enumerate(job.starts[0]):
         trace = "Traceback ...\n  deep\nValueError: x\n" if i != 3 else "Traceback ...\nKeyError: 'y'\n"
-        job.from_rank(pid, frames.Raised(trace.splitlines()[-1], trace), 0.0)
+        job.from_rank(pid, process_root.Raised(trace.splitlines()[-1], trace), 0.0)
         job.exited(pid, ExitStatus(1), 0.0)
     text = report(job, b"Traceback ...\n  deep\nValueError: x\n")
     assert "    alike   rank 0, rank 1, rank 2, rank 4 and 3 more raised the same\n" in text
@@ -92,10 +93,10 @@ def test_those_that_failed_alike_are_named_together():
     (a,) = job.starts[0]
     job.fork_server("node1", "dead")
     for i in range(7):
-        job.from_rank(a, frames.Spawn(i, 0, 0, 1, "f", b"f", b"ctx", 1, 0, 0, 0, "", 0, 0, 1), 0.0)
+        job.from_rank(a, spawn_frame(i), 0.0)
     pids = [pid for start in range(1, 8) for pid in job.starts[start]]
     for i, pid in enumerate(pids):
-        job.from_rank(pid, frames.Raised("ValueError: x" if i != 3 else "KeyError: 'y'", ""), 0.0)
+        job.from_rank(pid, process_root.Raised("ValueError: x" if i != 3 else "KeyError: 'y'", ""), 0.0)
         job.exited(pid, ExitStatus(1), 0.0)
     b, c, _, e, f, _ = (f"f · {pid:07x}" for pid in pids[1:])
     text = report(job)
@@ -114,7 +115,10 @@ def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is
     job.processes[small].asks_memory, job.processes[small].peak_bytes = True, 1 << 28
     job.processes[small].resources = Resources(memory="1 MiB")
     for i, pid in enumerate(job.starts[0]):
-        job.used(pid, frames.ProcessExited(139, 11, 0, 0, (i + 1) << 28, 1.0, "/cores/7" if i else ""))
+        exited = monitor_root.ProcessExited(
+            code=139, signal=11, peak_rss_bytes=(i + 1) << 28, cpu_s=1.0, core="/cores/7" if i else ""
+        )
+        job.used(pid, exited)
     assert memory_report(job).splitlines()[1:] == ["    p (2 processes): asked 4 GiB, used 768 MiB"]
     job.exited(job.starts[0][1], ExitStatus(139, 11), 0.0)
     assert "    core    /cores/7\n" in report(job)

@@ -4,7 +4,16 @@ from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import FinishJob, Launch, LaunchWorld, NeedForkServer, Order, Say
 from cmpi._core.job.scheduler import Host
-from cmpi._core.protocol import frames, host_frames
+from cmpi._core.protocol import monitor_root, process_root
+from cmpi._core.protocol.process_root_connections import (
+    Abandon,
+    Connect,
+    ConnectionFailed,
+    ConnectionUp,
+    Dial,
+    ListenFor,
+    Listening,
+)
 from cmpi.identifiers import ExitStatus
 from tests.core.test_job import CORE, GIB, join, of, spawn, told
 
@@ -44,19 +53,19 @@ def test_each_host_has_a_fork_server_when_the_first_process_is_placed_there():
 
 def linked(j, a, b):
     """The orders that the two get for a link."""
-    return j.from_rank(a, frames.Connect(b), 0.0)
+    return j.from_rank(a, Connect(b), 0.0)
 
 
 def test_a_link_between_hosts_is_by_tcp_with_a_key_that_only_the_two_have():
     j, (a, b) = a_job()
     join(j, a)
     join(j, b)
-    (listen,) = told(linked(j, a, b), host_frames.ListenFor)
+    (listen,) = told(linked(j, a, b), ListenFor)
     assert (listen.peer, listen.address) == (b, "10.0.0.1") and len(listen.key) == 32
-    (dial,) = told(j.from_rank(a, host_frames.Listening(b, 7), 0.0), host_frames.Dial)
-    assert dial == host_frames.Dial(a, "10.0.0.1", 7, listen.key)
-    j.from_rank(a, frames.ConnectionUp(b), 0.0)
-    assert not j.from_rank(b, frames.ConnectionUp(a), 0.0)
+    (dial,) = told(j.from_rank(a, Listening(b, 7), 0.0), Dial)
+    assert dial == Dial(a, "10.0.0.1", 7, listen.key)
+    j.from_rank(a, ConnectionUp(b), 0.0)
+    assert not j.from_rank(b, ConnectionUp(a), 0.0)
     j.connections.validate()
 
 
@@ -64,11 +73,11 @@ def test_a_link_between_hosts_that_fails_is_tried_again_when_both_have_given_up_
     j, (a, b) = a_job()
     join(j, a)
     join(j, b)
-    (first,) = told(linked(j, a, b), host_frames.ListenFor)
-    (say,) = of(Say, j.from_rank(b, frames.ConnectionFailed(a), 0.0))
+    (first,) = told(linked(j, a, b), ListenFor)
+    (say,) = of(Say, j.from_rank(b, ConnectionFailed(a), 0.0))
     assert "a (10.0.0.1) and b (10.0.0.2)" in say.text
-    actions = j.from_rank(a, frames.ConnectionFailed(b), 0.0)
-    (again,) = told(actions, host_frames.ListenFor)
+    actions = j.from_rank(a, ConnectionFailed(b), 0.0)
+    (again,) = told(actions, ListenFor)
     assert again.key != first.key and not of(Say, actions)
     j.connections.validate()
 
@@ -84,8 +93,8 @@ def test_who_listens_for_one_that_died_is_told_to_abandon_it():
     join(j, b)
     linked(j, a, b)
     j.exited(b, ExitStatus(1), 1.0)
-    assert told(j.tick(2.0), frames.Abandon) == [frames.Abandon(b)]
-    assert not told(j.from_rank(a, host_frames.Listening(b, 7), 2.0), host_frames.Dial)
+    assert told(j.tick(2.0), Abandon) == [Abandon(b)]
+    assert not told(j.from_rank(a, Listening(b, 7), 2.0), Dial)
 
 
 def test_a_lost_host_takes_its_processes_and_no_other():
@@ -96,13 +105,13 @@ def test_a_lost_host_takes_its_processes_and_no_other():
     j.fork_server("b", "ready")
     (b,) = j.starts[1]
     j.monitor_up(1, 0, 0.0)
-    j.from_rank(a, frames.Watch(b), 0.0)
+    j.from_rank(a, process_root.Watch(b), 0.0)
     actions = j.host_lost("b", "no answer for 8 s", 1.0)
-    (ended,) = told(actions, frames.Ended)
+    (ended,) = told(actions, process_root.Ended)
     assert (ended.pid, ended.code, ended.signal) == (b, 137, 9)
     assert ended.verdict == "host lost: b: no answer for 8 s"
     assert of(Say, actions) == [Say("host b is lost: no answer for 8 s")]
-    assert of(Order, actions) == [Order(b, frames.Signal(9, 0.0))]
+    assert of(Order, actions) == [Order(b, monitor_root.Signal(9, 0.0))]
     assert j.processes[a].status is None and not j.host_lost("b", "again", 2.0)
     assert j.requests.capacity.total.cpus == 1
 
@@ -114,15 +123,15 @@ def test_who_waits_for_room_that_only_the_lost_host_had_is_refused():
     (a,) = j.starts[0]
     join(j, a)
     spawn(j, a, 1, cpus=4 * CORE)
-    assert not told(spawn(j, a, 2, cpus=3 * CORE), frames.Refused)
-    (refused,) = told(j.host_lost("b", "off", 1.0), frames.Refused)
+    assert not told(spawn(j, a, 2, cpus=3 * CORE), process_root.Refused)
+    (refused,) = told(j.host_lost("b", "off", 1.0), process_root.Refused)
     assert refused.request == 2 and refused.never and "the largest, a" in refused.reason
 
 
 def test_a_world_of_which_one_host_is_lost_falls_and_the_host_is_the_first_failure():
     j, (a, b) = a_job()
     actions = j.host_lost("b", "off", 1.0)
-    assert of(Order, actions)[-1] == Order(a, frames.Signal(15, 0.0))
+    assert of(Order, actions)[-1] == Order(a, monitor_root.Signal(15, 0.0))
     assert of(FinishJob, j.exited(a, ExitStatus(143, 15), 2.0)) == [FinishJob(137)]
     assert j.failures.first().pid == b
 
@@ -136,9 +145,9 @@ def test_a_spawn_for_a_certain_host_or_near_a_process_goes_there():
     assert launch.host == "b"
     (launch,) = of(Launch, spawn(j, a, 2, near=launch.pids[0]))
     assert launch.host == "b"
-    (refused,) = told(spawn(j, a, 3, host="c"), frames.Refused)
+    (refused,) = told(spawn(j, a, 3, host="c"), process_root.Refused)
     assert refused.reason == "asked for host c; those of this job are a, b"
-    (refused,) = told(spawn(j, a, 3, cpus=9 * CORE, host="b"), frames.Refused)
+    (refused,) = told(spawn(j, a, 3, cpus=9 * CORE, host="b"), process_root.Refused)
     assert refused.never and "on b, which has 4 cpus" in refused.reason
 
 
@@ -146,13 +155,13 @@ def test_a_group_is_one_start_on_one_host_or_one_world_over_several():
     j, (a,) = a_job(["a"], cpus=4)
     join(j, a)
     j.fork_server("a", "ready")
-    (reply,) = told(spawn(j, a, 1, n=3, host="b"), frames.Spawned)
+    (reply,) = told(spawn(j, a, 1, n=3, host="b"), process_root.Spawned)
     (launch,) = of(Launch, j.fork_server("b", "ready"))
     assert launch.host == "b" and launch.forked and launch.pids == reply.pids == j.starts[1]
     assert [j.processes[pid].rank for pid in reply.pids] == [0, 1, 2]
     for rank in range(3):
         j.monitor_up(1, rank, 0.0)
-    (welcome,) = told(join(j, reply.pids[1]), frames.Welcome)
+    (welcome,) = told(join(j, reply.pids[1]), process_root.Welcome)
     assert welcome.world == reply.pids and welcome.parent == a
     actions = j.exited(reply.pids[0], ExitStatus(1), 1.0)
     assert {order.pid for order in of(Order, actions)} == set(reply.pids[1:]), "they fall together"
@@ -160,7 +169,7 @@ def test_a_group_is_one_start_on_one_host_or_one_world_over_several():
         j.exited(pid, ExitStatus(143, 15), 1.0)
     actions = spawn(j, a, 2, n=6)
     (world,) = of(LaunchWorld, actions)
-    (reply,) = told(actions, frames.Spawned)
+    (reply,) = told(actions, process_root.Spawned)
     assert sorted(world.hosts) == ["a"] * 2 + ["b"] * 4 or set(world.hosts) == {"a", "b"}
     assert [j.processes[pid].host for pid in reply.pids] == world.hosts
 
@@ -170,7 +179,7 @@ def test_a_host_that_is_back_takes_those_that_wait_and_can_be_lost_again():
     join(j, a)
     j.fork_server("a", "ready")
     j.host_lost("b", "off", 1.0)
-    (refused,) = told(spawn(j, a, 1, cpus=CORE, host="b"), frames.Refused)
+    (refused,) = told(spawn(j, a, 1, cpus=CORE, host="b"), process_root.Refused)
     assert refused.never
     spawn(j, a, 2, cpus=CORE)  # waits: a has a rank
     actions = j.host_back(Host("b", CORE, GIB, [0], "10.0.0.2", "/py/b"))

@@ -5,14 +5,16 @@ import pytest
 from cmpi._base.units import CPU_UNIT
 from cmpi._core.job.scheduler import Host, Submit
 from cmpi._core.job.shortage import Holder, why_it_waits
-from cmpi._core.protocol import frames
+from tests.core.frames import spawn_frame
 
 GIB = 1 << 30
 
 
 def ask(cpus=0.0, memory=0, host="", n=1):
     units = int(cpus * CPU_UNIT)
-    return frames.Spawn(1, units, memory, 1, "f", b"", b"", 1, cpus > 0, memory > 0, 0, host, 0, 0, n)
+    return spawn_frame(
+        cpu_units=units, memory_bytes=memory, asks_cpus=cpus > 0, asks_memory=memory > 0, host=host, n=n
+    )
 
 
 def hosts(**taken):

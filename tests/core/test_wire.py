@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.protocol import connection_frames, frames, wire
+from cmpi._core.protocol import launcher_root, wire
 from cmpi.errors import ProtocolError
+from tests.core.test_protocol import ALL
 
 VALUES = {
     "?": st.booleans(),
@@ -19,20 +20,19 @@ VALUES = {
     "S": st.lists(st.sampled_from(["", "a b", "ü"]), max_size=3),
     "L": st.lists(st.sampled_from([0, (1 << 64) - 1]), max_size=3),
 }
-assert connection_frames  # its frames are among the kinds
-KINDS = sorted(wire._kinds.items())
+CLASSES = list(ALL.values())
 
 
 @st.composite
 def any_frame(draw):
-    _, cls = draw(st.sampled_from(KINDS))
-    return cls(*(draw(VALUES[letter]) for letter in cls.LAYOUT))
+    cls = draw(st.sampled_from(CLASSES))
+    return cls(**{name: draw(VALUES[letter]) for name, letter in zip(cls.__match_args__, cls.LAYOUT)})
 
 
 @given(st.lists(any_frame(), max_size=4), st.integers(1, 40))
 def test_frames_cut_anywhere_come_out_as_they_went_in(sent, step):
     data = b"".join(map(wire.encode, sent))
-    decoder, received = wire.Decoder(), []
+    decoder, received = wire.Decoder(ALL), []
     for at in range(0, len(data), step):
         received += decoder.feed(data[at : at + step])
     assert received == sent
@@ -41,35 +41,36 @@ def test_frames_cut_anywhere_come_out_as_they_went_in(sent, step):
 @given(st.binary(max_size=60))
 def test_garbage_gives_protocol_error_and_nothing_else(data):
     try:
-        list(wire.Decoder().feed(data))
+        list(wire.Decoder(ALL).feed(data))
     except ProtocolError:
         pass
 
 
 def test_mutated_frames_give_protocol_error_and_nothing_else():
     rng = random.Random(1)
-    samples = [wire.encode(cls(*(_sample(letter) for letter in cls.LAYOUT))) for _, cls in KINDS]
+    samples = [wire.encode(_sample(cls)) for cls in CLASSES]
     for _ in range(20_000):
         data = bytearray(rng.choice(samples))
         for _ in range(rng.randint(1, 3)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         try:
-            list(wire.Decoder().feed(bytes(data)))
+            list(wire.Decoder(ALL).feed(bytes(data)))
         except ProtocolError:
             pass
 
 
 def test_a_frame_that_claims_to_be_huge_is_refused_before_it_is_awaited():
     with pytest.raises(ProtocolError, match="bytes"):
-        wire.Decoder().feed((wire.MAX_FRAME_BYTES + 1).to_bytes(4, "little"))
+        wire.Decoder(ALL).feed((wire.MAX_FRAME_BYTES + 1).to_bytes(4, "little"))
 
 
 def test_trailing_bytes_in_a_frame_are_refused():
-    data = bytearray(wire.encode(frames.Final(0)))
+    data = bytearray(wire.encode(launcher_root.Final(0)))
     data[0] += 1
     with pytest.raises(ProtocolError):
-        wire.Decoder().feed(bytes(data) + b"x")
+        wire.Decoder(ALL).feed(bytes(data) + b"x")
 
 
-def _sample(letter):
-    return {"s": "text", "y": b"bytes", "S": ["a", "b"], "L": [1, 2], "d": 1.5}.get(letter, 1)
+def _sample(cls):
+    values = {"s": "text", "y": b"bytes", "S": ["a", "b"], "L": [1, 2], "d": 1.5}
+    return cls(**{name: values.get(letter, 1) for name, letter in zip(cls.__match_args__, cls.LAYOUT)})

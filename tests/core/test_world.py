@@ -7,7 +7,8 @@ from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.job_actions import Begin
 from cmpi._core.job.process_record import Process
 from cmpi._core.job.world import WorldStarts, environment
-from cmpi._core.protocol import frames
+from cmpi.identifiers import NO_PID
+from tests.core.frames import spawn_frame
 
 PLACES = st.lists(st.sampled_from("abc"), min_size=1, max_size=8)
 
@@ -37,7 +38,7 @@ def test_torch_and_jax_have_a_port_each():
 
 
 def world(hosts, start=0):
-    group = [Process(rank, frames.NO_PID, start, rank, "f") for rank in range(len(hosts))]
+    group = [Process(rank, NO_PID, start, rank, "f") for rank in range(len(hosts))]
     for process, host in zip(group, hosts):
         process.host = host
     return group
@@ -62,7 +63,7 @@ def test_each_rank_begins_once_and_none_before_the_port_is_known(data, hosts, st
 
 def test_a_closure_of_a_group_waits_for_the_port_and_is_given_once():
     starts, group = WorldStarts(lambda host: ""), world(["a", "a"], start=1)
-    order = frames.Spawn(1, 0, 0, 1, "f", b"f", b"", 1, 0, 0, 0, "", 0, 0, 2)
+    order = spawn_frame(n=2)
     group[1].monitored, group[1].joined, group[1].order = True, True, order
     assert starts.monitored(group[1], 0, group) == [] == starts.begin(group[1], group)
     group[0].monitored = True

@@ -1,11 +1,24 @@
 import pytest
 
-from cmpi._core.protocol.tunnel_frames import HostFacts
+from cmpi._core.protocol.launcher_agent import HostFacts
 from cmpi.launcher.hosts.host_checks import differences, no_agent
 from cmpi.launcher.hosts.hostfile import HostSpec
 
 HOST = HostSpec("h2", "me@h2")
-HERE = HostFacts("h1", "0.1", "3.11.2", "/py", "4.1.2", "/lib", ["mpich", "5.0.2", "/m"], 1, 1, [0], "", 0)
+HERE = HostFacts(
+    node="h1",
+    cmpi="0.1",
+    python="3.11.2",
+    executable="/py",
+    mpi4py="4.1.2",
+    home="/lib",
+    mpi=["mpich", "5.0.2", "/m"],
+    cpu_units=1,
+    memory_bytes=1,
+    cores=[0],
+    address="",
+    superuser=False,
+)
 
 
 def like(**other):

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from cmpi._core.protocol import connection_frames
+from cmpi._core.protocol import process_process
 from cmpi._runtime.process.connection import Connection
 from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._transport import ring
@@ -207,7 +207,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
                 buffer[:] = 99
         head = b"head" * self.head_length
         self.note(side, (8, head, [(n, i + 1) for i, n in enumerate(sizes)]))
-        frame = connection_frames.Data(8, sizes, numbers, head)
+        frame = process_process.Data(8, sizes, numbers, head)
         if by_mpi and not self.last[side]:
             self.lent[side] += 1
 
@@ -227,7 +227,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
     @rule(side=st.integers(0, 1), wake=st.booleans())
     def other_frame(self, side, wake):
         self.note(side, "fin")
-        self.nodes[side].connection.post(connection_frames.Fin(7), wake=wake)
+        self.nodes[side].connection.post(process_process.Fin(7), wake=wake)
         if not wake:  # nobody need look; somebody does, some time
             self.nodes[1 - side].nudged = True
 
@@ -252,7 +252,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         if really and not self.last[side]:
             self.note(side, "bye")
             self.last[side] = True
-            self.nodes[side].connection.post_last(connection_frames.Bye(False))
+            self.nodes[side].connection.post_last(process_process.Bye(False))
 
 
 def lane_to(machine, side, node, pid):
@@ -273,7 +273,7 @@ class Listener:
         return False
 
     def hear(self, frame, buffers):
-        if isinstance(frame, connection_frames.Data):
+        if isinstance(frame, process_process.Data):
             for buffer in buffers:
                 array = np.frombuffer(buffer, np.uint8)
                 assert (array == array[:1]).all()
@@ -285,7 +285,7 @@ class Listener:
             self.machine.heard[self.side].append((frame.channel, frame.body, what))
             self.machine.held.append(buffers)  # slots are given back late, in another order
         else:
-            name = "bye" if isinstance(frame, connection_frames.Bye) else "fin"
+            name = "bye" if isinstance(frame, process_process.Bye) else "fin"
             self.machine.heard[self.side].append(name)
 
 

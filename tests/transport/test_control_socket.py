@@ -1,17 +1,18 @@
 """Framed streams over real socket pairs."""
 
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import monitor_root
 from cmpi._transport.control_socket import ControlSocket, socket_pair
 
 
 def test_what_a_peer_said_before_it_left_is_heard_after_a_send_has_failed():
     """A monitor's last word was lost when the root had just answered an earlier one."""
-    a, b = (ControlSocket(sock) for sock in socket_pair())
-    b.send(frames.ProcessExited(3, 0, 0, 0, 0, 0.0, ""))
+    frames = {**monitor_root.TO_ROOT, **monitor_root.TO_MONITOR}
+    a, b = (ControlSocket(sock, frames) for sock in socket_pair())
+    b.send(monitor_root.ProcessExited(code=3))
     b.close()
-    a.send(frames.Dismiss())
-    a.send(frames.Dismiss())
+    a.send(monitor_root.Dismiss())
+    a.send(monitor_root.Dismiss())
     assert not a.closed and a.backlog == 0
-    assert a.receive() == [frames.ProcessExited(3, 0, 0, 0, 0, 0.0, "")] and not a.closed
+    assert a.receive() == [monitor_root.ProcessExited(code=3)] and not a.closed
     assert a.receive() == [] and a.closed
     a.close()

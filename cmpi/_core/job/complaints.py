@@ -8,7 +8,7 @@ from cmpi._core.limits import over
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.process_record import Process
-    from cmpi._core.protocol import frames
+    from cmpi._core.protocol import monitor_root
 
 
 class Complaints:
@@ -18,7 +18,7 @@ class Complaints:
         self._memory: set[str] = set()  # labels of processes
         self._room: set[str] = set()
 
-    def over_memory(self, process: Process, frame: frames.OverMemory) -> list[Say]:
+    def over_memory(self, process: Process, frame: monitor_root.OverMemory) -> list[Say]:
         """A process uses, or used, more memory than it asked for."""
         text = over(process.resources.memory_bytes, frame.used_bytes, frame.at)
         if frame.ended:

@@ -21,14 +21,28 @@ from _blake2 import blake2b
 
 from cmpi._base.frozen import frozen
 from cmpi._core.job.job_actions import Say
-from cmpi._core.protocol import frames, host_frames
+from cmpi._core.protocol.process_root_connections import (
+    Abandon,
+    Connect,
+    ConnectionFailed,
+    ConnectionUp,
+    Dial,
+    GroupWith,
+    ListenFor,
+    Listening,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
 GRACE_S = 0.1  # a survivor's own LinkUp may still be on its way
-CONNECTION_FRAMES = (frames.Connect, frames.ConnectionUp, frames.ConnectionFailed, host_frames.Listening)
+CONNECTION_FRAMES = (
+    Connect,
+    ConnectionUp,
+    ConnectionFailed,
+    Listening,
+)
 
 
 @frozen
@@ -94,13 +108,13 @@ class ConnectionBroker:
 
     def hear(self, pid: int, frame: object) -> list[Action]:
         """What a process says about its connections: one of `CONNECTION_FRAMES`."""
-        if isinstance(frame, frames.Connect):
+        if isinstance(frame, Connect):
             return self.want(pid, frame.peer)
-        if isinstance(frame, frames.ConnectionUp):
+        if isinstance(frame, ConnectionUp):
             return self.up(pid, frame.peer)
-        if isinstance(frame, frames.ConnectionFailed):
+        if isinstance(frame, ConnectionFailed):
             return self.failed(pid, frame.peer)
-        assert isinstance(frame, host_frames.Listening)
+        assert isinstance(frame, Listening)
         return self.listening(pid, frame.peer, frame.port)
 
     def want(self, pid: int, peer: int) -> list[Action]:
@@ -136,7 +150,7 @@ class ConnectionBroker:
         address, key = self._listens.pop(pid, ("", b""))
         if self._members[pid].busy_with != peer or peer not in self._members or not key:
             return []
-        return [Tell(peer, host_frames.Dial(pid, address, port, key))]
+        return [Tell(peer, Dial(pid, address, port, key))]
 
     def _complain(self, host: str, other: str) -> list[Action]:
         pair = (min(host, other), max(host, other))
@@ -174,7 +188,7 @@ class ConnectionBroker:
         actions: list[Action] = []
         for _, survivor, dead, untold in due:
             if survivor in self._members and self._members[survivor].busy_with == dead:
-                actions += self._free(survivor) if untold else [Tell(survivor, frames.Abandon(dead))]
+                actions += self._free(survivor) if untold else [Tell(survivor, Abandon(dead))]
         return actions
 
     def deadline_s(self) -> float | None:
@@ -203,15 +217,15 @@ class ConnectionBroker:
         here = first.host == second.host
         if here and first.world == second.world:
             return [
-                Tell(a, frames.GroupWith(b, second.rank)),
-                Tell(b, frames.GroupWith(a, first.rank)),
+                Tell(a, GroupWith(b, second.rank)),
+                Tell(b, GroupWith(a, first.rank)),
             ]
         self._keys_made += 1
         number = self._keys_made.to_bytes(8, "little")
         key = blake2b(number, key=self._secret, digest_size=32).digest()
         address = f"{self._sockets}/{a:07x}.link" if here else self._addresses[first.host]
         self._listens[a] = address, key
-        return [Tell(a, host_frames.ListenFor(b, address, key))]
+        return [Tell(a, ListenFor(b, address, key))]
 
     def validate(self) -> None:
         """The invariants; for tests.

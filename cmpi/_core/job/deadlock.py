@@ -15,7 +15,7 @@ round is enough here, because a process tells by the number of its wait that it 
 from __future__ import annotations
 
 from cmpi._base.frozen import frozen
-from cmpi._core.protocol import wait_frames
+from cmpi._core.protocol.process_root_waits import Blocked, StillBlocked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,11 +64,9 @@ class DeadlockCheck:
         self.blocked.pop(pid, None)
         return self._ask()
 
-    def hear(
-        self, pid: int, frame: wait_frames.Blocked | wait_frames.StillBlocked, now_s: float
-    ) -> list[Action]:
+    def hear(self, pid: int, frame: Blocked | StillBlocked, now_s: float) -> list[Action]:
         """What a process says of itself; an epoch of 0: it is not blocked."""
-        if isinstance(frame, wait_frames.Blocked):
+        if isinstance(frame, Blocked):
             if frame.epoch:
                 self.blocked[pid] = (frame.epoch, frame.waits)
                 return self._ask()

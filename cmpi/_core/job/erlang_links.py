@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.job_actions import Named
-from cmpi._core.protocol import frames, relation_frames
+from cmpi._core.protocol.process_root_links import LinkedBy, NameIs, Register, Trap, Unregister, WhereIs
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class ErlangLinks:
             return []
         self._linked.setdefault(one, set()).add(other)
         self._linked.setdefault(other, set()).add(one)
-        return [Tell(other, relation_frames.LinkedBy(one, True))]
+        return [Tell(other, LinkedBy(one, True))]
 
     def untie(self, one: int, other: int) -> list[Tell]:
         """They are linked no more."""
@@ -41,7 +42,7 @@ class ErlangLinks:
             return []
         self._linked[one].discard(other)
         self._linked[other].discard(one)
-        return [Tell(other, relation_frames.LinkedBy(one, False))]
+        return [Tell(other, LinkedBy(one, False))]
 
     def linked(self, pid: int) -> list[int]:
         """Those linked with it."""
@@ -65,38 +66,36 @@ class ErlangLinks:
 
     def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> Sequence[Tell | Named]:
         """A frame of a process's that needs no more than this machine; another is passed over."""
-        if isinstance(frame, relation_frames.Trap):
+        if isinstance(frame, Trap):
             (self._trapping.add if frame.on else self._trapping.discard)(pid)
-        elif isinstance(frame, relation_frames.Register):
+        elif isinstance(frame, Register):
             return self._register(pid, frame, alive(frame.pid))
-        elif isinstance(frame, relation_frames.Unregister):
+        elif isinstance(frame, Unregister):
             self._names.pop(frame.name, None)
-        elif isinstance(frame, relation_frames.WhereIs):
+        elif isinstance(frame, WhereIs):
             return self._where_is(pid, frame)
         return []
 
     # -- names -----------------------------------------------------------------------------
 
-    def _register(self, asker: int, frame: relation_frames.Register, alive: bool) -> list[Tell | Named]:
+    def _register(self, asker: int, frame: Register, alive: bool) -> list[Tell | Named]:
         """The answer says who has the name then: another, if it had it before."""
         if not alive:
-            return [Tell(asker, relation_frames.NameIs(frame.request, frames.NO_PID))]
+            return [Tell(asker, NameIs(frame.request, NO_PID))]
         owner = self._names.setdefault(frame.name, frame.pid)
-        answers: list[Tell | Named] = [Tell(asker, relation_frames.NameIs(frame.request, owner))]
+        answers: list[Tell | Named] = [Tell(asker, NameIs(frame.request, owner))]
         if owner == frame.pid:
             answers.append(Named(owner, frame.name))
             for waiter, request in self._waiting.pop(frame.name, ()):
-                answers.append(Tell(waiter, relation_frames.NameIs(request, owner)))
+                answers.append(Tell(waiter, NameIs(request, owner)))
         return answers
 
-    def _where_is(self, asker: int, frame: relation_frames.WhereIs) -> list[Tell]:
+    def _where_is(self, asker: int, frame: WhereIs) -> list[Tell]:
         owner = self._names.get(frame.name)
         if owner is None and frame.wait:
             self._waiting.setdefault(frame.name, []).append((asker, frame.request))
             return []
-        return [
-            Tell(asker, relation_frames.NameIs(frame.request, frames.NO_PID if owner is None else owner))
-        ]
+        return [Tell(asker, NameIs(frame.request, NO_PID if owner is None else owner))]
 
     def cancel(self, asker: int, request: int) -> None:
         """The answer to this request is of no more interest."""

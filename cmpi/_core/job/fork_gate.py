@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.job.process_record import Process
     from cmpi._core.job.scheduler import Host
-    from cmpi._core.protocol import frames
+    from cmpi._core.protocol import process_root
 
     Action: TypeAlias = Launch | LaunchWorld | NeedForkServer
 
@@ -36,7 +36,7 @@ class ForkGate:
         """A host can be used, again or as a new one."""
         self._programs[host.name] = host.python
 
-    def interpreter(self, host: str, parent: Process, order: frames.Spawn) -> Interpreter:
+    def interpreter(self, host: str, parent: Process, order: process_root.Spawn) -> Interpreter:
         """The parent's, for what it has ordered; on another host one that runs there already."""
         wanted = parent.interpreter.with_changes(order.flags, order.settings)
         if host == parent.host:

@@ -25,13 +25,15 @@ from cmpi._core.job.job_actions import (
     TellPreload,
 )
 from cmpi._core.job.kill_timers import GRACE_S, KILL_SOON, SIGKILL, SIGTERM, KillTimers
-from cmpi._core.job.process_record import Process, memory_between
+from cmpi._core.job.process_record import Process, ended_frame, memory_between
 from cmpi._core.job.process_table import START_S, ProcessTable
 from cmpi._core.job.scheduler import Host, Refuse
 from cmpi._core.job.spawn_queue import SpawnAnswer, SpawnQueue
 from cmpi._core.job.world import WorldStarts
-from cmpi._core.protocol import frames, relation_frames
-from cmpi.identifiers import ExitStatus, Resources
+from cmpi._core.protocol import monitor_root, process_root
+from cmpi._core.protocol.process_root_connections import Farewell, Leaving
+from cmpi._core.protocol.process_root_links import LinkWith
+from cmpi.identifiers import NO_PID, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,9 +89,7 @@ class JobMachine:
     def launch(self, argv: list[str], where: list[str], cpu_units: int = 0) -> list[Action]:
         """Start the SPMD ranks, each on its host, where it holds so much of what there is."""
         start, label = len(self.starts), " ".join(argv)
-        world = [
-            self._process_table.add(frames.NO_PID, start, rank, label).pid for rank in range(len(where))
-        ]
+        world = [self._process_table.add(NO_PID, start, rank, label).pid for rank in range(len(where))]
         self.starts[start] = world
         for pid, host in zip(world, where):
             process = self.processes[pid]
@@ -109,7 +109,7 @@ class JobMachine:
         for process in self._living():
             if process.host == host:
                 process.fault = f"host lost: {host}: {reason}"
-                actions.append(Order(process.pid, frames.Signal(SIGKILL, 0.0)))  # if it hears us after all
+                actions.append(Order(process.pid, monitor_root.Signal(SIGKILL)))  # if it hears us after all
                 actions += self.exited(process.pid, ExitStatus(137, SIGKILL), now_s)
         return actions
 
@@ -141,7 +141,7 @@ class JobMachine:
         """The user does not want to wait for that end."""
         assert self.interruption is not None
         self.interruption.hurry(now_s)
-        return [Order(p.pid, frames.Signal(SIGKILL, 0.0)) for p in self._living() if p.monitored]
+        return [Order(p.pid, monitor_root.Signal(SIGKILL)) for p in self._living() if p.monitored]
 
     # -- events of monitors --------------------------------------------------------------
 
@@ -161,7 +161,7 @@ class JobMachine:
         limits: list[Action] = [process.limit(self._enforce)] if start else []
         return process.pid, limits + list(self._worlds.monitored(process, service_port, self._world(start)))
 
-    def used(self, pid: int, frame: frames.ProcessExited) -> None:
+    def used(self, pid: int, frame: monitor_root.ProcessExited) -> None:
         """What a process had used when it ended."""
         process = self.processes[pid]
         process.peak_bytes, process.cpu_s, process.core = frame.peak_rss_bytes, frame.cpu_s, frame.core
@@ -182,7 +182,7 @@ class JobMachine:
         actions: list[Action] = [Died(pid)]
         if not status.ok:
             self.failures.ended(process, by_launcher)
-        ended = frames.Ended(pid, status.code, status.signal, status.verdict, status.requested)
+        ended = ended_frame(pid, status)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if self._alive(watcher)]
         self.connections.leave(pid, now_s)
         actions += self._answered(self.requests.withdraw(pid))
@@ -207,7 +207,7 @@ class JobMachine:
             process = self.processes[pid]
             process.fault = f"could not be started: {reason}"
             if process.monitored:
-                actions.append(Order(pid, frames.Signal(SIGKILL, 0.0)))
+                actions.append(Order(pid, monitor_root.Signal(SIGKILL)))
             actions += self.exited(pid, ExitStatus(126), now_s)
         return actions
 
@@ -220,40 +220,40 @@ class JobMachine:
     def from_rank(self, pid: int, frame: object, now_s: float) -> list[Action]:
         """A frame that a process sent."""
         process = self.processes[pid]
-        if isinstance(frame, frames.Join):
+        if isinstance(frame, process_root.Join):
             return self._join(process, frame, now_s)
-        if isinstance(frame, frames.Spawn):
+        if isinstance(frame, process_root.Spawn):
             return self._spawn(pid, frame, now_s)
-        if isinstance(frame, frames.Cancel):
+        if isinstance(frame, process_root.Cancel):
             self.erlang_links.cancel(pid, frame.request)
             return self._answered(self.requests.withdraw(pid, frame.request))
-        if isinstance(frame, frames.Watch):
+        if isinstance(frame, process_root.Watch):
             return self._watch(pid, frame.pid)
-        if isinstance(frame, frames.Kill):
+        if isinstance(frame, process_root.Kill):
             victim = self.processes.get(frame.pid)
             if victim is None or victim.status is not None:
                 return []
             return self._end(victim, frame.signal, now_s, "")
-        if isinstance(frame, relation_frames.LinkWith):
+        if isinstance(frame, LinkWith):
             return self._tie(process, frame, now_s)
-        if isinstance(frame, frames.AskCapacity):
+        if isinstance(frame, process_root.AskCapacity):
             return [Tell(pid, self.requests.capacity_is(frame.request))]
-        if isinstance(frame, frames.Preload):
+        if isinstance(frame, process_root.Preload):
             return [TellPreload(frame)]
         if isinstance(frame, CONNECTION_FRAMES):
             return list(self.connections.hear(pid, frame))
-        if isinstance(frame, frames.Leaving):
+        if isinstance(frame, Leaving):
             self.connections.retire(pid)
-            return [Tell(pid, frames.Farewell())]
-        if isinstance(frame, frames.Raised):
+            return [Tell(pid, Farewell())]
+        if isinstance(frame, process_root.Raised):
             process.summary, process.trace = frame.summary, frame.trace
             if len(self.starts[process.start]) > 1 and self.interruption is None:
                 # Its MPI_Finalize may wait for ranks that wait for it.
                 self._kill_timers.later(pid, now_s)
             return []
-        if isinstance(frame, frames.LookedAt):
+        if isinstance(frame, process_root.LookedAt):
             if frame.pid in self.processes:
-                handled = bool(frame.handled) and not process.because  # else it ends, by that perhaps
+                handled = frame.handled and not process.because  # else it ends, by that perhaps
                 self.processes[frame.pid].looked_at(pid, handled=handled)
             return []
         heard = self.erlang_links.hear(pid, frame, self._alive)
@@ -271,7 +271,7 @@ class JobMachine:
             actions += self._complaints.no_room(self.processes[pid], self.shortages(pid))
         for pid, signal in self._kill_timers.due(now_s):
             if self._alive(pid):
-                actions.append(Order(pid, frames.Signal(signal, 0.0)))
+                actions.append(Order(pid, monitor_root.Signal(signal)))
         for pid in self._process_table.overdue(now_s):
             what = "still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
             actions += self._not_started([pid], f"{what} {START_S:.0f} s", now_s)
@@ -299,7 +299,7 @@ class JobMachine:
 
     # -- decisions -----------------------------------------------------------------------
 
-    def _join(self, process: Process, frame: frames.Join, now_s: float) -> list[Action]:
+    def _join(self, process: Process, frame: process_root.Join, now_s: float) -> list[Action]:
         if process.joined:
             return []  # its monitor takes in one process, which joins once
         self._process_table.joined(process, now_s)
@@ -308,7 +308,7 @@ class JobMachine:
         limits: list[Action] = []
         if frame.asks:  # a rank has said what it needs; more than there is cannot be given
             process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
-            process.asks_memory = bool(frame.asks_memory)
+            process.asks_memory = frame.asks_memory
             limits = [process.limit(self._enforce)]
             limits += self._answered(self.requests.occupy(process.pid, process.host, process.resources))
         world = self.starts[process.start]
@@ -322,7 +322,7 @@ class JobMachine:
         )
         actions: list[Action] = [*limits, Tell(process.pid, welcome)]
         actions += [
-            Tell(pid, frames.Alive(process.pid, self._memory(pid, process.pid)))
+            Tell(pid, process_root.Alive(process.pid, self._memory(pid, process.pid)))
             for pid in sorted(process.watchers)
             if self._alive(pid)
         ]
@@ -331,7 +331,7 @@ class JobMachine:
         actions += self.connections.join(process.pid, number, process.rank, process.host)
         return actions + list(self._fork_gate.need(process.host, process.interpreter))
 
-    def over_memory(self, pid: int, frame: frames.OverMemory) -> list[Action]:
+    def over_memory(self, pid: int, frame: monitor_root.OverMemory) -> list[Action]:
         """A monitor says that its process uses, or used, more memory than it was granted."""
         return list(self._complaints.over_memory(self.processes[pid], frame))
 
@@ -339,7 +339,7 @@ class JobMachine:
         """What this process waits for room for, and why there is none; in words."""
         return self.requests.shortages(pid, lambda pid: self.processes[pid].title)
 
-    def _spawn(self, pid: int, frame: frames.Spawn, now_s: float) -> list[Action]:
+    def _spawn(self, pid: int, frame: process_root.Spawn, now_s: float) -> list[Action]:
         if self.interruption is not None or not self._alive(pid):
             return []
         near = self.processes[frame.near].host if frame.near in self.processes else ""
@@ -350,7 +350,7 @@ class JobMachine:
         for answer in answers:
             pid, frame, place = answer.asker, answer.frame, answer.place
             if isinstance(place, Refuse):
-                actions.append(Tell(pid, frames.Refused(frame.request, place.never, place.reason)))
+                actions.append(Tell(pid, process_root.Refused(frame.request, place.never, place.reason)))
                 continue
             start, parent = len(self.starts), self.processes[pid]
             self.starts[start] = group = []
@@ -362,7 +362,7 @@ class JobMachine:
                 actions.append(Born(child.pid))
                 if frame.tie:
                     self.erlang_links.tie(pid, child.pid)
-            actions.append(Tell(pid, frames.Spawned(frame.request, group)))
+            actions.append(Tell(pid, process_root.Spawned(frame.request, group)))
             actions += self._fork_gate.launch(start, [self.processes[child] for child in group])
         return actions
 
@@ -372,13 +372,12 @@ class JobMachine:
     def _watch(self, pid: int, other: int) -> list[Action]:
         process = self.processes.get(other)
         if process is None:
-            gone = frames.Ended(other, 1, 0, "there is no such process in this job", False)
+            gone = ended_frame(other, ExitStatus(1, 0, "there is no such process in this job"))
             return [Tell(pid, gone)]
         if process.status is None:
             process.watchers.add(pid)
-            return [Tell(pid, frames.Alive(other, self._memory(pid, other)))]
-        s = process.status
-        return [Tell(pid, frames.Ended(other, s.code, s.signal, s.verdict, s.requested))]
+            return [Tell(pid, process_root.Alive(other, self._memory(pid, other)))]
+        return [Tell(pid, ended_frame(other, process.status))]
 
     def _memory(self, pid: int, other: int) -> int:
         return memory_between(
@@ -398,7 +397,7 @@ class JobMachine:
                 actions += self._end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
         return actions
 
-    def _tie(self, process: Process, frame: relation_frames.LinkWith, now_s: float) -> list[Action]:
+    def _tie(self, process: Process, frame: LinkWith, now_s: float) -> list[Action]:
         tie = self.erlang_links.tie if frame.on else self.erlang_links.untie
         if self._alive(frame.pid):
             told = tie(process.pid, frame.pid)
@@ -411,7 +410,7 @@ class JobMachine:
         # Nobody else fails by that: it is this process's own failure, and its reason.
         process.fault = f"linked itself with {frame.pid:07x}, which had ended before"
         self._kill_timers.later(process.pid, now_s)
-        return [Order(process.pid, frames.Signal(SIGTERM, 0.0))]
+        return [Order(process.pid, monitor_root.Signal(SIGTERM))]
 
     def _end_linked(self, process: Process, now_s: float) -> list[Action]:
         """Those that are linked with a process that ended other than normally end with it."""
@@ -434,7 +433,7 @@ class JobMachine:
         process.doomed, process.because = signal, because
         if because:
             self._kill_timers.later(process.pid, now_s, then)
-        return [Order(process.pid, frames.Signal(signal, linger_s))] if process.monitored else []
+        return [Order(process.pid, monitor_root.Signal(signal, linger_s))] if process.monitored else []
 
     def _maybe_finish(self) -> list[Action]:
         if self._finished or self._process_table.living_count:

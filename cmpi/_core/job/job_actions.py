@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._core.job.interpreter import Interpreter
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class NeedForkServer:
 class TellPreload:
     """Action: have the fork servers load these modules."""
 
-    frame: frames.Preload
+    frame: process_root.Preload
 
 
 @frozen

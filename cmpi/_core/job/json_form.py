@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cmpi._core.protocol.frames import NO_PID
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

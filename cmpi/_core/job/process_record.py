@@ -7,7 +7,7 @@ from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Order
 from cmpi._core.job.kill_timers import SIGKILL
 from cmpi._core.limits import enforcement, niceness, weight
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import monitor_root, process_root
 from cmpi.identifiers import RAISED, ExitStatus, Resources
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ class Process:
         self.grouped = False  # spawned as one of several
         self.host = ""
         self.resources = Resources()
-        self.order: frames.Spawn | None = None  # the closure, until the process has it
+        self.order: process_root.Spawn | None = None  # the closure, until the process has it
         self.interpreter = Interpreter("")  # known when it has joined
         self.cores: list[int] = []  # of its own
         self.nice, self.cpu_weight = 0, 100
@@ -47,11 +47,11 @@ class Process:
         self.watchers: set[int] = set()
         self.looked_at_by: set[int] = set()  # processes that have received its end, and dealt with it
 
-    def placed(self, order: frames.Spawn, place: Place, interpreter: Interpreter) -> None:
+    def placed(self, order: process_root.Spawn, place: Place, interpreter: Interpreter) -> None:
         """There is room for what was ordered; it runs in this interpreter."""
         self.host, self.order, self.interpreter = place.host, order, interpreter
         self.resources = Resources.of_units(order.cpu_units, order.memory_bytes)
-        self.cores, self.asks_memory = list(place.cores), bool(order.asks_memory)
+        self.cores, self.asks_memory = list(place.cores), order.asks_memory
         if order.asks_cpus:
             self.nice, self.cpu_weight = niceness(order.cpu_units), weight(order.cpu_units)
         self.supervised, self.grouped = order.tie == SUPERVISE, order.n > 1
@@ -71,22 +71,22 @@ class Process:
         memory: int,
         linked: list[int],
         deadline_s: float,
-    ) -> frames.Welcome:
+    ) -> process_root.Welcome:
         """What it is told when it joins: what it is, and what of the job concerns it."""
-        return frames.Welcome(
-            self.pid,
-            self.parent,
-            self.rank,
-            world,
-            self.resources.cpu_units,
-            self.resources.memory_bytes,
-            bells,
-            shared_bytes,
-            memory,
-            self.cores,
-            self.nice,
-            linked,
-            deadline_s,
+        return process_root.Welcome(
+            pid=self.pid,
+            parent=self.parent,
+            rank=self.rank,
+            world=world,
+            cpu_units=self.resources.cpu_units,
+            memory_bytes=self.resources.memory_bytes,
+            bells=bells,
+            shared_memory_bytes=shared_bytes,
+            memory=memory,
+            cores=self.cores,
+            nice=self.nice,
+            linked=linked,
+            deadline_s=deadline_s,
         )
 
     def end(self, status: ExitStatus, *, with_others: bool) -> ExitStatus:
@@ -109,7 +109,7 @@ class Process:
     def limit(self, mode: str) -> Order:
         """The memory limit for its monitor; `mode` is the value of --enforce, or ""."""
         enforce = enforcement(mode, asked=self.asks_memory)
-        return Order(self.pid, frames.Limit(self.resources.memory_bytes, enforce, self.cpu_weight))
+        return Order(self.pid, monitor_root.Limit(self.resources.memory_bytes, enforce, self.cpu_weight))
 
     @property
     def title(self) -> str:
@@ -164,9 +164,20 @@ def function_name(label: str) -> str:
 def memory_between(one: Process | None, other: Process | None, *, allowed: bool) -> int:
     """Whether these two can send to each other through shared memory, as far as that is known."""
     if one is None or other is None:
-        return frames.MEMORY_UNKNOWN
+        return process_root.MEMORY_UNKNOWN
     if one.joined and other.joined:
         shared = allowed and one.memory and one.memory == other.memory
-        return frames.MEMORY_SHARED if shared else frames.MEMORY_APART
+        return process_root.MEMORY_SHARED if shared else process_root.MEMORY_APART
     likely = allowed and one.host == other.host and one.memory
-    return frames.MEMORY_LIKELY if likely else frames.MEMORY_UNKNOWN
+    return process_root.MEMORY_LIKELY if likely else process_root.MEMORY_UNKNOWN
+
+
+def ended_frame(pid: int, status: ExitStatus) -> process_root.Ended:
+    """What watchers are told of the end of a process."""
+    return process_root.Ended(
+        pid=pid,
+        code=status.code,
+        signal=status.signal,
+        verdict=status.verdict,
+        requested=status.requested,
+    )

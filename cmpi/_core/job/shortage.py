@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from cmpi._core.job.scheduler import Host
-    from cmpi._core.protocol import frames
+    from cmpi._core.protocol import process_root
 
 MOST_HOLDERS = 4
 
@@ -25,7 +25,7 @@ class Holder:
     memory_bytes: int
 
 
-def call(ask: frames.Spawn) -> str:
+def call(ask: process_root.Spawn) -> str:
     """What was asked for, as one would write it: `spawn(cpus=1)`."""
     amounts = [str(ask.n)] if ask.n > 1 else []
     if ask.asks_cpus:
@@ -38,7 +38,7 @@ def call(ask: frames.Spawn) -> str:
 
 
 def why_it_waits(
-    ask: frames.Spawn, hosts: Collection[Host], holders: Collection[Holder], before: int
+    ask: process_root.Spawn, hosts: Collection[Host], holders: Collection[Holder], before: int
 ) -> str:
     """One sentence: what is free, who holds the rest, what to do.
 

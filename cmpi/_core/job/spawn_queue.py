@@ -5,7 +5,7 @@ from __future__ import annotations
 from cmpi._base.frozen import frozen
 from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler, Submit
 from cmpi._core.job.shortage import Holder, why_it_waits
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_root
 from cmpi.identifiers import Capacity, Resources
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ class SpawnAnswer:
     """To what `asker` asked with `frame`. The process that is made of a `Place` is to be `settled`."""
 
     asker: int
-    frame: frames.Spawn
+    frame: process_root.Spawn
     place: Place | Refuse
 
 
@@ -31,7 +31,7 @@ class SpawnQueue:
 
     def __init__(self, hosts: list[Host]) -> None:
         self.scheduler = Scheduler(hosts)
-        self._waiting: dict[int, tuple[int, frames.Spawn]] = {}  # by ticket: who asked, for what
+        self._waiting: dict[int, tuple[int, process_root.Spawn]] = {}  # by ticket: who asked, for what
         self._patient: dict[int, float] = {}  # of these, those of which nothing was said yet: when to
         self._tickets: dict[int, int] = {}  # by process
         self._next = 1
@@ -49,11 +49,16 @@ class SpawnQueue:
         free_memory_bytes = sum(host.free_memory_bytes for host in hosts)
         return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
 
-    def capacity_is(self, request: int) -> frames.CapacityIs:
+    def capacity_is(self, request: int) -> process_root.CapacityIs:
         """The answer to one who asks for that."""
         it = self.capacity
-        amounts = (n for of in (it.total, it.free) for n in (of.cpu_units, of.memory_bytes))
-        return frames.CapacityIs(request, *amounts)
+        return process_root.CapacityIs(
+            request=request,
+            total_cpu_units=it.total.cpu_units,
+            total_memory_bytes=it.total.memory_bytes,
+            free_cpu_units=it.free.cpu_units,
+            free_memory_bytes=it.free.memory_bytes,
+        )
 
     def occupy(self, pid: int, host: str, wants: Resources) -> list[SpawnAnswer]:
         """A process runs there, whether there is room or not; again with what it needs instead."""
@@ -63,7 +68,9 @@ class SpawnQueue:
             self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, instead_of=old)
         )
 
-    def submit(self, pid: int, frame: frames.Spawn, now_s: float, near: str = "") -> list[SpawnAnswer]:
+    def submit(
+        self, pid: int, frame: process_root.Spawn, now_s: float, near: str = ""
+    ) -> list[SpawnAnswer]:
         """A process asks for room for another, best on the host `near`."""
         ticket = self._ticket()
         self._next += frame.n - 1  # those that follow are of its group
@@ -76,11 +83,11 @@ class SpawnQueue:
                     pid,
                     frame.cpu_units,
                     frame.memory_bytes,
-                    bool(frame.wait),
-                    bool(frame.asks_cpus),
+                    frame.wait,
+                    frame.asks_cpus,
                     frame.host,
                     near,
-                    bool(frame.pack),
+                    frame.pack,
                     frame.n,
                 )
             )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import launcher_root, monitor_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.process_record import Process
-    from cmpi._core.protocol import host_frames
+    from cmpi._core.protocol import launcher_root, monitor_root
 
 
 def start_order(
-    job: frames.LaunchJob, place: host_frames.HostIs | None, process: Process, defaults: list[str]
-) -> frames.StartProcess:
+    job: launcher_root.LaunchJob, place: launcher_root.HostIs | None, process: Process, defaults: list[str]
+) -> monitor_root.StartProcess:
     """The order for a process.
 
     Args:
@@ -27,4 +27,6 @@ def start_order(
     if process.start != 0:  # a closure's: its monitor knows where our program is
         argv, settings = process.interpreter.argv, process.interpreter.settings
     feed = process.start == 0 and process.rank == 0
-    return frames.StartProcess(process.pid, argv, settings, cwd, feed, defaults)
+    return monitor_root.StartProcess(
+        pid=process.pid, argv=argv, settings=settings, cwd=cwd, stdin=feed, defaults=defaults
+    )

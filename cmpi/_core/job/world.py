@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.job_actions import Begin
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class WorldStarts:
             actions.append(Begin(process.pid, settings))
         if process.joined and process.order is not None:
             order, process.order = process.order, None
-            closure = frames.Closure(order.closure, order.context, order.inline, settings)
+            closure = process_root.Closure(order.closure, order.context, order.inline, settings)
             actions.append(Tell(process.pid, closure))
         return actions
 

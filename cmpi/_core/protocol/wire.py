@@ -1,15 +1,19 @@
 """Frames to bytes and back: a fixed binary layout, read without trusting the sender.
 
-A frame is a length (4 bytes), a kind (1 byte) and its fields in order, little-endian. Fields
-are described by a letter each:
+A frame is a class whose annotated fields are its layout; it travels as a length (4 bytes), its number
+(1 byte) and its fields in order, little-endian:
 
-    ?            a boolean, in one byte
-    B H I Q d    unsigned integers of 1, 2, 4, 8 bytes; a double
-    s y          text (UTF-8 with surrogateescape, so that any path travels); bytes
-    S L          a list of texts; a list of Q
+    bool                     one byte
+    U8 U16 U32 U64 float     unsigned integers of 1, 2, 4 and 8 bytes; a double
+    str bytes                4 bytes of length, then the bytes (UTF-8 with surrogateescape, for any path)
+    list[str] list[U64]      4 bytes of count, then the items
 
-Ours rather than pickle, because these bytes are read before and while a peer is not yet
-trusted, and by monitors that must stay small.
+Frames are defined in one module for each pair of talkers, and so is what each of the two may receive: a
+registry, from number to class. A frame that is not in the receiver's registry is a `ProtocolError`, as is
+anything else that cannot be read.
+
+Ours rather than pickle, because these bytes are read before and while a peer is not yet trusted, and by
+monitors, which must stay small.
 """
 
 from __future__ import annotations
@@ -21,36 +25,86 @@ from cmpi.errors import ProtocolError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, TypeVar
+    from collections.abc import Callable, Iterator, Mapping
+    from typing import Any, TypeAlias, TypeVar
+
+    from typing_extensions import dataclass_transform
 
     T = TypeVar("T")
+    U8: TypeAlias = int
+    U16: TypeAlias = int
+    U32: TypeAlias = int
+    U64: TypeAlias = int
+    Registry: TypeAlias = "Mapping[int, type[Any]]"
+else:
+    U8 = U16 = U32 = U64 = int
 
 MAX_FRAME_BYTES = 16 << 20  # far above any frame of ours (output comes in 1 MiB pieces)
+_LETTERS = {
+    "bool": "?",
+    "U8": "B",
+    "U16": "H",
+    "U32": "I",
+    "U64": "Q",
+    "float": "d",
+    "str": "s",
+    "bytes": "y",
+    "list[str]": "S",
+    "list[U64]": "L",
+}
 _U32 = struct.Struct("<I")
 _NUMBERS = {letter: struct.Struct("<" + letter) for letter in "?BHIQd"}
-_kinds: dict[int, type] = {}
 
 
 if TYPE_CHECKING:
-    from typing_extensions import dataclass_transform
 
     @dataclass_transform(frozen_default=True)
-    def frame(kind: int, layout: str) -> Callable[[type[T]], type[T]]: ...
+    def frame(cls: type[T]) -> type[T]: ...
+
+    @dataclass_transform(frozen_default=True, kw_only_default=True)
+    def keyword_frame(cls: type[T]) -> type[T]: ...
 
 else:
 
-    def frame(kind, layout):
-        """Class decorator: a record that travels as `kind` with fields laid out as `layout`."""
+    def frame(cls):
+        """Class decorator: a record that travels, with its annotated fields for a layout."""
+        cls = frozen(cls)
+        cls.NUMBER = None
+        cls.LAYOUT = "".join(_LETTERS[cls.__annotations__[name]] for name in cls.__match_args__)
+        return cls
 
-        def make(cls):
-            cls = frozen(cls)
-            assert kind not in _kinds and len(layout) == len(cls.__match_args__), cls
-            cls.KIND, cls.LAYOUT = kind, layout
-            _kinds[kind] = cls
-            return cls
+    def keyword_frame(cls):
+        """As `frame`, for one with so many fields that each is to be named where the frame is made."""
+        cls = frame(cls)
+        by_position = cls.__init__
 
-        return make
+        def __init__(self, **fields):
+            by_position(self, **fields)
+
+        cls.__init__ = __init__
+        return cls
+
+
+def registry(classes: dict[int, type[Any]]) -> Registry:
+    """What one end of a connection may receive, by number: a frame has the same one in all registries."""
+    for number, cls in classes.items():
+        known = cls.NUMBER
+        assert known in (None, number), f"{cls.__name__} is frame {known}, not {number}"
+        cls.NUMBER = number
+    return classes
+
+
+def handler(handlers: Mapping[type[Any], Callable[..., T]], frame: object) -> Callable[..., T]:
+    """The one of these handlers that is for this frame.
+
+    Raises:
+        ProtocolError: None is: the sender may not send such a frame, or not now.
+    """
+    found = handlers.get(type(frame))
+    if found is None:
+        expected = ", ".join(sorted(cls.__name__ for cls in handlers))
+        raise ProtocolError(f"{type(frame).__name__} came where one of these is expected: {expected}")
+    return found
 
 
 def encode(message: Any) -> bytes:
@@ -76,7 +130,7 @@ def encode_bare(message: Any) -> bytes:
 
 
 def _parts(message: Any) -> list[bytes]:
-    parts = [bytes((message.KIND,))]
+    parts = [bytes((message.NUMBER,))]
     for name, letter in zip(message.__match_args__, message.LAYOUT):
         value = message.__dict__[name]
         if letter in _NUMBERS:
@@ -96,25 +150,34 @@ def _parts(message: Any) -> list[bytes]:
     return parts
 
 
-def decode(data: bytes | memoryview) -> Any:
+def decode(data: bytes | memoryview, expected: Registry) -> Any:
     """The frame in `data`, which `encode_bare` made.
 
+    Args:
+        data: The frame without its length.
+        expected: What the receiver may receive.
+
     Raises:
-        ProtocolError: Anything but one whole, known frame.
+        ProtocolError: Anything but one whole frame of those.
 
     Blocks: never.
     """
     try:
-        cls = _kinds[data[0]]
+        cls = expected[data[0]]
         values, at = [], 1
-        for letter in cls.LAYOUT:  # type: ignore[attr-defined]
+        for letter in cls.LAYOUT:
             value, at = _read(data, at, letter)
             values.append(value)
-    except (KeyError, IndexError, struct.error, UnicodeDecodeError) as error:
+    except KeyError:
+        names = ", ".join(cls.__name__ for cls in expected.values())
+        raise ProtocolError(f"frame {data[0]} came where one of these is expected: {names}") from None
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
         raise ProtocolError(f"unreadable frame of {len(data)} bytes: {error!r}") from None
     if at != len(data):
         raise ProtocolError(f"{cls.__name__} of {len(data)} bytes where {at} were expected")
-    return cls(*values)
+    made = object.__new__(cls)
+    made.__dict__.update(zip(cls.__match_args__, values))
+    return made
 
 
 def _read(data: bytes | memoryview, at: int, letter: str) -> tuple[Any, int]:
@@ -140,9 +203,14 @@ def _read(data: bytes | memoryview, at: int, letter: str) -> tuple[Any, int]:
 
 
 class Decoder:
-    """Frames out of a byte stream that may be cut anywhere. One thread at a time."""
+    """Frames out of a byte stream that may be cut anywhere. One thread at a time.
 
-    def __init__(self) -> None:
+    Args:
+        expected: What may come by this stream.
+    """
+
+    def __init__(self, expected: Registry) -> None:
+        self._expected = expected
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Any]:
@@ -164,7 +232,7 @@ class Decoder:
                     raise ProtocolError(f"a frame of {length} bytes; 1 to {MAX_FRAME_BYTES} are allowed")
                 if end - start < 4 + length:
                     break
-                frames.append(decode(view[start + 4 : start + 4 + length]))
+                frames.append(decode(view[start + 4 : start + 4 + length], self._expected))
                 start += 4 + length
         except ProtocolError:
             self._buffer = bytearray()  # not cut short: the error's traceback looks into it

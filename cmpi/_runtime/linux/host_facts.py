@@ -12,7 +12,7 @@ from cmpi._runtime.linux.memory_usage import read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.protocol import frames, host_frames
+    from cmpi._core.protocol import launcher_root
 
 
 def facts() -> Facts:
@@ -37,7 +37,7 @@ def compiled() -> bool:
     return ring.__file__.endswith(".so")
 
 
-def places(order: frames.LaunchJob, here: str) -> tuple[list[Host], dict[str, host_frames.HostIs]]:
+def places(order: launcher_root.LaunchJob, here: str) -> tuple[list[Host], dict[str, launcher_root.HostIs]]:
     """Where processes may be placed, and what was said of them.
 
     Args:
@@ -49,7 +49,7 @@ def places(order: frames.LaunchJob, here: str) -> tuple[list[Host], dict[str, ho
     if not order.hosts:
         return [Host(here, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes, cores)], {}
     hosts, said = [], {}
-    for it in Decoder().feed(order.hosts):
+    for it in Decoder(launcher_root.HOSTS).feed(order.hosts):
         if it.name == here:
             has = it.cpu_units or cpu_units, it.memory_bytes or memory_bytes, cores
         else:
@@ -61,7 +61,7 @@ def places(order: frames.LaunchJob, here: str) -> tuple[list[Host], dict[str, ho
 
 def place(described: bytes) -> Host:
     """A host as the launcher describes it."""
-    (it,) = Decoder().feed(described)
+    (it,) = Decoder(launcher_root.HOSTS).feed(described)
     return Host(it.name, it.cpu_units, it.memory_bytes, it.cores, it.address, it.python)
 
 

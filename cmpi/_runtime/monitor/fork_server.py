@@ -16,7 +16,7 @@ import select
 import sys
 import time
 
-from cmpi._core.protocol import helper_frames
+from cmpi._core.protocol import helper_root
 from cmpi._runtime import environment as names
 from cmpi._runtime.monitor import trial
 from cmpi._runtime.monitor.hand_over import HandOver
@@ -55,7 +55,7 @@ class ForkServer:
     def __init__(self) -> None:
         self.leash: _socket.socket | None = None
         folder = os.environ[names.JOB]
-        self._root = control_socket.to_root(os.environ)
+        self._root = control_socket.to_root(os.environ, helper_root.TO_FORK_SERVER)
         # Each fork has one thread for numpy, or as many as it is granted.
         apply_grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         for module in PRELOADED:
@@ -65,7 +65,7 @@ class ForkServer:
         self._door = Door(listen(folder + "/fork"), job_secret.read(folder).key)
         self._coming: dict[int, HandOver] = {}  # by descriptor
         host = os.environ.get(names.HOST, "")
-        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, host, ""))
+        self._root.send(helper_root.HelperUp(helper_root.FORK_SERVER, host, ""))
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors are reaped by the kernel
 
     def run(self) -> bool:
@@ -77,7 +77,7 @@ class ForkServer:
             ready = {fd for fd, _ in poll.poll(self._patience_ms())}
             if self._root.fileno() in ready:
                 for frame in self._root.receive():
-                    if isinstance(frame, helper_frames.Load):
+                    if isinstance(frame, helper_root.Load):
                         self._load(frame.modules, frame.path)
             now_s = time.monotonic()
             for stub in self._door.admit(now_s):
@@ -99,7 +99,7 @@ class ForkServer:
         sys.path += [folder for folder in path if folder not in sys.path]
         for module in modules:
             if fault := trial.fault(module):
-                self._root.send(helper_frames.Complaint(f"cannot preload {module}: {fault}"))
+                self._root.send(helper_root.Complaint(f"cannot preload {module}: {fault}"))
             else:
                 importlib.import_module(module)
         self._freeze()
@@ -126,7 +126,7 @@ class ForkServer:
         """Fork a monitor for a stub; True in the process that the monitor starts."""
         del self._coming[coming.fileno()]
         # The root sits in MPI_Comm_spawn until somebody connects to the port: not later than this.
-        self._root.send(helper_frames.PortIs(coming.start, Pmi(coming.environment).take_port()))
+        self._root.send(helper_root.PortIs(coming.start, Pmi(coming.environment).take_port()))
         if os.fork() != 0:
             coming.refuse()
             return False

@@ -13,7 +13,7 @@ import sys
 import time
 
 from cmpi._core import limits
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import monitor_root
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, free_ports, memory_usage, open_files
 from cmpi._runtime.monitor.rank_command import rank_command
@@ -62,7 +62,7 @@ class Monitor:
         self._held: list[int] = []  # signals for when it is not
         self._linger_s = LINGER_S if self._protect else 0.0
         self._linger_until_s = 0.0
-        self._exited: frames.ProcessExited | None = None
+        self._exited: monitor_root.ProcessExited | None = None
         self._reported = False
         self._stdin: list[bytes] = []
         self._to_rank: list[bytes] = []
@@ -96,7 +96,7 @@ class Monitor:
             if self._fork_only:
                 # It needs no order to begin with MPI_Init, which takes longer than all the rest.
                 self._bear([], "/", False, fork=True)
-            self._root = control_socket.to_root(ours)
+            self._root = control_socket.to_root(ours, monitor_root.TO_MONITOR)
         except (OSError, ProtocolError) as error:
             print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
             descendants.end_all()
@@ -107,7 +107,7 @@ class Monitor:
             self._turn()
         left = descendants.end_all()
         if left:
-            self._root.send(frames.Output(2, f"cmpi: {left}\n".encode("utf-8", "surrogateescape")))
+            self._root.send(monitor_root.Output(2, f"cmpi: {left}\n".encode("utf-8", "surrogateescape")))
         if self._cgroup is not None:
             self._cgroup.remove()
         self._finalize(killed=True)
@@ -122,7 +122,7 @@ class Monitor:
         """
         self._pmi.finalize(killed=True, instead=True)
         try:
-            self._root = control_socket.to_root(os.environ)
+            self._root = control_socket.to_root(os.environ, monitor_root.TO_MONITOR)
             self._report_up("")
             self._say_goodbye()
             time.sleep(LINGER_S if self._protect else 0.0)
@@ -133,7 +133,7 @@ class Monitor:
     def _report_up(self, port: str) -> None:
         here, rank = os.uname().nodename, self._pmi.rank
         service = 0 if rank else free_ports.find()
-        self._root.send(frames.MonitorUp(self._number, rank, os.getpid(), here, port, service))
+        self._root.send(monitor_root.MonitorUp(self._number, rank, os.getpid(), here, port, service))
 
     # -- one turn of the loop --------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class Monitor:
                     pass  # ended meanwhile; or another user's, by sudo
 
     def _say_over(self, used_bytes: int, todo: int) -> None:
-        self._root.send(frames.OverMemory(used_bytes, todo == limits.KILL, time.strftime("%H:%M:%S")))
+        self._root.send(monitor_root.OverMemory(used_bytes, todo == limits.KILL, time.strftime("%H:%M:%S")))
 
     def _serve(self, child: ChildProcess, ready: set[int]) -> None:
         for number, fd in ((1, child.out), (2, child.err)):
@@ -232,31 +232,31 @@ class Monitor:
     def _hear_root(self) -> None:
         self._root.flush()
         for frame in self._root.receive():
-            if isinstance(frame, frames.OutputTaken):
+            if isinstance(frame, monitor_root.OutputTaken):
                 self._unprinted -= frame.nbytes
-            elif isinstance(frame, frames.ToRank):
+            elif isinstance(frame, monitor_root.ToRank):
                 self._to_rank.append(frame.data)
                 if self._child is not None:
                     self._push(self._child)
-            elif isinstance(frame, frames.Stdin):
+            elif isinstance(frame, monitor_root.Stdin):
                 self._stdin.append(frame.data)
-            elif isinstance(frame, frames.Signal) and self._child is None and not self._told:
+            elif isinstance(frame, monitor_root.Signal) and self._child is None and not self._told:
                 # It is not to begin any more.
                 number = frame.signal
-                self._root.send(frames.ProcessExited(128 + number, number, False, False, 0, 0.0, ""))
+                self._root.send(monitor_root.ProcessExited(128 + number, number))
                 self._told = True
-            elif isinstance(frame, frames.Signal):
+            elif isinstance(frame, monitor_root.Signal):
                 self._linger_s = max(self._linger_s, frame.linger_s)
                 self._signal(frame.signal)
-            elif isinstance(frame, frames.StartProcess) and not self._fork_only:
+            elif isinstance(frame, monitor_root.StartProcess) and not self._fork_only:
                 self._start(frame)
-            elif isinstance(frame, frames.Limit):
+            elif isinstance(frame, monitor_root.Limit):
                 self._limit(frame)
-            elif isinstance(frame, frames.Dismiss):
+            elif isinstance(frame, monitor_root.Dismiss):
                 self._dismissed = self._child is None or self._exited is not None
                 self._signal(signal.SIGKILL)
 
-    def _limit(self, order: frames.Limit) -> None:
+    def _limit(self, order: monitor_root.Limit) -> None:
         self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)
         if order.enforce != limits.KILL or self._child is None or self._exited is not None:
             return
@@ -267,7 +267,7 @@ class Monitor:
         if self._cgroup is not None:
             self._cgroup.enter(memory_usage.family(self._child.pid))
 
-    def _start(self, order: frames.StartProcess) -> None:
+    def _start(self, order: monitor_root.StartProcess) -> None:
         try:
             for setting in order.settings:
                 name, given, value = setting.partition("=")
@@ -284,8 +284,8 @@ class Monitor:
             self._bear(argv, order.cwd, bool(order.stdin), fork=False)
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
-            self._root.send(frames.CannotRun(str(error)))
-            self._root.send(frames.ProcessExited(code, 0, False, False, 0, 0.0, ""))
+            self._root.send(monitor_root.CannotRun(str(error)))
+            self._root.send(monitor_root.ProcessExited(code))
             self._told = True  # nothing left to do here
 
     def _bear(self, argv: list[str], cwd: str, stdin: bool, *, fork: bool) -> None:
@@ -322,7 +322,7 @@ class Monitor:
             return False
         except OSError:
             data = b""
-        self._root.send(frames.Output(number, data))
+        self._root.send(monitor_root.Output(number, data))
         self._unprinted += len(data)
         if not data:
             child.close_output(number)
@@ -354,7 +354,7 @@ class Monitor:
             data = b""
         self._young_until_s = 0.0
         if data:
-            self._root.send(frames.FromRank(data))
+            self._root.send(monitor_root.FromRank(data))
         else:
             child.close_control()
         return bool(data)
@@ -385,7 +385,7 @@ class Monitor:
             self._stdin.clear()
             return
         self._stdin[:1] = [data[written:]] if written < len(data) else []
-        self._root.send(frames.StdinTaken(written))
+        self._root.send(monitor_root.StdinTaken(written))
 
     # -- its end ---------------------------------------------------------------------------
 
@@ -399,7 +399,7 @@ class Monitor:
             self._say_over(limits.kernel_bound(self._memory.limit_bytes), limits.KILL)
         core = memory_usage.core_dump(child.pid) if os.WCOREDUMP(status) else ""
         peak = used.ru_maxrss * 1024
-        self._exited = frames.ProcessExited(code, number, self._told, by_kernel, peak, cpu_s, core)
+        self._exited = monitor_root.ProcessExited(code, number, self._told, by_kernel, peak, cpu_s, core)
         os.close(child.pidfd)
         if self._pmi.fragile and code:
             self._linger_until_s = time.monotonic() + self._linger_s

@@ -15,7 +15,8 @@ from __future__ import annotations
 import select
 from collections import deque
 
-from cmpi._core.protocol import connection_frames, frames
+from cmpi._core.protocol import process_process
+from cmpi._core.protocol.process_root_connections import Connect
 from cmpi._core.protocol.wire import decode, encode_bare
 from cmpi._runtime.process.fragments import OutgoingFrame
 from cmpi._runtime.process.ring_inbox import RingInbox
@@ -169,7 +170,7 @@ class Connection:
             if wake and writer.must_wake():
                 self._ring_bell()
         else:
-            self.post(connection_frames.Data(number, [], [], body))
+            self.post(process_process.Data(number, [], [], body))
 
     def wake(self) -> None:
         """Ring for the peer if it sleeps. Without the lock, just behind it: to let go of it is the fence
@@ -224,7 +225,7 @@ class Connection:
                     pass  # no room for it
         self._by_transport = True
         if self.transport is None:
-            self._node.tell_root(frames.Connect(self._pid.value))
+            self._node.tell_root(Connect(self._pid.value))
 
     def _flush_to_ring(self, writer: ring.RingWriter, wake: bool) -> None:
         waited = len(self._outbox)
@@ -325,7 +326,7 @@ class Connection:
         moved = transport.progress_sends()
         while (head := transport.receive()) is not None:
             moved = True
-            frame = decode(head)
+            frame = decode(head, process_process.TO_PEER)
             sizes = following(frame)
             parts = transport.expect(sizes) if sizes else None
             if parts is None and not self._held:
@@ -339,12 +340,12 @@ class Connection:
         return moved
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
-        if isinstance(frame, connection_frames.Offer):
+        if isinstance(frame, process_process.Offer):
             self._payloads.map(frame)
-        elif isinstance(frame, connection_frames.OfferAnswer):
+        elif isinstance(frame, process_process.OfferAnswer):
             self._payloads.answered(frame)
         else:
-            if isinstance(frame, connection_frames.Data) and frame.places:
+            if isinstance(frame, process_process.Data) and frame.places:
                 buffers = self._payloads.gather(frame, buffers)
             self._hear(frame, buffers)
 

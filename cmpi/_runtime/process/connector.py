@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 
-from cmpi._core.protocol import frames, host_frames
+from cmpi._core.protocol.process_root_connections import Dial, GroupWith, ListenFor
 from cmpi._runtime.process.vital_thread import vital_thread
 from cmpi._transport import mpi, socket_transport
 
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.process.node import Node
 
-ORDERS = (frames.GroupWith, host_frames.ListenFor, host_frames.Dial)
+ORDERS = (
+    GroupWith,
+    ListenFor,
+    Dial,
+)
 SOCKET_S = 10.0  # for the other end of a link by sockets to come
 LOOK_S = 0.1  # between looks whether it has died
 
@@ -65,9 +69,9 @@ class Connector:
                 self._node.transport_made(order.peer, transport)
 
     def _make(self, order: Any) -> mpi.MpiTransport | socket_transport.SocketTransport | None:
-        if isinstance(order, host_frames.Dial):
+        if isinstance(order, Dial):
             return socket_transport.dial(order.address, order.port, order.key, SOCKET_S)
-        if isinstance(order, host_frames.ListenFor):
+        if isinstance(order, ListenFor):
             return self._listen(order)
         self._node.enter_mpi(order.peer)
         try:
@@ -75,7 +79,7 @@ class Connector:
         finally:
             self._node.leave_mpi()
 
-    def _listen(self, order: host_frames.ListenFor) -> socket_transport.SocketTransport | None:
+    def _listen(self, order: ListenFor) -> socket_transport.SocketTransport | None:
         try:
             door = socket_transport.listen(order.address, order.key)
         except OSError:

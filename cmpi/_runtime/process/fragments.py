@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from cmpi._core.protocol import process_process
 from cmpi._core.protocol.wire import decode
 from cmpi._runtime.process.shared_payloads import following
 from cmpi._transport.buffer_pool import blank
@@ -115,7 +116,7 @@ class Assembly:
             self._join([int.from_bytes(body, "little")], lambda whole: self._frame(bytes(whole[0])))
 
     def _frame(self, head: bytes) -> None:
-        frame = decode(head)
+        frame = decode(head, process_process.TO_PEER)
         sizes = following(frame)
         if sizes:
             self._join(sizes, lambda buffers: self._deliver(frame, buffers))

@@ -6,7 +6,7 @@ import os
 import socket
 import traceback
 
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_root
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment
 from cmpi._runtime.monitor.start_child import descriptor
@@ -30,17 +30,17 @@ def of(error: BaseException) -> list[Any]:
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
         trace = trace.tb_next  # from the program's code on
-    unhandled: list[Any] = [frames.LookedAt(pid.value, False) for pid in _ended_by(error)]
+    unhandled: list[Any] = [process_root.LookedAt(pid.value, False) for pid in _ended_by(error)]
     return [*unhandled, raised(error, trace)]
 
 
-def raised(error: BaseException, trace: TracebackType | None) -> frames.Raised:
+def raised(error: BaseException, trace: TracebackType | None) -> process_root.Raised:
     """The frame: the exception in a few words, and with its traceback."""
     only = traceback.TracebackException(type(error), error, None)
     only.__notes__ = None  # behind the line that names the exception
     summary = list(only.format_exception_only())[-1].strip()
     text = "".join(traceback.format_exception(type(error), error, trace))
-    return frames.Raised(_sendable(summary[:MOST_SUMMARY]), _sendable(text[-MOST_TRACE:]))
+    return process_root.Raised(_sendable(summary[:MOST_SUMMARY]), _sendable(text[-MOST_TRACE:]))
 
 
 def _ended_by(error: BaseException) -> list[Pid]:
@@ -56,7 +56,7 @@ def _ended_by(error: BaseException) -> list[Pid]:
     return pids
 
 
-def tell_unjoined(words: frames.Raised) -> None:
+def tell_unjoined(words: process_root.Raised) -> None:
     """Tell the root by way of this rank's monitor, without the rank having joined the job.
 
     Blocks: until the monitor takes it.

@@ -14,7 +14,10 @@ import sys
 import threading
 import time
 
-from cmpi._core.protocol import frames, host_frames, relation_frames, wait_frames
+from cmpi._core.protocol import process_root
+from cmpi._core.protocol import process_root_connections as connecting
+from cmpi._core.protocol.process_root_links import LinkedBy, Trap
+from cmpi._core.protocol.process_root_waits import AskBlocked, AskStacks, Blocked, Stacks, StillBlocked
 from cmpi._runtime.linux import host_facts, leftovers
 from cmpi._runtime.process import inheritance
 from cmpi._runtime.process.aborts import PendingAborts
@@ -29,7 +32,7 @@ from cmpi._runtime.process.vital_thread import vital_thread
 from cmpi._runtime.process.wait_registry import WaitRegistry, in_words
 from cmpi._transport import mapped_file, mpi, socket_transport
 from cmpi._transport.doorbell import Doorbell
-from cmpi.identifiers import ExitStatus, Pid, Resources
+from cmpi.identifiers import NO_PID, ExitStatus, Pid, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,15 +66,12 @@ class Node:
         self._initialized_mpi = mpi.initialize()
         if mpi.vendor() == "mpich":
             leftovers.unlink_own_segments()
-        asks = Resources(0, 0) if resources is None else resources
-        name, asked = host_facts.memory_name(memory), resources is not None
-        granted = asks.cpu_units, asks.memory_bytes, asks.asks_memory
-        it = self.interpreter = inheritance.interpreter()
-        self.tell_root(frames.Join(name, it.program, asked, *granted, it.flags, it.settings))
-        self.closure: frames.Closure | None = None
+        name, self.interpreter = host_facts.memory_name(memory), inheritance.interpreter()
+        self._control.join(name, self.interpreter, resources)
+        self.closure: process_root.Closure | None = None
         welcome, early = self._control.await_welcome()
         self.pid = Pid(welcome.pid)
-        self.parent = None if welcome.parent == frames.NO_PID else Pid(welcome.parent)
+        self.parent = None if welcome.parent == NO_PID else Pid(welcome.parent)
         self.rank = welcome.rank
         self.world = [Pid(value) for value in welcome.world]
         self.resources = Resources.of_units(welcome.cpu_units, welcome.memory_bytes)
@@ -121,7 +121,7 @@ class Node:
             if pid.value in self._watched:
                 return
             self._watched.add(pid.value)
-        self.tell_root(frames.Watch(pid.value))
+        self.tell_root(process_root.Watch(pid.value))
 
     def await_answer(self, pid: Pid) -> None:
         """Wait until the root has said what it knows of a watched process. With the lock held.
@@ -161,7 +161,7 @@ class Node:
         """Whether to hear of the ends of those linked with this process, rather than end with them.
         Returns what it was."""
         before, self._trapping = self._trapping, on
-        self.tell_root(relation_frames.Trap(on))
+        self.tell_root(Trap(on))
         return before
 
     def ended(self, pid: int) -> ExitStatus | None:
@@ -183,13 +183,13 @@ class Node:
 
     def shares_memory(self, pid: Pid) -> bool | None:
         """Whether this process can send to that one through shared memory; None: not known yet."""
-        memory = self._memory.get(pid.value, frames.MEMORY_UNKNOWN)
-        known = memory in (frames.MEMORY_SHARED, frames.MEMORY_APART)
-        return memory == frames.MEMORY_SHARED if known else None
+        memory = self._memory.get(pid.value, process_root.MEMORY_UNKNOWN)
+        known = memory in (process_root.MEMORY_SHARED, process_root.MEMORY_APART)
+        return memory == process_root.MEMORY_SHARED if known else None
 
     def likely_shares_memory(self, pid: Pid) -> bool:
         """Whether that one has not joined, and is expected to share memory with this process then."""
-        return self._memory.get(pid.value) == frames.MEMORY_LIKELY
+        return self._memory.get(pid.value) == process_root.MEMORY_LIKELY
 
     def peer(self, pid: Pid) -> Peer:
         """The other process, as far as links and channels go. Call with the lock held."""
@@ -275,10 +275,10 @@ class Node:
         if probe:
             sent = sum(peer.connection.put_in for peer in self._peers.values())
             received = sum(peer.connection.taken_out for peer in self._peers.values())
-            self.tell_root(wait_frames.StillBlocked(probe, epoch, sent, received))
+            self.tell_root(StillBlocked(probe, epoch, sent, received))
         if epoch != self._said_blocked:
             self._said_blocked = epoch
-            self.tell_root(wait_frames.Blocked(epoch, in_words(stuck)))
+            self.tell_root(Blocked(epoch, in_words(stuck)))
 
     def _look_for_rings(self) -> None:
         """What was sent before we had a bell, or with a ring that was lost."""
@@ -319,36 +319,36 @@ class Node:
         if isinstance(frame, ORDERS):
             self._connector.order(frame)
             return
-        if isinstance(frame, frames.Abandon):
+        if isinstance(frame, connecting.Abandon):
             self._connector.abandon(frame.peer)
             if self.connecting and self._connecting_with == frame.peer:
                 self._connecting_until_s = time.monotonic() + WIDOWED_S
             return
-        if isinstance(frame, wait_frames.AskBlocked):
+        if isinstance(frame, AskBlocked):
             self._probe = frame.number  # nobody is woken for it, who would then not sleep
             return
-        if isinstance(frame, wait_frames.AskStacks):
-            self.tell_root(wait_frames.Stacks(self.waits.stacks()))
+        if isinstance(frame, AskStacks):
+            self.tell_root(Stacks(self.waits.stacks()))
             return
         with self.lock:
-            if isinstance(frame, frames.Ended):
-                status = ExitStatus(frame.code, frame.signal, frame.verdict, bool(frame.requested))
+            if isinstance(frame, process_root.Ended):
+                status = ExitStatus(frame.code, frame.signal, frame.verdict, frame.requested)
                 self._ended[frame.pid] = status
                 self._alive.discard(frame.pid)
                 if frame.pid in self._peers:
                     self._peers[frame.pid].exited(status)
-            elif isinstance(frame, frames.Alive):
+            elif isinstance(frame, process_root.Alive):
                 self._alive.add(frame.pid)
                 self._memory[frame.pid] = frame.memory
                 if frame.pid in self._peers:
                     self._peers[frame.pid].connection.learn()
             elif isinstance(frame, REPLIES):
                 self._control.answered(frame)
-            elif isinstance(frame, relation_frames.LinkedBy):
-                self.tied(frame.pid, bool(frame.on))
-            elif isinstance(frame, frames.Closure):
+            elif isinstance(frame, LinkedBy):
+                self.tied(frame.pid, frame.on)
+            elif isinstance(frame, process_root.Closure):
                 self.closure = frame
-            elif isinstance(frame, frames.Farewell):
+            elif isinstance(frame, connecting.Farewell):
                 self._farewell = True
             self.changed.notify_all()
 
@@ -357,7 +357,7 @@ class Node:
         partner = Pid(self._connecting_with)
         why = f"MPI has not come back from linking this process with {partner}"
         print(f"cmpi: {why}; it ends", file=sys.stderr, flush=True)
-        self.tell_root(frames.Raised(why, ""))
+        self.tell_root(process_root.Raised(why, ""))
         os._exit(1)
 
     # -- what the linker says ------------------------------------------------------------------
@@ -379,18 +379,18 @@ class Node:
 
     def listening(self, pid: int, port: int) -> None:
         """This process listens for that one, at a TCP port or (0) at a path."""
-        self.tell_root(host_frames.Listening(pid, port))
+        self.tell_root(connecting.Listening(pid, port))
 
     def transport_made(self, pid: int, link: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
         """There is a link with this process."""
         with self.lock:
             self.peer(Pid(pid)).transport_up(link)
-        self.tell_root(frames.ConnectionUp(pid))
+        self.tell_root(connecting.ConnectionUp(pid))
         self.nudge()
 
     def connection_failed(self, pid: int) -> None:
         """There is none; the root orders it again, if the process lives."""
-        self.tell_root(frames.ConnectionFailed(pid))
+        self.tell_root(connecting.ConnectionFailed(pid))
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -409,7 +409,7 @@ class Node:
                 for peer in list(self._peers.values()):
                     peer.close_ends()
             self._part()
-        self.tell_root(frames.Leaving())
+        self.tell_root(connecting.Leaving())
         with self.lock:
             self.changed.wait_for(lambda: self._farewell)
         self._connector.wait_idle()

@@ -8,7 +8,7 @@ from collections import deque
 from functools import partial
 
 from cmpi._core.channel import channel
-from cmpi._core.protocol import connection_frames
+from cmpi._core.protocol import process_process
 from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
@@ -132,29 +132,29 @@ class Peer:
 
     def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
         """A frame, and its buffers if it is a message."""
-        if isinstance(frame, connection_frames.Data):
+        if isinstance(frame, process_process.Data):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 nbytes = len(frame.body) + sum(frame.sizes)
                 end.machine.arrived((frame.body, buffers), nbytes)
                 end.changed.notify_all()
-        elif isinstance(frame, connection_frames.Open):
+        elif isinstance(frame, process_process.Open):
             self._opened(frame)
-        elif isinstance(frame, connection_frames.Fin):
+        elif isinstance(frame, process_process.Fin):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 end.machine.handle(channel.FinArrived())
                 end.changed.notify_all()
-        elif isinstance(frame, connection_frames.Abort):
+        elif isinstance(frame, process_process.Abort):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 end.machine.handle(channel.AbortArrived(frame.cause))
                 end.changed.notify_all()
-        elif isinstance(frame, connection_frames.AskCredit):
+        elif isinstance(frame, process_process.AskCredit):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 self._reply(end, end.machine.handle(channel.CreditAsked()))
-        elif isinstance(frame, connection_frames.Bye):
+        elif isinstance(frame, process_process.Bye):
             self._bye_heard, self._failing = True, frame.failed
             if not frame.failed:  # else its exit status will say why
                 for sender in list(self.senders.values()):
@@ -170,17 +170,17 @@ class Peer:
         end = self.senders.get(frame.channel)
         if end is None:
             return
-        if isinstance(frame, connection_frames.Credit):
+        if isinstance(frame, process_process.Credit):
             self.carry_out(end, channel.CreditCame(frame.nbytes, frame.messages))
-        elif isinstance(frame, connection_frames.ReceiverClosed):
+        elif isinstance(frame, process_process.ReceiverClosed):
             self.carry_out(end, channel.ReaderClosed())
-        elif isinstance(frame, connection_frames.ReceiverAborted):
+        elif isinstance(frame, process_process.ReceiverAborted):
             self.carry_out(end, channel.ReaderAborted(frame.cause))
-        elif isinstance(frame, connection_frames.Mismatch):
+        elif isinstance(frame, process_process.Mismatch):
             end.disagree(frame.contract, frame.site)
             self.carry_out(end, channel.ReaderClosed())
 
-    def _opened(self, frame: connection_frames.Open) -> None:
+    def _opened(self, frame: process_process.Open) -> None:
         end = self.expected.pop(frame.name, None)
         if end is None:
             end = ReceiverEnd(self, frame.name)
@@ -231,7 +231,7 @@ class Peer:
     def compare(self, end: ReceiverEnd) -> None:
         """Both ends are known: they must be of one type."""
         if end.disagree(end.their_contract, end.their_site) and end.number is not None:
-            self.connection.post(connection_frames.Mismatch(end.number, end.contract.text, end.site))
+            self.connection.post(process_process.Mismatch(end.number, end.contract.text, end.site))
 
     def forget(self, end: SenderEnd | ReceiverEnd) -> None:
         """An end that is closed for good."""
@@ -262,14 +262,14 @@ class Peer:
                 continue
             self._introduce(end)
             if isinstance(action, channel.TransmitFin):
-                self.connection.post(connection_frames.Fin(end.number))
+                self.connection.post(process_process.Fin(end.number))
             else:
-                self.connection.post(connection_frames.AskCredit(end.number))
+                self.connection.post(process_process.AskCredit(end.number))
         end.changed.notify_all()
 
     def _post_abort(self, end: SenderEnd, cause: str) -> None:
         self._introduce(end)
-        self.connection.post(connection_frames.Abort(end.number, cause))
+        self.connection.post(process_process.Abort(end.number, cause))
 
     def _introduce(self, end: SenderEnd) -> None:
         """Tell the peer of a new sender, before its first frame."""
@@ -277,7 +277,7 @@ class Peer:
             end.opened = True
             window = end.machine.window_bytes, end.machine.window_messages
             self.connection.post(
-                connection_frames.Open(end.number, end.name, end.contract.text, end.site, *window)
+                process_process.Open(end.number, end.name, end.contract.text, end.site, *window)
             )
 
     def transmit(self, end: SenderEnd, message: Message) -> None:
@@ -292,7 +292,7 @@ class Peer:
             places += (0, 0, 0) if place is None else place.sent()
             if place is None:
                 behind.append(buffer)
-        frame = connection_frames.Data(end.number, message.sizes, places, message.body)
+        frame = process_process.Data(end.number, message.sizes, places, message.body)
         if not behind:
             self.connection.post(frame)
             return
@@ -323,13 +323,13 @@ class Peer:
             if end.number is None:
                 continue  # no sender is known that would want to hear it
             if isinstance(action, channel.GiveCredit):
-                credit = connection_frames.Credit(end.number, action.nbytes, action.messages)
+                credit = process_process.Credit(end.number, action.nbytes, action.messages)
                 self.connection.post(credit, wake=action.asked)
             elif isinstance(action, channel.TellAborted):
-                frame = connection_frames.ReceiverAborted(end.number, action.cause)
+                frame = process_process.ReceiverAborted(end.number, action.cause)
                 self._node.aborts.hold(fate, partial(self.connection.post, frame))
             else:
-                self.connection.post(connection_frames.ReceiverClosed(end.number))
+                self.connection.post(process_process.ReceiverClosed(end.number))
 
     def close_sender(self, end: SenderEnd) -> None:
         """Nothing follows what was sent."""
@@ -364,7 +364,7 @@ class Peer:
     def _last_word(self) -> None:
         if not self._bye_said:
             self._bye_said = True
-            self.connection.post_last(connection_frames.Bye(self._node.failed))
+            self.connection.post_last(process_process.Bye(self._node.failed))
 
     @property
     def over(self) -> bool:

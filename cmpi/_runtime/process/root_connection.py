@@ -8,24 +8,27 @@ import socket
 import sys
 from collections import deque
 
-from cmpi._core.protocol import frames, relation_frames
+from cmpi._core.protocol import process_root
+from cmpi._core.protocol.process_root_links import NameIs
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._transport import joining
 from cmpi.errors import InternalError
+from cmpi.identifiers import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from cmpi._core.job.interpreter import Interpreter
     from cmpi._runtime.process.condition import ChannelCondition
     from cmpi._runtime.process.wait_registry import WaitRegistry
     from cmpi.identifiers import Pid
 
 ANSWER = "an answer of the scheduler"
 ROOM = "room for a spawn"
-REPLIES = (frames.Spawned, frames.Refused, frames.CapacityIs, relation_frames.NameIs)
+REPLIES = (process_root.Spawned, process_root.Refused, process_root.CapacityIs, NameIs)
 
 
 class RootConnection:
@@ -43,7 +46,7 @@ class RootConnection:
         with socket.socket(fileno=fd) as inherited:
             self._sock = socket.socket(fileno=joining.join(inherited).detach())
         self._changed, self._waits = changed, waits
-        self._decoder = Decoder()
+        self._decoder = Decoder(process_root.TO_PROCESS)
         self._write_lock = NodeLock()  # so that no signal handler's exception cuts a frame in two
         self._replies: dict[int, Any] = {}
         self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
@@ -70,7 +73,7 @@ class RootConnection:
         """The program has received how this process ended, or failed: that is its business now."""
         if pid.value not in self._looked_at:
             self._looked_at.add(pid.value)
-            self.tell(frames.LookedAt(pid.value, True))
+            self.tell(process_root.LookedAt(pid.value, True))
 
     def ask(self, make: Callable[[int], Any], timeout_s: float | None = None, what: str = ANSWER) -> Any:
         """Send a request and wait for its reply.
@@ -131,7 +134,7 @@ class RootConnection:
             self.answered(reply)
         else:
             self._abandoned.add(request)
-            self.tell(frames.Cancel(request))
+            self.tell(process_root.Cancel(request))
 
     def answered(self, frame: Any) -> None:
         """A reply has come; dealt with, if nobody waits for it any more. With the lock held."""
@@ -139,9 +142,9 @@ class RootConnection:
             self._replies[frame.request] = frame
             return
         self._abandoned.discard(frame.request)
-        if isinstance(frame, frames.Spawned):
+        if isinstance(frame, process_root.Spawned):
             for pid in frame.pids:
-                self.tell(frames.Kill(pid, 9))  # its caller's time ran out before it came
+                self.tell(process_root.Kill(pid, 9))  # its caller's time ran out before it came
 
     def receive(self) -> Iterable[Any]:
         """The frames that are there. Never blocks."""
@@ -155,7 +158,28 @@ class RootConnection:
             self._orphaned()
         return self._decoder.feed(data)
 
-    def await_welcome(self) -> tuple[frames.Welcome, deque[Any]]:
+    def join(self, memory: str, interpreter: Interpreter, resources: Resources | None) -> None:
+        """Ask to be let into the job.
+
+        Args:
+            memory: A name for the folder in shared memory that this process sees.
+            interpreter: How this one was started.
+            resources: What this process needs, if it asks for anything.
+        """
+        asks = Resources(0, 0) if resources is None else resources
+        frame = process_root.Join(
+            memory=memory,
+            python=interpreter.program,
+            asks=resources is not None,
+            cpu_units=asks.cpu_units,
+            memory_bytes=asks.memory_bytes,
+            asks_memory=asks.asks_memory,
+            flags=interpreter.flags,
+            settings=interpreter.settings,
+        )
+        self.tell(frame)
+
+    def await_welcome(self) -> tuple[process_root.Welcome, deque[Any]]:
         """The first frame, and what came with it."""
         while True:
             data = self._sock.recv(1 << 20)
@@ -165,7 +189,7 @@ class RootConnection:
             if not waiting:
                 continue
             welcome = waiting.popleft()
-            if not isinstance(welcome, frames.Welcome):
+            if not isinstance(welcome, process_root.Welcome):
                 raise InternalError(f"{type(welcome).__name__} in place of a welcome")
             return welcome, waiting
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from cmpi._core.channel.backoff import Backoff
-from cmpi._core.protocol import connection_frames
+from cmpi._core.protocol import process_process
 from cmpi._transport import ring
 
 TYPE_CHECKING = False
@@ -87,9 +87,9 @@ class SharedPayloads:
             return
         self._made = number
         self._left_bytes -= size
-        self._post(connection_frames.Offer(number))
+        self._post(process_process.Offer(number))
 
-    def map(self, offer: connection_frames.Offer) -> None:
+    def map(self, offer: process_process.Offer) -> None:
         """The peer offers a segment."""
         mapped = True
         try:
@@ -98,9 +98,9 @@ class SharedPayloads:
             self._mapped[offer.number] = SegmentReader(f"{self._into}.s{offer.number}")
         except OSError:
             mapped = False
-        self._post(connection_frames.OfferAnswer(offer.number, mapped))
+        self._post(process_process.OfferAnswer(offer.number, mapped))
 
-    def answered(self, answer: connection_frames.OfferAnswer) -> None:
+    def answered(self, answer: process_process.OfferAnswer) -> None:
         """The peer has mapped what we offered, or could not."""
         offered, self._offered = self._offered, None
         if offered is not None and answer.mapped:
@@ -108,7 +108,7 @@ class SharedPayloads:
         else:
             self._unlink(f"{self._out}.s{answer.number}")
 
-    def gather(self, frame: connection_frames.Data, following: Sequence[Any]) -> list[Any]:
+    def gather(self, frame: process_process.Data, following: Sequence[Any]) -> list[Any]:
         """The buffers of a message in order, wherever they lie."""
         followed = iter(following)
         places = iter(frame.places)
@@ -138,6 +138,6 @@ class SharedPayloads:
 
 def following(frame: Any) -> list[int]:
     """The sizes of the buffers that follow this frame."""
-    if not isinstance(frame, connection_frames.Data) or not frame.places:
-        return frame.sizes if isinstance(frame, connection_frames.Data) else []
+    if not isinstance(frame, process_process.Data) or not frame.places:
+        return frame.sizes if isinstance(frame, process_process.Data) else []
     return [n for n, segment in zip(frame.sizes, frame.places[::3]) if not segment]

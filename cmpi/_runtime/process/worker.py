@@ -12,7 +12,7 @@ import traceback
 from typing import Any, NoReturn
 
 from cmpi._core import limits
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import process_process
 from cmpi._runtime.linux import descendants
 from cmpi._runtime.process import apply_grant, context, interpreter_end
 from cmpi._transport import mpi, pickling
@@ -106,7 +106,7 @@ def _closure(node: Node) -> Any:
     if order.inline:
         return pickling.loads(order.closure)
     assert node.parent is not None
-    with Receiver[Any](node.parent, name=frames.CLOSURE_CHANNEL) as receiver:
+    with Receiver[Any](node.parent, name=process_process.CLOSURE_CHANNEL) as receiver:
         return receiver.recv()
 
 

@@ -13,9 +13,10 @@ import time
 from _queue import SimpleQueue
 
 from cmpi._core.job.output import Formatter, Speaker
-from cmpi._core.protocol import frames
+from cmpi._core.protocol import launcher_root
 from cmpi._runtime.linux.write_all import write_all
 from cmpi._runtime.root.output_files import OutputFiles
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 LATE_S = 0.05  # between two looks whether all is written
 
 
-def _make_formatter(order: frames.LaunchJob, fds: dict[int, int]) -> Formatter:
+def _make_formatter(order: launcher_root.LaunchJob, fds: dict[int, int]) -> Formatter:
     """The formatter that was ordered, for the places behind these descriptors."""
     can_redraw = os.environ.get("TERM", "dumb") != "dumb"
     charset = next((v for name in ("LC_ALL", "LC_CTYPE", "LANG") if (v := os.environ.get(name))), "")
     return Formatter(
         order.output,
-        colour=bool(order.colour),
-        one_place=bool(order.one_place),
+        colour=order.colour,
+        one_place=order.one_place,
         terminals=tuple(place for place, fd in fds.items() if can_redraw and os.isatty(fd)),
         # A locale without a charset is C's, with which Python too writes UTF-8.
         utf8="." not in charset or "utf" in charset.lower(),
@@ -98,11 +99,11 @@ class Bridge:
         if not self._launcher_met:
             self._launcher_met = True
             host, title = os.uname().nodename, "MPI_Comm_spawn"
-            who = Speaker(frames.NO_PID, None, host, None, title, title, "")
+            who = Speaker(NO_PID, None, host, None, title, title, "")
             self._formatter.met(who)
             if self._files is not None:
                 self._files.born(who.pid, title)
-        self.output(frames.NO_PID, fd, data)
+        self.output(NO_PID, fd, data)
 
     def typed(self, pid: int, data: bytes) -> None:
         """The person has typed something for a process, and the terminal shows it."""
@@ -200,7 +201,7 @@ class Bridge:
 
 
 def make_bridge(
-    order: frames.LaunchJob,
+    order: launcher_root.LaunchJob,
     terminal: list[int],
     printed: Callable[[int, int], None],
     lost: Callable[[], None],

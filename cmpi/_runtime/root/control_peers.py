@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import time
 
+from cmpi._core.protocol import launcher_root, process_root
 from cmpi._core.protocol.wire import Decoder
 from cmpi._transport import control_socket
 
@@ -25,7 +26,7 @@ class Peer:
         self.pid: int | None = None
         self.helps = False
         self.dismissed = False  # a monitor whose process is not wanted any more
-        self.rank_frames = Decoder()
+        self.rank_frames = Decoder(process_root.TO_ROOT)
 
 
 def connect_to_launcher(path: str, key: Key) -> control_socket.ControlSocket:
@@ -34,7 +35,7 @@ def connect_to_launcher(path: str, key: Key) -> control_socket.ControlSocket:
     end_s = time.monotonic() + LAUNCHER_S
     while True:
         try:
-            return control_socket.connect(path, key)
+            return control_socket.connect(path, key, launcher_root.TO_ROOT)
         except (FileNotFoundError, ConnectionRefusedError):
             if time.monotonic() > end_s:
                 raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cmpi._core.protocol import helper_frames
+from cmpi._core.protocol import helper_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ class HelperTable:
         self._send = send
         self._up: dict[tuple[int, str], Peer] = {}
         self._waiting: dict[tuple[int, str], list[Any]] = {}
-        self._loads: list[helper_frames.Load] = []  # for every fork server, whenever it comes up
+        self._loads: list[helper_root.Load] = []  # for every fork server, whenever it comes up
         self._completed: set[int] = set()  # starts whose spawn an usher was asked to complete
 
     def came(self, role: int, host: str, peer: Peer) -> None:
         """A helper stands ready."""
         self._up[role, host] = peer
-        loads = self._loads if role == helper_frames.FORK_SERVER else []
+        loads = self._loads if role == helper_root.FORK_SERVER else []
         for frame in [*loads, *self._waiting.pop((role, host), [])]:
             self._send(peer, frame)
 
@@ -49,15 +49,15 @@ class HelperTable:
         else:
             self._waiting.setdefault((role, host), []).append(frame)
 
-    def load(self, frame: helper_frames.Load) -> None:
+    def load(self, frame: helper_root.Load) -> None:
         """Have all fork servers load these modules."""
         self._loads.append(frame)
         for (role, _), peer in self._up.items():
-            if role == helper_frames.FORK_SERVER:
+            if role == helper_root.FORK_SERVER:
                 self._send(peer, frame)
 
     def complete(self, start: int, host: str, port: str) -> None:
         """Have the usher complete the spawn of this start, once."""
         if port and start not in self._completed:
             self._completed.add(start)
-            self.tell(helper_frames.SPAWN_COMPLETER, host, helper_frames.ConnectAndLeave(port))
+            self.tell(helper_root.SPAWN_COMPLETER, host, helper_root.ConnectAndLeave(port))

@@ -14,7 +14,7 @@ from collections import deque
 
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch
-from cmpi._core.protocol import helper_frames, host_frames
+from cmpi._core.protocol import helper_root
 from cmpi._runtime import environment
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.launcher_room import LauncherRoom
@@ -27,10 +27,10 @@ class HostSpawner:
 
     def __init__(self) -> None:
         self._host = os.environ[environment.HOST]
-        self._root = control_socket.to_root(os.environ)
-        self._root.send(helper_frames.HelperUp(helper_frames.HOST_SPAWNER, self._host, ""))
+        self._root = control_socket.to_root(os.environ, helper_root.TO_HOST_SPAWNER)
+        self._root.send(helper_root.HelperUp(helper_root.HOST_SPAWNER, self._host, ""))
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._failures: deque[host_frames.SpawnFailed] = deque()
+        self._failures: deque[helper_root.SpawnFailed] = deque()
         self._spawner = Spawner(self._spawn_failed)
         self._launcher_room = LauncherRoom()
         self._fork_server = ForkServerProcess()
@@ -59,13 +59,13 @@ class HostSpawner:
         return 0
 
     def _obey(self, frame: object) -> None:
-        if isinstance(frame, host_frames.SpawnThere):
+        if isinstance(frame, helper_root.SpawnThere):
             lack = self._launcher_room.lacks(frame.n)
             if lack:
-                self._root.send(host_frames.SpawnFailed(frame.start, lack))
+                self._root.send(helper_root.SpawnFailed(frame.start, lack))
             else:
-                self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, bool(frame.forked)))
-        elif isinstance(frame, host_frames.StartForkServer):
+                self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, frame.forked))
+        elif isinstance(frame, helper_root.StartForkServer):
             try:
                 self._fork_server.start(Interpreter(frame.python, frame.flags, frame.settings))
             except OSError as error:
@@ -81,11 +81,11 @@ class HostSpawner:
         return None if server.deadline_s is None else max(0.0, server.deadline_s - now_s) * 1000
 
     def _no_fork_server(self, reason: str) -> None:
-        self._root.send(helper_frames.HelperUp(helper_frames.FORK_SERVER, self._host, reason))
+        self._root.send(helper_root.HelperUp(helper_root.FORK_SERVER, self._host, reason))
 
     def _spawn_failed(self, start: int, reason: str) -> None:
         """In the spawner's thread."""
-        self._failures.append(host_frames.SpawnFailed(start, reason))
+        self._failures.append(helper_root.SpawnFailed(start, reason))
         try:
             os.write(self._wake_write, b"x")
         except BlockingIOError:

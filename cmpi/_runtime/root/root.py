@@ -18,7 +18,8 @@ from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.report import deadlock_report, end_event, final_report
 from cmpi._core.job.start_order import start_order
-from cmpi._core.protocol import frames, helper_frames, host_frames, launcher_frames, wait_frames
+from cmpi._core.protocol import helper_root, launcher_root, monitor_root
+from cmpi._core.protocol.process_root_waits import AskBlocked, AskStacks, Blocked, Stacks, StillBlocked
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment
 from cmpi._runtime.linux import host_facts, leftovers, pid_files
@@ -33,7 +34,7 @@ from cmpi._runtime.root.stdin_feeder import StdinFeeder
 from cmpi._transport import control_socket, job_secret, mpi
 from cmpi._transport.door import Door, listen
 from cmpi.errors import ProtocolError
-from cmpi.identifiers import ExitStatus
+from cmpi.identifiers import NO_PID, ExitStatus
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.job.interpreter import Interpreter
 
+AT_THE_DOOR = {**helper_root.TO_ROOT, **monitor_root.TO_ROOT}
 LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
 
 
@@ -53,7 +55,7 @@ class Root:
         self._secret = job_secret.read(self._folder)
         self._launcher = connect_to_launcher(self._folder + "/launcher", self._secret.key)
         order, fds = control_socket.receive_with_fds(self._launcher)
-        self._order: frames.LaunchJob = order
+        self._order: launcher_root.LaunchJob = order
         self._door = Door(listen(self._folder + "/root"), self._secret.key)
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._posted: deque[Callable[[], None]] = deque()  # from other threads, for the loop
@@ -71,7 +73,7 @@ class Root:
         seed, limit = int.from_bytes(os.urandom(3), "little"), order.shared_memory_bytes
         times = order.deadline_s, order.grace_s
         self._job = JobMachine(
-            hosts, seed, self._folder, limit, order.enforce, os.urandom(32), *times, bool(order.strict)
+            hosts, seed, self._folder, limit, order.enforce, os.urandom(32), *times, order.strict
         )
         self._bridge = make_bridge(
             order, fds, lambda pid, nbytes: self.post(lambda: self._printed(pid, nbytes)), self._lost
@@ -121,7 +123,7 @@ class Root:
         if self._leave_s is None:
             self._leave_s = time.monotonic() + LEAVE_S
             for peer in self._monitors.values():
-                peer.stream.send(frames.Dismiss())
+                peer.stream.send(monitor_root.Dismiss())
         return not self._monitors or time.monotonic() >= self._leave_s
 
     def _serve(self, fd: int, events: int) -> None:
@@ -151,7 +153,7 @@ class Root:
             if isinstance(action, Tell):
                 peer = self._monitors.get(action.pid)
                 if peer is not None:
-                    self._send(peer, frames.ToRank(encode(action.frame)))
+                    self._send(peer, monitor_root.ToRank(encode(action.frame)))
             elif isinstance(action, job_actions.Begin):
                 if action.pid in self._monitors:
                     self._begin(action.pid, action.settings)
@@ -161,7 +163,7 @@ class Root:
             elif isinstance(action, job_actions.Launch):
                 self._launch(action)
             elif isinstance(action, job_actions.LaunchWorld):
-                self._launcher.send(host_frames.StartWorld(action.start, action.hosts))
+                self._launcher.send(launcher_root.StartWorld(action.start, action.hosts))
             elif isinstance(action, job_actions.Born):
                 self._deadlock.born(action.pid)
                 process = self._job.processes[action.pid]
@@ -176,13 +178,13 @@ class Root:
                 self._bridge.died(action.pid, process.status, process.usage)
                 died.append(action.pid)
             elif isinstance(action, Probe):
-                self._do([Tell(pid, wait_frames.AskBlocked(action.round)) for pid in action.pids])
+                self._do([Tell(pid, AskBlocked(action.round)) for pid in action.pids])
             elif isinstance(action, Deadlock):
                 self._end_deadlock()
             elif isinstance(action, job_actions.Say):
                 self._bridge.say(f"cmpirun: {action.text}\n")
             elif isinstance(action, job_actions.TellPreload):
-                self._helper_table.load(helper_frames.Load(action.frame.modules, action.frame.path))
+                self._helper_table.load(helper_root.Load(action.frame.modules, action.frame.path))
             elif isinstance(action, job_actions.NeedForkServer):
                 self._start_fork_server(action.host, action.interpreter)
             elif isinstance(action, job_actions.FinishJob):
@@ -195,7 +197,7 @@ class Root:
     def _admit(self, now_s: float) -> None:
         for sock in self._door.admit(now_s):
             self._poll.register(sock.fileno(), select.EPOLLIN)
-            self._peers[sock.fileno()] = Peer(control_socket.ControlSocket(sock))
+            self._peers[sock.fileno()] = Peer(control_socket.ControlSocket(sock, AT_THE_DOOR))
         if self._door.fault:
             self._bridge.say(f"cmpirun: cannot take in a monitor: {self._door.fault}\n")
             self._door.fault = ""
@@ -223,49 +225,49 @@ class Root:
             return
         if peer.pid is None:
             self._introduce(peer, frame, now_s)
-        elif isinstance(frame, frames.Output):
+        elif isinstance(frame, monitor_root.Output):
             self._bridge.output(peer.pid, frame.fd, frame.data)
-        elif isinstance(frame, frames.FromRank):
+        elif isinstance(frame, monitor_root.FromRank):
             for inner in peer.rank_frames.feed(frame.data):
-                if isinstance(inner, wait_frames.Stacks):
+                if isinstance(inner, Stacks):
                     title = self._job.processes[peer.pid].title
                     self._bridge.say(f"cmpirun: stacks of {title}:\n{inner.text}")
-                elif not isinstance(inner, (wait_frames.Blocked, wait_frames.StillBlocked)):
+                elif not isinstance(inner, (Blocked, StillBlocked)):
                     self._do(self._job.from_rank(peer.pid, inner, now_s))
                 elif self._order.check_deadlock:
                     self._do(self._deadlock.hear(peer.pid, inner, now_s))
-        elif isinstance(frame, frames.ProcessExited):
+        elif isinstance(frame, monitor_root.ProcessExited):
             verdict = "out of memory: the kernel killed it" if frame.by_kernel else ""
             status = ExitStatus(frame.code, frame.signal, verdict)
             self._job.used(peer.pid, frame)
-            self._do(self._job.exited(peer.pid, status, now_s, bool(frame.by_launcher)))
-        elif isinstance(frame, frames.OverMemory):
+            self._do(self._job.exited(peer.pid, status, now_s, frame.by_launcher))
+        elif isinstance(frame, monitor_root.OverMemory):
             self._do(self._job.over_memory(peer.pid, frame))
-        elif isinstance(frame, frames.CannotRun):
+        elif isinstance(frame, monitor_root.CannotRun):
             self._job.processes[peer.pid].fault = f"could not be started: {frame.reason}"
-        elif isinstance(frame, frames.StdinTaken):
+        elif isinstance(frame, monitor_root.StdinTaken):
             self._feeder.taken(frame.nbytes)
 
     def _introduce(self, peer: Peer, frame: Any, now_s: float) -> None:
-        if isinstance(frame, helper_frames.HelperUp):
+        if isinstance(frame, helper_root.HelperUp):
             peer.helps, at = True, frame.host or self._here
             if frame.fault:
                 self._no_fork_server(at, frame.fault)
                 return
-            if frame.role == helper_frames.FORK_SERVER:
+            if frame.role == helper_root.FORK_SERVER:
                 self._do(self._job.fork_server(at, "ready"))
                 if at == self._here:
                     self._fork_server.reported()
             elif at == self._here:
                 self._expected.came(pid_files.COMPLETER)
             self._helper_table.came(frame.role, at, peer)
-        elif peer.helps and isinstance(frame, helper_frames.PortIs):
+        elif peer.helps and isinstance(frame, helper_root.PortIs):
             self._complete(frame.start, frame.port)
-        elif peer.helps and isinstance(frame, host_frames.SpawnFailed):
+        elif peer.helps and isinstance(frame, helper_root.SpawnFailed):
             self._do(self._job.start_failed(frame.start, frame.reason, now_s))
-        elif isinstance(frame, helper_frames.Complaint):
+        elif isinstance(frame, helper_root.Complaint):
             self._bridge.say(f"cmpirun: {frame.text}\n")
-        elif isinstance(frame, frames.MonitorUp):
+        elif isinstance(frame, monitor_root.MonitorUp):
             self._take_in(peer, frame, now_s)
         else:
             peer.stream.closed = True  # does not keep to the protocol; forgotten after this frame
@@ -275,13 +277,13 @@ class Root:
         if pids:
             self._helper_table.complete(start, self._job.processes[pids[0]].host, port)
 
-    def _take_in(self, peer: Peer, frame: frames.MonitorUp, now_s: float) -> None:
+    def _take_in(self, peer: Peer, frame: monitor_root.MonitorUp, now_s: float) -> None:
         self._expected.came(pid_files.start(frame.start, frame.rank))
         self._complete(frame.start, frame.port)
         pid, actions = self._job.monitor_up(frame.start, frame.rank, now_s, frame.service_port)
         if pid is None:
             peer.dismissed = True
-            self._send(peer, frames.Dismiss())
+            self._send(peer, monitor_root.Dismiss())
         else:
             peer.pid, self._monitors[pid] = pid, peer
         self._do(actions)
@@ -307,14 +309,14 @@ class Root:
     def _ended_unheard(self, what: str, port: str, now_s: float) -> None:
         """A process has ended before it was up."""
         if what == pid_files.COMPLETER:
-            self._helper_went(helper_frames.SPAWN_COMPLETER, self._here)
+            self._helper_went(helper_root.SPAWN_COMPLETER, self._here)
         else:
             start = pid_files.start_number(what)
             self._complete(start, port)  # or MPI_Comm_spawn would not return, and the next one has to wait
             self._do(self._job.start_failed(start, "MPI's process for it has ended", now_s))
 
     def _helper_went(self, role: int, host: str) -> None:
-        if role == helper_frames.FORK_SERVER:
+        if role == helper_root.FORK_SERVER:
             self._do(self._job.fork_server(host, "dead"))
         elif self._finish is None and host == self._here:
             self._bridge.say(
@@ -339,18 +341,18 @@ class Root:
                     self._expected.started(pid_files.start(launch.start, rank), time.monotonic())
                 self._spawner.submit(launch)
         else:
-            there = host_frames.SpawnThere(launch.start, len(launch.pids), launch.forked)
+            there = helper_root.SpawnThere(launch.start, len(launch.pids), launch.forked)
             self._tell_host_spawner(launch.host, there)
 
     def _tell_host_spawner(self, host: str, frame: Any) -> None:
         if host not in self._host_spawners:
             self._host_spawners.add(host)
-            self._launcher.send(host_frames.NeedHostSpawner(host))
-        self._helper_table.tell(helper_frames.HOST_SPAWNER, host, frame)
+            self._launcher.send(launcher_root.NeedHostSpawner(host))
+        self._helper_table.tell(helper_root.HOST_SPAWNER, host, frame)
 
     def _start_fork_server(self, host: str, it: Interpreter) -> None:
         if host != self._here:
-            self._tell_host_spawner(host, host_frames.StartForkServer(it.program, it.flags, it.settings))
+            self._tell_host_spawner(host, helper_root.StartForkServer(it.program, it.flags, it.settings))
             return
         try:
             self._fork_server.start(it)
@@ -371,9 +373,9 @@ class Root:
     def _printed(self, pid: int, nbytes: int) -> None:
         peer = self._monitors.get(pid)
         if peer is not None:
-            self._send(peer, frames.OutputTaken(nbytes))
-        elif pid == frames.NO_PID:
-            self._launcher.send(frames.OutputTaken(nbytes))
+            self._send(peer, monitor_root.OutputTaken(nbytes))
+        elif pid == NO_PID:
+            self._launcher.send(monitor_root.OutputTaken(nbytes))
 
     def _lost(self) -> None:
         self.post(lambda: self._do(self._job.interrupt(13, time.monotonic())))
@@ -382,37 +384,37 @@ class Root:
         if peer.pid is not None and self._feeder.echoes:
             self._bridge.typed(peer.pid, data)
         if not peer.stream.closed:
-            self._send(peer, frames.Stdin(data))
+            self._send(peer, monitor_root.Stdin(data))
 
     # -- the launcher ------------------------------------------------------------------------
 
     def _hear_launcher(self) -> None:
         """A frame; or its end, after which there is nothing to hear."""
         for frame in self._launcher.receive():
-            if isinstance(frame, launcher_frames.LauncherOutput):
+            if isinstance(frame, launcher_root.LauncherOutput):
                 self._bridge.output_of_launcher(frame.fd, frame.data)
-            elif isinstance(frame, launcher_frames.AllOutput):
+            elif isinstance(frame, launcher_root.AllOutput):
                 self._has_all_output = True
-            elif isinstance(frame, frames.Interrupt):
+            elif isinstance(frame, launcher_root.Interrupt):
                 again, now_s = self._job.interruption is not None, time.monotonic()
                 self._do(self._job.hurry(now_s) if again else self._job.interrupt(frame.signal, now_s))
-            elif isinstance(frame, frames.ShowStacks):
+            elif isinstance(frame, launcher_root.ShowStacks):
                 self._show_stacks()
-            elif isinstance(frame, host_frames.HostLost):
+            elif isinstance(frame, launcher_root.HostLost):
                 self._do(self._job.host_lost(frame.name, frame.reason, time.monotonic()))
-                self._launcher.send(host_frames.HostForgotten(frame.name))
-            elif isinstance(frame, host_frames.HostBack):
+                self._launcher.send(launcher_root.HostForgotten(frame.name))
+            elif isinstance(frame, launcher_root.HostBack):
                 back = host_facts.place(frame.host)
                 self._host_spawners.discard(back.name)
                 self._do(self._job.host_back(back))
-            elif isinstance(frame, host_frames.WorldFailed):
+            elif isinstance(frame, launcher_root.WorldFailed):
                 self._do(self._job.start_failed(frame.start, frame.reason, time.monotonic()))
         if self._launcher.closed:
             self._poll.unregister(self._launcher.fileno())
 
     def _show_stacks(self) -> None:
         living = [p for p in self._job.processes.values() if p.status is None]
-        self._do([Tell(p.pid, wait_frames.AskStacks()) for p in living if p.joined])
+        self._do([Tell(p.pid, AskStacks()) for p in living if p.joined])
         silent = [p.title for p in living if not p.joined]
         if silent:
             self._bridge.say(f"cmpirun: no stacks of those that have not used cmpi: {', '.join(silent)}\n")
@@ -428,11 +430,11 @@ class Root:
             leftovers.remove_folders((self._folder, os.environ[environment.SHARED_MEMORY]))
             leftovers.remove_unmapped_segments(leftovers.REMOVE_S)
         else:
-            self._launcher.send(launcher_frames.AskOutput())
+            self._launcher.send(launcher_root.AskOutput())
             hear_until(self._launcher, self._hear_launcher, lambda: self._has_all_output, LEAVE_S)
             self._bridge.ended(end_event(self._job, self._finish or 0, time.monotonic() - self._start_s))
             self._bridge.finish(final_report(self._job, self._bridge.tail, self._order.verbosity))
-            self._launcher.send(frames.Final(self._finish or 0))
+            self._launcher.send(launcher_root.Final(self._finish or 0))
         for peer in self._peers.values():
             peer.stream.close()
         if not in_order:

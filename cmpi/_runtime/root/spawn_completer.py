@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import select
 
-from cmpi._core.protocol import helper_frames
+from cmpi._core.protocol import helper_root
 from cmpi._runtime import environment
 from cmpi._runtime.linux import leftovers
 from cmpi._transport import control_socket, mpi
@@ -19,9 +19,9 @@ class SpawnCompleter:
     """Serves the root's requests one after another; each has somebody waiting at the other end."""
 
     def __init__(self) -> None:
-        self._root = control_socket.to_root(os.environ)
+        self._root = control_socket.to_root(os.environ, helper_root.TO_SPAWN_COMPLETER)
         self._root.send(
-            helper_frames.HelperUp(helper_frames.SPAWN_COMPLETER, os.environ.get(environment.HOST, ""), "")
+            helper_root.HelperUp(helper_root.SPAWN_COMPLETER, os.environ.get(environment.HOST, ""), "")
         )
 
     def run(self) -> None:
@@ -32,7 +32,7 @@ class SpawnCompleter:
             poll.poll()
             for frame in self._root.receive():
                 try:
-                    if isinstance(frame, helper_frames.ConnectAndLeave):
+                    if isinstance(frame, helper_root.ConnectAndLeave):
                         mpi.connect_and_leave(frame.port)
                 except RuntimeError:
                     pass  # MPI's time ran out (see `main.py`): the other end's has too

@@ -1,66 +1,70 @@
-"""The control frames about links, in Erlang's sense, and names: between a process and the root."""
+"""Frames between a process and the root about Erlang's links and names. Part of `process_root`."""
 
 from __future__ import annotations
 
-from cmpi._core.protocol.wire import frame
+from cmpi._core.protocol.wire import U32, frame, registry
 
-# -- rank -> root -----------------------------------------------------------------------
+# -- process -> root --------------------------------------------------------------------
 
 
-@frame(48, "I?")
+@frame
 class LinkWith:
     """Link me with this process, or (not `on`) no more."""
 
-    pid: int
+    pid: U32
     on: bool
 
 
-@frame(49, "?")
+@frame
 class Trap:
     """I want to hear of the ends of those linked with me, rather than end with them; or no more."""
 
     on: bool
 
 
-@frame(68, "IsI")
+@frame
 class Register:
     """This process is to have this name."""
 
-    request: int
+    request: U32
     name: str
-    pid: int
+    pid: U32
 
 
-@frame(69, "s")
+@frame
 class Unregister:
     """Nobody is to have this name any more."""
 
     name: str
 
 
-@frame(74, "Is?")
+@frame
 class WhereIs:
     """Who has this name? If nobody has and `wait`, answer when somebody does."""
 
-    request: int
+    request: U32
     name: str
     wait: bool
 
 
-# -- root -> rank -----------------------------------------------------------------------
+# -- root -> process --------------------------------------------------------------------
 
 
-@frame(70, "II")
+@frame
 class NameIs:
     """The process that has the name, or NO_PID."""
 
-    request: int
-    pid: int
+    request: U32
+    pid: U32
 
 
-@frame(71, "I?")
+@frame
 class LinkedBy:
     """This process has linked itself with you, or does so no more."""
 
-    pid: int
+    pid: U32
     on: bool
+
+
+TO_ROOT = registry({48: LinkWith, 49: Trap, 68: Register, 69: Unregister, 74: WhereIs})
+TO_PROCESS = registry({70: NameIs, 71: LinkedBy})

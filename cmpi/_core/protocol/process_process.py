@@ -1,23 +1,27 @@
-"""The frames that two processes exchange: over their link by MPI, or through shared memory."""
+"""Frames that two processes exchange: through shared memory, by MPI or by a socket."""
 
 from __future__ import annotations
 
-from cmpi._core.protocol.wire import frame
+from cmpi._core.protocol.wire import U32, U64, frame, registry
+
+# Names of channels that cmpi itself opens; see `inlets.RESERVED`.
+RESULT_CHANNEL = "\0result"  # what a function has returned
+CLOSURE_CHANNEL = "\0closure"  # a closure that does not fit into a request
 
 
-@frame(81, "IsssQI")
+@frame
 class Open:
     """A sender was opened; `channel` is its number from now on, the rest its type and its window."""
 
-    channel: int
+    channel: U32
     name: str
     contract: str
     site: str
-    window_bytes: int
-    window_messages: int
+    window_bytes: U64
+    window_messages: U32
 
 
-@frame(82, "ILLy")
+@frame
 class Data:
     """A message: a pickle or an array's header in `body`, or if that is empty in the first buffer.
 
@@ -26,68 +30,68 @@ class Data:
     follows this frame, as all do if there are no places.
     """
 
-    channel: int
-    sizes: list[int]
-    places: list[int]
+    channel: U32
+    sizes: list[U64]
+    places: list[U64]
     body: bytes
 
 
-@frame(83, "IQI")
+@frame
 class Credit:
     """The reader has taken so many bytes and messages."""
 
-    channel: int
-    nbytes: int
-    messages: int
+    channel: U32
+    nbytes: U64
+    messages: U32
 
 
-@frame(88, "I")
+@frame
 class AskCredit:
     """A message waits for credit."""
 
-    channel: int
+    channel: U32
 
 
-@frame(84, "I")
+@frame
 class Fin:
     """Nothing follows on this channel."""
 
-    channel: int
+    channel: U32
 
 
-@frame(85, "I")
+@frame
 class ReceiverClosed:
     """The reader has closed this channel."""
 
-    channel: int
+    channel: U32
 
 
-@frame(94, "Is")
+@frame
 class Abort:
     """An exception made the sender give this channel up; nothing follows on it."""
 
-    channel: int
+    channel: U32
     cause: str
 
 
-@frame(95, "Is")
+@frame
 class ReceiverAborted:
     """An exception made the reader give this channel up."""
 
-    channel: int
+    channel: U32
     cause: str
 
 
-@frame(86, "Iss")
+@frame
 class Mismatch:
     """The reader's type is another."""
 
-    channel: int
+    channel: U32
     contract: str
     site: str
 
 
-@frame(87, "?")
+@frame
 class Bye:
     """Nothing follows over this connection: the last frame of each side, sent by one that is about to end
     and answered by the other. Once both have sent it nothing is under way, and the connection can be
@@ -96,16 +100,34 @@ class Bye:
     failed: bool
 
 
-@frame(89, "I")
+@frame
 class Offer:
     """There is a segment of this number, counted from 1, in the job's folder, for payloads to you."""
 
-    number: int
+    number: U32
 
 
-@frame(90, "I?")
+@frame
 class OfferAnswer:
     """Whether I have mapped what you offered."""
 
-    number: int
+    number: U32
     mapped: bool
+
+
+TO_PEER = registry(
+    {
+        81: Open,
+        82: Data,
+        83: Credit,
+        84: Fin,
+        85: ReceiverClosed,
+        86: Mismatch,
+        87: Bye,
+        88: AskCredit,
+        89: Offer,
+        90: OfferAnswer,
+        94: Abort,
+        95: ReceiverAborted,
+    }
+)

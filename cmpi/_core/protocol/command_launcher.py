@@ -1,0 +1,38 @@
+"""Frames between a running cmpirun and short commands that ask it for something: the one that mpiexec
+takes for ssh, and `cmpirun --add-host`."""
+
+from __future__ import annotations
+
+from cmpi._core.protocol.launcher_agent import CommandEnded
+from cmpi._core.protocol.wire import frame, registry
+
+# -- command -> cmpirun -----------------------------------------------------------------
+
+
+@frame
+class RunThere:
+    """Run this on that host, and tell me how it ends: by CommandEnded."""
+
+    host: str
+    argv: list[str]
+
+
+@frame
+class AddHosts:
+    """Take these hosts in as well, written as for --host."""
+
+    hosts: str
+
+
+# -- cmpirun -> command -----------------------------------------------------------------
+
+
+@frame
+class Added:
+    """The answer to AddHosts: a line for each host that cannot be taken in, when all have been tried."""
+
+    faults: list[str]
+
+
+TO_LAUNCHER = registry({110: RunThere, 126: AddHosts})
+TO_COMMAND = registry({107: CommandEnded, 127: Added})

@@ -1,0 +1,89 @@
+"""Frames between the root and its helpers: fork servers, spawn completers, and spawners on other hosts."""
+
+from __future__ import annotations
+
+from cmpi._core.protocol.wire import U8, U32, frame, registry
+
+FORK_SERVER, SPAWN_COMPLETER, HOST_SPAWNER = 1, 2, 3  # roles in HelperUp
+
+# -- helper -> root ---------------------------------------------------------------------
+
+
+@frame
+class HelperUp:
+    """A helper stands ready; `fault` says why it could not."""
+
+    role: U8
+    host: str
+    fault: str
+
+
+@frame
+class PortIs:
+    """The port that completes this start, before its monitor is there to tell it. From fork servers."""
+
+    start: U32
+    port: str
+
+
+@frame
+class Complaint:
+    """Something a helper could not do; for the user to read."""
+
+    text: str
+
+
+@frame
+class SpawnFailed:
+    """MPI could not start these processes. From host spawners."""
+
+    start: U32
+    reason: str
+
+
+# -- root -> spawn completer ------------------------------------------------------------
+
+
+@frame
+class ConnectAndLeave:
+    """Connect to this port, and disconnect."""
+
+    port: str
+
+
+# -- root -> fork server ----------------------------------------------------------------
+
+
+@frame
+class Load:
+    """Import these modules before the next fork."""
+
+    modules: list[str]
+    path: list[str]
+
+
+# -- root -> host spawner ---------------------------------------------------------------
+
+
+@frame
+class SpawnThere:
+    """Have MPI start so many processes, by the fork server or not."""
+
+    start: U32
+    n: U32
+    forked: bool
+
+
+@frame
+class StartForkServer:
+    """Start a fork server, in this `Interpreter`."""
+
+    python: str
+    flags: list[str]
+    settings: list[str]
+
+
+TO_ROOT = registry({64: Complaint, 66: HelperUp, 67: PortIs, 120: SpawnFailed})
+TO_SPAWN_COMPLETER = registry({61: ConnectAndLeave})
+TO_FORK_SERVER = registry({63: Load})
+TO_HOST_SPAWNER = registry({118: SpawnThere, 119: StartForkServer})

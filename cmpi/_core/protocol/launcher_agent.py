@@ -1,0 +1,153 @@
+"""Frames between cmpirun and its agent on another host, over the agent's stdin and stdout.
+
+A connection to the root's socket on that host, and what a command there writes, go over numbered
+channels, of which the side that opens one chooses the number: even for the agent, odd for cmpirun.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.protocol.wire import U8, U32, U64, frame, keyword_frame, registry
+
+GREETING = b"\ncmpi agent 1\n"  # in front of the first frame: what a login prints comes before it
+PIECE_BYTES = 256 * 1024
+BEAT_S = 1.0
+LOST_S = 8.0
+
+# -- agent -> cmpirun -------------------------------------------------------------------
+
+
+@keyword_frame
+class HostFacts:
+    """The agent stands ready; what there is on the host."""
+
+    node: str
+    cmpi: str
+    python: str  # version
+    executable: str
+    mpi4py: str
+    home: str  # the folder that cmpi is imported from
+    mpi: list[str]  # kind, version and path of mpiexec; or the reason why there is none
+    cpu_units: U64
+    memory_bytes: U64
+    cores: list[U64]
+    # Where other hosts reach it, a blank, and where it reaches cmpirun's; "" if ssh does not say.
+    address: str
+    superuser: bool
+    path: list[str] = []  # where it looks for modules
+
+
+@frame
+class Begun:
+    """The answer to Begin: "", or why it cannot be; and whether the program is there."""
+
+    fault: str
+    has_program: bool
+
+
+@frame
+class Came:
+    """A process has connected to the root's socket: the channel of this number."""
+
+    channel: U32
+
+
+@frame
+class CommandEnded:
+    """The command of that channel has ended."""
+
+    channel: U32
+    code: U8
+
+
+@frame
+class Unpacked:
+    """The answer to the last Unpack: "", or why it cannot be."""
+
+    fault: str
+
+
+# -- either way -------------------------------------------------------------------------
+
+
+@frame
+class Piece:
+    """Bytes of a channel."""
+
+    channel: U32
+    data: bytes
+
+
+@frame
+class Shut:
+    """Nothing follows on this channel."""
+
+    channel: U32
+
+
+@frame
+class Beat:
+    """I am there. Each side says so every `BEAT_S`, and takes the other for lost without it."""
+
+
+# -- cmpirun -> agent -------------------------------------------------------------------
+
+
+@keyword_frame
+class Begin:
+    """A job: make its folders, and listen there in the root's place."""
+
+    folder: str
+    shared_memory: str
+    environment: list[str]  # "NAME=value"
+    cwd: str
+    program: str  # a file: the answer says whether it is there; or ""
+    key: bytes  # the job's secret
+
+
+@frame
+class Run:
+    """Run a command, with these settings besides; what it writes comes back by the channel."""
+
+    channel: U32
+    argv: list[str]
+    settings: list[str]
+
+
+@frame
+class Unpack:
+    """A piece of an archive to unpack to `there`, in place of `folder`; `last` ends it."""
+
+    folder: str
+    there: str
+    data: bytes
+    last: bool
+
+
+@frame
+class EndAgent:
+    """The job is over: end all that runs, remove what it left, and go."""
+
+
+TO_LAUNCHER = registry(
+    {
+        100: HostFacts,
+        102: Begun,
+        103: Came,
+        104: Piece,
+        105: Shut,
+        107: CommandEnded,
+        108: Beat,
+        124: Unpacked,
+    }
+)
+TO_AGENT = registry(
+    {
+        101: Begin,
+        104: Piece,
+        105: Shut,
+        106: Run,
+        108: Beat,
+        109: EndAgent,
+        111: Unpack,
+    }
+)

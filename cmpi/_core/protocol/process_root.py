@@ -1,0 +1,234 @@
+"""Frames between a process and the root: joining the job, starting processes, how they end.
+
+They travel as pieces of the monitor's stream (see `monitor_root`). Frames of three subjects have modules
+of their own: `process_root_connections`, `process_root_links` and `process_root_waits`.
+Process ids travel as their plain number.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.protocol import process_root_connections, process_root_links, process_root_waits
+from cmpi._core.protocol.wire import U8, U32, U64, frame, keyword_frame, registry
+from cmpi.identifiers import NO_PID
+
+# Whether two processes share memory. LIKELY: the other has not joined, and is on the same host.
+MEMORY_UNKNOWN, MEMORY_SHARED, MEMORY_APART, MEMORY_LIKELY = 0, 1, 2, 3
+
+# -- process -> root --------------------------------------------------------------------
+
+
+@keyword_frame
+class Join:
+    """This process uses cmpi; it may ask for resources.
+
+    `memory` names the folder in shared memory that it sees: the same for those that see the same.
+    """
+
+    memory: str
+    python: str  # its interpreter, for those that it spawns, and below how that was started
+    asks: bool = False  # for the resources below
+    cpu_units: U64 = 0
+    memory_bytes: U64 = 0
+    asks_memory: bool = False
+    flags: list[str] = []
+    settings: list[str] = []  # see `Interpreter`
+
+
+@keyword_frame
+class Spawn:
+    """Start a closure, in one process or in `n` of one world. If it is not `inline`, it follows over the
+    first channel.
+
+    `cpu_units` and `memory_bytes` are the default where they were not asked for.
+    """
+
+    request: U32
+    cpu_units: U64
+    memory_bytes: U64
+    label: str
+    closure: bytes
+    context: bytes
+    inline: bool = True
+    wait: bool = True  # for room, rather than be refused
+    asks_cpus: bool = False
+    asks_memory: bool = False
+    tie: U8 = 0  # to the process that spawns it: see `erlang_links`
+    host: str = ""  # where it must run; "": anywhere
+    near: U32 = NO_PID  # whose host it prefers
+    pack: bool = False
+    n: U32 = 1
+    name: str = ""  # what people call the new process
+    flags: list[str] = []  # of the interpreter, if they are not those of Join any more
+    settings: list[str] = []
+
+
+@frame
+class Cancel:
+    """The caller has stopped waiting for this request."""
+
+    request: U32
+
+
+@frame
+class Watch:
+    """Tell me when this process has ended."""
+
+    pid: U32
+
+
+@frame
+class Kill:
+    """Send a signal to another process."""
+
+    pid: U32
+    signal: U8
+
+
+@frame
+class AskCapacity:
+    """What is there, and what is free?"""
+
+    request: U32
+
+
+@frame
+class Preload:
+    """Modules to load into the fork server, and where to look for them."""
+
+    modules: list[str]
+    path: list[str]
+
+
+@frame
+class LookedAt:
+    """I have received the end, or the failure, of this process, so that it is my business now; or, not
+    `handled`, I did and end by that myself."""
+
+    pid: U32
+    handled: bool
+
+
+@frame
+class Raised:
+    """My function raised; the exit code follows."""
+
+    summary: str
+    trace: str
+
+
+# -- root -> process --------------------------------------------------------------------
+
+
+@keyword_frame
+class Welcome:
+    """Who you are. A parent of NO_PID: the launcher started you.
+
+    `bells` is a folder. Each process may share so many bytes of memory with each other for what it
+    sends there; with none all goes by MPI or sockets. `memory` is as in Alive, of the parent.
+    """
+
+    pid: U32
+    parent: U32
+    rank: U32
+    world: list[U64]
+    cpu_units: U64
+    memory_bytes: U64
+    bells: str
+    shared_memory_bytes: U64
+    memory: U8
+    cores: list[U64]
+    nice: U8
+    linked: list[U64]  # in Erlang's sense
+    deadline_s: float  # as in LaunchJob
+
+
+@frame
+class Spawned:
+    """There is room; these are the new processes, which are being started."""
+
+    request: U32
+    pids: list[U64]
+
+
+@frame
+class Refused:
+    """No process for this request: not now, or never."""
+
+    request: U32
+    never: bool
+    reason: str
+
+
+@keyword_frame
+class Ended:
+    """A watched process has ended."""
+
+    pid: U32
+    code: U8
+    signal: U8
+    verdict: str
+    requested: bool
+
+
+@frame
+class Alive:
+    """The answer to Watch: it runs, and you will hear of its end.
+
+    Said again when the process joins, if it had not: then it is known whether the two share memory.
+    """
+
+    pid: U32
+    memory: U8
+
+
+@keyword_frame
+class CapacityIs:
+    """The answer to AskCapacity."""
+
+    request: U32
+    total_cpu_units: U64
+    total_memory_bytes: U64
+    free_cpu_units: U64
+    free_memory_bytes: U64
+
+
+@frame
+class Closure:
+    """What to run."""
+
+    closure: bytes
+    context: bytes
+    inline: bool
+    settings: list[str] = []  # what it finds in its environment as a rank of a world, if not set
+
+
+TO_ROOT = registry(
+    {
+        30: Join,
+        31: Spawn,
+        32: Cancel,
+        33: Watch,
+        34: Kill,
+        35: AskCapacity,
+        36: Preload,
+        39: Raised,
+        41: LookedAt,
+        **process_root_connections.TO_ROOT,
+        **process_root_links.TO_ROOT,
+        **process_root_waits.TO_ROOT,
+    }
+)
+TO_PROCESS = registry(
+    {
+        50: Welcome,
+        51: Spawned,
+        52: Refused,
+        53: Ended,
+        54: CapacityIs,
+        59: Closure,
+        60: Alive,
+        **process_root_connections.TO_PROCESS,
+        **process_root_links.TO_PROCESS,
+        **process_root_waits.TO_PROCESS,
+    }
+)
