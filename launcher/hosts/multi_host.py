@@ -10,7 +10,7 @@ import sys
 
 from cmpi._base.units import CPU_UNIT
 from cmpi._core.job.placement import runs
-from cmpi._core.protocol import launcher_agent, launcher_root
+from cmpi._core.protocol import launcher_root
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment as names
 from cmpi._runtime.programs import ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO, Any
 
-    from cmpi._core.protocol import launcher_agent, launcher_root
+    from cmpi._core.protocol import launcher_agent
     from cmpi._core.protocol.authentication import Key
     from cmpi._core.protocol.launcher_agent import HostFacts
     from cmpi.launcher.hosts.hostfile import HostSpec

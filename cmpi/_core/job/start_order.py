@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from cmpi._core.protocol import launcher_root, monitor_root
+from cmpi._core.protocol import monitor_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.process_record import Process
-    from cmpi._core.protocol import launcher_root, monitor_root
+    from cmpi._core.protocol import launcher_root
 
 
 def start_order(

@@ -6,13 +6,10 @@ import os
 
 from cmpi._core.job.capacity import Facts, usable
 from cmpi._core.job.scheduler import Host
+from cmpi._core.protocol import launcher_root
 from cmpi._core.protocol.wire import Decoder
 from cmpi._runtime.linux.cgroup import levels
 from cmpi._runtime.linux.memory_usage import read
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from cmpi._core.protocol import launcher_root
 
 
 def facts() -> Facts:
