@@ -84,9 +84,10 @@ for i in range(8):
     assert out == "{True}\n" * 8
 
 
-def test_a_group_waits_for_room_for_all_and_one_that_can_never_fit_is_refused(program):
-    out = program(
-        """
+def test_a_group_waits_for_room_for_all_and_one_that_can_never_fit_is_refused(job):
+    result = job(
+        PRELUDE
+        + """
 total = cmpi.capacity().total.cpus
 try:
     cmpi.spawn_group(2, print, resources=Resources(cpus=total * 0.6))
@@ -102,8 +103,10 @@ for wrong in (0, -1, 1.5):
         print(error)
 """
     )
-    assert out.splitlines() == [
+    assert result.out.splitlines() == [
         "True",
         "0 [0, 0]",
         *(f"a group has 1 process or more; found {wrong}" for wrong in (0, -1, 1.5)),
-    ]
+    ], result
+    said = [line for line in result.err.splitlines() if "waits for room" not in line]
+    assert (result.code, said) == (0, []), result
