@@ -1,56 +1,101 @@
-"""Who the root talks to over control connections."""
+"""The control connections of monitors and helpers with the root."""
 
 from __future__ import annotations
 
 import select
-import time
+from functools import partial
 
-from cmpi._core.protocol import launcher_root, process_root
-from cmpi._core.protocol.wire import Decoder
+from cmpi._core.protocol import helper_root, monitor_root
 from cmpi._transport import control_socket
+from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
-    from cmpi._core.protocol.authentication import Key
+    from cmpi._runtime.root.root_loop import RootLoop
+    from cmpi._transport.door import Door
 
-LAUNCHER_S = 10.0
+AT_THE_DOOR = {**helper_root.TO_ROOT, **monitor_root.TO_ROOT}
 
 
 class Peer:
-    """A connection that has proved itself: a monitor's, or one that a helper has."""
+    """A connection that has proved itself: a monitor's, or a helper's.
 
-    def __init__(self, stream: control_socket.ControlSocket) -> None:
-        self.stream = stream
-        self.pid: int | None = None
-        self.helps = False
-        self.dismissed = False  # a monitor whose process is not wanted any more
-        self.rank_frames = Decoder(process_root.TO_ROOT)
+    Args:
+        stream: The connection.
+        hear: Called with each frame that comes; may be replaced.
+    """
 
-
-def connect_to_launcher(path: str, key: Key) -> control_socket.ControlSocket:
-    """The connection to cmpirun, which imports its modules while MPI starts, and on a busy machine may
-    not listen yet. Raises: OSError. Blocks: at most `LAUNCHER_S` for that."""
-    end_s = time.monotonic() + LAUNCHER_S
-    while True:
-        try:
-            return control_socket.connect(path, key, launcher_root.TO_ROOT)
-        except (FileNotFoundError, ConnectionRefusedError):
-            if time.monotonic() > end_s:
-                raise
-        time.sleep(0.01)
+    def __init__(self, stream: control_socket.ControlSocket, hear: Callable[[Peer, Any], None]) -> None:
+        self.stream, self.hear = stream, hear
+        self.title = "a process that has not said what it is"
+        self.gone: Callable[[Peer], None] = lambda peer: None  # called when it is closed
 
 
-def hear_until(
-    stream: control_socket.ControlSocket,
-    hear: Callable[[], None],
-    enough: Callable[[], bool],
-    limit_s: float,
-) -> None:
-    """Call `hear` for what comes by a stream until `enough`, or its end. Blocks: at most `limit_s`."""
-    poll, end_s = select.poll(), time.monotonic() + limit_s
-    poll.register(stream.fileno(), select.POLLIN)
-    while not (enough() or stream.closed) and (left_s := end_s - time.monotonic()) > 0:
-        if poll.poll(left_s * 1000):
-            hear()
+class ControlPeers:
+    """All such connections. Nothing blocks.
+
+    Args:
+        loop: The root's.
+        door: Where they come in.
+        introduce: Called with a new peer and the first frame that it sends; may raise `ProtocolError`.
+        say: Shows the user a line of text.
+    """
+
+    def __init__(
+        self,
+        loop: RootLoop,
+        door: Door,
+        introduce: Callable[[Peer, Any], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._loop, self._door, self._introduce, self._say = loop, door, introduce, say
+        self._peers: set[Peer] = set()
+        loop.watch(door.fileno(), lambda _: None)  # admitted in every turn: see `admit`
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When `admit` has something to do."""
+        return self._door.deadline_s
+
+    def admit(self, now_s: float) -> None:
+        """Let in those that have proved themselves."""
+        for sock in self._door.admit(now_s):
+            peer = Peer(control_socket.ControlSocket(sock, AT_THE_DOOR), self._introduce)
+            self._peers.add(peer)
+            self._loop.watch(sock.fileno(), partial(self._serve, peer))
+        if self._door.fault:
+            self._say(f"cannot take in a monitor: {self._door.fault}")
+            self._door.fault = ""
+
+    def send(self, peer: Peer, frame: Any) -> None:
+        """Send a frame, now or when the peer takes it."""
+        peer.stream.send(frame)
+        if peer.stream.backlog:
+            self._loop.watch_writing(peer.stream.fileno(), True)
+
+    def _serve(self, peer: Peer, events: int) -> None:
+        if events & select.EPOLLOUT and peer.stream.flush():
+            self._loop.watch_writing(peer.stream.fileno(), False)
+        if events & ~select.EPOLLOUT:
+            try:
+                for frame in peer.stream.receive():
+                    peer.hear(peer, frame)
+            except ProtocolError as error:
+                self._say(f"dropped the connection of {peer.title}: {error}")
+                peer.stream.closed = True
+        if peer.stream.closed:
+            self._forget(peer)
+
+    def _forget(self, peer: Peer) -> None:
+        self._loop.forget(peer.stream.fileno())
+        self._peers.remove(peer)
+        peer.stream.close()
+        peer.gone(peer)
+
+    def close(self) -> None:
+        """Close all at once."""
+        for peer in self._peers:
+            peer.stream.close()

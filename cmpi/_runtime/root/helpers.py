@@ -1,0 +1,212 @@
+"""What starts processes for the root: its spawner and fork server here, a host spawner on each other host.
+
+The spawn completer, which stands beside each of these, is told the port on which MPI's launcher waits for
+every start.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from cmpi._core.protocol import helper_root, launcher_root
+from cmpi._core.protocol.wire import handler
+from cmpi._runtime.linux import pid_files
+from cmpi._runtime.root.expected import Expected
+from cmpi._runtime.root.fork_server_process import ForkServerProcess
+from cmpi._runtime.root.helper_table import HelperTable
+from cmpi._runtime.root.launcher_room import LauncherRoom
+from cmpi._runtime.root.spawner import Spawner
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi._core.job.interpreter import Interpreter
+    from cmpi._core.job.job import JobMachine
+    from cmpi._core.job.job_actions import Launch
+    from cmpi._core.protocol import monitor_root, process_root
+    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.root_loop import RootLoop
+
+
+class Helpers:
+    """All of them. Nothing blocks but `close`.
+
+    Args:
+        folder: The job's.
+        here: The name of this host.
+        job: Is told what became of starts.
+        loop: The root's.
+        do: Carries out actions.
+        say: Shows the user a line of text.
+        tell_launcher: Sends a frame to cmpirun.
+        give_up: Called when the job cannot go on.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        here: str,
+        job: JobMachine,
+        loop: RootLoop,
+        do: Callable[[list[Any]], None],
+        say: Callable[[str], None],
+        tell_launcher: Callable[[Any], None],
+        give_up: Callable[[], None],
+    ) -> None:
+        self._folder, self._here, self._job, self._loop = folder, here, job, loop
+        self._do, self._say, self._tell_launcher, self._give_up = do, say, tell_launcher, give_up
+        self.peers: ControlPeers
+        self._over = False
+        self._helper_table = HelperTable(lambda peer, frame: self.peers.send(peer, frame))
+        self._host_spawners: set[str] = set()  # hosts for which one was asked for
+        self._fork_server = ForkServerProcess()
+        self._spawner = Spawner(self._spawn_failed)
+        self._launcher_room = LauncherRoom()
+        self._expected = Expected(folder)
+        self._expected.started(pid_files.COMPLETER, time.monotonic())
+        self._handlers: dict[type, Callable[[Peer, Any], None]] = {
+            helper_root.HelperUp: self.take_in,
+            helper_root.PortIs: lambda _, frame: self._complete(frame.start, frame.port),
+            helper_root.SpawnFailed: lambda _, frame: self._start_failed(frame.start, frame.reason),
+            helper_root.Complaint: lambda _, frame: self._say(frame.text),
+        }
+
+    # -- the loop --------------------------------------------------------------------------
+
+    @property
+    def deadline_s(self) -> float | None:
+        """When to call `tick`."""
+        times = (self._fork_server.deadline_s, self._expected.deadline_s)
+        return min((t for t in times if t is not None), default=None)
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due."""
+        for what, port in self._expected.ended(now_s):
+            self._ended_unheard(what, port)
+        self._fork_server.tick(now_s)
+
+    def over(self) -> None:
+        """The job is over: a helper that ends from now on is no news."""
+        self._over = True
+
+    def close(self) -> bool:
+        """End the spawner; False if MPI does not let it go. Blocks: a second at most."""
+        return self._spawner.close()
+
+    # -- starts ----------------------------------------------------------------------------
+
+    def launch(self, launch: Launch) -> None:
+        """Have MPI start processes, on this host or on another."""
+        if launch.host != self._here:
+            there = helper_root.SpawnThere(launch.start, len(launch.pids), launch.forked)
+            self._tell_host_spawner(launch.host, there)
+            return
+        lack = self._launcher_room.lacks(len(launch.pids))
+        if not os.path.exists(self._folder):
+            lack = f"the folder of the job, {self._folder}, has been removed"
+        if lack:
+            self._spawn_failed(launch.start, lack)
+            return
+        for rank in range(len(launch.pids)):
+            self._expected.started(pid_files.start(launch.start, rank), time.monotonic())
+        self._spawner.submit(launch)
+
+    def monitor_up(self, frame: monitor_root.MonitorUp) -> None:
+        """A monitor has come up: the start that it belongs to can be completed."""
+        self._expected.came(pid_files.start(frame.start, frame.rank))
+        self._complete(frame.start, frame.port)
+
+    def _complete(self, start: int, port: str) -> None:
+        pids = self._job.starts.get(start)
+        if pids:
+            self._helper_table.complete(start, self._job.processes[pids[0]].host, port)
+
+    def _spawn_failed(self, start: int, reason: str) -> None:
+        """Also in the spawner's thread."""
+        self._loop.post(lambda: self._start_failed(start, reason))
+
+    def _start_failed(self, start: int, reason: str) -> None:
+        self._do(self._job.start_failed(start, reason, time.monotonic()))
+
+    def _ended_unheard(self, what: str, port: str) -> None:
+        """A process has ended before it was up."""
+        if what == pid_files.COMPLETER:
+            self._went(helper_root.SPAWN_COMPLETER, self._here)
+        else:
+            start = pid_files.start_number(what)
+            self._complete(start, port)  # or MPI_Comm_spawn would not return, and the next one has to wait
+            self._start_failed(start, "MPI's process for it has ended")
+
+    # -- fork servers ----------------------------------------------------------------------
+
+    def start_fork_server(self, host: str, it: Interpreter) -> None:
+        """Start the fork server of a host, in this interpreter."""
+        if host != self._here:
+            self._tell_host_spawner(host, helper_root.StartForkServer(it.program, it.flags, it.settings))
+            return
+        try:
+            self._fork_server.start(it)
+        except OSError as error:
+            self._no_fork_server(host, str(error))
+            return
+        self._loop.watch(self._fork_server.fileno(), lambda _: self._fork_server_ended())
+
+    def _fork_server_ended(self) -> None:
+        self._loop.forget(self._fork_server.fileno())
+        self._no_fork_server(self._here, self._fork_server.ended())
+
+    def _no_fork_server(self, host: str, reason: str) -> None:
+        if not self._over:
+            self._say(f"no fork server on {host}: {reason}; spawns are slower")
+            self._do(self._job.fork_server(host, "dead"))
+
+    def load(self, frame: process_root.Preload) -> None:
+        """Have all fork servers load modules."""
+        self._helper_table.load(helper_root.Load(frame.modules, frame.path))
+
+    # -- helpers that come and go ----------------------------------------------------------
+
+    def take_in(self, peer: Peer, frame: helper_root.HelperUp) -> None:
+        """A helper reports."""
+        peer.title, host = "a helper of the root", frame.host or self._here
+        peer.hear = lambda peer, frame: handler(self._handlers, frame)(peer, frame)
+        peer.gone = self._gone
+        if frame.fault:
+            self._no_fork_server(host, frame.fault)
+            return
+        if frame.role == helper_root.FORK_SERVER:
+            self._do(self._job.fork_server(host, "ready"))
+            if host == self._here:
+                self._fork_server.reported()
+        elif host == self._here:
+            self._expected.came(pid_files.COMPLETER)
+        self._helper_table.came(frame.role, host, peer)
+
+    def _gone(self, peer: Peer) -> None:
+        helper = self._helper_table.went(peer)
+        if helper is not None:
+            self._went(*helper)
+
+    def _went(self, role: int, host: str) -> None:
+        if role == helper_root.FORK_SERVER:
+            self._do(self._job.fork_server(host, "dead"))
+        elif self._over:
+            return
+        elif host == self._here:
+            self._say("the spawn completer (a process beside the root) has ended, and so must the job")
+            self._give_up()
+        else:
+            self._do(self._job.host_lost(host, "MPI has ended there", time.monotonic()))
+
+    def _tell_host_spawner(self, host: str, frame: Any) -> None:
+        if host not in self._host_spawners:
+            self._host_spawners.add(host)
+            self._tell_launcher(launcher_root.NeedHostSpawner(host))
+        self._helper_table.tell(helper_root.HOST_SPAWNER, host, frame)
+
+    def host_back(self, host: str) -> None:
+        """A host that was lost is back; what ran there is not."""
+        self._host_spawners.discard(host)

@@ -1,0 +1,113 @@
+"""The root's connection with cmpirun: the job's order, and what the user and MPI's launcher have to say."""
+
+from __future__ import annotations
+
+import select
+import time
+
+from cmpi._core.protocol import launcher_root
+from cmpi._core.protocol.wire import handler
+from cmpi._transport import control_socket
+from cmpi.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi._core.protocol.authentication import Key
+    from cmpi._runtime.root.root_loop import RootLoop
+
+CONNECT_S = 10.0
+LAST_OUTPUT_S = 2.0  # for cmpirun to send what MPI's launcher has printed
+
+
+class LauncherConnection:
+    """Connects, and takes the order. Afterwards `serve` hands frames to their handlers.
+
+    Args:
+        path: Of cmpirun's socket.
+        key: The job's secret.
+
+    Raises: OSError, ProtocolError.
+
+    Blocks: at most `CONNECT_S` for cmpirun to listen, which imports its modules while MPI starts.
+    """
+
+    def __init__(self, path: str, key: Key) -> None:
+        self._stream = _connect(path, key)
+        order, self.terminal = control_socket.receive_with_fds(self._stream)
+        self.order: launcher_root.LaunchJob = order
+        self._has_all_output = False
+        self._loop: RootLoop | None = None
+        self._handlers: dict[type, Callable[[Any], None]] = {}
+        self._fault: Callable[[str], None] = lambda text: None
+
+    def serve(
+        self, loop: RootLoop, handlers: dict[type, Callable[[Any], None]], fault: Callable[[str], None]
+    ) -> None:
+        """From now on have the loop pass on what cmpirun sends.
+
+        Args:
+            loop: The root's.
+            handlers: What to do with each frame.
+            fault: Called if cmpirun does not keep to the protocol.
+        """
+        self._handlers = {launcher_root.AllOutput: self._all_output, **handlers}
+        self._fault = fault
+        self._loop = loop
+        loop.watch(self._stream.fileno(), self._ready)
+
+    def _ready(self, events: int) -> None:
+        assert self._loop is not None
+        if events & select.EPOLLOUT and self._stream.flush():
+            self._loop.watch_writing(self._stream.fileno(), False)
+        if events & ~select.EPOLLOUT:
+            self._hear()
+        if self.closed:
+            self._loop.forget(self._stream.fileno())
+
+    @property
+    def closed(self) -> bool:
+        """Whether cmpirun has gone."""
+        return self._stream.closed
+
+    def send(self, frame: Any) -> None:
+        """Send a frame, now or as soon as cmpirun takes it."""
+        self._stream.send(frame)
+        if self._stream.backlog and self._loop is not None:
+            self._loop.watch_writing(self._stream.fileno(), True)
+
+    def take_last_output(self) -> None:
+        """Have cmpirun send what is left of what MPI's launcher has printed.
+
+        Blocks: until that has come, at most `LAST_OUTPUT_S`.
+        """
+        self.send(launcher_root.AskOutput())
+        poll, end_s = select.poll(), time.monotonic() + LAST_OUTPUT_S
+        poll.register(self._stream.fileno(), select.POLLIN)
+        while not (self._has_all_output or self.closed) and (left_s := end_s - time.monotonic()) > 0:
+            if poll.poll(left_s * 1000):
+                self._hear()
+
+    def _all_output(self, _: launcher_root.AllOutput) -> None:
+        self._has_all_output = True
+
+    def _hear(self) -> None:
+        try:
+            for frame in self._stream.receive():
+                handler(self._handlers, frame)(frame)
+        except ProtocolError as error:
+            self._fault(f"cmpirun does not keep to the protocol: {error}")
+            self._stream.closed = True
+
+
+def _connect(path: str, key: Key) -> control_socket.ControlSocket:
+    end_s = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            return control_socket.connect(path, key, launcher_root.TO_ROOT)
+        except (FileNotFoundError, ConnectionRefusedError):
+            if time.monotonic() > end_s:
+                raise
+        time.sleep(0.01)

@@ -1,0 +1,160 @@
+"""The monitors of the job's processes: what they report, and what they are told."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+from cmpi._core.job.start_order import start_order
+from cmpi._core.protocol import monitor_root, process_root
+from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
+from cmpi._core.protocol.wire import Decoder, handler
+from cmpi.identifiers import ExitStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi._core.job.deadlock import DeadlockCheck
+    from cmpi._core.job.job import JobMachine
+    from cmpi._core.protocol import launcher_root
+    from cmpi._runtime.root.bridge import Bridge
+    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.root_loop import RootLoop
+    from cmpi._runtime.root.stdin_feeder import StdinFeeder
+
+
+class MonitorTable:
+    """The monitors by the pid of their process.
+
+    Args:
+        order: What cmpirun has asked for.
+        places: What cmpirun has said of each host.
+        job: Is told of their processes.
+        deadlock: Is told what these wait for.
+        bridge: Prints what these write.
+        feeder: Reads the job's input.
+        loop: The root's.
+        do: Carries out actions.
+    """
+
+    def __init__(
+        self,
+        order: launcher_root.LaunchJob,
+        places: dict[str, launcher_root.HostIs],
+        job: JobMachine,
+        deadlock: DeadlockCheck,
+        bridge: Bridge,
+        feeder: StdinFeeder,
+        loop: RootLoop,
+        do: Callable[[list[Any]], None],
+    ) -> None:
+        self._order, self._places = order, places
+        self._job, self._deadlock = job, deadlock
+        self._bridge, self._feeder, self._loop, self._do = bridge, feeder, loop, do
+        self._monitors: dict[int, Peer] = {}
+        self._rank_frames: dict[int, Decoder] = {}  # out of the pieces of what each process says
+        self.peers: ControlPeers
+        self._handlers: dict[type, Callable[[int, Any], None]] = {
+            monitor_root.Output: self._output,
+            monitor_root.FromRank: self._from_rank,
+            monitor_root.ProcessExited: self._exited,
+            monitor_root.OverMemory: self._over_memory,
+            monitor_root.CannotRun: self._cannot_run,
+            monitor_root.StdinTaken: self._stdin_taken,
+        }
+        self._rank_handlers: dict[type, Callable[[int, Any], None]] = {
+            Blocked: self._waits,
+            StillBlocked: self._waits,
+            Stacks: self._stacks,
+        }  # all others are the job machine's
+
+    def __len__(self) -> int:
+        return len(self._monitors)
+
+    # -- to monitors -----------------------------------------------------------------------
+
+    def tell(self, pid: int, frame: Any) -> None:
+        """Send a frame to the monitor of a process, if it has one."""
+        peer = self._monitors.get(pid)
+        if peer is not None:
+            self.peers.send(peer, frame)
+
+    def __contains__(self, pid: int) -> bool:
+        """Whether there is a monitor of this process."""
+        return pid in self._monitors
+
+    def begin(self, pid: int, settings: list[str]) -> None:
+        """Have the monitor of a process start it."""
+        if pid not in self._monitors:
+            return
+        process = self._job.processes[pid]
+        order = start_order(self._order, self._places.get(process.host), process, settings)
+        self.tell(pid, order)
+        if order.stdin:
+            self._feeder.start(lambda data: self._loop.post(lambda: self._feed(pid, data)))
+
+    def dismiss_all(self) -> None:
+        """The job is over."""
+        for peer in self._monitors.values():
+            self.peers.send(peer, monitor_root.Dismiss())
+
+    def _feed(self, pid: int, data: bytes) -> None:
+        if self._feeder.echoes:
+            self._bridge.typed(pid, data)
+        self.tell(pid, monitor_root.Stdin(data))
+
+    # -- from monitors ---------------------------------------------------------------------
+
+    def take_in(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
+        """A monitor reports."""
+        pid, actions = self._job.monitor_up(frame.start, frame.rank, time.monotonic(), frame.service_port)
+        if pid is None:
+            peer.hear = lambda peer, frame: None  # its process is not wanted: neither is what it says
+            self.peers.send(peer, monitor_root.Dismiss())
+        else:
+            peer.title = f"the monitor of {self._job.processes[pid].title}"
+            peer.hear, peer.gone = partial(self._hear, pid), lambda _: self._gone(pid)
+            self._monitors[pid] = peer
+            self._rank_frames[pid] = Decoder(process_root.TO_ROOT)
+        self._do(actions)
+
+    def _gone(self, pid: int) -> None:
+        del self._monitors[pid], self._rank_frames[pid]
+        self._do(self._job.monitor_lost(pid, time.monotonic()))
+
+    def _hear(self, pid: int, _: Peer, frame: Any) -> None:
+        handler(self._handlers, frame)(pid, frame)
+
+    def _output(self, pid: int, frame: monitor_root.Output) -> None:
+        self._bridge.output(pid, frame.fd, frame.data)
+
+    def _from_rank(self, pid: int, frame: monitor_root.FromRank) -> None:
+        for inner in self._rank_frames[pid].feed(frame.data):
+            self._rank_handlers.get(type(inner), self._for_job)(pid, inner)
+
+    def _for_job(self, pid: int, frame: Any) -> None:
+        self._do(self._job.from_rank(pid, frame, time.monotonic()))
+
+    def _waits(self, pid: int, frame: Blocked | StillBlocked) -> None:
+        if self._order.check_deadlock:
+            self._do(self._deadlock.hear(pid, frame, time.monotonic()))
+
+    def _stacks(self, pid: int, frame: Stacks) -> None:
+        self._bridge.say(f"cmpirun: stacks of {self._job.processes[pid].title}:\n{frame.text}")
+
+    def _exited(self, pid: int, frame: monitor_root.ProcessExited) -> None:
+        verdict = "out of memory: the kernel killed it" if frame.by_kernel else ""
+        status = ExitStatus(frame.code, frame.signal, verdict)
+        self._job.used(pid, frame)
+        self._do(self._job.exited(pid, status, time.monotonic(), frame.by_launcher))
+
+    def _over_memory(self, pid: int, frame: monitor_root.OverMemory) -> None:
+        self._do(self._job.over_memory(pid, frame))
+
+    def _cannot_run(self, pid: int, frame: monitor_root.CannotRun) -> None:
+        self._job.processes[pid].fault = f"could not be started: {frame.reason}"
+
+    def _stdin_taken(self, pid: int, frame: monitor_root.StdinTaken) -> None:
+        self._feeder.taken(frame.nbytes)

@@ -1,0 +1,55 @@
+"""The root's loop: waits for descriptors, and for what other threads want done in it."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class RootLoop:
+    """One thread calls `turn`, and everything else but `post`."""
+
+    def __init__(self) -> None:
+        self._poll = select.epoll()
+        self._watched: dict[int, Callable[[int], None]] = {}
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._posted: deque[Callable[[], None]] = deque()  # from other threads
+        self.watch(self._wake_read, self._run_posted)
+
+    def watch(self, fd: int, ready: Callable[[int], None]) -> None:
+        """Call `ready` with the events of a descriptor that has something to be read, or its end."""
+        self._poll.register(fd, select.EPOLLIN)
+        self._watched[fd] = ready
+
+    def watch_writing(self, fd: int, on: bool) -> None:
+        """Whether a descriptor that is watched is ready when it can be written to, too."""
+        self._poll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if on else 0))
+
+    def forget(self, fd: int) -> None:
+        """Watch a descriptor no more; before it is closed."""
+        self._poll.unregister(fd)
+        del self._watched[fd]
+
+    def post(self, act: Callable[[], None]) -> None:
+        """Have the loop call something soon. From any thread."""
+        self._posted.append(act)
+        try:
+            os.write(self._wake_write, b"x")
+        except BlockingIOError:
+            pass  # full of wake-ups already
+
+    def turn(self, timeout_s: float | None) -> None:
+        """Wait until something is ready, and call those who wait for it. Blocks: at most `timeout_s`."""
+        for fd, events in self._poll.poll(timeout_s):
+            if fd in self._watched:  # it may have been closed for what came in the same round
+                self._watched[fd](events)
+
+    def _run_posted(self, _: int) -> None:
+        os.read(self._wake_read, 4096)
+        while self._posted:
+            self._posted.popleft()()
