@@ -6,7 +6,8 @@ import pkgutil
 import pytest
 
 from cmpi._core import protocol
-from cmpi._core.protocol import monitor_root, process_process, process_root, wire
+from cmpi._core.job.job import JobMachine
+from cmpi._core.protocol import monitor_root, process_process, process_root, process_root_waits, wire
 from cmpi.errors import ProtocolError
 
 MODULES = [
@@ -59,3 +60,8 @@ def test_a_frame_without_a_handler_is_an_error():
 def test_a_frame_of_many_fields_is_made_with_their_names():
     with pytest.raises(TypeError):
         process_root.Ended(1, 0, 0, "", False)
+
+
+def test_the_root_has_a_handler_for_every_frame_that_a_process_may_send():
+    asks_of_waits = set(process_root_waits.TO_ROOT.values())  # the root's shell has these
+    assert JobMachine([]).heard_from_rank | asks_of_waits == set(process_root.TO_ROOT.values())

@@ -34,15 +34,10 @@ from cmpi._core.protocol.process_root_connections import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TypeAlias
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
 
 GRACE_S = 0.1  # a survivor's own LinkUp may still be on its way
-CONNECTION_FRAMES = (
-    Connect,
-    ConnectionUp,
-    ConnectionFailed,
-    Listening,
-)
 
 
 @frozen
@@ -88,6 +83,13 @@ class ConnectionBroker:
         # When to tell, who is left, who died, whether the one left knows nothing of the link.
         self._widowed: list[tuple[float, int, int, bool]] = []
         self._joined = 0
+        self._handlers: dict[type, Callable[[int, Any], list[Action]]] = {
+            Connect: lambda pid, frame: self.want(pid, frame.peer),
+            ConnectionUp: lambda pid, frame: self.up(pid, frame.peer),
+            ConnectionFailed: lambda pid, frame: self.failed(pid, frame.peer),
+            Listening: lambda pid, frame: self.listening(pid, frame.peer, frame.port),
+        }
+        self.heard = tuple(self._handlers)
 
     def address_of(self, host: str) -> str:
         """Where the others reach a host; "" if that was not said."""
@@ -107,15 +109,8 @@ class ConnectionBroker:
         return self._advance(pid)
 
     def hear(self, pid: int, frame: object) -> list[Action]:
-        """What a process says about its connections: one of `CONNECTION_FRAMES`."""
-        if isinstance(frame, Connect):
-            return self.want(pid, frame.peer)
-        if isinstance(frame, ConnectionUp):
-            return self.up(pid, frame.peer)
-        if isinstance(frame, ConnectionFailed):
-            return self.failed(pid, frame.peer)
-        assert isinstance(frame, Listening)
-        return self.listening(pid, frame.peer, frame.port)
+        """What a process says about its connections: one of `heard`."""
+        return self._handlers[type(frame)](pid, frame)
 
     def want(self, pid: int, peer: int) -> list[Action]:
         """`pid` has something for `peer`; asking again does nothing."""

@@ -20,6 +20,8 @@ NO_TIE, LINK, SUPERVISE = 0, 1, 2  # how a process is tied to the one that spawn
 class ErlangLinks:
     """The machine. Methods are events; not thread-safe, never blocks."""
 
+    heard = (Trap, Register, Unregister, WhereIs)
+
     def __init__(self) -> None:
         self._linked: dict[int, set[int]] = {}
         self._trapping: set[int] = set()
@@ -65,15 +67,16 @@ class ErlangLinks:
         return [other for other in others if other not in self._trapping]
 
     def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> Sequence[Tell | Named]:
-        """A frame of a process's that needs no more than this machine; another is passed over."""
+        """A frame of a process's that needs no more than this machine: one of `heard`."""
+        if isinstance(frame, Register):
+            return self._register(pid, frame, alive(frame.pid))
+        if isinstance(frame, WhereIs):
+            return self._where_is(pid, frame)
         if isinstance(frame, Trap):
             (self._trapping.add if frame.on else self._trapping.discard)(pid)
-        elif isinstance(frame, Register):
-            return self._register(pid, frame, alive(frame.pid))
-        elif isinstance(frame, Unregister):
+        else:
+            assert isinstance(frame, Unregister)
             self._names.pop(frame.name, None)
-        elif isinstance(frame, WhereIs):
-            return self._where_is(pid, frame)
         return []
 
     # -- names -----------------------------------------------------------------------------

@@ -1,0 +1,146 @@
+"""How processes end, who ends with them, and when the job is over."""
+
+from __future__ import annotations
+
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.interruption import Interruption
+from cmpi._core.job.job_actions import Died, FinishJob, Order
+from cmpi._core.job.kill_timers import KILL_SOON, SIGKILL, SIGTERM
+from cmpi._core.job.process_record import ended_frame
+from cmpi._core.protocol import monitor_root
+from cmpi.identifiers import ExitStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.job.job_actions import Action
+    from cmpi._core.job.job_state import JobState
+    from cmpi._core.job.process_record import Process
+    from cmpi._core.job.spawning import Spawning
+
+
+class Endings:
+    """Part of the job machine."""
+
+    def __init__(self, state: JobState, spawning: Spawning) -> None:
+        self._state, self._spawning = state, spawning
+        self._finished = False
+
+    # -- one process -----------------------------------------------------------------------
+
+    def exited(self, pid: int, status: ExitStatus, now_s: float, by_launcher: bool = False) -> list[Action]:
+        """A process has ended; see `JobMachine.exited`."""
+        state = self._state
+        process = state.processes[pid]
+        if process.status is not None:
+            return []
+        state.process_table.ended(pid)
+        # MPI's launcher may end the rest of a world before the one that the program killed is reported.
+        doomed = by_launcher and any(other.doomed for other in state.world(process.start))
+        status = process.end(status, with_others=doomed)
+        actions: list[Action] = [Died(pid)]
+        if not status.ok:
+            state.failures.ended(process, by_launcher)
+        ended = ended_frame(pid, status)
+        actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if state.alive(watcher)]
+        state.connections.leave(pid, now_s)
+        actions += self._spawning.answered(state.requests.withdraw(pid))
+        actions += self._spawning.answered(state.requests.release(pid))
+        if status.code or status.signal:
+            actions += self._fell_together(process, now_s, by_launcher)
+        actions += self._end_linked(process, now_s)
+        return actions + self._maybe_finish()
+
+    def lost(self, pid: int, now_s: float) -> list[Action]:
+        """Nothing will be heard of a process any more: it counts as killed."""
+        return self.exited(pid, ExitStatus(137, SIGKILL), now_s)
+
+    def not_started(self, pids: list[int], reason: str, now_s: float) -> list[Action]:
+        """These could not be started."""
+        actions: list[Action] = []
+        for pid in pids:
+            process = self._state.processes[pid]
+            process.fault = f"could not be started: {reason}"
+            if process.monitored:
+                actions.append(Order(pid, monitor_root.Signal(SIGKILL)))
+            actions += self.exited(pid, ExitStatus(126), now_s)
+        return actions
+
+    def end(
+        self, process: Process, signal: int, now_s: float, because: str, end: Interruption | None = None
+    ) -> list[Action]:
+        """Have a process end.
+
+        Args:
+            process: The process.
+            signal: By which.
+            now_s: The time.
+            because: Why; "" if the program itself wants it.
+            end: The end of the whole job, if it is that.
+        """
+        then, linger_s = (KILL_SOON, 0.0) if end is None else (end.later, end.grace_s)
+        process.doomed, process.because = signal, because
+        if because:
+            self._state.kill_timers.later(process.pid, now_s, then)
+        return [Order(process.pid, monitor_root.Signal(signal, linger_s))] if process.monitored else []
+
+    def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
+        """The ranks of one world stand and fall together, as MPI's users expect."""
+        actions: list[Action] = []
+        for other in self._state.world(process.start):
+            if other.status is not None or other.doomed:
+                continue
+            if by_launcher:  # which ends the others too; who fell by itself is still to be heard
+                self._state.kill_timers.later(other.pid, now_s)
+            else:
+                actions += self.end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
+        return actions
+
+    def _end_linked(self, process: Process, now_s: float) -> list[Action]:
+        """Those that are linked with a process that ended other than normally end with it."""
+        linked = self._state.erlang_links.ended(process.pid)
+        status = process.status
+        assert status is not None
+        actions: list[Action] = []
+        if status.code or status.signal:
+            because = f"linked with {process.pid:07x}, which ended: {status}"
+            for pid in linked:
+                process.looked_at(pid, handled=False)
+                if self._state.alive(pid) and not self._state.processes[pid].doomed:
+                    actions += self.end(self._state.processes[pid], SIGTERM, now_s, because)
+        return actions
+
+    # -- the job ---------------------------------------------------------------------------
+
+    def interrupt(self, signal: int, now_s: float, because: str, code: int) -> list[Action]:
+        """The user wants an end, or there is no sense in going on; see `JobMachine.interrupt`."""
+        state = self._state
+        if state.interruption is not None:
+            return []
+        state.interruption = end = Interruption(signal, code or 128 + signal, state.grace_s, now_s)
+        state.requests.withdraw_all()
+        actions: list[Action] = []
+        for process in state.living():
+            actions += self.end(process, end.first, now_s, because, end)
+        return actions + self._maybe_finish()
+
+    def give_up(self, now_s: float) -> list[Action]:
+        """The job was interrupted, and what lives on has had its time."""
+        return [action for process in self._state.living() for action in self.lost(process.pid, now_s)]
+
+    def _maybe_finish(self) -> list[Action]:
+        state = self._state
+        if self._finished or state.process_table.living_count:
+            return []
+        self._finished = True
+        if state.interruption is not None:
+            return [FinishJob(state.interruption.code)]
+        first = state.failures.first()
+        if first is None:
+            return [FinishJob(0)]
+        assert first.status is not None
+        return [FinishJob(first.status.code)]
+
+    @property
+    def finished(self) -> bool:
+        """Whether the job is over."""
+        return self._finished

@@ -1,0 +1,162 @@
+"""What processes ask of the root, and the answers."""
+
+from __future__ import annotations
+
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.interpreter import Interpreter
+from cmpi._core.job.job_actions import Named, Order, TellPreload
+from cmpi._core.job.kill_timers import SIGTERM
+from cmpi._core.job.process_record import ended_frame
+from cmpi._core.protocol import monitor_root, process_root
+from cmpi._core.protocol.process_root_connections import Farewell, Leaving
+from cmpi._core.protocol.process_root_links import LinkWith
+from cmpi._core.protocol.wire import handler
+from cmpi.identifiers import ExitStatus, Resources
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeAlias
+
+    from cmpi._core.job.endings import Endings
+    from cmpi._core.job.job_actions import Action
+    from cmpi._core.job.job_state import JobState
+    from cmpi._core.job.process_record import Process
+    from cmpi._core.job.spawning import Spawning
+
+    Handler: TypeAlias = "Callable[[Process, Any, float], list[Action]]"
+
+
+class ProcessRequests:
+    """Part of the job machine."""
+
+    def __init__(self, state: JobState, spawning: Spawning, endings: Endings) -> None:
+        self._state, self._spawning, self._endings = state, spawning, endings
+        self._handlers: dict[type, Handler] = {
+            process_root.Join: self._join,
+            process_root.Spawn: lambda process, frame, now_s: spawning.submit(process.pid, frame, now_s),
+            process_root.Cancel: self._cancel,
+            process_root.Watch: self._watch,
+            process_root.Kill: self._kill,
+            process_root.AskCapacity: self._capacity,
+            process_root.Preload: lambda process, frame, now_s: [TellPreload(frame)],
+            process_root.Raised: self._raised,
+            process_root.LookedAt: self._looked_at,
+            Leaving: self._leave,
+            LinkWith: self._link,
+            **dict.fromkeys(state.connections.heard, self._connection),
+            **dict.fromkeys(state.erlang_links.heard, self._link_or_name),
+        }
+
+    @property
+    def heard(self) -> set[type]:
+        """The frames that a process may send."""
+        return set(self._handlers)
+
+    def hear(self, pid: int, frame: object, now_s: float) -> list[Action]:
+        """A frame of a process's. Raises: ProtocolError."""
+        return handler(self._handlers, frame)(self._state.processes[pid], frame, now_s)
+
+    # -- its own life ----------------------------------------------------------------------
+
+    def _join(self, process: Process, frame: process_root.Join, now_s: float) -> list[Action]:
+        if process.joined:
+            return []  # its monitor takes in one process, which joins once
+        state = self._state
+        state.process_table.joined(process, now_s)
+        process.interpreter = Interpreter(frame.python, frame.flags, frame.settings)
+        process.memory = frame.memory
+        actions: list[Action] = []
+        if frame.asks:  # a rank has said what it needs; more than there is cannot be given
+            process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
+            process.asks_memory = frame.asks_memory
+            occupied = state.requests.occupy(process.pid, process.host, process.resources)
+            actions += [process.limit(state.enforce), *self._spawning.answered(occupied)]
+        world = state.starts[process.start]
+        welcome = process.welcome(
+            world if process.start and len(world) > 1 else state.starts[0],
+            state.bells,
+            state.shared_memory_bytes,
+            state.memory(process.pid, process.parent),
+            state.erlang_links.linked(process.pid),
+            state.deadline_s,
+        )
+        actions.append(Tell(process.pid, welcome))
+        actions += [
+            Tell(pid, process_root.Alive(process.pid, state.memory(pid, process.pid)))
+            for pid in sorted(process.watchers)
+            if state.alive(pid)
+        ]
+        actions += state.worlds.begin(process, state.world(process.start))
+        number = process.start if len(world) > 1 else -1 - process.pid
+        actions += state.connections.join(process.pid, number, process.rank, process.host)
+        return actions + list(state.fork_gate.need(process.host, process.interpreter))
+
+    def _leave(self, process: Process, frame: Leaving, now_s: float) -> list[Action]:
+        self._state.connections.retire(process.pid)
+        return [Tell(process.pid, Farewell())]
+
+    def _raised(self, process: Process, frame: process_root.Raised, now_s: float) -> list[Action]:
+        process.summary, process.trace = frame.summary, frame.trace
+        if len(self._state.starts[process.start]) > 1 and self._state.interruption is None:
+            # Its MPI_Finalize may wait for ranks that wait for it.
+            self._state.kill_timers.later(process.pid, now_s)
+        return []
+
+    # -- other processes -------------------------------------------------------------------
+
+    def _cancel(self, process: Process, frame: process_root.Cancel, now_s: float) -> list[Action]:
+        self._state.erlang_links.cancel(process.pid, frame.request)
+        return self._spawning.answered(self._state.requests.withdraw(process.pid, frame.request))
+
+    def _watch(self, process: Process, frame: process_root.Watch, now_s: float) -> list[Action]:
+        other = self._state.processes.get(frame.pid)
+        if other is None:
+            gone = ended_frame(frame.pid, ExitStatus(1, 0, "there is no such process in this job"))
+            return [Tell(process.pid, gone)]
+        if other.status is None:
+            other.watchers.add(process.pid)
+            alive = process_root.Alive(other.pid, self._state.memory(process.pid, other.pid))
+            return [Tell(process.pid, alive)]
+        return [Tell(process.pid, ended_frame(other.pid, other.status))]
+
+    def _kill(self, process: Process, frame: process_root.Kill, now_s: float) -> list[Action]:
+        if not self._state.alive(frame.pid):
+            return []
+        return self._endings.end(self._state.processes[frame.pid], frame.signal, now_s, "")
+
+    def _looked_at(self, process: Process, frame: process_root.LookedAt, now_s: float) -> list[Action]:
+        if frame.pid in self._state.processes:
+            handled = frame.handled and not process.because  # else it ends, by that perhaps
+            self._state.processes[frame.pid].looked_at(process.pid, handled=handled)
+        return []
+
+    def _capacity(self, process: Process, frame: process_root.AskCapacity, now_s: float) -> list[Action]:
+        return [Tell(process.pid, self._state.requests.capacity_is(frame.request))]
+
+    def _connection(self, process: Process, frame: Any, now_s: float) -> list[Action]:
+        return list(self._state.connections.hear(process.pid, frame))
+
+    # -- links and names -------------------------------------------------------------------
+
+    def _link(self, process: Process, frame: LinkWith, now_s: float) -> list[Action]:
+        links = self._state.erlang_links
+        if self._state.alive(frame.pid):
+            told = (links.tie if frame.on else links.untie)(process.pid, frame.pid)
+            # One that has not joined yet learns of it when it does.
+            return [tell for tell in told if self._state.processes[tell.pid].joined]
+        if not frame.on:
+            return []
+        if links.traps(process.pid):
+            return []  # it watches, and hears of that end
+        # Nobody else fails by that: it is this process's own failure, and its reason.
+        process.fault = f"linked itself with {frame.pid:07x}, which had ended before"
+        self._state.kill_timers.later(process.pid, now_s)
+        return [Order(process.pid, monitor_root.Signal(SIGTERM))]
+
+    def _link_or_name(self, process: Process, frame: Any, now_s: float) -> list[Action]:
+        heard = self._state.erlang_links.hear(process.pid, frame, self._state.alive)
+        for action in heard:
+            if isinstance(action, Named):
+                self._state.processes[action.pid].registered(action.name)
+        return list(heard)

@@ -1,0 +1,62 @@
+"""From a request for room to the processes that are started for it."""
+
+from __future__ import annotations
+
+from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.job_actions import Born
+from cmpi._core.job.scheduler import Refuse
+from cmpi._core.protocol import process_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.job.job_actions import Action
+    from cmpi._core.job.job_state import JobState
+    from cmpi._core.job.spawn_queue import SpawnAnswer
+
+
+class Spawning:
+    """Part of the job machine."""
+
+    def __init__(self, state: JobState) -> None:
+        self._state = state
+
+    def submit(self, pid: int, frame: process_root.Spawn, now_s: float) -> list[Action]:
+        """A process asks for others."""
+        state = self._state
+        if state.interruption is not None or not state.alive(pid):
+            return []
+        near = state.processes[frame.near].host if frame.near in state.processes else ""
+        return self.answered(state.requests.submit(pid, frame, now_s, near))
+
+    def answered(self, answers: list[SpawnAnswer]) -> list[Action]:
+        """Start processes where there is room now, and refuse those that there will be none for."""
+        actions: list[Action] = []
+        for answer in answers:
+            if isinstance(answer.place, Refuse):
+                place = answer.place
+                refused = process_root.Refused(answer.frame.request, place.never, place.reason)
+                actions.append(Tell(answer.asker, refused))
+            else:
+                actions += self._start(answer)
+        return actions
+
+    def _start(self, answer: SpawnAnswer) -> list[Action]:
+        state, frame, place = self._state, answer.frame, answer.place
+        assert not isinstance(place, Refuse)
+        start, parent = len(state.starts), state.processes[answer.asker]
+        state.starts[start] = group = []
+        actions: list[Action] = []
+        for rank, each in enumerate((place, *place.more)):
+            child = state.process_table.add(parent.pid, start, rank, frame.label)
+            child.placed(frame, each, state.fork_gate.interpreter(each.host, parent, frame))
+            state.requests.settled(each, child.pid)
+            group.append(child.pid)
+            actions.append(Born(child.pid))
+            if frame.tie:
+                state.erlang_links.tie(parent.pid, child.pid)
+        actions.append(Tell(parent.pid, process_root.Spawned(frame.request, group)))
+        return [*actions, *state.fork_gate.launch(start, state.world(start))]
+
+    def shortages(self, pid: int) -> list[str]:
+        """What this process waits for room for, and why there is none; in words."""
+        return self._state.requests.shortages(pid, lambda pid: self._state.processes[pid].title)
