@@ -7,7 +7,7 @@ import signal
 import sys
 
 from cmpi._runtime import environment as names
-from cmpi._runtime.linux import open_files, trusted_folder
+from cmpi._runtime.linux import open_files, shared_memory_room, trusted_folder
 from cmpi._runtime.own_output import open_own_output
 from cmpi._runtime.programs import ROOT_MAIN, path_of
 from cmpi._transport import job_secret
@@ -46,7 +46,7 @@ def run(config: LaunchConfig) -> int:
         _check_folder(config.output_dir)
         name = f"cmpi-{os.urandom(6).hex()}"
         folder = f"{temporary_folder()}/{name}"
-        shared_memory = f"/dev/shm/{name}" if os.access("/dev/shm", os.W_OK) else folder
+        shared_memory = shared_memory_room.folder(name, temporary_folder())
         for number in _obeyed():
             signal.signal(number, lambda number, _: sys.exit(128 + number))  # until there is a job
         try:
@@ -137,7 +137,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     fds = [_stdin(), 1, 2]
     output = LauncherOutput(out[0], err[0], own, verbose=config.verbose)
     try:
-        return MpiexecWatch(pid, door, order, fds, output, others).run()
+        return MpiexecWatch(pid, door, order, fds, output, others, kind=mpi.kind).run()
     finally:
         if others is not None:
             others.finish()

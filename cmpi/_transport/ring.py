@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 HEADER_BYTES: Final = 4096
 SMALL_BYTES: Final = 1 << 14  # of a ring at first
 LARGE_BYTES: Final = 1 << 18  # once that was full
+HUGE_BYTES: Final = 1 << 22  # where what comes in pieces is far larger than that
 # In words of 8 bytes, each in a cache line of its own; and processors fetch lines in pairs.
 _TAIL: Final = 0
 _ASLEEP: Final = 16
@@ -126,21 +127,21 @@ class RingWriter:
         skip = left if left < need else 0
         self._room = self._nbytes - _WORD_BYTES - (self._head - self._words[_TAIL])
         if self._room < need + skip:
-            return self.grow() and self._make_room(need)
+            return self.grow(LARGE_BYTES) and self._make_room(need)
         if skip:
             self._words[(HEADER_BYTES + self._nbytes - left) >> 3] = _WRAP << 32
             self._head += skip
             self._room -= skip
         return True
 
-    def grow(self) -> bool:
-        """Go on in a larger ring; False if this one is, or there is no room for it."""
+    def grow(self, nbytes: int) -> bool:
+        """Go on in a ring of this size; False if this one is as large, or there is no room for it."""
         words, head, at = self._words, self._head, self._head & self._mask
-        if self._nbytes == LARGE_BYTES:
+        if self._nbytes >= nbytes:
             return False
         self._number += 1
         try:
-            self._make(LARGE_BYTES)
+            self._make(nbytes)
         except OSError:
             self._number -= 1
             return False

@@ -14,7 +14,7 @@ import threading
 
 from cmpi._core.job.capacity import usable
 from cmpi._runtime import programs
-from cmpi._runtime.linux import cgroup, host_facts, trusted_folder
+from cmpi._runtime.linux import cgroup, host_facts, shared_memory_room, trusted_folder
 from cmpi.errors import CmpiError, LaunchError
 from cmpi.launcher.doctor import findings
 from cmpi.launcher.doctor.findings import FAULT, OK, WARNING, Finding
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.remote_host import Way
 
-JOB_S = 12.0
+JOB_S = 30.0
 BATCH_S = 60.0  # of which a tiny job may wait a while in the queue
 
 
@@ -47,6 +47,9 @@ def run(config: LaunchConfig, hosts: list[HostSpec], way: Way | None) -> int:
         first, *rest = str(error).splitlines()
         found.append(Finding("MPI", FAULT, first, rest[0].strip() if rest else ""))
         mpi = None
+    lack = "" if mpi is None else shared_memory_room.lack(mpi.kind)
+    temporary = os.environ.get("TMPDIR", "/tmp")
+    found.append(findings.shared_memory(shared_memory_room.free_bytes(), temporary, lack))
     if mpi is not None:
         parts: list[list[Finding]] = [[], [], []]
         checks = [lambda: _job(config, mpi), lambda: _hosts(config, hosts, way, mpi)]
@@ -77,10 +80,6 @@ def _machine() -> list[Finding]:
     facts = host_facts.facts()
     cpu_units, memory_bytes = usable(facts, os.environ)
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    free = None
-    if os.access("/dev/shm", os.W_OK):
-        room = os.statvfs("/dev/shm")
-        free = room.f_bavail * room.f_frsize
     folder = os.environ.get("TMPDIR", "/tmp")
     return [
         findings.cmpi_itself(importlib.metadata.version("cmpi"), host_facts.compiled()),
@@ -88,7 +87,6 @@ def _machine() -> list[Finding]:
         findings.cores(facts.affinity_cpus, os.cpu_count() or 1, cpu_units),
         findings.memory(total, memory_bytes),
         findings.limits(cgroup.can_be_made()),
-        findings.shared_memory(free),
         findings.descriptors(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         findings.job_folder(folder, os.access(folder, os.W_OK), _untrusted(folder)),
     ]

@@ -6,10 +6,10 @@ import json
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
+from cmpi._runtime.linux.shared_memory_room import ENOUGH_BYTES, MEND
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 CODES = {OK: 0, WARNING: 1, FAULT: 2}
-SHM_BYTES = 256 << 20  # less of /dev/shm makes channels of large arrays slower
 DESCRIPTORS = 1024
 SOCKET_PATH_BYTES = 107  # unix(7), sun_path; the job's folder and "/launcher" take 31 of it
 
@@ -46,18 +46,22 @@ def limits(by_kernel: bool) -> Finding:
     return Finding("limits", OK, "watched by monitors: no cgroup of version 2 can be made here")
 
 
-def shared_memory(free: int | None) -> Finding:
-    """Room in /dev/shm; None: it cannot be used."""
-    if free is None:
+def shared_memory(free: int | None, temporary: str, lack: str) -> Finding:
+    """Room in /dev/shm.
+
+    Args:
+        free: In bytes; None: it cannot be used.
+        temporary: The folder that is used where it is small.
+        lack: Why this MPI cannot start a process; "" if it can.
+    """
+    if lack:
+        found, _, mend = lack.partition(" (")
+        return Finding("/dev/shm", FAULT, found, mend.rstrip(")"))
+    if free is None or free < ENOUGH_BYTES:
+        found = "cannot be written to" if free is None else f"{format_memory(free)} free"
         return Finding(
-            "/dev/shm", WARNING, "not writable: channels on one host take a slower way",
-            "in a container: docker run --shm-size=2g, or --ipc=host",
-        )  # fmt: skip
-    if free < SHM_BYTES:
-        return Finding(
-            "/dev/shm", WARNING, f"{format_memory(free)} free: large arrays take a slower way",
-            "in a container: docker run --shm-size=2g; else mount -o remount,size=50% /dev/shm",
-        )  # fmt: skip
+            "/dev/shm", WARNING, f"{found}: processes share memory by files in {temporary}", MEND
+        )
     return Finding("/dev/shm", OK, f"{format_memory(free)} free")
 
 

@@ -118,6 +118,10 @@ def settings(
         # The other way of keeping what processes ask the launcher for, in memory that they share, fails
         # between 260 and 300 processes alive, and the job with it (PMIx 4.2, "gds/shmem2").
         wanted["PMIX_MCA_gds"] = "hash"
+    elif not shared_memory.startswith("/dev/shm/"):  # which is small
+        # UCX has 4 MiB there for each process, and MPICH 2 MiB for each world; with 8 cells, 280 KiB.
+        wanted["UCX_POSIX_DIR"] = shared_memory
+        wanted["MPIR_CVAR_CH4_SHM_POSIX_IQUEUE_NUM_CELLS"] = "8"
     if not rdma:
         # UCX patches the memory functions of every process, 40 ms each, for the sake of the
         # registration cache of network cards that are not there.

@@ -9,6 +9,7 @@ import sys
 import time
 
 from cmpi._core.protocol import launcher_root, monitor_root
+from cmpi._runtime.linux import shared_memory_room
 from cmpi._transport import control_socket
 from cmpi.errors import ProtocolError
 
@@ -32,6 +33,7 @@ class MpiexecWatch:
         fds: The terminal's descriptors 0, 1, 2, for the root.
         output: What comes out of mpiexec.
         others: The other hosts, if there are any.
+        kind: Which MPI it is of.
     """
 
     def __init__(
@@ -42,7 +44,10 @@ class MpiexecWatch:
         fds: list[int],
         output: LauncherOutput,
         others: MultiHost | None = None,
+        *,
+        kind: str,
     ) -> None:
+        self._kind = kind
         self._pid, self._door = pid, door
         self._order, self._fds, self._output = order, fds, output
         self._others = others
@@ -192,4 +197,7 @@ class MpiexecWatch:
         print(f"cmpirun: {what}; MPI's launcher said:", file=sys.stderr)
         for line in self._output.noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:
             print(f"    {line}", file=sys.stderr)
+        lack = shared_memory_room.lack(self._kind)
+        if lack:
+            print(f"cmpirun: {lack}", file=sys.stderr)
         return 1

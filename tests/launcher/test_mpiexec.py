@@ -39,9 +39,9 @@ def test_a_persons_own_setting_replaces_our_flag(name, flag):
 
 @pytest.mark.parametrize("mpi", [OPENMPI, MPICH])
 def test_no_variable_that_the_person_has_set_is_touched(mpi):
-    wanted = settings(mpi, {}, "/job", "/shm", rdma=False)
+    wanted = settings(mpi, {}, "/job", "/dev/shm/job", rdma=False)
     own = dict.fromkeys(wanted, "mine")
-    assert wanted and settings(mpi, own, "/job", "/shm", rdma=False) == {}
+    assert wanted and settings(mpi, own, "/job", "/dev/shm/job", rdma=False) == {}
 
 
 def test_memory_hooks_stay_where_there_is_an_rdma_card():
@@ -53,3 +53,10 @@ def test_only_ranks_that_mpi_links_to_spawned_processes_need_ulfm():
     assert rank_settings(OPENMPI, []) == ["OMPI_MCA_mpi_ft_enable=0"]
     assert rank_settings(OPENMPI, ["--with-ft", "ulfm"]) == [], "the person's own wins"
     assert rank_settings(MPICH, []) == []
+
+
+def test_where_dev_shm_is_small_mpi_shares_memory_where_we_do():
+    wanted = settings(MPICH, {}, "/tmp/job", "/tmp/job", rdma=False)
+    assert wanted["UCX_POSIX_DIR"] == "/tmp/job"
+    assert settings(OPENMPI, {}, "/tmp/job", "/tmp/job", rdma=False).get("UCX_POSIX_DIR") is None
+    assert "UCX_POSIX_DIR" not in settings(MPICH, {}, "/tmp/job", "/dev/shm/job", rdma=False)

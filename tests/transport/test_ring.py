@@ -51,7 +51,7 @@ class FramesThroughARing(RuleBasedStateMachine):
         times=st.integers(1, 30),
     )
     def put(self, size, times):
-        if size > self.writer.longest and not self.writer.grow():
+        if size > self.writer.longest and not self.writer.grow(ring.LARGE_BYTES):
             return
         for _ in range(times):
             frame = struct.pack("<I", self.count) * (size // 4 + 1)
@@ -147,8 +147,9 @@ def test_a_ring_that_cannot_be_followed_is_tried_again(tmp_path, monkeypatch):
 
 def test_what_was_never_mapped_is_removed(tmp_path):
     writer = ring.RingWriter(str(tmp_path / "ring"))
-    writer.grow()
-    assert len(os.listdir(tmp_path)) == 2
+    writer.grow(ring.LARGE_BYTES)
+    assert not writer.grow(ring.LARGE_BYTES) and writer.grow(ring.HUGE_BYTES)
+    assert len(os.listdir(tmp_path)) == 3
     ring.unlink_rings(str(tmp_path / "ring"))
     assert os.listdir(tmp_path) == []
 

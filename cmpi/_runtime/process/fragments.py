@@ -12,6 +12,7 @@ from cmpi._core.protocol import process_process
 from cmpi._core.protocol.wire import decode
 from cmpi._runtime.process.shared_payloads import following
 from cmpi._transport.buffer_pool import blank
+from cmpi._transport.ring import HUGE_BYTES, LARGE_BYTES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ FRAME: Final = 0xFFFFFFFF
 PIECE: Final = 0xFFFFFFFE
 LONG: Final = 0xFFFFFFFD
 PIECE_BYTES: Final = 1 << 15
+HUGE_FROM_BYTES: Final = 16 << 20  # to be sent in pieces: worth a ring of its own size
 
 
 class OutgoingFrame:
@@ -49,9 +51,10 @@ class OutgoingFrame:
         return True
 
     def _cut(self, writer: RingWriter) -> Iterator[tuple[int, Any]]:
+        nbytes = len(self.head) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
         if self.buffers or len(self.head) > writer.longest:
-            writer.grow()
-        most = min(PIECE_BYTES, writer.longest)
+            writer.grow(HUGE_BYTES if nbytes >= HUGE_FROM_BYTES else LARGE_BYTES)
+        most = min(max(PIECE_BYTES, writer.longest // 6), writer.longest)
         if len(self.head) <= writer.longest:
             yield FRAME, self.head
         else:

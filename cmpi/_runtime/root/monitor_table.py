@@ -9,6 +9,8 @@ from cmpi._core.job.start_order import start_order
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
 from cmpi._core.protocol.wire import Decoder, handler
+from cmpi._runtime.linux import shared_memory_room
+from cmpi._transport import mpi
 from cmpi.identifiers import ExitStatus
 
 TYPE_CHECKING = False
@@ -145,7 +147,8 @@ class MonitorTable:
         self._bridge.say(f"cmpirun: stacks of {self._job.processes[pid].title}:\n{frame.text}")
 
     def _exited(self, pid: int, frame: monitor_root.ProcessExited) -> None:
-        verdict = "out of memory: the kernel killed it" if frame.by_kernel else ""
+        lack = shared_memory_room.blame(frame.signal, mpi.vendor())
+        verdict = "out of memory: the kernel killed it" if frame.by_kernel else lack
         status = ExitStatus(frame.code, frame.signal, verdict)
         self._job.used(pid, frame)
         self._do(self._job.exited(pid, status, time.monotonic(), frame.by_launcher))
