@@ -27,14 +27,23 @@ class Options:
 
 @frozen
 class PoolStatistics:
-    """What a pool has done so far, and what it is doing."""
+    """What a pool has done so far, and what it is doing.
 
-    workers: int  # processes that take tasks, those that are starting included
-    waiting: int  # tasks that no worker has yet
-    running: int  # tasks that a worker has
-    completed: int  # tasks that were answered
-    deaths: int  # workers that ended without being asked to
-    average_s: float  # of the tasks that ended last, in seconds
+    Attributes:
+        workers: Number of processes that take tasks, including those that are starting.
+        waiting: Number of tasks that no worker has yet.
+        running: Number of tasks that workers have.
+        completed: Number of tasks that were answered.
+        deaths: Number of workers that ended without being asked to.
+        average_s: Mean duration of the tasks, the latest weighing most, in seconds; 0.0 before the first has ended.
+    """
+
+    workers: int
+    waiting: int
+    running: int
+    completed: int
+    deaths: int
+    average_s: float
 
 
 class TaskOptions:

@@ -1,4 +1,4 @@
-"""Where the processes of a host share memory, and what is said where there is too little of it."""
+"""Which folder the processes of a host share memory in, and the messages where /dev/shm has too little room."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 DEV_SHM: Final = "/dev/shm"
-# Channels of large arrays and MPI's own segments: some pairs of processes fill it. A container has 64 MiB.
+# Less is filled by the arrays under way between a few pairs of processes. A container has 64 MiB.
 ENOUGH_BYTES: Final = 256 << 20
-# For the segment that MPICH makes there for each world; a process that finds no room is killed by SIGBUS.
+# MPICH makes a segment there for each world; SIGBUS kills a process that finds no room for its own.
 FULL_BYTES: Final = 1 << 20
 MEND: Final = (
     "in a container: docker run --shm-size=2g, or --ipc=host; else: mount -o remount,size=50% /dev/shm"
@@ -22,7 +22,7 @@ MEND: Final = (
 
 
 def free_bytes() -> int | None:
-    """What is free in /dev/shm; None: it cannot be used."""
+    """The free room in /dev/shm, in bytes; None if it cannot be written to."""
     try:
         if not os.access(DEV_SHM, os.W_OK):
             return None
@@ -33,18 +33,17 @@ def free_bytes() -> int | None:
 
 
 def folder(name: str, temporary: str) -> str:
-    """The folder for shared memory: in /dev/shm, or where that is small in the temporary folder.
+    """The folder for shared memory: in /dev/shm, or in the temporary folder where /dev/shm is small.
 
-    Files there are mapped as well, and as fast while there is memory: an array of 8 MiB goes at the same
-    speed, by a socket at half of it, or a tenth if it is large. Only the kernel writes them to the disk by
-    and by, if they live that long.
+    Mapped files of the temporary folder are as fast while they stay in the page cache (docs/performance.md has
+    figures). The kernel writes them to the disk in the end, but most are unlinked long before.
     """
     free = free_bytes()
     return f"{DEV_SHM if free is not None and free >= ENOUGH_BYTES else temporary}/{name}"
 
 
 def lack(kind: str) -> str:
-    """What MPI lacks to start a process on this host, as far as shared memory goes; "" if nothing."""
+    """Why this MPI has too little shared memory here to start a process; "" if it has enough."""
     free = free_bytes()
     if kind != "mpich" or (free is not None and free >= FULL_BYTES):
         return ""
@@ -53,5 +52,5 @@ def lack(kind: str) -> str:
 
 
 def blame(number: int, kind: str) -> str:
-    """Why this signal may have ended a process, if it is for lack of shared memory; else ""."""
+    """The verdict on a process that this signal ended, if it lacked shared memory; else ""."""
     return lack(kind) if number == signal.SIGBUS else ""
