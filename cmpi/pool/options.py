@@ -35,7 +35,7 @@ class PoolStatistics:
         running: Number of tasks that workers have.
         completed: Number of tasks that were answered.
         deaths: Number of workers that ended without being asked to.
-        average_s: Mean duration of the tasks, the latest weighing most, in seconds; 0.0 before the first has ended.
+        average_s: Mean duration of the tasks, in seconds; the latest weigh most. 0.0 before any has ended.
     """
 
     workers: int

@@ -119,8 +119,8 @@ def settings(
         # between 260 and 300 processes alive, and the job with it (PMIx 4.2, "gds/shmem2").
         wanted["PMIX_MCA_gds"] = "hash"
     elif not shared_memory.startswith("/dev/shm/"):  # it is small
-        # UCX takes 4 MiB for each process and can take them elsewhere. MPICH takes 2 MiB of /dev/shm for each
-        # world, or 280 KiB with 8 cells.
+        # UCX takes 4 MiB for each process and can take them elsewhere. MPICH takes 2 MiB of /dev/shm for
+        # each world, or 280 KiB with 8 cells.
         wanted["UCX_POSIX_DIR"] = shared_memory
         wanted["MPIR_CVAR_CH4_SHM_POSIX_IQUEUE_NUM_CELLS"] = "8"
     if not rdma:

@@ -1,4 +1,4 @@
-"""Which folder the processes of a host share memory in, and the messages where /dev/shm has too little room."""
+"""Which folder the processes of a host share memory in, and what to say where /dev/shm lacks room."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def free_bytes() -> int | None:
 def folder(name: str, temporary: str) -> str:
     """The folder for shared memory: in /dev/shm, or in the temporary folder where /dev/shm is small.
 
-    Mapped files of the temporary folder are as fast while they stay in the page cache (docs/performance.md has
-    figures). The kernel writes them to the disk in the end, but most are unlinked long before.
+    Mapped files of the temporary folder are as fast while they stay in the page cache: docs/performance.md
+    has figures. The kernel writes them to the disk in the end, but most are unlinked long before.
     """
     free = free_bytes()
     return f"{DEV_SHM if free is not None and free >= ENOUGH_BYTES else temporary}/{name}"
