@@ -32,7 +32,7 @@ LAX = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
 def extensions() -> list[Extension]:
     compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
     header = os.path.join(sysconfig.get_path("include"), "Python.h")
-    if os.environ.get("CMPI_PURE") or "editable_wheel" in sys.argv:
+    if os.environ.get("CMPI_PURE", "0") not in ("", "0") or "editable_wheel" in sys.argv:
         return []
     if not shutil.which(compiler) or not os.path.exists(header):
         return []

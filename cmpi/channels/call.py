@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from cmpi._core.protocol.process_process import RESERVED
 from cmpi._runtime.process.condition import refuse_in_loop
-from cmpi._runtime.process.inlets import RESERVED
 from cmpi.channels.mail_sender import GONE, MailSender, Route
 from cmpi.channels.receiver import Receiver
 from cmpi.channels.sender import Sender

@@ -66,7 +66,7 @@ class Endpoint(Generic[T]):
         self._lock.refuse_inside()
         with self._lock:
             self._node.dropped_ends.close()
-            self._peer = self._node.peer(pid)
+            self._peer = self._node.peers.get(pid)
             self._lane = self._peer.connection
             other = self._other(name)
             if other is not None:
@@ -76,7 +76,7 @@ class Endpoint(Generic[T]):
                     f"{other.site}. Use that one, close it first, or give this one another name."
                 )
             self._end = self._open(name, contract, site)
-        self._node.watch(pid)
+        self._node.exits.watch(pid)
 
     if not TYPE_CHECKING:
 

@@ -72,13 +72,13 @@ class Route(Generic[T]):
         end_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             left_s = _left_s(end_s)
-            pid = self._known() or self._found(self.node.ask_root(self._ask, left_s, what))
+            pid = self._known() or self._found(self.node.root.ask(self._ask, left_s, what))
             if pid != self._failed:
                 return self._channel(pid)
             self._failed = None
             self.forget()
             try:
-                self.node.wait_exit(pid, self._next_pause_s())
+                self.node.exits.wait_exit(pid, self._next_pause_s())
             except TimeoutError:
                 pass
 
@@ -88,7 +88,7 @@ class Route(Generic[T]):
             return self._channel(self.to)
         while True:
             what = f"a process named {self.to!r}"
-            pid = self._known() or self._found(await self.node.ask_root_async(self._ask, what))
+            pid = self._known() or self._found(await self.node.root.ask_async(self._ask, what))
             if pid != self._failed:
                 return self._channel(pid)
             self._failed = None
@@ -99,7 +99,7 @@ class Route(Generic[T]):
         """Who had the name when it was last asked, if that process lives: it is not asked for each call."""
         with self.node.lock:
             holder = self.node.inlets.holders.get(str(self.to))
-            return None if holder is None or self.node.ended(holder) is not None else Pid(holder)
+            return None if holder is None or self.node.exits.ended(holder) is not None else Pid(holder)
 
     def forget(self) -> None:
         """Ask again who has the name."""

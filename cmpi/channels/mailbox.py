@@ -53,7 +53,7 @@ class Mailbox(Generic[T]):
         self._node, self.name = context.current(), name
         self.lock, self.busy = self._node.lock, False  # to an operation, as the end of a channel
         with self._node.lock:
-            inlet = self._node.inlets.open(name or _key, self._node, Contract(_hint), call_site())
+            inlet = self._node.inlets.open(name or _key, Contract(_hint), call_site())
         if inlet is None:
             which = "a mailbox without a name" if name is None else f"a mailbox {name!r}"
             raise ChannelExists(f"this process has {which} already: use that one, or close it first")
@@ -136,7 +136,7 @@ class Mailbox(Generic[T]):
         if self.name is not None:
             unregister(self.name)
             # Answered behind it: those who learn of the end look for the next holder, and do not find us.
-            self._node.ask_root(process_root.AskCapacity)
+            self._node.root.ask(process_root.AskCapacity)
         with self._node.lock:
             self._inlet.close(error)
 

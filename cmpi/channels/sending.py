@@ -84,7 +84,7 @@ class Sending(Operation[None]):
                 except BaseException as error:
                     interrupt = error
             if interrupt is None and not self._connection.chosen:
-                self.node.await_answer(self.end.pid)
+                self.node.exits.await_answer(self.end.pid)
         if interrupt is not None:
             raise interrupt
         self._check_delivered()

@@ -397,4 +397,4 @@ class WorkerGroup:
 def _exit_of(pid: Pid, timeout_s: float | None = None) -> ExitStatus:
     """As `cmpi.wait`, which would refuse to block an event loop; an executor's shutdown does so
     everywhere."""
-    return context.current().wait_exit(pid, timeout_s)
+    return context.current().exits.wait_exit(pid, timeout_s)

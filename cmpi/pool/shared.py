@@ -104,7 +104,7 @@ class SharedBuffers:
 
     def __init__(self, name: str) -> None:
         node = context.current()
-        self.folder = node.shared_memory
+        self.folder = node.state.shared_memory
         self.host = host_of(self.folder)
         self.name = f"{node.pid.value:x}-{name}"
         self._numbers = itertools.count(1)
@@ -202,7 +202,7 @@ class Attached:
     """
 
     def __init__(self, name: str) -> None:
-        self._folder = context.current().shared_memory
+        self._folder = context.current().state.shared_memory
         self.host = host_of(self._folder)
         self._name = name
         self._buffers: dict[int, memoryview | NDArray[np.uint8]] = {}

@@ -34,17 +34,17 @@ def link(pid: Pid) -> None:
     """
     node = _node(pid)
     with node.lock:
-        node.tied(pid.value, True)
-    node.tell_root(LinkWith(pid.value, True))
-    node.ask_root(process_root.AskCapacity)  # answered behind it: what we do next cannot overtake the link
+        node.exits.tied(pid.value, True)
+    node.root.tell(LinkWith(pid.value, True))
+    node.root.ask(process_root.AskCapacity)  # answered behind it: what we do next cannot overtake the link
 
 
 def unlink(pid: Pid) -> None:
     """Undo `link`, whoever of the two called it. Blocks: never. Source: Erlang `unlink/1`."""
     node = _node(pid)
     with node.lock:
-        node.tied(pid.value, False)
-    node.tell_root(LinkWith(pid.value, False))
+        node.exits.tied(pid.value, False)
+    node.root.tell(LinkWith(pid.value, False))
 
 
 def monitor(*pids: Pid) -> Notices:
@@ -69,7 +69,7 @@ def trap_exits(on: bool = True) -> Notices:
     Blocks: never. Source: Erlang `process_flag(trap_exit, true)`.
     """
     node = context.current()
-    node.trap(on)
+    node.exits.trap(on)
     return Notices(node, linked=on)
 
 
@@ -90,7 +90,7 @@ def register(name: str, pid: Pid | None = None) -> None:
         raise UsageError(f"a name is text, and not empty; found {brief(name)}")
     node = context.current()
     who = node.pid if pid is None else pid
-    owner = node.ask_root(lambda request: Register(request, name, who.value)).pid
+    owner = node.root.ask(lambda request: Register(request, name, who.value)).pid
     if owner == NO_PID:
         raise UsageError(f"{who} has ended, and cannot be given the name {name!r}")
     if owner != who.value:
@@ -99,7 +99,7 @@ def register(name: str, pid: Pid | None = None) -> None:
 
 def unregister(name: str) -> None:
     """Take a name away, from whoever has it. Blocks: never. Source: Erlang `unregister/1`."""
-    context.current().tell_root(Unregister(name))
+    context.current().root.tell(Unregister(name))
 
 
 @overload
@@ -124,7 +124,7 @@ def whereis(name: str, *, timeout: float | _NoWait | None = _NoWait.NO_WAIT) -> 
     """
     node = context.current()
     if isinstance(timeout, _NoWait) or timeout == 0:
-        found = node.ask_root(lambda request: WhereIs(request, name, False)).pid
+        found = node.root.ask(lambda request: WhereIs(request, name, False)).pid
         if found != NO_PID:
             return Pid(found)
         if isinstance(timeout, _NoWait):
@@ -132,7 +132,7 @@ def whereis(name: str, *, timeout: float | _NoWait | None = _NoWait.NO_WAIT) -> 
         raise TimeoutError(f"no process has the name {name!r}")
     what = f"a process named {name!r}"
     try:
-        found = node.ask_root(lambda request: WhereIs(request, name, True), timeout, what).pid
+        found = node.root.ask(lambda request: WhereIs(request, name, True), timeout, what).pid
     except TimeoutError:
         raise TimeoutError(f"no process had the name {name!r} within {timeout} s") from None
     return Pid(found)

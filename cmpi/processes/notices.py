@@ -36,7 +36,7 @@ class Notices:
     def add(self, pid: Pid) -> None:
         """Of this process too."""
         other_process(self._node, pid)
-        self._node.watch(pid)
+        self._node.exits.watch(pid)
         with self._node.lock:
             self._wanted.add(pid.value)
 
@@ -90,9 +90,9 @@ class Notices:
 
     def next(self) -> Exited | None:
         """The next notice, if there is one; it is told once."""
-        linked = self._node.linked if self._linked else set()
+        linked = self._node.exits.linked if self._linked else set()
         for pid in (self._wanted | linked) - self._told:
-            status = self._node.ended(pid)
+            status = self._node.exits.ended(pid)
             if status is not None:
                 return Exited(Pid(pid), status)
         return None
@@ -136,7 +136,7 @@ class NoticeReceiving(Operation[Exited]):
 
     def finish(self, result: Exited) -> Exited:
         if not result.status.ok:
-            self.node.looked_at(result.pid)
+            self.node.root.looked_at(result.pid)
         return result
 
     def undo(self, result: Exited, error: BaseException) -> None:

@@ -106,7 +106,7 @@ def spawn(
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
     tie = erlang_links.LINK if link else erlang_links.NO_TIE
     order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, name=name)
-    return order.take(order.node.ask_root(order.frame, timeout, ROOM))[0]
+    return order.take(order.node.root.ask(order.frame, timeout, ROOM))[0]
 
 
 def spawn_tied(
@@ -119,7 +119,7 @@ def spawn_tied(
 ) -> Pid:
     """As `spawn`, with a tie of `relations`."""
     order = _Order(Call(f, args), resources, True, tie, name=name)
-    return order.take(order.node.ask_root(order.frame, timeout, ROOM))[0]
+    return order.take(order.node.root.ask(order.frame, timeout, ROOM))[0]
 
 
 async def aspawn(
@@ -134,7 +134,7 @@ async def aspawn(
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
     tie = erlang_links.LINK if link else erlang_links.NO_TIE
     order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, name=name)
-    (child,) = order.accepted(await order.node.ask_root_async(order.frame, ROOM))
+    (child,) = order.accepted(await order.node.root.ask_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=process_process.CLOSURE_CHANNEL) as sender:
             await sender._asend(order.closure)
@@ -151,7 +151,7 @@ def try_spawn(
 ) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
     order = _Order(Call(f, args, kwargs, result=result), resources, False, name=name)
-    return order.take(order.node.ask_root(order.frame))[0]
+    return order.take(order.node.root.ask(order.frame))[0]
 
 
 def spawn_group(
@@ -183,7 +183,7 @@ def spawn_group(
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
     tie = erlang_links.LINK if link else erlang_links.NO_TIE
     order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, n, name)
-    return order.take(order.node.ask_root(order.frame, timeout, ROOM))
+    return order.take(order.node.root.ask(order.frame, timeout, ROOM))
 
 
 class _Order:
@@ -244,7 +244,7 @@ class _Order:
         if self._tie == erlang_links.LINK:
             with self.node.lock:
                 for pid in reply.pids:
-                    self.node.tied(pid, True)
+                    self.node.exits.tied(pid, True)
         children = [Pid(pid) for pid in reply.pids]
         if self._result:
             for child in children:
@@ -272,12 +272,12 @@ def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:
     Blocks: until then. Source: POSIX `waitpid`, but not only for children.
     """
     refuse_in_loop("wait()", "`await cmpi.await_exit(pid)`")
-    return _node_to_wait_for(pid).wait_exit(pid, timeout)
+    return _node_to_wait_for(pid).exits.wait_exit(pid, timeout)
 
 
 async def await_exit(pid: Pid) -> ExitStatus:
     """As `wait`, in an event loop; `asyncio.wait_for` bounds it."""
-    return await _node_to_wait_for(pid).await_exit(pid)
+    return await _node_to_wait_for(pid).exits.await_exit(pid)
 
 
 def _node_to_wait_for(pid: Pid) -> Node:
@@ -299,12 +299,12 @@ def kill(pid: Pid, signal: int = 9) -> None:
     """
     if not 0 < signal < 65:
         raise UsageError(f"a signal is a number from 1 to 64; found {signal}")
-    context.current().tell_root(process_root.Kill(pid.value, signal))
+    context.current().root.tell(process_root.Kill(pid.value, signal))
 
 
 def capacity() -> Capacity:
     """What the job may use on all its hosts, and what of it is free now. Blocks: for one answer."""
-    reply = context.current().ask_root(process_root.AskCapacity)
+    reply = context.current().root.ask(process_root.AskCapacity)
     return Capacity(
         Resources.of_units(reply.total_cpu_units, reply.total_memory_bytes),
         Resources.of_units(reply.free_cpu_units, reply.free_memory_bytes),
@@ -322,7 +322,7 @@ def preload(*modules: str) -> None:
         if not isinstance(module, str):
             raise UsageError(f"preload takes names of modules; found {brief(module)}")
     folders = [folder for folder in sys.path if isinstance(folder, str)]  # Python ignores others, too
-    context.current().tell_root(process_root.Preload(list(modules), folders))
+    context.current().root.tell(process_root.Preload(list(modules), folders))
 
 
 def _label(f: Callable[..., object]) -> str:

@@ -118,11 +118,11 @@ def result(pid: Pid, timeout: float | None = None) -> Any:
         raise TimeoutError(f"{pid} has not returned within {timeout} s") from None
     except (EndOfChannel, PeerExited, PeerFailed):
         _forget(pid)
-        return _of_status(pid, context.current().wait_exit(pid, None))
+        return _of_status(pid, context.current().exits.wait_exit(pid, None))
     _forget(pid)
     if not outcome[0]:
         try:  # its end is known to this process then, and no surprise to the job
-            context.current().wait_exit(pid, ENDING_S)
+            context.current().exits.wait_exit(pid, ENDING_S)
         except TimeoutError:
             pass  # it hangs in its exit handlers
     return unpacked(outcome)
@@ -137,11 +137,11 @@ async def aresult(pid: Pid) -> Any:
         outcome = await receiver.arecv()
     except (EndOfChannel, PeerExited, PeerFailed):
         _forget(pid)
-        return _of_status(pid, await context.current().await_exit(pid))
+        return _of_status(pid, await context.current().exits.await_exit(pid))
     _forget(pid)
     if not outcome[0]:
         try:
-            await asyncio.wait_for(context.current().await_exit(pid), ENDING_S)
+            await asyncio.wait_for(context.current().exits.await_exit(pid), ENDING_S)
         except (TimeoutError, asyncio.TimeoutError):
             pass
     return unpacked(outcome)

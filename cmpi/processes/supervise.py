@@ -140,8 +140,8 @@ class _Shell(Office):
     def run(self) -> Mapping[str, int]:
         """From the first start to the last end."""
         with self._node.lock:
-            family = set(self._node.linked)  # not children
-        trapped = self._node.trap(True)
+            family = set(self._node.exits.linked)  # not children
+        trapped = self._node.exits.trap(True)
         self._requests.changed.watch(self._node.changed.notify_all)  # and so wakes `_turn`
         try:
             self._do(self._machine.begin())
@@ -149,7 +149,7 @@ class _Shell(Office):
                 self._turn(family)
         finally:
             self._stop()
-            self._node.trap(trapped)
+            self._node.exits.trap(trapped)
             self._requests.close()
         counts = {child.label: n for child, n in zip(self._children, self._machine.counts)}
         if self._machine.gave_up:
@@ -188,12 +188,12 @@ class _Shell(Office):
         self._do(self._machine.tick(time.monotonic()))
 
     def _ended(self) -> list[tuple[Pid, ExitStatus]]:
-        found = [(pid, self._node.ended(pid.value)) for pid in self._pids]
+        found = [(pid, self._node.exits.ended(pid.value)) for pid in self._pids]
         return [(pid, status) for pid, status in found if status is not None]
 
     def _orphaned(self, family: set[int]) -> tuple[Pid, ExitStatus] | None:
-        for pid in family & self._node.linked:
-            status = self._node.ended(pid)
+        for pid in family & self._node.exits.linked:
+            status = self._node.exits.ended(pid)
             if status is not None and (status.code or status.signal):
                 return Pid(pid), status
         return None
@@ -253,7 +253,7 @@ class _Shell(Office):
         name = child.name or None
         pid = spawn_tied(child.f, child.args, child.resources, erlang_links.SUPERVISE, name=name)
         self._pids[pid] = number
-        self._node.watch(pid)
+        self._node.exits.watch(pid)
         if child.name:
             try:
                 register(child.name, pid)

@@ -55,7 +55,7 @@ def main() -> None:
         "library": " ".join(MPI.Get_library_version().splitlines()[0].partition(",")[0].split()),
         "ranks": MPI.COMM_WORLD.size,
         "spawn_ms": spawn_s * 1e3,
-        "shared_memory": bool(context.current().shares_memory(pid)),
+        "shared_memory": bool(context.current().exits.shares_memory(pid)),
         "gb_per_s": 2 * array.nbytes / min(times) / 1e9,
         "survived": bool(survived),
         "host": os.uname().nodename,

@@ -8,7 +8,7 @@ import pytest
 
 from cmpi._core.protocol import authentication, wire
 from cmpi.errors import ProtocolError
-from tests.core.test_protocol import ALL
+from tests.core.frames import ALL
 
 INPUTS = int(os.environ.get("CMPI_FUZZ", "20000"))
 CLASSES = list(ALL.values())

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from cmpi._core.protocol import launcher_root, wire
 from cmpi.errors import ProtocolError
-from tests.core.test_protocol import ALL
+from tests.core.frames import ALL
 
 VALUES = {
     "?": st.booleans(),

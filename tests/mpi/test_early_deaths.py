@@ -44,7 +44,7 @@ def test_a_stub_that_is_killed_before_it_is_up_fails_its_spawn_alone(job):
     text = """
 import cmpi, cmpi._runtime.process.context
 assert cmpi.wait(cmpi.spawn(lambda parent: None)).ok
-folder = cmpi._runtime.process.context.current().doorbell._folder
+folder = cmpi._runtime.process.context.current().state.doorbell._folder
 def kill_announced():
     "The stub, as soon as it has said that it is there."
     while True:

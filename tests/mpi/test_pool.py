@@ -204,7 +204,7 @@ def files(): return len([n for n in os.listdir(cmpi_folder) if "-cmpi-pool" in n
 from cmpi._runtime.process import context
 a = np.arange(1 << 18, dtype=float)
 with ProcessPool(2) as pool:
-    cmpi_folder = context.current().shared_memory
+    cmpi_folder = context.current().state.shared_memory
     big = pool.share({"a": a})
     print([pool.submit(lambda d, i: look(d["a"], i), big, i).result() for i in range(2)], files())
     del big

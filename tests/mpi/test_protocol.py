@@ -6,11 +6,11 @@ from cmpi._core.protocol import process_root
 from cmpi._runtime.process import context
 
 def speaks_as_the_root(parent):
-    context.current().tell_root(process_root.Refused(1, False, "no"))
+    context.current().root.tell(process_root.Refused(1, False, "no"))
     cmpi.Receiver(parent).recv()
 
 def joins_twice(parent):
-    context.current().tell_root(process_root.Join(memory="", python=""))
+    context.current().root.tell(process_root.Join(memory="", python=""))
     cmpi.Sender(parent).send("is borne")
 
 print(cmpi.wait(cmpi.spawn(speaks_as_the_root)).signal, cmpi.Receiver(cmpi.spawn(joins_twice)).recv())

@@ -18,7 +18,7 @@ from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.dropped_ends import DroppedEnds
 from cmpi._runtime.process.node_lock import NodeLock
-from cmpi._runtime.process.peer import Peer
+from cmpi._runtime.process.peers import Peers
 from cmpi._runtime.process.wait_registry import WaitRegistry
 from cmpi._transport import ring
 from cmpi.identifiers import ExitStatus, Pid
@@ -42,21 +42,19 @@ class Node:
         )
         self.changed = ChannelCondition(self.lock)
         self.looked_at = lambda pid: None
-        self.nodes, self.peers = nodes, {}
+        self.nodes, self.exits, self.peers = nodes, self, Peers(self, self)
         self.aborts, self.dropped_ends, self.failed = PendingAborts(self.nudge), DroppedEnds(self), False
 
-    def peer(self, pid):
-        if pid not in self.peers:
-            self.peers[pid] = Peer(self, pid)
-        return self.peers[pid]
+    def ended(self, pid):
+        return None
 
     def ring(self, pid, sent):
-        self.nodes[Pid(pid)].peer(self.pid).connection.rung(sent)
+        self.nodes[Pid(pid)].peers.get(self.pid).connection.rung(sent)
         return True
 
     def progress(self):
         with self.lock:
-            while any(peer.progress() for peer in self.peers.values()):
+            while any(peer.progress() for peer in self.peers):
                 pass
 
     def shares_memory(self, pid):
@@ -65,7 +63,7 @@ class Node:
     def nudge(self):
         pass
 
-    left = False
+    closed = False
     owner = 0
 
     def watch(self, pid):
@@ -148,7 +146,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
             closed = self.coming[i] == "ended"
             self.coming[i] = "gone"
             with self.middle.lock:
-                self.middle.peer(self.others[i].pid).exited(ExitStatus(137, 9))
+                self.middle.peers.get(self.others[i].pid).exited(ExitStatus(137, 9))
             self.the_middle_looks_around()
             self.end[i] = "ended" if closed else "gone"
 
@@ -241,7 +239,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
             while self.seen[i]:
                 assert self.receivers[i].recv() == self.seen[i].popleft()
         for node in self.nodes.values():
-            for peer in node.peers.values():
+            for peer in node.peers:
                 peer.connection.free(peer_ended=True)
         shutil.rmtree(self.folder)
 

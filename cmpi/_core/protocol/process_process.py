@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cmpi._core.protocol.wire import U32, U64, frame, registry
 
-# Names of channels that cmpi itself opens; see `inlets.RESERVED`.
-RESULT_CHANNEL = "\0result"  # what a function has returned
-CLOSURE_CHANNEL = "\0closure"  # a closure that does not fit into a request
+RESERVED = "\0"  # how names of channels begin that no user can give
+RESULT_CHANNEL = f"{RESERVED}result"  # what a function has returned
+CLOSURE_CHANNEL = f"{RESERVED}closure"  # a closure that does not fit into a request
 
 
 @frame

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._runtime.process.aborts import Fate
-    from cmpi._runtime.process.peer import Peer
+    from cmpi._runtime.process.end_owner import EndOwner
     from cmpi._transport.pickling import Message
     from cmpi._transport.segment import Block
     from cmpi.identifiers import ExitStatus
@@ -39,8 +39,9 @@ NOTHING: Any = object()  # what `recv_now` gives if there is no message
 class End:
     """What both ends have. All of it is guarded by the node's lock, `lock`."""
 
-    def __init__(self, peer: Peer, name: str, contract: Contract, site: str) -> None:
+    def __init__(self, peer: EndOwner, name: str, contract: Contract, site: str) -> None:
         self.peer, self.pid, self.name, self.contract, self.site = peer, peer.pid, name, contract, site
+        self.connection = peer.connection
         self.changed = peer.new_condition()
         self.lock: Any = peer.lock
         lock = self.lock
@@ -76,7 +77,7 @@ class SenderEnd(End):
     """The sending end."""
 
     def __init__(
-        self, peer: Peer, name: str, contract: Contract, site: str, number: int, window: tuple[int, int]
+        self, peer: EndOwner, name: str, contract: Contract, site: str, number: int, window: tuple[int, int]
     ) -> None:
         super().__init__(peer, name, contract, site)
         self.number = number  # what the link's frames call it
@@ -120,7 +121,7 @@ class SenderEnd(End):
         message = self.pack(value)
         if not isinstance(message, bytes) or self._owned():
             return message
-        connection = self.peer.connection
+        connection = self.connection
         self.lock.acquire()
         try:
             if not self.opened or self.busy or self.mismatch is not None:
@@ -161,7 +162,7 @@ class SenderEnd(End):
 class ReceiverEnd(End):
     """The receiving end; without a number as long as the sender is not known."""
 
-    def __init__(self, peer: Peer, name: str, contract: Contract = ANY, site: str = "") -> None:
+    def __init__(self, peer: EndOwner, name: str, contract: Contract = ANY, site: str = "") -> None:
         super().__init__(peer, name, contract, site)
         self.number: int | None = None
         self.claimed = False  # there is a Receiver for it
@@ -177,7 +178,7 @@ class ReceiverEnd(End):
 
     def look(self) -> None:
         """Look for a message, as long as there is something to hear."""
-        ring_inbox = self.peer.connection.ring_inbox
+        ring_inbox = self.connection.ring_inbox
         while not self.readable and ring_inbox.look():
             pass
 

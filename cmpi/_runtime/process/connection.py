@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.connection_host import ConnectionHost
     from cmpi._transport.segment import Block
     from cmpi.identifiers import Pid
 
@@ -37,7 +37,7 @@ class Connection:
     """Frames and buffers to and from one peer. Guarded by the node's lock; only `reserve` may block.
 
     Args:
-        node: Of this process.
+        host: This process.
         pid: The peer.
         hear: Is called with each frame that comes, and its buffers if it is a message.
         hear_small: Likewise with a message that is all in its pickle, the number of its channel first;
@@ -46,12 +46,12 @@ class Connection:
 
     def __init__(
         self,
-        node: Node,
+        host: ConnectionHost,
         pid: Pid,
         hear: Callable[[Any, Sequence[Any]], None],
         hear_small: Callable[[int, bytes], bool],
     ) -> None:
-        self._node, self._pid = node, pid
+        self._host, self._pid = host, pid
         self._hear = hear
         self.transport: mpi.MpiTransport | socket_transport.SocketTransport | None = None
         self.announced = 0  # frames that the peer says it has sent by MPI
@@ -65,17 +65,17 @@ class Connection:
         self._unheard = False  # the peer is to be rung for again: its bell was full
         # What came by the link and waits for its buffers.
         self._held: deque[tuple[Any, mpi.MpiParts | socket_transport.SocketParts | None]] = deque()
-        folder = node.shared_memory
-        self._out = f"{folder}/{node.pid.value:x}-{pid.value:x}"
-        self._into = f"{folder}/{pid.value:x}-{node.pid.value:x}"
-        self.ring_inbox = RingInbox(self._into, node, pid, self._deliver, hear_small)
-        self._payloads = SharedPayloads(folder, node.shared_memory_bytes, self._out, self._into, self.post)
+        folder = host.shared_memory
+        self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
+        self._into = f"{folder}/{pid.value:x}-{host.pid.value:x}"
+        self.ring_inbox = RingInbox(self._into, host, pid, self._deliver, hear_small)
+        self._payloads = SharedPayloads(folder, host.shared_memory_bytes, self._out, self._into, self.post)
 
     @property
     def shut_out(self) -> bool:
         """True while the link cannot be used, because the linker is inside MPI."""
         return (
-            self._node.connecting
+            self._host.connecting
             and self.transport is not None
             and not (self.transport.waitable or self.freed)
         )
@@ -177,7 +177,7 @@ class Connection:
         that the ring needs, and the other fence costs as much as reading and writing a message."""
         writer = self._writer
         if writer is not None and writer.reader_sleeps:
-            with self._node.lock:
+            with self._host.lock:
                 if writer.must_wake():
                     self._ring_bell()
 
@@ -188,7 +188,7 @@ class Connection:
 
     def learn(self) -> None:
         """The root has said something of the memory that the peer sees."""
-        shared = self._node.shares_memory(self._pid)
+        shared = self._host.shares_memory(self._pid)
         if self._unsure is not None and shared is not None:
             sent, self._unsure = self._unsure, None
             if not shared:  # all again, the other way
@@ -211,10 +211,10 @@ class Connection:
         """Choose the way out, unless that was done or cannot be yet."""
         if self._writer is not None or self._by_transport:
             return
-        self._node.watch(self._pid)
-        if self._node.shared_memory and ring.usable():
-            shared = self._node.shares_memory(self._pid)
-            if shared is None and not self._node.likely_shares_memory(self._pid):
+        self._host.watch(self._pid)
+        if self._host.shared_memory and ring.usable():
+            shared = self._host.shares_memory(self._pid)
+            if shared is None and not self._host.likely_shares_memory(self._pid):
                 return  # the root will tell
             if shared is not False:
                 try:
@@ -225,7 +225,7 @@ class Connection:
                     pass  # no room for it
         self._by_transport = True
         if self.transport is None:
-            self._node.tell_root(Connect(self._pid.value))
+            self._host.tell_root(Connect(self._pid.value))
 
     def _flush_to_ring(self, writer: ring.RingWriter, wake: bool) -> None:
         waited = len(self._outbox)
@@ -237,7 +237,7 @@ class Connection:
         if self._unheard or ((full or (wake and len(self._outbox) < waited)) and writer.must_wake()):
             self._ring_bell()
         if full:
-            self._node.nudge()
+            self._host.nudge()
 
     def _may_put(self, outgoing: OutgoingFrame, writer: ring.RingWriter) -> bool:
         """Buffers are the sender's, and cannot be sent again; so they, and what is long, wait until it is
@@ -256,17 +256,17 @@ class Connection:
             return  # the exit notice will come, and say why
         self._ring_bell()
         if transport.busy:
-            self._node.nudge()
+            self._host.nudge()
 
     def _ring_bell(self) -> None:
         if self.transport is not None and self.transport.waitable:
             return  # what comes by it wakes the peer
-        rung = self._node.doorbell.ring(self._pid.value, self.transport.sent if self.transport else 0)
+        rung = self._host.doorbell.ring(self._pid.value, self.transport.sent if self.transport else 0)
         # Where a bell is full its owner is about to look: but not into a ring that it does not know, and
         # not until it sees what comes by MPI.
         self._unheard = not rung and (self._unheard or self._writer is None)
         if self._unheard:
-            self._node.nudge()
+            self._host.nudge()
 
     def reserve(self, sizes: list[int], *, patient: bool = False) -> list[Block | None]:
         """Places in shared memory for buffers of these sizes, None for those that must follow.
@@ -359,7 +359,7 @@ class Connection:
         if not self.freed and self.transport is not None:
             self.transport.free()
         self.freed = True
-        if peer_ended and self._node.shared_memory:
+        if peer_ended and self._host.shared_memory:
             self._payloads.unlink()
             if self._writer is not None:
                 ring.unlink_rings(self._out)

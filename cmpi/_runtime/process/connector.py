@@ -1,49 +1,62 @@
-"""Making links: a thread that sits in blocking calls, so that nobody else has to.
+"""Making connections: a thread that sits in blocking calls, so that nobody else has to.
 
-While it is inside MPI, this process makes no other call of MPI's (`Node.linking`). The root sees to it
-that both ends are at it at the same time, so that this is a matter of milliseconds.
+While it is inside MPI, this process makes no other call of MPI's (`NodeState.connecting`). The root sees to
+it that both ends are at it at the same time, so that this is a matter of milliseconds.
 """
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import time
 
-from cmpi._core.protocol.process_root_connections import Dial, GroupWith, ListenFor
+from cmpi._core.protocol import process_root
+from cmpi._core.protocol.process_root_connections import (
+    ConnectionFailed,
+    ConnectionUp,
+    Dial,
+    GroupWith,
+    ListenFor,
+    Listening,
+)
 from cmpi._runtime.process.vital_thread import vital_thread
 from cmpi._transport import mpi, socket_transport
+from cmpi.identifiers import Pid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import TypeAlias
 
-    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.node_state import NodeState
+    from cmpi._runtime.process.peers import Peers
 
-ORDERS = (
-    GroupWith,
-    ListenFor,
-    Dial,
-)
-SOCKET_S = 10.0  # for the other end of a link by sockets to come
+    Order: TypeAlias = GroupWith | ListenFor | Dial
+    Transport: TypeAlias = mpi.MpiTransport | socket_transport.SocketTransport
+
+SOCKET_S = 10.0  # for the other end of a connection by sockets to come
 LOOK_S = 0.1  # between looks whether it has died
+STUCK_S = 120.0  # in one attempt to connect by MPI, which has no limit of its own
+WIDOWED_S = 1.0  # the same, once the partner has died
 
 
 class Connector:
     """Carries out the root's orders; there is one at a time.
 
     Args:
-        node: The process. Its `enter_mpi` and `leave_mpi` are called around MPI's blocking calls,
-            `link_made` with a new link, `link_failed` with a peer.
+        state: Of this process.
+        peers: Are given the connections.
     """
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    def __init__(self, state: NodeState, peers: Peers) -> None:
+        self._state, self._peers = state, peers
+        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._abandoned: set[int] = set()
+        self._with, self._until_s = 0, 0.0  # of the attempt by MPI that is under way
 
-    def order(self, frame: Any) -> None:
+    def order(self, frame: Order) -> None:
         """Take an order of the root's. Blocks: never."""
         if self._thread is None:
             self._thread = vital_thread(self._run, "cmpi-linker")
@@ -51,11 +64,22 @@ class Connector:
         self._orders.put(frame)
 
     def abandon(self, peer: int) -> None:
-        """The partner of a half-made link has died."""
+        """The partner of a half-made connection has died."""
         self._abandoned.add(peer)
+        if self._state.connecting and self._with == peer:
+            self._until_s = time.monotonic() + WIDOWED_S
+
+    def end_if_stuck(self) -> None:
+        """End this process if MPI never comes back: it could not even end with that."""
+        if not self._state.connecting or time.monotonic() <= self._until_s:
+            return
+        why = f"MPI has not come back from linking this process with {Pid(self._with)}"
+        print(f"cmpi: {why}; it ends", file=sys.stderr, flush=True)
+        self._state.tell_root(process_root.Raised(why, ""))
+        os._exit(1)
 
     def wait_idle(self) -> None:
-        """Blocks until every link that was ordered is made or given up."""
+        """Blocks until every connection that was ordered is made or given up."""
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join()
@@ -64,20 +88,38 @@ class Connector:
         while (order := self._orders.get()) is not None:
             transport = None if order.peer in self._abandoned else self._make(order)
             if transport is None:
-                self._node.connection_failed(order.peer)
+                self._state.tell_root(
+                    ConnectionFailed(order.peer)
+                )  # which orders it again, if that one lives
             else:
-                self._node.transport_made(order.peer, transport)
+                with self._state.lock:
+                    self._peers.get(Pid(order.peer)).transport_up(transport)
+                self._state.tell_root(ConnectionUp(order.peer))
+                self._state.nudge()
 
-    def _make(self, order: Any) -> mpi.MpiTransport | socket_transport.SocketTransport | None:
+    def _make(self, order: Order) -> Transport | None:
         if isinstance(order, Dial):
             return socket_transport.dial(order.address, order.port, order.key, SOCKET_S)
         if isinstance(order, ListenFor):
             return self._listen(order)
-        self._node.enter_mpi(order.peer)
+        self._enter_mpi(order.peer)
         try:
             return mpi.group(order.rank)
         finally:
-            self._node.leave_mpi()
+            self._leave_mpi()
+
+    def _enter_mpi(self, pid: int) -> None:
+        with self._state.lock:
+            self._state.connecting, self._with = True, pid
+            self._until_s = time.monotonic() + STUCK_S
+        self._state.nudge()  # the progress thread, to be there if MPI never comes back
+
+    def _leave_mpi(self) -> None:
+        with self._state.lock:
+            self._state.connecting = False
+            for peer in self._peers:
+                peer.connection.flush()
+        self._state.nudge()
 
     def _listen(self, order: ListenFor) -> socket_transport.SocketTransport | None:
         try:
@@ -86,7 +128,8 @@ class Connector:
             time.sleep(LOOK_S)  # no descriptors left; the root has us try it again
             return None
         try:
-            self._node.listening(order.peer, socket_transport.port_of(door))
+            # At a TCP port or (0) at a path.
+            self._state.tell_root(Listening(order.peer, socket_transport.port_of(door)))
             end_s = time.monotonic() + SOCKET_S
             while time.monotonic() < end_s and order.peer not in self._abandoned:
                 transport = socket_transport.accept(door, LOOK_S)

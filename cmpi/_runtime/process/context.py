@@ -84,7 +84,7 @@ def join(resources: Resources | None) -> Node:
             if _node.parent is None:
                 world = [pid.value for pid in _node.world]
                 scripts.identify(f"{world[0]:x} {_own_program()}", world)
-            signal_guard.before.append(_node.wake_readers)
+            signal_guard.before.append(_node.peers.wake_readers)
             os.register_at_fork(after_in_child=_refuse_after_fork)
             shipped = os.environ.get(names.SHIPPED, "").split("\n")
             if len(shipped) == 2:

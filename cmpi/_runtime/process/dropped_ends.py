@@ -8,15 +8,15 @@ from collections import deque
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
-    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.node_state import NodeState
     from cmpi._runtime.process.unwinding import Unwinding
 
 
 class DroppedEnds:
-    """Of one node."""
+    """Of one process."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, state: NodeState) -> None:
+        self._state = state
         self._ends: deque[tuple[SenderEnd | ReceiverEnd, Unwinding | None]] = deque()
 
     def add(self, end: SenderEnd | ReceiverEnd, exception: Unwinding | None) -> None:
@@ -25,10 +25,10 @@ class DroppedEnds:
         Called by the garbage collector, in any thread, at any time, even while the thread holds the lock:
         so the progress thread closes the end. If this process has failed, its exit status tells the peer.
         """
-        node = self._node
-        if not (node.left or node.failed) and os.getpid() == node.owner:
+        state = self._state
+        if not (state.closed or state.failed) and os.getpid() == state.owner:
             self._ends.append((end, exception))
-            node.nudge()
+            state.nudge()
 
     def close(self) -> None:
         """Close them, or abort them. With the node's lock."""

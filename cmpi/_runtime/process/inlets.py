@@ -10,40 +10,40 @@ from __future__ import annotations
 from collections import deque
 
 from cmpi._core.channel.contract import Contract
+from cmpi._core.protocol.process_process import RESERVED
 from cmpi._runtime.process.aborts import cause_of
 from cmpi._runtime.process.condition import ChannelCondition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
     from typing import Any
 
     from cmpi._runtime.process.channel_ends import ReceiverEnd
-    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.node_lock import NodeLock
     from cmpi._runtime.process.peer import Peer
 
 ANY = Contract()
-RESERVED = "\0"  # how names of channels begin that no user can give
 MAILBOX = f"{RESERVED}mailbox "  # and behind it the mailbox's key
 
 
 class Inlets:
     """Of one process, by the keys of their mailboxes. Guarded by the node's lock."""
 
-    def __init__(self, peers: Mapping[int, Peer]) -> None:
-        self._peers = peers
+    def __init__(self, peers: Iterable[Peer], lock: NodeLock) -> None:
+        self._peers, self.lock = peers, lock
         self._inlets: dict[str, Inlet] = {}
         self._closed: set[str] = set()  # keys of mailboxes that there were
         self._refused: set[tuple[int, str]] = set()
         self.holders: dict[str, int] = {}  # who had this name when it was last asked
 
-    def open(self, key: str, node: Node, contract: Contract, site: str) -> Inlet | None:
+    def open(self, key: str, contract: Contract, site: str) -> Inlet | None:
         """An inlet for what was and will be sent to this key; None if there is one already."""
         if key in self._inlets:
             return None
         self._closed.discard(key)
-        inlet = self._inlets[key] = Inlet(key, node, contract, site)
-        for peer in list(self._peers.values()):
+        inlet = self._inlets[key] = Inlet(self, key, contract, site)
+        for peer in self._peers:
             for name, ends in peer.unclaimed.items():
                 if name.startswith(MAILBOX) and self._of(name) is inlet:
                     for _ in range(len(ends)):
@@ -88,9 +88,9 @@ class Inlets:
 class Inlet:
     """Of one mailbox. Guarded by the node's lock."""
 
-    def __init__(self, key: str, node: Node, contract: Contract, site: str) -> None:
-        self.key, self._node, self._contract, self._site = key, node, contract, site
-        self.changed = ChannelCondition(node.lock, self._rest)
+    def __init__(self, inlets: Inlets, key: str, contract: Contract, site: str) -> None:
+        self.key, self._inlets, self._contract, self._site = key, inlets, contract, site
+        self.changed = ChannelCondition(inlets.lock, self._rest)
         self._listed: dict[ReceiverEnd, int] = {}  # how many messages of each are in the next, or current
         self._arrivals: deque[ReceiverEnd] = deque()  # one entry for each message, in their order
         self._current: ReceiverEnd | None = None  # whose first message is being dealt with
@@ -167,7 +167,7 @@ class Inlet:
                 end.abort(cause_of(error), error)
         self._listed.clear()
         self._arrivals.clear()
-        self._node.inlets.forget(self)
+        self._inlets.forget(self)
         self.changed.notify_all()
 
     def _rest(self) -> None:

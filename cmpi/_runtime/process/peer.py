@@ -12,7 +12,6 @@ from cmpi._core.protocol import process_process
 from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
-from cmpi._runtime.process.inlets import RESERVED
 from cmpi._transport import mpi, socket_transport
 
 TYPE_CHECKING = False
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.channel.contract import Contract
     from cmpi._runtime.process.aborts import Fate
-    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.connection_host import PeerHost
     from cmpi._transport.pickling import Message
     from cmpi.identifiers import ExitStatus, Pid
 
@@ -34,10 +33,10 @@ _numbers = itertools.count()
 class Peer:
     """The link to one process and all that goes over it. Guarded by the node's lock."""
 
-    def __init__(self, node: Node, pid: Pid) -> None:
-        self._node, self.pid = node, pid
-        self.lock: Any = node.lock
-        self.connection = Connection(node, pid, self.hear, self.hear_small)
+    def __init__(self, host: PeerHost, pid: Pid) -> None:
+        self._host, self.pid = host, pid
+        self.lock: Any = host.lock
+        self.connection = Connection(host, pid, self.hear, self.hear_small)
         self.status: ExitStatus | None = None
         self.senders: dict[int, SenderEnd] = {}
         self.receivers: dict[int, ReceiverEnd] = {}  # whose sender is known
@@ -52,7 +51,7 @@ class Peer:
     def transport_up(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
         """The link stands."""
         self.connection.transport = transport
-        self._node.watch(self.pid)
+        self._host.watch(self.pid)
         self.connection.flush()
 
     # -- progress ----------------------------------------------------------------------------
@@ -102,7 +101,7 @@ class Peer:
 
     def looked_at(self) -> None:
         """The program has received how the process ended, or failed."""
-        self._node.looked_at(self.pid)
+        self._host.looked_at(self.pid)
 
     def exited(self, status: ExitStatus) -> None:
         """The process has ended; what it had sent is still to be heard, in `progress`."""
@@ -191,8 +190,8 @@ class Peer:
         self.receivers[frame.channel] = end
         if end.claimed:
             self.compare(end)
-        elif frame.name.startswith(RESERVED):
-            self._node.inlets.opened(self, frame.name)
+        elif frame.name.startswith(process_process.RESERVED):
+            self._host.inlets.opened(self, frame.name)
 
     # -- ends --------------------------------------------------------------------------------
 
@@ -219,7 +218,7 @@ class Peer:
 
     def new_condition(self) -> ChannelCondition:
         """What those wait for who wait for one of its ends."""
-        return ChannelCondition(self._node.lock, self.connection.ring_inbox.rest)
+        return ChannelCondition(self._host.lock, self.connection.ring_inbox.rest)
 
     def _mark(self, end: SenderEnd | ReceiverEnd) -> None:
         if self.status is not None and self._quiet_left == 0:
@@ -258,7 +257,7 @@ class Peer:
         """Give a sending end's machine an event, and do what it says; `fate` is that of an abort."""
         for action in end.machine.handle(event):
             if isinstance(action, channel.TransmitAbort):
-                self._node.aborts.hold(fate, partial(self._post_abort, end, action.cause))
+                self._host.aborts.hold(fate, partial(self._post_abort, end, action.cause))
                 continue
             self._introduce(end)
             if isinstance(action, channel.TransmitFin):
@@ -327,7 +326,7 @@ class Peer:
                 self.connection.post(credit, wake=action.asked)
             elif isinstance(action, channel.TellAborted):
                 frame = process_process.ReceiverAborted(end.number, action.cause)
-                self._node.aborts.hold(fate, partial(self.connection.post, frame))
+                self._host.aborts.hold(fate, partial(self.connection.post, frame))
             else:
                 self.connection.post(process_process.ReceiverClosed(end.number))
 
@@ -364,7 +363,7 @@ class Peer:
     def _last_word(self) -> None:
         if not self._bye_said:
             self._bye_said = True
-            self.connection.post_last(process_process.Bye(self._node.failed))
+            self.connection.post_last(process_process.Bye(self._host.failed))
 
     @property
     def over(self) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any, Final
 
-    from cmpi._runtime.process.node import Node
+    from cmpi._runtime.process.connection_host import ConnectionHost
     from cmpi.identifiers import Pid
 
 SPIN_S: Final = 150e-6  # of a reader: as long as it takes to fall asleep and be woken
@@ -28,7 +28,7 @@ class RingInbox:
 
     Args:
         path: Of the ring, which the peer makes with its first frame.
-        node: Of this process.
+        host: This process.
         pid: The peer.
         deliver: Is called with each frame that comes, and its buffers.
         hear_small: Likewise with a message that is all in its pickle, the number of its channel first;
@@ -38,16 +38,16 @@ class RingInbox:
     def __init__(
         self,
         path: str,
-        node: Node,
+        host: ConnectionHost,
         pid: Pid,
         deliver: Callable[[Any, Sequence[Any]], None],
         hear_small: Callable[[int, bytes], bool],
     ) -> None:
-        self._path, self._node, self._pid, self._hear_small = path, node, pid, hear_small
+        self._path, self._host, self._pid, self._hear_small = path, host, pid, hear_small
         self.reader: ring.RingReader | None = None
         self._unmapped = False  # there is a ring, which could not be mapped
         self._freed = False
-        self._assembly = Assembly(deliver, node.nudge)
+        self._assembly = Assembly(deliver, host.nudge)
         self.watched = False  # the progress thread looks every millisecond: the writer need not ring
         self._awaited = False  # somebody slept until the last frames came
         self._worth_it = Backoff()  # to look on
@@ -70,11 +70,11 @@ class RingInbox:
 
     def map(self) -> None:
         """Map the ring, if there is one."""
-        if self.reader is None and not self._freed and self._node.shared_memory:
+        if self.reader is None and not self._freed and self._host.shared_memory:
             try:
                 self.reader = ring.RingReader(self._path)
                 self._unmapped = False
-                self._node.watch(self._pid)
+                self._host.watch(self._pid)
             except FileNotFoundError:
                 pass
             except OSError:
@@ -90,7 +90,7 @@ class RingInbox:
         if self._read(reader):
             if not self.watched:  # the caller may not come back soon
                 self.watched = True
-                self._node.nudge()
+                self._host.nudge()
             return True
         self.watched = False
         return self._fall_asleep(reader)
@@ -133,7 +133,7 @@ class RingInbox:
             if self._read(reader) and ready():
                 self._worth_it.tried(True)
                 return
-            self._node.lock.let_others()
+            self._host.lock.let_others()
             if self._freed:
                 return
         self._worth_it.tried(False)

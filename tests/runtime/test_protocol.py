@@ -1,26 +1,14 @@
 """Who may send what: each frame has one number, one module and at least one receiver."""
 
-import importlib
-import pkgutil
+from unittest.mock import Mock
 
 import pytest
 
-from cmpi._core import protocol
 from cmpi._core.job.job import JobMachine
 from cmpi._core.protocol import monitor_root, process_process, process_root, process_root_waits, wire
+from cmpi._runtime.process.root_frames import RootFrames
 from cmpi.errors import ProtocolError
-
-MODULES = [
-    importlib.import_module(f"{protocol.__name__}.{it.name}")
-    for it in pkgutil.iter_modules(protocol.__path__)
-]
-REGISTRIES = {
-    f"{module.__name__.rpartition('.')[2]}.{name}": value
-    for module in MODULES
-    for name, value in vars(module).items()
-    if name.isupper() and isinstance(value, dict) and all(hasattr(it, "LAYOUT") for it in value.values())
-}
-ALL = {number: cls for registry in REGISTRIES.values() for number, cls in registry.items()}
+from tests.core.frames import ALL, MODULES, REGISTRIES
 
 
 def test_there_is_a_registry_for_each_direction_of_each_pair():
@@ -65,3 +53,8 @@ def test_a_frame_of_many_fields_is_made_with_their_names():
 def test_the_root_has_a_handler_for_every_frame_that_a_process_may_send():
     asks_of_waits = set(process_root_waits.TO_ROOT.values())  # the root's shell has these
     assert JobMachine([]).heard_from_rank | asks_of_waits == set(process_root.TO_ROOT.values())
+
+
+def test_a_process_has_a_handler_for_every_frame_that_the_root_may_send_after_its_welcome():
+    heard = RootFrames(*[Mock()] * 9).heard
+    assert heard | {process_root.Welcome} == set(process_root.TO_PROCESS.values())

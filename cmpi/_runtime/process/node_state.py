@@ -1,0 +1,66 @@
+"""What this process is in its job, as its connections and peers see it (see `connection_host`)."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from cmpi._runtime.process.aborts import PendingAborts
+from cmpi._transport.doorbell import Doorbell
+from cmpi.identifiers import Pid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.protocol import process_root
+    from cmpi._runtime.process.connection_host import ReservedChannels
+    from cmpi._runtime.process.exits import Exits
+    from cmpi._runtime.process.node_lock import NodeLock
+    from cmpi._runtime.process.root_connection import RootConnection
+
+
+class NodeState:
+    """All of it is guarded by the lock, but for `nudge` and what goes to the root.
+
+    Args:
+        lock: Of all that this process knows of its job.
+        root: The connection with the root.
+        exits: What the root has said of other processes.
+        welcome: What the root has said of this one.
+        memory: The folder in shared memory where processes of this host meet; "": none.
+    """
+
+    inlets: ReservedChannels
+
+    def __init__(
+        self,
+        lock: NodeLock,
+        root: RootConnection,
+        exits: Exits,
+        welcome: process_root.Welcome,
+        memory: str,
+    ) -> None:
+        self.lock = lock
+        self.pid = Pid(welcome.pid)
+        self.doorbell = Doorbell(welcome.bells, welcome.pid)
+        self.shared_memory = memory if welcome.shared_memory_bytes else ""
+        self.shared_memory_bytes = welcome.shared_memory_bytes
+        self.connecting = False  # the connector is inside MPI, where nobody else may be
+        self.failed = False  # ending by an error: peers learn that, rather than an orderly close
+        self.parting = False  # saying goodbye to the peers
+        self.farewell = False  # the root orders no connections with this process any more
+        self.closed = False  # this process has left the job
+        self.owner = os.getpid()  # a process forked from it is not the node
+        self.wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.progress_thread: threading.Thread | None = None
+        self.tell_root, self.looked_at = root.tell, root.looked_at
+        self.watch = exits.watch
+        self.shares_memory, self.likely_shares_memory = exits.shares_memory, exits.likely_shares_memory
+        self.aborts = PendingAborts(self.nudge)
+
+    def nudge(self) -> None:
+        """Have the progress thread look at its connections now. From any thread, at any time."""
+        if threading.current_thread() is not self.progress_thread:
+            try:
+                os.write(self._wake_write, b"x")
+            except BlockingIOError:
+                pass  # nudged already

@@ -1,0 +1,91 @@
+"""The other processes that this one has to do with."""
+
+from __future__ import annotations
+
+import os
+
+from cmpi._runtime.process.peer import Peer
+from cmpi.identifiers import Pid
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cmpi._runtime.process.connection_host import PeerHost
+    from cmpi._runtime.process.exits import Exits
+    from cmpi.identifiers import ExitStatus
+
+
+class Peers:
+    """Guarded by the node's lock, but for `wake_readers`.
+
+    Args:
+        host: This process, as peers see it.
+        exits: How other processes have ended.
+    """
+
+    def __init__(self, host: PeerHost, exits: Exits) -> None:
+        self._host, self._exits = host, exits
+        self._peers: dict[int, Peer] = {}
+
+    def __iter__(self) -> Iterator[Peer]:
+        """All of them; while one looks, more may come."""
+        return iter(list(self._peers.values()))
+
+    def get(self, pid: Pid) -> Peer:
+        """The other process, as far as connections and channels go."""
+        peer = self._peers.get(pid.value)
+        if peer is None:
+            peer = self._peers[pid.value] = Peer(self._host, pid)
+            status = self._exits.ended(pid.value)
+            if status is not None:
+                peer.exited(status)
+                peer.progress()
+        return peer
+
+    def learn(self, pid: int) -> None:
+        """The root has said whether this one shares memory with us."""
+        if pid in self._peers:
+            self._peers[pid].connection.learn()
+
+    def exited(self, pid: int, status: ExitStatus) -> None:
+        """The process has ended."""
+        if pid in self._peers:
+            self._peers[pid].exited(status)
+
+    def rung(self) -> None:
+        """Somebody has rung the doorbell."""
+        for pid, sent in self._host.doorbell.rings():
+            self.get(Pid(pid)).connection.rung(sent)
+
+    def map_rings(self) -> None:
+        """Look for what was sent before there was a doorbell, or with a ring of it that was lost."""
+        if not self._host.shared_memory:
+            return
+        try:
+            names = os.listdir(self._host.shared_memory)
+        except OSError:
+            return  # out of descriptors; the next time, then
+        for name in names:
+            writer, _, reader = name.partition("-")
+            if reader == f"{self._host.pid.value:x}":
+                self.get(Pid(int(writer, 16))).connection.ring_inbox.map()
+
+    def progress(self) -> bool:
+        """Move what can be moved, and forget those with which nothing is left; True if something was."""
+        moved = False
+        for pid, peer in list(self._peers.items()):
+            moved |= peer.progress()
+            if peer.over:
+                del self._peers[pid]
+        return moved
+
+    def descriptors(self) -> dict[int, int]:
+        """Of the connections that can be waited on: what poll is to watch each for."""
+        connections = [peer.connection for peer in self._peers.values()]
+        return {it.descriptor: it.events for it in connections if it.descriptor >= 0}
+
+    def wake_readers(self) -> None:
+        """Ring for every peer that sleeps though something was sent to it. Without the lock."""
+        for peer in self:
+            peer.connection.wake()
