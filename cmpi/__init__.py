@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from cmpi.channels.mail_sender import NamedSender
     from cmpi.channels.mailbox import Mailbox
     from cmpi.channels.receiver import Receiver
-    from cmpi.channels.select import Selected, select
+    from cmpi.channels.select import select
+    from cmpi.channels.selection import Selected
     from cmpi.channels.sender import Sender
     from cmpi.errors import (
         ChannelBusy,
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
         TaskOptions,
         WorkerDied,
     )
+    from cmpi.processes.child import Child
     from cmpi.processes.children import (
         ChildInfo,
         restart_child,
@@ -96,7 +98,7 @@ if TYPE_CHECKING:
     )
     from cmpi.processes.results import aresult, result
     from cmpi.processes.run import run
-    from cmpi.processes.supervise import Child, supervise
+    from cmpi.processes.supervise import supervise
 
 __version__ = "0.1.0"
 
@@ -116,13 +118,15 @@ _HOMES = {
         "start_child", "which_children", "terminate_child", "restart_child", "ChildInfo",
     ),
     "cmpi.processes.notices": ("Notices", "Exited"),
-    "cmpi.processes.supervise": ("supervise", "Child"),
+    "cmpi.processes.supervise": ("supervise",),
+    "cmpi.processes.child": ("Child",),
     "cmpi.channels.sender": ("Sender",),
     "cmpi.channels.mailbox": ("Mailbox",),
     "cmpi.channels.mail_sender": ("NamedSender",),
     "cmpi.channels.call": ("call", "acall", "Call"),
     "cmpi.channels.receiver": ("Receiver",),
-    "cmpi.channels.select": ("select", "Selected"),
+    "cmpi.channels.select": ("select",),
+    "cmpi.channels.selection": ("Selected",),
     "cmpi.channels.any_receiver": ("AnyReceiver",),
     "cmpi.channels.broadcast": ("Broadcast",),
     "cmpi._core.channel.channel": ("Statistics",),

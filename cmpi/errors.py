@@ -28,6 +28,8 @@ A wait that ran out raises the built-in `TimeoutError`.
 
 from __future__ import annotations
 
+from cmpi._base.usage_error import CmpiError, UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,14 +60,6 @@ __all__ = [
     "UsageError",
     "WrongArguments",
 ]
-
-
-class CmpiError(Exception):
-    """Base of all errors of cmpi."""
-
-
-class UsageError(CmpiError):
-    """A call that can never work as it stands."""
 
 
 class NotRunning(UsageError):

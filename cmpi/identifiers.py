@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT, format_cpus, format_memory, parse_cpus, parse_memory
-from cmpi.errors import UsageError
+from cmpi._base.usage_error import UsageError
 
 PID_BITS = 28  # seven hexadecimal digits, as people read them
 NO_PID = 0xFFFFFFFF  # in place of the number of a Pid: nobody

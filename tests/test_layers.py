@@ -1,6 +1,7 @@
 """Folders are the architecture: every import points down, and nothing goes in a circle."""
 
 import ast
+import graphlib
 import pathlib
 
 import pytest
@@ -50,8 +51,9 @@ def level(module):
     return max(fitting)[1]
 
 
-def imports(module):
-    """What a file imports of cmpi: (module, line), also inside functions, but not only for types."""
+def imports(module, for_types=False):
+    """What a file imports of cmpi: (module, line), also inside functions; and `for_types`, what it does
+    for types only."""
     tree = ast.parse(PATHS[module].read_text())
     typing_only = {
         id(node)
@@ -61,7 +63,7 @@ def imports(module):
         for node in ast.walk(statement)
     }
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in typing_only and not for_types:
             continue
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -75,9 +77,14 @@ def imports(module):
 def test_imports_point_down(module):
     if module == "cmpi":
         return  # the list of public names
-    for name, line in imports(module):
+    for name, line in imports(module, for_types=True):
         if name.startswith("cmpi."):
             assert level(name) <= level(module), f"{PATHS[module]}:{line} imports {name}"
+
+
+def test_nothing_goes_in_a_circle_not_even_inside_functions_or_for_types():
+    graph = {module: {name for name, _ in imports(module, True) if name in PATHS} for module in PATHS}
+    graphlib.TopologicalSorter(graph).prepare()  # whose error has the circle
 
 
 @MODULES

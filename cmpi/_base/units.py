@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cmpi.errors import UsageError
+from cmpi._base.usage_error import UsageError
 
 CPU_UNIT = 65536  # a logical core in scheduler units, as Constellation counts them
 _SUFFIXES = {

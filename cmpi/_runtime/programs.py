@@ -6,8 +6,6 @@ A path rather than `-m`, because nothing of ours may be looked up in a user's fo
 
 import os
 
-import cmpi
-
 ROOT_MAIN = "cmpi/_runtime/root/main.py"
 SPAWN_STUB = "cmpi/_runtime/monitor/spawn_stub.py"
 RANK_MAIN = "cmpi/_runtime/process/rank_main.py"
@@ -24,7 +22,7 @@ WORKER = "cmpi._runtime.process.worker:run"
 
 def home() -> str:
     """The folder that holds the package `cmpi` on this host."""
-    return os.path.dirname(os.path.dirname(os.path.abspath(cmpi.__file__)))
+    return os.path.abspath(__file__).rsplit("/", 3)[0]
 
 
 def path_of(program: str) -> str:

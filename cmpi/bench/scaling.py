@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from cmpi._base.units import CPU_UNIT
-from cmpi._core.job.scheduler import Host, Place, Release, Scheduler, Submit
+from cmpi._core.job.host_room import Host, Submit
+from cmpi._core.job.scheduler import Place, Release, Scheduler
 from cmpi.bench.common import Row
 
 HOSTS, CORES, MEMORY_BYTES = 1_000, 64, 256 << 30

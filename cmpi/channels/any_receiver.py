@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cmpi._runtime.process.condition import refuse_in_loop
-from cmpi.channels.select import Selection
+from cmpi.channels.selection import Selection
 from cmpi.errors import EndOfChannel
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from cmpi.channels.receiver import Receiver
+    from cmpi.channels.base_receiver import BaseReceiver
     from cmpi.identifiers import Pid
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class AnyReceiver(Generic[T]):
 
     def __init__(self, cls: Any, pids: Iterable[Pid], name: str) -> None:
         self._cls, self._name = cls, name
-        self._receivers: list[Receiver[T]] = []
+        self._receivers: list[BaseReceiver[T]] = []
         for pid in pids:
             self.add(pid)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from cmpi.channels.select import select
+from cmpi.channels.selection import Selection
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from cmpi.channels.sender import Sender
+    from cmpi.channels.base_sender import BaseSender
     from cmpi.identifiers import Pid
 
 T = TypeVar("T")
@@ -24,7 +24,7 @@ class Broadcast(Generic[T]):
     """
 
     def __init__(self, cls: Any, pids: Iterable[Pid], name: str) -> None:
-        self.senders: list[Sender[T]] = [cls(pid, name=name) for pid in pids]
+        self.senders: list[BaseSender[T]] = [cls(pid, name=name) for pid in pids]
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
         """Send a value to all, serialised once. The slowest of them holds up the rest.
@@ -34,7 +34,7 @@ class Broadcast(Generic[T]):
         if self.senders:
             first = self.senders[0].sending(value)
             for sender in self.senders:
-                select(first.to(sender), timeout=timeout)
+                Selection([first.to(sender)], timeout).run()
 
     def close(self) -> None:
         """Tell all of them that nothing follows. Blocks: never."""

@@ -12,14 +12,14 @@ from cmpi.errors import EndOfChannel
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from cmpi.channels.receiver import Receiver
-    from cmpi.channels.sender import Sender
+    from cmpi.channels.base_receiver import BaseReceiver
+    from cmpi.channels.base_sender import BaseSender
 
 
 class _RawWriter(io.RawIOBase):
     """Each write is a message; none is any more once the channel was given up."""
 
-    def __init__(self, sender: Sender[bytes]) -> None:
+    def __init__(self, sender: BaseSender[bytes]) -> None:
         self._sender = sender
         self.given_up = False
 
@@ -42,7 +42,7 @@ class ByteWriter(io.BufferedWriter):
     """A binary file that sends what is written to it. An exception that leaves its `with` block aborts the
     channel: what is in the buffer is not sent, and the reader gets an error instead of the end."""
 
-    def __init__(self, sender: Sender[bytes], buffer_bytes: int) -> None:
+    def __init__(self, sender: BaseSender[bytes], buffer_bytes: int) -> None:
         self._sender, self._writer = sender, _RawWriter(sender)
         super().__init__(self._writer, buffer_bytes)
 
@@ -63,7 +63,7 @@ class ByteWriter(io.BufferedWriter):
 class _RawReader(io.RawIOBase):
     """Messages as one stream."""
 
-    def __init__(self, receiver: Receiver[bytes]) -> None:
+    def __init__(self, receiver: BaseReceiver[bytes]) -> None:
         self._receiver = receiver
         self._rest = memoryview(b"")
 
@@ -91,7 +91,7 @@ class ByteReader(io.BufferedReader):
     """A binary file that reads what is received. An exception that leaves its `with` block aborts the
     channel: the sender gets an error that names it."""
 
-    def __init__(self, receiver: Receiver[bytes]) -> None:
+    def __init__(self, receiver: BaseReceiver[bytes]) -> None:
         self._receiver = receiver
         super().__init__(_RawReader(receiver))
 

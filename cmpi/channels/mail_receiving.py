@@ -10,19 +10,27 @@ from cmpi.errors import ChannelClosed
 
 if TYPE_CHECKING:
     from cmpi._runtime.process.channel_ends import ReceiverEnd
+    from cmpi._runtime.process.inlets import Inlet
+    from cmpi._runtime.process.node import Node
     from cmpi._runtime.process.wait_registry import Wait
-    from cmpi.channels.mailbox import Mailbox
     from cmpi.identifiers import Pid
 
 R = TypeVar("R")
 
 
 class MailReceiving(Operation[R]):
-    """A receive; with `sender_too`, its value is the sender's Pid and the message."""
+    """A receive.
 
-    def __init__(self, mailbox: Mailbox[Any], sender_too: bool = False) -> None:
-        super().__init__(mailbox._node, mailbox, mailbox)
-        self._inlet, self._sender_too = mailbox._inlet, sender_too
+    Args:
+        node: This process.
+        mailbox: From which; to an operation it is the end of a channel.
+        inlet: What comes into that.
+        sender_too: Whether the value is the sender's Pid and the message, rather than this alone.
+    """
+
+    def __init__(self, node: Node, mailbox: Any, inlet: Inlet, sender_too: bool = False) -> None:
+        super().__init__(node, mailbox, mailbox)
+        self._inlet, self._sender_too = inlet, sender_too
 
     @property
     def given(self) -> Any:

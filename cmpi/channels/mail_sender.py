@@ -12,7 +12,7 @@ from cmpi._core.protocol.process_root_links import NameIs, WhereIs
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.inlets import MAILBOX
-from cmpi.channels.sender import Sender
+from cmpi.channels.base_sender import BaseSender
 from cmpi.errors import MessagesLost, PeerClosed, PeerExited, PeerFailed, UsageError
 from cmpi.identifiers import Pid
 
@@ -25,7 +25,7 @@ GONE = PeerExited, PeerClosed, PeerFailed  # who had the mailbox, or what it had
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # before a process that refused is tried again
 
 
-class MailSender(Sender[T]):
+class MailSender(BaseSender[T]):
     """A channel into a mailbox, of which one process may have several."""
 
     def _other(self, name: str) -> SenderEnd | None:

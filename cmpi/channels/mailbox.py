@@ -87,7 +87,7 @@ class Mailbox(Generic[T]):
     def recv_from(self, *, timeout: float | None = None) -> tuple[Pid, T]:
         """As `recv`: who sent the next message, and the message."""
         refuse_in_loop("recv()", "`await mailbox.arecv()`")
-        return MailReceiving[tuple[Pid, T]](self, sender_too=True).block(timeout)
+        return MailReceiving[tuple[Pid, T]](self._node, self, self._inlet, sender_too=True).block(timeout)
 
     @property
     def readable(self) -> bool:
@@ -105,7 +105,7 @@ class Mailbox(Generic[T]):
 
     async def arecv_from(self) -> tuple[Pid, T]:
         """As `recv_from`, in an event loop."""
-        return await MailReceiving[tuple[Pid, T]](self, sender_too=True).wait()
+        return await MailReceiving[tuple[Pid, T]](self._node, self, self._inlet, sender_too=True).wait()
 
     def __iter__(self) -> Iterator[T]:
         while True:
@@ -159,4 +159,4 @@ class Mailbox(Generic[T]):
 
     @property
     def _receiving(self) -> MailReceiving[T]:
-        return MailReceiving(self)
+        return MailReceiving(self._node, self, self._inlet)

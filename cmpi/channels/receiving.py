@@ -9,7 +9,7 @@ from cmpi.errors import UsageError
 
 if TYPE_CHECKING:
     from cmpi._runtime.process.channel_ends import ReceiverEnd
-    from cmpi.channels.receiver import Receiver
+    from cmpi.channels.end import Endpoint
 
 R = TypeVar("R")
 LONG_S = 0.01  # a timeout from which on two milliseconds more do not count
@@ -21,12 +21,12 @@ class Receiving(Operation[R]):
     kind: ClassVar[str] = "recv from"
     end: ReceiverEnd
 
-    def __init__(self, receiver: Receiver[R], out: Any = None) -> None:
+    def __init__(self, receiver: Endpoint[R], out: Any = None) -> None:
         super().__init__(receiver._node, receiver._end, receiver)
         self._out = out
 
     @property
-    def given(self) -> Receiver[R]:
+    def given(self) -> Endpoint[R]:
         return self.owner  # type: ignore[no-any-return]
 
     def ready(self) -> bool:

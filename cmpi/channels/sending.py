@@ -12,7 +12,7 @@ from cmpi.channels.operation import Operation
 if TYPE_CHECKING:
     from cmpi._runtime.process.channel_ends import SenderEnd
     from cmpi._runtime.process.wait_registry import Wait
-    from cmpi.channels.sender import Sender
+    from cmpi.channels.end import Endpoint
 
 
 class Sending(Operation[None]):
@@ -21,12 +21,12 @@ class Sending(Operation[None]):
     kind: ClassVar[str] = "send to"
     end: SenderEnd
 
-    def __init__(self, sender: Sender[Any], message: pickling.Message) -> None:
+    def __init__(self, sender: Endpoint[Any], message: pickling.Message) -> None:
         super().__init__(sender._node, sender._end, sender)
         self.sender, self._message = sender, message
         self._connection = sender._end.peer.connection
 
-    def to(self, sender: Sender[Any]) -> Sending:
+    def to(self, sender: Endpoint[Any]) -> Sending:
         """The same to another process, without pickling it again."""
         message = self._message
         sending = Sending(sender, message.again() if isinstance(message, pickling.Large) else message)

@@ -6,14 +6,33 @@ import concurrent.futures
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cmpi.pool.group import WorkerGroup
+    from typing import Protocol
+
+    class Receiving(Protocol):
+        """The pool's receiving side, as a future sees it."""
+
+        def help(self, future: concurrent.futures.Future[Any], timeout: float | None) -> None:
+            """Look for answers in this thread until the future is done or nothing comes."""
+
+    class TaskOwner(Protocol):
+        """The workers that a task is for, as its future sees them."""
+
+        @property
+        def receiver(self) -> Receiving:
+            """Where their answers come in."""
+
+        def cancel(self, number: int) -> bool:
+            """Take back a task that still waits for a worker; False if it does not."""
+
+        def kill(self, number: int) -> None:
+            """End a task, even if it runs."""
 
 
 class PoolFuture(concurrent.futures.Future[Any]):
     """A `concurrent.futures.Future` that can also end its task while that runs, and knows what it
     printed."""
 
-    _group: WorkerGroup
+    _group: TaskOwner
     _number: int
     _output = ""
 

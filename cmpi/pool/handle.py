@@ -10,15 +10,26 @@ from cmpi.channels.sender import Sender
 from cmpi.identifiers import Pid
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
+    from cmpi.errors import CmpiError
     from cmpi.pool.future import PoolFuture
-    from cmpi.pool.group import WorkerGroup
     from cmpi.pool.shared import Packed
+
+    class WorkerOwner(Protocol):
+        """Who hears a worker."""
+
+        def answered(self, handle: WorkerHandle, answer: Any) -> None:
+            """The worker has sent this."""
+
+        def ended(self, handle: WorkerHandle, error: CmpiError) -> None:
+            """Nothing follows from the worker."""
 
 
 class WorkerHandle:
     """A worker process as the pool sees it."""
 
-    def __init__(self, group: WorkerGroup, number: int, pids: list[Pid], name: str) -> None:
+    def __init__(self, group: WorkerOwner, number: int, pids: list[Pid], name: str) -> None:
         self.group, self.number, self.pids = group, number, pids
         self.answers = Receiver[Any](pids[0], name=name)
         self.tasks = Sender[Any](pids[0], name=name)

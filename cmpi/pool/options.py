@@ -10,8 +10,23 @@ from cmpi.identifiers import Resources
 from cmpi.pool.mapping import amap
 
 if TYPE_CHECKING:
-    from cmpi.pool.executor import ProcessPool
+    from typing import Protocol
+
     from cmpi.pool.future import PoolFuture
+
+    class RunsTasks(Protocol):
+        """A pool, as its options see it."""
+
+        def _submit(
+            self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> PoolFuture: ...
+
+        @property
+        def _map(self) -> Callable[..., Iterator[Any]]: ...
+
+        async def _asubmit(
+            self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+        ) -> Any: ...
 
 
 @frozen
@@ -49,7 +64,7 @@ class PoolStatistics:
 class TaskOptions:
     """A pool with options for its tasks: `pool.options(...)` makes it. It has the pool's own methods."""
 
-    def __init__(self, pool: ProcessPool, options: Options) -> None:
+    def __init__(self, pool: RunsTasks, options: Options) -> None:
         self._pool, self._options = pool, options
 
     def options(self, **changes: Any) -> TaskOptions:

@@ -10,7 +10,7 @@ from cmpi.identifiers import Pid
 
 if TYPE_CHECKING:
     from cmpi.channels.call import Call
-    from cmpi.processes.supervise import Child
+    from cmpi.processes.child import Child
 
 KEY = "\0supervisor"  # of the mailbox in which a supervisor gets these requests
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cmpi._core import supervisor
 from cmpi._core.job import erlang_links
-from cmpi._core.supervisor import RESTARTS, STRATEGIES, Supervisor
+from cmpi._core.supervisor import STRATEGIES, Supervisor
 from cmpi._runtime.process import context
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi.channels.call import Call
 from cmpi.channels.mailbox import Mailbox
 from cmpi.errors import ChannelExists, PeerExited, TooManyRestarts, UsageError
-from cmpi.identifiers import ExitStatus, Pid, Resources
+from cmpi.identifiers import ExitStatus, Pid
+from cmpi.processes.child import Child
 from cmpi.processes.children import KEY, ChildInfo, Desk, Office
 from cmpi.processes.links import register
 from cmpi.processes.process import kill, spawn_tied
@@ -23,44 +24,6 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.node import Node
 
 SIGTERM, SIGKILL = 15, 9
-
-
-class Child:
-    """One child of a supervisor.
-
-    Args:
-        f: What it runs, as for `spawn`: its first argument is the supervisor's Pid.
-        args: Further arguments.
-        name: By which `whereis` finds whichever process it is at the moment; "" for none.
-        restart: "permanent": it is always started again; "transient": only if it ended other than
-            normally; "temporary": never.
-        resources: What it needs, as for `spawn`.
-        shutdown: How many seconds it may take to end when it is asked to (SIGTERM).
-
-    Raises:
-        UsageError: One of them is none of these.
-
-    Source: Erlang/OTP `supervisor`, "child specification".
-    """
-
-    def __init__(
-        self,
-        f: Callable[..., object],
-        *args: Any,
-        name: str = "",
-        restart: str = "permanent",
-        resources: Resources | None = None,
-        shutdown: float = 5.0,
-    ) -> None:
-        if restart not in RESTARTS:
-            raise UsageError(f"restart is one of {', '.join(RESTARTS)}; found {restart!r}")
-        self.f, self.args, self.name = f, args, name
-        self.restart, self.resources, self.shutdown = restart, resources, shutdown
-
-    @property
-    def label(self) -> str:
-        """Its name, or else what it runs."""
-        return self.name or getattr(self.f, "__qualname__", repr(self.f))
 
 
 def supervise(

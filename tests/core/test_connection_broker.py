@@ -4,7 +4,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cmpi._core.job.connection_broker import GRACE_S, ConnectionBroker, Tell
+from cmpi._core.job.connection_broker import GRACE_S, ConnectionBroker
+from cmpi._core.job.job_actions import Tell
 from cmpi._core.protocol.process_root_connections import Abandon, Dial, GroupWith, ListenFor
 
 PIDS = st.integers(1, 5)

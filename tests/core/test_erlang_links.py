@@ -1,8 +1,7 @@
 """Links and names, as the root keeps them."""
 
-from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.erlang_links import ErlangLinks
-from cmpi._core.job.job_actions import Named
+from cmpi._core.job.job_actions import Named, Tell
 from cmpi._core.protocol.process_root_links import LinkedBy, NameIs, Register, Trap, Unregister, WhereIs
 from cmpi.identifiers import NO_PID
 

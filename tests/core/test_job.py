@@ -1,12 +1,11 @@
 import pytest
 
-from cmpi._core.job.connection_broker import Tell
+from cmpi._core.job.host_room import Host
 from cmpi._core.job.job import JobMachine
-from cmpi._core.job.job_actions import Born, Died, FinishJob, Launch, NeedForkServer, Order, Say
+from cmpi._core.job.job_actions import Born, Died, FinishJob, Launch, NeedForkServer, Order, Say, Tell
 from cmpi._core.job.kill_timers import KILL_AFTER_S
 from cmpi._core.job.process_table import START_S
 from cmpi._core.job.report import deadlock_report
-from cmpi._core.job.scheduler import Host
 from cmpi._core.job.spawn_queue import LATE_S
 from cmpi._core.limits import KILL, NONE, WARN
 from cmpi._core.protocol import monitor_root, process_root

@@ -1,9 +1,9 @@
 """The job on several hosts: who is started by whom, links between hosts, a host that is lost."""
 
+from cmpi._core.job.host_room import Host
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import FinishJob, Launch, LaunchWorld, NeedForkServer, Order, Say
-from cmpi._core.job.scheduler import Host
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.process_root_connections import (
     Abandon,

@@ -3,7 +3,7 @@
 import pytest
 
 from cmpi._base.units import CPU_UNIT
-from cmpi._core.job.scheduler import Host, Submit
+from cmpi._core.job.host_room import Host, Submit
 from cmpi._core.job.shortage import Holder, why_it_waits
 from tests.core.frames import spawn_frame
 

@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.job.connection_broker import Tell
-from cmpi._core.job.job_actions import Begin
+from cmpi._core.job.job_actions import Begin, Tell
 from cmpi._core.job.process_record import Process
 from cmpi._core.job.world import WorldStarts, environment
 from cmpi.identifiers import NO_PID

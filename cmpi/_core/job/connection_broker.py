@@ -19,8 +19,7 @@ from __future__ import annotations
 
 from _blake2 import blake2b
 
-from cmpi._base.frozen import frozen
-from cmpi._core.job.job_actions import Say
+from cmpi._core.job.job_actions import Say, Tell
 from cmpi._core.protocol.process_root_connections import (
     Abandon,
     Connect,
@@ -38,14 +37,6 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
 GRACE_S = 0.1  # a survivor's own LinkUp may still be on its way
-
-
-@frozen
-class Tell:
-    """Action: send a frame to a process."""
-
-    pid: int
-    frame: object
 
 
 if TYPE_CHECKING:

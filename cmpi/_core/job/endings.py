@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.interruption import Interruption
-from cmpi._core.job.job_actions import Died, FinishJob, Order
+from cmpi._core.job.job_actions import Died, FinishJob, Order, Tell
 from cmpi._core.job.kill_timers import KILL_SOON, SIGKILL, SIGTERM
 from cmpi._core.job.process_record import ended_frame
 from cmpi._core.protocol import monitor_root

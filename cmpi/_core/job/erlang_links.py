@@ -5,8 +5,7 @@ Source: Erlang/OTP, "Erlang Reference Manual: Processes" (links, exit signals, r
 
 from __future__ import annotations
 
-from cmpi._core.job.connection_broker import Tell
-from cmpi._core.job.job_actions import Named
+from cmpi._core.job.job_actions import Named, Tell
 from cmpi._core.protocol.process_root_links import LinkedBy, NameIs, Register, Trap, Unregister, WhereIs
 from cmpi.identifiers import NO_PID
 

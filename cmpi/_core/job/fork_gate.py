@@ -9,8 +9,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
+    from cmpi._core.job.host_room import Host
     from cmpi._core.job.process_record import Process
-    from cmpi._core.job.scheduler import Host
     from cmpi._core.protocol import process_root
 
     Action: TypeAlias = Launch | LaunchWorld | NeedForkServer

@@ -6,7 +6,7 @@ from cmpi._core.job.terminal_text import columns, encode, wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.output import Speaker
+    from cmpi._core.job.speaker import Speaker
 
 OUT, ERR, SPAWNED, FAILED, ENDED = "│", "!", "+", "✗", "="
 _ASCII = {OUT: "|", FAILED: "x"}

@@ -21,9 +21,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cmpi._core.job.host_room import Host
     from cmpi._core.job.interruption import Interruption
     from cmpi._core.job.job_actions import Action
-    from cmpi._core.job.scheduler import Host
 
 
 class JobMachine:

@@ -10,7 +10,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from cmpi._core.job.connection_broker import Tell
+
+@frozen
+class Tell:
+    """Action: send a frame to a process."""
+
+    pid: int
+    frame: object
 
 
 @frozen

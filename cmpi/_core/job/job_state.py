@@ -15,9 +15,9 @@ from cmpi._core.job.world import WorldStarts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from cmpi._core.job.host_room import Host
     from cmpi._core.job.interruption import Interruption
     from cmpi._core.job.process_record import Process
-    from cmpi._core.job.scheduler import Host
 
 
 class JobState:

@@ -15,6 +15,7 @@ from cmpi._core.job.human_form import HumanForm
 from cmpi._core.job.json_form import json_data, json_event, json_line
 from cmpi._core.job.places import Paper, Terminal
 from cmpi._core.job.spawn_notes import SpawnNotes
+from cmpi._core.job.speaker import Speaker
 from cmpi._core.job.streams import Stream
 from cmpi._core.job.terminal_text import split_characters
 
@@ -37,17 +38,6 @@ FAILED_S = 0.3  # a failure waits that long, for the end of the job, whose repor
 TAIL_BYTES = 4096  # of stderr, kept for the closing report
 FAR_LINES = 40  # more than a screen shows
 QUIET, NORMAL, VERBOSE = 0, 1, 2
-
-
-class Speaker:
-    """A process as the bridge shows it. `title` is how people call it; `rank` is None for a spawned one."""
-
-    def __init__(
-        self, pid: int, parent: int | None, host: str, rank: int | None, name: str, title: str, label: str
-    ) -> None:
-        self.pid, self.parent, self.host, self.rank = pid, parent, host, rank
-        self.name, self.title, self.label = name, title, label
-        self.number = 0  # in the order of the starts
 
 
 class Formatter:

@@ -11,7 +11,7 @@ from cmpi._core.job.terminal_text import cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.output import Speaker
+    from cmpi._core.job.speaker import Speaker
 
 REDRAW_S = 0.1  # between two updates of a terminal's status lines
 MOST_TEXT_BYTES = 1 << 18  # that wait for the next update

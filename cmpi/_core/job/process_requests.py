@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.interpreter import Interpreter
-from cmpi._core.job.job_actions import Named, Order, TellPreload
+from cmpi._core.job.job_actions import Named, Order, Tell, TellPreload
 from cmpi._core.job.kill_timers import SIGTERM
 from cmpi._core.job.process_record import ended_frame
 from cmpi._core.protocol import monitor_root, process_root

@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from cmpi._core.job.scheduler import Host
+    from cmpi._core.job.host_room import Host
     from cmpi._core.protocol import process_root
 
 MOST_HOLDERS = 4

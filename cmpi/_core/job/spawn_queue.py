@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cmpi._base.frozen import frozen
-from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler, Submit
+from cmpi._core.job.host_room import Submit
+from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
 from cmpi._core.job.shortage import Holder, why_it_waits
 from cmpi._core.protocol import process_root
 from cmpi.identifiers import Capacity, Resources
@@ -12,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cmpi._core.job.scheduler import Host
+    from cmpi._core.job.host_room import Host
 
 LATE_S = 1.0  # that a request may wait for room before the user is told
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from cmpi._core.job.connection_broker import Tell
-from cmpi._core.job.job_actions import Born
+from cmpi._core.job.job_actions import Born, Tell
 from cmpi._core.job.scheduler import Refuse
 from cmpi._core.protocol import process_root
 

@@ -9,8 +9,7 @@ recognises Open MPI 4's `mpiexec` by the address of its launcher.
 
 from __future__ import annotations
 
-from cmpi._core.job.connection_broker import Tell
-from cmpi._core.job.job_actions import Begin
+from cmpi._core.job.job_actions import Begin, Tell
 from cmpi._core.protocol import process_root
 
 TYPE_CHECKING = False

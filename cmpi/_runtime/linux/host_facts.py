@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cmpi._core.job.capacity import Facts, usable
-from cmpi._core.job.scheduler import Host
+from cmpi._core.job.host_room import Host
 from cmpi._core.protocol import launcher_root
 from cmpi._core.protocol.wire import Decoder
 from cmpi._runtime.linux.cgroup import levels

@@ -9,7 +9,7 @@ import threading
 import time
 import traceback
 
-import cmpi
+from cmpi._runtime import programs
 from cmpi._runtime.linux import foreign_threads
 
 TYPE_CHECKING = False
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cmpi.identifiers import Pid
 
-PACKAGE = os.path.dirname(cmpi.__file__)
+PACKAGE = f"{programs.home()}/cmpi"
 OURS = ("cmpi-progress", "cmpi-linker")  # threads
 _LIBRARY = os.path.dirname(os.__file__)
 _ASYNCIO = f"{_LIBRARY}/asyncio/"

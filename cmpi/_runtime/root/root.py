@@ -11,9 +11,9 @@ import os
 import time
 
 from cmpi._core.job import deadlock, job_actions
-from cmpi._core.job.connection_broker import Tell
 from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
+from cmpi._core.job.job_actions import Tell
 from cmpi._core.job.report import deadlock_report, end_event, final_report
 from cmpi._core.protocol import helper_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_waits import AskBlocked, AskStacks

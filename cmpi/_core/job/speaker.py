@@ -1,0 +1,14 @@
+"""A process as the output calls it."""
+
+from __future__ import annotations
+
+
+class Speaker:
+    """A process as the bridge shows it. `title` is how people call it; `rank` is None for a spawned one."""
+
+    def __init__(
+        self, pid: int, parent: int | None, host: str, rank: int | None, name: str, title: str, label: str
+    ) -> None:
+        self.pid, self.parent, self.host, self.rank = pid, parent, host, rank
+        self.name, self.title, self.label = name, title, label
+        self.number = 0  # in the order of the starts
