@@ -126,11 +126,15 @@ class Operation(Generic[R]):
                     self.end.busy = False
             return self.finish(result)
         except BaseException as error:
-            if not done:
-                self.not_done(error)
-            elif came_from_handler(error):
-                self.undo(result, error)
+            self._ended_by(error, result, done)
             raise
+
+    def _ended_by(self, error: BaseException, result: Any, done: bool) -> None:
+        """This error came before it was done, or behind that."""
+        if not done:
+            self.not_done(error)
+        elif came_from_handler(error):
+            self.undo(result, error)
 
     def _wait(self, timeout_s: float | None) -> None:
         self.await_ready()
@@ -184,8 +188,5 @@ class Operation(Generic[R]):
                     end.busy = False
             return await self.finish_async(result)
         except BaseException as error:
-            if not done:
-                self.not_done(error)
-            elif came_from_handler(error):
-                self.undo(result, error)
+            self._ended_by(error, result, done)
             raise

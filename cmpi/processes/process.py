@@ -104,8 +104,7 @@ def spawn(
     Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
-    tie = erlang_links.LINK if link else erlang_links.NO_TIE
-    order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, name=name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link))
     return order.take(order.node.root.ask(order.frame, timeout, ROOM))[0]
 
 
@@ -118,7 +117,7 @@ def spawn_tied(
     name: str | None = None,
 ) -> Pid:
     """As `spawn`, with a tie of `relations`."""
-    order = _Order(Call(f, args), resources, True, tie, name=name)
+    order = _Order(Call(f, args), resources, name, tie=tie)
     return order.take(order.node.root.ask(order.frame, timeout, ROOM))[0]
 
 
@@ -132,8 +131,7 @@ async def aspawn(
     result: bool = False,
 ) -> Pid:
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
-    tie = erlang_links.LINK if link else erlang_links.NO_TIE
-    order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, name=name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link))
     (child,) = order.accepted(await order.node.root.ask_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=process_process.CLOSURE_CHANNEL) as sender:
@@ -150,7 +148,7 @@ def try_spawn(
     result: bool = False,
 ) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
-    order = _Order(Call(f, args, kwargs, result=result), resources, False, name=name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, name, wait=False)
     return order.take(order.node.root.ask(order.frame))[0]
 
 
@@ -181,9 +179,12 @@ def spawn_group(
     if not isinstance(n, int) or n < 1:
         raise UsageError(f"a group has 1 process or more; found {brief(n)}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
-    tie = erlang_links.LINK if link else erlang_links.NO_TIE
-    order = _Order(Call(f, args, kwargs, result=result), resources, True, tie, n, name)
+    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), n=n)
     return order.take(order.node.root.ask(order.frame, timeout, ROOM))
+
+
+def _tie(link: bool) -> int:
+    return erlang_links.LINK if link else erlang_links.NO_TIE
 
 
 class _Order:
@@ -193,10 +194,11 @@ class _Order:
         self,
         call: Call,
         resources: Resources | None,
-        wait: bool,
+        name: str | None,
+        *,
+        wait: bool = True,
         tie: int = erlang_links.NO_TIE,
         n: int = 1,
-        name: str | None = None,
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name.strip()):
             raise UsageError(f"the name of a process is text, and not empty; found {brief(name)}")

@@ -30,16 +30,15 @@ def run(hosts: str, job: str) -> int:
     """
     parse_list(hosts)
     folder = _folder(job)
-    stream = control_socket.connect_in(folder, "rsh", command_launcher.TO_COMMAND)
+    stream = control_socket.connect_in(folder, "rsh", command_launcher.TO_ADD_HOST)
     stream.send(command_launcher.AddHosts(hosts))
     end_s = time.monotonic() + ANSWER_S
     while not stream.closed and (left_s := end_s - time.monotonic()) > 0:
         if select.select([stream], [], [], left_s)[0]:
             for frame in stream.receive():
-                if isinstance(frame, command_launcher.Added):
-                    for fault in frame.faults:
-                        print(f"cmpirun: {fault}", file=sys.stderr)
-                    return 1 if frame.faults else 0
+                for fault in frame.faults:
+                    print(f"cmpirun: {fault}", file=sys.stderr)
+                return 1 if frame.faults else 0
     raise LaunchError(f"{os.path.basename(folder)} has not answered; its own output says what came of it")
 
 

@@ -20,7 +20,7 @@ import time
 
 from cmpi._core.job.capacity import usable
 from cmpi._core.protocol import launcher_agent
-from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._core.protocol.wire import Decoder, encode, handler
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, host_facts, leftovers, open_files, trusted_folder
 from cmpi._transport import door, job_secret
@@ -30,6 +30,7 @@ from cmpi.launcher.mpi.find_mpi import check_version, find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from cmpi.launcher.hosts.staging import Unpacker
@@ -60,6 +61,7 @@ class Agent:
         self._cwd = "/"
         self._unpacker: Unpacker | None = None
         self._over = False
+        self._handlers = self._requests()
         self._heard_s = self._beat_s = time.monotonic()
 
     def run(self) -> None:
@@ -129,24 +131,27 @@ class Agent:
             return
         self._heard_s = time.monotonic()
         for frame in self._decoder.feed(data):
-            self._obey(frame)
+            handler(self._handlers, frame)(frame)
 
-    def _obey(self, frame: Any) -> None:
-        if isinstance(frame, launcher_agent.Begin):
-            fault = self._begin(frame)
-            self._send(launcher_agent.Begun(fault, not frame.program or os.path.isfile(frame.program)))
-        elif isinstance(frame, launcher_agent.Piece):
-            if frame.channel in self._channels:
-                self._unsent[frame.channel] += frame.data
-                self._push(frame.channel)
-        elif isinstance(frame, launcher_agent.Shut):
-            self._shut(frame.channel)
-        elif isinstance(frame, launcher_agent.Run):
-            self._run(frame)
-        elif isinstance(frame, launcher_agent.Unpack):
-            self._unpack(frame)
-        elif isinstance(frame, launcher_agent.EndAgent):
-            self._over = True
+    def _requests(self) -> dict[type, Callable[[Any], None]]:
+        return {
+            launcher_agent.Begin: self._answer_begin,
+            launcher_agent.Piece: self._piece,
+            launcher_agent.Shut: lambda frame: self._shut(frame.channel),
+            launcher_agent.Run: self._run,
+            launcher_agent.Unpack: self._unpack,
+            launcher_agent.EndAgent: lambda _: self._end(),
+            launcher_agent.Beat: lambda _: None,  # it was heard: that is all
+        }
+
+    def _piece(self, frame: launcher_agent.Piece) -> None:
+        if frame.channel in self._channels:
+            self._unsent[frame.channel] += frame.data
+            self._push(frame.channel)
+
+    def _answer_begin(self, order: launcher_agent.Begin) -> None:
+        fault = self._begin(order)
+        self._send(launcher_agent.Begun(fault, not order.program or os.path.isfile(order.program)))
 
     def _begin(self, order: launcher_agent.Begin) -> str:
         """Make the job's folders and listen in them; what hinders it, else ""."""

@@ -10,7 +10,7 @@ import sys
 
 from cmpi._base.units import CPU_UNIT
 from cmpi._core.job.placement import runs
-from cmpi._core.protocol import launcher_root
+from cmpi._core.protocol import launcher_agent, launcher_root
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment as names
 from cmpi._runtime.programs import ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import IO, Any
 
-    from cmpi._core.protocol import launcher_agent
     from cmpi._core.protocol.authentication import Key
     from cmpi._core.protocol.launcher_agent import HostFacts
     from cmpi.launcher.hosts.hostfile import HostSpec
@@ -95,7 +94,15 @@ class MultiHost:
         with open(os.open(rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
             script.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
         self._rsh_server = RshServer(folder, key, self.agents, lambda data: self.noise(data))
-        self.agents.begin(folder, shared_memory, environment, cwd, self._program, bytes(key))
+        begin = launcher_agent.Begin(
+            folder=folder,
+            shared_memory=shared_memory,
+            environment=[f"{name}={value}" for name, value in environment.items()],
+            cwd=cwd,
+            program=self._program,
+            key=bytes(key),
+        )
+        self.agents.begin(begin)
         lacking = [host for host in self.agents.hosts.values() if self._lacks_program(host)]
         if lacking:
             archive, shipment = self._packed()
@@ -169,7 +176,7 @@ class MultiHost:
         self._tell_root = tell_root
         self.agents.lost = lambda name, reason: tell_root(launcher_root.HostLost(name, reason))
         self.agents.back = self._take_back
-        self.agents.may_return(self._differences, self._provide)
+        self.agents.attend(self._differences, self._provide)
 
     def _differences(self, host: RemoteHost) -> str:
         assert host.facts is not None
@@ -201,14 +208,14 @@ class MultiHost:
             if pidfd in ready:
                 self._end_world(pidfd)
 
-    def hear(self, frame: object) -> None:
-        """Something that the root says."""
-        if isinstance(frame, launcher_root.HostForgotten):
-            self.agents.forget(frame.name)
-        elif isinstance(frame, launcher_root.NeedHostSpawner):
-            self._start_host_spawner(frame.host)
-        elif isinstance(frame, launcher_root.StartWorld):
-            self._start_world(frame)
+    @property
+    def requests(self) -> dict[type, Callable[[Any], None]]:
+        """What the root may ask for, and who does it."""
+        return {
+            launcher_root.HostForgotten: lambda frame: self.agents.forget(frame.name),
+            launcher_root.NeedHostSpawner: lambda frame: self._start_host_spawner(frame.host),
+            launcher_root.StartWorld: self._start_world,
+        }
 
     def finish(self) -> None:
         """End all that runs elsewhere. Blocks: until the agents have, within a limit."""

@@ -12,9 +12,6 @@ from cmpi.launcher.hosts.remote_host import BufferedPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
     from cmpi.launcher.hosts.remote_host import RemoteHost
 
 
@@ -23,11 +20,10 @@ class RootTunnel:
 
     Args:
         selector: Watches the sockets; what it has for them is to be called with the events.
-        tell: Sends a frame to a host's agent.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, tell: Callable[[RemoteHost, Any], None]) -> None:
-        self._selector, self._tell = selector, tell
+    def __init__(self, selector: selectors.BaseSelector) -> None:
+        self._selector = selector
         self.address = ""  # of the root's socket
 
     def connect(self, host: RemoteHost, channel: int) -> None:
@@ -37,7 +33,7 @@ class RootTunnel:
             sock.connect(self.address)
         except OSError:
             sock.close()
-            self._tell(host, launcher_agent.Shut(channel))
+            host.tell(launcher_agent.Shut(channel))
             return
         fd = sock.detach()
         host.channels[channel] = BufferedPipe(fd, fd)
@@ -53,11 +49,9 @@ class RootTunnel:
             data = connection.read()
             if data:
                 for at in range(0, len(data), launcher_agent.PIECE_BYTES):
-                    self._tell(
-                        host, launcher_agent.Piece(channel, data[at : at + launcher_agent.PIECE_BYTES])
-                    )
+                    host.tell(launcher_agent.Piece(channel, data[at : at + launcher_agent.PIECE_BYTES]))
             elif data == b"":
-                self._tell(host, launcher_agent.Shut(channel))
+                host.tell(launcher_agent.Shut(channel))
                 self.close(host, channel)
 
     def pass_on(self, host: RemoteHost, channel: int, data: bytes) -> None:

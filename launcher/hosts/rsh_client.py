@@ -14,7 +14,7 @@ import sys
 def main() -> int:
     """The whole of it."""
     sys.path.append(os.path.abspath(__file__).rsplit("/", 4)[0])
-    from cmpi._core.protocol import command_launcher, launcher_agent
+    from cmpi._core.protocol import command_launcher
     from cmpi._runtime import environment
     from cmpi._transport import control_socket
 
@@ -22,13 +22,12 @@ def main() -> int:
     while arguments and arguments[0].startswith("-"):
         del arguments[0]  # such as -x, which Hydra gives to ssh
     host, *command = arguments
-    stream = control_socket.connect_in(os.environ[environment.JOB], "rsh", command_launcher.TO_COMMAND)
+    stream = control_socket.connect_in(os.environ[environment.JOB], "rsh", command_launcher.TO_RSH_CLIENT)
     stream.send(command_launcher.RunThere(host.rpartition("@")[2], ["/bin/sh", "-c", " ".join(command)]))
     while not stream.closed:
         select.select([stream], [], [])
         for frame in stream.receive():
-            if isinstance(frame, launcher_agent.CommandEnded):
-                return int(frame.code)
+            return int(frame.code)
     return 255
 
 

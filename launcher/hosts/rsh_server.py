@@ -55,6 +55,12 @@ class RshServer:
             stream = control_socket.ControlSocket(sock, command_launcher.TO_LAUNCHER)
             self._selector.register(stream, selectors.EVENT_READ, (self._hear, stream))
 
+    def _run(self, stream: control_socket.ControlSocket, frame: command_launcher.RunThere) -> None:
+        def ended(code: int) -> None:
+            stream.send(launcher_agent.CommandEnded(0, code))
+
+        self._agents.run(frame.host, frame.argv, [], self._noise, ended)
+
     def _add(self, stream: control_socket.ControlSocket, hosts: list[HostSpec]) -> None:
         answers: list[str] = []
 
@@ -70,14 +76,8 @@ class RshServer:
         try:
             for frame in stream.receive():
                 if isinstance(frame, command_launcher.RunThere):
-                    self._agents.run(
-                        frame.host,
-                        frame.argv,
-                        [],
-                        self._noise,
-                        lambda code: stream.send(launcher_agent.CommandEnded(0, code)),
-                    )
-                elif isinstance(frame, command_launcher.AddHosts):
+                    self._run(stream, frame)
+                else:
                     self._add(stream, parse_list(frame.hosts))
         except ProtocolError:
             pass  # closed

@@ -9,12 +9,16 @@ import sys
 import time
 
 from cmpi._core.protocol import launcher_root, monitor_root
+from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import shared_memory_room
 from cmpi._transport import control_socket
 from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
     from cmpi._transport.door import Door
     from cmpi.launcher.hosts.multi_host import MultiHost
     from cmpi.launcher.mpi.launcher_output import LauncherOutput
@@ -61,6 +65,12 @@ class MpiexecWatch:
         self._hurried = False  # there was a second one
         self._deadline_s: float | None = None
         self._exited = False
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            launcher_root.Final: self._final,
+            launcher_root.AskOutput: self._give_output,
+            monitor_root.OutputTaken: lambda frame: output.taken(frame.nbytes),
+            **({} if others is None else others.requests),
+        }
 
     def run(self) -> int:
         """Wait for the end of the job; returns its exit code."""
@@ -136,22 +146,23 @@ class MpiexecWatch:
         root.flush()
         try:
             for frame in root.receive():
-                if isinstance(frame, launcher_root.Final):
-                    self._code = frame.code
-                    self._output.root_has_left()
-                elif isinstance(frame, launcher_root.AskOutput):
-                    self._output.read_all()
-                    self._output.hold()
-                    root.send(launcher_root.AllOutput())
-                elif isinstance(frame, monitor_root.OutputTaken):
-                    self._output.taken(frame.nbytes)
-                elif self._others is not None:
-                    self._others.hear(frame)
+                handler(self._handlers, frame)(frame)
         except ProtocolError as error:
             print(f"cmpirun: the root does not keep to the protocol: {error}", file=sys.stderr)
+            root.closed = True
         if root.closed or self._code is not None:
             # The root has left, in order or not: what is left of the job has this long.
             self._deadline_s = time.monotonic() + (LEAVE_S if self._code is not None else 0.5)
+
+    def _final(self, frame: launcher_root.Final) -> None:
+        self._code = frame.code
+        self._output.root_has_left()
+
+    def _give_output(self, _: launcher_root.AskOutput) -> None:
+        assert self._root is not None
+        self._output.read_all()
+        self._output.hold()
+        self._root.send(launcher_root.AllOutput())
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGQUIT and self._root is not None:

@@ -35,4 +35,5 @@ class Added:
 
 
 TO_LAUNCHER = registry({110: RunThere, 126: AddHosts})
-TO_COMMAND = registry({107: CommandEnded, 127: Added})
+TO_RSH_CLIENT = registry({107: CommandEnded})
+TO_ADD_HOST = registry({127: Added})

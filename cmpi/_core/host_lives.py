@@ -1,0 +1,257 @@
+"""The lives of a job's other hosts: starting, up, lost, away, returning. Pure.
+
+    starting ──up──▶ up ──closed──▶ lost ──forgotten──▶ away ──(5 s, or added)──▶ returning ──taken in──▶ up
+                                                          ▲                           │
+                                                          └──────────closed───────────┘
+
+A host is up as long as its agent is heard of. One that is lost is not looked for before the root has
+answered that it knows: the processes there count as dead from then on. A returning host, and one that is
+new to the job, is checked, told of the job and given the program before it is taken in; whatever fails
+there is the end of its agent, and of the attempt.
+"""
+
+from __future__ import annotations
+
+from cmpi._base.frozen import frozen
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+STARTING, UP, LOST, AWAY, RETURNING = "starting", "up", "lost", "away", "returning"
+RETRY_S = 5.0  # between looks for a host that is away
+
+
+@frozen
+class StartAgent:
+    """Action: start an agent there. It comes up, or closes."""
+
+    name: str
+
+
+@frozen
+class EndAgent:
+    """Action: end the agent there, which closes then."""
+
+    name: str
+
+
+@frozen
+class Beat:
+    """Action: give the agent there a sign of life."""
+
+    name: str
+
+
+@frozen
+class CloseSilent:
+    """Action: the agent there has not been heard of for too long; it counts as closed."""
+
+    name: str
+
+
+@frozen
+class Check:
+    """Action: see whether the host can take part, and say so by `checked`."""
+
+    name: str
+
+
+@frozen
+class Begin:
+    """Action: tell the agent there of the job; its answer is for `begun`."""
+
+    name: str
+
+
+@frozen
+class Equip:
+    """Action: give the host the program, if it lacks that, and say so by `equipped`."""
+
+    name: str
+
+
+@frozen
+class TakeIn:
+    """Action: the host can be used; the root is to learn of it."""
+
+    name: str
+
+
+@frozen
+class TellLost:
+    """Action: the root is to learn that this host is lost; it answers, for `forgotten`."""
+
+    name: str
+    reason: str
+
+
+@frozen
+class AnswerAdd:
+    """Action: answer the request to add this host: "" if it is there; `fault` is None where its agent has
+    closed of itself, which is the fault."""
+
+    name: str
+    fault: str | None
+
+
+if TYPE_CHECKING:
+    Action: TypeAlias = (
+        "StartAgent | EndAgent | Beat | CloseSilent | Check | Begin | Equip | TakeIn | TellLost | AnswerAdd"
+    )
+
+
+class _Life:
+    def __init__(self, state: str, now_s: float) -> None:
+        self.state = state
+        self.heard_s = self.tried_s = now_s
+        self.reason: str | None = None  # for which it is lost, as long as the root has not been told
+        self.wanted = False  # somebody waits for it to be added
+        self.new = False  # it never was a host of this job
+        self.fault: str | None = None  # why it cannot be taken in
+
+
+class HostLives:
+    """The machine. Methods are events and return actions; not thread-safe, never blocks.
+
+    Args:
+        beat_s: Seconds between two signs of life.
+        lost_s: Seconds without one, after which a host is lost.
+        now_s: The time.
+    """
+
+    def __init__(self, beat_s: float, lost_s: float, now_s: float) -> None:
+        self._beat_s, self._lost_s, self._next_beat_s = beat_s, lost_s, now_s + beat_s
+        self._lives: dict[str, _Life] = {}
+        self._attended = False
+
+    def state(self, name: str) -> str:
+        """The state of a host; "" if it is none of this job."""
+        return self._lives[name].state if name in self._lives else ""
+
+    # -- the job's start -------------------------------------------------------------------
+
+    def start(self, name: str, now_s: float) -> list[Action]:
+        """A host of the job."""
+        self._lives[name] = _Life(STARTING, now_s)
+        return [StartAgent(name)]
+
+    def attend(self) -> list[Action]:
+        """The root is there to be told, and hosts may come back or be added from now on."""
+        self._attended = True
+        return [action for name in self._lives for action in self._tell_lost(name)]
+
+    # -- of agents -------------------------------------------------------------------------
+
+    def heard(self, name: str, now_s: float) -> None:
+        """The agent there has sent something."""
+        self._lives[name].heard_s = now_s
+
+    def up(self, name: str) -> list[Action]:
+        """The agent there says what there is on the host."""
+        life = self._lives[name]
+        if life.state == RETURNING:
+            return [Check(name)]
+        life.state = UP
+        return []
+
+    def closed(self, name: str, reason: str) -> list[Action]:
+        """The connection with the agent there has ended, for this reason if it is not its own."""
+        life = self._lives[name]
+        if life.state == UP:
+            life.state, life.reason = LOST, reason
+            return self._tell_lost(name)
+        if life.state != RETURNING:
+            return []  # it never came up: those who wait for it see that
+        if life.new:
+            del self._lives[name]
+        life.state = AWAY
+        wanted, life.wanted = life.wanted, False
+        return [AnswerAdd(name, life.fault)] if wanted else []
+
+    def not_started(self, name: str, fault: str) -> list[Action]:
+        """No agent could be started there, of a host that is to be taken in."""
+        self._lives[name].fault = fault
+        return self.closed(name, "")
+
+    # -- of returning hosts ----------------------------------------------------------------
+
+    def checked(self, name: str, fault: str) -> list[Action]:
+        """Whether the host can take part."""
+        return self._go_on(name, fault, Begin(name))
+
+    def begun(self, name: str, fault: str) -> list[Action]:
+        """Whether the agent there could begin."""
+        return self._go_on(name, fault, Equip(name))
+
+    def equipped(self, name: str, fault: str) -> list[Action]:
+        """Whether the program is there."""
+        life = self._lives[name]
+        actions = self._go_on(name, fault, TakeIn(name))
+        if life.fault is None:
+            life.state, life.new = UP, False
+            wanted, life.wanted = life.wanted, False
+            actions += [AnswerAdd(name, "")] if wanted else []
+        return actions
+
+    def _go_on(self, name: str, fault: str, then: Action) -> list[Action]:
+        life = self._lives[name]
+        assert life.state == RETURNING, f"{name} is {life.state}"
+        if fault:
+            life.fault = fault
+            return [EndAgent(name)]
+        return [then]
+
+    # -- of the root and the user ------------------------------------------------------------
+
+    def forgotten(self, name: str, now_s: float) -> list[Action]:
+        """The root knows that this host is lost."""
+        life = self._lives[name]
+        if life.state != LOST:
+            return []
+        life.state, life.tried_s = AWAY, now_s
+        return self._try(name, now_s) if life.wanted else []
+
+    def add(self, name: str, now_s: float) -> list[Action]:
+        """The user wants this host in the job."""
+        life = self._lives.get(name)
+        if life is None:
+            life = self._lives[name] = _Life(AWAY, now_s)
+            life.new = True
+        elif life.wanted or life.state not in (LOST, AWAY):
+            return [AnswerAdd(name, f"{name}: is a host of this job already")]
+        life.wanted = True
+        return self._try(name, now_s) if life.state == AWAY else []
+
+    # -- time --------------------------------------------------------------------------------
+
+    @property
+    def deadline_s(self) -> float:
+        """When to call `tick`."""
+        return self._next_beat_s
+
+    def tick(self, now_s: float) -> list[Action]:
+        """Do what is due."""
+        if now_s < self._next_beat_s:
+            return []
+        self._next_beat_s = now_s + self._beat_s
+        actions: list[Action] = []
+        for name, life in self._lives.items():
+            if life.state == UP:
+                silent = now_s >= life.heard_s + self._lost_s
+                actions.append(CloseSilent(name) if silent else Beat(name))
+            elif life.state == AWAY and self._attended and now_s >= life.tried_s + RETRY_S:
+                actions += self._try(name, now_s)
+        return actions
+
+    def _try(self, name: str, now_s: float) -> list[Action]:
+        life = self._lives[name]
+        life.state, life.fault, life.heard_s, life.tried_s = RETURNING, None, now_s, now_s
+        return [StartAgent(name)]
+
+    def _tell_lost(self, name: str) -> list[Action]:
+        life = self._lives[name]
+        if not self._attended or life.reason is None:
+            return []
+        reason, life.reason = life.reason, None
+        return [TellLost(name, reason)]
