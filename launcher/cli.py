@@ -99,6 +99,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         "that did not ask for an amount has no limit")  # fmt: skip
     add("--no-deadlock-check", dest="check_deadlock", action="store_false",
         help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
+    add("--report-mpi-waits", metavar="SECONDS", type=_checked(_seconds), default=60.0,
+        help="report what the ranks wait in when all have waited inside MPI for so long, and nothing was "
+        "written meanwhile (default 60; 0: never); the job goes on")  # fmt: skip
     add("--grace", metavar="SECONDS", type=_checked(_seconds), default=GRACE_S,
         help="how long processes have to end after Ctrl-C, SIGTERM or SIGHUP, before SIGKILL (default "
         "10): Ctrl-C is SIGINT, KeyboardInterrupt in Python, and after half of that SIGTERM")  # fmt: skip
@@ -161,6 +164,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         shared_memory_bytes=options.shared_memory,
         enforce=options.enforce,
         check_deadlock=options.check_deadlock,
+        report_mpi_waits_s=options.report_mpi_waits,
         grace_s=options.grace,
         strict=options.strict,
         mpiexec=options.mpiexec or os.environ.get(environment.MPIEXEC, ""),

@@ -29,6 +29,7 @@ class LaunchConfig:
     shared_memory_bytes: int = SHARED_MEMORY_BYTES  # 0: none
     enforce: str = ""  # "": as the processes asked
     check_deadlock: bool = True
+    report_mpi_waits_s: float = 60.0  # after which waits inside MPI are reported; 0: never
     grace_s: float = GRACE_S  # between the first signal and SIGKILL
     strict: bool = False  # a failure counts though the program has dealt with it
     mpiexec: str = ""  # "": look for one

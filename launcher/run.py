@@ -130,6 +130,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         here=here,
         hosts=described,
         deadline_s=_deadline_s(),
+        report_mpi_waits_s=config.report_mpi_waits_s,
         grace_s=config.grace_s,
         strict=config.strict,
     )

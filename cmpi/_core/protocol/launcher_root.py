@@ -30,6 +30,7 @@ class LaunchJob:
     here: str  # the name of the root's own host
     hosts: bytes  # HostIs frames; none: the root's own is all there is
     deadline_s: float  # when the job will be ended, in seconds since 1970; 0: never
+    report_mpi_waits_s: float  # how long all must have waited inside MPI; 0: never report it
     grace_s: float  # between the first signal and SIGKILL, when the user ends the job
     strict: bool  # a failure counts though another process has looked at it
 

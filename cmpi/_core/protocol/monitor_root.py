@@ -73,6 +73,19 @@ class OverMemory:
     at: str  # the time of day
 
 
+@frame
+class RankStacks:
+    """The answer to AskRankStacks.
+
+    `text` has the stacks of all threads, with source lines; "" where the rank cannot be asked, or was not.
+    """
+
+    watching: bool  # as asked
+    text: str
+    went_on: bool = True  # it has run a line of Python since the last question
+    ending: bool = False  # Python has ended in it; it is in an exit handler of C, as MPI_Finalize is
+
+
 # -- root -> monitor --------------------------------------------------------------------
 
 
@@ -130,6 +143,16 @@ class ToRank:
 
 
 @frame
+class AskRankStacks:
+    """What does the rank do? It need not use cmpi.
+
+    `watching`: leave a rank alone that uses no CPU; of others say whether they went on, too.
+    """
+
+    watching: bool
+
+
+@frame
 class Dismiss:
     """The job is over, or the process is not wanted: end it with all it started, and go."""
 
@@ -143,6 +166,7 @@ TO_ROOT = registry(
         14: StdinTaken,
         15: CannotRun,
         16: OverMemory,
+        17: RankStacks,
     }
 )
 TO_MONITOR = registry(
@@ -154,5 +178,6 @@ TO_MONITOR = registry(
         24: ToRank,
         25: Dismiss,
         26: Limit,
+        27: AskRankStacks,
     }
 )

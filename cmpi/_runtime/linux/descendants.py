@@ -29,6 +29,14 @@ def die_with_parent() -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def leave_group() -> None:
+    """Be out of reach when MPI's launcher kills its process group: there is an end to be put first."""
+    try:
+        os.setsid()
+    except PermissionError:
+        pass  # a group of its own already
+
+
 def have_children() -> bool:
     """Whether there are children; reaps those that have ended."""
     try:

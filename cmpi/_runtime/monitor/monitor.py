@@ -17,6 +17,7 @@ from cmpi._core.protocol import monitor_root
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import descendants, free_ports, memory_usage, open_files
 from cmpi._runtime.monitor.rank_command import rank_command
+from cmpi._runtime.monitor.rank_stacks import RankStacksQuestions
 from cmpi._runtime.monitor.start_child import ChildProcess, add_defaults, start
 from cmpi._transport import control_socket, joining
 from cmpi._transport.pmi import Pmi
@@ -54,6 +55,7 @@ class Monitor:
         self._number, self._leash, self._fork_only = number, leash, fork_only
         self._pmi = Pmi(os.environ)
         self._child: ChildProcess | None = None
+        self._stacks = RankStacksQuestions()
         self._unprinted = 0
         self._told = False  # the launcher has asked for the end
         # A closure's process joins when it is through MPI_Init; what a rank does is its own business.
@@ -78,7 +80,7 @@ class Monitor:
 
         MPI's launcher sees this code; a process's own failure is the root's to judge.
         """
-        _leave_group()
+        descendants.leave_group()
         signal.signal(signal.SIGTERM, self._on_sigterm)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
         # What is ours in the environment is not for the process, but for where it finds things.
@@ -168,6 +170,8 @@ class Monitor:
             held, self._held = self._held, []
             for number in held:
                 self._signal(number)
+        for answer in self._stacks.answers():
+            self._root.send(answer)
         if child is not None:
             self._serve(child, ready)
             if self._memory.watching and self._exited is None and time.monotonic() >= self._memory_due_s:
@@ -177,7 +181,7 @@ class Monitor:
         """How long to wait for something to happen; negative: for ever."""
         if self._child is None or self._exited is not None:
             return LOOK_AROUND_S
-        due = [self._memory_due_s] if self._memory.watching else []
+        due = self._stacks.patience_s + ([self._memory_due_s] if self._memory.watching else [])
         if self._held:
             due.append(self._young_until_s)
         return max(0.0, min(due) - time.monotonic()) if due else -1
@@ -250,6 +254,10 @@ class Monitor:
                 self._signal(frame.signal)
             elif isinstance(frame, monitor_root.StartProcess) and not self._fork_only:
                 self._start(frame)
+            elif isinstance(frame, monitor_root.AskRankStacks):
+                pid = 0 if self._child is None or self._exited is not None else self._child.pid
+                if answer := self._stacks.ask(pid, frame.watching):
+                    self._root.send(answer)
             elif isinstance(frame, monitor_root.Limit):
                 self._limit(frame)
             elif isinstance(frame, monitor_root.Dismiss):
@@ -439,11 +447,3 @@ class Monitor:
     def _on_sigterm(self, *_: object) -> None:
         self._told = True
         self._signal(signal.SIGKILL)
-
-
-def _leave_group() -> None:
-    """Be out of reach when MPI's launcher kills its process group: there is an end to be put first."""
-    try:
-        os.setsid()
-    except PermissionError:
-        pass  # a group of its own already

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
 HOME = __file__.rsplit("/", 4)[0]
 RAISED = 1
+# See `cmpi/_runtime/monitor/rank_stacks.py`. When Python ends it takes its handlers away: neither signal
+# may end the process then.
+DUMP_SIGNAL = 63  # a real-time one, just below the last
+RETURN_SIGNAL = 23  # SIGURG
+STACKS_FILE, RETURNED = "cmpi-stacks", b"[returned to Python]"
 
 
 def main() -> None:
@@ -33,6 +38,7 @@ def main() -> None:
         sys.orig_argv[here:] = target + sys.argv[3:]
     sys.argv[:] = [how or program, *sys.argv[3:]]
     _guard_os_exit()
+    _offer_stacks()
     try:
         _run(how, program)
         if _is_fork_with_mpi():
@@ -56,6 +62,31 @@ def main() -> None:
             _leave_world(RAISED, interrupted=isinstance(error, KeyboardInterrupt))
         sys.excepthook = lambda *_: None  # it was shown; Python does the rest of the end
         raise
+
+
+def _offer_stacks() -> None:
+    """Let the monitor of this rank see what its threads do, whatever that is."""
+    try:
+        import _signal  # type: ignore[import-not-found]
+        import faulthandler
+
+        file = os.memfd_create(STACKS_FILE)
+        appending = os.open(f"/proc/self/fd/{file}", os.O_WRONLY | os.O_APPEND)
+        os.close(file)
+        _signal.signal(DUMP_SIGNAL, _signal.SIG_IGN)
+        faulthandler.register(DUMP_SIGNAL, appending, all_threads=True)
+
+        def returned(*_: object) -> None:
+            try:
+                os.write(appending, RETURNED)
+            except OSError:
+                pass  # the program has closed what it did not know
+
+        returned.__module__ = "cmpi"  # no handler of the program: see `wait_registry`
+        _signal.signal(RETURN_SIGNAL, returned)
+        _signal.siginterrupt(RETURN_SIGNAL, False)
+    except (ImportError, AttributeError, OSError):
+        pass  # PyPy, or a sandbox without memfd_create or /proc
 
 
 def _run(how: str, program: str) -> None:

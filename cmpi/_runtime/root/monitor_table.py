@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.bridge import Bridge
     from cmpi._runtime.root.control_peers import ControlPeers, Peer
     from cmpi._runtime.root.root_loop import RootLoop
+    from cmpi._runtime.root.stack_watch import StackWatch
     from cmpi._runtime.root.stdin_feeder import StdinFeeder
 
 
@@ -35,6 +36,7 @@ class MonitorTable:
         places: What cmpirun has said of each host.
         job: Is told of their processes.
         deadlock: Is told what these wait for.
+        stacks: Is told of their stacks.
         bridge: Prints what these write.
         feeder: Reads the job's input.
         loop: The root's.
@@ -47,13 +49,14 @@ class MonitorTable:
         places: dict[str, launcher_root.HostIs],
         job: JobMachine,
         deadlock: DeadlockCheck,
+        stacks: StackWatch,
         bridge: Bridge,
         feeder: StdinFeeder,
         loop: RootLoop,
         do: Callable[[list[Any]], None],
     ) -> None:
         self._order, self._places = order, places
-        self._job, self._deadlock = job, deadlock
+        self._job, self._deadlock, self._watch = job, deadlock, stacks
         self._bridge, self._feeder, self._loop, self._do = bridge, feeder, loop, do
         self._monitors: dict[int, Peer] = {}
         self._rank_frames: dict[int, Decoder] = {}  # out of the pieces of what each process says
@@ -65,6 +68,7 @@ class MonitorTable:
             monitor_root.OverMemory: self._over_memory,
             monitor_root.CannotRun: self._cannot_run,
             monitor_root.StdinTaken: self._stdin_taken,
+            monitor_root.RankStacks: stacks.heard,
         }
         self._rank_handlers: dict[type, Callable[[int, Any], None]] = {
             Blocked: self._waits,
@@ -130,6 +134,7 @@ class MonitorTable:
         handler(self._handlers, frame)(pid, frame)
 
     def _output(self, pid: int, frame: monitor_root.Output) -> None:
+        self._watch.moved()
         self._bridge.output(pid, frame.fd, frame.data)
 
     def _from_rank(self, pid: int, frame: monitor_root.FromRank) -> None:

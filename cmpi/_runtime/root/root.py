@@ -16,7 +16,7 @@ from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
 from cmpi._core.job.report import deadlock_report, end_event, final_report
 from cmpi._core.protocol import helper_root, launcher_root, monitor_root
-from cmpi._core.protocol.process_root_waits import AskBlocked, AskStacks
+from cmpi._core.protocol.process_root_waits import AskBlocked
 from cmpi._core.protocol.wire import encode, handler
 from cmpi._runtime import environment
 from cmpi._runtime.linux import host_facts, leftovers
@@ -26,6 +26,7 @@ from cmpi._runtime.root.helpers import Helpers
 from cmpi._runtime.root.launcher_connection import LauncherConnection
 from cmpi._runtime.root.monitor_table import MonitorTable
 from cmpi._runtime.root.root_loop import RootLoop
+from cmpi._runtime.root.stack_watch import StackWatch
 from cmpi._runtime.root.stdin_feeder import StdinFeeder
 from cmpi._transport import job_secret, mpi
 from cmpi._transport.door import Door, listen
@@ -75,9 +76,12 @@ class Root:
             lambda: loop.post(self._unread),
         )
         self._deadlock = DeadlockCheck()
+        self._stacks = StackWatch(
+            self._job, self._deadlock.blocked, self._do, self._say, order.report_mpi_waits_s
+        )
         feeder = StdinFeeder(terminal[0])
         self._monitors = MonitorTable(
-            order, places, self._job, self._deadlock, self._bridge, feeder, loop, self._do
+            order, places, self._job, self._deadlock, self._stacks, self._bridge, feeder, loop, self._do
         )
         self._helpers = Helpers(
             self._folder,
@@ -108,6 +112,7 @@ class Root:
             now_s = time.monotonic()
             self._do(self._job.tick(now_s))
             self._do(self._deadlock.tick(now_s))
+            self._stacks.tick(now_s)
             self._bridge.tick()
             self._peers.admit(now_s)
             self._helpers.tick(now_s)
@@ -117,7 +122,9 @@ class Root:
     # -- the loop --------------------------------------------------------------------------
 
     def _timeout_s(self) -> float | None:
-        times = [machine.deadline_s() for machine in (self._job, self._deadlock, self._bridge)]
+        times = [
+            machine.deadline_s() for machine in (self._job, self._deadlock, self._stacks, self._bridge)
+        ]
         times += [self._peers.deadline_s, self._helpers.deadline_s, self._leave_s]
         first_s = min((t for t in times if t is not None), default=None)
         return None if first_s is None else max(0.0, first_s - time.monotonic())
@@ -176,12 +183,14 @@ class Root:
 
     def _born(self, action: job_actions.Born) -> None:
         self._deadlock.born(action.pid)
+        self._stacks.moved()
         process = self._job.processes[action.pid]
         self._bridge.born(process, process.parent if process.parent in self._job.processes else None)
 
     def _died(self, action: job_actions.Died) -> None:
         process = self._job.processes[action.pid]
         assert process.status is not None
+        self._stacks.moved()
         self._bridge.died(action.pid, process.status, process.usage)
 
     def _end_deadlock(self) -> None:
@@ -211,7 +220,7 @@ class Root:
     def _requests(self) -> dict[type, Callable[[Any], None]]:
         return {
             launcher_root.Interrupt: lambda it: self._interrupt(it.signal),
-            launcher_root.ShowStacks: lambda _: self._show_stacks(),
+            launcher_root.ShowStacks: lambda _: self._stacks.show(),
             launcher_root.LauncherOutput: lambda it: self._bridge.output_of_launcher(it.fd, it.data),
             launcher_root.HostLost: self._host_lost,
             launcher_root.HostBack: self._host_back,
@@ -225,13 +234,6 @@ class Root:
     def _unread(self) -> None:
         """Nobody reads what the job prints."""
         self._do(self._job.interrupt(SIGPIPE, time.monotonic()))
-
-    def _show_stacks(self) -> None:
-        living = [p for p in self._job.processes.values() if p.status is None]
-        self._do([Tell(p.pid, AskStacks()) for p in living if p.joined])
-        silent = [p.title for p in living if not p.joined]
-        if silent:
-            self._say(f"no stacks of those that have not used cmpi: {', '.join(silent)}")
 
     def _host_lost(self, frame: launcher_root.HostLost) -> None:
         self._do(self._job.host_lost(frame.name, frame.reason, time.monotonic()))

@@ -1,0 +1,93 @@
+"""The stacks of processes: shown on Ctrl-\\, and looked at where all may be waiting inside MPI."""
+
+from __future__ import annotations
+
+import time
+
+from cmpi._core.job.job_actions import Order, Tell
+from cmpi._core.job.mpi_waits import MpiWaits
+from cmpi._core.protocol.monitor_root import AskRankStacks
+from cmpi._core.protocol.process_root_waits import AskStacks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi._core.job.job import JobMachine
+    from cmpi._core.job.process_record import Process
+    from cmpi._core.protocol.monitor_root import RankStacks
+
+NO_PYTHON = "no stacks: it runs no Python program that cmpirun has started itself"
+AT_END = "its program has ended; it waits in an exit handler, such as MPI_Finalize"
+
+
+class StackWatch:
+    """The stacks of one job's processes.
+
+    Args:
+        job: The job.
+        blocked: The processes that wait in cmpi, by pid: a number and the waits in words.
+        do: Carries out actions.
+        say: Tells the user something; the first of its lines begins with "cmpirun: ".
+        after_s: How long all must have waited inside MPI before that is reported, in seconds; 0: never.
+    """
+
+    def __init__(
+        self,
+        job: JobMachine,
+        blocked: dict[int, tuple[int, list[str]]],
+        do: Callable[[list[Any]], None],
+        say: Callable[[str], None],
+        after_s: float,
+    ) -> None:
+        self._job, self._blocked, self._do, self._say = job, blocked, do, say
+        self._waits = MpiWaits(after_s)
+
+    def show(self) -> None:
+        """Show what each process does. The user has asked for it."""
+        living = self._living()
+        self._do([Tell(p.pid, AskStacks()) for p in living if p.joined])
+        ranks = [p for p in living if not p.joined and p.start == 0 and p.monitored]
+        self._do([Order(p.pid, AskRankStacks(watching=False)) for p in ranks])
+        silent = [p.title for p in living if not p.joined and p not in ranks]
+        if silent:
+            self._say(f"no stacks of those that are being started: {', '.join(silent)}")
+
+    def moved(self) -> None:
+        """A process has written something, was born or has ended."""
+        self._waits.moved()
+
+    def heard(self, pid: int, found: RankStacks) -> None:
+        """The monitor of a rank has answered."""
+        if not found.watching:
+            title = self._job.processes[pid].title
+            if found.text:
+                self._say(f"stacks of {title}:\n{found.text.rstrip()}")
+            else:
+                self._say(f"{title}: {AT_END if found.ending else NO_PYTHON}")
+            return
+        ranks = self._waits.look(pid, found, time.monotonic())
+        if ranks:
+            in_order = sorted(ranks, key=lambda it: self._job.processes[it].rank)
+            lines = [f"    {self._job.processes[it].title} {ranks[it]}" for it in in_order]
+            for other, (_, waits) in self._blocked.items():
+                lines += [f"    {self._job.processes[other].title} waits in {wait}" for wait in waits]
+            head = "all processes wait, ranks inside MPI; nothing was written meanwhile; the job goes on"
+            self._say("\n".join([head, *lines]))
+
+    def tick(self, now_s: float) -> None:
+        """Look at the ranks, if it is time."""
+        running = [p for p in self._living() if p.pid not in self._blocked]
+        if not all(p.start == 0 and p.monitored for p in running):
+            self._waits.moved()  # one is being started, or was spawned and may send something
+            return
+        ask = self._waits.tick([p.pid for p in running], now_s)
+        self._do([Order(pid, AskRankStacks(watching=True)) for pid in ask])
+
+    def deadline_s(self) -> float | None:
+        """When `tick` has something to do, if ever."""
+        return self._waits.deadline_s()
+
+    def _living(self) -> list[Process]:
+        return [p for p in self._job.processes.values() if p.status is None]
