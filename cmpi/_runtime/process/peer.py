@@ -9,6 +9,7 @@ from functools import partial
 
 from cmpi._core.channel import channel
 from cmpi._core.protocol import process_process
+from cmpi._core.protocol.wire import handler
 from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
@@ -16,7 +17,7 @@ from cmpi._transport import mpi, socket_transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from cmpi._core.channel.contract import Contract
@@ -45,6 +46,7 @@ class Peer:
         self._bye_said = self._bye_heard = False
         self._failing = False  # the peer is about to end because of an exception
         self._quiet_left, self._exited_s = QUIET_ROUNDS, 0.0
+        self._handlers = self._frames()
 
     # -- frames out --------------------------------------------------------------------------
 
@@ -130,54 +132,66 @@ class Peer:
         return bool(end.changed.waiters) and end.changed.stir()
 
     def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
-        """A frame, and its buffers if it is a message."""
+        """A frame, and its buffers if it is a message. Raises: ProtocolError."""
         if isinstance(frame, process_process.Data):
             end = self.receivers.get(frame.channel)
             if end is not None:
                 nbytes = len(frame.body) + sum(frame.sizes)
                 end.machine.arrived((frame.body, buffers), nbytes)
                 end.changed.notify_all()
-        elif isinstance(frame, process_process.Open):
-            self._opened(frame)
-        elif isinstance(frame, process_process.Fin):
-            end = self.receivers.get(frame.channel)
-            if end is not None:
-                end.machine.handle(channel.FinArrived())
-                end.changed.notify_all()
-        elif isinstance(frame, process_process.Abort):
-            end = self.receivers.get(frame.channel)
-            if end is not None:
-                end.machine.handle(channel.AbortArrived(frame.cause))
-                end.changed.notify_all()
-        elif isinstance(frame, process_process.AskCredit):
-            end = self.receivers.get(frame.channel)
-            if end is not None:
-                self._reply(end, end.machine.handle(channel.CreditAsked()))
-        elif isinstance(frame, process_process.Bye):
-            self._bye_heard, self._failing = True, frame.failed
-            if not frame.failed:  # else its exit status will say why
-                for sender in list(self.senders.values()):
-                    self.carry_out(sender, channel.ReaderClosed())  # it reads nothing any more
-            if self.connection.chosen:
-                self._last_word()
-            else:
-                self.connection.hush()
         else:
-            self._hear_reader(frame)
+            handler(self._handlers, frame)(frame)
 
-    def _hear_reader(self, frame: Any) -> None:
+    def _frames(self) -> dict[type, Callable[[Any], None]]:
+        """What each frame but Data is for. One about an end that is closed has come too late, and is for
+        nobody."""
+        return {
+            process_process.Open: self._opened,
+            process_process.Fin: lambda it: self._arrived(it.channel, channel.FinArrived()),
+            process_process.Abort: lambda it: self._arrived(it.channel, channel.AbortArrived(it.cause)),
+            process_process.AskCredit: self._credit_asked,
+            process_process.Credit: lambda it: self._of_reader(
+                it.channel, channel.CreditCame(it.nbytes, it.messages)
+            ),
+            process_process.ReceiverClosed: lambda it: self._of_reader(it.channel, channel.ReaderClosed()),
+            process_process.ReceiverAborted: lambda it: self._of_reader(
+                it.channel, channel.ReaderAborted(it.cause)
+            ),
+            process_process.Mismatch: self._mismatched,
+            process_process.Bye: self._bye,
+        }
+
+    def _arrived(self, number: int, event: channel.IncomingEvent) -> None:
+        end = self.receivers.get(number)
+        if end is not None:
+            end.machine.handle(event)
+            end.changed.notify_all()
+
+    def _credit_asked(self, frame: process_process.AskCredit) -> None:
+        end = self.receivers.get(frame.channel)
+        if end is not None:
+            self._reply(end, end.machine.handle(channel.CreditAsked()))
+
+    def _of_reader(self, number: int, event: channel.OutgoingEvent) -> None:
+        end = self.senders.get(number)
+        if end is not None:
+            self.carry_out(end, event)
+
+    def _mismatched(self, frame: process_process.Mismatch) -> None:
         end = self.senders.get(frame.channel)
-        if end is None:
-            return
-        if isinstance(frame, process_process.Credit):
-            self.carry_out(end, channel.CreditCame(frame.nbytes, frame.messages))
-        elif isinstance(frame, process_process.ReceiverClosed):
-            self.carry_out(end, channel.ReaderClosed())
-        elif isinstance(frame, process_process.ReceiverAborted):
-            self.carry_out(end, channel.ReaderAborted(frame.cause))
-        elif isinstance(frame, process_process.Mismatch):
+        if end is not None:
             end.disagree(frame.contract, frame.site)
             self.carry_out(end, channel.ReaderClosed())
+
+    def _bye(self, frame: process_process.Bye) -> None:
+        self._bye_heard, self._failing = True, frame.failed
+        if not frame.failed:  # else its exit status will say why
+            for sender in list(self.senders.values()):
+                self.carry_out(sender, channel.ReaderClosed())  # it reads nothing any more
+        if self.connection.chosen:
+            self._last_word()
+        else:
+            self.connection.hush()
 
     def _opened(self, frame: process_process.Open) -> None:
         end = self.expected.pop(frame.name, None)
