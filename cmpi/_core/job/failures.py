@@ -30,7 +30,7 @@ class Failures:
         it, or if another process has received its end: from `wait`, as a notice, as a PeerExited that it
         caught.
         """
-        if process.start == 0:
+        if process.is_rank:
             return True
         return not process.supervised and (self.strict or not process.looked_at_by)
 

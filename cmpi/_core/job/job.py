@@ -119,7 +119,7 @@ class JobMachine:
             return None, []
         if process.doomed:
             return None, self.exited(process.pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
-        limits: list[Action] = [process.limit(self._state.enforce)] if start else []
+        limits: list[Action] = [] if process.is_rank else [process.limit(self._state.enforce)]
         world = self._state.world(start)
         return process.pid, limits + list(self._state.worlds.monitored(process, service_port, world))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cmpi._core.job.scheduler import Place
 
 
+RANKS = 0  # the start of the ranks of the program
 MOST_NAME = 27  # characters of a name that are shown
 
 
@@ -23,7 +24,7 @@ class Process:
 
     def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
         self.pid, self.parent, self.start, self.rank, self.label = pid, parent, start, rank, label
-        self.name = f"rank {rank}" if start == 0 else function_name(label)  # for people
+        self.name = f"rank {rank}" if self.is_rank else function_name(label)  # for people
         self._given = False  # it got its name when it was spawned
         self.grouped = False  # spawned as one of several
         self.host = ""
@@ -46,6 +47,11 @@ class Process:
         self.status: ExitStatus | None = None
         self.watchers: set[int] = set()
         self.looked_at_by: set[int] = set()  # processes that have received its end, and dealt with it
+
+    @property
+    def is_rank(self) -> bool:
+        """Whether cmpirun started it, as one of the ranks of the program; else it was spawned."""
+        return self.start == RANKS
 
     def placed(self, order: process_root.Spawn, place: Place, interpreter: Interpreter) -> None:
         """There is room for what was ordered; it runs in this interpreter."""
@@ -114,7 +120,7 @@ class Process:
     @property
     def title(self) -> str:
         """What people call it, and what tells it from others of that name."""
-        if self.start == 0:
+        if self.is_rank:
             rank = f"rank {self.rank}"
             return rank if self.name == rank else f"{rank} · {self.name}"
         return (
@@ -126,7 +132,7 @@ class Process:
     @property
     def file_name(self) -> str:
         """The beginning of the names of its files."""
-        if self.start == 0:
+        if self.is_rank:
             return f"rank-{self.rank}"
         name = "".join(c if c.isalnum() or c in "_.-" else "_" for c in self.name).lstrip(".")
         return f"{name}-{self.rank}-{self.pid:07x}" if self.grouped else f"{name}-{self.pid:07x}"

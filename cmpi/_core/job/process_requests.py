@@ -73,7 +73,7 @@ class ProcessRequests:
             actions += [process.limit(state.enforce), *self._spawning.answered(occupied)]
         world = state.starts[process.start]
         welcome = process.welcome(
-            world if process.start and len(world) > 1 else state.starts[0],
+            world if not process.is_rank and len(world) > 1 else state.starts[0],
             state.bells,
             state.shared_memory_bytes,
             state.memory(process.pid, process.parent),

@@ -35,7 +35,7 @@ class ProcessTable:
     def monitored(self, process: Process, now_s: float) -> None:
         """Its monitor has been heard of. What a rank does is its own business; a closure's joins."""
         process.monitored = True
-        if process.start == 0:
+        if process.is_rank:
             self._unheard.discard(process.pid)
         self._heard_s = now_s
 

@@ -50,7 +50,7 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool) -> st
         lines.append(f"    core    {process.core}")
     failed = [p for p in job.processes.values() if p.status is not None and not p.status.ok]
     lines += _others([p for p in failed if p is not process and job.failures.counts(p)])
-    if process.start and not job.failures.strict:
+    if not process.is_rank and not job.failures.strict:
         lines.append("    unseen  no process waited for it, or was told of its end and dealt with it")
     alike = [p for p in job.processes.values() if p.trace and p.trace == process.trace]
     if len(alike) > 1:
@@ -73,7 +73,7 @@ def end_event(job: JobMachine, code: int, wall_s: float) -> dict[str, object]:
         assert status is not None
         first = {
             "pid": f"{process.pid:07x}",
-            "rank": process.rank if process.start == 0 else None,
+            "rank": process.rank if process.is_rank else None,
             "name": process.name,
             "host": process.host,
             "code": status.code,

@@ -24,9 +24,9 @@ def start_order(
     argv, settings, cwd = job.argv, job.settings, job.cwd
     if place is not None:
         argv, cwd = place.argv or argv, place.cwd[0] if place.cwd else cwd
-    if process.start != 0:  # a closure's: its monitor knows where our program is
+    if not process.is_rank:  # a closure's: its monitor knows where our program is
         argv, settings = process.interpreter.argv, process.interpreter.settings
-    feed = process.start == 0 and process.rank == 0
+    feed = process.is_rank and process.rank == 0
     return monitor_root.StartProcess(
         pid=process.pid, argv=argv, settings=settings, cwd=cwd, stdin=feed, defaults=defaults
     )

@@ -76,7 +76,7 @@ class WorldStarts:
 
         A process that was spawned alone is of no world, and needs none.
         """
-        alone = process.start != 0 and len(world) == 1
+        alone = not process.is_rank and len(world) == 1
         if process.status is not None or (not alone and process.start not in self._ports):
             return []
         settings = [] if alone else self._settings(process, world)

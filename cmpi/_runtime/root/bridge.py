@@ -82,7 +82,7 @@ class Bridge:
         """A process was started, by `parent` if that is one of the job."""
         if self._files is not None:
             self._files.born(process.pid, process.file_name)
-        rank = process.rank if process.start == 0 else None
+        rank = process.rank if process.is_rank else None
         who = Speaker(process.pid, parent, process.host, rank, process.name, process.title, process.label)
         self._print(self._formatter.born(who, time.monotonic()))
 

@@ -48,7 +48,7 @@ class StackWatch:
         """Show what each process does. The user has asked for it."""
         living = self._living()
         self._do([Tell(p.pid, AskStacks()) for p in living if p.joined])
-        ranks = [p for p in living if not p.joined and p.start == 0 and p.monitored]
+        ranks = [p for p in living if not p.joined and p.is_rank and p.monitored]
         self._do([Order(p.pid, AskRankStacks(watching=False)) for p in ranks])
         silent = [p.title for p in living if not p.joined and p not in ranks]
         if silent:
@@ -79,7 +79,7 @@ class StackWatch:
     def tick(self, now_s: float) -> None:
         """Look at the ranks, if it is time."""
         running = [p for p in self._living() if p.pid not in self._blocked]
-        if not all(p.start == 0 and p.monitored for p in running):
+        if not all(p.is_rank and p.monitored for p in running):
             self._waits.moved()  # one is being started, or was spawned and may send something
             return
         ask = self._waits.tick([p.pid for p in running], now_s)
