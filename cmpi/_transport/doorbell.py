@@ -1,7 +1,7 @@
 """Doorbells: a sleeping process is woken by a datagram, which costs the sleeper nothing.
 
 A bell is a Unix datagram socket in the job's folder. A ring says who rings and how many frames it
-has sent over the link so far, because the ring may overtake the frame that it announces (seen with
+has sent over the transport so far, because the ring may overtake the frame that it announces (seen with
 MPI over TCP): the woken side looks until it has received that many.
 """
 

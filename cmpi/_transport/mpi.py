@@ -1,9 +1,9 @@
-"""The only file that imports `mpi4py.MPI`: starting MPI, spawning, links.
+"""The only file that imports `mpi4py.MPI`: starting MPI, spawning, transports.
 
-Whoever imports this module has MPI loaded; `initialize` starts it. A link is a communicator of
+To import this module loads MPI; `initialize` starts it. A transport is a communicator of
 two processes over which frames go as messages with tag HEAD, and large buffers behind their frame
 as messages with tag BULK. Order within a tag is MPI's promise ("Semantics of Point-to-Point
-Communication", non-overtaking), and every link has its own communicator, so buffers are received
+Communication", non-overtaking), and every transport has its own communicator, so buffers are received
 into the right place by posting their receives in the order of the frames.
 """
 
@@ -184,11 +184,11 @@ def _own_self() -> Iterator[MPI.Intracomm]:
         comm.Free()
 
 
-# -- links --------------------------------------------------------------------------------
+# -- transports --------------------------------------------------------------------------
 
 
 def group(peer_rank: int) -> MpiTransport:
-    """A link with another rank of MPI_COMM_WORLD, only the two taking part. Blocks for it."""
+    """A transport with another rank of MPI_COMM_WORLD, only the two taking part. Blocks for it."""
     me = MPI.COMM_WORLD.Get_rank()
     low, high = sorted((me, peer_rank))
     both = MPI.COMM_WORLD.Get_group().Incl([low, high])
@@ -239,7 +239,7 @@ class MpiTransport:
         return bool(self._sends or self._heads)
 
     def fileno(self) -> int:
-        """As of a link that can be waited on: nothing for poll."""
+        """As of a transport that can be waited on: nothing for poll."""
         return -1
 
     def send(self, frame: bytes) -> None:

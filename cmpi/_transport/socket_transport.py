@@ -1,8 +1,8 @@
-"""A link by a stream socket, used as `mpi.MpiTransport` is: TCP between two hosts, a Unix socket on one.
+"""A transport by a stream socket, used as `mpi.MpiTransport` is: TCP between two hosts, Unix on one.
 
 A frame goes as its length and its bytes, the buffers that belong to it follow as they are. Unlike an
-MPI link it can be waited on: readiness to be read, or written while something waits, is all that
-moves it. Both ends prove that they know the key that the root gave them for this one link before
+MPI transport it can be waited on: readiness to be read, or written while something waits, is all that
+moves it. Both ends prove that they know the key that the root gave them for this one transport before
 anything else is read (`door.py`).
 """
 

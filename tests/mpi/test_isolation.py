@@ -211,7 +211,7 @@ print(cmpi.wait(cmpi.spawn(lambda parent: None)).code)
         assert result.out.splitlines() == ["not linked: 137", "0"], "its launcher ends the whole world"
         return
     assert result.out.splitlines() == ["not linked: 1", "0"], result
-    assert "MPI has not come back from linking this process with" in result.err and result.code == 1
+    assert "MPI has not come back from connecting this process with" in result.err and result.code == 1
 
 
 def test_a_monitor_killed_while_it_leaves_in_its_dead_processs_name_harms_nobody(job):

@@ -1,11 +1,11 @@
-"""Which pairs of processes are linked, and how the root brings a link about.
+"""Which pairs of processes are connected, and how the root brings a connection about.
 
 The ranks of one MPI world on one host make a communicator of their own (`Create_group`), inside which both
-block. Any other pair is linked by a socket, for which one end listens and the other dials, with a key that
-the root gives both: a Unix socket on one host, TCP between two. Either way the root is the matchmaker: it
-tells both ends at the same moment, and has no process in two half-made links at once. Nobody waits for
-anybody who is busy elsewhere, so there are no circles, and links between different processes are made side
-by side. If one end dies in between, the other is told to abandon the link.
+block. Any other pair is connected by a socket, for which one end listens and the other dials, with a key
+that the root gives both: a Unix socket on one host, TCP between two. Either way the root is the matchmaker:
+it tells both ends at the same moment, and has no process in two half-made connections at once. Nobody waits
+for anybody who is busy elsewhere, so there are no circles, and connections between different processes are
+made side by side. If one end dies in between, the other is told to abandon the connection.
 
 MPI's own way between two worlds, accept and connect, was tried on one host and on several, and does not
 survive deaths. MPICH 5.0.2: all who send to a process through UCX's shared memory take their places in one
@@ -48,7 +48,7 @@ class _Member:
         self.world, self.rank, self.host = world, rank, host
         self.number = number  # in the order in which they joined
         self.wants: dict[int, None] = {}  # peers, in the order in which they came up
-        self.linked: set[int] = set()
+        self.connected: set[int] = set()
         self.busy_with: int | None = None
         self.retired = False
 
@@ -58,7 +58,7 @@ class ConnectionBroker:
 
     Args:
         addresses: Of each host, where the others reach it.
-        secret: Out of which the keys of links by sockets are made.
+        secret: Out of which the keys of connections by sockets are made.
         sockets: The folder in which two processes of one host meet.
     """
 
@@ -68,7 +68,7 @@ class ConnectionBroker:
         self._addresses, self._secret, self._sockets = addresses or {}, secret, sockets
         self._listens: dict[int, tuple[str, bytes]] = {}  # by who does: where, and with which key
         self._keys_made = 0
-        self._apart: set[tuple[str, str]] = set()  # hosts between which a link has failed
+        self._apart: set[tuple[str, str]] = set()  # hosts between which a connection has failed
         self._members: dict[int, _Member] = {}
         self._early: dict[int, dict[int, None]] = {}  # wanted before they joined, and by whom
         # When to tell, who is left, who died, whether the one left knows nothing of the link.
@@ -106,7 +106,7 @@ class ConnectionBroker:
     def want(self, pid: int, peer: int) -> list[Action]:
         """`pid` has something for `peer`; asking again does nothing."""
         member = self._members[pid]
-        if pid == peer or peer in member.linked or peer in member.wants or peer == member.busy_with:
+        if pid == peer or peer in member.connected or peer in member.wants or peer == member.busy_with:
             return []
         if peer not in self._members:
             self._early.setdefault(peer, {})[pid] = None
@@ -116,7 +116,7 @@ class ConnectionBroker:
 
     def up(self, pid: int, peer: int) -> list[Action]:
         """`pid` says that its half stands."""
-        self._members[pid].linked.add(peer)
+        self._members[pid].connected.add(peer)
         return self._free(pid)
 
     def failed(self, pid: int, peer: int) -> list[Action]:
@@ -153,16 +153,16 @@ class ConnectionBroker:
             self._members[pid].retired = True
 
     def leave(self, pid: int, now_s: float) -> None:
-        """`pid` has ended. Who was making a link with it is told after a grace."""
+        """`pid` has ended. A process that was being connected with it is told after a grace."""
         member = self._members.pop(pid, None)
         self._early.pop(pid, None)
         if member is None:
             return
         for peer in member.wants:
             self._members[peer].wants.pop(pid, None)
-        for peer in member.linked & self._members.keys():
-            self._members[peer].linked.discard(pid)
-        untold = self._listens.pop(pid, None) is not None  # its partner has no part in the link yet
+        for peer in member.connected & self._members.keys():
+            self._members[peer].connected.discard(pid)
+        untold = self._listens.pop(pid, None) is not None  # its partner has no part in the connection yet
         for peer, other in self._members.items():
             if other.busy_with == pid:
                 self._widowed.append((now_s + GRACE_S, peer, pid, untold))
@@ -186,7 +186,7 @@ class ConnectionBroker:
         return self._advance(pid)
 
     def _advance(self, pid: int) -> list[Action]:
-        """Start the first link that this process waits for and whose other end is free."""
+        """Start the first connection that this process waits for and whose other end is free."""
         member = self._members[pid]
         if member.busy_with is not None or member.retired:
             return []
@@ -220,9 +220,9 @@ class ConnectionBroker:
             AssertionError: One of them is broken.
         """
         for pid, member in self._members.items():
-            assert member.busy_with != pid and pid not in member.wants and pid not in member.linked
+            assert member.busy_with != pid and pid not in member.wants and pid not in member.connected
             for peer in member.wants:
-                assert pid in self._members[peer].wants, "only one end knows of a wanted link"
+                assert pid in self._members[peer].wants, "only one end knows of a wanted connection"
             if member.busy_with is None and not member.retired:
                 free = (self._members[peer] for peer in member.wants)
                 assert not any(m.busy_with is None and not m.retired for m in free), "two free ends wait"

@@ -80,7 +80,7 @@ class SenderEnd(End):
         self, peer: EndOwner, name: str, contract: Contract, site: str, number: int, window: tuple[int, int]
     ) -> None:
         super().__init__(peer, name, contract, site)
-        self.number = number  # what the link's frames call it
+        self.number = number  # what the connection's frames call it
         self.opened = False  # the peer was told of it
         self.machine = channel.Outgoing(window[0], window[1])
         self._by_name = scripts.is_home(self.pid.value)

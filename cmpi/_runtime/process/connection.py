@@ -1,10 +1,10 @@
-"""The way of frames to one peer and back: through shared memory on one host, else by a link.
+"""The way of frames to one peer and back: through shared memory on one host, else by a transport.
 
-Each side chooses its own way out, with its first frame, and keeps to it: a ring in the job's folder
-in shared memory, which the peer maps when it is rung for, or when it joins; a link, which the root
-brings about, where there is no such folder or no room in it: by MPI within a world, else by a
-socket. So a frame may come in by either.
-A buffer follows its frame by the same way, if it found no place in a segment (see `payloads`).
+Each side chooses its own way out, with its first frame, and keeps to it: a ring in the job's folder in
+shared memory, which the peer maps when it is rung for, or when it joins; or, where there is no such folder
+or no room in it, a transport that the root brings about, by MPI within a world, else by a socket. So a
+frame may come in by either. A buffer follows its frame by the same way, if it found no place in a segment
+(see `shared_payloads`).
 
 Nothing of a ring needs both sides at the same time: what was put there can be read after its
 writer has ended, and there is no moment at which the death of one harms the other.
@@ -63,7 +63,7 @@ class Connection:
         # Frames that were put into a ring of which it is only likely that the peer sees it; else None.
         self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer is to be rung for again: its bell was full
-        # What came by the link and waits for its buffers.
+        # What came by the transport and waits for its buffers.
         self._held: deque[tuple[Any, mpi.MpiParts | socket_transport.SocketParts | None]] = deque()
         folder = host.shared_memory
         self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
@@ -73,7 +73,7 @@ class Connection:
 
     @property
     def shut_out(self) -> bool:
-        """True while the link cannot be used, because the linker is inside MPI."""
+        """True while the transport cannot be used, because the connector is inside MPI."""
         return (
             self._host.connecting
             and self.transport is not None
@@ -82,7 +82,7 @@ class Connection:
 
     @property
     def descriptor(self) -> int:
-        """What poll is to watch for the sake of the link; -1: nothing, as MPI has nothing to be watched."""
+        """What poll is to watch for the transport; -1: nothing, as MPI has nothing to be watched."""
         transport = self.transport
         return -1 if transport is None or self.freed or not transport.waitable else transport.fileno()
 
@@ -352,7 +352,7 @@ class Connection:
     # -- the end -------------------------------------------------------------------------------
 
     def free(self, *, peer_ended: bool = False) -> None:
-        """Let go of the link and the memory. What was received stays where it is.
+        """Let go of the transport and the memory. What was received stays where it is.
 
         A peer that lives on may still read what it has not; where it has ended, nobody will.
         """

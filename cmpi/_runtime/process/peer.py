@@ -1,4 +1,4 @@
-"""Another process as this one sees it: the link to it, and the ends of the channels with it."""
+"""Another process as this one sees it: the connection to it, and the ends of the channels with it."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from cmpi._transport.pickling import Message
     from cmpi.identifiers import ExitStatus, Pid
 
-QUIET_ROUNDS = 50  # looks at the link of one that died, before it counts as empty
+QUIET_ROUNDS = 50  # looks at the connection of one that died, before it counts as empty
 END_S = 1.0  # for what one sent by a socket before it died, and for the end of the connection
 _numbers = itertools.count()
 
 
 class Peer:
-    """The link to one process and all that goes over it. Guarded by the node's lock."""
+    """The connection to one process and all that goes over it. Guarded by the node's lock."""
 
     def __init__(self, host: PeerHost, pid: Pid) -> None:
         self._host, self.pid = host, pid
@@ -51,7 +51,7 @@ class Peer:
     # -- frames out --------------------------------------------------------------------------
 
     def transport_up(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
-        """The link stands."""
+        """The connection stands."""
         self.connection.transport = transport
         self._host.watch(self.pid)
         self.connection.flush()
@@ -71,8 +71,8 @@ class Peer:
 
     @property
     def _awaits_end(self) -> bool:
-        """True while the link of one that died may still bring something: its end will be read there,
-        unless the host has gone with it."""
+        """True while the connection with one that died may still bring something: its end will be read
+        there, unless the host has gone with it."""
         return self.connection.descriptor >= 0 and time.monotonic() < self._exited_s + END_S
 
     def progress(self) -> bool:
@@ -88,7 +88,7 @@ class Peer:
                 # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
                 # failure, looks for communicators with it, and crashed in them now and then.
                 # Not before both have said Bye: a frame that nobody has received stays in MPI, and
-                # is found in the next link, which may get the same context id.
+                # is found in the next connection, which may get the same context id.
                 self.connection.free()
                 moved = True
         held_up = self.connection.ring_inbox.stalled or self.connection.shut_out or self._awaits_end
@@ -393,7 +393,7 @@ class Peer:
     def parted(self) -> bool:
         """True if nothing keeps us from ending: the peer has everything, or has ended.
 
-        What lies in shared memory it has, though it may not have read it. A link by MPI must first be
+        What lies in shared memory it has, though it may not have read it. A connection by MPI must first be
         quiet on both sides, and free.
         """
         if self.status is not None or self.connection.freed:
