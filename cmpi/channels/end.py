@@ -124,7 +124,7 @@ class Endpoint(Generic[T]):
 
     def __del__(self) -> None:
         end = getattr(self, "_end", None)
-        if end is not None and end.machine.state != "closed":
+        if end is not None and end.machine.state != "closed" and not self._node.dropped_ends.over:
             self._node.dropped_ends.add(end, unwinding())
 
     def __reduce__(self) -> Any:

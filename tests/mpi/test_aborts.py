@@ -147,3 +147,18 @@ Sender(pid, name="done").send(0)
     assert out.splitlines() == [
         f"{name} True ValueError: bad row" for name in ("blocked", "select", "any", "file", "async")
     ]
+
+
+def test_ends_that_a_failed_program_leaves_open_say_nothing_of_their_own(job):
+    text = """
+import cmpi
+def child(parent):
+    for _ in cmpi.Receiver(parent): pass
+pid = cmpi.spawn(child)
+ends = [(cmpi.Sender(pid), cmpi.Receiver(pid))]
+ends[0][0].send(1)
+raise KeyError("of the program's own")
+"""
+    result = job(text)
+    assert result.code == 1 and "KeyError" in result.err, result
+    assert "__del__" not in result.err and "ignored" not in result.err, result

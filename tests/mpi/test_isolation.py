@@ -192,11 +192,11 @@ def test_a_process_that_mpi_never_lets_out_of_a_link_ends_and_says_so(job, partn
         """
 import cmpi, os, time
 def child(parent, gone):
-    from cmpi._runtime.process import node
+    from cmpi._runtime.process import connector
     from cmpi._transport import mpi
     mpi.group = lambda rank: time.sleep(1000)
     me, world = cmpi.world().index(cmpi.pid()), cmpi.world()
-    if me == 0 and not gone: node.STUCK_S = 1.0
+    if me == 0 and not gone: connector.STUCK_S = 1.0
     if me == 0: cmpi.Sender(world[1]).send(1)
     elif not gone: cmpi.Receiver(world[0]).recv()
     else: r = cmpi.Receiver(world[0]); time.sleep(1); os._exit(0)

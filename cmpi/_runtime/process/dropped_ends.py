@@ -19,6 +19,12 @@ class DroppedEnds:
         self._state = state
         self._ends: deque[tuple[SenderEnd | ReceiverEnd, Unwinding | None]] = deque()
 
+    @property
+    def over(self) -> bool:
+        """Whether an end that is dropped is nobody's business any more: this process has left the job, or
+        its exit status tells the peers. At the interpreter's end, modules may be in pieces by then."""
+        return self._state.closed or self._state.failed
+
     def add(self, end: SenderEnd | ReceiverEnd, exception: Unwinding | None) -> None:
         """The last reference to this end has gone, because of an exception or not.
 
@@ -26,7 +32,7 @@ class DroppedEnds:
         so the progress thread closes the end. If this process has failed, its exit status tells the peer.
         """
         state = self._state
-        if not (state.closed or state.failed) and os.getpid() == state.owner:
+        if not self.over and os.getpid() == state.owner:
             self._ends.append((end, exception))
             state.nudge()
 
