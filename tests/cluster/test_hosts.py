@@ -55,7 +55,7 @@ def end(job, jobs, number):
     """Send cmpirun a signal: `job` itself is what entered its host."""
     (cmpirun,) = [p for p in jobs.processes() if "cmpirun" in " ".join(p.cmdline()[:2])][:1]
     cmpirun.send_signal(number)
-    job.communicate(timeout=20)
+    return job.communicate(timeout=20)
 
 
 def test_ranks_fill_one_host_after_another_and_are_one_world(on_hosts):
