@@ -7,7 +7,7 @@ A map of the package; each layer imports only what is below it:
     cmpi/processes/     what you import: spawn, wait, links, supervisors
     cmpi/_runtime/      a folder for each kind of process: process/, monitor/, root/; linux/ asks the kernel
     cmpi/_transport/    bytes: rings, MPI, sockets, doorbells, pickling
-    cmpi/_core/         decisions, pure, no I/O: protocol/, job/, channel/, supervisor
+    cmpi/_core/         decisions, pure, no I/O: protocol/, job/, channel/, pool/, supervisor, host_lives
 
 The names are loaded when first used, so that a monitor, which needs none of them, stays small.
 """
