@@ -23,6 +23,11 @@ SHIPPED = "CMPI_SHIPPED"  # a folder and, in the next line, its copy on this hos
 WORLD = "CMPI_WORLD"  # names of the variables that tell it of its world; set by its monitor
 OF_PROCESSES = (SHARED_MEMORY, SHIPPED)  # of those, the ones that a monitor leaves in place
 
+# Variables of MPI's launchers, by their beginnings: what makes a process one of an MPI world. Settings of
+# Open MPI begin so, too, and are for everybody.
+OF_MPI = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL")
+SETTINGS_OF_MPI = ("OMPI_MCA_", "PMIX_MCA_", "PRTE_MCA_", "OPAL_MCA_")
+
 # Variables that are not ours: what they say of a host, or of a login there, is that host's own.
 OF_A_HOST = frozenset(
     (

@@ -55,6 +55,29 @@ def initialize() -> bool:
     return mine
 
 
+def start_as_mpi4py_does() -> None:
+    """Start MPI as the import of `mpi4py.MPI` does, by what `mpi4py.rc` says now.
+
+    Source: mpi4py's `src/mpi4py/MPI.src/atimport.pxi`, "initialize".
+    """
+    rc = mpi4py.rc
+    if MPI.Is_initialized():
+        return
+    if rc.threads:
+        levels = {
+            "single": MPI.THREAD_SINGLE,
+            "funneled": MPI.THREAD_FUNNELED,
+            "serialized": MPI.THREAD_SERIALIZED,
+        }
+        MPI.Init_thread(levels.get(rc.thread_level, MPI.THREAD_MULTIPLE))
+    else:
+        MPI.Init()
+    _no_delay()
+    handlers = {"default": MPI.ERRORS_ARE_FATAL, "fatal": MPI.ERRORS_ARE_FATAL, "abort": MPI.ERRORS_ABORT}
+    for comm in (MPI.COMM_SELF, MPI.COMM_WORLD):
+        comm.Set_errhandler(handlers.get(rc.errors, MPI.ERRORS_RETURN))
+
+
 def finalize() -> None:
     """End MPI, if it runs."""
     if MPI.Is_initialized() and not MPI.Is_finalized():

@@ -1,4 +1,4 @@
-"""From `cmpi.spawn` to the running closure, against a bare MPI_Comm_spawn of a cold Python.
+"""From `cmpi.spawn` to the first message: against multiprocessing, and a bare MPI_Comm_spawn.
 
 Those that are spawned at once stay until all run, on both sides: bare ones wait in MPI_Comm_disconnect.
 """
@@ -10,42 +10,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
-from cmpi.bench.common import ENVIRONMENT, Row, plain_mpiexec
+from cmpi.bench.common import ENVIRONMENT, Row, in_a_job, plain_mpiexec
 
-RUNS = 20
-
-_OURS = """
-import os, sys, time, cmpi, psutil
-runs, at_once = int(sys.argv[1]), int(sys.argv[2])
-small = cmpi.Resources()
-stamp = lambda parent: cmpi.Sender(parent).send(time.monotonic())
-def stay(parent):
-    stamp(parent)
-    cmpi.Receiver(parent).recv()
-def one():
-    started = time.monotonic()
-    p = cmpi.spawn(stamp, resources=small)
-    took = cmpi.Receiver(p).recv() - started
-    cmpi.wait(p)
-    return took
-one()
-times = sorted(one() for _ in range(runs))
-started = time.monotonic()
-pids = [cmpi.spawn(stay, resources=small) for _ in range(at_once)]
-last = max(cmpi.Receiver(p).recv() for p in pids) - started
-for p in pids: cmpi.Sender(p).send(0)
-for p in pids: cmpi.wait(p)
-def idle(parent):
-    cmpi.Sender(parent).send(os.getpid())
-    cmpi.Receiver(parent).recv()
-idlers = [cmpi.spawn(idle, resources=small) for _ in range(20)]
-ranks = [psutil.Process(cmpi.Receiver(p).recv()) for p in idlers]
-time.sleep(0.5)
-stubs = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-1:] == ["fork"]]
-pss = lambda processes: sum(p.memory_full_info().pss for p in processes) / len(processes)
-print(times[len(times) // 2], last, pss(ranks), pss([r.parent() for r in ranks]), pss(stubs))
-for p in idlers: cmpi.Sender(p).send(0)
-"""
+RUNS, AT_ONCE = 20, 60
 
 _PLAIN = """
 import sys, time
@@ -66,26 +33,41 @@ last = time.monotonic() - started
 for comm in comms: comm.Disconnect()
 print(times[len(times) // 2], last)
 """
-AT_ONCE = 60
 
 
 def run(name: str, runs: int) -> Iterator[Row]:
     """Rows of the table."""
+    runs = runs or RUNS
     with tempfile.TemporaryDirectory() as folder:
-        for script, text in (("ours.py", _OURS), ("plain.py", _PLAIN)):
-            with open(f"{folder}/{script}", "w") as file:
-                file.write(text)
-        arguments = [str(runs or RUNS), str(AT_ONCE)]
-        plain = _numbers(plain_mpiexec([sys.executable, f"{folder}/plain.py", *arguments]))
-        ours = _numbers(["cmpirun", "--output", "plain", sys.executable, f"{folder}/ours.py", *arguments])
+        with open(f"{folder}/plain.py", "w") as file:
+            file.write(_PLAIN)
+        alone, together = _numbers(
+            plain_mpiexec([sys.executable, f"{folder}/plain.py", str(runs), str(AT_ONCE)])
+        )
+    ours = in_a_job("cmpi.bench.jobs.spawning", runs, AT_ONCE)
     bare = "MPI_Comm_spawn of a Python that imports mpi4py"
-    yield Row("spawn, one after another", ours[0] * 1e3, "ms", bare, plain[0] * 1e3, "at most 0.5")
-    yield Row(f"spawn, {AT_ONCE} at once", ours[1] * 1e3, "ms", bare, plain[1] * 1e3, "at most 0.4")
-    process, monitor, *stub = (value / 2**20 for value in ours[2:])
-    yield Row("one of 20 idle, PSS", process, "MiB")
-    yield Row("  with its monitor", process + monitor, "MiB", limit="at most 14.3")
-    if stub:
-        yield Row("  the stub that MPI watches, PSS", stub[0], "MiB")
+    at_once = f"{bare}, {AT_ONCE} at once"
+    yield Row(
+        "spawn, one after another",
+        ours["spawn"] * 1e3,
+        "ms",
+        "multiprocessing's fork",
+        ours["fork"] * 1e3,
+        "at most 4",
+    )
+    yield Row(
+        "  the same", ours["spawn"] * 1e3, "ms", "its forkserver", ours["forkserver"] * 1e3, "at most 0.5"
+    )
+    yield Row("  the same", ours["spawn"] * 1e3, "ms", bare, alone * 1e3)
+    yield Row("the first of a job", ours["first"] * 1e3, "ms", bare, alone * 1e3)
+    yield Row("one that uses MPI", ours["mpi"] * 1e3, "ms", bare, alone * 1e3, "at most 0.3")
+    yield Row("100 that answer, one by one", ours["sustained"], "1/s", limit="at least 80")
+    yield Row(f"{AT_ONCE} at once", ours["at_once"] * 1e3, "ms", at_once, together * 1e3, "at most 0.3")
+    yield Row("  as many again", ours["again"] * 1e3, "ms", at_once, together * 1e3, "at most 0.3")
+    yield Row("fibonacci(10): 176 processes", ours["fibonacci"], "s", limit="at most 2.5")
+    yield Row("restart by a supervisor", ours["restart"] * 1e3, "ms", limit="at most 40")
+    yield Row("one of 20 idle, PSS", ours["idle"] / 2**20, "MiB")
+    yield Row("  with its monitor", (ours["idle"] + ours["monitor"]) / 2**20, "MiB", limit="at most 9")
 
 
 def _numbers(command: list[str]) -> list[float]:

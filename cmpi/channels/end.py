@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -122,7 +122,8 @@ class Endpoint(Generic[T]):
         with self._lock:
             self._end.abort(cause_of(error), error)
 
-    def __del__(self) -> None:
+    def __del__(self, unwinding: Callable[[], Any] = unwinding) -> None:
+        # An argument: at the end of Python this module may have lost its names already.
         end = getattr(self, "_end", None)
         if end is not None and end.machine.state != "closed" and not self._node.dropped_ends.over:
             self._node.dropped_ends.add(end, unwinding())

@@ -74,6 +74,7 @@ def spawn(
     link: bool = False,
     name: str | None = None,
     result: bool = False,
+    mpi: bool = False,
 ) -> Pid:
     """Start a new process that runs `f(parent, *args, **kwargs)`, where `parent` is this process's Pid.
 
@@ -88,6 +89,8 @@ def spawn(
         name: What people call it in the output and in reports; several may have the same. None: the
             name of the function, or the one by which it is registered.
         result: Keep what f returns or raises until this process asks for it, by `cmpi.result(pid)`.
+        mpi: Start MPI before f runs. False: it starts when f, or what f imports, imports `mpi4py.MPI`; ask
+            for it if f uses MPI otherwise, as by ctypes or by a library that is linked to it.
 
     Returns:
         The new process. Channels to it may be opened at once, though it may still be starting;
@@ -104,7 +107,7 @@ def spawn(
     Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
-    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link))
+    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi)
     return order.take(order.node.root.ask(order.frame, timeout, ROOM))[0]
 
 
@@ -129,9 +132,10 @@ async def aspawn(
     link: bool = False,
     name: str | None = None,
     result: bool = False,
+    mpi: bool = False,
 ) -> Pid:
     """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
-    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link))
+    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi)
     (child,) = order.accepted(await order.node.root.ask_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=process_process.CLOSURE_CHANNEL) as sender:
@@ -146,9 +150,10 @@ def try_spawn(
     resources: Resources | None = None,
     name: str | None = None,
     result: bool = False,
+    mpi: bool = False,
 ) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
-    order = _Order(Call(f, args, kwargs, result=result), resources, name, wait=False)
+    order = _Order(Call(f, args, kwargs, result=result), resources, name, wait=False, mpi=mpi)
     return order.take(order.node.root.ask(order.frame))[0]
 
 
@@ -199,10 +204,12 @@ class _Order:
         wait: bool = True,
         tie: int = erlang_links.NO_TIE,
         n: int = 1,
+        mpi: bool = False,
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name.strip()):
             raise UsageError(f"the name of a process is text, and not empty; found {brief(name)}")
         self._label, self._wait, self._tie, self._n = _label(call.f), wait, tie, n
+        self._mpi = mpi
         self._name = name or ""
         self._wanted = Resources() if resources is None else resources
         self._result = call.result
@@ -230,6 +237,7 @@ class _Order:
             near=NO_PID if self._wanted.near is None else self._wanted.near.value,
             pack=self._wanted.place == PACK,
             n=self._n,
+            mpi=self._mpi,
             name=self._name,
             flags=interpreter.flags if changed else [],
             settings=interpreter.settings if changed else [],

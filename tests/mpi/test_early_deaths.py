@@ -38,27 +38,32 @@ print(cmpi.wait(cmpi.spawn(lambda parent: None), timeout=40))
     assert (result.code, result.out) == (0, "0\n"), result
 
 
-def test_a_stub_that_is_killed_before_it_is_up_fails_its_spawn_alone(job):
+def test_a_stub_that_is_killed_before_it_is_up_is_done_without(job):
     if mpi_kind() == "mpich":
         pytest.skip("NOT TESTED: Hydra ends the job when a process dies that has not left it in order")
     text = """
 import cmpi, cmpi._runtime.process.context
-assert cmpi.wait(cmpi.spawn(lambda parent: None)).ok
+from cmpi._core.job import slots
+cmpi.pid()
 folder = cmpi._runtime.process.context.current().state.doorbell._folder
 def kill_announced():
     "The stub, as soon as it has said that it is there."
     while True:
         for name in os.listdir(folder):
-            if name.endswith(".pid") and open(f"{folder}/{name}").read().startswith("start 2"):
-                return os.kill(int(name[:-4]), signal.SIGKILL)
+            try:
+                what = open(f"{folder}/{name}").read() if name.endswith(".pid") else ""
+                if what.startswith(f"start {slots.FIRST}"):
+                    return os.kill(int(name[:-4]), signal.SIGKILL)
+            except FileNotFoundError:
+                continue
 killer = threading.Thread(target=kill_announced)
 killer.start()
-status = cmpi.wait(cmpi.spawn(lambda parent: time.sleep(1)), timeout=40)
+p = cmpi.spawn(lambda parent: None)
 killer.join()
-print(status.ok, cmpi.wait(cmpi.spawn(lambda parent: None), timeout=40))
+print(cmpi.wait(p, timeout=40).signal, cmpi.wait(cmpi.spawn(lambda parent: None), timeout=40))
 """
     result = job(KILLER + text, timeout=60)
-    assert result.out == "False 0\n", result
+    assert result.out in ("0 0\n", "9 0\n"), result  # killed late, it takes its process along
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ import cmpi
 def work(parent): print("at work"); cmpi.Sender(parent).send(1)
 def run(n):
     for p in [cmpi.spawn(work) for _ in range(n)]: cmpi.Receiver(p).recv(); cmpi.wait(p)
-for n in (3, 20):
+for n in (3, 20, 20, 20):
     run(n)
     print("done", flush=True)
     input()
@@ -163,7 +163,7 @@ def test_processes_that_have_ended_cost_no_descriptor(jobs):
     command = ("cmpirun", "--output", "plain", "--output-dir", "logs", "python", jobs.script(MANY))
     job = jobs.start(*command, stdin=subprocess.PIPE)
     counts = []
-    for _ in range(2):
+    for _ in range(4):
         while b"done" not in job.stdout.readline():
             pass
         ours = [
@@ -172,9 +172,9 @@ def test_processes_that_have_ended_cost_no_descriptor(jobs):
         counts.append({p.pid: p.num_fds() for p in ours})
         job.stdin.write(b"on\n")
         job.stdin.flush()
-    assert job.communicate(timeout=30)[1] == b"" and len(os.listdir(jobs.folder / "logs")) == 24
-    assert len(counts[0]) >= 4 and counts[0].keys() == counts[1].keys()
-    assert all(counts[1][pid] <= n + 5 for pid, n in counts[0].items()), counts
+    assert job.communicate(timeout=30)[1] == b"" and len(os.listdir(jobs.folder / "logs")) == 64
+    before, after = counts[1:4:2]  # some are kept for the next processes, as many as were needed at once
+    assert all(after[pid] <= n + 20 for pid, n in before.items() if pid in after), counts
 
 
 class Terminal:

@@ -28,7 +28,7 @@ with open("/dev/shm/filler", "wb") as file:
     try:
         while True: file.write(bytes(1 << 16)); file.flush()
     except OSError: pass
-print(wait(spawn(echo), timeout=20))
+print(wait(spawn(echo, mpi=True), timeout=20))
 """
 
 

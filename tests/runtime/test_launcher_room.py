@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cmpi._runtime.linux import open_files
-from cmpi._runtime.root.launcher_room import MARGIN, PER_PROCESS, LauncherRoom
+from cmpi._runtime.root.launcher_room import MARGIN, PER_PROCESS, ROOTS_MARGIN, LauncherRoom
 
 
 @given(st.integers(0, 3000), st.lists(st.integers(1, 50), max_size=60))
@@ -18,6 +18,8 @@ def test_what_is_let_through_fits_and_what_is_refused_did_not(limit, groups):
 
     def look(pid):
         nonlocal looks
+        if pid == os.getpid():
+            return 10_000, 10_000
         looks += 1
         return limit - used, limit
 
@@ -35,8 +37,18 @@ def test_what_is_let_through_fits_and_what_is_refused_did_not(limit, groups):
 
 def test_what_has_ended_gives_its_descriptors_back_to_the_next_look():
     left = iter([(PER_PROCESS + MARGIN, 100), (0, 100), (PER_PROCESS + MARGIN, 100)])
-    room = LauncherRoom(lambda pid: next(left))
+    room = LauncherRoom(lambda pid: (100, 100) if pid == os.getpid() else next(left))
     assert [bool(room.lacks(1)) for _ in range(3)] == [False, True, False]
+
+
+def test_the_root_needs_a_descriptor_for_each_monitor():
+    room = LauncherRoom(lambda pid: (ROOTS_MARGIN + 2, 100) if pid == os.getpid() else (10_000, 10_000))
+    assert room.lacks(2) == ""
+    assert (
+        LauncherRoom(room._look)
+        .lacks(3)
+        .startswith("cmpi's root may have 100 files open, 10 more than now")
+    )
 
 
 def test_a_launcher_that_cannot_be_looked_at_is_not_blamed():

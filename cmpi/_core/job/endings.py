@@ -58,6 +58,9 @@ class Endings:
         actions: list[Action] = []
         for pid in pids:
             process = self._state.processes[pid]
+            if process.doomed and not process.monitored:  # it was not to be started any more
+                actions += self.exited(pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
+                continue
             process.fault = f"could not be started: {reason}"
             if process.monitored:
                 actions.append(Order(pid, monitor_root.Signal(SIGKILL)))

@@ -23,7 +23,7 @@ class ForkGate:
         self._programs = {host.name: host.python for host in hosts}  # "": as where the parent runs
         # By host: its interpreter, and whether it is "loading", "ready" or "dead".
         self._servers: dict[str, tuple[Interpreter, str]] = {}
-        self._held: list[tuple[Launch, Interpreter]] = []
+        self._held: list[tuple[Launch, Interpreter, bool]] = []  # true: it needs no MPI world of its own
 
     def need(self, host: str, interpreter: Interpreter) -> list[NeedForkServer]:
         """Somebody who runs this interpreter may spawn there."""
@@ -55,14 +55,20 @@ class ForkGate:
         hosts = [process.host for process in group]
         if len(set(hosts)) > 1:
             return [LaunchWorld(start, hosts)]
-        return self._launch(start, [process.pid for process in group], hosts[0], group[0].interpreter)
+        order = group[0].order
+        in_slot = len(group) == 1 and order is not None and not order.mpi
+        pids = [process.pid for process in group]
+        return self._launch(start, pids, hosts[0], group[0].interpreter, in_slot)
 
-    def _launch(self, start: int, pids: list[int], host: str, interpreter: Interpreter) -> list[Action]:
+    def _launch(
+        self, start: int, pids: list[int], host: str, interpreter: Interpreter, in_slot: bool
+    ) -> list[Action]:
         actions: list[Action] = [*self.need(host, interpreter)]
         served, state = self._servers[host]
-        launch = Launch(start, pids, host, state == "ready" and interpreter == served)
+        forked = state == "ready" and interpreter == served
+        launch = Launch(start, pids, host, forked, forked and in_slot)
         if state == "loading":
-            self._held.append((launch, interpreter))
+            self._held.append((launch, interpreter, in_slot))
             return actions
         return [*actions, launch]
 
@@ -71,7 +77,7 @@ class ForkGate:
         self._servers[host] = self._server(host), state
         due = [item for item in self._held if item[0].host == host]
         self._held = [item for item in self._held if item[0].host != host]
-        return [action for x, it in due for action in self._launch(x.start, x.pids, x.host, it)]
+        return [a for x, it, alone in due for a in self._launch(x.start, x.pids, x.host, it, alone)]
 
     def lost(self, host: str) -> None:
         """Nothing is to be started there any more; should it come back, it has no fork server."""

@@ -29,12 +29,16 @@ class Order:
 
 @frozen
 class Launch:
-    """Action: have MPI start one process for each pid, as one world; `forked` by the fork server."""
+    """Action: have MPI start one process for each pid, as one world; `forked` by the fork server.
+
+    Or, if `in_slot`, run the one process in a slot of the host (see `slots.py`).
+    """
 
     start: int
     pids: list[int]
     host: str
     forked: bool
+    in_slot: bool = False
 
 
 @frozen

@@ -12,6 +12,7 @@ class MonitorUp:
     """A monitor stands ready. `port` completes the spawn it belongs to.
 
     Of rank 0, `service_port` and the next one are free: for what the ranks of that world set up themselves.
+    `ahead` is true of a slot's, which has forked a process that waits for a closure.
     """
 
     start: U32
@@ -20,6 +21,7 @@ class MonitorUp:
     host: str
     port: str
     service_port: U16 = 0
+    ahead: bool = False
 
 
 @frame
@@ -62,6 +64,11 @@ class CannotRun:
     """The program could not be started; a ProcessExited follows."""
 
     reason: str
+
+
+@frame
+class SlotIdle:
+    """The process in this slot has ended, nothing of it is left, and the slot can be used again."""
 
 
 @frame
@@ -153,6 +160,11 @@ class AskRankStacks:
 
 
 @frame
+class ForkNext:
+    """Fork the next process of this slot; sent when it is idle."""
+
+
+@frame
 class Dismiss:
     """The job is over, or the process is not wanted: end it with all it started, and go."""
 
@@ -167,6 +179,7 @@ TO_ROOT = registry(
         15: CannotRun,
         16: OverMemory,
         17: RankStacks,
+        18: SlotIdle,
     }
 )
 TO_MONITOR = registry(
@@ -179,5 +192,6 @@ TO_MONITOR = registry(
         25: Dismiss,
         26: Limit,
         27: AskRankStacks,
+        28: ForkNext,
     }
 )

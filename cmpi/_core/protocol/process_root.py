@@ -57,6 +57,7 @@ class Spawn:
     near: U32 = NO_PID  # whose host it prefers
     pack: bool = False
     n: U32 = 1
+    mpi: bool = False  # started before the closure runs
     name: str = ""  # what people call the new process
     flags: list[str] = []  # of the interpreter, if they are not those of Join any more
     settings: list[str] = []

@@ -24,9 +24,9 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent() -> None:
-    """Be killed when the parent ends. Source: Linux prctl(2)."""
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(on: bool = True) -> None:
+    """Be killed when the parent ends, or not any more. Source: Linux prctl(2)."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if on else 0)
 
 
 def leave_group() -> None:

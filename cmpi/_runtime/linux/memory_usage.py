@@ -38,6 +38,14 @@ def proportional_bytes(pids: list[int]) -> int:
     return total
 
 
+def available_bytes() -> int:
+    """How much memory this host has for new processes without swapping; a lot, if it does not say."""
+    for line in read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return 1 << 62
+
+
 def kernel_kills() -> int:
     """How many processes the kernel of this machine has killed for want of memory, be it of a cgroup; 0 if
     it does not say."""

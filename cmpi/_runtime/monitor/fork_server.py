@@ -1,8 +1,12 @@
-"""The fork server: libraries loaded, MPI not started; forks a monitor, and it a process, for each stub.
+"""The fork server: libraries loaded, MPI not started; forks a monitor for each stub, which forks on.
 
 A cold start spends nearly all its time in loading: the interpreter, libmpi with what it links to,
 numpy. Here that is done once for a host. The server has one thread and holds nothing but its two
 sockets, so that what it forks inherits nothing but the loaded modules.
+
+The stub of a slot (see `_core/job/slots.py`) gets a monitor whose processes start MPI when they import
+it. A module that was preloaded and holds on to `mpi4py.MPI` would not notice: then they start it when they
+join.
 """
 
 from __future__ import annotations
@@ -16,13 +20,14 @@ import select
 import sys
 import time
 
+from cmpi._core.job import slots
 from cmpi._core.protocol import helper_root
 from cmpi._runtime import environment as names
 from cmpi._runtime.monitor import trial
 from cmpi._runtime.monitor.hand_over import HandOver
 from cmpi._runtime.monitor.monitor import Monitor
 from cmpi._runtime.monitor.start_child import BecomeProcess
-from cmpi._runtime.process import apply_grant, inheritance
+from cmpi._runtime.process import apply_grant, inheritance, lazy_mpi
 from cmpi._transport import control_socket, job_secret
 from cmpi._transport.door import Door, listen
 from cmpi._transport.pmi import Pmi
@@ -49,17 +54,20 @@ PRELOADED = (
 class ForkServer:
     """`run` serves stubs until the root goes; it returns, in a forked process, what that is to do.
 
-    `leash` is, in such a process, a socket to its stub, which stays while anybody has that open.
+    `leash` is, in such a process, a socket to its stub, which stays while anybody has that open; `lazy` is
+    what starts MPI in it, if that is not to be started at once.
     """
 
     def __init__(self) -> None:
         self.leash: _socket.socket | None = None
+        self.lazy: lazy_mpi.LazyMpi | None = None
         folder = os.environ[names.JOB]
         self._root = control_socket.to_root(os.environ, helper_root.TO_FORK_SERVER)
         # Each fork has one thread for numpy, or as many as it is granted.
         apply_grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         for module in PRELOADED:
             importlib.import_module(module)
+        self._hidden_mpi = lazy_mpi.HiddenMpi()
         self._freeze()
         # What this forks finds the page of the secret empty.
         self._door = Door(listen(folder + "/fork"), job_secret.read(folder).key)
@@ -138,10 +146,15 @@ class ForkServer:
             coming.stub.setblocking(True)
             _take_over(coming)
             coming.stub.send(b"k")
-            Monitor(coming.start, leash=coming.stub, fork_only=True).run()
-        except BecomeProcess:
+            lazy = coming.start >= slots.FIRST and not self._hidden_mpi.found
+            Monitor(coming.start, leash=coming.stub, fork_only=True, lazy=lazy).run()
+        except BecomeProcess as process:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self.leash = coming.stub
+            if process.mpi is None:
+                self._hidden_mpi.show()
+                self.leash = coming.stub
+            else:
+                self.lazy = lazy_mpi.LazyMpi(self._hidden_mpi, process.mpi, coming.stub)
             return True
         except BaseException:
             sys.excepthook(*sys.exc_info())
@@ -161,7 +174,7 @@ def _take_over(coming: HandOver) -> None:
     os.environ.clear()
     os.environ.update(environment)
     if len(fds) > 3:
-        os.set_inheritable(fds[3], True)
+        os.set_inheritable(fds[3], coming.start < slots.FIRST)
 
 
 def _close_inherited() -> None:
@@ -183,5 +196,5 @@ def main() -> int:
 
         random.seed()
         sys.modules["numpy.random"].seed()
-        worker.run(server.leash)
+        worker.run(server.leash, server.lazy)
     return 0

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import signal
     from collections.abc import MutableMapping
     from typing import NoReturn
+
+    from cmpi._runtime.mpi_state import MpiState
 else:
     import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
 
@@ -33,6 +35,7 @@ class BecomeProcess(BaseException):
     def __init__(self, control: int) -> None:
         super().__init__(control)
         self.control = control
+        self.mpi: MpiState | None = None  # None: MPI is started when the process joins the job
 
 
 class ChildProcess:

@@ -20,10 +20,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from cmpi._runtime.process.lazy_mpi import LazyMpi
     from cmpi._runtime.process.node import Node
 
 # What belongs to one process of one MPI world, and must not pass to another.
-_OWN = ("PMI_", "PMIX_", "OMPI_", "PRTE_", "OPAL_", "HYDI_", "HYDRA_", "MPI_LOCAL", names.PREFIX)
+_OWN = (*names.OF_MPI, names.PREFIX)
 
 RANK_MAIN = "cmpi rank_main"  # that module's name while it runs the program as `__main__`
 
@@ -58,8 +59,13 @@ def _refuse_after_fork() -> None:
         _node.refuse(node_lock.forked)
 
 
-def join(resources: Resources | None) -> Node:
-    """Join the job. Does nothing, whatever the resources, if that was done before."""
+def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
+    """Join the job. Does nothing, whatever the resources, if that was done before.
+
+    Args:
+        resources: What this process asks for.
+        lazy: Starts MPI when the program imports it. None: it is started now.
+    """
     global _node
     with _lock:
         if _node is None:
@@ -80,7 +86,7 @@ def join(resources: Resources | None) -> Node:
             from cmpi._runtime.process.node import Node
 
             signal_guard.install()
-            _node = Node(control, os.environ.get(names.SHARED_MEMORY, ""), resources)
+            _node = Node(control, os.environ.get(names.SHARED_MEMORY, ""), resources, lazy)
             if _node.parent is None:
                 world = [pid.value for pid in _node.world]
                 scripts.identify(f"{world[0]:x} {_own_program()}", world)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cmpi._core.protocol import process_root
+    from cmpi._runtime.process.lazy_mpi import LazyMpi
 
 
 class Node:
@@ -38,16 +39,17 @@ class Node:
         control: The socket by which to join.
         memory: The folder in shared memory where processes of this host meet.
         resources: What this process needs, if it asks for anything.
+        lazy: Starts MPI when the program imports it. None: it is started here.
     """
 
-    def __init__(self, control: int, memory: str, resources: Resources | None = None) -> None:
+    def __init__(
+        self, control: int, memory: str, resources: Resources | None = None, lazy: LazyMpi | None = None
+    ) -> None:
         self.lock = NodeLock()
         self.waits = WaitRegistry()
         self.changed = ChannelCondition(self.lock)  # a reply, an exit, the end of a connection
         self.root = RootConnection(control, self.changed, self.waits)
-        self.owns_mpi = mpi.initialize()  # whether MPI was started by cmpi, which then ends it too
-        if mpi.vendor() == "mpich":
-            leftovers.unlink_own_segments()
+        self.owns_mpi = lazy is None and mpi.initialize()  # whether cmpi has started MPI, and ends it, too
         name, self.interpreter = host_facts.memory_name(memory), inheritance.interpreter()
         self.root.join(name, self.interpreter, resources)
         welcome, early = self.root.await_welcome()
@@ -82,7 +84,10 @@ class Node:
             self.dropped_ends,
             self.waits,
         )
-        mpi.on_finalize(self.close)
+        if lazy is None:
+            self._mpi_started()
+        else:
+            lazy.started = self._mpi_started_late
         for frame in early:
             frames.hear(frame)
         mapped_file.keep_spare()
@@ -91,6 +96,15 @@ class Node:
             for linked in self.exits.linked:
                 self.exits.watch(Pid(linked))
         loop.start()
+
+    def _mpi_started(self) -> None:
+        if mpi.vendor() == "mpich":
+            leftovers.unlink_own_segments()
+        mpi.on_finalize(self.close)
+
+    def _mpi_started_late(self, ends: bool) -> None:
+        self.owns_mpi = ends
+        self._mpi_started()
 
     def _take_up(self, welcome: process_root.Welcome) -> None:
         self.pid = Pid(welcome.pid)

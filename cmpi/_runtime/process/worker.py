@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from cmpi._core import limits
 from cmpi._core.protocol import process_process
-from cmpi._runtime.linux import descendants
+from cmpi._runtime.linux import descendants, loaded_libraries
 from cmpi._runtime.process import apply_grant, context, interpreter_end
 from cmpi._transport import mpi, pickling
 from cmpi.channels.receiver import Receiver
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
     import signal
     from types import TracebackType
 
+    from cmpi._runtime.process.lazy_mpi import LazyMpi
     from cmpi._runtime.process.node import Node
 else:
     import _signal as signal  # without the enums of `signal`, which would be copied in every process
 
 
-def main(leash: _socket.socket | None) -> int:
+def main(leash: _socket.socket | None, lazy: LazyMpi | None) -> int:
     """Run the closure; returns the exit code, or less the signal to end by, as Python does for Ctrl-C.
 
     The rest of the end is for exit handlers.
     """
-    node = context.join(None)
+    node = context.join(None, lazy)
     # Only now, see `Pmi.fragile`. Should the monitor be dead already, the control connection says so.
     descendants.die_with_parent()
     if leash is not None:
@@ -71,17 +72,20 @@ def main(leash: _socket.socket | None) -> int:
     return 0
 
 
-def run(leash: _socket.socket | None = None) -> NoReturn:
+def run(leash: _socket.socket | None = None, lazy: LazyMpi | None = None) -> NoReturn:
     """Run the closure, and end the process in order: exit handlers of Python and of C libraries.
 
-    `leash`, if there is one, holds the stub of this process: MPI's launcher takes its end for ours, which
-    must not come before we are through MPI_Init.
+    Args:
+        leash: Holds the stub of this process: MPI's launcher takes its end for ours, which must not come
+            before we are through MPI_Init.
+        lazy: Starts MPI when the program imports it. None: MPI is started now.
 
     What is left out is the interpreter taking itself apart (see `interpreter_end`). One of a group that
     fails leaves MPI_Finalize out too, which would wait for the others; they are ended instead.
     """
     owner = os.getpid()
-    code = main(leash)
+    libraries = loaded_libraries.count()
+    code = main(leash, lazy)
     forked = os.getpid() != owner
     fails_others = code != 0 and mpi.in_world()
     if fails_others:
@@ -92,7 +96,11 @@ def run(leash: _socket.socket | None = None) -> NoReturn:
         os.kill(os.getpid(), -code)
     if forked or fails_others:
         os._exit(code)  # the exit handlers of C libraries would end the MPI of the parent, or wait in it
-    ctypes.CDLL(None).exit(code)
+    libc = ctypes.CDLL(None)
+    if lazy is not None and lazy.untouched and loaded_libraries.count() == libraries:
+        libc.fflush(None)
+        os._exit(code)  # all exit handlers of C are of what the fork server has loaded, and nobody has used
+    libc.exit(code)
     raise AssertionError("exit returned")
 
 

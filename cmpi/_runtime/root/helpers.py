@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 
+from cmpi._core.job import slots
 from cmpi._core.protocol import helper_root, launcher_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import pid_files
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from cmpi._core.protocol import monitor_root, process_root
     from cmpi._runtime.root.control_peers import ControlPeers, Peer
     from cmpi._runtime.root.root_loop import RootLoop
+    from cmpi._runtime.root.slot_monitors import SlotMonitors
 
 
 class Helpers:
@@ -43,6 +45,7 @@ class Helpers:
         say: Shows the user a line of text.
         tell_launcher: Sends a frame to cmpirun.
         give_up: Called when the job cannot go on.
+    `slots` must be set before anything is launched.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Helpers:
         tell_launcher: Callable[[Any], None],
         give_up: Callable[[], None],
     ) -> None:
+        self.slots: SlotMonitors
         self._folder, self._here, self._job, self._loop = folder, here, job, loop
         self._do, self._say, self._tell_launcher, self._give_up = do, say, tell_launcher, give_up
         self.peers: ControlPeers
@@ -91,10 +95,16 @@ class Helpers:
     def over(self) -> None:
         """The job is over: a helper that ends from now on is no news."""
         self._over = True
+        self._spawner.drop()
 
     def close(self) -> bool:
         """End the spawner; False if MPI does not let it go. Blocks: a second at most."""
         return self._spawner.close()
+
+    @property
+    def busy(self) -> bool:
+        """Whether MPI is starting something on this host."""
+        return self._spawner.busy
 
     # -- starts ----------------------------------------------------------------------------
 
@@ -105,7 +115,7 @@ class Helpers:
             self._tell_host_spawner(launch.host, there)
             return
         lack = self._launcher_room.lacks(len(launch.pids))
-        if not os.path.exists(self._folder):
+        if self.has_no_folder:
             lack = f"the folder of the job, {self._folder}, has been removed"
         if lack:
             self._spawn_failed(launch.start, lack)
@@ -114,6 +124,11 @@ class Helpers:
             self._expected.started(pid_files.start(launch.start, rank), time.monotonic())
         self._spawner.submit(launch)
 
+    @property
+    def has_no_folder(self) -> bool:
+        """Whether somebody has removed the job's folder, without which nothing starts any more."""
+        return not os.path.exists(self._folder)
+
     def monitor_up(self, frame: monitor_root.MonitorUp) -> None:
         """A monitor has come up: the start that it belongs to can be completed."""
         self._expected.came(pid_files.start(frame.start, frame.rank))
@@ -121,15 +136,19 @@ class Helpers:
 
     def _complete(self, start: int, port: str) -> None:
         pids = self._job.starts.get(start)
-        if pids:
-            self._helper_table.complete(start, self._job.processes[pids[0]].host, port)
+        host = self._job.processes[pids[0]].host if pids else self.slots.host(start)
+        if host is not None:
+            self._helper_table.complete(start, host, port)
 
     def _spawn_failed(self, start: int, reason: str) -> None:
         """Also in the spawner's thread."""
         self._loop.post(lambda: self._start_failed(start, reason))
 
     def _start_failed(self, start: int, reason: str) -> None:
-        self._do(self._job.start_failed(start, reason, time.monotonic()))
+        if start >= slots.FIRST:
+            self.slots.failed(start, reason)
+        else:
+            self._do(self._job.start_failed(start, reason, time.monotonic()))
 
     def _ended_unheard(self, what: str, port: str) -> None:
         """A process has ended before it was up."""
@@ -161,11 +180,16 @@ class Helpers:
     def _no_fork_server(self, host: str, reason: str) -> None:
         if not self._over:
             self._say(f"no fork server on {host}: {reason}; spawns are slower")
-            self._do(self._job.fork_server(host, "dead"))
+            self._without_fork_server(host)
+
+    def _without_fork_server(self, host: str) -> None:
+        self._do(self._job.fork_server(host, "dead"))
+        self.slots.fork_server_ended(host)
 
     def load(self, frame: process_root.Preload) -> None:
         """Have all fork servers load modules."""
         self._helper_table.load(helper_root.Load(frame.modules, frame.path))
+        self.slots.preloaded()
 
     # -- helpers that come and go ----------------------------------------------------------
 
@@ -192,13 +216,14 @@ class Helpers:
 
     def _went(self, role: int, host: str) -> None:
         if role == helper_root.FORK_SERVER:
-            self._do(self._job.fork_server(host, "dead"))
+            self._without_fork_server(host)
         elif self._over:
             return
         elif host == self._here:
             self._say("the spawn completer (a process beside the root) has ended, and so must the job")
             self._give_up()
         else:
+            self.slots.host_lost(host)
             self._do(self._job.host_lost(host, "MPI has ended there", time.monotonic()))
 
     def _tell_host_spawner(self, host: str, frame: Any) -> None:

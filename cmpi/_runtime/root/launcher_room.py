@@ -1,4 +1,5 @@
-"""Whether MPI's launcher can take more processes: it ends the whole job when it runs out of descriptors."""
+"""Whether there are descriptors for more processes: MPI's launcher ends the whole job when it runs out of
+them, and the root takes in no monitor."""
 
 from __future__ import annotations
 
@@ -10,36 +11,62 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Measured: PRRTE 3 (Open MPI 5.0.11) and Hydra (MPICH 5.0.2) hold 4 for each live process, and Hydra one
-# for each that has ended.
+# Measured: PRRTE 3 (Open MPI 5.0.11) and Hydra (MPICH 5.0.2) hold 4 for each live process that uses MPI,
+# and Hydra one for each that has ended.
 PER_PROCESS = 5
 MARGIN = 32  # for what the launcher opens for a moment while it starts something
+ROOTS_MARGIN = 8
+WHY = {
+    "MPI's launcher": (
+        "needs 4 for each process (MPICH's keeps one of them when the process ends). "
+        "Have fewer processes at a time, or raise the hard limit (ulimit -Hn)"
+    ),
+    "cmpi's root": (
+        "needs one for each process. Have fewer processes at a time, or raise the hard limit (ulimit -Hn)"
+    ),
+}
 
 
 class LauncherRoom:
-    """What is left of the descriptors of this process's parent. Looks only when it may be little.
+    """What is left of the descriptors of this process's parent, and of its own. Looks only when it may be
+    little.
 
     Args:
         look: Tells how many more files a process can open, and its limit.
     """
 
     def __init__(self, look: Callable[[int], tuple[int, int]] = open_files.room) -> None:
-        self._look, self._launcher = look, os.getppid()
-        self._left = 0
+        self._look = look
+        self._launcher, self._root = (
+            _Room(os.getppid(), PER_PROCESS, MARGIN),
+            _Room(os.getpid(), 1, ROOTS_MARGIN),
+        )
 
     def lacks(self, n: int) -> str:
         """Why `n` more processes cannot be started; "" if they can, and are about to be."""
-        needed = n * PER_PROCESS
-        if self._left - needed < MARGIN:
-            try:
-                self._left, limit = self._look(self._launcher)
-            except OSError:
-                return ""  # it has ended, or its files are not for us to see
-            if self._left - needed < MARGIN:
-                return (
-                    f"MPI's launcher may have {limit} files open, {max(0, self._left)} more than now, and "
-                    "needs 4 for each process (MPICH's keeps one of them when the process ends). "
-                    "Have fewer processes at a time, or raise the hard limit (ulimit -Hn)"
-                )
-        self._left -= needed
+        for who, room in (("MPI's launcher", self._launcher), ("cmpi's root", self._root)):
+            if limit := room.too_small(n, self._look):
+                return f"{who} may have {limit} files open, {room.left} more than now, and {WHY[who]}"
         return ""
+
+
+class _Room:
+    """That of one process."""
+
+    def __init__(self, pid: int, per_process: int, margin: int) -> None:
+        self._pid, self._per_process, self._margin = pid, per_process, margin
+        self.left = 0
+
+    def too_small(self, n: int, look: Callable[[int], tuple[int, int]]) -> int:
+        """The limit, if it is too low for `n` more processes; 0 if it is not, and they are about to be."""
+        needed = n * self._per_process + self._margin
+        if self.left < needed:
+            try:
+                self.left, limit = look(self._pid)
+            except OSError:
+                return 0  # it has ended, or its files are not for us to see
+            self.left = max(0, self.left)
+            if self.left < needed:
+                return limit
+        self.left -= n * self._per_process
+        return 0

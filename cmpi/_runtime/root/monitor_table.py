@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import partial
 
 from cmpi._core.job.start_order import start_order
 from cmpi._core.protocol import monitor_root, process_root
@@ -121,16 +120,25 @@ class MonitorTable:
             self.peers.send(peer, monitor_root.Dismiss())
         else:
             peer.title = f"the monitor of {self._job.processes[pid].title}"
-            peer.hear, peer.gone = partial(self._hear, pid), lambda _: self._gone(pid)
-            self._monitors[pid] = peer
-            self._rank_frames[pid] = Decoder(process_root.TO_ROOT)
+            peer.hear, peer.gone = lambda _, frame: self.hear(pid, frame), lambda _: self.gone(pid)
+            self.adopt(pid, peer, Decoder(process_root.TO_ROOT))
         self._do(actions)
 
-    def _gone(self, pid: int) -> None:
+    def adopt(self, pid: int, peer: Peer, frames: Decoder) -> None:
+        """This is the monitor of that process from now on; `frames` decodes what the process says."""
+        self._monitors[pid], self._rank_frames[pid] = peer, frames
+
+    def release(self, pid: int) -> None:
+        """A process has no monitor any more: it has ended, and nothing of it is left."""
         del self._monitors[pid], self._rank_frames[pid]
+
+    def gone(self, pid: int) -> None:
+        """The connection of its monitor has closed."""
+        self.release(pid)
         self._do(self._job.monitor_lost(pid, time.monotonic()))
 
-    def _hear(self, pid: int, _: Peer, frame: Any) -> None:
+    def hear(self, pid: int, frame: Any) -> None:
+        """A frame of its monitor. Raises: ProtocolError."""
         handler(self._handlers, frame)(pid, frame)
 
     def _output(self, pid: int, frame: monitor_root.Output) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from cmpi._core.job import deadlock, job_actions
+from cmpi._core.job import deadlock, job_actions, slots
 from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
@@ -26,6 +26,7 @@ from cmpi._runtime.root.helpers import Helpers
 from cmpi._runtime.root.launcher_connection import LauncherConnection
 from cmpi._runtime.root.monitor_table import MonitorTable
 from cmpi._runtime.root.root_loop import RootLoop
+from cmpi._runtime.root.slot_monitors import SlotMonitors
 from cmpi._runtime.root.stack_watch import StackWatch
 from cmpi._runtime.root.stdin_feeder import StdinFeeder
 from cmpi._transport import job_secret, mpi
@@ -93,8 +94,10 @@ class Root:
             tell_launcher=self._launcher.send,
             give_up=self._give_up,
         )
+        self._slots = SlotMonitors(self._job, self._monitors, self._helpers.launch, self._do)
+        self._helpers.slots = self._slots
         self._peers = ControlPeers(loop, door, self._introduce, self._say)
-        self._monitors.peers = self._helpers.peers = self._peers
+        self._monitors.peers = self._helpers.peers = self._slots.peers = self._peers
         self._carry_out = self._actions()
         self._introductions: dict[type, Callable[[Peer, Any], None]] = {
             monitor_root.MonitorUp: self._monitor_up,
@@ -116,6 +119,7 @@ class Root:
             self._bridge.tick()
             self._peers.admit(now_s)
             self._helpers.tick(now_s)
+            self._slots.tick(now_s)
         self._say_goodbye()
         return 0
 
@@ -125,7 +129,7 @@ class Root:
         times = [
             machine.deadline_s() for machine in (self._job, self._deadlock, self._stacks, self._bridge)
         ]
-        times += [self._peers.deadline_s, self._helpers.deadline_s, self._leave_s]
+        times += [self._peers.deadline_s, self._helpers.deadline_s, self._slots.deadline_s, self._leave_s]
         first_s = min((t for t in times if t is not None), default=None)
         return None if first_s is None else max(0.0, first_s - time.monotonic())
 
@@ -137,7 +141,9 @@ class Root:
         if self._leave_s is None:
             self._leave_s = time.monotonic() + LEAVE_S
             self._monitors.dismiss_all()
-        return not self._monitors or time.monotonic() >= self._leave_s
+            self._slots.close()
+        left = len(self._monitors) or len(self._slots) or self._helpers.busy
+        return not left or time.monotonic() >= self._leave_s
 
     def _introduce(self, peer: Peer, frame: Any) -> None:
         """The first frame of a connection says what it is."""
@@ -145,7 +151,7 @@ class Root:
 
     def _monitor_up(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
         self._helpers.monitor_up(frame)
-        self._monitors.take_in(peer, frame)
+        (self._slots if frame.start >= slots.FIRST else self._monitors).take_in(peer, frame)
 
     # -- what the machines want done -------------------------------------------------------
 
@@ -163,7 +169,7 @@ class Root:
             Deadlock: lambda _: self._end_deadlock(),
             job_actions.Begin: lambda it: self._monitors.begin(it.pid, it.settings),
             job_actions.Order: lambda it: self._monitors.tell(it.pid, it.frame),
-            job_actions.Launch: self._helpers.launch,
+            job_actions.Launch: self._launch,
             job_actions.LaunchWorld: self._launch_world,
             job_actions.Born: self._born,
             job_actions.Named: lambda it: self._bridge.named(self._job.processes[it.pid]),
@@ -177,6 +183,12 @@ class Root:
     def _tell(self, action: Tell) -> None:
         if action.pid in self._monitors:
             self._monitors.tell(action.pid, monitor_root.ToRank(encode(action.frame)))
+
+    def _launch(self, action: job_actions.Launch) -> None:
+        if action.in_slot and not self._helpers.has_no_folder:
+            self._slots.want(action.start, action.host)
+        else:
+            self._helpers.launch(action)
 
     def _launch_world(self, action: job_actions.LaunchWorld) -> None:
         self._launcher.send(launcher_root.StartWorld(action.start, action.hosts))
@@ -192,6 +204,7 @@ class Root:
         assert process.status is not None
         self._stacks.moved()
         self._bridge.died(action.pid, process.status, process.usage)
+        self._slots.withdraw(process.start)
 
     def _end_deadlock(self) -> None:
         self._bridge.say(deadlock_report(self._job, self._deadlock.blocked), alarm=True)
@@ -236,6 +249,7 @@ class Root:
         self._do(self._job.interrupt(SIGPIPE, time.monotonic()))
 
     def _host_lost(self, frame: launcher_root.HostLost) -> None:
+        self._slots.host_lost(frame.name)
         self._do(self._job.host_lost(frame.name, frame.reason, time.monotonic()))
         self._launcher.send(launcher_root.HostForgotten(frame.name))
 

@@ -34,21 +34,33 @@ class Spawner:
         self._failed = failed
         self._spawn_queue: SimpleQueue[Launch | None] = SimpleQueue()
         self._stub = path_of(SPAWN_STUB)
-        self._running = True
+        self._running, self._under_way = True, False
         _thread.start_new_thread(self._run, ())
 
     def submit(self, launch: Launch) -> None:
         """Start these processes soon. Blocks: never."""
         self._spawn_queue.put(launch)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a start is under way."""
+        return self._under_way
+
+    def drop(self) -> None:
+        """Forget the starts that wait: nobody needs them any more."""
+        while not self._spawn_queue.empty():
+            self._spawn_queue.get()
+
     def _run(self) -> None:
         while (launch := self._spawn_queue.get()) is not None:
+            self._under_way = True
             server = [os.environ[environment.JOB] + "/fork"] if launch.forked else []
             argv = [sys.executable, "-I", "-S", self._stub, str(launch.start), *server]
             try:
                 mpi.spawn(argv, len(launch.pids), "")
             except Exception as error:  # whatever it is: without this thread no later spawn would end
                 self._failed(launch.start, str(error) or type(error).__name__)
+            self._under_way = False
         self._running = False
 
     def close(self, timeout_s: float = 1.0) -> bool:

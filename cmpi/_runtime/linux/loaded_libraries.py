@@ -1,0 +1,34 @@
+"""Whether a process has loaded shared libraries since.
+
+Source: Linux dl_iterate_phdr(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+
+class _Info(ctypes.Structure):
+    _fields_ = [
+        ("address", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("headers", ctypes.c_void_p),
+        ("header_count", ctypes.c_uint16),
+        ("loads", ctypes.c_ulonglong),
+        ("unloads", ctypes.c_ulonglong),
+    ]
+
+
+_CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Info), ctypes.c_size_t, ctypes.c_void_p)
+
+
+def count() -> int:
+    """How many libraries this process has ever loaded, those that it has inherited by a fork included."""
+    found = [0]
+
+    def look(info: ctypes._Pointer[_Info], size: int, data: object) -> int:
+        found[0] = info.contents.loads
+        return 1  # the first says it of all
+
+    ctypes.CDLL(None).dl_iterate_phdr(_CALLBACK(look), None)
+    return found[0]

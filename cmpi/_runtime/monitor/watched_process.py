@@ -1,0 +1,308 @@
+"""The process that a monitor looks after, from its start to its end: what goes in, what comes out, how it
+ends."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+
+from cmpi._core import limits
+from cmpi._core.protocol import monitor_root
+from cmpi._runtime.linux import memory_usage
+from cmpi._runtime.mpi_state import MpiState
+from cmpi._transport import joining
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import _socket
+    import signal
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi._runtime.linux.cgroup import Cgroup
+    from cmpi._runtime.monitor.start_child import ChildProcess
+else:
+    import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
+
+READ_BYTES = 256 * 1024
+WINDOW_BYTES = 1 << 20  # output sent and not yet printed
+YOUNG_S = 5.0  # a process that must not die in MPI_Init should be through it by then
+
+
+class WatchedProcess:
+    """A process that runs, or has run. `serve` never blocks.
+
+    Args:
+        child: The process.
+        send: Sends a frame to the root.
+        name: For a cgroup of its own, if it needs one.
+        fragile: MPI's launcher does not bear its death in MPI_Init.
+        mpi: Where it says how far it is with MPI. None: it may be in MPI_Init from the start.
+    """
+
+    def __init__(
+        self,
+        child: ChildProcess,
+        send: Callable[[Any], None],
+        name: str,
+        *,
+        fragile: bool,
+        mpi: MpiState | None,
+    ) -> None:
+        self.child, self._send, self._name, self.mpi = child, send, name, mpi
+        self._fragile = fragile
+        self._unprinted = 0
+        self._young_until_s = time.monotonic() + YOUNG_S if fragile and mpi is None else 0.0
+        self._held: list[int] = []  # signals for when it is not
+        self._stdin: list[bytes] = []
+        self._to_rank: list[bytes] = []
+        self._has_joined = False
+        self._memory = limits.MemoryWatch(0, limits.NONE)
+        self._memory_due_s = 0.0  # when to look at it next
+        self._cgroup: Cgroup | None = None
+        self._kernel_kills = memory_usage.kernel_kills()  # when it was last looked at
+        self.exited: monitor_root.ProcessExited | None = None
+        self.reported = False
+
+    @property
+    def printed(self) -> bool:
+        """Whether it has closed its output, and all of that is printed."""
+        return self.child.out < 0 and self.child.err < 0 and not self._unprinted
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it is known never to have started MPI."""
+        return self.mpi is not None and self.mpi.value == MpiState.UNTOUCHED
+
+    # -- one turn of the loop --------------------------------------------------------------
+
+    def register(self, poll: select.poll) -> None:
+        """Have `poll` wait for what there is to do."""
+        child = self.child
+        if self.exited is None:
+            poll.register(child.pidfd, select.POLLIN)
+        for fd in (child.out, child.err):
+            if fd >= 0 and self._unprinted < WINDOW_BYTES:
+                poll.register(fd, select.POLLIN)
+        if child.inherited is not None:
+            poll.register(child.inherited, select.POLLIN)
+        if child.control is not None:
+            poll.register(child.control, select.POLLIN | (select.POLLOUT if self._to_rank else 0))
+        if child.stdin >= 0 and self._stdin:
+            poll.register(child.stdin, select.POLLOUT)
+
+    def patience_s(self, now_s: float, others_s: list[float]) -> float:
+        """How long to wait for something to happen, by `others_s` at most; negative: for ever."""
+        due = others_s + ([self._memory_due_s] if self._memory.watching else [])
+        if self._held:
+            due.append(self._young_until_s or now_s + 0.01)
+        return max(0.0, min(due) - now_s) if due else -1
+
+    def serve(self, ready: set[int], told: bool) -> None:
+        """Do what there is to do. `told`: MPI's launcher wants its end."""
+        child = self.child
+        if self._held and not self._is_young():
+            held, self._held = self._held, []
+            for number in held:
+                self.signal(number)
+        for number, fd in ((1, child.out), (2, child.err)):
+            if fd in ready:
+                self._forward(number, fd)
+        if child.inherited is not None and child.inherited.fileno() in ready:
+            self._let_join(child.inherited)
+        elif child.control is not None and child.control.fileno() in ready:
+            self._relay()
+        if child.stdin in ready:
+            self._feed()
+        if self.exited is None and child.pidfd in ready:
+            self._reap(told)
+        if self.exited is not None and not self.reported:
+            self._report()
+        if self._memory.watching and self.exited is None and time.monotonic() >= self._memory_due_s:
+            self._look_at_memory()
+
+    # -- from the root ---------------------------------------------------------------------
+
+    def taken(self, nbytes: int) -> None:
+        """So much of its output is printed."""
+        self._unprinted -= nbytes
+
+    def hear(self, data: bytes) -> None:
+        """A piece of the stream of frames for it."""
+        self._to_rank.append(data)
+        self._push()
+
+    def input(self, data: bytes) -> None:
+        """Bytes for its stdin; none: the end of that."""
+        self._stdin.append(data)
+
+    def limit(self, order: monitor_root.Limit) -> None:
+        """How much memory it may use."""
+        self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)
+        if order.enforce != limits.KILL or self.exited is not None:
+            return
+        from cmpi._runtime.linux import cgroup  # most need none
+
+        bound = limits.kernel_bound(self._memory.limit_bytes)
+        self._cgroup = cgroup.make(self._name, bound, order.cpu_weight)
+        if self._cgroup is not None:
+            self._cgroup.enter(memory_usage.family(self.child.pid))
+
+    def signal(self, number: int, *, at_once: bool = False) -> None:
+        """Send it a signal, if it runs; while it must not die, keep that for later, unless `at_once`."""
+        if self.exited is not None:
+            return
+        if not at_once and self._is_young():
+            if number not in self._held:
+                self._held.append(number)
+            return
+        try:
+            os.killpg(self.child.pid, number)
+        except PermissionError:
+            pass  # all of it is another user's now, by sudo
+        except ProcessLookupError:
+            os.kill(self.child.pid, number)  # forked just now, it has no group yet; or it is a zombie
+
+    def _is_young(self) -> bool:
+        """Whether the process may be in MPI_Init and must not die there."""
+        if self.mpi is not None:
+            return self._fragile and self.mpi.value == MpiState.STARTING
+        return time.monotonic() < self._young_until_s
+
+    def _look_at_memory(self) -> None:
+        self._kernel_kills = memory_usage.kernel_kills()
+        family = memory_usage.family(self.child.pid)
+        used = memory_usage.resident_bytes(family)
+        self._memory_due_s = time.monotonic() + self._memory.pause_s(used)
+        if used > self._memory.limit_bytes:
+            used = memory_usage.proportional_bytes(family)
+        todo = self._memory.seen(used)
+        if todo:
+            self._say_over(used, todo)
+        if todo == limits.KILL:
+            for pid in reversed(family):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    pass  # ended meanwhile; or another user's, by sudo
+
+    def _say_over(self, used_bytes: int, todo: int) -> None:
+        self._send(monitor_root.OverMemory(used_bytes, todo == limits.KILL, time.strftime("%H:%M:%S")))
+
+    # -- from the process ------------------------------------------------------------------
+
+    def _forward(self, number: int, fd: int) -> bool:
+        """Pass on what one descriptor has; False if it has nothing now."""
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self._send(monitor_root.Output(number, data))
+        self._unprinted += len(data)
+        if not data:
+            self.child.close_output(number)
+        return bool(data)
+
+    def _let_join(self, inherited: _socket.socket) -> bool:
+        """Take a request to join; False if there is none now."""
+        try:
+            sock = joining.take(inherited, self._has_joined)
+        except BlockingIOError:
+            return False
+        except EOFError:
+            self.child.close_inherited()
+            return False
+        if sock is not None:
+            self._has_joined, self.child.control = True, sock
+        return True
+
+    def _relay(self) -> bool:
+        """Pass on what the process has for the root; False if there is nothing now."""
+        self._push()
+        if self.child.control is None:
+            return False
+        try:
+            data = self.child.control.recv(READ_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self._young_until_s = 0.0
+        if data:
+            self._send(monitor_root.FromRank(data))
+        else:
+            self.child.close_control()
+        return bool(data)
+
+    def _push(self) -> None:
+        """Write to the process what the root has for it, as far as it takes it."""
+        while self._to_rank and self.child.control is not None:
+            try:
+                sent = self.child.control.send(self._to_rank[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.child.close_control()
+                return
+            rest = self._to_rank[0][sent:]
+            self._to_rank[:1] = [rest] if rest else []
+
+    def _feed(self) -> None:
+        data = self._stdin[0]
+        try:
+            written = os.write(self.child.stdin, data) if data else 0
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""  # it has closed its stdin: the rest is for nobody
+        if not data:
+            self.child.close_stdin()
+            self._stdin.clear()
+            return
+        self._stdin[:1] = [data[written:]] if written < len(data) else []
+        self._send(monitor_root.StdinTaken(written))
+
+    # -- its end ---------------------------------------------------------------------------
+
+    def _reap(self, told: bool) -> None:
+        _, status, used = os.wait4(self.child.pid, 0)
+        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
+        code = 128 + number if number else os.WEXITSTATUS(status)
+        cpu_s = used.ru_utime + used.ru_stime
+        by_kernel = number == signal.SIGKILL and memory_usage.kernel_kills() > self._kernel_kills
+        if self._cgroup is not None and self._cgroup.killed:
+            self._say_over(limits.kernel_bound(self._memory.limit_bytes), limits.KILL)
+        core = memory_usage.core_dump(self.child.pid) if os.WCOREDUMP(status) else ""
+        peak = used.ru_maxrss * 1024
+        self.exited = monitor_root.ProcessExited(code, number, told, by_kernel, peak, cpu_s, core)
+        os.close(self.child.pidfd)
+
+    def _report(self) -> None:
+        """Send the exit, behind everything that the process wrote itself."""
+        for number, fd in ((1, self.child.out), (2, self.child.err)):
+            while fd >= 0 and self._unprinted < WINDOW_BYTES:
+                if not self._forward(number, fd):
+                    break
+        if self._unprinted >= WINDOW_BYTES:
+            return  # there may be more: when some has been printed
+        while self.child.inherited is not None and self._let_join(self.child.inherited):
+            pass
+        while self._relay():
+            pass
+        assert self.exited is not None
+        self._send(self.exited)
+        self.reported = True
+
+    def remove(self) -> None:
+        """Let go of what it had; nothing that it has started is left."""
+        if self._cgroup is not None:
+            self._cgroup.remove()
+        self.child.close_inherited()
+        self.child.close_control()
+        self.child.close_stdin()
+        for number in (1, 2):
+            if (self.child.out, self.child.err)[number - 1] >= 0:
+                self.child.close_output(number)

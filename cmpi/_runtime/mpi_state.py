@@ -1,0 +1,23 @@
+"""How far a spawned process is with MPI: what it tells its monitor of that."""
+
+from __future__ import annotations
+
+import mmap
+
+
+class MpiState:
+    """One byte of memory that a process shares with its monitor; see `process/lazy_mpi.py`."""
+
+    UNTOUCHED, STARTING, STARTED = 0, 1, 2
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 1)
+
+    @property
+    def value(self) -> int:
+        """One of the above."""
+        return self._memory[0]
+
+    @value.setter
+    def value(self, value: int) -> None:
+        self._memory[0] = value
