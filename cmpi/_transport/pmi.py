@@ -15,6 +15,8 @@ from __future__ import annotations
 import os
 import select
 
+from cmpi._transport.pmi_relay import PmiRelay
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -41,6 +43,7 @@ class Pmi:
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._environment = environment
         self._fd = int(environment["PMI_FD"]) if "PMI_FD" in environment else -1
+        self.relay = PmiRelay(environment, self._fd)
 
     @property
     def rank(self) -> int:
@@ -81,6 +84,7 @@ class Pmi:
         was killed, perhaps between that question and its answer, and asks something else: else it took
         the answer to the monitor's question for its own.
         """
+        self.relay.stop()
         if self._fd >= 0:
             try:
                 if instead:

@@ -31,6 +31,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import signal
     from typing import Any
+
+    from cmpi._runtime.monitor.start_child import ChildProcess
 else:
     import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
 
@@ -253,10 +255,12 @@ class Monitor:
                 argv = [*order.argv, *programs.isolated(programs.WORKER)]
             else:
                 argv = rank_command(order.argv, order.cwd)
-            child = start(argv, order.cwd, order.stdin, fork=False, protect=self._protect)
-            self._process = WatchedProcess(child, self._send, self._name, fragile=self._protect, mpi=None)
+            with self._pmi.relay:
+                child = start(argv, order.cwd, order.stdin, fork=False, protect=self._protect)
+                self._pmi.relay.started(child.pid)
+            process = self._watch(child, None)
             if self._limit is not None:
-                self._process.limit(self._limit)
+                process.limit(self._limit)
         except LaunchError as error:
             code = 127 if "not found" in str(error) else 126
             self._send(monitor_root.CannotRun(str(error)))
@@ -267,13 +271,21 @@ class Monitor:
         """Fork the process, or the next one of a slot. Raises: BecomeProcess, in that process."""
         mpi = MpiState() if self._lazy else None
         try:
-            child = start([], "/", False, fork=True, protect=self._protect and mpi is None)
+            with self._pmi.relay:
+                child = start([], "/", False, fork=True, protect=self._protect and mpi is None)
+                self._pmi.relay.started(child.pid)
         except BecomeProcess as process:
             process.mpi = mpi
             if self._root is not None:
                 self._root.close()
             raise
-        self._process = WatchedProcess(child, self._send, self._name, fragile=self._protect, mpi=mpi)
+        self._watch(child, mpi)
+
+    def _watch(self, child: ChildProcess, mpi: MpiState | None) -> WatchedProcess:
+        self._process = process = WatchedProcess(
+            child, self._send, self._name, self._pmi.relay, fragile=self._protect, mpi=mpi
+        )
+        return process
 
     # -- its end ---------------------------------------------------------------------------
 

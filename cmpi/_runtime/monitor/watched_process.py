@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.linux.cgroup import Cgroup
     from cmpi._runtime.monitor.start_child import ChildProcess
+    from cmpi._transport.pmi_relay import PmiRelay
 else:
     import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
 
@@ -37,6 +38,7 @@ class WatchedProcess:
         child: The process.
         send: Sends a frame to the root.
         name: For a cgroup of its own, if it needs one.
+        relay: Between it and MPI's launcher; knows how it ended.
         fragile: MPI's launcher does not bear its death in MPI_Init.
         mpi: Where it says how far it is with MPI. None: it may be in MPI_Init from the start.
     """
@@ -46,12 +48,13 @@ class WatchedProcess:
         child: ChildProcess,
         send: Callable[[Any], None],
         name: str,
+        relay: PmiRelay,
         *,
         fragile: bool,
         mpi: MpiState | None,
     ) -> None:
         self.child, self._send, self._name, self.mpi = child, send, name, mpi
-        self._fragile = fragile
+        self._relay_of_pmi, self._fragile = relay, fragile
         self._unprinted = 0
         self._young_until_s = time.monotonic() + YOUNG_S if fragile and mpi is None else 0.0
         self._held: list[int] = []  # signals for when it is not
@@ -269,8 +272,7 @@ class WatchedProcess:
 
     def _reap(self, told: bool) -> None:
         _, status, used = os.wait4(self.child.pid, 0)
-        number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
-        code = 128 + number if number else os.WEXITSTATUS(status)
+        code, number = self._relay_of_pmi.status(status)
         cpu_s = used.ru_utime + used.ru_stime
         by_kernel = number == signal.SIGKILL and memory_usage.kernel_kills() > self._kernel_kills
         if self._cgroup is not None and self._cgroup.killed:
