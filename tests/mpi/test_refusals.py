@@ -1,7 +1,8 @@
 """Calls from places where cmpi cannot serve them: refused with an error, never a hang or a wrong result."""
 
 PRELUDE = """
-import cmpi, os, pickle, sys
+import cmpi, os, pickle, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads, from Python 3.12 on
 from cmpi import Receiver, Sender, select, spawn
 def error_of(call, *args, **kwargs):
     try: return call(*args, **kwargs)

@@ -114,7 +114,7 @@ def sink(parent): Receiver[object](parent, name="x").recv()
 kid = cmpi.spawn(sink)
 texts, objects = Sender[str](kid, name="a"), Sender[object](kid, name="b")
 deep = None
-for i in range(3000): deep = [deep, i]
+for i in range(50_000): deep = [deep, i]
 many = {i: str(i) for i in range(100_000)}; many["x"] = threading.Lock()
 found = []
 long_key = {tuple(range(10**5)): threading.Lock()}

@@ -65,6 +65,7 @@ class WatchedProcess:
         self._memory_due_s = 0.0  # when to look at it next
         self._cgroup: Cgroup | None = None
         self._kernel_kills = memory_usage.kernel_kills()  # when it was last looked at
+        self._killed = False  # by us
         self.exited: monitor_root.ProcessExited | None = None
         self.reported = False
 
@@ -141,7 +142,8 @@ class WatchedProcess:
         self._stdin.append(data)
 
     def limit(self, order: monitor_root.Limit) -> None:
-        """How much memory it may use."""
+        """How much memory it may use. Of a slot's process, this is where it begins to be one of the job."""
+        self._kernel_kills = memory_usage.kernel_kills()
         self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)
         if order.enforce != limits.KILL or self.exited is not None:
             return
@@ -160,6 +162,7 @@ class WatchedProcess:
             if number not in self._held:
                 self._held.append(number)
             return
+        self._killed |= number == signal.SIGKILL
         try:
             os.killpg(self.child.pid, number)
         except PermissionError:
@@ -274,7 +277,8 @@ class WatchedProcess:
         _, status, used = os.wait4(self.child.pid, 0)
         code, number = self._relay_of_pmi.status(status)
         cpu_s = used.ru_utime + used.ru_stime
-        by_kernel = number == signal.SIGKILL and memory_usage.kernel_kills() > self._kernel_kills
+        by_kernel = number == signal.SIGKILL and not self._killed
+        by_kernel = by_kernel and memory_usage.kernel_kills() > self._kernel_kills
         if self._cgroup is not None and self._cgroup.killed:
             self._say_over(limits.kernel_bound(self._memory.limit_bytes), limits.KILL)
         core = memory_usage.core_dump(self.child.pid) if os.WCOREDUMP(status) else ""
