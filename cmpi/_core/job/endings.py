@@ -41,6 +41,7 @@ class Endings:
             state.failures.ended(process, by_launcher)
         ended = ended_frame(pid, status)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if state.alive(watcher)]
+        process.watchers = set()  # which is smaller than one that has had members
         state.connections.leave(pid, now_s)
         actions += self._spawning.answered(state.requests.withdraw(pid))
         actions += self._spawning.answered(state.requests.release(pid))

@@ -22,8 +22,17 @@ MOST_NAME = 27  # characters of a name that are shown
 class Process:
     """A process of the job; the `Job` machine keeps it up to date."""
 
+    # A job may have had 100,000 of them.
+    __slots__ = (
+        "_given", "asks_memory", "because", "begun", "core", "cores", "cpu_s", "cpu_weight",
+        "doomed", "fault", "grouped", "host", "interpreter", "joined", "label", "looked_at_by",
+        "memory", "monitored", "name", "nice", "order", "parent", "peak_bytes", "pid", "rank",
+        "resources", "start", "status", "summary", "supervised", "trace", "watchers",
+    )  # fmt: skip
+
     def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
-        self.pid, self.parent, self.start, self.rank, self.label = pid, parent, start, rank, label
+        self.pid, self.parent, self.start, self.rank = pid, parent, start, rank
+        self.label = label
         self.name = f"rank {rank}" if self.is_rank else function_name(label)  # for people
         self._given = False  # it got its name when it was spawned
         self.grouped = False  # spawned as one of several

@@ -63,7 +63,9 @@ class ProcessRequests:
             return []  # its monitor takes in one process, which joins once
         state = self._state
         state.process_table.joined(process, now_s)
-        process.interpreter = Interpreter(frame.python, frame.flags, frame.settings)
+        found = Interpreter(frame.python, frame.flags, frame.settings)
+        if found != process.interpreter:  # else that of its parent does, and takes no memory of its own
+            process.interpreter = found
         process.memory = frame.memory
         actions: list[Action] = []
         if frame.asks:  # a rank has said what it needs; more than there is cannot be given
