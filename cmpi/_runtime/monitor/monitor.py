@@ -62,6 +62,7 @@ class Monitor:
         self._pmi = Pmi(os.environ)
         self._root: control_socket.ControlSocket | None = None
         self._process: WatchedProcess | None = None
+        self._count = 0  # of the processes until now
         self._stacks = RankStacksQuestions()
         self._told = False  # the launcher has asked for the end
         # A closure's process joins when it is through MPI_Init; what a rank does is its own business.
@@ -91,7 +92,8 @@ class Monitor:
             open_files.restore_limit(int(ours[environment.OPEN_FILES]))
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
-            self._name = f"{os.path.basename(ours[environment.JOB])}.{self._number}.{rank}"
+            where = f"slot-{self._number - slots.FIRST}" if self._is_slot else f"{self._number}.{rank}"
+            self._name = f"{os.path.basename(ours[environment.JOB])}.{where}"  # of a cgroup, if one is made
             if self._fork_only:
                 # It needs no order to begin with what takes longer than all the rest.
                 self._fork()
@@ -282,8 +284,10 @@ class Monitor:
         self._watch(child, mpi)
 
     def _watch(self, child: ChildProcess, mpi: MpiState | None) -> WatchedProcess:
+        self._count += 1
+        name = f"{self._name}.{self._count}"
         self._process = process = WatchedProcess(
-            child, self._send, self._name, self._pmi.relay, fragile=self._protect, mpi=mpi
+            child, self._send, name, self._pmi.relay, fragile=self._protect, mpi=mpi
         )
         return process
 
