@@ -213,7 +213,7 @@ from cmpi import spawn, wait
 wait(spawn(lambda parent: None))
 with open(f"/proc/{os.getppid()}/environ", "rb") as file:
     (folder,) = [e[9:] for e in file.read().split(b"\\0") if e.startswith(b"CMPI_JOB=")]
-shutil.rmtree(folder, ignore_errors=True)
+while os.path.exists(folder): shutil.rmtree(folder, ignore_errors=True)  # others make files
 print(wait(spawn(lambda parent: None)).verdict.replace(folder.decode(), "FOLDER"))
 print("goes on")
 """
