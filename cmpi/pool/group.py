@@ -289,11 +289,15 @@ class WorkerGroup:
 
     def _drop(self, buffer: int) -> None:
         """Nobody needs this hoisted buffer any more."""
+        self._have_dropped(worker.DROP, buffer, lambda handle: handle.buffers)
+
+    def _have_dropped(self, kind: int, number: int, held: Callable[[WorkerHandle], set[int]]) -> None:
+        """Tell the workers that hold something to let go of it."""
         for handle in self._handles.values():
-            if buffer in handle.buffers:
-                handle.buffers.discard(buffer)
+            if number in held(handle):
+                held(handle).discard(number)
                 try:
-                    handle.send(worker.DROP, buffer, 0, b"", [])
+                    handle.send(kind, number, 0, b"", [])
                 except GONE:
                     continue  # it has ended
 
@@ -319,13 +323,7 @@ class WorkerGroup:
 
     def _release(self, submission: Submission) -> None:
         for function in self._functions.release(submission.function):
-            for handle in self._handles.values():
-                if function in handle.functions:
-                    handle.functions.discard(function)
-                    try:
-                        handle.send(worker.FORGET, function, 0, b"", [])
-                    except GONE:
-                        continue  # it has ended
+            self._have_dropped(worker.FORGET, function, lambda handle: handle.functions)
 
     def _forget(self, number: int) -> None:
         self._release(self._submissions.pop(number))

@@ -193,12 +193,7 @@ class SlotTable:
 
     def preloaded(self) -> list[Action]:
         """What fork servers fork from now on has more modules than the slots that there are."""
-        actions: list[Action] = []
-        for at in self._hosts.values():
-            for slot in list(at.slots.values()):
-                slot.stale = True
-                if slot.state in (READY, IDLE):
-                    actions += self._retire(slot)
+        actions = [action for at in self._hosts.values() for action in self._make_stale(at)]
         return [action for host, at in self._hosts.items() for action in self._serve(host, at)] + actions
 
     def server_ended(self, host: str) -> tuple[list[int], list[Action]]:
@@ -207,12 +202,7 @@ class SlotTable:
         if at is None:
             return [], []
         waiting, at.waiting, at.spares_s, at.starts = at.waiting, [], None, 0
-        actions: list[Action] = []
-        for slot in list(at.slots.values()):
-            slot.stale = True
-            if slot.state in (READY, IDLE):
-                actions += self._retire(slot)
-        return waiting, actions
+        return waiting, self._make_stale(at)
 
     def host_lost(self, host: str) -> None:
         """Nothing that was there is there any more."""
@@ -244,9 +234,7 @@ class SlotTable:
         actions: list[Action] = []
         for at in self._hosts.values():
             at.waiting, at.spares_s, at.period_s = [], None, None
-            for slot in list(at.slots.values()):
-                if slot.state in (READY, IDLE, FORKING):
-                    actions += self._retire(slot)
+            actions += self._retire_all(at, READY, IDLE, FORKING)
         return actions
 
     # -- decisions -------------------------------------------------------------------------
@@ -303,6 +291,16 @@ class SlotTable:
         kept = at.count(READY, IDLE, TAKEN, *_COMING)
         at.period_s = now_s + DEMAND_S if kept > 1 else None
         return actions
+
+    def _make_stale(self, at: _HostSlots) -> list[Action]:
+        """Use no slot of this host again: those that run a closure end with it, the others now."""
+        for slot in at.slots.values():
+            slot.stale = True
+        return self._retire_all(at, READY, IDLE)
+
+    def _retire_all(self, at: _HostSlots, *states: str) -> list[Action]:
+        found = [slot for slot in at.slots.values() if slot.state in states]
+        return [action for slot in found for action in self._retire(slot)]
 
     def _retire(self, slot: _Slot) -> list[Action]:
         if slot.state == LEAVING:

@@ -60,6 +60,15 @@ class ChildProcess:
             os.close(self.err)
             self.err = -1
 
+    def close(self) -> None:
+        """Close what is still open, but for the pidfd, which goes when the process is reaped."""
+        self.close_inherited()
+        self.close_control()
+        self.close_stdin()
+        for number, fd in ((1, self.out), (2, self.err)):
+            if fd >= 0:
+                self.close_output(number)
+
     def close_stdin(self) -> None:
         """The process sees the end of its input."""
         if self.stdin >= 0:

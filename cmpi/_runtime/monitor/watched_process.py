@@ -306,9 +306,4 @@ class WatchedProcess:
         """Let go of what it had; nothing that it has started is left."""
         if self._cgroup is not None:
             self._cgroup.remove()
-        self.child.close_inherited()
-        self.child.close_control()
-        self.child.close_stdin()
-        for number in (1, 2):
-            if (self.child.out, self.child.err)[number - 1] >= 0:
-                self.child.close_output(number)
+        self.child.close()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Exits:
-    """Thread-safe; what is said to need the lock needs that of `changed`.
+    """Thread-safe. Where a method asks for the lock to be held, it is the lock of `changed`.
 
     Args:
         changed: Is notified by whoever passes on what the root says.

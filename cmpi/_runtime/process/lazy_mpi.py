@@ -33,17 +33,38 @@ if TYPE_CHECKING:
 NAME = "mpi4py.MPI"
 
 
-class HiddenMpi(Loader):
+class _Finder(Loader):
+    """A finder for `sys.meta_path`, and the loader: gives the name to the module that is loaded already."""
+
+    def __init__(self, module: ModuleType, spec: ModuleSpec | None) -> None:
+        self.module, self.spec = module, spec
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """As of `sys.meta_path`."""
+        return ModuleSpec(name, self) if name == NAME else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """As of a loader."""
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """As of a loader."""
+        module.__spec__ = self.spec
+
+
+class HiddenMpi(_Finder):
     """In the fork server: the module is loaded, and its name is not to be found, but by who asks for it.
 
     `found` is true once a module has asked for it.
     """
 
     def __init__(self) -> None:
+        module = sys.modules.pop(NAME)
+        super().__init__(module, module.__spec__)
         self.found = False
-        self.module = sys.modules.pop(NAME)
         del mpi4py.MPI
-        self.spec = self.module.__spec__
         sys.meta_path.insert(0, self)
 
     def show(self) -> None:
@@ -56,21 +77,11 @@ class HiddenMpi(Loader):
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """As of `sys.meta_path`."""
-        if name != NAME:
-            return None
-        self.found = True
-        return ModuleSpec(name, self)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """As of a loader."""
-        return self.module
-
-    def exec_module(self, module: ModuleType) -> None:
-        """As of a loader."""
-        module.__spec__ = self.spec
+        self.found |= name == NAME
+        return super().find_spec(name, path, target)
 
 
-class LazyMpi(Loader):
+class LazyMpi(_Finder):
     """In a spawned process: the finder that starts MPI.
 
     Args:
@@ -80,7 +91,7 @@ class LazyMpi(Loader):
     """
 
     def __init__(self, hidden: HiddenMpi, state: MpiState, leash: _socket.socket) -> None:
-        self._module, self._spec = hidden.module, hidden.spec
+        super().__init__(hidden.module, hidden.spec)
         self._state, self._leash = state, leash
         self._owner = os.getpid()
         self._identity = {
@@ -98,22 +109,12 @@ class LazyMpi(Loader):
         """Whether nobody has asked for MPI."""
         return self._state.value == MpiState.UNTOUCHED
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        """As of `sys.meta_path`."""
-        return ModuleSpec(name, self) if name == NAME else None
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """As of a loader."""
-        return self._module
-
     def exec_module(self, module: ModuleType) -> None:
         """As of a loader: start MPI, unless `mpi4py.rc.initialize` says that the program does.
 
         Blocks: for MPI_Init. Raises: mpi4py.MPI.Exception: MPI cannot be started.
         """
-        module.__spec__ = self._spec
+        super().exec_module(module)
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         if os.getpid() != self._owner:

@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 PER_PROCESS = 5
 MARGIN = 32  # for what the launcher opens for a moment while it starts something
 ROOTS_MARGIN = 8
-WHY = {
-    "MPI's launcher": (
-        "needs 4 for each process (MPICH's keeps one of them when the process ends). "
-        "Have fewer processes at a time, or raise the hard limit (ulimit -Hn)"
-    ),
-    "cmpi's root": (
-        "needs one for each process. Have fewer processes at a time, or raise the hard limit (ulimit -Hn)"
-    ),
-}
+NEEDS_OF_LAUNCHER = "4 for each process (MPICH's keeps one of them when the process ends)"
 
 
 class LauncherRoom:
@@ -37,16 +29,19 @@ class LauncherRoom:
 
     def __init__(self, look: Callable[[int], tuple[int, int]] = open_files.room) -> None:
         self._look = look
-        self._launcher, self._root = (
-            _Room(os.getppid(), PER_PROCESS, MARGIN),
-            _Room(os.getpid(), 1, ROOTS_MARGIN),
-        )
+        self._rooms = [
+            ("MPI's launcher", NEEDS_OF_LAUNCHER, _Room(os.getppid(), PER_PROCESS, MARGIN)),
+            ("cmpi's root", "one for each process", _Room(os.getpid(), 1, ROOTS_MARGIN)),
+        ]
 
     def lacks(self, n: int) -> str:
         """Why `n` more processes cannot be started; "" if they can, and are about to be."""
-        for who, room in (("MPI's launcher", self._launcher), ("cmpi's root", self._root)):
+        for who, needs, room in self._rooms:
             if limit := room.too_small(n, self._look):
-                return f"{who} may have {limit} files open, {room.left} more than now, and {WHY[who]}"
+                return (
+                    f"{who} may have {limit} files open, {room.left} more than now, and needs {needs}. "
+                    "Have fewer processes at a time, or raise the hard limit (ulimit -Hn)"
+                )
         return ""
 
 
