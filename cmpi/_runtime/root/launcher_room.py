@@ -37,31 +37,31 @@ class LauncherRoom:
     def lacks(self, n: int) -> str:
         """Why `n` more processes cannot be started; "" if they can, and are about to be."""
         for who, needs, room in self._rooms:
-            if limit := room.too_small(n, self._look):
+            if not room.take(n, self._look):
                 return (
-                    f"{who} may have {limit} files open, {room.left} more than now, and needs {needs}. "
+                    f"{who} may have {room.limit} files open, {room.left} more than now; it needs {needs}. "
                     "Have fewer processes at a time, or raise the hard limit (ulimit -Hn)"
                 )
         return ""
 
 
 class _Room:
-    """That of one process."""
+    """The descriptors that one process has left, as of the last look, less what was taken since."""
 
     def __init__(self, pid: int, per_process: int, margin: int) -> None:
         self._pid, self._per_process, self._margin = pid, per_process, margin
-        self.left = 0
+        self.left = self.limit = 0
 
-    def too_small(self, n: int, look: Callable[[int], tuple[int, int]]) -> int:
-        """The limit, if it is too low for `n` more processes; 0 if it is not, and they are about to be."""
+    def take(self, n: int, look: Callable[[int], tuple[int, int]]) -> bool:
+        """Take what `n` more processes need; False, and nothing is taken, if there is not so much."""
         needed = n * self._per_process + self._margin
         if self.left < needed:
             try:
-                self.left, limit = look(self._pid)
+                self.left, self.limit = look(self._pid)
             except OSError:
-                return 0  # it has ended, or its files are not for us to see
+                return True  # it has ended, or its files are not for us to see
             self.left = max(0, self.left)
             if self.left < needed:
-                return limit
+                return False
         self.left -= n * self._per_process
-        return 0
+        return True
