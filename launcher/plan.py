@@ -71,6 +71,7 @@ def plan(config: LaunchConfig, mpi: Mpi, hosts: list[PlannedHost], here: Here) -
         names.MPI: mpi.kind,
         names.OPEN_FILES: str(here.open_files),
         names.PATH: ":".join(here.path),
+        **({names.BATCH: "1"} if "SLURM_JOB_ID" in here.environment else {}),
     }
     root = [here.python, "-I", here.root_main]
     command = mpiexec.command(mpi, root, config.mpi_args, here.environment, superuser=here.superuser)
@@ -79,6 +80,6 @@ def plan(config: LaunchConfig, mpi: Mpi, hosts: list[PlannedHost], here: Here) -
         hosts,
         where,
         command,
-        {**here.environment, **settings, **ours},
+        mpiexec.pinned(mpi, {**here.environment, **settings, **ours}),
         mpiexec.rank_settings(mpi, config.mpi_args),
     )

@@ -14,6 +14,7 @@ JOB = "CMPI_JOB"  # the job's folder, with its sockets and its secret; read by a
 MPI = "CMPI_MPI"  # "openmpi" or "mpich": the MPI that the mpiexec is of; read by the root
 PATH = "CMPI_PATH"  # where cmpirun looks for modules; read by the root, its helper and its counterparts
 OPEN_FILES = "CMPI_OPEN_FILES"  # the user's own limit of open files; read by monitors
+BATCH = "CMPI_BATCH"  # "1" in a Slurm job, see `batch_end`; read by all of cmpi's own processes
 HOST = "CMPI_HOST"  # the job's name for a host other than the root's; read by what helps the root there
 
 # Set for a process of the job, which removes them when it joins.

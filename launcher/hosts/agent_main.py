@@ -22,6 +22,7 @@ from cmpi._core.job.capacity import usable
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode, handler
 from cmpi._runtime import environment, programs
+from cmpi._runtime.batch_end import blocked_in_mpiexec
 from cmpi._runtime.linux import descendants, host_facts, leftovers, open_files, trusted_folder
 from cmpi._transport import door, job_secret
 from cmpi._transport.proof import is_ours
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 
 GUARDIAN_S = 1.0  # for the job's processes to end, when the agent was killed
+BASH = "/bin/bash"
 
 
 class Agent:
@@ -68,8 +70,10 @@ class Agent:
         """Serve, and clean up."""
         descendants.adopt_orphans()
         open_files.raise_limit()  # for MPI's launcher here
+        in_slurm = "SLURM_JOB_ID" in os.environ  # whose SIGTERM cmpirun gets, too: see `batch_end`
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self._end())
+            ignored = in_slurm and number == signal.SIGTERM
+            signal.signal(number, signal.SIG_IGN if ignored else lambda *_: self._end())
         self._unwritten += launcher_agent.GREETING
         self._send(facts())
         self._selector.register(self._in, selectors.EVENT_READ, self._hear)
@@ -200,11 +204,14 @@ class Agent:
 
     def _run(self, order: launcher_agent.Run) -> None:
         settings = dict(item.split("=", 1) for item in order.settings)
-        mask = [signal.SIGPIPE]  # see `cmpi.launcher.mpi.start_mpiexec`
+        # Dash, which is /bin/sh in Debian, unblocks all signals; bash does not.
+        shell = order.argv[0] == launcher_agent.SHELL and os.path.exists(BASH)
+        argv = [BASH, *order.argv[1:]] if shell else order.argv
+        mask = blocked_in_mpiexec(self._environment)
         try:
             signal.pthread_sigmask(signal.SIG_BLOCK, mask)
             process = subprocess.Popen(
-                order.argv,
+                argv,
                 env=self._environment | settings,
                 cwd=self._cwd,
                 stdin=subprocess.DEVNULL,

@@ -15,15 +15,17 @@ def main() -> int:
     """The whole of it."""
     sys.path.append(os.path.abspath(__file__).rsplit("/", 4)[0])
     from cmpi._core.protocol import command_launcher
-    from cmpi._runtime import environment
+    from cmpi._core.protocol.launcher_agent import SHELL
+    from cmpi._runtime import batch_end, environment
     from cmpi._transport import control_socket
 
+    batch_end.leave_sigterm_to_cmpirun()
     arguments = sys.argv[1:]
     while arguments and arguments[0].startswith("-"):
         del arguments[0]  # such as -x, which Hydra gives to ssh
     host, *command = arguments
     stream = control_socket.connect_in(os.environ[environment.JOB], "rsh", command_launcher.TO_RSH_CLIENT)
-    stream.send(command_launcher.RunThere(host.rpartition("@")[2], ["/bin/sh", "-c", " ".join(command)]))
+    stream.send(command_launcher.RunThere(host.rpartition("@")[2], [SHELL, "-c", " ".join(command)]))
     while not stream.closed:
         select.select([stream], [], [])
         for frame in stream.receive():

@@ -1,7 +1,7 @@
 """The command line and environment of the one mpiexec, for each MPI. Pure.
 
 Each flag has its reason below. A person's own setting of the same thing, in the environment or
-with --mpi-args, always wins.
+with --mpi-args, wins, but for the hosts: `pinned` says why.
 """
 
 from __future__ import annotations
@@ -68,17 +68,29 @@ def world_command(
     return argv
 
 
+def pinned(mpi: Mpi, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of an mpiexec that starts processes on its own host, whatever allocation of a batch
+    system or list of hosts the given one names: where processes go, cmpirun decides."""
+    if mpi.kind == "openmpi":
+        own_host = {
+            "PRTE_MCA_ras": "^slurm,pbs,tm,lsf,gridengine,flux,pals",  # the readers of allocations
+            "PRTE_MCA_plm": "ssh",
+            "PRTE_MCA_prte_default_hostfile": "none",
+        }
+    else:
+        own_host = {"HYDRA_RMK": "user", "HYDRA_LAUNCHER": "fork"}
+    return {name: value for name, value in environment.items() if name != "HYDRA_HOST_FILE"} | own_host
+
+
 def several_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
-    """What to add to the environment of each mpiexec of a job on several hosts: where its processes go is
-    said by cmpirun and not by Slurm, and `rsh` is what it is to take for ssh."""
+    """What to add to the environment of each mpiexec of a job on several hosts: `rsh` is what it is to take
+    for ssh."""
     if mpi.kind == "openmpi":
         return {
-            "PRTE_MCA_plm": "ssh",
             "PRTE_MCA_plm_ssh_agent": rsh,
             "PRTE_MCA_plm_ssh_no_tree_spawn": "1",  # only cmpirun's own host has the way to the others
-            "PRTE_MCA_ras": "^slurm",
         }
-    return {"HYDRA_LAUNCHER": "ssh", "HYDRA_LAUNCHER_EXEC": rsh, "HYDRA_RMK": "user"}
+    return {"HYDRA_LAUNCHER": "ssh", "HYDRA_LAUNCHER_EXEC": rsh}
 
 
 def rank_settings(mpi: Mpi, mpi_args: list[str]) -> list[str]:

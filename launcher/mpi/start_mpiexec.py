@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
+
+from cmpi._runtime.batch_end import blocked_in_mpiexec
 
 
 def start(argv: list[str], environment: dict[str, str], out: int, err: int) -> int:
@@ -19,8 +20,5 @@ def start(argv: list[str], environment: dict[str, str], out: int, err: int) -> i
         (os.POSIX_SPAWN_DUP2, out, 1),
         (os.POSIX_SPAWN_DUP2, err, 2),
     ]
-    # Open MPI's aborts the job at its eleventh SIGPIPE, and gets one for each process that is killed while
-    # the two get to know each other. Blocked, the signal is never seen, and the error that is left serves.
-    return os.posix_spawn(
-        argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=[signal.SIGPIPE]
-    )
+    blocked = blocked_in_mpiexec(environment)
+    return os.posix_spawn(argv[0], argv, environment, file_actions=actions, setsid=True, setsigmask=blocked)

@@ -58,6 +58,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     #SBATCH --error=.cmpi/%j.err
     #SBATCH --no-requeue
     <BLANKLINE>
+    trap : TERM  # Slurm's SIGTERM; cmpirun, which gets it too, gives the program its grace
     cmpirun -n 2 job.py
     code=$?
     echo $code > .cmpi/$SLURM_JOB_ID.code
@@ -91,6 +92,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     job = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if batch.array else "$SLURM_JOB_ID"
     lines += [
         "",
+        "trap : TERM  # Slurm's SIGTERM; cmpirun, which gets it too, gives the program its grace",
         shlex.join(command),
         "code=$?",
         f"echo $code > {FOLDER}/{job}.code",

@@ -60,7 +60,7 @@ PreemptMode=REQUEUE
 AccountingStorageType=accounting_storage/none
 JobCompType=jobcomp/none
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=10000,sched_interval=1
-KillWait=3
+KillWait=30
 InactiveLimit=0
 MinJobAge=300
 FirstJobId={first_job}

@@ -307,6 +307,13 @@ def test_sigterm_is_passed_on_with_the_same_grace():
     assert of(FinishJob, j.exited(a, ExitStatus(0), 4.1)) == [FinishJob(143)]
 
 
+def test_slurms_sigterm_is_not_sent_a_second_time_but_has_its_grace():
+    j, (a,) = a_job(grace_s=4.0)
+    order = Order(a, monitor_root.Signal(15, 4.0, by_slurm=True))
+    assert of(Order, j.interrupt(15, 0.0, by_slurm=True)) == [order]
+    assert of(Order, j.tick(4.0)) == [Order(a, monitor_root.Signal(9))]
+
+
 def test_a_second_ctrl_c_is_sigkill():
     j, (a, b) = a_job(2)
     j.interrupt(2, 0.0)

@@ -11,9 +11,13 @@ from cmpi.launcher.mpi.find_mpi import Mpi
 from cmpi.launcher.plan import Here, PlannedHost, plan
 
 MPI = Mpi("mpich", "/m/mpiexec")
-HERE = Here(
-    {"A": "1", "UCX_TLS": "mine"}, "/py", "/main.py", ["/lib", "/x"], False, False, 99, "/job", "/shm"
-)
+
+
+def here(**environment):
+    return Here(environment, "/py", "/main.py", ["/lib", "/x"], False, False, 99, "/job", "/shm")
+
+
+HERE = here(A="1", UCX_TLS="mine")
 
 
 def job(hosts=(), n=2, by="slot", **options):
@@ -31,6 +35,20 @@ def test_the_users_environment_is_kept_and_ours_is_added():
     environment = job().environment
     assert environment["A"] == "1" and environment["UCX_TLS"] == "mine"
     assert environment[names.JOB] == "/job" and environment[names.PATH] == "/lib:/x"
+
+
+def test_where_processes_go_is_not_for_the_environment_to_say():
+    place = here(HYDRA_HOST_FILE="/h", HYDRA_RMK="pbs")
+    environment = plan(LaunchConfig(["prog"]), MPI, [], place).environment
+    assert "HYDRA_HOST_FILE" not in environment and environment["HYDRA_RMK"] == "user"
+    openmpi = plan(LaunchConfig(["prog"]), Mpi("openmpi", "/m/mpiexec"), [], place).environment
+    assert openmpi["PRTE_MCA_prte_default_hostfile"] == "none" and "slurm" in openmpi["PRTE_MCA_ras"]
+
+
+def test_only_in_a_slurm_job_cmpis_processes_leave_sigterm_to_cmpirun():
+    assert names.BATCH not in job().environment
+    environment = plan(LaunchConfig(["prog"]), MPI, [], here(SLURM_JOB_ID="7")).environment
+    assert environment[names.BATCH] == "1"
 
 
 @given(

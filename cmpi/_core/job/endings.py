@@ -84,7 +84,9 @@ class Endings:
         process.doomed, process.because = signal, because
         if because:
             self._state.kill_timers.later(process.pid, now_s, then)
-        return [Order(process.pid, monitor_root.Signal(signal, linger_s))] if process.monitored else []
+        by_slurm = end is not None and end.by_slurm
+        order = Order(process.pid, monitor_root.Signal(signal, linger_s, by_slurm))
+        return [order] if process.monitored else []
 
     def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
         """The ranks of one world stand and fall together, as MPI's users expect."""
@@ -114,12 +116,16 @@ class Endings:
 
     # -- the job ---------------------------------------------------------------------------
 
-    def interrupt(self, signal: int, now_s: float, because: str, code: int) -> list[Action]:
+    def interrupt(
+        self, signal: int, now_s: float, because: str, code: int, *, by_slurm: bool
+    ) -> list[Action]:
         """The user wants an end, or there is no sense in going on; see `JobMachine.interrupt`."""
         state = self._state
         if state.interruption is not None:
             return []
-        state.interruption = end = Interruption(signal, code or 128 + signal, state.grace_s, now_s)
+        state.interruption = end = Interruption(
+            signal, code or 128 + signal, state.grace_s, now_s, by_slurm=by_slurm
+        )
         state.requests.withdraw_all()
         actions: list[Action] = []
         for process in state.living():

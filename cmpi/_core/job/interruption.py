@@ -17,9 +17,13 @@ class Interruption:
         code: cmpirun's exit code.
         grace_s: Between the first signal to the processes and SIGKILL.
         now_s: When it began.
+        by_slurm: Slurm has sent the signal to all processes.
     """
 
-    def __init__(self, signal: int, code: int, grace_s: float, now_s: float) -> None:
+    def __init__(
+        self, signal: int, code: int, grace_s: float, now_s: float, *, by_slurm: bool = False
+    ) -> None:
+        self.by_slurm = by_slurm
         self.signal, self.code, self.grace_s = signal, code, grace_s
         (_, self.first), *self.later = escalation(signal, grace_s)
         self.give_up_s = now_s + grace_s + GIVE_UP_AFTER_S

@@ -90,13 +90,19 @@ class JobMachine:
         return [Say(f"host {host.name} {what}"), *self._spawning.answered(self.requests.add(host))]
 
     def interrupt(
-        self, signal: int, now_s: float, because: str = "the job was interrupted", code: int = 0
+        self,
+        signal: int,
+        now_s: float,
+        because: str = "the job was interrupted",
+        code: int = 0,
+        *,
+        by_slurm: bool = False,
     ) -> list[Action]:
         """The user wants an end, or there is no sense in going on: signals to all, SIGKILL at last.
 
-        `code` is cmpirun's then; 0: that of the signal.
+        `code` is cmpirun's then; 0: that of the signal. `by_slurm`: all processes have got the signal.
         """
-        return self._endings.interrupt(signal, now_s, because, code)
+        return self._endings.interrupt(signal, now_s, because, code, by_slurm=by_slurm)
 
     def hurry(self, now_s: float) -> list[Action]:
         """The user does not want to wait for that end."""

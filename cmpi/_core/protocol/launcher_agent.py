@@ -12,6 +12,7 @@ GREETING = b"\ncmpi agent 1\n"  # in front of the first frame: what a login prin
 PIECE_BYTES = 256 * 1024
 BEAT_S = 1.0
 LOST_S = 8.0
+SHELL = "/bin/sh"  # the first word of a command for a shell
 
 # -- agent -> cmpirun -------------------------------------------------------------------
 

@@ -46,6 +46,11 @@ class ProcessExited:
 
 
 @frame
+class JobTerminated:
+    """Slurm ends the job: the monitor got a SIGTERM, and so did its process and everything else."""
+
+
+@frame
 class FromRank:
     """A piece of the process's own stream of frames: see `process_root`."""
 
@@ -123,9 +128,8 @@ class Signal:
     """Send a signal to the process and all it started."""
 
     signal: U8
-    linger_s: float = (
-        0.0  # for MPI's launcher not to learn of an end by it, while the rest of the world ends
-    )
+    linger_s: float = 0.0  # for MPI's launcher not to learn of an end by it, while its world ends
+    by_slurm: bool = False  # all that is in the job got it from there: it is not to be sent again
 
 
 @frame
@@ -180,6 +184,7 @@ TO_ROOT = registry(
         16: OverMemory,
         17: RankStacks,
         18: SlotIdle,
+        19: JobTerminated,
     }
 )
 TO_MONITOR = registry(

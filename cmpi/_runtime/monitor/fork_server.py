@@ -22,6 +22,7 @@ import time
 
 from cmpi._core.job import slots
 from cmpi._core.protocol import helper_root
+from cmpi._runtime import batch_end
 from cmpi._runtime import environment as names
 from cmpi._runtime.monitor import trial
 from cmpi._runtime.monitor.hand_over import HandOver
@@ -190,6 +191,7 @@ def _close_inherited() -> None:
 def main() -> int:
     """The fork server's life; or, in a process forked from it, that one's."""
     _close_inherited()
+    batch_end.leave_sigterm_to_cmpirun()
     server = ForkServer()
     if server.run():
         from cmpi._runtime.process import worker

@@ -17,6 +17,7 @@ import time
 from cmpi._core.job import slots
 from cmpi._core.protocol import monitor_root
 from cmpi._runtime import environment, programs
+from cmpi._runtime.batch_end import in_batch_job
 from cmpi._runtime.linux import descendants, free_ports, open_files
 from cmpi._runtime.monitor.rank_command import rank_command
 from cmpi._runtime.monitor.rank_stacks import RankStacksQuestions
@@ -72,6 +73,7 @@ class Monitor:
         self._limit: monitor_root.Limit | None = None  # came before the process was started
         self._retired = False  # to end with this process
         self._dismissed = False
+        self._batch_ends = False  # a SIGTERM of Slurm's has come
 
     def run(self) -> int:
         """Monitor the process from its start to its end; returns the exit code, always 0.
@@ -79,7 +81,8 @@ class Monitor:
         MPI's launcher sees this code; a process's own failure is the root's to judge.
         """
         descendants.leave_group()
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        signal.signal(signal.SIGTERM, self._on_batch_end if in_batch_job() else self._on_sigterm)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # see `batch_end`
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
         # What is ours in the environment is not for the process, but for where it finds things.
         ours = {
@@ -158,6 +161,9 @@ class Monitor:
             self._told = True
         for answer in self._stacks.answers():
             self._send(answer)
+        if self._batch_ends:  # said before the end of the process, which it explains
+            self._send(monitor_root.JobTerminated())
+            self._batch_ends = False
         if process is None:
             return
         if self._told:
@@ -236,7 +242,8 @@ class Monitor:
             process.input(frame.data)
         elif isinstance(frame, monitor_root.Signal):
             self._linger_s = max(self._linger_s, frame.linger_s)
-            process.signal(frame.signal)
+            if not frame.by_slurm:
+                process.signal(frame.signal)
         elif isinstance(frame, monitor_root.Limit):
             process.limit(frame)
         elif isinstance(frame, monitor_root.Dismiss):
@@ -315,6 +322,9 @@ class Monitor:
         root.sock.settimeout(1.0)
         root.flush()
         root.close()
+
+    def _on_batch_end(self, *_: object) -> None:
+        self._batch_ends = True
 
     def _on_sigterm(self, *_: object) -> None:
         self._told = True

@@ -29,6 +29,7 @@ def hand_over(start: str, server: str) -> bytes:
     The launcher's SIGTERM is the monitor's to obey: the process has to end first (`Pmi.fragile`), for which
     Open MPI's launcher waits 0.25 s.
     """
+    from cmpi._runtime.batch_end import in_batch_job
     from cmpi._transport import job_secret
     from cmpi._transport.proof import prove
     from cmpi.errors import ProtocolError
@@ -56,7 +57,8 @@ def hand_over(start: str, server: str) -> bytes:
             except OSError:
                 pass  # all have gone
 
-        signal.signal(signal.SIGTERM, pass_on)
+        if not in_batch_job():
+            signal.signal(signal.SIGTERM, pass_on)
         last = word = sock.recv(1)
         while word:
             last, word = word, sock.recv(1)
@@ -68,8 +70,10 @@ def hand_over(start: str, server: str) -> bytes:
 def main() -> int:
     """The whole of it."""
     sys.path.append(__file__.rsplit("/", 4)[0])
+    from cmpi._runtime.batch_end import leave_sigterm_to_cmpirun
     from cmpi._runtime.own_output import write_there
 
+    leave_sigterm_to_cmpirun()
     write_there()
     start, *server = sys.argv[1:]
     from cmpi._runtime import environment

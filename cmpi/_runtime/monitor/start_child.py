@@ -155,7 +155,7 @@ def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socke
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.pthread_sigmask(
         signal.SIG_UNBLOCK, [signal.SIGTERM, signal.SIGPIPE]
-    )  # see `cmpi.launcher.mpi.start_mpiexec`
+    )  # see `batch_end.blocked_in_mpiexec`
     for number, fd in enumerate((stdin, out, err)):
         os.dup2(fd, number)
         if fd > 2:

@@ -34,9 +34,10 @@ def leave(code: int) -> None:
 def main() -> int:
     """Start MPI and take the role that the rank says."""
     sys.path.insert(0, __file__.rsplit("/", 4)[0])  # this very cmpi, should there be others
-    from cmpi._runtime import environment
+    from cmpi._runtime import batch_end, environment
     from cmpi._runtime.own_output import write_there
 
+    batch_end.leave_sigterm_to_cmpirun()
     write_there()
     sys.path[:] = os.environ.pop(environment.PATH).split(os.pathsep)
     from cmpi._runtime.linux import pid_files

@@ -40,6 +40,7 @@ class MonitorTable:
         feeder: Reads the job's input.
         loop: The root's.
         do: Carries out actions.
+        job_terminated: Is called when Slurm has ended the job.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class MonitorTable:
         feeder: StdinFeeder,
         loop: RootLoop,
         do: Callable[[list[Any]], None],
+        job_terminated: Callable[[], None],
     ) -> None:
         self._order, self._places = order, places
         self._job, self._deadlock, self._watch = job, deadlock, stacks
@@ -68,6 +70,7 @@ class MonitorTable:
             monitor_root.CannotRun: self._cannot_run,
             monitor_root.StdinTaken: self._stdin_taken,
             monitor_root.RankStacks: stacks.heard,
+            monitor_root.JobTerminated: lambda pid, frame: job_terminated(),
         }
         self._rank_handlers: dict[type, Callable[[int, Any], None]] = {
             Blocked: self._waits,

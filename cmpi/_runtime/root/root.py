@@ -11,6 +11,7 @@ import os
 import time
 
 from cmpi._core.job import deadlock, job_actions, slots
+from cmpi._core.job.batch_end import BatchEnd
 from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
@@ -19,6 +20,7 @@ from cmpi._core.protocol import helper_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_waits import AskBlocked
 from cmpi._core.protocol.wire import encode, handler
 from cmpi._runtime import environment
+from cmpi._runtime.batch_end import in_batch_job
 from cmpi._runtime.linux import host_facts, leftovers
 from cmpi._runtime.root.bridge import make_bridge
 from cmpi._runtime.root.control_peers import ControlPeers, Peer
@@ -56,6 +58,7 @@ class Root:
         self._start_s = time.monotonic()
         self._finish: int | None = None
         self._leave_s: float | None = None
+        self._batch_end = BatchEnd(in_batch_job())
         self._here = order.here or os.uname().nodename
         hosts, places = host_facts.places(order, self._here)
         self._job = JobMachine(
@@ -82,7 +85,16 @@ class Root:
         )
         feeder = StdinFeeder(terminal[0])
         self._monitors = MonitorTable(
-            order, places, self._job, self._deadlock, self._stacks, self._bridge, feeder, loop, self._do
+            order,
+            places,
+            self._job,
+            self._deadlock,
+            self._stacks,
+            self._bridge,
+            feeder,
+            loop,
+            self._do,
+            self._terminated,
         )
         self._helpers = Helpers(
             self._folder,
@@ -113,6 +125,8 @@ class Root:
         while not self._over():
             self._loop.turn(self._timeout_s())
             now_s = time.monotonic()
+            if self._batch_end.tick(now_s):
+                self._do(self._job.interrupt(SIGTERM, now_s))
             self._do(self._job.tick(now_s))
             self._do(self._deadlock.tick(now_s))
             self._stacks.tick(now_s)
@@ -127,7 +141,8 @@ class Root:
 
     def _timeout_s(self) -> float | None:
         times = [
-            machine.deadline_s() for machine in (self._job, self._deadlock, self._stacks, self._bridge)
+            machine.deadline_s()
+            for machine in (self._job, self._deadlock, self._stacks, self._bridge, self._batch_end)
         ]
         times += [self._peers.deadline_s, self._helpers.deadline_s, self._slots.deadline_s, self._leave_s]
         first_s = min((t for t in times if t is not None), default=None)
@@ -242,7 +257,13 @@ class Root:
 
     def _interrupt(self, signal: int) -> None:
         again, now_s = self._job.interruption is not None, time.monotonic()
-        self._do(self._job.hurry(now_s) if again else self._job.interrupt(signal, now_s))
+        if self._batch_end.by_cmpirun(signal, now_s, interrupted=again):
+            self._do(self._job.hurry(now_s) if again else self._job.interrupt(signal, now_s))
+
+    def _terminated(self) -> None:
+        """Slurm has sent SIGTERM to everything, and a monitor tells of it."""
+        if self._batch_end.by_slurm(interrupted=self._job.interruption is not None):
+            self._do(self._job.interrupt(SIGTERM, time.monotonic(), by_slurm=True))
 
     def _unread(self) -> None:
         """Nobody reads what the job prints."""
