@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LOOK_S = 500e-6  # longer than a worker that sleeps takes to wake and answer
 STANDBY_S = 0.0005  # workers do not ring for so long behind a thread that looked for itself
-_NOTHING = object()
+PAUSE_S = 50e-6  # between two looks of the pool's own thread
 
 
 class Answers:
@@ -91,7 +91,9 @@ class Answers:
                 self._came.set()
 
     def glance(self) -> None:
-        """Hear what is there already, unless another thread is looking. Blocks: never."""
+        """Hear what is there already, unless another thread is looking: for a thread that will come again
+        soon. Blocks: never."""
+        self._helped += 1
         if self._looking.acquire(blocking=False):
             try:
                 self._scan()
@@ -117,6 +119,7 @@ class Answers:
                     if self._scan():
                         until_s = time.monotonic() + LOOK_S
                 if time.monotonic() < until_s:
+                    time.sleep(PAUSE_S)  # other threads of this process have work to do
                     continue
                 self._sleep(helped)
             self._tick()
@@ -150,30 +153,24 @@ class Answers:
         heard = False
         for handle in self._handles:
             receiver = handle.answers
-            while True:
-                with receiver._lock:
-                    readable = receiver._end.readable or (
-                        receiver._lane.ring_inbox.scan() and receiver._end.readable
-                    )
-                if not readable:
-                    break
+            with receiver._lock:
+                end = receiver._end
+                messages = end.take_all()
+                over = not messages and end.readable  # nothing will follow
+            if messages:
                 heard = True
-                if not self._take(handle):
-                    break
+                handle.group.answered(handle, [end.unpack(message) for message in messages])
+            elif over:
+                heard = True
+                self._end(handle)
         return heard
 
-    def _take(self, handle: WorkerHandle) -> bool:
-        """Take one answer; False if none will follow."""
+    def _end(self, handle: WorkerHandle) -> None:
         try:
-            answer = handle.answers.try_recv(_NOTHING)
+            handle.answers.try_recv()
         except CmpiError as error:
             self._remove(handle)
             handle.group.ended(handle, error)
-            return False
-        if answer is _NOTHING:
-            return False
-        handle.group.answered(handle, answer)
-        return True
 
     def _remove(self, handle: WorkerHandle) -> None:
         with handle.answers._lock:

@@ -6,28 +6,25 @@ import atexit
 import concurrent.futures
 import itertools
 import os
-import threading
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
-from cmpi.errors import NotPicklable, NotRunning, UsageError
+from cmpi.errors import NotRunning, UsageError
 from cmpi.identifiers import Resources
 from cmpi.pool import worker
-from cmpi.pool.answers import Answers
-from cmpi.pool.functions import Functions, call
+from cmpi.pool.functions import Functions
 from cmpi.pool.future import PoolFuture
-from cmpi.pool.group import WorkerGroup
 from cmpi.pool.groups import Groups
-from cmpi.pool.handle import Submission
 from cmpi.pool.mapping import Mapping, amap
 from cmpi.pool.options import Options, PoolStatistics, TaskOptions
 from cmpi.pool.shared import SharedBuffers, SharedObject
+from cmpi.pool.submitting import Submitter, label_of
 from cmpi.processes import process
 
 _pools = itertools.count()
 _open: weakref.WeakSet[ProcessPool] = weakref.WeakSet()
-GLANCE_EVERY = 16  # submissions, after which the submitting thread looks for answers
+_DEFAULTS = Options()
 
 
 class ProcessPool(concurrent.futures.Executor):
@@ -78,25 +75,19 @@ class ProcessPool(concurrent.futures.Executor):
                 raise UsageError(f"{what} is a number from 1; found {number!r}")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        self._sizes = (max_workers if minimum is None else min(minimum, max_workers), max_workers)
-        self._resources, self._setup = resources, (initializer, initargs)
-        self._max_tasks = max_tasks_per_child
-        self._room = None if max_pending is None else threading.BoundedSemaphore(max_pending)
-        self._name = f"cmpi-pool-{next(_pools)}"
+        name = f"cmpi-pool-{next(_pools)}"
+        sizes = (max_workers if minimum is None else min(minimum, max_workers), max_workers)
         self._owner = os.getpid()
-        self._buffers = SharedBuffers(self._name)
-        self._functions = Functions(self._buffers)
-        self._lock = threading.RLock()
-        self._numbers = itertools.count()
         self._closed = False
-        self._groups = Groups()
-        self._answers = Answers(self._groups.deadline_s, self._groups.tick)
-        self._defaults = Options()
-        self._main = self._group(self._defaults)
+        self._buffers = SharedBuffers(name)
+        functions = Functions(self._buffers)
+        setup = (initializer, initargs)
+        self._groups = Groups(name, sizes, resources, setup, max_tasks_per_child, functions, self._buffers)
+        self._submitter = Submitter(functions, self._buffers, max_pending)
         if not _open:
             atexit.register(_shut_down_all)
         _open.add(self)
-        self._main.begin()
+        self._groups.main.begin()
 
     # -- tasks ---------------------------------------------------------------------------------
 
@@ -111,7 +102,7 @@ class ProcessPool(concurrent.futures.Executor):
 
         Blocks: while `max_pending` tasks are not over, else for the time of pickling.
         """
-        return self._submit(self._defaults, fn, args, kwargs)
+        return self._submit(_DEFAULTS, fn, args, kwargs)
 
     def options(
         self,
@@ -176,17 +167,17 @@ class ProcessPool(concurrent.futures.Executor):
         Blocks: for the first items; the iterator for each result.
         Source: `concurrent.futures.Executor.map`; sizes of chunks: see `cmpi/_core/pool/chunks.py`.
         """
-        return self._map(self._defaults, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
+        return self._map(_DEFAULTS, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
 
     async def asubmit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """The result of `submit`, in an event loop. Cancelling it cancels the task, also one that runs."""
-        return await self._asubmit(self._defaults, fn, args, kwargs)
+        return await self._asubmit(_DEFAULTS, fn, args, kwargs)
 
     def amap(
         self, fn: Callable[..., Any], *iterables: Iterable[Any], ordered: bool = True, **options: Any
     ) -> AsyncIterator[Any]:
         """As `map`, in an event loop: `async for y in pool.amap(f, xs)`."""
-        return amap(self._map(self._defaults, fn, iterables, ordered=ordered, **options))
+        return amap(self._map(_DEFAULTS, fn, iterables, ordered=ordered, **options))
 
     def share(self, value: object) -> SharedObject:
         """Put the arrays in a value (and whatever else offers buffers) into shared memory, once per host.
@@ -212,8 +203,7 @@ class ProcessPool(concurrent.futures.Executor):
         """
         if max_workers < 1:
             raise UsageError(f"a pool has 1 worker or more; found {max_workers!r}")
-        self._sizes = (max_workers if minimum is None else minimum, max_workers)
-        self._main.resize(*self._sizes)
+        self._groups.resize(max_workers if minimum is None else minimum, max_workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more tasks, and end the workers when all tasks are over.
@@ -225,9 +215,8 @@ class ProcessPool(concurrent.futures.Executor):
         Blocks: if `wait`, until then. Calling it again does nothing.
         """
         self._check_owner()
-        with self._lock:
-            self._closed = True
-            groups = list(self._groups.values())
+        self._closed = True
+        groups = self._groups.all()
         if cancel_futures:
             for group in groups:
                 for future in group.waiting():
@@ -237,31 +226,20 @@ class ProcessPool(concurrent.futures.Executor):
         if wait:
             for group in groups:
                 group.join()
-            self._answers.stop()
+            self._groups.answers.stop()
             self._buffers.close()
             _open.discard(self)
 
     def kill(self) -> None:
         """End all tasks and workers now: the futures raise `TaskKilled`. Blocks: until all have ended."""
-        with self._lock:
-            self._closed = True
-            groups = list(self._groups.values())
-        for group in groups:
+        self._closed = True
+        for group in self._groups.all():
             group.kill_all()
         self.shutdown()
 
     def statistics(self) -> PoolStatistics:
         """What the pool has done and is doing. Blocks: never."""
-        machines = [group.machine for group in self._groups.values()]
-        running = sum(len(each.tasks) for machine in machines for each in list(machine.workers.values()))
-        return PoolStatistics(
-            sum(not each.retiring for machine in machines for each in list(machine.workers.values())),
-            sum(len(machine.tasks) for machine in machines) - running,
-            running,
-            sum(machine.completed for machine in machines),
-            sum(machine.deaths for machine in machines),
-            self._main.machine.average_s,
-        )
+        return self._groups.statistics()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         if kind is None:
@@ -279,19 +257,11 @@ class ProcessPool(concurrent.futures.Executor):
         await asyncio.to_thread(self.__exit__, kind, error, trace)
 
     def __repr__(self) -> str:
-        now = self.statistics()
         state = " (shut down)" if self._closed else ""
-        return (
-            f"<ProcessPool{state}: {now.workers} workers, {now.running} tasks running, "
-            f"{now.waiting} waiting, {now.completed} done, {now.deaths} deaths>"
-        )
+        return f"<ProcessPool{state}: {self.statistics()}>"
 
     def _repr_html_(self) -> str:
-        now = self.statistics()
-        names = ("workers", "running", "waiting", "completed", "deaths")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        cells = "".join(f"<td>{getattr(now, name)}</td>" for name in names)
-        return f"<table><caption>ProcessPool</caption><tr>{head}</tr><tr>{cells}</tr></table>"
+        return self.statistics()._repr_html_()
 
     def __reduce__(self) -> Any:
         raise TypeError(
@@ -305,92 +275,19 @@ class ProcessPool(concurrent.futures.Executor):
         if os.getpid() != self._owner:
             raise NotRunning("this pool is that of the process which forked this one; make a pool here")
 
-    def _group(self, options: Options) -> WorkerGroup:
-        key = (options.resources, options.ranks)
-        with self._lock:
-            group = self._groups.get(key)
-            if group is None:
-                main = key == (None, 1)
-                group = self._groups[key] = WorkerGroup(
-                    self._sizes if main else (0, self._sizes[1]),
-                    options.resources or self._resources,
-                    options.ranks,
-                    self._setup,
-                    self._max_tasks,
-                    f"{self._name}-{len(self._groups)}",
-                    self._functions,
-                    self._buffers,
-                )
-                group.receiver = self._answers
-            return group
-
     def _submit(
         self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> PoolFuture:
-        return self._task(options, worker.TASK, fn, (args, kwargs), _label(fn))
+        return self._task(options, worker.TASK, fn, (args, kwargs), label_of(fn))
 
     def _task(
         self, options: Options, kind: int, fn: Callable[..., Any], arguments: tuple[Any, Any], label: str
     ) -> PoolFuture:
-        """Make a task of a function: TASK with (args, kwargs), or CHUNK with (items, whether they are
-        tuples)."""
         self._check_owner()
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        group = self._main if options is self._defaults else self._group(options)
-        if self._room is not None:
-            self._room.acquire()
-        future = PoolFuture()
-        future._group, future._number = group, next(self._numbers)
-        if self._room is not None:
-            future.add_done_callback(self._make_room)
-        try:
-            with self._lock:
-                number = self._functions.number(fn)
-                if number is None:
-                    call_it = call if kind == worker.TASK else worker.run_chunk
-                    number = self._functions.number(call_it)
-                    args, rest = arguments
-                    arguments = ((fn, *args), rest) if kind == worker.TASK else ((fn, args, rest), {})
-                    kind = worker.TASK
-            assert number is not None
-            packed = self._buffers.pack(arguments, "the arguments", hoist=False)
-        except NotPicklable as error:
-            if kind == worker.TASK:
-                error = self._named(fn, arguments) or error
-            future.set_running_or_notify_cancel()
-            future.set_exception(error)
-            return future
-        group.submit(
-            Submission(
-                future,
-                kind,
-                number,
-                packed,
-                label,
-                options.retries,
-                options.retry_exceptions,
-                options.timeout,
-            )
-        )
-        if future._number % GLANCE_EVERY == 0:
-            self._answers.glance()
-        return future
-
-    def _named(self, fn: Callable[..., Any], arguments: tuple[Any, Any]) -> NotPicklable | None:
-        """The error that names what the caller wrote."""
-        args, kwargs = arguments
-        named = {"the function": fn, **{f"argument {i}": each for i, each in enumerate(args)}, **kwargs}
-        for name, value in named.items():
-            try:
-                self._buffers.pack(value, name, hoist=False)
-            except NotPicklable as error:
-                return error
-        return None
-
-    def _make_room(self, future: object) -> None:
-        assert self._room is not None
-        self._room.release()
+        group = self._groups.main if options is _DEFAULTS else self._groups.of(options)
+        return self._submitter.submit(group, options, kind, fn, arguments, label)
 
     def _map(
         self,
@@ -406,12 +303,12 @@ class ProcessPool(concurrent.futures.Executor):
         for what, number in (("chunksize", chunksize), ("buffersize", buffersize)):
             if number is not None and (not isinstance(number, int) or number < 1):
                 raise ValueError(f"{what} must be at least 1; found {number!r}")
-        label = _label(fn)
+        label = label_of(fn)
 
         def submit(items: list[Any], several: bool) -> PoolFuture:
             return self._task(options, worker.CHUNK, fn, (items, several), f"{len(items)} calls of {label}")
 
-        mapping = Mapping(submit, iterables, self._sizes[1], timeout, chunksize, buffersize, ordered)
+        mapping = Mapping(submit, iterables, self._groups.sizes[1], timeout, chunksize, buffersize, ordered)
         return mapping.shown(label if progress is True else progress) if progress else iter(mapping)
 
     async def _asubmit(
@@ -429,7 +326,7 @@ class ProcessPool(concurrent.futures.Executor):
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             self._closed = True
-            for group in self._groups.values():
+            for group in self._groups.all():
                 group.close()
 
 
@@ -437,8 +334,3 @@ def _shut_down_all() -> None:
     """At the end of the process, as `concurrent.futures` does."""
     for pool in list(_open):
         pool.shutdown()
-
-
-def _label(fn: Callable[..., Any]) -> str:
-    function = getattr(fn, "func", fn)  # of a functools.partial
-    return str(getattr(function, "__qualname__", type(fn).__qualname__))

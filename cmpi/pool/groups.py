@@ -2,19 +2,100 @@
 
 from __future__ import annotations
 
-from cmpi.identifiers import Resources
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cmpi.pool.answers import Answers
+from cmpi.pool.functions import Functions
 from cmpi.pool.group import WorkerGroup
+from cmpi.pool.options import Options, PoolStatistics
+
+if TYPE_CHECKING:
+    from cmpi.identifiers import Resources
+    from cmpi.pool.shared import SharedBuffers
 
 
-class Groups(dict[tuple[Resources | None, int], WorkerGroup]):
-    """The pool's groups of workers, as its receiving thread sees them: it keeps no pool alive."""
+class Groups:
+    """A pool's groups of workers: one for each combination of resources and ranks that its tasks ask for.
 
-    def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
-        times = [group.machine.deadline_s() for group in list(self.values())]
+    The pool's receiving thread refers to this, and so does not keep a pool alive. Thread-safe.
+
+    Args:
+        name: Of the pool.
+        sizes: The least and the largest number of workers of the main group.
+        resources: What each worker needs if a task does not say.
+        setup: The initializer and its arguments.
+        max_tasks: After so many tasks a worker is replaced.
+        functions: The pool's.
+        buffers: The pool's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        sizes: tuple[int, int],
+        resources: Resources | None,
+        setup: tuple[Callable[..., object] | None, tuple[Any, ...]],
+        max_tasks: int | None,
+        functions: Functions,
+        buffers: SharedBuffers,
+    ) -> None:
+        self.sizes = sizes
+        self._name, self._resources, self._setup, self._max_tasks = name, resources, setup, max_tasks
+        self._functions, self._buffers = functions, buffers
+        self._lock = threading.Lock()
+        self._groups: dict[tuple[Resources | None, int], WorkerGroup] = {}
+        self.answers = Answers(self._deadline_s, self._tick)
+        self.main = self.of(Options())
+
+    def of(self, options: Options) -> WorkerGroup:
+        """The workers for tasks with these options. Blocks: never."""
+        key = (options.resources, options.ranks)
+        with self._lock:
+            group = self._groups.get(key)
+            if group is None:
+                group = self._groups[key] = WorkerGroup(
+                    (0, self.sizes[1]) if self._groups else self.sizes,
+                    options.resources or self._resources,
+                    options.ranks,
+                    self._setup,
+                    self._max_tasks,
+                    f"{self._name}-{len(self._groups)}",
+                    self._functions,
+                    self._buffers,
+                    self.answers,
+                )
+            return group
+
+    def all(self) -> list[WorkerGroup]:
+        """Those that there are."""
+        with self._lock:
+            return list(self._groups.values())
+
+    def resize(self, minimum: int, maximum: int) -> None:
+        """Have another number of workers in the main group. Blocks: never."""
+        self.sizes = (minimum, maximum)
+        self.main.resize(minimum, maximum)
+
+    def statistics(self) -> PoolStatistics:
+        """What all have done and are doing. Blocks: never."""
+        machines = [group.machine for group in self.all()]
+        workers = [each for machine in machines for each in list(machine.workers.values())]
+        running = sum(len(each.tasks) for each in workers)
+        return PoolStatistics(
+            sum(not each.retiring for each in workers),
+            sum(len(machine.tasks) for machine in machines) - running,
+            running,
+            sum(machine.completed for machine in machines),
+            sum(machine.deaths for machine in machines),
+            self.main.machine.average_s,
+        )
+
+    def _deadline_s(self) -> float | None:
+        times = [group.machine.deadline_s() for group in self.all()]
         return min((each for each in times if each is not None), default=None)
 
-    def tick(self) -> None:
-        """Do what is due."""
-        for group in list(self.values()):
+    def _tick(self) -> None:
+        for group in self.all():
             group.tick()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     class WorkerOwner(Protocol):
         """Who hears a worker."""
 
-        def answered(self, handle: WorkerHandle, answer: Any) -> None:
-            """The worker has sent this."""
+        def answered(self, handle: WorkerHandle, answers: list[Any]) -> None:
+            """The worker has sent these."""
 
         def ended(self, handle: WorkerHandle, error: CmpiError) -> None:
             """Nothing follows from the worker."""
@@ -37,22 +37,24 @@ class WorkerHandle:
         self.buffers: set[int] = set()  # that it was sent, or has used
         self.host = ""
 
-    def send(self, *message: Any) -> None:
-        """Send a message, also from a thread with an event loop: it has room, and blocks for a copy only.
+    def send(self, records: list[tuple[Any, ...]]) -> None:
+        """Send records (see `worker`) in one message, also from a thread with an event loop.
 
-        Raises: PeerExited, PeerClosed.
+        Raises: PeerExited, PeerClosed, ChannelClosed. Blocks: for a copy, as the channel has room for it.
         """
-        self.tasks._send(pickling.dumps(message), None)
+        self.tasks._send(pickling.dumps(records), None)
 
 
 class Submission:
     """A task as the pool keeps it until it is over."""
 
     __slots__ = (
+        "begun",
         "function",
         "future",
         "kind",
         "label",
+        "number",
         "packed",
         "retries",
         "retry_exceptions",
@@ -70,11 +72,7 @@ class Submission:
         retry_exceptions: tuple[type[BaseException], ...] = (),
         timeout_s: float | None = None,
     ) -> None:
-        self.future, self.kind, self.function, self.packed, self.label = (
-            future,
-            kind,
-            function,
-            packed,
-            label,
-        )
+        self.future, self.number, self.kind, self.function = future, future._number, kind, function
+        self.packed, self.label = packed, label
         self.retries, self.retry_exceptions, self.timeout_s = retries, retry_exceptions, timeout_s
+        self.begun = False  # a worker has got it, or it has failed: the future is running

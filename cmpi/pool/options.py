@@ -60,6 +60,18 @@ class PoolStatistics:
     deaths: int
     average_s: float
 
+    def __str__(self) -> str:
+        return (
+            f"{self.workers} workers, {self.running} tasks running, {self.waiting} waiting, "
+            f"{self.completed} done, {self.deaths} deaths"
+        )
+
+    def _repr_html_(self) -> str:
+        names = ("workers", "running", "waiting", "completed", "deaths")
+        head = "".join(f"<th>{name}</th>" for name in names)
+        cells = "".join(f"<td>{getattr(self, name)}</td>" for name in names)
+        return f"<table><caption>ProcessPool</caption><tr>{head}</tr><tr>{cells}</tr></table>"
+
 
 class TaskOptions:
     """A pool with options for its tasks: `pool.options(...)` makes it. It has the pool's own methods."""

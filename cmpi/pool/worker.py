@@ -23,7 +23,8 @@ from cmpi.errors import RemoteTraceback
 from cmpi.identifiers import Pid
 from cmpi.pool import shared
 
-FUNCTION, TASK, CHUNK, FORGET, BUFFER, DROP = range(6)  # what the pool sends
+# What the pool sends: lists of records (kind, number, function, body, buffers).
+FUNCTION, TASK, CHUNK, FORGET, BUFFER, DROP = range(6)
 UP, START_FAILED, VALUE, ERROR, HAS_BUFFER = range(5)  # what a worker answers
 OUTPUT_BYTES = 64 * 1024  # kept of what one task prints
 
@@ -98,7 +99,7 @@ def run(tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Atta
     """Run what comes until nothing follows. Without `answers` an exception ends the process."""
     functions: dict[int, Any] = {}
     output = _TaskOutput.install()
-    for kind, number, function, body, buffers in tasks:
+    for kind, number, function, body, buffers in _records(tasks):
         if kind == FUNCTION:
             functions[number] = (body, buffers)
             continue
@@ -125,6 +126,14 @@ def run(tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Atta
         if answers is not None:
             answers.send((*answer, output.taken()))
         answer = None
+
+
+def _records(messages: Iterable[list[Any]]) -> Iterator[Any]:
+    """The records of the messages; none is referred to any more when the next is asked for."""
+    for records in messages:
+        records.reverse()
+        while records:
+            yield records.pop()
 
 
 def _keep(

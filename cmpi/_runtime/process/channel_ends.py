@@ -221,6 +221,15 @@ class ReceiverEnd(End):
             self.peer.give_credit(self)
         return message
 
+    def take_all(self) -> list[Any]:
+        """All messages that are here or in the ring, oldest first. With the lock."""
+        if not self.machine.inbox:
+            self.connection.ring_inbox.scan()
+        messages = []
+        while self.machine.inbox:
+            messages.append(self.take())
+        return messages
+
     @staticmethod
     def unpack(message: Any) -> Any:
         """A message's value. Without the lock.

@@ -7,15 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cmpi._core.pool import machine
-from cmpi._core.pool.machine import (
-    Break,
-    FailTask,
-    KillWorker,
-    PoolMachine,
-    RetireWorker,
-    Send,
-    StartWorker,
-)
+from cmpi._core.pool.actions import Break, FailTask, KillWorker, RetireWorker, Send, StartWorker
+from cmpi._core.pool.machine import PoolMachine
+from cmpi._core.pool.prefetch import MAX_PREFETCH_BYTES
 
 
 def of(kind, actions):
@@ -31,20 +25,45 @@ def a_pool(workers=2, **options):
     return pool
 
 
+def result(pool, worker, task, elapsed_s, now_s=0.0):
+    return pool.results(worker, [(task, elapsed_s)], now_s)
+
+
+def a_pool_of_short_tasks(*tasks, **options):
+    """One worker, which has these tasks: the first was for itself, the others came with its answer."""
+    pool = a_pool(1, **options)
+    pool.submit(-2, 0.0)
+    pool.submit(-1, 0.0)
+    for task in tasks:
+        pool.submit(task, 0.0)
+    result(pool, 0, -2, 0.0001)
+    result(pool, 0, -1, 0.0001)
+    pool.completed = 0
+    return pool
+
+
 def test_the_first_tasks_go_one_to_each_worker_and_the_next_when_one_has_answered():
     pool = a_pool()
-    assert [pool.submit(task, 0.0) for task in range(3)] == [[Send(0, (0,))], [Send(1, (1,))], []]
-    assert pool.result(1, 1, 5.0, 5.0) == [Send(1, (2,))]
+    assert [pool.submit(task, 0.0) for task in range(3)] == [[Send(1, (0,))], [Send(0, (1,))], []]
+    assert result(pool, 0, 1, 5.0) == [Send(0, (2,))]
+
+
+def test_the_worker_that_answered_last_gets_the_next_task_as_it_may_still_be_awake():
+    pool = a_pool(3)
+    pool.submit(0, 0.0)
+    pool.submit(1, 0.0)
+    result(pool, 2, 0, 0.1)
+    result(pool, 1, 1, 0.1)
+    assert pool.submit(2, 0.0) == [Send(1, (2,))]
 
 
 def test_short_tasks_are_sent_ahead_and_long_ones_are_not():
     pool = a_pool(1)
-    pool.submit(0, 0.0)
-    for task in range(1, 10):
+    for task in range(10):
         pool.submit(task, 0.0)
-    assert pool.result(0, 0, 0.001, 0.0) == [Send(0, tuple(range(1, 10)))]
+    assert result(pool, 0, 0, 0.001) == [Send(0, tuple(range(1, 10)))]
     for task in range(1, 10):
-        pool.result(0, task, 1.0, 0.0)
+        result(pool, 0, task, 1.0)
     assert pool.submit(10, 0.0) == [Send(0, (10,))]
     assert pool.submit(11, 0.0) == []
 
@@ -52,36 +71,53 @@ def test_short_tasks_are_sent_ahead_and_long_ones_are_not():
 def test_tasks_of_a_kind_that_is_not_known_are_not_sent_ahead():
     pool = a_pool(1)
     pool.submit(0, 0.0, kind=1)
-    pool.result(0, 0, 0.0001, 0.0)
-    assert pool.submit(1, 0.0, kind=2) == [Send(0, (1,))]
-    assert pool.submit(2, 0.0, kind=2) == []
+    for task in range(1, 4):
+        pool.submit(task, 0.0, kind=2)
+    assert result(pool, 0, 0, 0.0001) == [Send(0, (1,))]
+
+
+def test_a_worker_takes_no_more_than_its_share_of_those_that_wait():
+    pool = a_pool(2)
+    for task in range(12):
+        pool.submit(task, 0.0)
+    assert result(pool, 1, 0, 0.0001) == [Send(1, (2, 3, 4, 5, 6))]
+    assert result(pool, 0, 1, 0.0001) == [Send(0, (7, 8, 9))]
+
+
+def test_a_worker_gets_more_when_it_holds_half_of_what_it_may():
+    pool = a_pool(1)
+    for task in range(30):
+        pool.submit(task, 0.0)
+    assert result(pool, 0, 0, 0.001) == [Send(0, tuple(range(1, 13)))]
+    sent = [of(Send, result(pool, 0, task, 0.001)) for task in range(1, 7)]
+    assert sent == [[]] * 5 + [[Send(0, tuple(range(13, 19)))]]
 
 
 def test_large_arguments_are_not_sent_ahead():
-    pool = a_pool(1)
-    pool.longest_s[0] = 0.0001
-    assert pool.submit(0, 0.0, nbytes=machine.MAX_PREFETCH_BYTES) == [Send(0, (0,))]
-    assert pool.submit(1, 0.0, nbytes=1) == []
+    pool = a_pool_of_short_tasks()
+    pool.submit(0, 0.0, nbytes=MAX_PREFETCH_BYTES)
+    for task in range(1, 4):
+        pool.submit(task, 0.0, nbytes=MAX_PREFETCH_BYTES)
+    assert result(pool, 0, 0, 0.0001) == [Send(0, (1,))]
 
 
 def test_a_death_is_charged_to_the_task_that_ran_and_to_no_other():
-    pool = a_pool(1)
-    pool.longest_s[0] = 0.0001
-    for task in range(3):
-        pool.submit(task, 0.0)
+    pool = a_pool_of_short_tasks(0, 1, 2)
     actions = pool.worker_ended(0, 0.0)
     assert actions == [FailTask(0, 1), StartWorker(1)]
     assert pool.worker_up(1, 0.0) == [Send(1, (1, 2))]
 
 
-def test_a_task_is_tried_again_later_each_time_and_then_given_up():
+def test_a_task_is_tried_again_at_once_then_later_each_time_and_then_given_up():
     pool = a_pool(1)
-    pool.submit(0, 0.0, retries=1)
+    pool.submit(0, 0.0, retries=2)
     (start,) = pool.worker_ended(0, 0.0)
-    assert pool.worker_up(start.worker, 0.0) == []
-    assert pool.deadline_s() == machine.BACKOFF_S
-    assert pool.tick(machine.BACKOFF_S) == [Send(1, (0,))]
-    assert FailTask(0, 2) in pool.worker_ended(1, 1.0)
+    assert pool.worker_up(start.worker, 0.0) == [Send(1, (0,))]
+    (start,) = pool.worker_ended(1, 1.0)
+    assert pool.worker_up(start.worker, 1.0) == []
+    assert pool.deadline_s() == 1.0 + machine.BACKOFF_S
+    assert pool.tick(1.0 + machine.BACKOFF_S) == [Send(2, (0,))]
+    assert FailTask(0, 3) in pool.worker_ended(2, 2.0)
 
 
 def test_a_task_that_runs_too_long_is_ended_with_its_worker_and_is_not_tried_again():
@@ -94,21 +130,19 @@ def test_a_task_that_runs_too_long_is_ended_with_its_worker_and_is_not_tried_aga
 
 def test_the_time_limit_counts_from_when_a_task_runs_not_from_when_it_was_sent():
     pool = a_pool(1)
-    pool.longest_s[0] = 0.0001
-    pool.submit(0, 0.0)
-    pool.submit(1, 0.0, timeout_s=2.0)
-    assert pool.deadline_s() is None
-    pool.result(0, 0, 7.0, 7.0)
+    for task in range(2):
+        pool.submit(task, 0.0)
+    pool.submit(2, 0.0, timeout_s=2.0)
+    result(pool, 0, 0, 0.0001, 1.0)
+    assert pool.tasks[2].worker == 0 and pool.deadline_s() is None
+    result(pool, 0, 1, 6.0, 7.0)
     assert pool.deadline_s() == 9.0
 
 
 def test_a_killed_task_that_waits_behind_another_ends_when_its_turn_comes():
-    pool = a_pool(1)
-    pool.longest_s[0] = 0.0001
-    pool.submit(0, 0.0)
-    pool.submit(1, 0.0)
+    pool = a_pool_of_short_tasks(0, 1)
     assert pool.kill(1) == []
-    assert pool.result(0, 0, 0.1, 0.0) == [KillWorker(0), StartWorker(1)]
+    assert result(pool, 0, 0, 0.1) == [KillWorker(0), StartWorker(1)]
     assert FailTask(1, 0, killed=True) in pool.worker_ended(0, 0.0)
 
 
@@ -117,19 +151,19 @@ def test_only_a_task_that_no_worker_has_can_be_cancelled():
     pool.submit(0, 0.0)
     pool.submit(1, 0.0)
     assert not pool.cancel(0) and pool.cancel(1) and not pool.cancel(1)
-    assert pool.result(0, 0, 1.0, 1.0) == []
+    assert result(pool, 0, 0, 1.0) == []
 
 
 def test_a_worker_is_replaced_after_so_many_tasks():
-    pool = a_pool(1, max_tasks=2)
-    pool.longest_s[0] = 0.0001
-    for task in range(3):
+    pool = a_pool(1, max_tasks=3)
+    for task in range(4):
         pool.submit(task, 0.0)
-    assert list(pool.waiting) == [2], "the third is for the next worker"
-    assert pool.result(0, 0, 0.1, 0.0) == [RetireWorker(0), StartWorker(1)]
-    assert pool.worker_up(1, 0.0) == [Send(1, (2,))]
-    pool.result(0, 1, 0.1, 0.0)
+    assert result(pool, 0, 0, 0.0001) == [Send(0, (1, 2))]
+    assert list(pool.waiting) == [3], "the fourth is for the next worker"
+    assert result(pool, 0, 1, 0.1) == [RetireWorker(0), StartWorker(1)]
+    assert result(pool, 0, 2, 0.1) == []
     assert pool.worker_ended(0, 0.0) == [] and pool.deaths == 0
+    assert pool.worker_up(1, 0.0) == [Send(1, (3,))]
 
 
 def test_after_three_failed_starts_in_a_row_all_tasks_fail():
@@ -151,7 +185,7 @@ def test_a_pool_with_a_minimum_grows_with_its_tasks_and_shrinks_when_idle():
     for action in started:
         pool.worker_up(action.worker, 0.0)
     for worker, task in [(0, 0), (1, 1), (2, 2), (0, 3), (1, 4)]:
-        pool.result(worker, task, 1.0, 1.0)
+        result(pool, worker, task, 1.0, 1.0)
     assert pool.deadline_s() == 1.0 + machine.IDLE_S
     assert len(of(RetireWorker, pool.tick(1.0 + machine.IDLE_S))) == 2
 
@@ -159,14 +193,14 @@ def test_a_pool_with_a_minimum_grows_with_its_tasks_and_shrinks_when_idle():
 def test_a_smaller_pool_lets_the_workers_with_the_least_to_do_go():
     pool = a_pool(3)
     pool.submit(0, 0.0)
-    assert of(RetireWorker, pool.resize(1, 1, 0.0)) == [RetireWorker(1), RetireWorker(2)]
+    assert of(RetireWorker, pool.resize(1, 1, 0.0)) == [RetireWorker(0), RetireWorker(1)]
 
 
 def test_a_closed_pool_dismisses_its_workers_with_the_last_task():
     pool = a_pool(2)
     pool.submit(0, 0.0)
     assert pool.close() == []
-    pool.result(0, 0, 1.0, 1.0)
+    result(pool, 1, 0, 1.0, 1.0)
     assert pool.settled() == [RetireWorker(0), RetireWorker(1)]
 
 
@@ -176,7 +210,7 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.pool = PoolMachine(1, 3, max_tasks=4)
-        self.pool.longest_s[0] = 0.0001  # so that tasks are sent ahead
+        self.pool.prefetch.took(0, 0.0001)  # so that tasks are sent ahead
         self.now_s = 0.0
         self.starting, self.held = [], {}
         self.retries, self.runs, self.over = {}, Counter(), Counter()
@@ -232,10 +266,13 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
     @rule(data=st.data(), elapsed_s=st.sampled_from([0.0001, 0.03]))
     def answers(self, data, elapsed_s):
         worker = data.draw(st.sampled_from([w for w, tasks in self.held.items() if tasks]))
-        task = self.held[worker].pop(0)
-        self.runs[task] += 1
-        self.over[task] += 1
-        self.do(self.pool.result(worker, task, elapsed_s, self.now_s))
+        answers = []
+        for _ in range(data.draw(st.integers(1, len(self.held[worker])))):
+            task = self.held[worker].pop(0)
+            self.runs[task] += 1
+            self.over[task] += 1
+            answers.append((task, elapsed_s))
+        self.do(self.pool.results(worker, answers, self.now_s))
         self.do(self.pool.settled())
         found = self.pool.workers.get(worker)
         if found is not None and found.retiring and not self.held.get(worker):
@@ -286,6 +323,13 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
             assert times <= self.retries[task] + 1, task
 
     @invariant()
+    def no_worker_idles_while_tasks_wait(self):
+        if self.pool.waiting and not self.pool.broken:
+            for worker, tasks in self.held.items():
+                found = self.pool.workers[worker]
+                assert tasks or found.retiring or found.dying, worker
+
+    @invariant()
     def workers_hold_what_the_machine_thinks(self):
         for worker, tasks in self.held.items():
             assert list(self.pool.workers[worker].tasks) == list(tasks)
@@ -303,7 +347,7 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
                 if self.held.get(worker):
                     task = self.held[worker].pop(0)
                     self.over[task] += 1
-                    self.do(self.pool.result(worker, task, 0.1, self.now_s))
+                    self.do(self.pool.results(worker, [(task, 0.1)], self.now_s))
                     found = self.pool.workers.get(worker)
                     if found is not None and found.retiring and not self.held.get(worker):
                         self.end(worker)

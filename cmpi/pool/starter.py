@@ -1,0 +1,94 @@
+"""Starting the workers of a group."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cmpi.pool import worker
+from cmpi.processes.process import spawn, spawn_group
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    from cmpi.identifiers import Pid, Resources
+
+    class Starting(Protocol):
+        """A group, as what starts its workers sees it."""
+
+        def started(self, number: int, pids: list[Pid], name: str) -> None:
+            """There is a worker, with these processes and channels of this name."""
+
+        def start_failed(self, number: int, error: BaseException) -> None:
+            """It could not be started."""
+
+        def wanted(self, number: int) -> bool:
+            """Whether to go on waiting for room for a worker; if not, it counts as ended."""
+
+
+START_S = 1.0  # between two looks whether a worker that waits for room is still wanted
+
+
+class Starter:
+    """Starts workers, each in a thread of its own. Thread-safe.
+
+    Args:
+        group: Is told how it went.
+        resources: What each process of a worker needs.
+        ranks: How many processes a worker has; with more than one they are one MPI world.
+        setup: The initializer and its arguments.
+        name: Of the group, in the names of channels.
+        buffers: The name of the pool's hoisted buffers.
+    """
+
+    def __init__(
+        self,
+        group: Starting,
+        resources: Resources | None,
+        ranks: int,
+        setup: tuple[Callable[..., object] | None, tuple[Any, ...]],
+        name: str,
+        buffers: str,
+    ) -> None:
+        self._group, self._resources, self._ranks = group, resources, ranks
+        self._setup, self._name = (buffers, *setup), name
+        self._threads: set[threading.Thread] = set()
+
+    def start(self, number: int) -> None:
+        """Start a worker. Blocks: never."""
+        thread = threading.Thread(target=self._run, args=(number,), name="cmpi-pool-start", daemon=True)
+        self._threads.add(thread)
+        thread.start()
+
+    def join(self) -> None:
+        """Blocks: until no worker is being started."""
+        for thread in list(self._threads):
+            thread.join()
+
+    def _run(self, number: int) -> None:
+        name = f"{self._name}-{number}"
+        try:
+            pids = self._spawned(number, name)
+            if pids is not None:
+                self._group.started(number, pids, name)
+        except BaseException as error:
+            self._group.start_failed(number, error)
+        finally:
+            self._threads.discard(threading.current_thread())
+
+    def _spawned(self, number: int, name: str) -> list[Pid] | None:
+        """The processes of a new worker; None if it is not wanted any more before there was room for it."""
+        needs, label = self._resources, f"worker {number}"
+        while True:
+            try:
+                if self._ranks == 1:
+                    run = worker.work
+                    return [spawn(run, name, *self._setup, resources=needs, timeout=START_S, name=label)]
+                as_rank = worker.work_as_rank
+                return spawn_group(
+                    self._ranks, as_rank, name, *self._setup, resources=needs, timeout=START_S, name=label
+                )
+            except TimeoutError:
+                if not self._group.wanted(number):
+                    return None

@@ -1,0 +1,112 @@
+"""From a call to a task: numbers its function, pickles its arguments, makes its future."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from cmpi.errors import NotPicklable
+from cmpi.pool import worker
+from cmpi.pool.functions import Functions, call
+from cmpi.pool.future import PoolFuture
+from cmpi.pool.handle import Submission
+
+if TYPE_CHECKING:
+    from cmpi.pool.group import WorkerGroup
+    from cmpi.pool.options import Options
+    from cmpi.pool.shared import SharedBuffers
+
+GLANCE_EVERY = 32  # submissions, after which the submitting thread looks for answers
+
+
+class Submitter:
+    """Makes the tasks of one pool. Thread-safe.
+
+    Args:
+        functions: The pool's.
+        buffers: The pool's.
+        max_pending: How many tasks there may be that are not over.
+    """
+
+    def __init__(self, functions: Functions, buffers: SharedBuffers, max_pending: int | None) -> None:
+        self._functions, self._buffers = functions, buffers
+        self._room = None if max_pending is None else threading.BoundedSemaphore(max_pending)
+        self._lock = threading.Lock()
+        self._numbers = itertools.count()
+
+    def submit(
+        self,
+        group: WorkerGroup,
+        options: Options,
+        kind: int,
+        fn: Callable[..., Any],
+        arguments: tuple[Any, Any],
+        label: str,
+    ) -> PoolFuture:
+        """Make a task and give it to the workers.
+
+        Args:
+            group: Those workers.
+            options: How it is to run.
+            kind: TASK with (args, kwargs) as arguments, or CHUNK with (items, whether they are tuples).
+            fn: Its function.
+            arguments: See `kind`.
+            label: What error messages call it.
+
+        Returns:
+            Its future, which has failed already if something cannot be pickled.
+
+        Blocks: while `max_pending` tasks are not over; for the time of pickling.
+        """
+        if self._room is not None:
+            self._room.acquire()
+        future = PoolFuture()
+        future._group, future._number = group, next(self._numbers)
+        if self._room is not None:
+            future.add_done_callback(self._make_room)
+        try:
+            with self._lock:
+                function = self._functions.number(fn)
+                if function is None:  # it travels as an argument of one that has a number
+                    args, rest = arguments
+                    if kind == worker.TASK:
+                        function, arguments = self._functions.number(call), ((fn, *args), rest)
+                    else:
+                        function = self._functions.number(worker.run_chunk)
+                        kind, arguments = worker.TASK, ((fn, args, rest), {})
+            assert function is not None
+            packed = self._buffers.pack(arguments, "the arguments", hoist=False)
+        except NotPicklable as error:
+            if kind == worker.TASK:
+                error = self._named(fn, arguments) or error
+            future.set_running_or_notify_cancel()
+            future.set_exception(error)
+            return future
+        retries, exceptions, timeout_s = options.retries, options.retry_exceptions, options.timeout
+        group.submit(Submission(future, kind, function, packed, label, retries, exceptions, timeout_s))
+        if future._number % GLANCE_EVERY == 0:
+            group.receiver.glance()
+        return future
+
+    def _named(self, fn: Callable[..., Any], arguments: tuple[Any, Any]) -> NotPicklable | None:
+        """The error that names what the caller wrote."""
+        args, kwargs = arguments
+        named = {"the function": fn, **{f"argument {i}": each for i, each in enumerate(args)}, **kwargs}
+        for name, value in named.items():
+            try:
+                self._buffers.pack(value, name, hoist=False)
+            except NotPicklable as error:
+                return error
+        return None
+
+    def _make_room(self, future: object) -> None:
+        assert self._room is not None
+        self._room.release()
+
+
+def label_of(fn: Callable[..., Any]) -> str:
+    """What error messages call a task with this function."""
+    function = getattr(fn, "func", fn)  # of a functools.partial
+    return str(getattr(function, "__qualname__", type(fn).__qualname__))
