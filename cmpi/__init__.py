@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         ContractMismatch,
         EndOfChannel,
         InternalError,
+        JobFailed,
         LaunchError,
         MessagesLost,
         NameTaken,
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
         which_children,
     )
     from cmpi.processes.deadline import deadline, on_deadline
+    from cmpi.processes.job import Failure, Job
     from cmpi.processes.links import (
         link,
         monitor,
@@ -110,6 +112,7 @@ _HOMES = {
     ),
     "cmpi.processes.results": ("result", "aresult"),
     "cmpi.processes.run": ("run",),
+    "cmpi.processes.job": ("Job", "Failure"),
     "cmpi.processes.deadline": ("deadline", "on_deadline"),
     "cmpi.processes.links": (
         "link", "unlink", "monitor", "trap_exits", "register", "unregister", "whereis",
@@ -140,7 +143,7 @@ _HOMES = {
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
         "PeerExited", "PeerFailed", "LaunchError", "ProtocolError", "RemoteTraceback", "WrongArguments",
-        "InternalError", "NameTaken", "MessagesLost", "TooManyRestarts",
+        "InternalError", "JobFailed", "NameTaken", "MessagesLost", "TooManyRestarts",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -167,7 +170,10 @@ __all__ = [
     "EndOfChannel",
     "ExitStatus",
     "Exited",
+    "Failure",
     "InternalError",
+    "Job",
+    "JobFailed",
     "LaunchError",
     "Mailbox",
     "MessagesLost",

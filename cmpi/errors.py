@@ -19,6 +19,7 @@
     ├── MessagesLost        who had a mailbox ended before it had read all: send again, or not
     ├── PeerExited          the other process ended: look at `status`
     ├── RemoteTraceback     the cause of an exception from another process: read its traceback
+    ├── JobFailed           processes of a guest's job failed: look at `failures`
     ├── LaunchError         a job or process could not be started: the message says why
     ├── ProtocolError       bytes that no peer of ours sends: report it
     └── InternalError       a promise of cmpi itself was broken: report it
@@ -32,7 +33,7 @@ from cmpi._base.usage_error import CmpiError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cmpi.identifiers import ExitStatus, Pid
 
@@ -44,6 +45,7 @@ __all__ = [
     "ContractMismatch",
     "EndOfChannel",
     "InternalError",
+    "JobFailed",
     "LaunchError",
     "MessagesLost",
     "NameTaken",
@@ -184,6 +186,22 @@ class RemoteTraceback(CmpiError):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0].rstrip()}\n"""'
+
+
+class JobFailed(CmpiError):
+    """Processes of a job failed, and nobody has dealt with that; raised at the end of `with cmpi.Job()`.
+
+    Attributes:
+        failures: A `cmpi.Failure` for each.
+    """
+
+    def __init__(self, name: str, failures: Sequence[object]) -> None:
+        n = f"{len(failures)} processes" if len(failures) > 1 else "a process"
+        super().__init__(f"{n} of {name} failed: {'; '.join(map(str, failures))}")
+        self._name, self.failures = name, failures
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return JobFailed, (self._name, self.failures)
 
 
 class LaunchError(CmpiError):

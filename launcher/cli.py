@@ -11,6 +11,7 @@ from cmpi._core import limits
 from cmpi._core.job import placement
 from cmpi._core.job.kill_timers import GRACE_S
 from cmpi._runtime import environment
+from cmpi._runtime.linux import job_folders
 from cmpi.errors import UsageError
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
 from cmpi.launcher.slurm.script import Batch
@@ -116,6 +117,11 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--verbose", action="store_true",
         help="show each process that is spawned or ends, the memory they used, the command that starts "
         "MPI, and what MPI's launcher says")  # fmt: skip
+    add("--serve", action="store_true",
+        help="start a job without a program, for guests (cmpi.Job.attach), until Ctrl-C")  # fmt: skip
+    add("--name", metavar="NAME", type=_checked(_job_name), default="",
+        help="of the job, by which guests find it")  # fmt: skip
+    add("--keeper", type=_checked(_keeper), default=(0, -1), help=argparse.SUPPRESS)
     add("--doctor", action="store_true",
         help="show what works here, and how to mend what does not; with --hostfile, --host or --slurm "
         "there too (--submit: by a tiny batch job); exit code 1 for warnings, 2 for faults")  # fmt: skip
@@ -132,12 +138,17 @@ def parse(arguments: list[str]) -> LaunchConfig:
     options = parser.parse_args(arguments)
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
-    if not argv and not (options.version or options.doctor or options.add_host) and about_job is None:
+    no_program = options.version or options.doctor or options.add_host or options.serve
+    if not argv and not no_program and about_job is None:
         parser.error(f"no program given; usage: {parser.usage}")
     if argv and _is_bare_script(argv[0]):
         import shlex
 
         parser.error(f"{argv[0]} is a Python script; did you mean: cmpirun python {shlex.join(argv)}")
+    if options.serve and (argv or options.slurm):
+        parser.error(
+            "--serve starts a job without a program, on the hosts that are named; it takes neither"
+        )
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
     if options.host and options.hostfile != os.environ.get(environment.HOSTFILE, ""):
@@ -149,7 +160,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error(f"{alone[0]} is for batch jobs; add --slurm")
     return LaunchConfig(
         argv=argv,
-        n=options.n,
+        n=0 if options.serve else options.n,
         hostfile=options.hostfile,
         host=options.host,
         map_by=options.map_by,
@@ -178,6 +189,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         doctor=options.doctor,
         add_host=options.add_host,
         job=options.job,
+        serve=options.serve,
+        name=options.name,
+        keeper=options.keeper,
         submit=options.submit,
         json=options.json,
         detach=options.detach,
@@ -295,6 +309,17 @@ def _count(text: str) -> int:
     if n < 1:
         raise UsageError(f"a number of ranks, 1 or more; found {text!r}")
     return n
+
+
+def _job_name(text: str) -> str:
+    if not all(c.isalnum() or c in "_.-" for c in text) or text.startswith(("-", job_folders.PREFIX)):
+        raise UsageError(f"a name of letters, digits, _, . and -, not beginning with cmpi-; found {text!r}")
+    return text
+
+
+def _keeper(text: str) -> tuple[int, int]:
+    pid, _, ready = text.partition(",")
+    return int(pid), int(ready)
 
 
 def _seconds(text: str) -> float:

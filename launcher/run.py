@@ -7,7 +7,7 @@ import signal
 import sys
 
 from cmpi._runtime import environment as names
-from cmpi._runtime.linux import open_files, shared_memory_room, trusted_folder
+from cmpi._runtime.linux import job_folders, open_files, shared_memory_room, trusted_folder
 from cmpi._runtime.own_output import open_own_output
 from cmpi._runtime.programs import ROOT_MAIN, path_of
 from cmpi._transport import job_secret
@@ -44,7 +44,9 @@ def run(config: LaunchConfig) -> int:
     try:
         mpi = find_mpi.find(config.mpiexec)
         _check_folder(config.output_dir)
-        name = f"cmpi-{os.urandom(6).hex()}"
+        if config.name and job_folders.find(config.name):
+            raise UsageError(f"a job of yours that is called {config.name} runs here; choose another name")
+        name = f"{job_folders.PREFIX}{os.urandom(6).hex()}"
         folder = f"{temporary_folder()}/{name}"
         shared_memory = shared_memory_room.folder(name, temporary_folder())
         for number in _obeyed():
@@ -84,6 +86,8 @@ def _run_batch(config: LaunchConfig) -> int:
 
 def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
     secret = job_secret.create(folder)
+    if config.name:
+        job_folders.give_name(folder, config.name)
     hosts = _hosts(config)
     others = _several(config, hosts, mpi) if hosts else None
     job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory))
@@ -133,15 +137,34 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         report_mpi_waits_s=config.report_mpi_waits_s,
         grace_s=config.grace_s,
         strict=config.strict,
+        standing=config.serve,
+        keeper=config.keeper[0],
     )
     door = Door(listen(folder + "/launcher"), secret.key)
     fds = [_stdin(), 1, 2]
+
+    def ready() -> None:
+        _say_ready(folder, config)
+
     output = LauncherOutput(out[0], err[0], own, verbose=config.verbose)
     try:
-        return MpiexecWatch(pid, door, order, fds, output, others, kind=mpi.kind).run()
+        return MpiexecWatch(pid, door, order, fds, output, others, kind=mpi.kind, ready=ready).run()
     finally:
         if others is not None:
             others.finish()
+
+
+def _say_ready(folder: str, config: LaunchConfig) -> None:
+    """The job is up, and takes guests."""
+    ready = config.keeper[1]
+    if ready >= 0:
+        os.write(ready, f"{folder}\n".encode())
+        os.close(ready)
+    elif config.serve:
+        name = job_folders.name(folder)
+        print(
+            f'cmpirun: the job {name} is up; cmpi.Job.attach("{name}") joins it; Ctrl-C ends it', flush=True
+        )
 
 
 def _add_host(config: LaunchConfig) -> int:

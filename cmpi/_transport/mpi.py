@@ -17,8 +17,11 @@ from collections import deque
 import mpi4py
 
 if "mpi4py.MPI" not in sys.modules:
+    rc_before: tuple[bool, bool | None] | None = (mpi4py.rc.initialize, mpi4py.rc.finalize)
     mpi4py.rc.initialize = False
     mpi4py.rc.finalize = False
+else:
+    rc_before = None  # the program has loaded it, not this module
 from mpi4py import MPI
 
 from cmpi._transport.buffer_pool import blank
@@ -53,6 +56,11 @@ def initialize() -> bool:
         )
     MPI.COMM_SELF.Set_errhandler(MPI.ERRORS_RETURN)
     return mine
+
+
+def runs() -> bool:
+    """Whether MPI was started here, be it that it has been ended since."""
+    return MPI.Is_initialized()
 
 
 def start_as_mpi4py_does() -> None:

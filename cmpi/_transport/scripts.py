@@ -157,10 +157,10 @@ def identify(name: str, homes: Iterable[int]) -> None:
     _own.name, _own.homes = name, frozenset(homes)
 
 
-def name_own() -> None:
-    """Give the script of this process, which is part of no job, a name of its own."""
-    if _own.name == _NAMELESS:
-        identify(f"of {process_token()}", ())
+def name_own(pids: Iterable[int] = ()) -> None:
+    """Give the script of this process, which is no rank of a job, a name of its own; `pids` are the
+    process's, if it is a guest."""
+    identify(f"of {process_token()}" if _own.name == _NAMELESS else _own.name, pids)
 
 
 def describe() -> dict[str, Any]:

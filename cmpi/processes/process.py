@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 def init(resources: Resources | None = None) -> None:
     """Join the job; outside of one, start this script again under `cmpirun` and never return.
 
+    A process that is more than a script (an interactive session, a notebook, pytest, a server) is not
+    started again: a job starts for it, as by `cmpi.Job()`, and it joins that. A line on stderr says so.
+
     Args:
-        resources: What this process needs. None: the default.
+        resources: What this process needs. None: the default. Not for one that is not started again.
 
     Raises:
-        UsageError: This process is not simply a script that could be started again, but an interactive
-            session, pytest, a notebook or a server. The message says how to start that.
+        UsageError: multiprocessing has started this process, or it asks for resources and cannot.
         LaunchError: cmpirun cannot be started.
 
     Under `cmpirun` it is implied by the first use of anything else. Call it in
@@ -38,9 +40,16 @@ def init(resources: Resources | None = None) -> None:
     Blocks: until the process has joined. Source: Constellation's `init(Resources)`.
     """
     if not context.in_job():
-        from cmpi.processes.restart import restart
+        from cmpi.processes import job, restart
 
-        restart()
+        if restart.can_restart():
+            restart.restart()
+        if resources is not None:
+            raise UsageError(
+                "this process is not started again under cmpirun, and joins a job as it is: "
+                "init() takes no resources here"
+            )
+        job.start_for_session()
     context.join(resources)
 
 

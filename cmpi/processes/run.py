@@ -15,7 +15,7 @@ from cmpi._runtime import programs
 from cmpi._runtime.process import context
 from cmpi._transport import pickling, scripts
 from cmpi.errors import LaunchError, UsageError
-from cmpi.processes import call, results
+from cmpi.processes import call, command_line, results
 
 _RANK = "cmpi.processes.run:rank"
 
@@ -64,34 +64,12 @@ def run(
     with tempfile.TemporaryDirectory(prefix="cmpi-run-") as folder:
         _write(f"{folder}/call", (context.surroundings(), _parts(message)))
         program = [sys.executable, *programs.isolated(_RANK), folder]
-        command = [
-            sys.executable,
-            *programs.isolated(programs.CMPIRUN),
-            *_options(n, {"output": "plain"} | options),
-            "--",
-        ]
+        command = [*command_line.cmpirun({"n": n, "output": "plain"} | options), "--"]
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()
         code = subprocess.run([*command, *program], check=False).returncode
         return _outcome(folder, n, code)
-
-
-def _options(n: int | None, options: Mapping[str, Any]) -> list[str]:
-    """As on the command line.
-
-    >>> _options(2, {"cpus": 4, "dry_run": True, "verbose": False, "host": ["a", "b"]})
-    ['-n', '2', '--cpus', '4', '--dry-run', '--host', 'a', '--host', 'b']
-    """
-    line = [] if n is None else ["-n", str(n)]
-    for key, value in options.items():
-        name = f"--{key.replace('_', '-')}"
-        if value is True:
-            line.append(name)
-        elif value is not False and value is not None:
-            for each in value if isinstance(value, (list, tuple)) else [value]:
-                line += [name, str(each)]
-    return line
 
 
 def _parts(message: pickling.Message) -> tuple[bytes, list[bytes]]:

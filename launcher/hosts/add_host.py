@@ -8,6 +8,7 @@ import sys
 import time
 
 from cmpi._core.protocol import command_launcher
+from cmpi._runtime.linux import job_folders
 from cmpi._transport import control_socket
 from cmpi.errors import LaunchError
 from cmpi.launcher.hosts.hostfile import parse_list
@@ -44,18 +45,11 @@ def run(hosts: str, job: str) -> int:
 
 def _folder(job: str) -> str:
     """The folder of the job, which is on several hosts."""
-    base = os.environ.get("TMPDIR", "/tmp")
-    found = []
-    for name in os.listdir(base):
-        path = f"{base}/{name}"
-        # What another user has put there, a link included, is not looked into.
-        mine = name.startswith("cmpi-") and os.lstat(path).st_uid == os.geteuid()
-        if mine and os.path.exists(f"{path}/rsh"):
-            found.append(name)
-    if job:
-        found = [name for name in found if name == job]
+    several = [path for path in job_folders.mine() if os.path.exists(f"{path}/rsh")]
+    found = [path for path in several if not job or path in job_folders.find(job)]
     if len(found) == 1:
-        return f"{base}/{found[0]}"
+        return found[0]
     if found:
-        raise LaunchError(f"several jobs run here; name one with --job: {', '.join(sorted(found))}")
+        names = ", ".join(map(job_folders.name, found))
+        raise LaunchError(f"several jobs run here; name one with --job: {names}")
     raise LaunchError("no such job of yours runs here: one that was started with --host or --hostfile")

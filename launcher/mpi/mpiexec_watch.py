@@ -38,6 +38,7 @@ class MpiexecWatch:
         output: What comes out of mpiexec.
         others: The other hosts, if there are any.
         kind: Which MPI it is of.
+        ready: Called when the root takes guests in.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class MpiexecWatch:
         others: MultiHost | None = None,
         *,
         kind: str,
+        ready: Callable[[], None],
     ) -> None:
         self._kind = kind
         self._pid, self._door = pid, door
@@ -68,6 +70,7 @@ class MpiexecWatch:
         self._handlers: dict[type, Callable[[Any], None]] = {
             launcher_root.Final: self._final,
             launcher_root.AskOutput: self._give_output,
+            launcher_root.TakesGuests: lambda _: ready(),
             monitor_root.OutputTaken: lambda frame: output.taken(frame.nbytes),
             **({} if others is None else others.requests),
         }

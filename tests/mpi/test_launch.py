@@ -114,34 +114,6 @@ if __name__ == "__main__":
     assert result.code == 0 and "['a b', 'ü'] 1" in result.out, result
 
 
-def test_init_in_an_interactive_session_says_what_to_do(jobs):
-    result = jobs.run("python", "-i", "-c", "import cmpi; cmpi.init()", input=b"")
-    assert "no script" in result.err and "cmpirun python FILE" in result.err, result
-
-
-def test_init_under_pytest_names_the_way_that_works_and_that_works(jobs):
-    jobs.script(
-        "import cmpi\n"
-        "def child(parent): cmpi.Sender(parent).send(42)\n"
-        "def test_it():\n"
-        "    cmpi.init()\n"
-        "    assert cmpi.Receiver(cmpi.spawn(child)).recv() == 42\n",
-        "test_it.py",
-    )
-    result = jobs.run("pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
-    assert result.code == 1 and "cmpirun pytest -q -p no:cacheprovider test_it.py" in result.out, result
-    result = jobs.run("cmpirun", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py")
-    assert result.code == 0 and "1 passed" in result.out, result
-
-
-def test_init_with_captured_output_says_what_to_do(jobs):
-    script = jobs.script(
-        "import contextlib, io, cmpi\nwith contextlib.redirect_stdout(io.StringIO()): cmpi.init()\n"
-    )
-    result = jobs.run("python", script)
-    assert result.code == 1 and f"cmpirun python {script}" in result.err, result
-
-
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_standard_descriptor_may_be_closed(jobs, closed):
     script = jobs.script("import sys; print(repr(sys.stdin.read()), file=sys.stderr); print('hi')")

@@ -1,31 +1,40 @@
-"""Which processes `cmpi.init()` may start again, and what it says of the others."""
+"""Which processes `cmpi.init()` may start again: scripts, and nothing that is more than a script."""
 
+import sys
 import sysconfig
 
 import pytest
 
-from cmpi.processes.restart import hosting_program
+from cmpi.errors import UsageError
+from cmpi.processes.restart import can_restart, is_script
 
 SCRIPTS, PACKAGES = sysconfig.get_path("scripts"), sysconfig.get_path("purelib")
 
 
 @pytest.mark.parametrize(
-    "main, modules, argv, orig_argv, said",
+    "main, modules, script",
     [
-        ("job.py", [], ["job.py"], ["job.py"], ""),
-        ("/home/me/job.py", ["IPython", "pytest"], ["job.py"], ["job.py"], ""),
-        ("", [], ["-c"], ["-c", "pass"], ""),
-        (f"{SCRIPTS}/uvicorn", [], ["uvicorn", "app:app"], [], "cmpirun uvicorn app:app"),
-        (
-            f"{PACKAGES}/uvicorn/__main__.py", [], ["uvicorn", "a b:app"], ["-m", "uvicorn", "a b:app"],
-            "cmpirun python -m uvicorn 'a b:app'",
-        ),
-        (f"{SCRIPTS}/pytest", ["pytest", "_pytest.runner"], ["pytest", "-x"], [], "cmpirun pytest -x"),
-        ("", ["IPython"], ["ipython"], [], "cmpirun ipython"),
-        (f"{PACKAGES}/ipykernel_launcher.py", ["IPython", "ipykernel"], [], [], "kernelspec"),
-        ("job.py", ["multiprocessing.spawn"], ["job.py"], ["--multiprocessing-fork"], "multiprocessing"),
+        ("job.py", [], True),
+        ("/home/me/job.py", ["IPython", "pytest"], True),
+        ("", [], True),
+        (f"{SCRIPTS}/uvicorn", [], False),
+        (f"{PACKAGES}/uvicorn/__main__.py", [], False),
+        (f"{SCRIPTS}/pytest", ["pytest", "_pytest.runner"], False),
+        ("/home/me/tests.py", ["pytest", "_pytest.runner"], False),
+        ("", ["IPython"], False),
+        (f"{PACKAGES}/ipykernel_launcher.py", ["IPython", "ipykernel"], False),
     ],
-)  # fmt: skip
-def test_a_script_is_started_again_and_all_else_is_told_how_to_start(main, modules, argv, orig_argv, said):
-    found = hosting_program(main, modules, argv, orig_argv)
-    assert said in found and bool(said) == bool(found)
+)
+def test_a_script_is_started_again_and_nothing_else_is(main, modules, script):
+    assert is_script(main, modules) == script
+
+
+def test_this_test_run_is_not_started_again():
+    assert not can_restart()
+
+
+def test_a_process_of_multiprocessing_gets_no_job_of_its_own(monkeypatch):
+    monkeypatch.setitem(sys.modules, "multiprocessing.spawn", sys)
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "...", "--multiprocessing-fork"])
+    with pytest.raises(UsageError, match="multiprocessing has started"):
+        can_restart()

@@ -37,7 +37,7 @@ class Endings:
         doomed = by_launcher and any(other.doomed for other in state.world(process.start))
         status = process.end(status, with_others=doomed)
         actions: list[Action] = [Died(pid)]
-        if not status.ok:
+        if not status.ok and not process.is_guest:
             state.failures.ended(process, by_launcher)
         ended = ended_frame(pid, status)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if state.alive(watcher)]
@@ -49,6 +49,17 @@ class Endings:
             actions += self._fell_together(process, now_s, by_launcher)
         actions += self._end_linked(process, now_s)
         return actions + self._maybe_finish()
+
+    def guest_ended(self, pid: int, status: ExitStatus, now_s: float) -> list[Action]:
+        """A guest has ended, or left the job: what it and its children have spawned ends with it."""
+        actions = self.exited(pid, status, now_s)
+        if self._state.interruption is not None:
+            return actions  # all are told to end already
+        for process in self._state.living():
+            if process.guest == pid:
+                actions += self._spawning.answered(self._state.requests.withdraw(process.pid))
+                actions += self.end(process, SIGTERM, now_s, f"its guest {pid:07x} has left the job")
+        return actions
 
     def lost(self, pid: int, now_s: float) -> list[Action]:
         """Nothing will be heard of a process any more: it counts as killed."""
@@ -117,15 +128,14 @@ class Endings:
     # -- the job ---------------------------------------------------------------------------
 
     def interrupt(
-        self, signal: int, now_s: float, because: str, code: int, *, by_slurm: bool
+        self, signal: int, now_s: float, because: str, code: int | None, *, by_slurm: bool
     ) -> list[Action]:
         """The user wants an end, or there is no sense in going on; see `JobMachine.interrupt`."""
         state = self._state
         if state.interruption is not None:
             return []
-        state.interruption = end = Interruption(
-            signal, code or 128 + signal, state.grace_s, now_s, by_slurm=by_slurm
-        )
+        code = 128 + signal if code is None else code
+        state.interruption = end = Interruption(signal, code, state.grace_s, now_s, by_slurm=by_slurm)
         state.requests.withdraw_all()
         actions: list[Action] = []
         for process in state.living():
@@ -138,7 +148,8 @@ class Endings:
 
     def _maybe_finish(self) -> list[Action]:
         state = self._state
-        if self._finished or state.process_table.living_count:
+        stands = state.standing and state.interruption is None
+        if self._finished or state.process_table.living_count or stands:
             return []
         self._finished = True
         if state.interruption is not None:

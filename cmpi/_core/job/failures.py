@@ -1,6 +1,8 @@
-"""Which failures are the job's: those that no process of the job has looked at."""
+"""Which failures are the job's, or a guest's: those that no process of the job has looked at."""
 
 from __future__ import annotations
+
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,5 +37,10 @@ class Failures:
         return not process.supervised and (self.strict or not process.looked_at_by)
 
     def first(self) -> Process | None:
-        """The first that counts."""
-        return next((process for process in self._failed + self._by_launcher if self.counts(process)), None)
+        """The first that is the job's own."""
+        return next(iter(self.of(NO_PID)), None)
+
+    def of(self, guest: int) -> list[Process]:
+        """Those that count for this guest; NO_PID: for the job itself. In the order in which they ended."""
+        failed = [*self._failed, *self._by_launcher]
+        return [process for process in failed if process.guest == guest and self.counts(process)]

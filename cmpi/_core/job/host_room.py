@@ -44,7 +44,7 @@ class Host:
         self.unbound = sorted(cores, reverse=True)  # cores to which nobody is bound
         self.cpu_units = self.free_cpu_units = cpu_units
         self.memory_bytes = self.free_memory_bytes = memory_bytes
-        self.guests = 0  # processes here that hold no CPU
+        self.coreless = 0  # processes here that hold no CPU
 
     def holds(self, request: Submit) -> bool:
         """True if the request fits into the empty host."""
@@ -67,12 +67,12 @@ class Host:
         """Take the request's share, or give it back with sign -1."""
         self.free_cpu_units -= sign * request.cpu_units
         self.free_memory_bytes -= sign * request.memory_bytes
-        self.guests += 0 if request.cpu_units else sign
+        self.coreless += 0 if request.cpu_units else sign
 
     @property
     def quiet_cpu_units(self) -> int:
-        """What is free, if each guest used a core; below 0 where there are many."""
-        return self.free_cpu_units - CPU_UNIT * self.guests
+        """What is free, if each process that holds none used a core; below 0 where there are many."""
+        return self.free_cpu_units - CPU_UNIT * self.coreless
 
     def bind(self, request: Submit) -> tuple[int, ...]:
         """Cores for this request alone; none if it does not want whole ones, or too few are left."""

@@ -56,6 +56,9 @@ class JobMachine:
     def launch(self, argv: list[str], where: list[str], cpu_units: int = 0) -> list[Action]:
         """Start the SPMD ranks, each on its host, where it holds so much of what there is."""
         start, label = len(self.starts), " ".join(argv)
+        if not where:
+            self.starts[start] = []  # a job for guests
+            return []
         add = self._state.process_table.add
         world = [add(NO_PID, start, rank, label).pid for rank in range(len(where))]
         self.starts[start] = world
@@ -94,13 +97,13 @@ class JobMachine:
         signal: int,
         now_s: float,
         because: str = "the job was interrupted",
-        code: int = 0,
+        code: int | None = None,
         *,
         by_slurm: bool = False,
     ) -> list[Action]:
         """The user wants an end, or there is no sense in going on: signals to all, SIGKILL at last.
 
-        `code` is cmpirun's then; 0: that of the signal. `by_slurm`: all processes have got the signal.
+        `code` is cmpirun's then; None: that of the signal. `by_slurm`: all processes have got the signal.
         """
         return self._endings.interrupt(signal, now_s, because, code, by_slurm=by_slurm)
 
@@ -149,6 +152,24 @@ class JobMachine:
     def over_memory(self, pid: int, frame: monitor_root.OverMemory) -> list[Action]:
         """A monitor says that its process uses, or used, more memory than it was granted."""
         return list(self._state.complaints.over_memory(self.processes[pid], frame))
+
+    # -- events of guests ------------------------------------------------------------------
+
+    def guest_up(self, label: str, host: str, now_s: float) -> tuple[int | None, list[Action]]:
+        """A process that the job has not started is here; returns its pid (None: the job is ending)."""
+        state = self._state
+        if state.interruption is not None or self._endings.finished:
+            return None, []
+        start = len(self.starts)
+        guest = state.process_table.add(NO_PID, start, 0, label)
+        self.starts[start] = [guest.pid]
+        guest.came_as_guest(host)
+        self.requests.occupy(guest.pid, host, Resources(0, 0))
+        return guest.pid, [Born(guest.pid)]
+
+    def guest_ended(self, pid: int, status: ExitStatus, now_s: float) -> list[Action]:
+        """A guest has ended, or left the job: what it and its children have spawned ends with it."""
+        return self._endings.guest_ended(pid, status, now_s)
 
     # -- events of those who start processes -----------------------------------------------
 

@@ -12,6 +12,7 @@ from cmpi._core.job.process_record import memory_between
 from cmpi._core.job.process_table import ProcessTable
 from cmpi._core.job.spawn_queue import SpawnQueue
 from cmpi._core.job.world import WorldStarts
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class JobState:
         deadline_s: When the job will be ended, in seconds since 1970; 0: never.
         grace_s: Between the first signal and SIGKILL, when the user ends the job.
         strict: A failure counts though another process has looked at it.
+        standing: The job goes on when no process is left, until it is interrupted.
     """
 
     def __init__(
@@ -47,9 +49,10 @@ class JobState:
         deadline_s: float = 0.0,
         grace_s: float = GRACE_S,
         strict: bool = False,
+        standing: bool = False,
     ) -> None:
         self.bells, self.enforce, self.deadline_s, self.grace_s = bells, enforce, deadline_s, grace_s
-        self.shared_memory_bytes = shared_memory_bytes
+        self.shared_memory_bytes, self.standing = shared_memory_bytes, standing
         self.process_table = ProcessTable(seed)
         self.processes, self.starts = self.process_table.processes, self.process_table.starts
         self.alive, self.living = self.process_table.alive, self.process_table.living
@@ -66,6 +69,11 @@ class JobState:
     def world(self, start: int) -> list[Process]:
         """The processes of a start, by rank."""
         return [self.processes[pid] for pid in self.starts[start]]
+
+    def bereft(self, pid: int) -> bool:
+        """Whether a process is a guest's, and that guest has ended: so does the process."""
+        guest = self.processes[pid].guest
+        return guest != NO_PID and self.processes[guest].status is not None
 
     def memory(self, pid: int, other: int) -> int:
         """Whether these two can send to each other through shared memory: a `process_root.MEMORY_*`."""

@@ -8,7 +8,7 @@ from cmpi._core.job.job_actions import Order
 from cmpi._core.job.kill_timers import SIGKILL
 from cmpi._core.limits import enforcement, niceness, weight
 from cmpi._core.protocol import monitor_root, process_root
-from cmpi.identifiers import RAISED, ExitStatus, Resources
+from cmpi.identifiers import NO_PID, RAISED, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ class Process:
     # A job may have had 100,000 of them.
     __slots__ = (
         "_given", "asks_memory", "because", "begun", "core", "cores", "cpu_s", "cpu_weight",
-        "doomed", "fault", "grouped", "host", "interpreter", "joined", "label", "looked_at_by",
-        "memory", "monitored", "name", "nice", "order", "parent", "peak_bytes", "pid", "rank",
-        "resources", "start", "status", "summary", "supervised", "trace", "watchers",
+        "doomed", "fault", "grouped", "guest", "host", "interpreter", "is_guest", "joined", "label",
+        "looked_at_by", "memory", "monitored", "name", "nice", "order", "parent", "peak_bytes", "pid",
+        "rank", "resources", "start", "status", "summary", "supervised", "trace", "watchers",
     )  # fmt: skip
 
     def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
@@ -36,6 +36,8 @@ class Process:
         self.name = f"rank {rank}" if self.is_rank else function_name(label)  # for people
         self._given = False  # it got its name when it was spawned
         self.grouped = False  # spawned as one of several
+        self.is_guest = False  # it came by itself: the job has not started it
+        self.guest = NO_PID  # whose it is: the guest at the beginning of its ancestors, or itself
         self.host = ""
         self.resources = Resources()
         self.order: process_root.Spawn | None = None  # the closure, until the process has it
@@ -72,6 +74,12 @@ class Process:
         self.supervised, self.grouped = order.tie == SUPERVISE, order.n > 1
         if order.name:
             self.name, self._given = readable(order.name), True
+
+    def came_as_guest(self, host: str) -> None:
+        """It runs already, on this host, and is about to join."""
+        self.is_guest, self.guest, self.host = True, self.pid, host
+        self.name, self._given = "guest", True
+        self.monitored = self.begun = True  # there is no monitor, and nothing to start
 
     def registered(self, name: str) -> None:
         """It has this name among processes; people call it by that, unless it was given another."""

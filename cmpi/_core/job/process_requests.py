@@ -41,6 +41,7 @@ class ProcessRequests:
             process_root.Preload: lambda process, frame, now_s: [TellPreload(frame)],
             process_root.Raised: self._raised,
             process_root.LookedAt: self._looked_at,
+            process_root.AskFailures: self._failures,
             Leaving: self._leave,
             LinkWith: self._link,
             **dict.fromkeys(state.connections.heard, self._connection),
@@ -131,6 +132,18 @@ class ProcessRequests:
             handled = frame.handled and not process.because  # else it ends, by that perhaps
             self._state.processes[frame.pid].looked_at(process.pid, handled=handled)
         return []
+
+    def _failures(self, process: Process, frame: process_root.AskFailures, now_s: float) -> list[Action]:
+        failed = [(it, it.status) for it in self._state.failures.of(process.guest) if it.status is not None]
+        answer = process_root.FailuresAre(
+            request=frame.request,
+            pids=[it.pid for it, _ in failed],
+            names=[it.name for it, _ in failed],
+            codes=[status.code for _, status in failed],
+            signals=[status.signal for _, status in failed],
+            verdicts=[status.verdict for _, status in failed],
+        )
+        return [Tell(process.pid, answer)]
 
     def _capacity(self, process: Process, frame: process_root.AskCapacity, now_s: float) -> list[Action]:
         return [Tell(process.pid, self._state.requests.capacity_is(frame.request))]

@@ -67,7 +67,8 @@ class Scheduler:
 
     def __init__(self, hosts: list[Host]) -> None:
         self.hosts: dict[str, Host] = {}
-        # Free CPUs, guests, turn and name of each host, in order; and likewise of what the guests leave.
+        # Free CPUs, processes without a core, turn and name of each host, in order; and what is left of
+        # the CPUs if each of these used one.
         self._by_room: list[tuple[int, int, int, str]] = []
         self._by_quiet: list[tuple[int, int, int, str]] = []
         self._turns: dict[str, int] = {}  # of hosts with equal room the first that was named is the first
@@ -140,10 +141,10 @@ class Scheduler:
         insort(self._by_quiet, self._quiet_of(host))
 
     def _room_of(self, host: Host) -> tuple[int, int, int, str]:
-        return host.free_cpu_units, -host.guests, self._turns[host.name], host.name
+        return host.free_cpu_units, -host.coreless, self._turns[host.name], host.name
 
     def _quiet_of(self, host: Host) -> tuple[int, int, int, str]:
-        return host.quiet_cpu_units, -host.guests, self._turns[host.name], host.name
+        return host.quiet_cpu_units, -host.coreless, self._turns[host.name], host.name
 
     def _take(self, host: Host, request: Submit, sign: int = 1) -> None:
         """As `Host.take`, with the order kept."""
@@ -290,7 +291,7 @@ class Scheduler:
                 for core in self._cores.get(ticket, ())
             ]
             assert len({*bound, *host.unbound}) == len(bound) + len(host.unbound), "a core is bound twice"
-            assert host.guests == sum(not r.cpu_units for r in taken)
+            assert host.coreless == sum(not r.cpu_units for r in taken)
         assert self._by_room == sorted(map(self._room_of, self.hosts.values()))
         assert self._by_quiet == sorted(map(self._quiet_of, self.hosts.values()))
         assert all(self._lines.values()), "an empty line keeps its turn"

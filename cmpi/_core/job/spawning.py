@@ -22,7 +22,7 @@ class Spawning:
     def submit(self, pid: int, frame: process_root.Spawn, now_s: float) -> list[Action]:
         """A process asks for others."""
         state = self._state
-        if state.interruption is not None or not state.alive(pid):
+        if state.interruption is not None or not state.alive(pid) or state.bereft(pid):
             return []
         near = state.processes[frame.near].host if frame.near in state.processes else ""
         return self.answered(state.requests.submit(pid, frame, now_s, near))
@@ -48,6 +48,7 @@ class Spawning:
         for rank, each in enumerate((place, *place.more)):
             child = state.process_table.add(parent.pid, start, rank, frame.label)
             child.placed(frame, each, state.fork_gate.interpreter(each.host, parent, frame))
+            child.guest = parent.guest
             state.requests.settled(each, child.pid)
             group.append(child.pid)
             actions.append(Born(child.pid))

@@ -33,6 +33,8 @@ class LaunchJob:
     report_mpi_waits_s: float  # how long all must have waited inside MPI; 0: never report it
     grace_s: float  # between the first signal and SIGKILL, when the user ends the job
     strict: bool  # a failure counts though another process has looked at it
+    standing: bool = False  # the job goes on when no process is left, until it is interrupted
+    keeper: U32 = 0  # the process outside, by its number, with whose end such a job ends; 0: none
 
 
 @frame
@@ -112,6 +114,11 @@ class Final:
 
 
 @frame
+class TakesGuests:
+    """The root listens: guests may come."""
+
+
+@frame
 class AskOutput:
     """The job is over: send what is left of LauncherOutput."""
 
@@ -158,6 +165,7 @@ TO_LAUNCHER = registry(
         115: HostForgotten,
         116: NeedHostSpawner,
         117: StartWorld,
+        135: TakesGuests,
     }
 )
 HOSTS = registry({112: HostIs})  # in LaunchJob.hosts and HostBack.host

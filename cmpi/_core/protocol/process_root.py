@@ -93,6 +93,13 @@ class AskCapacity:
 
 
 @frame
+class AskFailures:
+    """Which processes of my guest have failed, or of the job, if I am no guest's?"""
+
+    request: U32
+
+
+@frame
 class Preload:
     """Modules to load into the fork server, and where to look for them."""
 
@@ -193,6 +200,18 @@ class CapacityIs:
     free_memory_bytes: U64
 
 
+@keyword_frame
+class FailuresAre:
+    """The answer to AskFailures: those that nobody has dealt with, in the order in which they ended."""
+
+    request: U32
+    pids: list[U64]
+    names: list[str]
+    codes: list[U64]
+    signals: list[U64]
+    verdicts: list[str]
+
+
 @frame
 class Closure:
     """What to run."""
@@ -214,6 +233,7 @@ TO_ROOT = registry(
         36: Preload,
         39: Raised,
         41: LookedAt,
+        132: AskFailures,
         **process_root_connections.TO_ROOT,
         **process_root_links.TO_ROOT,
         **process_root_waits.TO_ROOT,
@@ -228,6 +248,7 @@ TO_PROCESS = registry(
         54: CapacityIs,
         59: Closure,
         60: Alive,
+        134: FailuresAre,
         **process_root_connections.TO_PROCESS,
         **process_root_links.TO_PROCESS,
         **process_root_waits.TO_PROCESS,

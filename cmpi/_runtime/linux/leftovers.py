@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SHARED_MEMORY = "/dev/shm"
 _PREFIXES = ("mpich_shm_", "ucx_shm_posix_", "open_mpi.")
+_ALONE = "sm_segment."  # of an Open MPI process that was started alone: in a job they are in its folder
 REMOVE_S = 1.0
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
 
@@ -28,13 +29,13 @@ def clean_up(folders: Sequence[str]) -> None:
     remove_session_folders()
 
 
-def unlink_own_segments() -> None:
-    """In a process whose MPI_Init has returned: unlink what it has mapped.
+def unlink_own_segments(prefixes: tuple[str, ...] = _PREFIXES) -> None:
+    """In a process whose MPI_Init has returned: unlink what it has mapped, if it is called so.
 
     Every process that was to map the file has done so by then, and the memory lives as long as it
     is mapped. MPICH's own unlink at the end finds nothing, which it does not mind.
     """
-    for path in _mapped(["self"]):
+    for path in _mapped(["self"], prefixes):
         try:
             os.unlink(path)
         except OSError:
@@ -171,11 +172,16 @@ def _segments() -> set[str]:
     return files
 
 
-def _mapped(processes: Iterable[str]) -> set[str]:
+def unlink_segments_of_one_alone() -> None:
+    """The same, in a process that was started without a launcher: a world of its own."""
+    unlink_own_segments((*_PREFIXES, _ALONE))
+
+
+def _mapped(processes: Iterable[str], prefixes: tuple[str, ...] = _PREFIXES) -> set[str]:
     found = set()
     for text in _texts(processes, "maps"):
-        lines = text.splitlines() if any(prefix in text for prefix in _PREFIXES) else []
-        found |= {line.split()[5] for line in lines if any(f"/{prefix}" in line for prefix in _PREFIXES)}
+        lines = text.splitlines() if any(prefix in text for prefix in prefixes) else []
+        found |= {line.split()[5] for line in lines if any(f"/{prefix}" in line for prefix in prefixes)}
     return found
 
 

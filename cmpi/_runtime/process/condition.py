@@ -152,8 +152,9 @@ def refuse_in_loop(call: str, twin: str) -> None:
     """Refuse to block an event loop.
 
     Raises:
-        UsageError: This thread runs one; the message names the async twin.
+        UsageError: This thread runs one; the message names the async twin. Not in a notebook: its loop
+            waits for the cell that runs, whatever that does.
     """
     asyncio = _modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:
+    if asyncio is not None and asyncio._get_running_loop() is not None and "ipykernel" not in _modules:
         raise UsageError(f"{call} would block the event loop that runs in this thread; use {twin}")

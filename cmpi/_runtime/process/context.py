@@ -6,14 +6,16 @@ import atexit
 import faulthandler
 import os
 import pickle
+import socket
 import sys
 import threading
 
 from cmpi._runtime import environment as names
 from cmpi._runtime.monitor.start_child import descriptor
-from cmpi._runtime.process import apply_grant, inheritance, node_lock, signal_guard
-from cmpi._transport import scripts
-from cmpi.errors import NotRunning
+from cmpi._runtime.process import apply_grant, guest, inheritance, node_lock, signal_guard
+from cmpi._runtime.process.root_connection import LOST
+from cmpi._transport import joining, scripts
+from cmpi.errors import NotRunning, UsageError
 from cmpi.identifiers import Resources
 
 TYPE_CHECKING = False
@@ -32,11 +34,12 @@ _lock = threading.Lock()
 _shipped: list[str] = []  # a folder of the program's, and its copy on this host
 _node: Node | None = None
 _finalizes_mpi = True
+_prepared = False  # for the end of this process, and for its forks
 
 
 def in_job() -> bool:
-    """Whether this process was started by cmpi."""
-    return _node is not None or names.CONTROL in os.environ
+    """Whether this process was started by cmpi, or is the guest of a job."""
+    return (_node is not None and not _node.lost) or names.CONTROL in os.environ
 
 
 def current() -> Node:
@@ -51,6 +54,8 @@ def current() -> Node:
         raise node_lock.forked()
     if _node.left:
         raise node_lock.left()
+    if _node.lost:
+        raise NotRunning(f"{LOST}; cmpi.init(), or another cmpi.Job, starts one")
     return _node
 
 
@@ -86,12 +91,12 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
             from cmpi._runtime.process.node import Node
 
             signal_guard.install()
-            _node = Node(control, os.environ.get(names.SHARED_MEMORY, ""), resources, lazy)
+            memory = os.environ.get(names.SHARED_MEMORY, "")
+            _node = Node(_connection(control), memory, resources, lazy)
             if _node.parent is None:
                 world = [pid.value for pid in _node.world]
                 scripts.identify(f"{world[0]:x} {_own_program()}", world)
-            signal_guard.before.append(_node.peers.wake_readers)
-            os.register_at_fork(after_in_child=_refuse_after_fork)
+            _prepare(_node)
             shipped = os.environ.get(names.SHIPPED, "").split("\n")
             if len(shipped) == 2:
                 _shipped[:] = shipped
@@ -99,13 +104,70 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
             apply_grant.are_ours({name: os.environ[name] for name in of_world if name in os.environ})
             for name in (names.CONTROL, names.WORLD, *names.OF_PROCESSES):
                 os.environ.pop(name, None)  # not for what this process starts
-            atexit.register(_leave)
             if not faulthandler.is_enabled() and sys.stderr is not None:
                 try:
                     faulthandler.enable()  # a crash in C shows where Python was
                 except (OSError, ValueError):
                     pass  # stderr is closed, or no file
     return _node
+
+
+def _connection(control: int) -> socket.socket:
+    """The connection to this process's monitor. Raises: NotRunning: it takes nobody in any more."""
+    with socket.socket(fileno=control) as inherited:
+        return socket.socket(fileno=joining.join(inherited).detach())
+
+
+def _prepare(node: Node) -> None:
+    global _prepared
+    signal_guard.before.append(node.peers.wake_readers)
+    if not _prepared:
+        _prepared = True
+        os.register_at_fork(after_in_child=_refuse_after_fork)
+        atexit.register(_leave)
+
+
+def join_as_guest(folder: str) -> Node:
+    """Join the job that has this folder, though it has not started this process.
+
+    Raises:
+        UsageError: This process is part of a job already.
+        NotRunning: There is no such job, or it takes in nobody any more.
+
+    Blocks: until the process has joined.
+    """
+    global _node
+    if _node is not None and _node.lost:
+        leave_as_guest(_node)
+    with _lock:
+        if in_job():
+            raise UsageError("this process is part of a job already, and can be in one at a time")
+        if not _in_main_interpreter():
+            raise NotRunning("this is a subinterpreter; only the main interpreter can be part of a job")
+        from cmpi._runtime.process import guest_mpi
+        from cmpi._runtime.process.node import Node
+
+        guest_mpi.hide()
+        signal_guard.install()
+        sock, memory = guest.connect(folder, f"{_own_program() or 'python'}, process {os.getpid()}")
+        _node = Node(sock, memory, guest=True)
+        scripts.name_own([_node.pid.value])
+        _prepare(_node)
+    return _node
+
+
+def leave_as_guest(guest_node: Node) -> None:
+    """Leave the job, and go on; nothing if this was done.
+
+    Blocks: until all that was sent is delivered.
+    """
+    global _node
+    with _lock:
+        if joined() is guest_node:
+            guest_node.close()
+            signal_guard.before.remove(guest_node.peers.wake_readers)
+            guest_node.forget_job()
+            _node = None
 
 
 def joined() -> Node | None:
@@ -136,7 +198,8 @@ def _leave() -> None:
     # Set by Python where an exception ends the program, whatever has become of sys.excepthook. Where
     # rank_main or the worker runs the program, the root has been told.
     error = getattr(sys, "last_value", None)
-    if error is not None and not node.failed and RANK_MAIN not in sys.modules:
+    # In a guest it may have been shown at the prompt, long ago.
+    if error is not None and not node.failed and not node.is_guest and RANK_MAIN not in sys.modules:
         node.failed_by(error)
     node.close()
     if node.owns_mpi and _finalizes_mpi:
@@ -147,7 +210,8 @@ def _leave() -> None:
 
 def _own_program() -> str:
     """What this process runs, wherever it lies on this host."""
-    return os.path.basename(getattr(sys.modules["__main__"], "__file__", None) or sys.argv[0])
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    return os.path.basename(file or (sys.argv or [""])[0])
 
 
 def surroundings() -> bytes:

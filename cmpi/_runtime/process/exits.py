@@ -27,6 +27,7 @@ class Exits:
         self._root, self._waits = root, waits
         self._ended: dict[int, ExitStatus] = {}
         self._watched, self._alive = set[int](), set[int]()  # alive: when the root was asked
+        self._lost: ExitStatus | None = None  # how all count as ended, once the job is out of reach
         self._memory: dict[int, int] = {}  # by pid: one of `process_root.MEMORY_*`
         self.linked: set[int] = set()  # in Erlang's sense
         self._trapping = False
@@ -45,6 +46,13 @@ class Exits:
         self._alive.discard(frame.pid)
         return status
 
+    def lose_all(self, status: ExitStatus) -> None:
+        """The job is out of reach: all its processes have ended, as far as this one can tell."""
+        self._lost = status
+        self._alive.clear()
+        for pid in self._watched:
+            self._ended.setdefault(pid, status)
+
     def came_to_share(self, pid: int, memory: int) -> None:
         """Whether that process shares memory with this one: one of `process_root.MEMORY_*`."""
         self._memory[pid] = memory
@@ -56,8 +64,12 @@ class Exits:
         with self._lock:
             if pid.value in self._watched:
                 return
-            self._watched.add(pid.value)
+        # A signal handler's exception before this is noted makes the next caller say it again.
         self._root.tell(process_root.Watch(pid.value))
+        with self._lock:
+            self._watched.add(pid.value)
+            if self._lost is not None:
+                self._ended.setdefault(pid.value, self._lost)
 
     def await_answer(self, pid: Pid) -> None:
         """Wait until the root has said what it knows of a watched process. With the lock held.
@@ -71,7 +83,7 @@ class Exits:
 
     def ended(self, pid: int) -> ExitStatus | None:
         """How a watched process has ended, if it has. With the lock held."""
-        return self._ended.get(pid)
+        return self._ended.get(pid, self._lost)
 
     def wait_exit(self, pid: Pid, timeout_s: float | None) -> ExitStatus:
         """Wait until a process has ended.

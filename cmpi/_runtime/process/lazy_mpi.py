@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 NAME = "mpi4py.MPI"
 
 
-class _Finder(Loader):
+class ModuleFinder(Loader):
     """A finder for `sys.meta_path`, and the loader: gives the name to the module that is loaded already."""
 
     def __init__(self, module: ModuleType, spec: ModuleSpec | None) -> None:
@@ -54,7 +54,7 @@ class _Finder(Loader):
         module.__spec__ = self.spec
 
 
-class HiddenMpi(_Finder):
+class HiddenMpi(ModuleFinder):
     """In the fork server: the module is loaded, and its name is not to be found, but by who asks for it.
 
     `found` is true once a module has asked for it.
@@ -81,7 +81,7 @@ class HiddenMpi(_Finder):
         return super().find_spec(name, path, target)
 
 
-class LazyMpi(_Finder):
+class LazyMpi(ModuleFinder):
     """In a spawned process: the finder that starts MPI.
 
     Args:

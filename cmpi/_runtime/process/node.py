@@ -6,8 +6,12 @@ on the condition of what it waits for.
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
+
 from cmpi._runtime.linux import host_facts, leftovers
-from cmpi._runtime.process import inheritance, last_words
+from cmpi._runtime.process import inheritance, last_words, signal_guard
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connector import Connector
 from cmpi._runtime.process.dropped_ends import DroppedEnds
@@ -22,10 +26,11 @@ from cmpi._runtime.process.root_connection import RootConnection
 from cmpi._runtime.process.root_frames import RootFrames
 from cmpi._runtime.process.wait_registry import WaitRegistry
 from cmpi._transport import mapped_file, mpi
-from cmpi.identifiers import NO_PID, Pid, Resources
+from cmpi.identifiers import NO_PID, RAISED, ExitStatus, Pid, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
 
     from cmpi._core.protocol import process_root
@@ -36,20 +41,31 @@ class Node:
     """One process of a job. `join` makes it; thread-safe.
 
     Args:
-        control: The socket by which to join.
+        sock: To this process's monitor; of a guest, to the root.
         memory: The folder in shared memory where processes of this host meet.
         resources: What this process needs, if it asks for anything.
-        lazy: Starts MPI when the program imports it. None: it is started here.
+        lazy: Starts MPI when the program imports it. None: it is started here, unless this is a guest.
+        guest: Whether the job has not started this process, which goes on without it.
     """
 
     def __init__(
-        self, control: int, memory: str, resources: Resources | None = None, lazy: LazyMpi | None = None
+        self,
+        sock: socket.socket,
+        memory: str,
+        resources: Resources | None = None,
+        lazy: LazyMpi | None = None,
+        guest: bool = False,
     ) -> None:
+        self.is_guest = guest
+        self._progress_thread: threading.Thread | None = None
         self.lock = NodeLock()
         self.waits = WaitRegistry()
         self.changed = ChannelCondition(self.lock)  # a reply, an exit, the end of a connection
-        self.root = RootConnection(control, self.changed, self.waits)
-        self.owns_mpi = lazy is None and mpi.initialize()  # whether cmpi has started MPI, and ends it, too
+        orphaned = self._lose_job if guest else _end_with_monitor
+        self.root = RootConnection(sock, self.changed, self.waits, orphaned)
+        self.owns_mpi = (
+            lazy is None and not guest and mpi.initialize()
+        )  # whether cmpi has started MPI, and ends it, too
         name, self.interpreter = host_facts.memory_name(memory), inheritance.interpreter()
         self.root.join(name, self.interpreter, resources)
         welcome, early = self.root.await_welcome()
@@ -84,10 +100,10 @@ class Node:
             self.dropped_ends,
             self.waits,
         )
-        if lazy is None:
-            self._mpi_started()
-        else:
+        if lazy is not None:
             lazy.started = self._mpi_started_late
+        elif not guest:
+            self._mpi_started()
         for frame in early:
             frames.hear(frame)
         mapped_file.keep_spare()
@@ -95,6 +111,7 @@ class Node:
             self.peers.map_rings()
             for linked in self.exits.linked:
                 self.exits.watch(Pid(linked))
+        self._progress_thread = self.state.progress_thread
         loop.start()
 
     def _mpi_started(self) -> None:
@@ -144,12 +161,45 @@ class Node:
         """Leave the job; see `Goodbye.say`."""
         self._goodbye.say()
 
+    def forget_job(self) -> None:
+        """This guest has left, and goes on: give back what only a process that ends may keep."""
+        self.root.close()
+        self.state.close()
+        signal_guard.release(self.lock)
+
+    def _lose_job(self) -> None:
+        """The root has gone, or has sent this guest away: the rest of the process goes on."""
+        if threading.current_thread() is not self._progress_thread:
+            return  # that one will see it, too
+        status = ExitStatus(RAISED, 0, "the job has ended, or has sent this process away")
+        with self.lock:
+            self.exits.lose_all(status)
+            for peer in self.peers:
+                if peer.status is None:
+                    peer.exited(status)
+            self.state.farewell = True
+            self.root.lose()
+
     @property
     def left(self) -> bool:
         """Whether this process has left the job."""
         return self.state.closed
 
+    @property
+    def lost(self) -> bool:
+        """Whether this is a guest whose job has ended, or has sent it away."""
+        return self.root.lost
+
     def refuse(self, error: Callable[[], Exception]) -> None:
         """Every call for which this node would be needed raises this error from now on."""
         self.lock.refuse(error)
         self.root.refuse(error)
+
+
+def _end_with_monitor() -> None:
+    """The monitor has gone, and with it everything this process could say or be told."""
+    try:
+        print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
+    except OSError:
+        pass  # it read that, too
+    os._exit(137)

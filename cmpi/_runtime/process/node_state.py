@@ -62,5 +62,11 @@ class NodeState:
         if threading.current_thread() is not self.progress_thread:
             try:
                 os.write(self._wake_write, b"x")
-            except BlockingIOError:
-                pass  # nudged already
+            except OSError:
+                pass  # nudged already; or a guest has left, and nobody is to be nudged any more
+
+    def close(self) -> None:
+        """The progress thread has ended, and the process goes on without the job."""
+        write, self._wake_write = self._wake_write, -1
+        os.close(write)
+        os.close(self.wake_read)

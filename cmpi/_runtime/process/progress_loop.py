@@ -98,6 +98,8 @@ class ProgressLoop:
             if self._root.fileno() in ready:
                 for frame in self._root.receive():
                     self._hear(frame)
+                if self._root.lost:
+                    poll.unregister(self._root)
             with state.lock:
                 if state.wake_read in ready:
                     os.read(state.wake_read, 4096)

@@ -1,23 +1,23 @@
-"""The connection of a process to the root, by way of its monitor: frames, requests and their replies."""
+"""The connection of a process to the root: frames, requests and their replies.
+
+It goes by way of the process's monitor. A guest has none, and is connected with the root itself.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-import sys
 from collections import deque
+from socket import MSG_DONTWAIT
 
 from cmpi._core.protocol import process_root
-from cmpi._core.protocol.process_root_links import NameIs
 from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._runtime.process import signal_guard
 from cmpi._runtime.process.node_lock import NodeLock
-from cmpi._transport import joining
-from cmpi.errors import InternalError
+from cmpi.errors import InternalError, NotRunning
 from cmpi.identifiers import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable
     from typing import Any
 
@@ -28,23 +28,28 @@ if TYPE_CHECKING:
 
 ANSWER = "an answer of the scheduler"
 ROOM = "room for a spawn"
-REPLIES = (process_root.Spawned, process_root.Refused, process_root.CapacityIs, NameIs)
+LOST = "the job has ended, or has sent this process away, which is part of no job any more"
 
 
 class RootConnection:
     """Thread-safe, but for `receive`, which is one thread's.
 
-    Raises: NotRunning: The monitor does not take this process in.
-
     Args:
-        fd: The socket that the monitor gave this process, by which to join.
+        sock: A socket to the monitor, or to the root.
         changed: Is told of replies by whoever calls `answered`.
         waits: Where to note that a thread waits for one.
+        orphaned: Called by whoever finds that nothing will come any more.
     """
 
-    def __init__(self, fd: int, changed: ChannelCondition, waits: WaitRegistry) -> None:
-        with socket.socket(fileno=fd) as inherited:
-            self._sock = socket.socket(fileno=joining.join(inherited).detach())
+    def __init__(
+        self,
+        sock: socket.socket,
+        changed: ChannelCondition,
+        waits: WaitRegistry,
+        orphaned: Callable[[], None],
+    ) -> None:
+        self._sock, self._orphaned = sock, orphaned
+        self.lost = False  # the connection, while the process goes on
         self._changed, self._waits = changed, waits
         self._decoder = Decoder(process_root.TO_PROCESS)
         self._write_lock = NodeLock()  # so that no signal handler's exception cuts a frame in two
@@ -62,8 +67,10 @@ class RootConnection:
         return self._sock.fileno()
 
     def tell(self, frame: Any) -> None:
-        """Send a frame to the root. Blocks: until the monitor takes it."""
+        """Send a frame to the root; nothing if it is lost. Blocks: until the other end takes it."""
         with self._write_lock:
+            if self.lost:
+                return
             try:
                 self._sock.sendall(encode(frame))
             except OSError:
@@ -72,8 +79,8 @@ class RootConnection:
     def looked_at(self, pid: Pid) -> None:
         """The program has received how this process ended, or failed: that is its business now."""
         if pid.value not in self._looked_at:
-            self._looked_at.add(pid.value)
             self.tell(process_root.LookedAt(pid.value, True))
+            self._looked_at.add(pid.value)
 
     def ask(self, make: Callable[[int], Any], timeout_s: float | None = None, what: str = ANSWER) -> Any:
         """Send a request and wait for its reply.
@@ -85,11 +92,12 @@ class RootConnection:
 
         Raises:
             TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
+            NotRunning: This process is a guest, and its job has ended.
         """
         request, reply = 0, None
 
         def answered() -> bool:
-            return request in self._replies
+            return request in self._replies or self.lost
 
         try:
             with self._changed:
@@ -97,7 +105,7 @@ class RootConnection:
                 with self._waits.on(what, [], timeout_s, answered):
                     if not self._changed.wait_for(answered, timeout_s):
                         raise TimeoutError(f"{what}: none came within {timeout_s} s")
-                reply = self._replies.pop(request)
+                reply = self._reply(request)
             return reply  # noqa: RET504  the handler of an exception needs it
         except BaseException:  # a signal handler's, too, even if it comes behind the reply
             if request:
@@ -110,7 +118,7 @@ class RootConnection:
     async def ask_async(self, make: Callable[[int], Any], what: str = ANSWER) -> Any:
         """As `ask`, in an event loop; cancelling is as a timeout."""
         request = self._request(make)
-        answered = self._waits.on(what, [], None, lambda: request in self._replies)
+        answered = self._waits.on(what, [], None, lambda: request in self._replies or self.lost)
         try:
             await self._changed.until(answered)
         except BaseException:
@@ -118,7 +126,12 @@ class RootConnection:
                 self._abandon(request)
             raise
         with self._changed:
-            return self._replies.pop(request)
+            return self._reply(request)
+
+    def _reply(self, request: int) -> Any:
+        if request not in self._replies:
+            raise NotRunning(LOST)
+        return self._replies.pop(request)
 
     def _request(self, make: Callable[[int], Any]) -> int:
         with self._changed:
@@ -149,13 +162,14 @@ class RootConnection:
     def receive(self) -> Iterable[Any]:
         """The frames that are there. Never blocks."""
         try:
-            data = self._sock.recv(1 << 20, socket.MSG_DONTWAIT)
+            data = self._sock.recv(1 << 20, MSG_DONTWAIT)
         except BlockingIOError:
             return ()
         except OSError:
             data = b""
         if not data:
             self._orphaned()
+            return ()
         return self._decoder.feed(data)
 
     def join(self, memory: str, interpreter: Interpreter, resources: Resources | None) -> None:
@@ -185,6 +199,7 @@ class RootConnection:
             data = self._sock.recv(1 << 20)
             if not data:
                 self._orphaned()
+                raise NotRunning(LOST)
             waiting = deque(self._decoder.feed(data))
             if not waiting:
                 continue
@@ -193,8 +208,12 @@ class RootConnection:
                 raise InternalError(f"{type(welcome).__name__} in place of a welcome")
             return welcome, waiting
 
-    def _orphaned(self) -> None:
-        """The monitor has gone, and with it everything this process could say or be told."""
-        with contextlib.suppress(OSError):  # it read that, too
-            print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
-        os._exit(137)
+    def lose(self) -> None:
+        """Nothing will come any more, and nothing can be said. With the lock of `changed` held."""
+        self.lost = True
+        self._changed.notify_all()
+
+    def close(self) -> None:
+        """This process has left the job, and goes on."""
+        self._sock.close()
+        signal_guard.release(self._write_lock)

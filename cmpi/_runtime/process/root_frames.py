@@ -66,6 +66,7 @@ class RootFrames:
             process_root.Spawned: root.answered,
             process_root.Refused: root.answered,
             process_root.CapacityIs: root.answered,
+            process_root.FailuresAre: root.answered,
             process_root.Closure: run,
             NameIs: root.answered,
             LinkedBy: lambda frame: exits.tied(frame.pid, frame.on),

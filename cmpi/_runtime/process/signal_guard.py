@@ -103,6 +103,11 @@ def protect(lock: Any) -> None:
     _locks.append(lock)
 
 
+def release(lock: Any) -> None:
+    """This lock is not used any more."""
+    _locks[:] = [other for other in _locks if other is not lock]
+
+
 def _wrapped(handler: Any) -> Any:
     return _Wrapped(handler) if callable(handler) and not isinstance(handler, _Wrapped) else handler
 

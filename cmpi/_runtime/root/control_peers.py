@@ -1,11 +1,11 @@
-"""The control connections of monitors and helpers with the root."""
+"""The control connections of monitors, helpers and guests with the root."""
 
 from __future__ import annotations
 
 import select
 from functools import partial
 
-from cmpi._core.protocol import helper_root, monitor_root
+from cmpi._core.protocol import guest_root, helper_root, monitor_root
 from cmpi._transport import control_socket
 from cmpi.errors import ProtocolError
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.root_loop import RootLoop
     from cmpi._transport.door import Door
 
-AT_THE_DOOR = {**helper_root.TO_ROOT, **monitor_root.TO_ROOT}
+AT_THE_DOOR = {**helper_root.TO_ROOT, **monitor_root.TO_ROOT, **guest_root.TO_ROOT}
 
 
 class Peer:
-    """A connection that has proved itself: a monitor's, or a helper's.
+    """A connection that has proved itself: a monitor's, a helper's or a guest's.
 
     Args:
         stream: The connection.
@@ -82,11 +82,17 @@ class ControlPeers:
         if events & ~select.EPOLLOUT:
             try:
                 for frame in peer.stream.receive():
-                    peer.hear(peer, frame)
+                    if peer in self._peers:  # else what it has said led to its being dropped
+                        peer.hear(peer, frame)
             except ProtocolError as error:
                 self._say(f"dropped the connection of {peer.title}: {error}")
                 peer.stream.closed = True
         if peer.stream.closed:
+            self.drop(peer)
+
+    def drop(self, peer: Peer) -> None:
+        """Close the connection of a peer, as if it had done so; nothing if that was done."""
+        if peer in self._peers:
             self._forget(peer)
 
     def _forget(self, peer: Peer) -> None:

@@ -16,7 +16,7 @@ from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
 from cmpi._core.job.report import deadlock_report, end_event, final_report
-from cmpi._core.protocol import helper_root, launcher_root, monitor_root
+from cmpi._core.protocol import guest_root, helper_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_waits import AskBlocked
 from cmpi._core.protocol.wire import encode, handler
 from cmpi._runtime import environment
@@ -24,6 +24,7 @@ from cmpi._runtime.batch_end import in_batch_job
 from cmpi._runtime.linux import host_facts, leftovers
 from cmpi._runtime.root.bridge import make_bridge
 from cmpi._runtime.root.control_peers import ControlPeers, Peer
+from cmpi._runtime.root.guest_table import GuestTable
 from cmpi._runtime.root.helpers import Helpers
 from cmpi._runtime.root.launcher_connection import LauncherConnection
 from cmpi._runtime.root.monitor_table import MonitorTable
@@ -71,6 +72,7 @@ class Root:
             deadline_s=order.deadline_s,
             grace_s=order.grace_s,
             strict=order.strict,
+            standing=order.standing,
         )
         terminal = self._launcher.terminal
         self._bridge = make_bridge(
@@ -108,12 +110,22 @@ class Root:
         )
         self._slots = SlotMonitors(self._job, self._monitors, self._helpers.launch, self._do)
         self._helpers.slots = self._slots
+        self._guests = GuestTable(
+            self._job,
+            self._here,
+            os.environ[environment.SHARED_MEMORY],
+            loop,
+            self._do,
+            self._say,
+            order.keeper,
+        )
         self._peers = ControlPeers(loop, door, self._introduce, self._say)
-        self._monitors.peers = self._helpers.peers = self._slots.peers = self._peers
+        self._monitors.peers = self._helpers.peers = self._slots.peers = self._guests.peers = self._peers
         self._carry_out = self._actions()
         self._introductions: dict[type, Callable[[Peer, Any], None]] = {
             monitor_root.MonitorUp: self._monitor_up,
             helper_root.HelperUp: self._helpers.take_in,
+            guest_root.GuestUp: self._guests.take_in,
             helper_root.Complaint: lambda _, frame: self._say(frame.text),
         }
 
@@ -122,6 +134,8 @@ class Root:
         self._launcher.serve(self._loop, self._requests(), self._say)
         where = [host or self._here for host in self._order.where]
         self._do(self._job.launch(self._order.argv, where, self._order.rank_cpu_units))
+        self._guests.start()
+        self._launcher.send(launcher_root.TakesGuests())
         while not self._over():
             self._loop.turn(self._timeout_s())
             now_s = time.monotonic()
@@ -156,6 +170,7 @@ class Root:
         if self._leave_s is None:
             self._leave_s = time.monotonic() + LEAVE_S
             self._monitors.dismiss_all()
+            self._guests.dismiss_all()
             self._slots.close()
         left = len(self._monitors) or len(self._slots) or self._helpers.busy
         return not left or time.monotonic() >= self._leave_s
@@ -183,7 +198,7 @@ class Root:
             Probe: lambda it: self._do([Tell(pid, AskBlocked(it.round)) for pid in it.pids]),
             Deadlock: lambda _: self._end_deadlock(),
             job_actions.Begin: lambda it: self._monitors.begin(it.pid, it.settings),
-            job_actions.Order: lambda it: self._monitors.tell(it.pid, it.frame),
+            job_actions.Order: self._order_to,
             job_actions.Launch: self._launch,
             job_actions.LaunchWorld: self._launch_world,
             job_actions.Born: self._born,
@@ -198,6 +213,14 @@ class Root:
     def _tell(self, action: Tell) -> None:
         if action.pid in self._monitors:
             self._monitors.tell(action.pid, monitor_root.ToRank(encode(action.frame)))
+        elif action.pid in self._guests:
+            self._guests.tell(action.pid, action.frame)
+
+    def _order_to(self, action: job_actions.Order) -> None:
+        if action.pid in self._guests:
+            self._guests.order(action.pid, action.frame)
+        else:
+            self._monitors.tell(action.pid, action.frame)
 
     def _launch(self, action: job_actions.Launch) -> None:
         if action.in_slot and not self._helpers.has_no_folder:

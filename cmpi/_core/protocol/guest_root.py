@@ -1,0 +1,33 @@
+"""Frames between a guest and the root: those of `process_root`, and two before them.
+
+A guest is a process of the job that the job has not started. It has no monitor, but a connection of its own
+to the root.
+"""
+
+from __future__ import annotations
+
+from cmpi._core.protocol import process_root
+from cmpi._core.protocol.wire import frame, registry
+
+# -- guest -> root ----------------------------------------------------------------------
+
+
+@frame
+class GuestUp:
+    """The first frame of a guest: what it is, in words."""
+
+    label: str
+
+
+# -- root -> guest ----------------------------------------------------------------------
+
+
+@frame
+class GuestMayJoin:
+    """The answer to GuestUp: send Join. `shared_memory` is the job's folder there."""
+
+    shared_memory: str
+
+
+TO_ROOT = registry({131: GuestUp, **process_root.TO_ROOT})
+TO_GUEST = registry({133: GuestMayJoin})

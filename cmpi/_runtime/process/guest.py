@@ -1,0 +1,41 @@
+"""How a process that no monitor has started comes by its connection: it goes to the root itself.
+
+The job's folder is its owner's alone, and both sides prove that they know the secret in it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from cmpi._core.protocol import guest_root
+from cmpi._transport import control_socket
+from cmpi.errors import NotRunning, ProtocolError
+
+
+def connect(folder: str, label: str) -> tuple[socket.socket, str]:
+    """A connection to the root of the job that has this folder, and the job's folder in shared memory.
+
+    Args:
+        folder: The job's.
+        label: What this process is, in words.
+
+    Raises:
+        NotRunning: There is no such job, or it takes in nobody any more.
+
+    Blocks: for the root's answer.
+    """
+    try:
+        stream = control_socket.connect_in(folder, "root", guest_root.TO_GUEST)
+    except (OSError, ProtocolError) as error:
+        raise NotRunning(f"no job can be joined at {folder}: {error}") from None
+    try:
+        stream.send(guest_root.GuestUp(label))
+        answer, _ = control_socket.receive_with_fds(stream)
+    except ProtocolError as error:
+        stream.close()
+        raise NotRunning(f"the job at {folder} takes in nobody any more: {error}") from None
+    sock = socket.socket(fileno=os.dup(stream.fileno()))
+    stream.close()
+    sock.settimeout(None)
+    return sock, answer.shared_memory

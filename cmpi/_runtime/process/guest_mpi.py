@@ -1,0 +1,44 @@
+"""In a guest MPI is loaded with cmpi, and starts when the program imports `mpi4py.MPI`, as without cmpi.
+
+A guest is in no MPI world of the job's. What its program does with MPI is its own: a world of one process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import sys
+
+import mpi4py
+
+from cmpi._runtime.linux import leftovers
+from cmpi._runtime.process.lazy_mpi import NAME, ModuleFinder
+from cmpi._transport import mpi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+class _GuestMpi(ModuleFinder):
+    """A finder that starts MPI when the module is imported."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        """As of a loader. Blocks: for MPI_Init. Raises: mpi4py.MPI.Exception: MPI cannot be started."""
+        super().exec_module(module)
+        sys.meta_path.remove(self)
+        if not mpi4py.rc.initialize:
+            return
+        mpi.start_as_mpi4py_does()
+        leftovers.unlink_segments_of_one_alone()
+        if mpi4py.rc.finalize is not False:
+            atexit.register(mpi.finalize)
+
+
+def hide() -> None:
+    """Have MPI start when the program imports it; nothing if the program, or this call, did so before."""
+    if mpi.rc_before is None or NAME not in sys.modules or mpi.runs():
+        return
+    module = sys.modules.pop(NAME)
+    del mpi4py.MPI
+    mpi4py.rc.initialize, mpi4py.rc.finalize = mpi.rc_before
+    sys.meta_path.insert(0, _GuestMpi(module, module.__spec__))

@@ -1,0 +1,159 @@
+"""The guests of a job: processes that have joined it by themselves, without a monitor."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import time
+
+from cmpi._core.protocol import guest_root, monitor_root
+from cmpi._core.protocol.process_root_connections import Leaving
+from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
+from cmpi.identifiers import OK, RAISED, ExitStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from cmpi._core.job.job import JobMachine
+    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.root_loop import RootLoop
+
+SIGTERM = 15
+LEFT_UNSAID = ExitStatus(RAISED, 0, "it ended, or was ended, without leaving the job")
+
+
+class _Guest:
+    """One guest: its connection, and a descriptor that becomes readable when the process ends.
+
+    The end of the connection alone does not tell: a process that the guest has forked holds it, too.
+    """
+
+    def __init__(self, peer: Peer, os_pid: int, pidfd: int) -> None:
+        self.peer, self.os_pid, self.pidfd = peer, os_pid, pidfd
+        self.leaves = False  # it has said goodbye
+        self.signal = 0  # the job sends it away, as if by this signal
+
+
+class GuestTable:
+    """The guests by their pids.
+
+    Args:
+        job: Is told of them.
+        host: The root's own, where they run.
+        shared_memory: The job's folder there.
+        loop: The root's.
+        do: Carries out actions.
+        say: Shows the user a line of text.
+        keeper: The number of the process with whose end the job ends; 0: there is none.
+    """
+
+    def __init__(
+        self,
+        job: JobMachine,
+        host: str,
+        shared_memory: str,
+        loop: RootLoop,
+        do: Callable[[list[Any]], None],
+        say: Callable[[str], None],
+        keeper: int,
+    ) -> None:
+        self._job, self._host, self._shared_memory = job, host, shared_memory
+        self._loop, self._do, self._say = loop, do, say
+        self._guests: dict[int, _Guest] = {}
+        self._keeper = keeper
+        self._keeper_fd = _open_pidfd(keeper)
+        if self._keeper_fd >= 0:
+            loop.watch(self._keeper_fd, lambda _: self._keeper_ended())
+        self.peers: ControlPeers
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def __contains__(self, pid: int) -> bool:
+        return pid in self._guests
+
+    def start(self) -> None:
+        """The job begins: if its keeper has ended meanwhile, so does the job."""
+        if self._keeper and self._keeper_fd < 0:
+            self._keeper_ended()
+
+    def tell(self, pid: int, frame: Any) -> None:
+        """Send a frame to a guest."""
+        self.peers.send(self._guests[pid].peer, frame)
+
+    def order(self, pid: int, frame: Any) -> None:
+        """What the job has for its monitor, if it had one. A signal sends the guest away: the process goes
+        on, and the job without it."""
+        if isinstance(frame, monitor_root.Signal):
+            self._guests[pid].signal = frame.signal
+            self.peers.drop(self._guests[pid].peer)
+
+    def dismiss_all(self) -> None:
+        """The job is over."""
+        for guest in list(self._guests.values()):
+            guest.signal = SIGTERM
+            self.peers.drop(guest.peer)
+
+    # -- from guests -----------------------------------------------------------------------
+
+    def take_in(self, peer: Peer, frame: guest_root.GuestUp) -> None:
+        """A process outside of the job wants to join it."""
+        os_pid = _number_of(peer)
+        pid, actions = self._job.guest_up(frame.label, self._host, time.monotonic())
+        if pid is None:
+            self.peers.drop(peer)
+            return
+        pidfd = _open_pidfd(os_pid)
+        self._guests[pid] = _Guest(peer, os_pid, pidfd)
+        peer.title = f"the guest {self._job.processes[pid].title}"
+        peer.hear, peer.gone = lambda _, frame: self._hear(pid, frame), lambda _: self._gone(pid)
+        if pidfd >= 0:
+            self._loop.watch(pidfd, lambda _: self.peers.drop(peer))
+        self._do(actions)
+        self.peers.send(peer, guest_root.GuestMayJoin(self._shared_memory))
+
+    def _hear(self, pid: int, frame: Any) -> None:
+        if isinstance(frame, Stacks):
+            self._say(f"stacks of {self._job.processes[pid].title}:\n{frame.text.rstrip()}")
+        elif not isinstance(frame, (Blocked, StillBlocked)):  # whoever sits at it may always act
+            self._guests[pid].leaves |= isinstance(frame, Leaving)
+            self._do(self._job.from_rank(pid, frame, time.monotonic()))
+
+    def _gone(self, pid: int) -> None:
+        """Its connection was closed, by either side."""
+        guest = self._guests.pop(pid)
+        if guest.pidfd >= 0:
+            self._loop.forget(guest.pidfd)
+            os.close(guest.pidfd)
+        status = LEFT_UNSAID
+        if guest.leaves:
+            status = ExitStatus(RAISED if self._job.processes[pid].summary else OK)
+        elif guest.signal:
+            status = ExitStatus(128 + guest.signal, guest.signal)
+        if guest.os_pid == self._keeper:
+            self._keeper_ended()
+        self._do(self._job.guest_ended(pid, status, time.monotonic()))
+
+    def _keeper_ended(self) -> None:
+        if self._keeper_fd >= 0:
+            self._loop.forget(self._keeper_fd)
+            os.close(self._keeper_fd)
+        self._keeper, self._keeper_fd = 0, -1
+        because = "the process for which the job was started has left it"
+        self._do(self._job.interrupt(SIGTERM, time.monotonic(), because, OK))
+
+
+def _number_of(peer: Peer) -> int:
+    """Which process has made this connection, as the kernel says. Source: Linux unix(7), SO_PEERCRED."""
+    credentials = peer.stream.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], "little")
+
+
+def _open_pidfd(os_pid: int) -> int:
+    """A descriptor for this process; -1: it has ended, or is not to be seen from here."""
+    try:
+        return os.pidfd_open(os_pid) if os_pid > 0 else -1
+    except OSError:
+        return -1

@@ -1,0 +1,31 @@
+"""Options of cmpirun, from the keyword arguments of a function."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from cmpi._runtime import programs
+
+
+def cmpirun(options: Mapping[str, Any]) -> list[str]:
+    """The command that is cmpirun with these options."""
+    return [sys.executable, *programs.isolated(programs.CMPIRUN), *as_arguments(options)]
+
+
+def as_arguments(options: Mapping[str, Any]) -> list[str]:
+    """As on the command line.
+
+    >>> as_arguments({"n": 2, "cpus": 4, "dry_run": True, "verbose": False, "host": ["a", "b"]})
+    ['-n', '2', '--cpus', '4', '--dry-run', '--host', 'a', '--host', 'b']
+    """
+    line: list[str] = []
+    for key, value in options.items():
+        name = f"--{key.replace('_', '-')}" if len(key) > 1 else f"-{key}"
+        if value is True:
+            line.append(name)
+        elif value is not False and value is not None:
+            for each in value if isinstance(value, (list, tuple)) else [value]:
+                line += [name, str(each)]
+    return line

@@ -1,0 +1,243 @@
+"""`cmpi.init()` where nothing can be started again: at prompts, in notebooks, in test runs, in servers."""
+
+import contextlib
+import os
+import pty
+import select
+import signal
+
+import pytest
+
+from tests.mpi.conftest import SLOWNESS
+
+SQUARE = "def square(parent, x): cmpi.Sender(parent).send(x * x)"
+RECEIVE = "cmpi.Receiver(cmpi.spawn(square, 7)).recv(timeout=20)"
+STARTED = "cmpi: started the job cmpi-"
+
+
+class Console:
+    """A program on a terminal of its own, for which somebody types."""
+
+    def __init__(self, jobs, *command):
+        self.leader, follower = pty.openpty()
+        command = ("setsid", "--ctty", "--wait", *command)  # which makes it the controlling terminal
+        streams = {"stdin": follower, "stdout": follower, "stderr": follower}
+        self.process = jobs.start(*command, env={"TERM": "dumb", "PYTHON_BASIC_REPL": "1"}, **streams)
+        os.close(follower)
+        self.text = ""
+
+    def until(self, wanted):
+        """What is shown, up to this."""
+        while wanted not in self.text:
+            ready, _, _ = select.select([self.leader], [], [], 30 * SLOWNESS)
+            assert ready, f"no {wanted!r} in {self.text!r}"
+            self.text += os.read(self.leader, 65536).decode(errors="replace")
+        shown, _, self.text = self.text.partition(wanted)
+        return shown
+
+    def type(self, *lines):
+        for line in lines:
+            os.write(self.leader, f"{line}\n".encode())
+
+    def end(self):
+        self.type("exit()")
+        with contextlib.suppress(OSError):  # the last one has closed its side
+            while data := os.read(self.leader, 65536):
+                self.text += data.decode(errors="replace")
+        os.close(self.leader)
+        assert self.process.wait(30) == 0, self.text
+
+
+def test_an_interactive_python_gets_a_job_and_keeps_it_over_ctrl_c(jobs):
+    console = Console(jobs, "python", "-i", "-q")
+    console.type("import cmpi, time; cmpi.init()")
+    console.until(STARTED)
+    console.type(SQUARE, "", RECEIVE)
+    console.until("\n49\r\n")
+    console.type("child = cmpi.spawn(lambda parent: time.sleep(60))", "print('ready' * 2)")
+    console.until("readyready")
+    console.type("cmpi.wait(child)")
+    console.until("wait(child)\r\n")
+    os.write(console.leader, b"\x03")  # Ctrl-C is for the prompt, not for the job
+    console.until("KeyboardInterrupt")
+    console.type("def shout(parent): print('aloud' * 2)", "", "cmpi.wait(cmpi.spawn(shout)).ok")
+    console.until("aloudaloud")
+    console.type("cmpi.kill(child); cmpi.wait(child).signal + 100")
+    console.until("\n109\r\n")
+    console.end()
+
+
+def test_ipython_gets_a_job(jobs):
+    pytest.importorskip("IPython")
+    environment = ["--simple-prompt", "--no-banner", "--colors=NoColor", "--HistoryManager.enabled=False"]
+    console = Console(jobs, "ipython", *environment)
+    console.type("import cmpi; cmpi.init()")
+    console.until(STARTED)
+    console.type(SQUARE, "", RECEIVE)
+    console.until(": 49")
+    console.type("1 / 0", "print(len(cmpi.world()) + 70)")
+    console.until("70\r\n")
+    console.end()
+
+
+class Kernel:
+    """A real Jupyter kernel, of which a front end asks for cells."""
+
+    def __init__(self, jobs):
+        jupyter_client = pytest.importorskip("jupyter_client")
+        pytest.importorskip("ipykernel")
+        self.manager = jupyter_client.KernelManager(
+            connection_file=str(jobs.folder / "kernel.json"), transport="ipc"
+        )
+        environment = jobs.environment | {"IPYTHONDIR": str(jobs.folder / "ipython")}
+        self.manager.start_kernel(env=environment, cwd=str(jobs.folder))
+        self.client = self.manager.blocking_client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=60 * SLOWNESS)
+
+    def run(self, cell, wait=True):
+        """The outputs of a cell: what was written, what it gave, or raised."""
+        asked = self.client.execute(cell)
+        return self.outputs(asked) if wait else asked
+
+    def outputs(self, asked, first=None):
+        found = []
+        while first is None or first not in found:
+            message = self.client.get_iopub_msg(timeout=60 * SLOWNESS)
+            if message["parent_header"].get("msg_id") != asked:
+                continue
+            content, kind = message["content"], message["msg_type"]
+            if kind == "stream":
+                found.append(content["text"])
+            elif kind == "execute_result":
+                found.append(content["data"]["text/plain"])
+            elif kind == "error":
+                found.append(content["ename"])
+            elif kind == "status" and content["execution_state"] == "idle":
+                break
+        return "".join(found)
+
+    def close(self):
+        self.client.stop_channels()
+        self.manager.cleanup_resources()
+
+
+@pytest.fixture
+def kernel(jobs):
+    kernel = Kernel(jobs)
+    yield kernel
+    if kernel.manager.has_kernel:
+        kernel.manager.shutdown_kernel(now=True)
+    kernel.close()
+
+
+def test_a_notebook_gets_a_job_whose_output_is_in_the_cell_that_runs(kernel):
+    assert STARTED in kernel.run("import cmpi, os, time; cmpi.init()")
+    assert kernel.run(f"{SQUARE}\n{RECEIVE}") == "49"
+    shout = "def shout(parent, word): print(word)\n"
+    assert kernel.run(f"{shout}cmpi.wait(cmpi.spawn(shout, 'one')).code; time.sleep(0)") == "one\n"
+    assert kernel.run("await cmpi.Receiver(await cmpi.aspawn(square, 8)).arecv()") == "64"
+    asked = kernel.run("print('waits'); cmpi.wait(cmpi.spawn(lambda parent: time.sleep(60)))", wait=False)
+    kernel.outputs(asked, "waits\n")
+    kernel.manager.interrupt_kernel()  # the stop button
+    assert kernel.outputs(asked).endswith("KeyboardInterrupt")
+    assert kernel.run(RECEIVE) == "49", "the kernel and its job go on"
+
+
+def test_a_kernel_that_is_killed_or_starts_again_leaves_nothing(jobs, kernel):
+    kernel.run(f"import cmpi; cmpi.init()\n{SQUARE}")
+    assert kernel.run(RECEIVE) == "49"
+    kernel.manager.restart_kernel(now=True)  # by SIGKILL, as a user's impatience would have it
+    kernel.client.wait_for_ready(timeout=60 * SLOWNESS)
+    assert STARTED in kernel.run(f"import cmpi; cmpi.init()\n{SQUARE}")
+    assert kernel.run(RECEIVE) == "49"
+    (process,) = [it for it in jobs.processes() if "ipykernel_launcher" in " ".join(it.cmdline())]
+    os.kill(process.pid, signal.SIGKILL)
+    # the fixture looks for files and processes that are left
+
+
+def test_pytest_gets_a_job(jobs):
+    jobs.script(
+        """
+import cmpi, pytest
+def child(parent): print("loud"); cmpi.Sender(parent).send(42)
+@pytest.fixture(scope="session")
+def job():
+    with cmpi.Job() as job:
+        yield job
+def test_a_job_of_its_own(job):
+    assert cmpi.Receiver(cmpi.spawn(child)).recv(timeout=20) == 42
+def test_the_same_job(job):
+    assert cmpi.wait(cmpi.spawn(child)).ok and not job.failures
+""",
+        "test_fixture.py",
+    )
+    jobs.script(
+        """
+import cmpi
+def child(parent): cmpi.Sender(parent).send(42)
+def test_init():
+    cmpi.init()
+    assert cmpi.Receiver(cmpi.spawn(child)).recv(timeout=20) == 42
+""",
+        "test_init.py",
+    )
+    result = jobs.run("pytest", "-q", "-p", "no:cacheprovider", "test_fixture.py", "test_init.py")
+    assert result.code == 0 and "3 passed" in result.out and "loud" not in result.out, result
+    result = jobs.run("cmpirun", "pytest", "-q", "-p", "no:cacheprovider", "test_init.py")
+    assert result.code == 0 and "1 passed" in result.out, result
+
+
+SERVER = """
+import asyncio, sys
+import cmpi
+
+def square(parent, x): return x * x
+
+async def answer(reader, writer):
+    x = int(await reader.readline())
+    child = await cmpi.aspawn(square, x, result=True)
+    writer.write(f"{await cmpi.aresult(child)}\\n".encode())
+    await writer.drain()
+    writer.close()
+
+async def main():
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    async with server:
+        await server.serve_forever()
+
+with cmpi.Job():
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        print("closed", flush=True)
+"""
+
+
+def test_a_server_in_asyncio_answers_many_at_once(jobs):
+    import asyncio
+
+    server = jobs.start("python", jobs.script(SERVER))
+    port = int(server.stdout.readline())
+
+    async def ask(x):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{x}\n".encode())
+        line = await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+        return int(line)
+
+    async def ask_all():
+        return await asyncio.gather(*map(ask, range(30)))
+
+    assert asyncio.run(ask_all()) == [x * x for x in range(30)]
+    server.send_signal(signal.SIGINT)
+    assert server.stdout.read() == b"closed\n" and server.wait(30) == 0, server.stderr.read()
+
+
+def test_python_that_reads_its_program_from_stdin_gets_a_job(jobs):
+    text = f"import cmpi; cmpi.init()\n{SQUARE}\nprint({RECEIVE})\n"
+    result = jobs.run("python", "-", input=text.encode())
+    assert result.code == 0 and result.out == "49\n" and result.err.count(STARTED) == 1, result

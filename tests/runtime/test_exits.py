@@ -1,0 +1,52 @@
+"""What a process knows of the ends of others, whatever cuts its calls short."""
+
+import pytest
+
+from cmpi._core.protocol import process_root
+from cmpi._runtime.process.condition import ChannelCondition
+from cmpi._runtime.process.exits import Exits
+from cmpi._runtime.process.node_lock import NodeLock
+from cmpi._runtime.process.wait_registry import WaitRegistry
+from cmpi.identifiers import ExitStatus, Pid
+
+
+class Root:
+    """In the place of the connection with the root."""
+
+    def __init__(self):
+        self.said, self.interrupts = [], 0
+
+    def looked_at(self, pid):
+        pass
+
+    def tell(self, frame):
+        if self.interrupts:
+            self.interrupts -= 1
+            raise KeyboardInterrupt
+        self.said.append(frame)
+
+
+@pytest.fixture
+def root():
+    return Root()
+
+
+@pytest.fixture
+def exits(root):
+    return Exits(ChannelCondition(NodeLock()), root, WaitRegistry())
+
+
+def test_a_watch_that_ctrl_c_has_cut_short_is_said_again(exits, root):
+    root.interrupts = 1
+    with pytest.raises(KeyboardInterrupt):
+        exits.watch(Pid(1))
+    exits.watch(Pid(1))
+    exits.watch(Pid(1))
+    assert root.said == [process_root.Watch(1)]
+
+
+def test_when_the_job_is_lost_all_have_ended_also_those_that_are_asked_about_later(exits):
+    exits.watch(Pid(1))
+    lost = ExitStatus(1, 0, "the job has ended")
+    exits.lose_all(lost)
+    assert exits.wait_exit(Pid(1), 0.0) == exits.wait_exit(Pid(2), 0.0) == lost

@@ -1,0 +1,142 @@
+"""The root's table of guests: how their ends are seen, and what they say that counts for nothing."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from cmpi._core.protocol import guest_root, monitor_root
+from cmpi._core.protocol.process_root_connections import Leaving
+from cmpi._core.protocol.process_root_waits import Blocked
+from cmpi._runtime.root.guest_table import GuestTable
+from cmpi._runtime.root.root_loop import RootLoop
+from cmpi._transport.control_socket import ControlSocket
+
+
+class Job:
+    """In the place of the job's machine: notes what it hears."""
+
+    def __init__(self):
+        self.heard, self.processes = [], {}
+
+    def guest_up(self, label, host, now_s):
+        pid = 100 + len(self.processes)
+        self.processes[pid] = type("Process", (), {"title": label, "summary": ""})
+        return pid, []
+
+    def guest_ended(self, pid, status, now_s):
+        self.heard.append((pid, status.code, status.signal))
+        return []
+
+    def interrupt(self, signal, now_s, because, code):
+        self.heard.append((because, code))
+        return []
+
+    def from_rank(self, pid, frame, now_s):
+        self.heard.append((pid, frame))
+        return []
+
+
+class Peers:
+    """In the place of the root's connections."""
+
+    def __init__(self):
+        self.sent, self.dropped = [], []
+
+    def send(self, peer, frame):
+        self.sent.append(frame)
+
+    def drop(self, peer):
+        if peer not in self.dropped:
+            self.dropped.append(peer)
+            peer.gone(peer)
+
+
+class Peer:
+    def __init__(self, sock):
+        self.stream, self.title = ControlSocket(sock, {}), ""
+        self.hear = self.gone = None
+
+
+class House:
+    """A table, and one guest of it: a process that this test has started."""
+
+    def __init__(self, keeper=False):
+        self.job, self.loop = Job(), RootLoop()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HELD.format(os.getpid())], stdout=subprocess.PIPE
+        )
+        self.door = socket.socket(socket.AF_UNIX)
+        self.door.bind("\0cmpi test " + str(os.getpid()))
+        self.door.listen()
+        ours, _ = self.door.accept()
+        number = self.process.pid if keeper else 0
+        self.table = GuestTable(self.job, "here", "/shm", self.loop, lambda _: None, print, number)
+        self.table.peers = Peers()
+        self.peer = Peer(ours)
+        self.table.take_in(self.peer, guest_root.GuestUp("python"))
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        self.peer.stream.close()
+        self.door.close()
+
+
+HELD = """
+import socket, time
+connection = socket.socket(socket.AF_UNIX)
+while connection.connect_ex("\\0cmpi test {}"):
+    time.sleep(0.01)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(params=[False, True], ids=["of a job", "the keeper"])
+def house(request):
+    house = House(keeper=request.param)
+    yield house
+    house.close()
+
+
+def test_a_guest_is_told_where_the_job_shares_memory_and_is_one(house):
+    assert house.table.peers.sent == [guest_root.GuestMayJoin("/shm")]
+    assert len(house.table) == 1 and 100 in house.table
+
+
+def test_the_end_of_the_process_is_the_guest_s_though_its_connection_is_open(house):
+    house.process.kill()
+    while house.table:
+        house.loop.turn(10)
+    assert [it for it in house.job.heard if it[0] == 100] == [(100, 1, 0)]
+
+
+def test_one_that_says_goodbye_has_ended_well_and_the_keeper_s_job_with_it():
+    house = House(keeper=True)
+    house.peer.hear(house.peer, Leaving())
+    house.table.peers.drop(house.peer)
+    house.close()
+    because = "the process for which the job was started has left it"
+    assert house.job.heard == [(100, Leaving()), (because, 0), (100, 0, 0)]
+
+
+def test_a_signal_sends_the_guest_away_and_leaves_the_process_alone(house):
+    house.table.order(100, monitor_root.Signal(15))
+    assert (100, 143, 15) in house.job.heard and house.process.poll() is None
+
+
+def test_a_guest_that_waits_is_never_part_of_a_deadlock(house):
+    house.peer.hear(house.peer, Blocked(1, ["recv"]))
+    assert house.job.heard == []
+
+
+def test_a_keeper_that_ended_before_the_job_began_ends_it_at_once():
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    job = Job()
+    table = GuestTable(job, "here", "/shm", RootLoop(), lambda _: None, print, ended.pid)
+    table.start()
+    assert [code for _, code in job.heard] == [0]
