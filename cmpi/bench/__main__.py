@@ -41,6 +41,9 @@ def main() -> int:
     parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios (needs matplotlib)")
     parser.add_argument("--seconds", type=float, default=600, help="how long to soak (default 600)")
     parser.add_argument("--kills", type=int, default=1000, help="how many in chaos (default 1000)")
+    parser.add_argument(
+        "--workload", choices=["messages", "pool"], default="messages", help="of chaos (default messages)"
+    )
     parser.add_argument("--no-shared-memory", action="store_true", help="chaos by sockets alone")
     parser.add_argument("--seed", type=int, default=1, help="of soak's and chaos's choices (default 1)")
     parser.add_argument("--hosts", metavar="A,B", default="", help="the two hosts of the benchmark hosts")
@@ -58,7 +61,7 @@ def main() -> int:
         from cmpi.bench.soak import chaos
 
         without = ("--shared-memory", "0") if options.no_shared_memory else ()
-        return chaos(options.kills, options.seed, *without)
+        return chaos(options.workload, options.kills, options.seed, *without)
     if not options.json:
         print(header())
         print(HEADINGS)

@@ -1,5 +1,7 @@
-"""`ProcessPool` beside the executors of the standard library, of mpi4py and of joblib: 2 workers each, in
-turn."""
+"""`ProcessPool` beside the executors of the standard library, mpi4py, joblib, Dask and Ray, in turn.
+
+Two workers each; those that are not installed are left out.
+"""
 
 from __future__ import annotations
 
@@ -41,4 +43,4 @@ def run(name: str, runs: int) -> Iterator[Row]:
             yield Row(what, ours, unit, limit="at most 100")
         for i, (other, theirs) in enumerate(figures.items()):
             limit = LIMITS.get(key, {}).get(other, "")
-            yield Row(what if i == 0 else "  likewise", ours, unit, other, theirs, limit)
+            yield Row(what if i == 0 else "", ours, unit, other, theirs, limit)

@@ -1,4 +1,4 @@
-"""What runs long and counts: `soak`: messages through pipelines; `chaos`: work among kills."""
+"""What runs long and counts: `soak`, messages through pipelines; `chaos`, work among kills."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ def soak(seconds: float, seed: int) -> int:
     return _run("soaking", [str(seconds), str(seed)], seconds + 60)
 
 
-def chaos(kills: int, seed: int, *options: str) -> int:
+WORKLOADS = {"messages": "chaotic", "pool": "chaotic_pool"}  # and their programs
+
+
+def chaos(workload: str, kills: int, seed: int, *options: str) -> int:
     """Kill so many processes; 0 if all work was done, nothing hung and nothing is left over.
 
     Args:
+        workload: One of `WORKLOADS`.
+        kills: How many.
+        seed: Of the choices that are made.
         options: Of cmpirun.
     """
-    print(f"{header()}, {kills} kills, seed {seed}", *options, flush=True)
-    return _run("chaotic", [str(kills), str(seed)], 60 + kills * 0.5, *options)
+    print(f"{header()}, {kills} kills among {workload}, seed {seed}", *options, flush=True)
+    return _run(WORKLOADS[workload], [str(kills), str(seed)], 60 + kills * 0.5, *options)
 
 
 def _run(module: str, arguments: list[str], limit_s: float, *options: str) -> int:

@@ -35,6 +35,7 @@ class PoolFuture(concurrent.futures.Future[Any]):
     _group: TaskOwner
     _number: int
     _output = ""
+    _nbytes = 0  # of the result, if it is large
 
     def cancel(self) -> bool:
         """Cancel the task if it still waits for a worker; returns whether it is cancelled.

@@ -208,6 +208,8 @@ class WorkerGroup:
             future = submission.future
             if output:
                 future._output = output
+            if buffers:
+                future._nbytes = sum(memoryview(each).nbytes for each in buffers)
             fault = faults.get(number)
             if fault is not None:
                 future.set_exception(fault)

@@ -61,8 +61,8 @@ class Mapping:
                 future = self._next()
                 size = self._under_way.pop(future)
                 results, fault, elapsed_s = future.result()
+                self._sizer.measured(len(results), elapsed_s, future._nbytes)
                 del future
-                self._sizer.measured(len(results), elapsed_s)
                 self._fill()
                 results.reverse()
                 while results:

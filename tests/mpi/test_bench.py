@@ -19,9 +19,11 @@ def test_a_short_soak_loses_nothing(jobs):
     assert result.code == 0, result
 
 
-def test_some_chaos_is_survived_and_everything_accounted_for(jobs):
-    result = jobs.run(sys.executable, "-m", "cmpi.bench", "chaos", "--kills", "40", timeout=80)
-    assert result.code == 0 and "40 kills survived" in result.out, result
+@pytest.mark.parametrize(("workload", "kills"), [("messages", 40), ("pool", 25)])
+def test_some_chaos_is_survived_and_everything_accounted_for(jobs, workload, kills):
+    options = ("--workload", workload, "--kills", str(kills))
+    result = jobs.run(sys.executable, "-m", "cmpi.bench", "chaos", *options, timeout=80)
+    assert result.code == 0 and f"{kills} kills survived" in result.out, result
 
 
 def test_an_unknown_benchmark_is_refused(jobs):

@@ -3,13 +3,14 @@
 Guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling: A Practical Scheduling Scheme
 for Parallel Supercomputers", 1987), bounded by time: a task takes about `TARGET_S`, of which sending it
 and its answer is some percent, and where the number of items is known each takes at most its share of half
-of those that are left, so that no worker idles at the end. Sizes begin with 1 and are measured as answers
-come.
+of those that are left, so that no worker idles at the end. Large results go by few, so that the memory
+of one can be used again for the next. Sizes begin with 1 and are measured as answers come.
 """
 
 from __future__ import annotations
 
 TARGET_S = 0.02
+TARGET_BYTES = 1 << 20  # of the results of one task
 MAX_ITEMS = 4096  # bounds memory, and how much one death costs
 GROWTH = 8  # from one measurement to the next
 
@@ -26,11 +27,13 @@ class ChunkSizer:
     def __init__(self, workers: int, total: int | None = None, fixed: int | None = None) -> None:
         self._workers, self._left, self._fixed = max(1, workers), total, fixed
         self._item_s: float | None = None
+        self._item_bytes = 0.0
         self._limit = 1
 
-    def measured(self, items: int, elapsed_s: float) -> None:
-        """A task of so many items took so long."""
+    def measured(self, items: int, elapsed_s: float, nbytes: int = 0) -> None:
+        """A task of so many items took so long; its results have so many bytes."""
         if items:
+            self._item_bytes += 0.5 * (nbytes / items - self._item_bytes)
             item_s = elapsed_s / items
             self._item_s = item_s if self._item_s is None else self._item_s + 0.5 * (item_s - self._item_s)
             self._limit = max(self._limit, min(MAX_ITEMS, items * GROWTH))
@@ -42,6 +45,7 @@ class ChunkSizer:
         if self._item_s is None:
             return 1
         size = min(self._limit, int(TARGET_S / max(self._item_s, 1e-9)))
+        size = min(size, int(TARGET_BYTES / max(self._item_bytes, 1.0)))
         if self._left is not None:
             size = min(size, -(-self._left // (2 * self._workers)))
         return max(1, size)

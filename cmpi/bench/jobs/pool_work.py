@@ -16,7 +16,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,11 +69,38 @@ def _mpi4py(n: int) -> Executor:
     return executor
 
 
+def _dask(n: int) -> Executor:
+    distributed = importlib.import_module("distributed")
+    client = distributed.Client(n_workers=n, threads_per_worker=1, dashboard_address=None)
+    executor: Executor = client.get_executor(pure=False)
+    return executor
+
+
+class _Ray(Executor):
+    """As much of an executor as is needed here."""
+
+    def __init__(self, n: int) -> None:
+        self._ray = importlib.import_module("ray")
+        self._ray.init(num_cpus=n, include_dashboard=False, log_to_driver=False)
+        self._remote: dict[Any, Any] = {}
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if fn not in self._remote:
+            self._remote[fn] = self._ray.remote(fn)
+        future: Future[Any] = self._remote[fn].remote(*args, **kwargs).future()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._ray.shutdown()
+
+
 MAKERS: dict[str, Callable[[int], Executor]] = {
     "cmpi": cmpi.ProcessPool,
     "ProcessPoolExecutor": ProcessPoolExecutor,
     "mpi4py.futures": _mpi4py,
     "loky": _loky,
+    "Dask": _dask,
+    "Ray": _Ray,
 }
 
 

@@ -22,6 +22,15 @@ def test_long_items_go_one_by_one():
     assert sizer.next_size() == 1
 
 
+def test_large_results_go_by_few():
+    sizer = ChunkSizer(2)
+    for _ in range(10):
+        sizer.measured(1, 1e-4, chunks.TARGET_BYTES // 4)
+    assert sizer.next_size() == 4
+    sizer.measured(4, 4e-4, 4 * (8 << 20))
+    assert sizer.next_size() == 1
+
+
 def test_the_last_items_are_shared_out_evenly():
     sizer = ChunkSizer(2, total=1000)
     for _ in range(20):
