@@ -90,9 +90,11 @@ class WorkerGroup:
         )
 
     def cancel(self, number: int) -> bool:
-        """Take back a task that no worker has; whether that was possible."""
+        """Take back a task that no worker has had; whether that was possible. One that waits to be tried
+        again is not taken back: its future runs, and a future that runs cannot be cancelled."""
         with self._lock:
-            if not self.machine.cancel(number):
+            submission = self._submissions.get(number)
+            if submission is None or submission.future.running() or not self.machine.cancel(number):
                 return False
             self._feeder.release(self._submissions.pop(number).function)
             self._do(self.machine.settled())
