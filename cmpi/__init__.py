@@ -5,9 +5,10 @@ A map of the package; each layer imports only what is below it:
     cmpi/launcher/      the cmpirun command: plans, then starts and supervises one mpiexec (in launcher/)
     cmpi/channels/      what you import: Sender, Receiver, select
     cmpi/processes/     what you import: spawn, wait, links, supervisors
+    cmpi/data/          what you import: parallel streams on a process pool
     cmpi/_runtime/      a folder for each kind of process: process/, monitor/, root/; linux/ asks the kernel
     cmpi/_transport/    bytes: rings, MPI, sockets, doorbells, pickling
-    cmpi/_core/         decisions, pure, no I/O: protocol/, job/, channel/, pool/, supervisor, host_lives
+    cmpi/_core/         decisions, pure, no I/O: protocol/, job/, channel/, pool/, data/...
 
 The names are loaded when first used, so that a monitor, which needs none of them, stays small.
 """
@@ -239,8 +240,8 @@ __all__ = [
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "slurm":
-        return import_module("cmpi.slurm")
+    if name in ("slurm", "data"):
+        return import_module(f"cmpi.{name}")
     home = _HOME_OF.get(name)
     if home is None:
         from cmpi._guesses import answer

@@ -35,6 +35,7 @@ LAYERS = (
     ("cmpi.channels", "cmpi.processes", "cmpi.slurm", "cmpi._slurm_task"),
     ("cmpi._runtime.process.worker", "cmpi._runtime.monitor.fork_server"),
     ("cmpi.pool", "cmpi.joblib"),
+    ("cmpi.data",),
     ("cmpi.launcher",),
     ("cmpi.bench",),
 )

@@ -194,6 +194,11 @@ class ProcessPool(concurrent.futures.Executor):
         """
         return self._buffers.share(value)
 
+    @property
+    def max_workers(self) -> int:
+        """The largest number of workers, as `resize` may have changed it. Blocks: never."""
+        return self._groups.sizes[1]
+
     # -- the pool itself -----------------------------------------------------------------------
 
     def resize(self, max_workers: int, minimum: int | None = None) -> None:

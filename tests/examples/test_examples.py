@@ -85,6 +85,15 @@ def test_map_files(jobs):
     assert "files" in result.err and "2000" in result.err
 
 
+def test_wordcount(jobs):
+    path = jobs.folder / "words.txt"
+    path.write_text("to be or not\nto be or to sleep, perchance\n" * 50)
+    result = jobs.run("cmpirun", "--output", "plain", "python", EXAMPLES / "wordcount.py", path)
+    assert (result.code, result.err) == (0, ""), result
+    found = [line.split() for line in result.out.splitlines()]
+    assert found == [["150", "to"], ["100", "or"], ["100", "be"], ["50", "sleep"], ["50", "perchance"]]
+
+
 def test_grid_search(jobs):
     pytest.importorskip("sklearn")
     result = jobs.run("cmpirun", "--output", "plain", "python", EXAMPLES / "grid_search.py", timeout=60)

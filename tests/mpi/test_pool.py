@@ -79,16 +79,18 @@ def test_a_task_that_waits_to_be_tried_again_is_not_cancelled_but_can_be_killed(
 with ProcessPool(1) as pool:
     task = pool.options(retries=2).submit(dies, "exit")
     while not pool.statistics().deaths: time.sleep(0.01)
-    while not task.done(): assert not task.cancel()
+    while not task.done():
+        assert not task.cancel()
+        time.sleep(0.005)
     says(task.exception())
     task = pool.options(retries=100).submit(dies, "exit")
     while pool.statistics().deaths < 5: time.sleep(0.01)
     task.kill()
-    print(type(task.exception()).__name__, pool.submit(square, 5).result())
+    print(type(task.exception()).__name__, pool.submit(square, 5).result(), pool.max_workers)
 """)
     assert out.splitlines() == [
         "WorkerDied worker PID ended while it ran dies: 3; dies has ended 3 workers and is not tried again",
-        "TaskKilled 25",
+        "TaskKilled 25 1",
     ]
 
 

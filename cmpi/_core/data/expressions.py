@@ -1,0 +1,168 @@
+"""Expressions over columns: unlike a lambda they can be shown, and pushed down into a columnar source."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from cmpi._core.data.keys import Column
+
+OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+}
+
+
+def _junction(left: Any, right: Any, decides: bool) -> Any:
+    """`&` (what decides is False) or `|` (True) in the logic of three values, as in SQL and in Arrow."""
+    for value in (left, right):
+        if value is not None and bool(value) is decides:
+            return decides
+    return None if left is None or right is None else not decides
+
+
+class Expression:
+    """A value for each row: a column, or what operators make of columns and constants.
+
+    `==`, `!=`, `<`, `<=`, `>`, `>=`, `+`, `-`, `*`, `&` (and), `|` (or) and `~` (not) make expressions;
+    parentheses are needed around comparisons next to `&` and `|`. A comparison with None is never true.
+
+    >>> (col("ms") > 100) & (col("url") != "/")
+    ((ms > 100) & (url != '/'))
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __call__(self, row: Any) -> Any:
+        """Its value for one row."""
+        raise NotImplementedError
+
+    def columns(self) -> set[str]:
+        """The names of the columns that it needs."""
+        raise NotImplementedError
+
+    def arrow(self, field: Callable[[str], Any]) -> Any:
+        """The same as an expression of pyarrow, whose `pyarrow.compute.field` is given."""
+        raise NotImplementedError
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self!r} has no truth value: combine expressions by &, | and ~, not and, or, not")
+
+    def __eq__(self, other: object) -> Expression:  # type: ignore[override]
+        return Binary("==", self, other)
+
+    def __ne__(self, other: object) -> Expression:  # type: ignore[override]
+        return Binary("!=", self, other)
+
+    def __lt__(self, other: object) -> Expression:
+        return Binary("<", self, other)
+
+    def __le__(self, other: object) -> Expression:
+        return Binary("<=", self, other)
+
+    def __gt__(self, other: object) -> Expression:
+        return Binary(">", self, other)
+
+    def __ge__(self, other: object) -> Expression:
+        return Binary(">=", self, other)
+
+    def __add__(self, other: object) -> Expression:
+        return Binary("+", self, other)
+
+    def __sub__(self, other: object) -> Expression:
+        return Binary("-", self, other)
+
+    def __mul__(self, other: object) -> Expression:
+        return Binary("*", self, other)
+
+    def __and__(self, other: object) -> Expression:
+        return Binary("&", self, other)
+
+    def __or__(self, other: object) -> Expression:
+        return Binary("|", self, other)
+
+    def __invert__(self) -> Expression:
+        return Not(self)
+
+
+class Field(Expression):
+    """A column."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._take = Column(name)
+
+    def __call__(self, row: Any) -> Any:
+        return self._take(row)
+
+    def columns(self) -> set[str]:
+        return {self.name}
+
+    def arrow(self, field: Callable[[str], Any]) -> Any:
+        return field(self.name)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Binary(Expression):
+    """What an operator makes of two operands, of which the second may be a constant."""
+
+    def __init__(self, name: str, left: Expression, right: object) -> None:
+        self.name, self.left, self.right = name, left, right
+
+    def __call__(self, row: Any) -> Any:
+        left = self.left(row)
+        right = self.right(row) if isinstance(self.right, Expression) else self.right
+        if self.name in "&|":
+            return _junction(left, right, self.name == "|")
+        if left is None or right is None:
+            return None
+        return OPERATORS[self.name](left, right)
+
+    def columns(self) -> set[str]:
+        right = self.right.columns() if isinstance(self.right, Expression) else set()
+        return self.left.columns() | right
+
+    def arrow(self, field: Callable[[str], Any]) -> Any:
+        left = self.left.arrow(field)
+        right = self.right.arrow(field) if isinstance(self.right, Expression) else self.right
+        if self.name in "&|":
+            return left & right if self.name == "&" else left | right
+        return OPERATORS[self.name](left, right)
+
+    def __repr__(self) -> str:
+        return f"({self.left!r} {self.name} {self.right!r})"
+
+
+class Not(Expression):
+    """The opposite of a condition; of one that is unknown for want of a value, unknown too."""
+
+    def __init__(self, of: Expression) -> None:
+        self.of = of
+
+    def __call__(self, row: Any) -> Any:
+        value = self.of(row)
+        return None if value is None else not value
+
+    def columns(self) -> set[str]:
+        return self.of.columns()
+
+    def arrow(self, field: Callable[[str], Any]) -> Any:
+        return ~self.of.arrow(field)
+
+    def __repr__(self) -> str:
+        return f"~{self.of!r}"
+
+
+def col(name: str) -> Expression:
+    """A column, by its name, for `filter`: `stream.filter(col("ms") > 100)`."""
+    return Field(name)

@@ -1,0 +1,70 @@
+"""How operators that take a key find it in a row, and what of the row is left then."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Key = Callable[[Any], Any] | int | str | None
+
+
+def key_function(key: Key) -> Callable[[Any], Any]:
+    """The function that a key stands for: itself, an item by its index, a column by its name (of a mapping
+    or an object with attributes), or for None the row itself.
+
+    Raises:
+        TypeError: It is none of these.
+    """
+    if key is None:
+        return identity
+    if isinstance(key, int) and not isinstance(key, bool):
+        return operator.itemgetter(key)
+    if isinstance(key, str):
+        return Column(key)
+    if callable(key):
+        return key
+    raise TypeError(f"a key is a function, an index, a column's name or None; found {key!r}")
+
+
+def rest_function(key: Key) -> Callable[[Any], Any]:
+    """What of a row goes into the sink of its group: for a key that is an index the other item of a pair,
+    or a tuple of the other items; else the whole row."""
+    return Rest(key) if isinstance(key, int) and not isinstance(key, bool) else identity
+
+
+def identity(row: Any) -> Any:
+    """The row."""
+    return row
+
+
+class Column:
+    """Takes a column out of a row."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, row: Any) -> Any:
+        return row[self.name] if isinstance(row, Mapping) else getattr(row, self.name)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class Rest:
+    """Takes the items of a row that are not its key."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+
+    def __call__(self, row: Any) -> Any:
+        if len(row) == 2:
+            return row[1 - self.index % 2]
+        index = self.index % len(row)
+        return (*row[:index], *row[index + 1 :])
+
+
+def name_of(function: object) -> str:
+    """A function as plans show it."""
+    name = getattr(function, "__qualname__", None)
+    return str(name).rpartition("<locals>.")[2] if name else repr(function)

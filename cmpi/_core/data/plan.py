@@ -1,0 +1,182 @@
+"""Plans: what a stream is. A tree of frozen nodes, from the sources up; see `optimise` for how one runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cmpi._core.data.expressions import Expression
+from cmpi._core.data.keys import Key, name_of
+from cmpi._core.data.steps import Step, Steps
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Reader(Protocol):
+    """Where rows come from."""
+
+    def splits(self) -> Iterable[Any]:
+        """Its parts, each of which a worker reads by itself, in the order of their rows."""
+
+    def describe(self) -> str:
+        """As plans show it."""
+
+
+class ColumnarReader(Reader, Protocol):
+    """A reader that reads only the columns that it is asked for, and leaves out rows by a condition."""
+
+    def select(self, names: tuple[str, ...]) -> Self:
+        """The same with these columns only."""
+
+    def where(self, condition: Expression) -> Self | None:
+        """The same with the rows for which the condition is true; None if it cannot."""
+
+
+class Node:
+    """A node of a plan."""
+
+    def parents(self) -> tuple[Node, ...]:
+        """The nodes from which its rows come."""
+        return ()
+
+    def __str__(self) -> str:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Source(Node):
+    """The rows of a reader."""
+
+    reader: Reader
+
+    def __str__(self) -> str:
+        return self.reader.describe()
+
+
+@dataclass(frozen=True)
+class Apply(Node):
+    """Steps over each row of the parent."""
+
+    parent: Node
+    steps: Steps
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.parent,)
+
+    def __str__(self) -> str:
+        return str(self.steps)
+
+
+@dataclass(frozen=True)
+class Chain(Node):
+    """The rows of several streams, one stream after the other."""
+
+    streams: tuple[Node, ...]
+
+    def parents(self) -> tuple[Node, ...]:
+        return self.streams
+
+    def __str__(self) -> str:
+        return "chain"
+
+
+@dataclass(frozen=True)
+class Take(Node):
+    """The first `n` rows."""
+
+    parent: Node
+    n: int
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.parent,)
+
+    def __str__(self) -> str:
+        return f"take {self.n}"
+
+
+@dataclass(frozen=True)
+class Enumerate(Node):
+    """Pairs of a row's number and the row."""
+
+    parent: Node
+    start: int
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.parent,)
+
+    def __str__(self) -> str:
+        return f"enumerate from {self.start}"
+
+
+@dataclass(frozen=True)
+class GroupBy(Node):
+    """Pairs of a key and the result of a sink over the rows of that key. `sink` is a `cmpi.data.Sink`."""
+
+    parent: Node
+    key: Key
+    value: Key
+    sink: Any
+    combine: bool = False
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.parent,)
+
+    def __str__(self) -> str:
+        how = "combine in each split, then " if self.combine else ""
+        return f"group_by {show_key(self.key)} into {self.sink}: {how}shuffle"
+
+
+@dataclass(frozen=True)
+class Join(Node):
+    """`(k, (x, y))` for pairs `(k, x)` of the left and `(k, y)` of the right stream. `outer`: a pair of
+    the left without a partner gives `(k, (x, None))`."""
+
+    left: Node
+    right: Node
+    outer: bool
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.left, self.right)
+
+    def __str__(self) -> str:
+        return f"{'left' if self.outer else 'inner'}_join: shuffle both"
+
+
+@dataclass(frozen=True)
+class Sort(Node):
+    """The rows in the order of their keys."""
+
+    parent: Node
+    key: Key
+    reverse: bool
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.parent,)
+
+    def __str__(self) -> str:
+        return f"sort by {show_key(self.key)}{', greatest first' if self.reverse else ''}"
+
+
+def apply(parent: Node, step: Step) -> Apply:
+    """A node for a step."""
+    return Apply(parent, Steps(step.steps()))
+
+
+def show_key(key: Key) -> str:
+    """A key as plans show it."""
+    return "the row" if key is None else str(key) if isinstance(key, (int, str)) else name_of(key)
+
+
+def explain(node: Node) -> str:
+    """A plan as text: each node above those from which its rows come."""
+    lines: list[str] = []
+
+    def walk(node: Node, depth: int) -> None:
+        lines.append("   " * depth + ("└─ " if depth else "") + str(node))
+        for parent in node.parents():
+            walk(parent, depth + 1)
+
+    walk(node, 0)
+    return "\n".join(line[3:] if line.startswith("   ") else line for line in lines)

@@ -1,0 +1,1 @@
+"""Destinations: what streams are written to."""

@@ -1,0 +1,62 @@
+"""What streams raise besides what their sources' file systems raise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cmpi.errors import CmpiError
+
+
+class BadRow(CmpiError, ValueError):
+    """A row that cannot be read, or for which a function of the user's raised.
+
+    Attributes:
+        reason: What is wrong with it; for a function's exception, its type and text.
+        file: The file it is in; "" if it is in none.
+        line: The number of its line in that file, or of its row in its split; 0 if that is not known.
+        column: The column's name, or the number of the character, from 1; None if it is not known.
+        near: The row is this one or one of the last ones before it.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        file: str = "",
+        line: int = 0,
+        column: str | int | None = None,
+        near: bool = False,
+    ) -> None:
+        self.reason, self.file, self.line, self.column, self.near = reason, file, line, column, near
+        place = (
+            f"{file}, line {line}"
+            if file and line
+            else file or (f"row {line} of its split" if line else "")
+        )
+        if column is not None:
+            place += f", column {column}"
+        if near and place:
+            place = f"at or shortly before {place}"
+        super().__init__(f"{place}: {reason}" if place else reason)
+
+    def __reduce__(self) -> Any:
+        return BadRow, (self.reason, self.file, self.line, self.column, self.near)
+
+
+class UnreadableFile(CmpiError, OSError):
+    """A file that is not what it should be, or only a part of it."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        self.file, self.reason = file, reason
+        super().__init__(f"{file} cannot be read: {reason}")
+
+    def __reduce__(self) -> Any:
+        return UnreadableFile, (self.file, self.reason)
+
+
+def described(error: BaseException) -> str:
+    """An exception in one line."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "(its text cannot be made)"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,1 @@
+"""How plans run: tasks on a pool, shuffles, spills."""

@@ -1,0 +1,231 @@
+"""One run of a plan: its stages one after another, each a task for every split."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from cmpi._core.data import plan
+from cmpi._core.data.optimise import optimise
+from cmpi._core.data.splits import groups_by_size
+from cmpi._core.data.steps import Steps
+from cmpi.data.destinations.folder import Destination, Manifest
+from cmpi.data.destinations.formats import Write
+from cmpi.data.errors import BadRow
+from cmpi.data.execution import tasks
+from cmpi.data.execution.shuffle import GroupPart, JoinPart, Partitions
+from cmpi.data.execution.sorting import parts
+from cmpi.data.execution.spill import Block, SpillFolder, read
+from cmpi.data.execution.workers import pool_of_process, results
+from cmpi.data.sinks.collecting import Collect
+from cmpi.data.sinks.sink import Sink
+from cmpi.data.sources.memory import Items
+from cmpi.data.sources.reading import Reading
+
+REDUCE_BYTES = 8 << 20  # of partitions that one task takes together
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a stream runs: see `Stream.options`."""
+
+    pool: Executor | None = None
+    on_error: str = "raise"
+    retries: int = 3
+    memory: int = 64 << 20
+    spill_folder: str = ""
+    partitions: int = 32
+
+
+class Collected(NamedTuple):
+    """A result, and the rows that were left out: what a stream with `on_error="collect"` gives."""
+
+    result: Any
+    errors: list[BadRow]
+
+
+@dataclass
+class Flow:
+    """Splits, and for each the number of the steps that its rows go through."""
+
+    pipelines: list[Steps]
+    splits: Iterator[tuple[int, Any]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A split of rows on disk, numbered if `start` is given."""
+
+    blocks: tuple[Block, ...]
+    start: int | None = None
+
+    def rows(self, reading: Reading) -> Iterator[Any]:
+        """The rows, or pairs of their numbers and them."""
+        rows = itertools.chain.from_iterable(read(self.blocks))
+        return rows if self.start is None else enumerate(rows, self.start)
+
+
+@dataclass
+class Job:
+    """A run. Leaving its `with` block removes all that it has on disk."""
+
+    options: Options
+    bad: list[BadRow] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._pool = self.options.pool or pool_of_process()
+        self._spill = SpillFolder(self.options.spill_folder or tempfile.gettempdir())
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._spill.close()
+
+    def reduce(self, node: plan.Node, sink: Sink) -> Any:
+        """The result of a sink over a plan's rows. Blocks: until it is there."""
+        state = sink.init()
+        for each in self.run(self.flow(optimise(node)), tasks.reduce(sink), sink.reads_ahead):
+            state = sink.merge(state, each)
+        return sink.finish(state)
+
+    def write(
+        self, node: plan.Node, to: Destination, ending: str, rows_per_file: int, how: Write
+    ) -> Manifest:
+        """Write a plan's rows as files. Blocks: until all are in place."""
+        try:
+            work = tasks.write(to.staging, ending, rows_per_file, how)
+            return to.commit(self.run(self.flow(optimise(node)), work))
+        finally:
+            to.close()
+
+    def rows(self, node: plan.Node) -> Iterator[Any]:
+        """A plan's rows, as they are asked for."""
+        sink = Collect(list)
+        for each in self.run(self.flow(optimise(node)), tasks.reduce(sink)):
+            yield from each
+
+    def run(self, flow: Flow, work: tasks.Work, reads_ahead: bool = False) -> Iterator[Any]:
+        """What the work gives for each split, in their order."""
+        task = tasks.task(work, flow.pipelines, self.options.on_error, reads_ahead)
+        numbered = ((i, pipeline, split) for i, (pipeline, split) in enumerate(flow.splits))
+        for result, bad in results(self._pool, self.options.retries, task, numbered):
+            self.bad += bad
+            yield result
+
+    # -- one method for each kind of node ------------------------------------------------------
+
+    def flow(self, node: plan.Node) -> Flow:
+        """The splits of a plan. What must be shuffled or sorted for them is, now."""
+        make = {
+            plan.Source: self._source,
+            plan.Apply: self._apply,
+            plan.Chain: self._chain,
+            plan.Take: self._take,
+            plan.Enumerate: self._enumerate,
+            plan.GroupBy: self._group_by,
+            plan.Join: self._join,
+            plan.Sort: self._sort,
+        }[type(node)]
+        return make(node)  # type: ignore[operator, no-any-return]
+
+    def _source(self, node: plan.Source) -> Flow:
+        return _plain(node.reader.splits())
+
+    def _apply(self, node: plan.Apply) -> Flow:
+        flow = self.flow(node.parent)
+        return Flow([Steps(each.all + node.steps.all) for each in flow.pipelines], flow.splits)
+
+    def _chain(self, node: plan.Chain) -> Flow:
+        flows = [self.flow(each) for each in node.streams]
+        pipelines: list[Steps] = []
+        splits: list[Iterator[tuple[int, Any]]] = []
+        for flow in flows:
+            splits.append(_shifted(flow.splits, len(pipelines)))
+            pipelines += flow.pipelines
+        return Flow(pipelines, itertools.chain.from_iterable(splits))
+
+    def _take(self, node: plan.Take) -> Flow:
+        def taken() -> Iterator[Items]:
+            left = node.n
+            if not left:
+                return
+            results = self.run(self.flow(node.parent), tasks.reduce(Collect(list)))
+            for rows in results:
+                rows = rows[:left]
+                left -= len(rows)
+                if rows:
+                    yield Items(rows)
+                if not left:
+                    results.close()  # type: ignore[attr-defined]
+                    return
+
+        return _plain(taken())
+
+    def _enumerate(self, node: plan.Enumerate) -> Flow:
+        def numbered() -> Iterator[Kept]:
+            start = node.start
+            for blocks in self.run(self.flow(node.parent), tasks.keep(self._spill.path)):
+                yield Kept(tuple(blocks), start)
+                start += sum(block.rows for block in blocks)
+
+        return _plain(numbered())
+
+    def _group_by(self, node: plan.GroupBy) -> Flow:
+        options = self.options
+        work = tasks.combine(node, self._spill.path, options.partitions, options.memory)
+        every = _gathered(self.run(self.flow(node.parent), work, node.sink.reads_ahead))
+        return _plain(
+            GroupPart(tuple(map(tuple, group)), node.sink, self._spill.path, options.memory)
+            for group in _grouped([blocks for _, blocks in sorted(every.items())])
+        )
+
+    def _join(self, node: plan.Join) -> Flow:
+        options = self.options
+        work = tasks.shuffle(self._spill.path, options.partitions, options.memory)
+        left, right = (_gathered(self.run(self.flow(each), work)) for each in node.parents())
+        pairs = [(blocks, right.get(number, [])) for number, blocks in sorted(left.items())]
+        sizes = [sum(block.nbytes for block in (*a, *b)) for a, b in pairs]
+        return _plain(
+            JoinPart(
+                tuple((tuple(a), tuple(b)) for a, b in pairs[begin:end]),
+                node.outer,
+                self._spill.path,
+                options.memory,
+            )
+            for begin, end in groups_by_size(sizes, REDUCE_BYTES)
+        )
+
+    def _sort(self, node: plan.Sort) -> Flow:
+        work = tasks.sort(node.key, node.reverse, self._spill.path, self.options.memory)
+        runs = [run for each in self.run(self.flow(node.parent), work) for run in each]
+        return _plain(parts(runs, node.key, node.reverse))
+
+
+def _plain(splits: Iterable[Any]) -> Flow:
+    """Splits without steps."""
+    return Flow([Steps()], ((0, split) for split in splits))
+
+
+def _shifted(splits: Iterator[tuple[int, Any]], by: int) -> Iterator[tuple[int, Any]]:
+    return ((number + by, split) for number, split in splits)
+
+
+def _gathered(results: Iterable[Partitions]) -> Partitions:
+    """The blocks of each partition, of all tasks in their order."""
+    every: Partitions = {}
+    for partitions in results:
+        for number, blocks in partitions.items():
+            every.setdefault(number, []).extend(blocks)
+    return every
+
+
+def _grouped(partitions: list[list[Block]]) -> Iterator[list[list[Block]]]:
+    """Neighbouring partitions that one task takes together."""
+    sizes = [sum(block.nbytes for block in blocks) for blocks in partitions]
+    for begin, end in groups_by_size(sizes, REDUCE_BYTES):
+        yield partitions[begin:end]

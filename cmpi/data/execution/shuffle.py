@@ -1,0 +1,214 @@
+"""The shuffle: rows go to partitions by the hash of their keys, groups are combined before they do.
+
+What does not fit into the memory of a task is divided once more, by other bits of the hash, and lies on
+disk meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from cmpi._core.data.stable_hash import partition
+from cmpi.data.execution.spill import Block, BlockWriter, memory_of, read
+from cmpi.data.sinks.sink import Sink
+from cmpi.data.sources.reading import Reading
+
+CHUNK = 1 << 14  # rows or keys between two looks at the memory
+SUBPARTITIONS = 16
+MAX_LEVEL = 4  # divisions of a partition; one that is still too large has too many rows of too few keys
+
+Partitions = dict[int, list[Block]]
+
+
+class Partitioner:
+    """Writes pairs to partitions.
+
+    Args:
+        folder: For what is written.
+        partitions: How many there are.
+        level: How often the keys were divided before.
+    """
+
+    def __init__(self, folder: str, partitions: int, level: int) -> None:
+        self._writer = BlockWriter(folder)
+        self._partitions, self._level = partitions, level
+        self._numbers: list[tuple[int, int]] = []  # of partitions and of their blocks
+
+    def write(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Write a block for each partition that these pairs belong to."""
+        n, level = self._partitions, self._level
+        divided: dict[int, list[Any]] = {}
+        for pair in pairs:
+            number = partition(pair[0], n, level)
+            found = divided.get(number)
+            if found is None:
+                divided[number] = [pair]
+            else:
+                found.append(pair)
+        for number, rows in divided.items():
+            self._numbers.append((number, self._writer.write(rows)))
+
+    def close(self) -> Partitions:
+        """The blocks of each partition."""
+        blocks = self._writer.close()
+        partitions: Partitions = {}
+        for number, block in self._numbers:
+            partitions.setdefault(number, []).append(blocks[block])
+        return partitions
+
+
+class Groups:
+    """States by key, which are written to partitions when they outgrow the memory.
+
+    Args:
+        sink: Whose states they are.
+        folder: See `Partitioner`, as the next two.
+        partitions: See there.
+        level: See there.
+        memory: How many bytes they may take, about.
+    """
+
+    def __init__(self, sink: Sink, folder: str, partitions: int, level: int, memory: int) -> None:
+        self.states: Any = Counter()
+        self.partitioner: Partitioner | None = None
+        self._sink, self._where, self._memory = sink, (folder, partitions, level), memory
+        self._look_at = CHUNK
+
+    def add(self, rows: Iterable[Any], key_of: Any, value_of: Any) -> None:
+        """Take rows into the states of their keys."""
+        rows = iter(rows)
+        while chunk := list(islice(rows, CHUNK)):
+            self._sink.add_by_key(self.states, chunk, key_of, value_of)
+            self._look()
+
+    def merge(self, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Merge states of later rows."""
+        states, merge = self.states, self._sink.merge
+        for key, state in pairs:
+            states[key] = merge(states[key], state) if key in states else state
+        self._look()
+
+    def _look(self) -> None:
+        if len(self.states) < self._look_at:
+            # Few keys can have large states, too.
+            self._look_at = min(self._look_at, max(64, 2 * len(self.states)))
+            return
+        memory = memory_of(self.states, len(self.states))
+        if memory > self._memory:
+            self.flush()
+        else:
+            growth = min(2.0, max(1.1, self._memory / max(1, memory)))
+            self._look_at = int(len(self.states) * growth) + 1
+
+    def flush(self) -> None:
+        """Write all states to their partitions."""
+        if self.partitioner is None:
+            self.partitioner = Partitioner(*self._where)
+        self.partitioner.write(self.states.items())
+        self.states.clear()
+        self._look_at = CHUNK
+
+    def close(self) -> Partitions:
+        """The partitions of all states."""
+        self.flush()
+        assert self.partitioner is not None
+        return self.partitioner.close()
+
+
+@dataclass(frozen=True)
+class GroupPart:
+    """A split of what `group_by` gives: some partitions, each with blocks of (key, state)."""
+
+    partitions: tuple[tuple[Block, ...], ...]
+    sink: Sink
+    folder: str
+    memory: int
+
+    def rows(self, reading: Reading) -> Iterator[tuple[Any, Any]]:
+        """Pairs of a key and its result."""
+        for blocks in self.partitions:
+            yield from self._merged(blocks, 1)
+
+    def _merged(self, blocks: Iterable[Block], level: int) -> Iterator[tuple[Any, Any]]:
+        memory = self.memory if level < MAX_LEVEL else 1 << 62
+        groups = Groups(self.sink, self.folder, SUBPARTITIONS, level, memory)
+        for pairs in read(blocks):
+            groups.merge(pairs)
+        if groups.partitioner is None:
+            finish = self.sink.finish
+            for key, state in groups.states.items():
+                yield key, finish(state)
+            return
+        for part in groups.close().values():
+            yield from self._merged(part, level + 1)
+
+
+def shuffled(rows: Iterable[Any], folder: str, partitions: int, level: int, memory: int) -> Partitions:
+    """Pairs (key, value), by partitions. Raises: TypeError: A row is no pair."""
+    partitioner = Partitioner(folder, partitions, level)
+    held: list[Any] = []
+    nbytes = 0
+    rows = iter(rows)
+    while chunk := list(islice(rows, CHUNK)):
+        if any(not isinstance(row, tuple) or len(row) != 2 for row in chunk):
+            bad = next(row for row in chunk if not isinstance(row, tuple) or len(row) != 2)
+            raise TypeError(f"a join needs pairs (key, value); found a {type(bad).__name__}: {bad!r:.60}")
+        held += chunk
+        nbytes += memory_of(chunk, len(chunk))
+        if nbytes > memory:
+            partitioner.write(held)
+            held, nbytes = [], 0
+    partitioner.write(held)
+    return partitioner.close()
+
+
+@dataclass(frozen=True)
+class JoinPart:
+    """A split of a join: some partitions, each with blocks of the left and of the right stream."""
+
+    partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
+    outer: bool
+    folder: str
+    memory: int
+
+    def rows(self, reading: Reading) -> Iterator[tuple[Any, tuple[Any, Any]]]:
+        """Each pair of partners."""
+        for left, right in self.partitions:
+            yield from self._joined(left, right, 1)
+
+    def _joined(
+        self, left: Iterable[Block], right: Iterable[Block], level: int
+    ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
+        partners: dict[Any, list[Any]] = {}
+        memory = 0
+        for pairs in read(right):
+            memory += memory_of(pairs, len(pairs))
+            if memory > self.memory and level < MAX_LEVEL:
+                yield from self._divided(left, right, level)
+                return
+            for key, value in pairs:
+                partners.setdefault(key, []).append(value)
+        for pairs in read(left):
+            for key, value in pairs:
+                found = partners.get(key)
+                if found is not None:
+                    for other in found:
+                        yield key, (value, other)
+                elif self.outer:
+                    yield key, (value, None)
+
+    def _divided(
+        self, left: Iterable[Block], right: Iterable[Block], level: int
+    ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
+        sides = []
+        for blocks in (left, right):
+            partitioner = Partitioner(self.folder, SUBPARTITIONS, level)
+            for pairs in read(blocks):
+                partitioner.write(pairs)
+            sides.append(partitioner.close())
+        for number, part in sides[0].items():
+            yield from self._joined(part, sides[1].get(number, ()), level + 1)

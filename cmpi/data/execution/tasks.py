@@ -1,0 +1,139 @@
+"""What runs in the workers: a split, its steps, and what becomes of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from cmpi._core.data.keys import Key, key_function, rest_function
+from cmpi._core.data.plan import GroupBy
+from cmpi._core.data.steps import Steps
+from cmpi.data.batches import MapBatches
+from cmpi.data.columns import aggregated, aggregated_by_key
+from cmpi.data.destinations.folder import WrittenFile, write_split
+from cmpi.data.destinations.formats import Write
+from cmpi.data.errors import BadRow, UnreadableFile
+from cmpi.data.execution.shuffle import Groups, Partitions, shuffled
+from cmpi.data.execution.sorting import Run, sorted_runs
+from cmpi.data.execution.spill import Block, write_rows
+from cmpi.data.sinks.sampling import begin_split
+from cmpi.data.sinks.sink import Sink
+from cmpi.data.sources.reading import Reading
+
+Numbered = tuple[int, int, Any]  # the number of a split, that of its steps, and the split
+Task = Callable[[Numbered], tuple[Any, list[BadRow]]]
+Work = Callable[[int, Any, Steps, Reading], Any]  # number of the split, split, steps, reading
+
+
+def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = False) -> Task:
+    """A function for the pool: does the work over a split, and returns its result and the bad rows."""
+
+    def run(numbered: Numbered) -> tuple[Any, list[BadRow]]:
+        number, pipeline, split = numbered
+        begin_split(number)
+        reading = Reading(on_error)
+        steps = pipelines[pipeline]
+        try:
+            return work(number, split, steps, reading), reading.bad
+        except (BadRow, UnreadableFile):
+            raise
+        except Exception as error:
+            raise reading.failed(error, near=reads_ahead or steps.reads_ahead) from error
+
+    return run
+
+
+def rows_of(split: Any, steps: Steps, reading: Reading) -> Iterator[Any]:
+    """The rows of a split behind its steps. Batches of a columnar source go to `map_batches` as they
+    are."""
+    if steps.all and isinstance(steps.all[0], MapBatches) and hasattr(split, "batches"):
+        return reading.through(steps.all[0].over_batches(split.batches()), Steps(steps.all[1:]))
+    return reading.through(split.rows(reading), steps)
+
+
+def reduce(sink: Sink) -> Work:
+    """The state of a sink for a split."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
+        if sink.aggregations and not steps.all and hasattr(split, "batches"):
+            found = aggregated(split, sink)
+            if found is not None:
+                return found[0]
+        return sink.add_all(sink.init(), rows_of(split, steps, reading))
+
+    return work
+
+
+def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
+    """The states of a split's groups, in partitions."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
+        groups = Groups(node.sink, folder, partitions, 0, memory)
+        columnar = isinstance(node.key, str) and node.value is None and not steps.all
+        if columnar and hasattr(split, "batches") and (pairs := _in_columns(split, node)) is not None:
+            groups.merge(pairs)
+            return groups.close()
+        key_of = key_function(node.key)
+        value_of = rest_function(node.key) if node.value is None else key_function(node.value)
+        rows = rows_of(split, steps, reading)
+        if reading.on_error != "raise" and node.key is not None:
+            rows, key_of, value_of = _with_keys(rows, key_of, value_of, reading)
+        groups.add(rows, key_of, value_of)
+        return groups.close()
+
+    return work
+
+
+def _in_columns(split: Any, node: GroupBy) -> list[tuple[Any, Any]] | None:
+    """The states of a columnar split's groups, if Arrow can compute them."""
+    assert isinstance(node.key, str)
+    return aggregated_by_key(split, node.key, node.sink)
+
+
+def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading) -> Any:
+    """The rows for which there is a key, as pairs, and the functions that take these apart."""
+
+    def pairs() -> Iterator[Any]:
+        for row in rows:
+            try:
+                pair = key_of(row), value_of(row)
+            except Exception as error:
+                reading.note(error)
+                continue
+            yield pair
+
+    return pairs(), key_function(0), key_function(1)
+
+
+def shuffle(folder: str, partitions: int, memory: int) -> Work:
+    """A split's pairs, in partitions."""
+    return lambda number, split, steps, reading: shuffled(
+        rows_of(split, steps, reading), folder, partitions, 0, memory
+    )
+
+
+def sort(key: Key, reverse: bool, folder: str, memory: int) -> Work:
+    """A split's rows as sorted runs."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Run]:
+        return sorted_runs(rows_of(split, steps, reading), key, reverse, folder, memory)
+
+    return work
+
+
+def keep(folder: str) -> Work:
+    """A split's rows as blocks."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Block]:
+        return write_rows(rows_of(split, steps, reading), folder)
+
+    return work
+
+
+def write(staging: str, ending: str, rows_per_file: int, how: Write) -> Work:
+    """A split's rows as files."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[WrittenFile]:
+        return write_split(rows_of(split, steps, reading), staging, number, ending, rows_per_file, how)
+
+    return work

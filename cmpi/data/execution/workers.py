@@ -1,0 +1,82 @@
+"""Where tasks run: on a pool, on any executor of the standard library's kind, or in this process."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from typing import Any
+
+from cmpi.errors import NotRunning
+from cmpi.pool.executor import ProcessPool
+from cmpi.pool.future import PoolFuture
+
+TASKS_PER_WORKER = 3  # under way, so that a worker has its next one when it ends one
+_of_process: tuple[int, ProcessPool] | None = None
+
+
+class Serial(Executor):
+    """Runs tasks in this process, one after another: for tests, for debugging, and outside of a job."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run the function now. Blocks: until it has returned or raised."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def pool_of_process() -> ProcessPool:
+    """The pool of the streams for which none is named: made when first needed, one for each process.
+
+    Raises:
+        NotRunning: This process is not part of a job.
+    """
+    global _of_process
+    if _of_process is None or _of_process[0] != os.getpid() or _of_process[1]._closed:
+        try:
+            _of_process = os.getpid(), ProcessPool()
+        except NotRunning as error:
+            raise NotRunning(
+                f"{error} To run a stream in this process alone: stream.options(pool=data.Serial())"
+            ) from error
+    return _of_process[1]
+
+
+def results(
+    pool: Executor, retries: int, task: Callable[[Any], Any], arguments: Iterable[Any]
+) -> Iterator[Any]:
+    """What the task returns for each argument, in their order. No more arguments are read than keep the
+    workers busy.
+
+    Closing it ends the tasks that are under way, and so does an exception of a task.
+    """
+    if isinstance(pool, ProcessPool):
+        submit: Callable[..., Future[Any]] = pool.options(retries=retries).submit
+        window = TASKS_PER_WORKER * pool.max_workers
+    else:
+        submit = pool.submit
+        window = 1 if isinstance(pool, Serial) else TASKS_PER_WORKER * (os.cpu_count() or 1)
+    under_way: deque[Future[Any]] = deque()
+    try:
+        for argument in arguments:
+            under_way.append(submit(task, argument))
+            if len(under_way) >= window:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        _end(under_way)
+
+
+def _end(futures: Iterable[Future[Any]]) -> None:
+    """Cancel or kill tasks, and wait until none runs any more: they write files."""
+    running = [future for future in futures if not future.cancel()]
+    for future in running:
+        if isinstance(future, PoolFuture):
+            future.kill()
+    for future in running:
+        future.exception()

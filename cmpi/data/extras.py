@@ -1,0 +1,53 @@
+"""Libraries that are imported when something needs them, and an error that says what to install."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from cmpi.errors import UsageError
+
+
+class MissingExtra(UsageError, ImportError):
+    """A library is not installed; the message has the command that installs it."""
+
+
+def load(name: str, what: str, install: str) -> Any:
+    """A library. Raises: MissingExtra."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingExtra(
+            f"{what} needs {name.partition('.')[0]}, which cannot be imported ({error}). "
+            f"Install it: pip install {install}"
+        ) from error
+
+
+def pyarrow(module: str = "") -> Any:
+    """pyarrow, or a module of it. Raises: MissingExtra."""
+    return load(f"pyarrow{module and '.'}{module}", "Arrow and Parquet data", "'cmpi[data]'")
+
+
+def fsspec() -> Any:
+    """fsspec. Raises: MissingExtra."""
+    return load("fsspec.core", "a path with a protocol", "'cmpi[data]'")
+
+
+def numpy() -> Any:
+    """numpy, which is imported late because it takes long."""
+    return load("numpy", "an array", "numpy")
+
+
+def pandas() -> Any:
+    """pandas. Raises: MissingExtra."""
+    return load("pandas", "a pandas table", "pandas")
+
+
+def polars() -> Any:
+    """polars. Raises: MissingExtra."""
+    return load("polars", "a polars table", "polars")
+
+
+def datasketches() -> Any:
+    """datasketches. Raises: MissingExtra."""
+    return load("datasketches", "an estimate", "datasketches")

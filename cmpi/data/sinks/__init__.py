@@ -1,0 +1,1 @@
+"""Sinks: what streams are reduced to, in each split, then over all splits."""

@@ -1,0 +1,90 @@
+"""`collect`: all rows, in a container."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cmpi.data.extras import numpy, pandas, polars, pyarrow
+from cmpi.data.sinks.sink import Sink
+
+Rows = list[Any]
+_KINDS: dict[Any, type] = {set: set, frozenset: set, dict: dict, Counter: Counter}
+
+
+class Collect(Sink):
+    """All rows in a container, in the order of the stream.
+
+    Args:
+        into: list, set, frozenset, tuple, deque, dict (of pairs; the last of a key stays), str (joins
+            texts), Counter; or "numpy", "arrow", "pandas" or "polars": an array, or a table of records or
+            dicts.
+    """
+
+    def __init__(self, into: type | str = list) -> None:
+        if into not in _FINISH:
+            known = ", ".join(each if isinstance(each, str) else each.__name__ for each in _FINISH)
+            raise TypeError(f"collect makes one of {known}; found {into!r}")
+        self.into = into
+        # A state that grows no more than the container does.
+        self._kind: Any = _KINDS.get(into, list)
+
+    def init(self) -> Any:
+        return self._kind()
+
+    def add(self, state: Any, row: Any) -> Any:
+        return self.add_all(state, (row,))
+
+    def add_all(self, state: Any, rows: Iterable[Any]) -> Any:
+        if self._kind is list:
+            state.extend(rows)
+        else:
+            state.update(rows)
+        return state
+
+    def merge(self, state: Any, other: Any) -> Any:
+        return self.add_all(state, other)
+
+    def finish(self, state: Any) -> Any:
+        return _FINISH[self.into](state)
+
+    def __str__(self) -> str:
+        return f"collect({self.into if isinstance(self.into, str) else self.into.__name__})"
+
+
+def columns_of(rows: Rows) -> dict[str, Rows]:
+    """The columns of records or dicts; a column that a dict lacks is None there.
+
+    Raises:
+        TypeError: The rows are neither.
+    """
+    if not rows:
+        return {}
+    names = getattr(type(rows[0]), "_fields", None)
+    if names is not None:
+        return dict(zip(names, map(list, zip(*rows))))
+    if isinstance(rows[0], dict):
+        every = dict.fromkeys(name for row in rows for name in row)
+        return {name: [row.get(name) for row in rows] for name in every}
+    raise TypeError(f"a table is made of records or dicts; found {type(rows[0]).__name__}: use map() first")
+
+
+def _arrow(rows: Rows) -> Any:
+    return pyarrow().table(columns_of(rows))
+
+
+_FINISH: dict[Any, Callable[[Any], Any]] = {
+    list: list,
+    set: set,
+    frozenset: frozenset,
+    tuple: tuple,
+    deque: deque,
+    dict: dict,
+    str: "".join,
+    Counter: Counter,
+    "numpy": lambda rows: numpy().array(rows),
+    "arrow": _arrow,
+    "pandas": lambda rows: pandas().DataFrame(columns_of(rows)),
+    "polars": lambda rows: polars().DataFrame(columns_of(rows)),
+}

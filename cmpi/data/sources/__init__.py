@@ -1,0 +1,1 @@
+"""Sources: what streams are read from."""

@@ -1,0 +1,208 @@
+"""CSV, a record for each row."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from cmpi._core.data.expressions import Expression
+from cmpi._core.data.records import record_type
+from cmpi.data.errors import BadRow, described
+from cmpi.data.sources import lines
+from cmpi.data.sources.files import opened
+from cmpi.data.sources.lines import Part
+from cmpi.data.sources.reading import Place, Reading
+from cmpi.errors import UsageError
+
+Types = Mapping[str, Callable[[str], Any]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How files are to be understood: see `cmpi.data.csv`.
+
+    Attributes:
+        header: The names of all columns of the files.
+        in_file: Whether each file has them in its first row.
+        wanted: The columns to read; None: all.
+        types: Functions that make values of texts, by column.
+        delimiter: Between the fields.
+    """
+
+    header: tuple[str, ...]
+    in_file: bool
+    wanted: tuple[str, ...] | None
+    types: Types
+    delimiter: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the records."""
+        return self.header if self.wanted is None else self.wanted
+
+
+@dataclass(frozen=True)
+class CsvPart:
+    """A split of a CSV file."""
+
+    part: Part
+    layout: Layout
+
+    def rows(self, reading: Reading) -> Iterator[Any]:
+        """Its records; empty lines are left out."""
+        counted = [0]
+        with opened(self.part.path) as file:
+            texts = self.part.texts(file, reading, counted)
+            reader = csv.reader(
+                itertools.chain.from_iterable(io.StringIO(text, newline="") for text in texts),
+                delimiter=self.layout.delimiter,
+                strict=True,
+            )
+
+            def place() -> Place:
+                return self.part.place(reader.line_num)
+
+            reading.where = place
+            header = self.layout.header
+            if self.layout.in_file:
+                if self.part.begin == 0:
+                    header = _checked(next(reader, None), self.part.path, self.layout)
+                else:
+                    header = header_of(self.part, self.layout.delimiter, self.layout)
+            yield from self._records(reader, header, reading)
+
+    def _records(self, reader: Any, header: tuple[str, ...], reading: Reading) -> Iterator[Any]:
+        names, width = self.layout.names, len(header)
+        make = record_type(names)._make
+        pick: Any = None
+        if names != header:
+            indexes = [header.index(name) for name in names]
+            pick = operator.itemgetter(*indexes) if len(indexes) > 1 else lambda row: (row[indexes[0]],)
+        types = [self.layout.types.get(name) for name in names]
+        converts = any(types)
+        while True:
+            first = reader.line_num + 1
+            try:
+                values = next(reader, None)
+            except csv.Error as error:
+                reading.reject(BadRow(f"no CSV: {error}", *self.part.place(first)), error)
+                continue
+            if values is None:
+                return
+            if len(values) != width:
+                if values:
+                    reason = f"{len(values)} fields where the header has {width}"
+                    reading.reject(BadRow(reason, *self.part.place(first)))
+                continue
+            if pick is not None:
+                values = pick(values)
+            if converts:
+                try:
+                    values = [
+                        value if kind is None else None if value == "" else kind(value)
+                        for kind, value in zip(types, values)
+                    ]
+                except Exception as error:
+                    self._reject_value(reading, first, names, types, values, error)
+                    continue
+            yield make(values)
+
+    def _reject_value(
+        self,
+        reading: Reading,
+        line: int,
+        names: Sequence[str],
+        types: Sequence[Any],
+        values: Sequence[str],
+        error: Exception,
+    ) -> None:
+        """Name the column of the value that made a conversion raise."""
+        column = None
+        for name, kind, value in zip(names, types, values):
+            try:
+                kind is None or value == "" or kind(value)
+            except Exception:
+                column = name
+                break
+        reading.reject(BadRow(described(error), *self.part.place(line), column), error)
+
+
+@dataclass(frozen=True)
+class CsvFiles:
+    """CSV files with the same columns."""
+
+    paths: Any
+    split_bytes: int
+    encoding: str
+    errors: str
+    delimiter: str
+    header: tuple[str, ...] | None  # None: in the first row of each file
+    wanted: tuple[str, ...] | None
+    types: Types
+    quoted_newlines: bool
+
+    def splits(self) -> Iterator[CsvPart]:
+        """Parts of the files; a file is one split where a quoted field may have a line end in it, because
+        a reader that begins in the middle cannot know whether it is inside of one."""
+        divide = not self.quoted_newlines
+        layout: Layout | None = None
+        for part in lines.parts(self.paths, self.split_bytes, self.encoding, self.errors, divide):
+            if layout is None:
+                layout = self._layout(part)
+            if layout is not None:
+                yield CsvPart(part, layout)
+
+    def _layout(self, part: Part) -> Layout | None:
+        header = self.header
+        if header is None:
+            header = header_of(part, self.delimiter)
+            if not header and not part.begin:
+                return None  # an empty file: the next one has the header
+        missing = [name for name in (*(self.wanted or ()), *self.types) if name not in header]
+        if missing:
+            raise UsageError(f"{part.path} has the columns {', '.join(header)}; found no {missing[0]!r}")
+        return Layout(header, self.header is None, self.wanted, self.types, self.delimiter)
+
+    def select(self, names: tuple[str, ...]) -> CsvFiles | None:
+        """The same with these columns only."""
+        if self.wanted is not None and not set(names) <= set(self.wanted):
+            return None
+        return replace(self, wanted=names, types={k: v for k, v in self.types.items() if k in names})
+
+    def where(self, condition: Expression) -> None:
+        """Conditions are not pushed down into text."""
+        return
+
+    def describe(self) -> str:
+        """As plans show it."""
+        columns = "" if self.wanted is None else f": {', '.join(self.wanted)}"
+        return f"csv {self.paths}{columns}"
+
+
+def header_of(part: Part, delimiter: str, layout: Layout | None = None) -> tuple[str, ...]:
+    """The first row of a part's file; () if there is none."""
+    with opened(part.path) as file:
+        texts = replace(part, begin=0).texts(file, Reading(), [0])
+        every = itertools.chain.from_iterable(io.StringIO(text, newline="") for text in texts)
+        row = next(csv.reader(every, delimiter=delimiter), None)
+    return tuple(row or ()) if layout is None else _checked(row, part.path, layout)
+
+
+def _checked(row: list[str] | None, path: str, layout: Layout) -> tuple[str, ...]:
+    """The header of a file, if it has what is to be read."""
+    if row is None:
+        return layout.header
+    header = tuple(row)
+    if layout.wanted is None and header != layout.header:
+        expected = ", ".join(layout.header)
+        reason = f"the columns are {', '.join(header)}; those of the first file are {expected}. Name the "
+        raise BadRow(reason + "ones that all files have with columns=", path, 1)
+    missing = [name for name in layout.names if name not in header]
+    if missing:
+        raise BadRow(f"the columns are {', '.join(header)}; found no {missing[0]!r}", path, 1)
+    return header

@@ -1,0 +1,175 @@
+"""The functions that make streams."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from cmpi._core.data.plan import Reader, Source
+from cmpi.data.execution.job import Options
+from cmpi.data.extras import pyarrow
+from cmpi.data.sources.columnar import ColumnarFiles
+from cmpi.data.sources.csv_files import CsvFiles
+from cmpi.data.sources.files import Paths, split_bytes_of
+from cmpi.data.sources.lines import known_encoding
+from cmpi.data.sources.memory import OfCollection, OfIterator
+from cmpi.data.sources.text import JsonLines, TextFiles
+from cmpi.data.stream import Stream
+from cmpi.errors import UsageError
+
+SPLIT_BYTES = "32 MiB"
+
+
+def _stream(reader: Reader, pool: Executor | None) -> Stream:
+    return Stream(Source(reader), Options(pool=pool))
+
+
+def of(rows: Iterable[Any], *, pool: Executor | None = None) -> Stream:
+    """A stream of what the program holds.
+
+    Args:
+        rows: A collection, which is divided into up to 64 splits; or another iterable, which is read as
+            workers have room, and may go on for ever.
+        pool: See `Stream.options`; as for all sources.
+
+    Blocks: never.
+    """
+    if isinstance(rows, (str, bytes)):
+        raise UsageError(f"rows is a collection or an iterable of rows; found a {type(rows).__name__}")
+    return _stream(OfCollection(rows) if hasattr(rows, "__len__") else OfIterator(rows), pool)
+
+
+def range(*arguments: int, pool: Executor | None = None) -> Stream:
+    """A stream of the numbers of a `range`. Blocks: never."""
+    return _stream(OfCollection(builtins.range(*arguments)), pool)
+
+
+def text(
+    paths: Paths,
+    *,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    split_bytes: int | str = SPLIT_BYTES,
+    pool: Executor | None = None,
+) -> Stream:
+    """A stream of the lines of files, without their ends (\\n or \\r\\n).
+
+    Args:
+        paths: A path, a glob, a folder, or a list of them; with a protocol ("s3://...") by fsspec. Names
+            that end with .gz, .bz2 or .xz are decompressed; such a file is one split.
+        encoding: Of the text. A byte order mark of UTF-8 is left out. Not UTF-16 or UTF-32.
+        errors: Of bytes that are not in the encoding: "strict" makes a bad row of their line; else as for
+            `bytes.decode`.
+        split_bytes: The most bytes of a split.
+
+    Raises:
+        UsageError: An argument is out of range. FileNotFoundError: No file matches, when the stream runs.
+
+    Blocks: never.
+    """
+    return _stream(TextFiles(paths, split_bytes_of(split_bytes), known_encoding(encoding), errors), pool)
+
+
+def json_lines(
+    paths: Paths,
+    *,
+    encoding: str = "utf-8",
+    split_bytes: int | str = SPLIT_BYTES,
+    pool: Executor | None = None,
+) -> Stream:
+    """A stream of the documents of JSON Lines files, one in each line; empty lines are left out.
+
+    Args: See `text`. Raises: See `text`. Blocks: never.
+    """
+    reader = TextFiles(
+        paths, split_bytes_of(split_bytes), known_encoding(encoding), "strict", "json_lines", JsonLines
+    )
+    return _stream(reader, pool)
+
+
+def csv(
+    paths: Paths,
+    *,
+    columns: Sequence[str] | None = None,
+    types: Mapping[str, Callable[[str], Any]] | None = None,
+    header: Sequence[str] | None = None,
+    delimiter: str = ",",
+    quoted_newlines: bool = True,
+    encoding: str = "utf-8",
+    errors: str = "strict",
+    split_bytes: int | str = SPLIT_BYTES,
+    pool: Executor | None = None,
+) -> Stream:
+    """A stream of the records of CSV files: named tuples of texts. Empty lines are left out.
+
+    Args:
+        paths: See `text`, as for all that is not named here.
+        columns: The columns to read; they may stand in another order in each file. None: all, and then
+            all files must have the same ones.
+        types: What makes a value of a text, by column: `{"ms": int}`. An empty text is None there.
+        header: The columns' names, if the files do not have them in their first rows.
+        delimiter: Between fields.
+        quoted_newlines: Whether a quoted field may have a line end in it. If not, large files are divided
+            into splits of `split_bytes`; else a file is one split.
+
+    Raises: See `text`. A row with more or fewer fields than the header, or with a value that its type
+        refuses, is a bad row.
+
+    Blocks: never. Source: RFC 4180.
+    """
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise UsageError(f"delimiter is one character; found {delimiter!r}")
+    reader = CsvFiles(
+        paths,
+        split_bytes_of(split_bytes),
+        known_encoding(encoding),
+        errors,
+        delimiter,
+        None if header is None else tuple(header),
+        None if columns is None else tuple(columns),
+        dict(types or {}),
+        quoted_newlines,
+    )
+    return _stream(reader, pool)
+
+
+def parquet(
+    paths: Paths,
+    *,
+    columns: Sequence[str] | None = None,
+    split_bytes: int | str = SPLIT_BYTES,
+    pool: Executor | None = None,
+) -> Stream:
+    """A stream of the records of Parquet files.
+
+    Args:
+        paths: See `text`.
+        columns: The columns to read; None: all of the first file. `select` and `filter` by an expression
+            also tell the reader what it can leave out.
+        split_bytes: The most bytes of a split, as they are in memory; a row group is not divided.
+
+    Raises:
+        MissingExtra: pyarrow is not installed. UnreadableFile: A file is truncated or no Parquet file,
+            when the stream runs.
+
+    Blocks: never.
+    """
+    return _columnar("parquet", paths, columns, split_bytes, pool)
+
+
+def ipc(paths: Paths, *, columns: Sequence[str] | None = None, pool: Executor | None = None) -> Stream:
+    """A stream of the records of Arrow IPC (Feather) files, each of which is one split.
+
+    Args: See `parquet`. Raises: See `parquet`. Blocks: never.
+    """
+    return _columnar("ipc", paths, columns, SPLIT_BYTES, pool)
+
+
+def _columnar(
+    form: str, paths: Paths, columns: Sequence[str] | None, split_bytes: int | str, pool: Executor | None
+) -> Stream:
+    pyarrow()
+    names = None if columns is None else tuple(columns)
+    return _stream(ColumnarFiles(paths, form, split_bytes_of(split_bytes), names), pool)

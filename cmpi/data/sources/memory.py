@@ -1,0 +1,64 @@
+"""Streams of what the program holds: collections, ranges, iterators."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cmpi._core.data.splits import chunk_sizes, even_ranges
+from cmpi.data.sources.reading import Reading
+
+
+@dataclass(frozen=True)
+class Items:
+    """Rows that travel with their split."""
+
+    items: Sequence[Any]
+
+    def rows(self, reading: Reading) -> Iterator[Any]:
+        """The rows."""
+        return reading.numbered(self.items)  # type: ignore[arg-type]
+
+
+class OfCollection:
+    """A sequence or set, or any iterable with a length, whose rows are sent to the workers."""
+
+    def __init__(self, collection: Any) -> None:
+        self.collection = collection
+
+    def splits(self) -> Iterator[Items]:
+        """Up to 64 splits."""
+        every = self.collection
+        if not isinstance(every, (Sequence, range)):
+            every = list(every)
+        for begin, end in even_ranges(len(every)):
+            part = every[begin:end]
+            yield Items(part if isinstance(part, range) else list(part))
+
+    def describe(self) -> str:
+        """As plans show it."""
+        kind = type(self.collection).__name__
+        return f"of {len(self.collection)} rows in memory ({kind})"
+
+
+class OfIterator:
+    """An iterable without a length. It is read as workers have room, so that it may go on for ever; an
+    iterator can be read by one job only."""
+
+    def __init__(self, iterable: Iterable[Any]) -> None:
+        self.iterable = iterable
+
+    def splits(self) -> Iterator[Items]:
+        """Splits of 1 to 4,096 rows."""
+        iterator = iter(self.iterable)
+        for size in chunk_sizes():
+            items = list(itertools.islice(iterator, size))
+            if not items:
+                return
+            yield Items(items)
+
+    def describe(self) -> str:
+        """As plans show it."""
+        return f"of an iterable ({type(self.iterable).__name__})"

@@ -1,0 +1,78 @@
+"""Text, a row for each line; and JSON Lines, a document in each line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cmpi.data.errors import BadRow
+from cmpi.data.sources import lines
+from cmpi.data.sources.files import opened
+from cmpi.data.sources.lines import Part
+from cmpi.data.sources.reading import Place, Reading
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A split of a text file."""
+
+    part: Part
+
+    def rows(self, reading: Reading) -> Iterator[str]:
+        """Its lines, without their ends."""
+        counted = [0]
+
+        def lists() -> Iterator[list[str]]:
+            with opened(self.part.path) as file:
+                for text in self.part.texts(file, reading, counted):
+                    yield lines.split(text)
+
+        def place(i: int) -> Place:
+            return self.part.place(counted[0] + i + 1)
+
+        return reading.lists(lists(), place)
+
+
+@dataclass(frozen=True)
+class JsonLines:
+    """A split of a file of JSON Lines."""
+
+    part: Part
+
+    def rows(self, reading: Reading) -> Iterator[Any]:
+        """The documents; empty lines are left out."""
+        return self._parsed(Lines(self.part).rows(reading), reading)
+
+    def _parsed(self, texts: Iterator[str], reading: Reading) -> Iterator[Any]:
+        parse = json.loads
+        for text in texts:
+            try:
+                row = parse(text)
+            except json.JSONDecodeError as error:
+                if text.strip():
+                    file, line = reading.where()
+                    reading.reject(BadRow(f"no JSON: {error.msg}", file, line, error.colno), error)
+                continue
+            yield row
+
+
+@dataclass(frozen=True)
+class TextFiles:
+    """Files of lines."""
+
+    paths: Any
+    split_bytes: int
+    encoding: str
+    errors: str
+    word: str = "text"
+    split: Callable[[Part], Any] = Lines
+
+    def splits(self) -> Iterator[Any]:
+        """Parts of the files."""
+        return map(self.split, lines.parts(self.paths, self.split_bytes, self.encoding, self.errors))
+
+    def describe(self) -> str:
+        """As plans show it."""
+        return f"{self.word} {self.paths}"

@@ -1,0 +1,205 @@
+"""The methods of a stream that run it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cmpi._base.units import parse_memory
+from cmpi._core.data import plan
+from cmpi._core.data.keys import Key
+from cmpi.data.destinations.folder import Destination
+from cmpi.data.destinations.formats import Write, write_csv, write_json, write_parquet, write_text
+from cmpi.data.execution.job import Collected, Job, Options
+from cmpi.data.sinks.choosing import Max, MaxBy, MaxByKey, Min, MinBy, MinByKey, SortN
+from cmpi.data.sinks.collecting import Collect
+from cmpi.data.sinks.folding import All, Any_, Combine, Fold, ForEach, Reduce
+from cmpi.data.sinks.frequency import CountDistinct, MostDistinct, MostFrequent
+from cmpi.data.sinks.numeric import Count, Histogram, Mean, StdDev, Sum
+from cmpi.data.sinks.sampling import Sample
+from cmpi.data.sinks.sink import Fork, Sink
+
+
+class Terminals:
+    """Runs a plan. Every method blocks until its result is there, and with `on_error="collect"` returns
+    `(result, errors)`.
+
+    Raises (all of them): what the sources raise; `BadRow` for a bad row or a function that raises, unless
+    `on_error` says otherwise; `WorkerDied` if a split has ended more workers than `retries` allows;
+    NotRunning outside of a job, if no pool is named.
+    """
+
+    _node: plan.Node
+    _options: Options
+
+    def pipe(self, sink: Sink) -> Any:
+        """The result of a sink: one of `cmpi.data`, steps before one, or one of your own."""
+        if not isinstance(sink, Sink):
+            raise TypeError(f"pipe takes a sink, such as data.count(); found {sink!r}")
+        with Job(self._options) as job:
+            return self._result(job.reduce(self._node, sink), job)
+
+    def _result(self, result: Any, job: Job) -> Any:
+        return Collected(result, job.bad) if self._options.on_error == "collect" else result
+
+    def fork(self, *sinks: Sink) -> Any:
+        """The results of several sinks in one pass, as a tuple: `fork(data.count(), data.mean("ms"))`."""
+        return self.pipe(Fork(*sinks))
+
+    def collect(self, into: type | str = list) -> Any:
+        """All rows, in the order of the stream.
+
+        Args:
+            into: list, set, frozenset, tuple, deque, dict (of pairs), str (joins texts), Counter; or
+                "numpy", "arrow", "pandas" or "polars".
+        """
+        return self.pipe(Collect(into))
+
+    def count(self) -> Any:
+        """How many rows there are."""
+        return self.pipe(Count())
+
+    def sum(self, of: Key = None) -> Any:
+        """The sum of the rows, or of a value of each; None is left out. 0 if there are none."""
+        return self.pipe(Sum(of))
+
+    def mean(self, of: Key = None) -> Any:
+        """The mean of the rows, or of a value of each; None is left out. None if there are none."""
+        return self.pipe(Mean(of))
+
+    def stddev(self, of: Key = None, *, ddof: int = 1) -> Any:
+        """The standard deviation; `ddof=1` is that of a sample, 0 that of all there is."""
+        return self.pipe(StdDev(of, ddof=ddof))
+
+    def min(self, of: Key = None) -> Any:
+        """The least row, or value of a row; None is left out. None if there are none."""
+        return self.pipe(Min(of))
+
+    def max(self, of: Key = None) -> Any:
+        """The greatest row, or value of a row; None is left out. None if there are none."""
+        return self.pipe(Max(of))
+
+    def min_by_key(self, key: Key) -> Any:
+        """The row with the least key, the first of several; None if there are no rows."""
+        return self.pipe(MinByKey(key))
+
+    def max_by_key(self, key: Key) -> Any:
+        """The row with the greatest key, the first of several; None if there are no rows."""
+        return self.pipe(MaxByKey(key))
+
+    def min_by(self, compare: Callable[[Any, Any], int]) -> Any:
+        """The least row by a comparison, which is negative, 0 or positive."""
+        return self.pipe(MinBy(compare))
+
+    def max_by(self, compare: Callable[[Any, Any], int]) -> Any:
+        """The greatest row by a comparison, which is negative, 0 or positive."""
+        return self.pipe(MaxBy(compare))
+
+    def sort_n_by(self, n: int, key: Key = None, *, largest: bool = True) -> Any:
+        """The `n` rows with the greatest keys, the greatest first; or the least, the least first."""
+        return self.pipe(SortN(n, key, largest=largest))
+
+    def fold(
+        self,
+        init: Callable[[], Any],
+        add: Callable[[Any, Any], Any],
+        merge: Callable[[Any, Any], Any] | None = None,
+    ) -> Any:
+        """What `add` makes of `init()` and all rows; `merge` (or `add`) joins the states of splits."""
+        return self.pipe(Fold(init, add, merge))
+
+    def reduce(self, f: Callable[[Any, Any], Any]) -> Any:
+        """What an associative function of two makes of all rows. Raises: TypeError: There are none."""
+        return self.pipe(Reduce(f))
+
+    def combine(self, f: Callable[[Any, Any], Any]) -> Any:
+        """As `reduce`, but None if there are no rows."""
+        return self.pipe(Combine(f))
+
+    def all(self, condition: Callable[[Any], object] = bool) -> Any:
+        """Whether the condition is true for all rows."""
+        return self.pipe(All(condition))
+
+    def any(self, condition: Callable[[Any], object] = bool) -> Any:
+        """Whether the condition is true for any row."""
+        return self.pipe(Any_(condition))
+
+    def for_each(self, f: Callable[[Any], object]) -> Any:
+        """Call a function with each row, in the workers. A split that is read again, because its worker
+        has died, calls it again."""
+        return self.pipe(ForEach(f))
+
+    def histogram(self, of: Key = None, *, edges: Sequence[float] | None = None) -> Any:
+        """How often each value comes, by value; or with `edges`, how many values each interval has."""
+        return self.pipe(Histogram(of, edges=edges))
+
+    def sample(self, n: int, *, seed: int = 0) -> Any:
+        """`n` rows by chance; the same seed gives the same sample of the same input."""
+        return self.pipe(Sample(n, seed=seed))
+
+    def most_frequent(self, n: int, of: Key = None) -> Any:
+        """The `n` most frequent values as pairs (value, how often)."""
+        return self.pipe(MostFrequent(n, of))
+
+    def count_distinct(self, of: Key = None, *, error: float = 0.0) -> Any:
+        """How many different values there are; with `error`, an estimate in little memory."""
+        return self.pipe(CountDistinct(of, error=error))
+
+    def most_distinct(self, n: int, *, error: float = 0.0) -> Any:
+        """Of pairs (key, value), the `n` keys with the most different values, as pairs (key, how many)."""
+        return self.pipe(MostDistinct(n, error=error))
+
+    # -- destinations --------------------------------------------------------------------------
+
+    def write_text(self, folder: Any, *, rows_per_file: int = sys.maxsize, overwrite: bool = False) -> Any:
+        """Write rows, which are texts without line ends, as lines: see `write_parquet`."""
+        return self._write(folder, "text", "txt", rows_per_file, overwrite, write_text)
+
+    def write_json(self, folder: Any, *, rows_per_file: int = sys.maxsize, overwrite: bool = False) -> Any:
+        """Write rows as JSON Lines: see `write_parquet`."""
+        return self._write(folder, "json", "jsonl", rows_per_file, overwrite, write_json)
+
+    def write_csv(self, folder: Any, *, rows_per_file: int = sys.maxsize, overwrite: bool = False) -> Any:
+        """Write records or dicts as CSV with headers: see `write_parquet`."""
+        return self._write(folder, "csv", "csv", rows_per_file, overwrite, write_csv)
+
+    def write_parquet(
+        self,
+        folder: Any,
+        *,
+        rows_per_file: int = sys.maxsize,
+        overwrite: bool = False,
+        schema: Any = None,
+    ) -> Any:
+        """Write records or dicts as Parquet files `part-<split>-<number>.parquet`.
+
+        Args:
+            folder: A local folder, which is made if it is not there.
+            rows_per_file: The most rows of one file. A split has a file of its own, or several.
+            overwrite: Replace what an earlier stream has written there.
+            schema: Of pyarrow, for the columns' types; else they are those of a file's first rows.
+
+        Returns:
+            The `Manifest`, which is also written, as `_manifest.json`, when all files are in place.
+
+        Raises:
+            UsageError: The folder is not empty, and `overwrite` is False.
+
+        If the stream fails or is interrupted, nothing of it is left in the folder.
+        """
+        return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, write_parquet(schema))
+
+    def _write(
+        self, folder: Any, form: str, ending: str, rows_per_file: int, overwrite: bool, how: Write
+    ) -> Any:
+        if rows_per_file < 1:
+            raise ValueError(f"rows_per_file is a number from 1; found {rows_per_file!r}")
+        to = Destination(folder, form, overwrite)
+        with Job(self._options) as job:
+            return self._result(job.write(self._node, to, ending, rows_per_file, how), job)
+
+
+def memory_bytes(memory: int | str | None, otherwise: int) -> int:
+    """The bytes that an option says."""
+    return otherwise if memory is None else parse_memory(memory)

@@ -1,0 +1,105 @@
+"""Streams on real pools: results, lost workers, interrupts, and nothing left."""
+
+import os
+import signal
+import time
+
+PRELUDE = """
+import os, signal, sys, time
+import cmpi
+from cmpi import ProcessPool, data
+
+folder = sys.argv[1]
+def die_once(name):
+    try: os.open(f"{folder}/{name}", os.O_CREAT | os.O_EXCL)
+    except FileExistsError: return
+    os.kill(os.getpid(), signal.SIGKILL)
+class Point:
+    def __init__(self, x): self.x = x
+class Longest(data.Sink):
+    def init(self): return ""
+    def add(self, state, row): return max(state, row, key=len)
+    def merge(self, state, other): return max(state, other, key=len)
+"""
+
+
+def test_streams_run_in_workers_and_lost_ones_are_read_again_and_counted_once(job, jobs):
+    text = jobs.folder / "words.txt"
+    text.write_text("".join(f"a{i % 100} b{i % 7} c\n" for i in range(20_000)))
+    spill = jobs.folder / "spill"
+    spill.mkdir()
+    result = job(
+        PRELUDE
+        + """
+with ProcessPool(2) as pool:
+    lines = data.text(folder + "/words.txt", split_bytes="16 KiB", pool=pool)
+    lines = lines.options(memory="64 KiB", spill_folder=folder + "/spill")
+    def words(line):
+        if line == "a37 b0 c": die_once("in-map")
+        return line.split()
+    counts = lines.flat_map(words).group_by(into=data.count())
+    def dies(pair):
+        if pair[0] == "c": die_once("in-reduce")
+        return pair
+    top = counts.map(dies).sort_n_by(2, key=1)
+    print(top)
+    pids = lines.map(lambda line: os.getpid()).collect(set)
+    print(os.getpid() in pids, len(pids) >= 1, lines.pipe(Longest()), lines.take(1).collect())
+    points = data.range(2000, pool=pool).map(lambda x: Point(x % 10)).options(memory=1)
+    least = points.sort(lambda p: p.x).map(lambda p: p.x).take(3).collect()
+    print(least, type(points.collect()[0]) is Point)
+    pairs = data.range(1000, pool=pool).map(lambda x: (f"k{x % 50}", x))
+    print(pairs.inner_join(pairs.filter(lambda p: p[1] < 100)).count())
+    def write(x):
+        if x == 700: die_once("in-write")
+        return str(x)
+    manifest = data.range(1000, pool=pool).map(write).write_text(folder + "/out")
+    written = data.text(folder + "/out", pool=pool).collect()
+    print(manifest.rows, written == [str(x) for x in range(1000)])
+    print(pool.statistics().deaths >= 3, sorted(os.listdir(folder + "/spill")))
+    def always(x): os.kill(os.getpid(), signal.SIGKILL)
+    try: data.range(10, pool=pool).options(retries=1).for_each(always)
+    except cmpi.WorkerDied as error: print(type(error).__name__)
+    try: data.text(folder + "/words.txt", pool=pool).map(lambda line: 1 // (line != "a1 b1 c")).count()
+    except data.BadRow as error: print(error.line, error.reason)
+print(data.range(5).map(lambda x: x + 1).sum())
+""",
+        str(jobs.folder),
+    )
+    assert result.code == 0 and not result.err, result
+    assert result.out.splitlines() == [
+        "[('c', 20000), ('b0', 2858)]",
+        "False True a10 b3 c ['a0 b0 c']",
+        "[0, 0, 0] True",
+        "2000",
+        "1000 True",
+        "True []",
+        "WorkerDied",
+        "2 ZeroDivisionError: integer division or modulo by zero",
+        "15",
+    ]
+
+
+def test_ctrl_c_leaves_no_half_output_and_no_temporary_files(jobs):
+    spill = jobs.folder / "spill"
+    spill.mkdir()
+    script = jobs.script(
+        PRELUDE
+        + """
+def slow(x):
+    open(f"{folder}/started", "a").close()
+    time.sleep(60 if x == 3 else 0.001)
+    return str(x)
+sorted_rows = data.range(1000).options(memory=1, spill_folder=folder + "/spill").sort()
+sorted_rows.map(slow).write_text(folder + "/out")
+"""
+    )
+    job = jobs.start("cmpirun", "--output", "plain", "python", script, str(jobs.folder))
+    while not (jobs.folder / "started").exists():
+        assert job.poll() is None
+        time.sleep(0.02)
+    assert os.listdir(spill) and os.listdir(jobs.folder / "out")
+    os.killpg(job.pid, signal.SIGINT)
+    out, err = job.communicate(timeout=30)
+    assert job.returncode == 130 and b"KeyboardInterrupt" in out + err, (job.returncode, out, err)
+    assert os.listdir(spill) == [] == os.listdir(jobs.folder / "out")
