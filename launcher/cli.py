@@ -121,6 +121,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="start a job without a program, for guests (cmpi.Job.attach), until Ctrl-C")  # fmt: skip
     add("--name", metavar="NAME", type=_checked(_job_name), default="",
         help="of the job, by which guests find it")  # fmt: skip
+    add("--jobs", action="store_true", help="show your jobs on this host, and leave")
+    add("--stop", metavar="NAME", default="", help="end this job of yours on this host, as SIGTERM does")
     add("--keeper", type=_checked(_keeper), default=(0, -1), help=argparse.SUPPRESS)
     add("--doctor", action="store_true",
         help="show what works here, and how to mend what does not; with --hostfile, --host or --slurm "
@@ -139,6 +141,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
     no_program = options.version or options.doctor or options.add_host or options.serve
+    no_program = no_program or options.jobs or options.stop
     if not argv and not no_program and about_job is None:
         parser.error(f"no program given; usage: {parser.usage}")
     if argv and _is_bare_script(argv[0]):
@@ -189,6 +192,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         doctor=options.doctor,
         add_host=options.add_host,
         job=options.job,
+        jobs=options.jobs,
+        stop=options.stop,
         serve=options.serve,
         name=options.name,
         keeper=options.keeper,

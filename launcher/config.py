@@ -42,6 +42,8 @@ class LaunchConfig:
     dry_run: bool = False
     doctor: bool = False
     add_host: str = ""  # to the running `job`
+    jobs: bool = False  # show those that run here
+    stop: str = ""  # the one of this name
     serve: bool = False  # a job without a program, for guests
     name: str = ""  # of the job; "": that of its folder
     keeper: tuple[int, int] = (0, -1)  # the process with which such a job ends; where to say that it is up

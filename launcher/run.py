@@ -35,6 +35,8 @@ def run(config: LaunchConfig) -> int:
         return _run_doctor(config)
     if config.add_host:
         return _add_host(config)
+    if config.jobs or config.stop:
+        return _about_running(config)
     if config.batch is not None or config.about_job is not None:
         return _run_batch(config)
     if config.dry_run:
@@ -86,8 +88,6 @@ def _run_batch(config: LaunchConfig) -> int:
 
 def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
     secret = job_secret.create(folder)
-    if config.name:
-        job_folders.give_name(folder, config.name)
     hosts = _hosts(config)
     others = _several(config, hosts, mpi) if hosts else None
     job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory))
@@ -103,6 +103,8 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
         os.close(write)
 
     # mpiexec needs 30 ms before its root asks for us: time to import the rest.
+    import shlex
+
     from cmpi._core.job.output import NORMAL, QUIET, VERBOSE
     from cmpi._core.protocol import launcher_root
     from cmpi._runtime.linux import descendants
@@ -111,9 +113,8 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
     descendants.adopt_orphans()
+    job_folders.describe(folder, config.name, shlex.join(config.argv))
     if config.verbose:
-        import shlex
-
         print(f"cmpirun: {shlex.join(job.mpiexec)}", file=sys.stderr)
     order = launcher_root.LaunchJob(
         argv=job.argv,
@@ -174,6 +175,15 @@ def _add_host(config: LaunchConfig) -> int:
         return add_host.run(config.add_host, config.job)
     except CmpiError as error:
         cli.fail(str(error))
+
+
+def _about_running(config: LaunchConfig) -> int:
+    from cmpi.launcher import running_jobs
+
+    try:
+        return running_jobs.stop(config.stop) if config.stop else running_jobs.show()
+    except CmpiError as error:
+        cli.fail(str(error), 1)
 
 
 def _run_doctor(config: LaunchConfig) -> int:

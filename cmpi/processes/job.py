@@ -19,7 +19,7 @@ from cmpi.errors import JobFailed, LaunchError, NotRunning, UsageError
 from cmpi.identifiers import ExitStatus, Pid
 from cmpi.processes import command_line
 
-_NOT_HERE = ("serve", "name", "n", "slurm", "doctor", "version", "dry_run", "add_host")
+_NOT_HERE = ("serve", "name", "n", "slurm", "doctor", "version", "dry_run", "add_host", "jobs", "stop")
 
 
 @frozen
@@ -96,13 +96,10 @@ class Job:
         """
         if context.in_job():
             raise UsageError("this process is part of a job already, and can be in one at a time")
-        found = job_folders.find(name)
-        if len(found) != 1:
-            what = f"{len(found)} jobs are called" if found else "no job of yours on this host is called"
-            raise LaunchError(f"{what} {name!r}; there are: {job_folders.names()}")
+        folder = job_folders.the_one(name)
         job = cls.__new__(cls)
         job._cmpirun = None
-        job._join(found[0])
+        job._join(folder)
         return job
 
     def _join(self, folder: str) -> None:

@@ -395,3 +395,31 @@ with cmpi.Job.attach("{standing}"):
         "UsageError cmpirun has ended with exit code 2"
     ] * 2
     assert lines[4:] == ["this process is part of a job already, and can be in one at a time"] * 2
+
+
+def test_jobs_are_listed_and_one_is_stopped_by_its_name(jobs):
+    name = f"to-stop-{os.getpid()}"
+    process = jobs.start("cmpirun", "--serve", "--name", name)
+    read_until(process.stdout, rf"the job {name} is up")
+    guest = jobs.start("python", jobs.script(PRELUDE + ATTACHED + """
+child = cmpi.spawn(sleep)
+print("up", cmpi.Receiver(child).recv(timeout=20), flush=True)
+status = cmpi.wait(child)
+try:
+    while True:
+        cmpi.capacity()
+        time.sleep(0.01)
+except cmpi.NotRunning:
+    print("sent away")
+"""), name)  # fmt: skip
+    spawned = int(read_until(guest.stdout, r"up (\d+)").group(1))
+    again = jobs.run("cmpirun", "--serve", "--name", name)
+    assert again.code == 2 and f"a job of yours that is called {name} runs here" in again.err, again
+    (line,) = [it for it in jobs.run("cmpirun", "--jobs").out.splitlines() if it.startswith(f"{name} ")]
+    assert re.search(r"  since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \(serves guests\)$", line)
+    stopped = jobs.run("cmpirun", "--stop", name)
+    assert stopped.code == 0 and process.wait(20) == 143, stopped
+    assert guest.stdout.read() == b"sent away\n" and guest.wait(20) == 0, guest.stderr.read()
+    assert not psutil.pid_exists(spawned)
+    gone = jobs.run("cmpirun", "--stop", name)
+    assert gone.code == 1 and f"no job of yours on this host is called '{name}'" in gone.err, gone

@@ -1,11 +1,13 @@
-"""The folders of this user's jobs on this host, and the names that the jobs were given."""
+"""The folders of this user's jobs on this host, and what the jobs are called."""
 
 from __future__ import annotations
 
 import os
 
+from cmpi.errors import LaunchError
+
 PREFIX = "cmpi-"
-_NAME = "name"  # the file with a job's name
+_ABOUT = "about"  # the file with a job's name, and in the lines below what it runs
 _SHOWN = 10
 
 
@@ -14,19 +16,25 @@ def above() -> str:
     return os.environ.get("TMPDIR", "/tmp")
 
 
-def give_name(folder: str, name: str) -> None:
-    """Give a job a name besides that of its folder. Raises: OSError."""
-    with open(f"{folder}/{_NAME}", "x") as file:
-        file.write(name)
+def describe(folder: str, name: str, runs: str) -> None:
+    """Say what the job of a new folder is called ("": as the folder), and what it runs. Raises: OSError."""
+    with open(f"{folder}/{_ABOUT}", "x", errors="surrogateescape") as file:
+        file.write(f"{name or os.path.basename(folder)}\n{runs}")
+
+
+def about(folder: str) -> tuple[str, str, float]:
+    """What the job is called, what it runs, and since when, in seconds since 1970."""
+    try:
+        with open(f"{folder}/{_ABOUT}", errors="surrogateescape") as file:
+            name, _, runs = file.read().partition("\n")
+            return name, runs, os.fstat(file.fileno()).st_mtime
+    except OSError:
+        return os.path.basename(folder), "", 0.0  # it ends just now
 
 
 def name(folder: str) -> str:
-    """What to call the job that has this folder."""
-    try:
-        with open(f"{folder}/{_NAME}") as file:
-            return file.read()
-    except OSError:
-        return os.path.basename(folder)
+    """What the job that has this folder is called."""
+    return about(folder)[0]
 
 
 def mine() -> list[str]:
@@ -39,7 +47,7 @@ def mine() -> list[str]:
                 found.append(path)
         except OSError:
             continue  # gone meanwhile
-    return sorted(path for path in found if os.path.exists(f"{path}/secret"))
+    return sorted(path for path in found if os.path.exists(f"{path}/{_ABOUT}"))
 
 
 def find(wanted: str) -> list[str]:
@@ -49,8 +57,12 @@ def find(wanted: str) -> list[str]:
     return [path for path in mine() if wanted in (name(path), os.path.basename(path))]
 
 
-def names() -> str:
-    """What jobs there are, in words."""
+def the_one(wanted: str) -> str:
+    """The folder of the only job that `find` finds. Raises: LaunchError: There is none, or several."""
+    found = find(wanted)
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} jobs are called" if found else "no job of yours on this host is called"
     known = [name(path) for path in mine()]
     more = f" and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
-    return f"{', '.join(known[:_SHOWN])}{more}" or "none"
+    raise LaunchError(f"{what} {wanted!r}; there are: {', '.join(known[:_SHOWN]) or 'none'}{more}")

@@ -126,6 +126,7 @@ class Root:
             monitor_root.MonitorUp: self._monitor_up,
             helper_root.HelperUp: self._helpers.take_in,
             guest_root.GuestUp: self._guests.take_in,
+            guest_root.StopJob: lambda *_: self._interrupt(SIGTERM),
             helper_root.Complaint: lambda _, frame: self._say(frame.text),
         }
 
