@@ -23,11 +23,12 @@ class Job:
 
     def guest_up(self, label, host, now_s):
         pid = 100 + len(self.processes)
-        self.processes[pid] = type("Process", (), {"title": label, "summary": ""})
+        self.processes[pid] = type("Process", (), {"title": label, "summary": "", "status": None})
         return pid, []
 
     def guest_ended(self, pid, status, now_s):
         self.heard.append((pid, status.code, status.signal))
+        self.processes[pid].status = status
         return []
 
     def interrupt(self, signal, now_s, because, code):
@@ -63,7 +64,7 @@ class Peer:
 class House:
     """A table, and one guest of it: a process that this test has started."""
 
-    def __init__(self, keeper=False):
+    def __init__(self, keeper=False, folder="/no-folder"):
         self.job, self.loop = Job(), RootLoop()
         self.process = subprocess.Popen(
             [sys.executable, "-c", HELD.format(os.getpid())], stdout=subprocess.PIPE
@@ -73,7 +74,9 @@ class House:
         self.door.listen()
         ours, _ = self.door.accept()
         number = self.process.pid if keeper else 0
-        self.table = GuestTable(self.job, "here", "/shm", self.loop, lambda _: None, print, number)
+        self.table = GuestTable(
+            self.job, "here", str(folder), "/no-shm", self.loop, lambda _: None, print, number
+        )
         self.table.peers = Peers()
         self.peer = Peer(ours)
         self.table.take_in(self.peer, guest_root.GuestUp("python"))
@@ -96,14 +99,14 @@ time.sleep(60)
 
 
 @pytest.fixture(params=[False, True], ids=["of a job", "the keeper"])
-def house(request):
-    house = House(keeper=request.param)
+def house(request, tmp_path):
+    house = House(request.param, tmp_path)
     yield house
     house.close()
 
 
 def test_a_guest_is_told_where_the_job_shares_memory_and_is_one(house):
-    assert house.table.peers.sent == [guest_root.GuestMayJoin("/shm")]
+    assert house.table.peers.sent == [guest_root.GuestMayJoin("/no-shm")]
     assert len(house.table) == 1 and 100 in house.table
 
 
@@ -114,13 +117,20 @@ def test_the_end_of_the_process_is_the_guest_s_though_its_connection_is_open(hou
     assert [it for it in house.job.heard if it[0] == 100] == [(100, 1, 0)]
 
 
-def test_one_that_says_goodbye_has_ended_well_and_the_keeper_s_job_with_it():
-    house = House(keeper=True)
+def test_one_that_says_goodbye_has_ended_well_and_the_keeper_s_job_with_it(tmp_path):
+    house = House(True, tmp_path)
     house.peer.hear(house.peer, Leaving())
     house.table.peers.drop(house.peer)
     house.close()
     because = "the process for which the job was started has left it"
     assert house.job.heard == [(100, Leaving()), (because, 0), (100, 0, 0)]
+
+
+def test_what_a_guest_has_left_in_the_job_s_folder_is_removed(house, tmp_path):
+    for name in ("0000064.bell", "0000065.bell"):  # of process 100, and of another
+        (tmp_path / name).touch()
+    house.table.peers.drop(house.peer)
+    assert os.listdir(tmp_path) == ["0000065.bell"]
 
 
 def test_a_signal_sends_the_guest_away_and_leaves_the_process_alone(house):
@@ -137,6 +147,6 @@ def test_a_keeper_that_ended_before_the_job_began_ends_it_at_once():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     job = Job()
-    table = GuestTable(job, "here", "/shm", RootLoop(), lambda _: None, print, ended.pid)
+    table = GuestTable(job, "here", "/no-folder", "/no-shm", RootLoop(), lambda _: None, print, ended.pid)
     table.start()
     assert [code for _, code in job.heard] == [0]

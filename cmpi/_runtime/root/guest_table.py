@@ -9,6 +9,7 @@ import time
 from cmpi._core.protocol import guest_root, monitor_root
 from cmpi._core.protocol.process_root_connections import Leaving
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
+from cmpi._runtime.root import remains
 from cmpi.identifiers import OK, RAISED, ExitStatus
 
 TYPE_CHECKING = False
@@ -42,7 +43,8 @@ class GuestTable:
     Args:
         job: Is told of them.
         host: The root's own, where they run.
-        shared_memory: The job's folder there.
+        folder: The job's there.
+        shared_memory: The one in memory.
         loop: The root's.
         do: Carries out actions.
         say: Shows the user a line of text.
@@ -53,13 +55,14 @@ class GuestTable:
         self,
         job: JobMachine,
         host: str,
+        folder: str,
         shared_memory: str,
         loop: RootLoop,
         do: Callable[[list[Any]], None],
         say: Callable[[str], None],
         keeper: int,
     ) -> None:
-        self._job, self._host, self._shared_memory = job, host, shared_memory
+        self._job, self._host, self._folder, self._shared_memory = job, host, folder, shared_memory
         self._loop, self._do, self._say = loop, do, say
         self._guests: dict[int, _Guest] = {}
         self._keeper = keeper
@@ -135,6 +138,12 @@ class GuestTable:
         if guest.os_pid == self._keeper:
             self._keeper_ended()
         self._do(self._job.guest_ended(pid, status, time.monotonic()))
+        # What earlier guests and theirs have left: those of this one are just being ended.
+        remains.remove(self._folder, self._shared_memory, self._has_ended)
+
+    def _has_ended(self, pid: int) -> bool:
+        process = self._job.processes.get(pid)
+        return process is not None and process.status is not None
 
     def _keeper_ended(self) -> None:
         if self._keeper_fd >= 0:

@@ -113,6 +113,7 @@ class Root:
         self._guests = GuestTable(
             self._job,
             self._here,
+            self._folder,
             os.environ[environment.SHARED_MEMORY],
             loop,
             self._do,
