@@ -47,7 +47,7 @@ def program_file(argv: list[str], cwd: str) -> str:
 
     A program that is found on PATH (python, hostname) is taken to be installed on every host.
     """
-    for arg in argv[:1] if "/" in argv[0] else argv[1:]:
+    for arg in argv[:1] if argv and "/" in argv[0] else argv[1:]:
         if not arg.startswith("-"):
             path = os.path.normpath(os.path.join(cwd, arg))
             return path if os.path.isfile(path) else ""

@@ -62,7 +62,8 @@ def wait_until(true, what):
 
 
 def test_a_guest_does_what_any_process_of_a_job_does(guest):
-    out = guest("""
+    out = guest(
+        """
 import asyncio, numpy
 with cmpi.Job(cpus=2) as job:
     assert cmpi.parent() is None and cmpi.world() == [] and cmpi.capacity().total.cpus == 2
@@ -100,7 +101,9 @@ with cmpi.Job(cpus=2) as job:
         return await cmpi.Receiver(child).arecv()
     print(asyncio.run(main()))
     print(job.failures)
-""")
+""",
+        timeout=60,
+    )
     lines = out.splitlines()
     assert lines.count("size 2") == 2
     assert [line for line in lines if line != "size 2"] == [
@@ -110,7 +113,8 @@ with cmpi.Job(cpus=2) as job:
 
 
 def test_jobs_of_a_process_follow_each_other_and_nothing_of_them_stays_in_it(guest):
-    out = guest("""
+    out = guest(
+        """
 def held():
     threads = {line for line in os.listdir("/proc/self/task")}
     return len(os.listdir("/proc/self/fd")), len(threads)
@@ -126,7 +130,9 @@ try:
     cmpi.spawn(square, 1)
 except cmpi.NotRunning as error:
     print("init" in str(error))
-""")
+""",
+        timeout=60,
+    )
     assert out.split() == ["True", "True"]
 
 
