@@ -273,8 +273,14 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     add("--detach", action="store_true", help="print the job's id, and leave")
     add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
         help="what Ctrl-C does to the batch job (ask, on a terminal; else leave)")  # fmt: skip
-    add("--attach", metavar="JOBID", help="follow a job that was submitted from this folder")
-    add("--status", metavar="JOBID", nargs="?", const="", help="what has become of it, or of all of them")
+    add("--attach", metavar="JOBID", help="follow a job that was submitted before")
+    add(
+        "--status",
+        metavar="JOBID",
+        nargs="?",
+        const="",
+        help="what has become of it, or of all from this folder; if there are none, of all of yours",
+    )
     add("--logs", metavar="JOBID", help="show what it has written so far")
     add("--cancel", metavar="JOBID", help="end it")
 

@@ -73,15 +73,15 @@ def _obeyed() -> list[signal.Signals]:
 
 
 def _run_batch(config: LaunchConfig) -> int:
-    from cmpi.launcher.slurm import commands
+    from cmpi.launcher.slurm import calls, commands
 
     try:
         if config.about_job is None:
             return commands.submit(config)
         what, job = config.about_job
         if what == "attach":
-            return commands.follow(job, config.on_interrupt)
-        return {"status": commands.status, "logs": commands.logs, "cancel": commands.cancel}[what](job)
+            return commands.attach(job, config.on_interrupt)
+        return {"status": commands.status, "logs": commands.logs, "cancel": calls.cancel}[what](job)
     except CmpiError as error:
         cli.fail(str(error), 1)
 
@@ -248,9 +248,9 @@ def _deadline_s() -> float:
     """When Slurm will end the job that this is part of, in seconds since 1970; 0: never."""
     if "SLURM_JOB_ID" not in os.environ:
         return 0.0
-    from cmpi.launcher.slurm import commands
+    from cmpi.launcher.slurm import calls
 
-    return commands.deadline_s()
+    return calls.deadline_s()
 
 
 def _hosts(config: LaunchConfig) -> list[HostSpec]:
@@ -259,9 +259,9 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
     if not named and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) < 2:
         return []
     if not named:
-        from cmpi.launcher.slurm import commands
+        from cmpi.launcher.slurm import calls
 
-        return commands.allocated()
+        return calls.allocated()
     from cmpi.launcher.hosts import hostfile
 
     if config.host:

@@ -43,6 +43,7 @@ class Jobs:
         self._started = []
         self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
         self.environment |= {MARK: self.mark, "PATH": f"{BIN}:{os.environ['PATH']}"}
+        self.environment["XDG_STATE_HOME"] = str(folder / "state")
 
     def script(self, text, name="job.py"):
         path = self.folder / name

@@ -1,0 +1,1 @@
+"""Slurm's batch jobs: what Slurm says of them, and how to ask. Pure."""

@@ -1,0 +1,50 @@
+"""Questions that Slurm may leave unanswered."""
+
+import stat
+import time
+
+import pytest
+
+from cmpi._runtime import slurm_question
+from cmpi.errors import LaunchError
+
+
+@pytest.fixture
+def squeue(tmp_path, monkeypatch):
+    """A command that hangs while there is a file `hang`, and answers with what is in `answer`."""
+    path = tmp_path / "squeue"
+    path.write_text(
+        f"#!/bin/sh\nif [ -e {tmp_path}/hang ]; then exec sleep 60; fi\ncat {tmp_path}/answer\n"
+    )
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    return tmp_path
+
+
+def test_a_command_that_hangs_is_no_answer(squeue):
+    (squeue / "hang").touch()
+    answer = slurm_question.ask("squeue", limit_s=0.2)
+    assert answer.code is None and answer.complaint == "no answer of squeue within 0 s"
+
+
+def test_the_same_question_goes_on_until_it_is_answered(squeue, monkeypatch):
+    monkeypatch.setattr("cmpi._core.slurm.patience.ANSWER_S", 0.1)
+    monkeypatch.setattr("cmpi._core.slurm.patience.POLL_S", 0.05)
+    said = []
+    (squeue / "hang").touch()
+    (squeue / "answer").write_text("7 PENDING\n" * 20_000)  # more than a pipe holds
+    inquiry = slurm_question.Inquiry(said.append, "squeue", understood=lambda answer: answer.code == 0)
+    while not inquiry.silent:
+        assert inquiry.answer() is None
+        time.sleep(0.01)
+    (squeue / "hang").unlink()
+    while (answer := inquiry.answer()) is None:
+        time.sleep(0.01)
+    inquiry.close()
+    assert answer.out == "7 PENDING\n" * 20_000
+    assert ["does not answer" in text for text in said] == [True, False] and "again" in said[1]
+
+
+def test_no_slurm_here_is_said():
+    with pytest.raises(LaunchError, match="no no-such-command on PATH"):
+        slurm_question.ask("no-such-command")
