@@ -1,6 +1,7 @@
 """What a batch job of `cmpi.slurm.submit` runs in each rank, with the name of a FILE as argument.
 
-The result goes to FILE.RANK, under another name first: a reader finds all of it or nothing.
+The result goes to FILE.RANK, or FILE.TASK.RANK in a job array, under another name first: a reader finds all
+of it or nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,10 @@ def main() -> int:
     """Call the function, and write down what comes of it."""
     path = sys.argv[1]
     with open(path, "rb") as file:
-        function, arguments, sys_path = pickle.load(file)
+        function, calls, sys_path = pickle.load(file)
+    task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    arguments = calls[int(task or 0)]
+    path += f".{task}" if task else ""
     sys.path[:] = sys_path
     rank = next((os.environ[n] for n in ("PMIX_RANK", "PMI_RANK") if n in os.environ), "0")
     try:

@@ -17,17 +17,27 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from cmpi._runtime import programs
+from cmpi._runtime.slurm_poller import POLLER
 from cmpi.errors import CmpiError, LaunchError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
 FOLDER = ".cmpi"
-POLL_S = 1.0  # between questions to Slurm
 LOOK_S = 0.1  # between looks for a result
 LATE_S = 5.0  # for a result to show up behind the job's end, on a shared file system
-ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "PREEMPTED",
-         "DEADLINE", "BOOT_FAIL")  # fmt: skip
+
+
+_OPTIONS = {
+    "time": "--time",
+    "partition": "--partition",
+    "account": "--account",
+    "mem_per_cpu": "--mem-per-cpu",
+    "gpus_per_node": "--gpus-per-node",
+    "constraint": "--constraint",
+    "name": "--job-name",
+    "slurm_args": "--slurm-args",
+}
 
 
 class JobFailed(CmpiError):
@@ -88,7 +98,7 @@ class SlurmJob:
         return self._text("out")
 
     def stderr(self) -> str:
-        """Likewise to stderr."""
+        """What it has written to stderr so far; "" before it begins."""
         return self._text("err")
 
     def cancel(self) -> None:
@@ -103,8 +113,14 @@ class SlurmJob:
             return ""
 
     def _results(self, n: int, timeout: float | None) -> list[Any]:
+        POLLER.wait_for(self.id)
+        try:
+            return self._await_results(n, timeout)
+        finally:
+            POLLER.forget(self.id)
+
+    def _await_results(self, n: int, timeout: float | None) -> list[Any]:
         end_s = None if timeout is None else clock.monotonic() + timeout
-        due_s = clock.monotonic()
         ended_s, status = None, ""
         while True:
             outcomes = [self._outcome(rank) for rank in range(n)]
@@ -121,10 +137,13 @@ class SlurmJob:
                 )
             if end_s is not None and now_s >= end_s:
                 raise TimeoutError(f"job {self.id} has not ended within {timeout} s")
-            if ended_s is None and now_s >= due_s:
-                due_s = now_s + POLL_S
-                status = self.status
-                ended_s = clock.monotonic() if status in ENDED else None
+            state = POLLER.state(self.id) if ended_s is None else None
+            if (
+                state is not None and state.name == "UNKNOWN"
+            ):  # it ended so long ago that Slurm has forgotten it
+                ended_s, status = clock.monotonic(), self.status
+            elif state is not None and state.ended:
+                ended_s, status = clock.monotonic(), state.name
             clock.sleep(LOOK_S)
 
     def _outcome(self, rank: int) -> tuple[Any] | tuple[Any, BaseException] | None:
@@ -146,6 +165,11 @@ def submit(
     partition: str = "",
     account: str = "",
     mem_per_cpu: str = "",
+    gpus_per_node: str | int = "",
+    constraint: str = "",
+    name: str = "",
+    after: SlurmJob | Iterable[SlurmJob] = (),
+    setup: Iterable[str] = (),
     slurm_args: str = "",
 ) -> SlurmJob:
     """Have Slurm run `f(*args)`, in each of `tasks` ranks of one MPI world.
@@ -159,6 +183,11 @@ def submit(
         partition: Where to run. "": Slurm's default.
         account: Who pays. "": Slurm's default.
         mem_per_cpu: For each, as sbatch reads it: "500M". "": the partition's.
+        gpus_per_node: As sbatch reads it: 2, "a100:2". "": none.
+        constraint: Which nodes, as sbatch reads it. "": any.
+        name: What the queue shows. "": the function's name.
+        after: Jobs that must have succeeded first. If one has not, this one is cancelled.
+        setup: Lines of the batch script before the function runs: "module load gcc".
         slurm_args: More options for sbatch, as in a shell.
 
     Raises:
@@ -168,31 +197,74 @@ def submit(
 
     Blocks: for sbatch's answer. Source: submitit's `AutoExecutor.submit`.
     """
+    wishes = {**locals()}
+    call, id = _submit(wishes.pop("f"), [wishes.pop("args")], "", wishes)
+    return SlurmJob(id, call, tasks, os.getcwd())
+
+
+def map_array(
+    f: Callable[..., Any], *iterables: Iterable[Any], at_once: int = 0, **wishes: Any
+) -> list[SlurmJob]:
+    """Have Slurm run `f` on each element (of several iterables, side by side), as one job array.
+
+    Args:
+        f: A function, lambda or closure.
+        iterables: Its arguments, as for `map`.
+        at_once: How many may run at the same time. 0: as many as there is room for.
+        wishes: As for `submit`, of each task of the array.
+
+    Returns: A job for each element, in order.
+
+    Raises:
+        UsageError: There are no elements, or a number is below 1.
+        LaunchError: As `submit`.
+        PicklingError: As `submit`.
+
+    Blocks: for sbatch's answer. Source: submitit's `AutoExecutor.map_array`.
+    """
+    elements = list(zip(*iterables))
+    if not elements or at_once < 0:
+        raise UsageError(
+            f"map_array needs 1 element or more, and at_once 0 or more; found {len(elements)}, {at_once}"
+        )
+    limit = f"%{at_once}" if at_once else ""
+    call, id = _submit(f, elements, f"0-{len(elements) - 1}{limit}", wishes)
+    tasks = wishes.get("tasks", 1)
+    return [SlurmJob(f"{id}_{i}", f"{call}.{i}", tasks, os.getcwd()) for i in range(len(elements))]
+
+
+def _submit(
+    f: Callable[..., Any], calls: list[tuple[Any, ...]], array: str, wishes: dict[str, Any]
+) -> tuple[str, str]:
+    """Write the function and its calls down, and submit a job; returns that file, and Slurm's number."""
+    nodes, tasks = wishes.pop("nodes", 1), wishes.pop("tasks", 1)
     if nodes < 1 or tasks < 1:
         raise UsageError(f"nodes and tasks are 1 or more; found {nodes} and {tasks}")
+    unknown = wishes.keys() - _OPTIONS.keys() - {"after", "setup"}
+    if unknown:
+        raise TypeError(
+            f"no argument {sorted(unknown)[0]!r}; there are: {', '.join((*_OPTIONS, 'after', 'setup'))}"
+        )
+    after = wishes.pop("after", ())
+    jobs = [after] if isinstance(after, SlurmJob) else list(after)
+    options = [f"--setup={line}" for line in wishes.pop("setup", ())]
+    options += [f"--after={','.join(job.id for job in jobs)}"] if jobs else []
+    options += [f"--array={array}"] if array else []
+    wishes["name"] = wishes.get("name") or getattr(f, "__name__", "")
+    options += [f"{_OPTIONS[name]}={value}" for name, value in wishes.items() if value]
+    options += ["-N", str(nodes), "-n", str(tasks), "--output", "plain"]
     folder = os.getcwd()
     os.makedirs(FOLDER, exist_ok=True)
     call = f"{folder}/{FOLDER}/call-{os.urandom(6).hex()}"
-    data = cloudpickle.dumps((f, args, sys.path))
+    data = cloudpickle.dumps((f, calls, sys.path))
     with open(os.open(call, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
-    wishes = {"--time": time, "--partition": partition, "--account": account, "--mem-per-cpu": mem_per_cpu}
-    wishes["--slurm-args"] = slurm_args
-    options = [f"{name}={value}" for name, value in wishes.items() if value]
-    options += ["-N", str(nodes), "-n", str(tasks), "--output", "plain"]
+    program = [sys.executable, *programs.isolated(programs.SLURM_TASK, call)]
     try:
-        id = _cmpirun(
-            folder,
-            "--slurm",
-            "--detach",
-            *options,
-            sys.executable,
-            *programs.isolated(programs.SLURM_TASK, call),
-        )
+        return call, _cmpirun(folder, "--slurm", "--detach", *options, *program).strip()
     except BaseException:
         os.unlink(call)
         raise
-    return SlurmJob(id.strip(), call, tasks, folder)
 
 
 def _cmpirun(folder: str, *arguments: str) -> str:

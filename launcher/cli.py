@@ -223,6 +223,11 @@ _SLURM_ONLY = (
     "detach",
     "array",
     "requeue",
+    "job_name",
+    "after",
+    "gpus_per_node",
+    "constraint",
+    "setup",
 )
 
 
@@ -268,6 +273,13 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     add(
         "--requeue", action="store_true", help="start it again if a node fails, or another job is preferred"
     )
+    add("--job-name", metavar="NAME", default="", help="in the queue (default: the program)")
+    add("--after", metavar="JOBIDS", default="",
+        help="begin when these have succeeded, 7,8; be cancelled if one has not")  # fmt: skip
+    add("--gpus-per-node", metavar="N", default="", help="as sbatch reads it: 2, a100:2")
+    add("--constraint", metavar="FEATURES", default="", help="which nodes, as sbatch reads it")
+    add("--setup", metavar="'LINE'", action="append", default=[],
+        help="a line of the script before the program: 'module load gcc'; may be repeated")  # fmt: skip
     add("--slurm-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
         help="more options for sbatch")  # fmt: skip
     add("--detach", action="store_true", help="print the job's id, and leave")
@@ -295,6 +307,11 @@ def _batch(options: argparse.Namespace) -> Batch:
         options.nodes or 1,
         options.requeue,
         options.array,
+        options.job_name,
+        options.after,
+        options.gpus_per_node,
+        options.constraint,
+        options.setup,
     )
 
 

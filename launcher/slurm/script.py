@@ -28,6 +28,11 @@ class Batch:
     nodes: int = 1
     requeue: bool = False
     array: str = ""
+    name: str = ""  # "": the program's
+    after: str = ""  # jobs that must have succeeded first: "7:8"
+    gpus_per_node: str = ""
+    constraint: str = ""
+    setup: list[str] = []  # lines of the script before the program, such as module loads
 
 
 def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str:
@@ -58,7 +63,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     import shlex  # 6 ms, on the path of every launch
 
     options = [
-        ("job-name", name),
+        ("job-name", batch.name or name),
         ("nodes", str(batch.nodes)),
         # More nodes than ranks are for what the ranks will spawn.
         ("ntasks", str(n)) if n >= batch.nodes else ("ntasks-per-node", "1"),
@@ -67,6 +72,10 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         ("account", batch.account),
         ("mem-per-cpu", batch.mem_per_cpu),
         ("array", batch.array),
+        ("dependency", f"afterok:{batch.after.replace(',', ':')}" if batch.after else ""),
+        ("kill-on-invalid-dep", "yes" if batch.after else ""),
+        ("gpus-per-node", batch.gpus_per_node),
+        ("constraint", batch.constraint),
         ("chdir", cwd),
         ("output", f"{FOLDER}/{'%A_%a' if batch.array else '%j'}.out"),
         ("error", f"{FOLDER}/{'%A_%a' if batch.array else '%j'}.err"),
@@ -84,6 +93,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         "",
         f"rm -f {FOLDER}/{job}.code",
         "trap signalled=yes TERM  # Slurm's; cmpirun, which gets it too, gives the program its grace",
+        *batch.setup,
         shlex.join(command),
         "code=$?",
         *end_record.shell(f"{FOLDER}/{job}"),

@@ -1,5 +1,6 @@
 """cmpi.slurm.submit on a real Slurm."""
 
+import os
 import subprocess
 import sys
 
@@ -38,13 +39,14 @@ def test_each_task_has_a_result_and_an_exception_comes_back_with_its_traceback(h
     def rank():
         from mpi4py import MPI
 
-        return MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
+        numbers = [int(os.environ[f"SLURM_{name}"]) for name in ("PROCID", "LOCALID", "NODEID")]
+        return MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size, numbers
 
     def fails():
         raise KeyError("no such column")
 
     job, bad = cmpi_slurm.submit(rank, tasks=2), cmpi_slurm.submit(fails)
-    assert job.results(timeout=40) == [(0, 2), (1, 2)]
+    assert job.results(timeout=40) == [(0, 2, [0, 0, 0]), (1, 2, [1, 1, 0])]
     with pytest.raises(KeyError, match="no such column") as error:
         bad.result(timeout=40)
     if sys.version_info >= (3, 11):
@@ -66,6 +68,35 @@ def test_a_job_without_a_result_says_how_it_ended(here):
     with pytest.raises(cmpi_slurm.JobFailed, match="CANCELLED"):
         slow.result(timeout=40)
     assert slow.status == "CANCELLED"
+
+
+def test_an_array_has_a_job_for_each_element_and_another_waits_for_it(here):
+    def add(x, y):
+        if y == 3:
+            raise ValueError("three")
+        return x + y, os.environ["GREETING"], os.environ["SLURM_JOB_NAME"]
+
+    setup = ["export GREETING='hello there'"]
+    jobs = cmpi_slurm.map_array(add, [10, 20, 30], [1, 2, 3], name="adding", setup=setup, at_once=2)
+    later = cmpi_slurm.submit(lambda: "ran", after=jobs[:2])
+    never = cmpi_slurm.submit(lambda: "ran", after=jobs)
+    assert [job.result(timeout=60) for job in jobs[:2]] == [(n, "hello there", "adding") for n in (11, 22)]
+    with pytest.raises(ValueError, match="three"):
+        jobs[2].result(timeout=40)
+    assert later.result(timeout=40) == "ran"
+    with pytest.raises(cmpi_slurm.JobFailed, match="CANCELLED"):
+        never.result(timeout=40)
+
+
+def test_gpus_features_and_unknown_wishes(here):
+    with pytest.raises(LaunchError, match=r"gres|GPU|configuration|Requested"):
+        cmpi_slurm.submit(print, gpus_per_node=1)
+    with pytest.raises(LaunchError, match="feature"):
+        cmpi_slurm.submit(print, constraint="big")
+    with pytest.raises(TypeError, match="no argument 'memory'"):
+        cmpi_slurm.map_array(print, [1], memory="1G")
+    with pytest.raises(UsageError, match="1 element or more"):
+        cmpi_slurm.map_array(print, [])
 
 
 async def _awaited(job):

@@ -1,11 +1,12 @@
 """Questions that Slurm may leave unanswered."""
 
+import concurrent.futures
 import stat
 import time
 
 import pytest
 
-from cmpi._runtime import slurm_question
+from cmpi._runtime import slurm_poller, slurm_question
 from cmpi.errors import LaunchError
 
 
@@ -48,3 +49,20 @@ def test_the_same_question_goes_on_until_it_is_answered(squeue, monkeypatch):
 def test_no_slurm_here_is_said():
     with pytest.raises(LaunchError, match="no no-such-command on PATH"):
         slurm_question.ask("no-such-command")
+
+
+def test_all_who_wait_for_jobs_ask_by_one_command(squeue, monkeypatch):
+    monkeypatch.setattr("cmpi._runtime.slurm_poller.POLL_S", 1000.0)
+    (squeue / "squeue").write_text(f'#!/bin/sh\necho "$*" >> {squeue}/asked\ncat {squeue}/answer\n')
+    (squeue / "answer").write_text("1|RUNNING|None|n1\n2_0|FAILED|None|n1\n2_1|PENDING|Priority|\n")
+    poller = slurm_poller.SlurmPoller()
+    jobs = ["1", "2_0", "2_1", "3"]
+    for job in jobs:
+        poller.wait_for(job)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(poller.state, jobs * 5))
+    assert [poller.state(job).name for job in jobs] == ["RUNNING", "FAILED", "PENDING", "UNKNOWN"]
+    (asked,) = (squeue / "asked").read_text().splitlines()
+    assert asked.endswith("--jobs 1,2,3")
+    poller.forget("1")
+    assert poller.state("1") is None

@@ -50,6 +50,9 @@ def environment(hosts: list[str], rank: int, address: str, port: int) -> list[st
         f"OMPI_COMM_WORLD_SIZE={len(hosts)}",
         f"OMPI_COMM_WORLD_LOCAL_RANK={local}",
         f"OMPI_COMM_WORLD_LOCAL_SIZE={together}",
+        f"SLURM_PROCID={rank}",
+        f"SLURM_LOCALID={local}",
+        f"SLURM_NODEID={group}",
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from cmpi._core.job import rank_variables
 from cmpi._runtime import environment
 from cmpi._runtime.linux import descendants
 from cmpi._transport import joining
@@ -137,11 +138,10 @@ def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) 
 
 
 def add_defaults(environment: MutableMapping[str, str], settings: list[str]) -> list[str]:
-    """Set each "NAME=value", unless NAME is set; returns the names that were."""
-    pairs = [setting.partition("=")[::2] for setting in settings]
-    missing = {name: value for name, value in pairs if name not in environment}
-    environment.update(missing)
-    return list(missing)
+    """Set what is `fitting` of each "NAME=value"; returns the names that were set."""
+    ours = rank_variables.fitting(settings, environment)
+    environment.update(ours)
+    return list(ours)
 
 
 def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socket) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import os
 
 from cmpi._core import limits
+from cmpi._core.job import rank_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ def take_up(cores: list[int], nice: int, threads: int, environment: MutableMappi
 
 
 def add_ours(settings: list[str], environment: MutableMapping[str, str]) -> None:
-    """Set each "NAME=value", unless NAME is set: for this process, and not for those that it spawns."""
-    for name, _, value in (setting.partition("=") for setting in settings):
-        if name not in environment:
-            environment[name] = _set[name] = value
+    """Set what is `fitting` of each "NAME=value": for this process, and not for those that it spawns."""
+    ours = rank_variables.fitting(settings, environment)
+    environment.update(ours)
+    _set.update(ours)
 
 
 def are_ours(environment: Mapping[str, str]) -> None:
