@@ -79,6 +79,8 @@ class Answers:
                     try:
                         if self._scan():
                             until_s = time.monotonic() + LOOK_S
+                            if self._asleep:
+                                self._came.set()  # its deadline may have changed
                     finally:
                         self._looking.release()
                 else:

@@ -13,6 +13,7 @@ from cmpi._runtime.process import context
 from cmpi.errors import CmpiError, PeerExited
 from cmpi.identifiers import ExitStatus, Pid, Resources
 from cmpi.pool import shared, worker
+from cmpi.pool.claims import Recalls
 from cmpi.pool.errors import PoolBroken, TaskKilled, WorkerDied
 from cmpi.pool.feeder import Feeder
 from cmpi.pool.handle import Submission, WorkerHandle
@@ -59,6 +60,7 @@ class WorkerGroup:
         self.receiver = receiver
         self._lock = threading.RLock()
         self._settled = threading.Condition(self._lock)
+        self._buffers = buffers
         self._feeder = Feeder(functions, buffers)
         self._starter = Starter(self, resources, ranks, setup, name, buffers.name)
         self._submissions: dict[int, Submission] = {}
@@ -163,8 +165,11 @@ class WorkerGroup:
         for answer in answers:
             if answer[0] in (worker.VALUE, worker.ERROR):
                 results.append(answer)
-            else:
-                self._said(handle, answer, now_s)
+                continue
+            if results:
+                self._results(handle, results, now_s)
+                results = []
+            self._said(handle, answer, now_s)
         if results:
             self._results(handle, results, now_s)
 
@@ -172,11 +177,22 @@ class WorkerGroup:
         with self._lock:
             if answer[0] == worker.UP:
                 handle.host = answer[1]
-                self._do(self.machine.worker_up(handle.number, now_s))
+                handle.recalls = self._recalls(handle.name) if answer[2] else None
+                recallable = handle.recalls is not None
+                self._do(self.machine.worker_up(handle.number, now_s, recallable=recallable))
+            elif answer[0] == worker.LEFT_OUT:
+                self._do(self.machine.left_out(handle.number, answer[1], now_s))
             elif answer[0] == worker.HAS_BUFFER:
                 self._feeder.has_buffer(handle, answer[1])
             else:
                 self._start_fault = worker.exception(*answer[1:])  # its end follows
+        self._tell_failed()
+
+    def _recalls(self, name: str) -> Recalls | None:
+        try:
+            return Recalls(shared.path_of(self._buffers.folder, self._buffers.name, name))
+        except OSError:
+            return None  # the worker is on another host
 
     def _results(self, handle: WorkerHandle, answers: list[tuple[Any, ...]], now_s: float) -> None:
         faults = {
@@ -301,6 +317,11 @@ class WorkerGroup:
                 handle = self._feeder.handles.get(action.worker)
                 if handle is not None:
                     kill(handle.pids[0])
+            elif isinstance(action, actions.Recall):
+                recalls = self._feeder.handles[action.worker].recalls
+                assert recalls is not None
+                begun = recalls.recall(action.first, action.count)
+                self._do(self.machine.recalled(action.worker, begun, time.monotonic()))
             else:
                 self._settled.notify_all()
 

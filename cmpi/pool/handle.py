@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from cmpi.errors import CmpiError
+    from cmpi.pool.claims import Recalls
     from cmpi.pool.future import PoolFuture
     from cmpi.pool.shared import Packed
 
@@ -30,12 +31,13 @@ class WorkerHandle:
     """A worker process as the pool sees it."""
 
     def __init__(self, group: WorkerOwner, number: int, pids: list[Pid], name: str) -> None:
-        self.group, self.number, self.pids = group, number, pids
+        self.group, self.number, self.pids, self.name = group, number, pids, name
         self.answers = Receiver[Any](pids[0], name=name)
         self.tasks = Sender[Any](pids[0], name=name)
         self.functions: set[int] = set()  # that it has
         self.buffers: set[int] = set()  # that it was sent, or has used
         self.host = ""
+        self.recalls: Recalls | None = None  # by which tasks are taken back from it
 
     def send(self, records: list[tuple[Any, ...]]) -> None:
         """Send records (see `worker`) in one message, also from a thread with an event loop.

@@ -202,8 +202,8 @@ class Attached:
     """
 
     def __init__(self, name: str) -> None:
-        self._folder = context.current().state.shared_memory
-        self.host = host_of(self._folder)
+        self.folder = context.current().state.shared_memory
+        self.host = host_of(self.folder)
         self._name = name
         self._buffers: dict[int, memoryview | NDArray[np.uint8]] = {}
         self.objects: dict[str, Any] = {}
@@ -212,7 +212,7 @@ class Attached:
         """A buffer, which cannot be written to. Raises: OSError."""
         found = self._buffers.get(number)
         if found is None:
-            with open(path_of(self._folder, self._name, number), "rb") as file:
+            with open(path_of(self.folder, self._name, number), "rb") as file:
                 found = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
             self._buffers[number] = found
         return found
@@ -220,7 +220,7 @@ class Attached:
     def put(self, number: int, array: NDArray[np.uint8]) -> None:
         """Keep a buffer that the pool has sent, for all workers of this host if there is room."""
         try:
-            write(path_of(self._folder, self._name, number), array)
+            write(path_of(self.folder, self._name, number), array)
         except FileExistsError:
             pass  # another worker has been sent it too
         except OSError:
@@ -230,7 +230,7 @@ class Attached:
         """Nobody will ask for it any more."""
         self._buffers.pop(number, None)
         try:
-            os.unlink(path_of(self._folder, self._name, number))
+            os.unlink(path_of(self.folder, self._name, number))
         except OSError:
             pass  # another worker of this host, or the pool, has done it
 
@@ -266,9 +266,9 @@ def unpacked(body: bytes, buffers: list[Any]) -> Any:
     return pickling.loads(body, views)
 
 
-def path_of(folder: str, name: str, number: int) -> str:
-    """Where a hoisted buffer lies."""
-    return f"{folder}/{name}-{number}"
+def path_of(folder: str, name: str, what: int | str) -> str:
+    """Where a hoisted buffer lies, by its number, or something else of the pool; "" without a folder."""
+    return f"{folder}/{name}-{what}" if folder else ""
 
 
 def host_of(folder: str) -> str:

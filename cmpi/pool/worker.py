@@ -22,10 +22,12 @@ from cmpi.channels.sender import Sender
 from cmpi.errors import RemoteTraceback
 from cmpi.identifiers import Pid
 from cmpi.pool import shared
+from cmpi.pool.claims import Claims
 
 # What the pool sends: lists of records (kind, number, function, body, buffers).
 FUNCTION, TASK, CHUNK, FORGET, BUFFER, DROP = range(6)
-UP, START_FAILED, VALUE, ERROR, HAS_BUFFER = range(5)  # what a worker answers
+# What a worker answers: (kind, number of the task or buffer, ...).
+UP, START_FAILED, VALUE, ERROR, LEFT_OUT, HAS_BUFFER = range(6)
 OUTPUT_BYTES = 64 * 1024  # kept of what one task prints
 
 
@@ -67,8 +69,9 @@ def work(
         answers.send((START_FAILED, *_error(error)))
         answers.close()
         return
-    answers.send((UP, attached.host))
-    run(tasks if pass_on is None else _passed_on(tasks, pass_on), answers, attached)
+    claims = Claims(shared.path_of(attached.folder, buffers, name) if pass_on is None else "")
+    answers.send((UP, attached.host, claims.shared))
+    run(tasks if pass_on is None else _passed_on(tasks, pass_on), answers, attached, claims)
 
 
 def work_as_rank(
@@ -86,7 +89,7 @@ def work_as_rank(
         return
     if initializer is not None:
         initializer(*arguments)
-    run(Receiver[Any](ranks[0], name=name), None, shared.attach(buffers))
+    run(Receiver[Any](ranks[0], name=name), None, shared.attach(buffers), Claims(""))
 
 
 def _passed_on(tasks: Iterable[Any], pass_on: Callable[[Any], object]) -> Iterator[Any]:
@@ -95,7 +98,9 @@ def _passed_on(tasks: Iterable[Any], pass_on: Callable[[Any], object]) -> Iterat
         yield task
 
 
-def run(tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Attached) -> None:
+def run(
+    tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Attached, claims: Claims
+) -> None:
     """Run what comes until nothing follows. Without `answers` an exception ends the process."""
     functions: dict[int, Any] = {}
     output = _TaskOutput.install()
@@ -107,6 +112,10 @@ def run(tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Atta
             _keep(kind, number, buffers, functions, attached)
             if kind == BUFFER and answers is not None:
                 answers.send((HAS_BUFFER, number))
+            continue
+        if not claims.begin():
+            if answers is not None:
+                answers.send((LEFT_OUT, number))
             continue
         output.begin()
         begin_s = time.perf_counter()

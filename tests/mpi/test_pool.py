@@ -321,3 +321,24 @@ with joblib.parallel_config("cmpi", n_jobs=2):
     except ValueError as error: print(str(error)[:3])
 """)
     assert out.splitlines() == [str([i * i for i in range(10)]), "2", "no "]
+
+
+def test_tasks_behind_one_that_takes_long_run_elsewhere(pool_job, jobs):
+    out = pool_job(
+        """
+path = sys.argv[1]
+def waits(i):
+    while i == 200 and not os.path.exists(path): time.sleep(0.01)
+    return os.getpid()
+with ProcessPool(2) as pool:
+    futures = [pool.submit(waits, i) for i in range(600)]
+    late = futures.pop(200)
+    others = {future.result() for future in futures}
+    print(late.done(), len(others))
+    open(path, "w").close()
+    print(late.result() in others, pool.statistics().deaths, pool.statistics().completed)
+    print(sum(pool.submit(square, i).result() for i in range(10)))
+""",
+        str(jobs.folder / "go on"),
+    )
+    assert out.splitlines() == ["False 2", "True 0 600", "285"]

@@ -39,6 +39,21 @@ class KillWorker:
 
 
 @frozen
+class Recall:
+    """Take back tasks that the worker has not begun; `recalled` is to be called with the outcome.
+
+    Attributes:
+        worker: Whose they are.
+        first: The number of the first, of all tasks that it was sent, counted from 1.
+        count: How many.
+    """
+
+    worker: int
+    first: int
+    count: int
+
+
+@frozen
 class FailTask:
     """The task is over without a result.
 
@@ -61,4 +76,4 @@ class Break:
 
 
 if TYPE_CHECKING:
-    Action: TypeAlias = "Send | StartWorker | RetireWorker | KillWorker | FailTask | Break"
+    Action: TypeAlias = "Send | StartWorker | RetireWorker | KillWorker | Recall | FailTask | Break"

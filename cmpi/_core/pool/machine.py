@@ -9,7 +9,11 @@ when it holds half of what it may (see `prefetch`) or less: as many as that allo
 share of those that wait, so that all workers end at about the same time. A message to a worker costs as
 much as running a trivial task, and so carries as many tasks as there are for it.
 
-Source: the share is that of guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling: A
+When a worker has nothing to do and no task waits, the tasks that wait behind one that has run for long are
+taken back from their worker, all of them: nobody knows how long that one will still run.
+
+Source: work stealing (Blumofe and Leiserson, "Scheduling Multithreaded Computations by Work Stealing",
+1999); the share is that of guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling: A
 Practical Scheduling Scheme for Parallel Supercomputers", 1987).
 """
 
@@ -18,7 +22,15 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 
-from cmpi._core.pool.actions import Break, FailTask, KillWorker, RetireWorker, Send, StartWorker
+from cmpi._core.pool.actions import (
+    Break,
+    FailTask,
+    KillWorker,
+    Recall,
+    RetireWorker,
+    Send,
+    StartWorker,
+)
 from cmpi._core.pool.prefetch import MAX_PREFETCH_BYTES, Prefetch
 from cmpi._core.pool.records import Task, Worker
 
@@ -29,6 +41,7 @@ if TYPE_CHECKING:
     from cmpi._core.pool.actions import Action
 
 BACKOFF_S = 0.05  # before the second retry, doubled for each further one; the first is at once
+STEAL_S = 0.02  # a task that runs for longer is one behind which no other should wait
 IDLE_S = 10.0  # a worker beyond the minimum ends after so long without a task
 MAX_START_FAILURES = 3  # in a row
 
@@ -102,12 +115,12 @@ class PoolMachine:
         found.doomed = True
         return self._execute_doomed(found.worker)
 
-    def worker_up(self, worker: int, now_s: float) -> list[Action]:
-        """A worker is ready."""
+    def worker_up(self, worker: int, now_s: float, *, recallable: bool = False) -> list[Action]:
+        """A worker is ready. What it has not begun can be taken back if it is `recallable`."""
         found = self.workers.get(worker)
         if found is None:
             return []
-        found.up, found.idle_since_s, self._failures = True, now_s, 0
+        found.up, found.recallable, found.idle_since_s, self._failures = True, recallable, now_s, 0
         if worker not in self._leaving:
             self._idle[worker] = None
         return self._feed_idle(now_s)
@@ -137,6 +150,7 @@ class PoolMachine:
             assert found.tasks[0] == task, "a worker answers in order"
             found.tasks.popleft()
             found.ran += 1
+            found.passed += 1
             record = self.tasks.pop(task)
             found.nbytes -= record.nbytes
             self.completed += 1
@@ -145,14 +159,32 @@ class PoolMachine:
         actions: list[Action] = []
         if self.max_tasks is not None and found.ran + len(found.tasks) >= self.max_tasks:
             actions += self._retire(worker)
-        if found.tasks:
-            self.tasks[found.tasks[0]].running_since_s = now_s
-            actions += self._execute_doomed(worker)
-        else:
-            found.idle_since_s = now_s
-            if worker not in self._leaving:
-                self._idle[worker] = None
-        return [*actions, *self._feed(worker, now_s)] if self.waiting else actions
+        return [*actions, *self._next(worker, now_s)]
+
+    def left_out(self, worker: int, task: int, now_s: float) -> list[Action]:
+        """A worker has not run a task, because it was to be taken back."""
+        if self.broken:
+            return []
+        found = self.workers[worker]
+        found.passed += 1
+        actions: list[Action] = []
+        if found.tasks and found.tasks[0] == task:  # it seemed to have begun
+            found.tasks.popleft()
+            actions += self._take_back(found, task)
+        return [*actions, *self._next(worker, now_s)]
+
+    def recalled(self, worker: int, begun: int, now_s: float) -> list[Action]:
+        """What was to be taken back is, but for the tasks that the worker seems to have begun.
+
+        Args:
+            worker: See `Recall`.
+            begun: The number of the last of them.
+        """
+        found = self.workers[worker]
+        actions: list[Action] = []
+        while len(found.tasks) > 1 and found.passed + len(found.tasks) > begun:
+            actions += self._take_back(found, found.tasks.pop())
+        return [*actions, *self._feed_idle(now_s)]
 
     def worker_ended(self, worker: int, now_s: float) -> list[Action]:
         """A worker has ended, for whatever reason."""
@@ -167,13 +199,7 @@ class PoolMachine:
             self.deaths += 1
         ran = found.tasks.popleft() if found.tasks else None
         for task in reversed(found.tasks):  # these had not begun
-            record = self.tasks[task]
-            record.worker = None
-            if record.doomed:
-                del self.tasks[task]
-                actions.append(FailTask(task, record.deaths, killed=True))
-            else:
-                self.waiting.appendleft(task)
+            actions += self._take_back(found, task)
         if ran is not None:
             actions += self._charge(ran, now_s)
         return [*actions, *self._feed_idle(now_s), *self._grow()]
@@ -217,14 +243,14 @@ class PoolMachine:
                     actions += self._kill(number)
             elif self._superfluous(number) and worker.idle_since_s + IDLE_S <= now_s:
                 actions += self._retire(number)
-        return [*actions, *self._feed_idle(now_s), *self._grow()]
+        return [*actions, *self._feed_idle(now_s), *self._grow(), *self._steal(now_s)]
 
     def deadline_s(self) -> float | None:
         """When `tick` has something to do, if ever."""
         soonest = self._delayed[0][0] if self._delayed else float("inf")
         for number, worker in self.workers.items():
             if worker.tasks:
-                soonest = min(soonest, self.tasks[worker.tasks[0]].over_s)
+                soonest = min(soonest, self.tasks[worker.tasks[0]].over_s, self._stealing_s(worker))
             elif self._superfluous(number):
                 soonest = min(soonest, worker.idle_since_s + IDLE_S)
         return None if soonest == float("inf") else soonest
@@ -234,6 +260,52 @@ class PoolMachine:
     def _superfluous(self, worker: int) -> bool:
         """Whether an idle worker may end for want of tasks."""
         return worker in self._idle and len(self.workers) - len(self._leaving) > self.minimum
+
+    def _next(self, worker: int, now_s: float) -> list[Action]:
+        """A worker has one task less."""
+        found = self.workers[worker]
+        actions: list[Action] = []
+        if found.tasks:
+            self.tasks[found.tasks[0]].running_since_s = now_s
+            actions += self._execute_doomed(worker)
+        elif not found.leaving_out:
+            found.idle_since_s = now_s
+            if worker not in self._leaving:
+                self._idle[worker] = None
+        return [*actions, *self._feed(worker, now_s)] if self.waiting else actions
+
+    def _stealing_s(self, worker: Worker) -> float:
+        """When to take back what waits behind the worker's first task."""
+        if self.waiting or not self._idle or len(worker.tasks) < 2:
+            return float("inf")
+        if not worker.recallable or worker.leaving_out or worker.dying:
+            return float("inf")
+        return (self.tasks[worker.tasks[0]].running_since_s or 0.0) + STEAL_S
+
+    def _steal(self, now_s: float) -> list[Action]:
+        """Take back the tasks of the worker whose first task has run the longest."""
+        if self.waiting or not self._idle:
+            return []
+        due_s, number = min(
+            ((self._stealing_s(worker), number) for number, worker in self.workers.items()),
+            default=(float("inf"), -1),
+        )
+        if due_s > now_s:
+            return []
+        worker = self.workers[number]
+        worker.recalled = worker.passed + len(worker.tasks)
+        return [Recall(number, worker.passed + 2, len(worker.tasks) - 1)]
+
+    def _take_back(self, worker: Worker, task: int) -> list[Action]:
+        """A task that its worker will not run is the first of those that wait."""
+        record = self.tasks[task]
+        worker.nbytes -= record.nbytes
+        record.worker = record.running_since_s = None
+        if record.doomed:
+            del self.tasks[task]
+            return [FailTask(task, record.deaths, killed=True)]
+        self.waiting.appendleft(task)
+        return []
 
     def _feed_idle(self, now_s: float) -> list[Action]:
         """Give each worker that has nothing to do its share of the waiting tasks."""
@@ -245,7 +317,7 @@ class PoolMachine:
     def _feed(self, number: int, now_s: float) -> list[Action]:
         """Give a worker its share of the waiting tasks, if it has little to do."""
         worker, waiting = self.workers[number], self.waiting
-        if number in self._leaving:
+        if number in self._leaving or worker.leaving_out:
             return []
         held, nbytes = len(worker.tasks), worker.nbytes
         share = -(-len(waiting) // (len(self.workers) - len(self._leaving)))
@@ -257,7 +329,7 @@ class PoolMachine:
             record = self.tasks[waiting[0]]
             if held:
                 if record.kind != kind:
-                    kind, depth = record.kind, self.prefetch.depth(record.kind)
+                    kind, depth = record.kind, self.prefetch.depth(record.kind, worker.recallable)
                 if held >= depth or (not got and held > depth // 2) or nbytes >= MAX_PREFETCH_BYTES:
                     break
             record.worker = number

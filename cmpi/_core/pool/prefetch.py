@@ -2,8 +2,8 @@
 
 A worker that has its next task already does not wait for the pool between two tasks. But a task that waits
 behind a long one could have run elsewhere. So a worker may hold as many tasks of a kind (a function) as
-take `PREFETCH_S` if each takes as long as the longest of late, and only one of a kind that is not known yet
-or takes long.
+take `PREFETCH_S` if each takes as long as the longest of late. Of a kind that takes long it may hold one
+more than it runs, if that can be taken back; of one that is not known yet, only the one that it runs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 PREFETCH_S = 0.01
 MAX_PREFETCH = 256  # a channel's window is 1024 messages
 MAX_PREFETCH_BYTES = 8 << 20
-LONG_S = 0.02  # tasks that take longer are not prefetched
+LONG_S = 0.02  # tasks that take longer are long
 FADING = 0.95  # of what counts as the longest task of late, with each task of its kind
 MAX_KINDS = 1024  # whose times are remembered
 
@@ -30,9 +30,16 @@ class Prefetch:
         if len(times) > MAX_KINDS:
             del times[next(iter(times))]
 
-    def depth(self, kind: int) -> int:
-        """How many tasks a worker may hold if the next is of this kind, at least 1."""
+    def depth(self, kind: int, recallable: bool) -> int:
+        """How many tasks a worker may hold if the next is of this kind, at least 1.
+
+        Args:
+            kind: That kind.
+            recallable: What the worker has not begun can be taken back.
+        """
         longest_s = self._longest_s.get(kind)
-        if longest_s is None or longest_s > LONG_S:
+        if longest_s is None:
             return 1
+        if longest_s > LONG_S:
+            return 2 if recallable else 1
         return min(MAX_PREFETCH, 2 + int(PREFETCH_S / max(longest_s, 1e-9)))

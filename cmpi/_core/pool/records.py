@@ -54,21 +54,35 @@ class Worker:
         tasks: What it was sent and has not answered, in order: it runs the first.
         nbytes: What travelled with them.
         ran: How many it has answered.
+        passed: How many it has answered or left out: the number of the first of `tasks` is the next.
+        recallable: It may be asked to leave out tasks that it has not begun.
+        recalled: The number of the last task that it was asked to leave out.
         up: It has said that it is ready.
         retiring: It gets no more tasks.
         dying: It is being killed.
         idle_since_s: When it last had nothing to do.
     """
 
-    __slots__ = ("dying", "idle_since_s", "nbytes", "ran", "retiring", "tasks", "up")
+    __slots__ = (
+        "dying",
+        "idle_since_s",
+        "nbytes",
+        "passed",
+        "ran",
+        "recallable",
+        "recalled",
+        "retiring",
+        "tasks",
+        "up",
+    )
 
     def __init__(self) -> None:
         self.tasks: deque[int] = deque()
-        self.nbytes = self.ran = 0
-        self.up = self.retiring = self.dying = False
+        self.nbytes = self.ran = self.passed = self.recalled = 0
+        self.up = self.retiring = self.dying = self.recallable = False
         self.idle_since_s = 0.0
 
     @property
-    def leaving(self) -> bool:
-        """True if it will run no more than what it has."""
-        return self.retiring or self.dying
+    def leaving_out(self) -> bool:
+        """True while it has to leave out tasks that it was sent."""
+        return self.passed < self.recalled

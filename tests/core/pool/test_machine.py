@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cmpi._core.pool import machine
-from cmpi._core.pool.actions import Break, FailTask, KillWorker, RetireWorker, Send, StartWorker
+from cmpi._core.pool.actions import (
+    Break,
+    FailTask,
+    KillWorker,
+    Recall,
+    RetireWorker,
+    Send,
+    StartWorker,
+)
 from cmpi._core.pool.machine import PoolMachine
 from cmpi._core.pool.prefetch import MAX_PREFETCH_BYTES
 
@@ -21,7 +29,7 @@ def a_pool(workers=2, **options):
     pool = PoolMachine(workers, workers, **options)
     started = [action.worker for action in pool.begin()]
     for worker in started:
-        assert pool.worker_up(worker, 0.0) == []
+        assert pool.worker_up(worker, 0.0, recallable=True) == []
     return pool
 
 
@@ -64,8 +72,53 @@ def test_short_tasks_are_sent_ahead_and_long_ones_are_not():
     assert result(pool, 0, 0, 0.001) == [Send(0, tuple(range(1, 10)))]
     for task in range(1, 10):
         result(pool, 0, task, 1.0)
-    assert pool.submit(10, 0.0) == [Send(0, (10,))]
-    assert pool.submit(11, 0.0) == []
+    assert [pool.submit(task, 0.0) for task in (10, 11, 12)] == [[Send(0, (10,))], [], []]
+    assert result(pool, 0, 10, 1.0) == [Send(0, (11, 12))], "one ahead, as it can be taken back"
+    pool.workers[0].recallable = False
+    assert [pool.submit(task, 0.0) for task in (13, 14)] == [[], []]
+    assert result(pool, 0, 11, 1.0) == []
+    assert result(pool, 0, 12, 1.0) == [Send(0, (13,))]
+
+
+def a_worker_with_a_long_task():
+    """Worker 1 runs task 0 with 1 and 2 behind it, and worker 0 has nothing to do at 7.0."""
+    pool = a_pool(2)
+    pool.submit(8, 0.0)
+    pool.submit(9, 0.0)
+    for task in range(6):
+        pool.submit(task, 0.0)
+    assert result(pool, 1, 8, 0.0001) == [Send(1, (0, 1, 2))]
+    assert result(pool, 0, 9, 0.0001) == [Send(0, (3, 4))]
+    assert pool.results(0, [(3, 0.0001), (4, 0.0001)], 7.0) == [Send(0, (5,))]
+    assert result(pool, 0, 5, 0.0001, 7.0) == []
+    return pool
+
+
+def test_tasks_behind_a_long_one_are_taken_back_for_a_worker_with_nothing_to_do():
+    pool = a_worker_with_a_long_task()
+    assert pool.deadline_s() == machine.STEAL_S and pool.tick(0.0) == []
+    assert pool.tick(7.0) == [Recall(1, first=3, count=2)]
+    assert pool.recalled(1, begun=2, now_s=7.0) == [Send(0, (1,))]
+    assert pool.submit(6, 7.0) == []
+    assert result(pool, 1, 0, 7.0, 7.0) == [], "it has to leave two out before it gets more"
+    assert pool.left_out(1, 1, 7.0) == []
+    assert pool.left_out(1, 2, 7.0) == [Send(1, (2,))], "which was taken back, and is sent anew"
+
+
+def test_a_task_that_seems_to_have_begun_is_taken_back_only_once_its_worker_has_left_it_out():
+    pool = a_worker_with_a_long_task()
+    pool.tick(7.0)
+    assert pool.recalled(1, begun=3, now_s=7.0) == [Send(0, (2,))]
+    result(pool, 1, 0, 7.0, 7.0)
+    assert pool.left_out(1, 1, 7.0) == [] and list(pool.waiting) == [1]
+    assert pool.left_out(1, 2, 7.0) == [Send(1, (1,))]
+
+
+def test_a_killed_task_that_is_taken_back_is_over():
+    pool = a_worker_with_a_long_task()
+    pool.kill(2)
+    pool.tick(7.0)
+    assert pool.recalled(1, 2, 7.0) == [FailTask(2, 0, killed=True), Send(0, (1,))]
 
 
 def test_tasks_of_a_kind_that_is_not_known_are_not_sent_ahead():
@@ -209,10 +262,12 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.pool = PoolMachine(1, 3, max_tasks=4)
+        self.pool = PoolMachine(1, 3, max_tasks=20)
         self.pool.prefetch.took(0, 0.0001)  # so that tasks are sent ahead
         self.now_s = 0.0
         self.starting, self.held = [], {}
+        self.begun = {}  # how many of the tasks that a worker holds it has begun, heard of or not
+        self.left_out = {}  # what a worker will leave out of them
         self.retries, self.runs, self.over = {}, Counter(), Counter()
         self.doomed, self.broken = set(), False
         self.do(self.pool.begin())
@@ -227,6 +282,8 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
                 self.over[action.task] += 1
                 allowed = action.deaths > self.retries[action.task] or action.killed or self.broken
                 assert allowed or self.pool.broken, action
+            elif isinstance(action, Recall):
+                self.recall(action)
             elif isinstance(action, Break):
                 self.broken = True
             elif isinstance(action, KillWorker) or (
@@ -234,10 +291,23 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
             ):
                 self.end(action.worker)
 
+    def recall(self, action):
+        """As two words in memory do it; of a task that has begun just now, either may happen."""
+        held, first = self.held[action.worker], self.pool.workers[action.worker].passed + 1
+        begun = max(1, self.begun.get(action.worker, 0))
+        out = self.left_out[action.worker] = {
+            task
+            for i, task in enumerate(held)
+            if 0 <= first + i - action.first < action.count
+            and (i >= begun or (i == begun - 1 and task % 2))
+        }
+        self.do(self.pool.recalled(action.worker, first + begun - 1, self.now_s))
+        assert len(out) >= len(held) - begun
+
     def end(self, worker):
         if worker in self.held:
             tasks = self.held.pop(worker)
-            if tasks:
+            if tasks and tasks[0] not in self.left_out.pop(worker, ()):
                 self.runs[tasks[0]] += 1
             self.do(self.pool.worker_ended(worker, self.now_s))
         elif worker in self.starting:
@@ -248,9 +318,10 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
         retries=st.integers(0, 2),
         limit=st.sampled_from([None, 1.0]),
         nbytes=st.sampled_from([0, 0, 1 << 23]),
+        several=st.sampled_from([1, 12]),
     )
-    def submit(self, retries, limit, nbytes):
-        if not self.pool.closed:
+    def submit(self, retries, limit, nbytes, several):
+        for _ in range(several):
             task = len(self.retries)
             self.retries[task] = retries
             self.do(self.pool.submit(task, self.now_s, nbytes=nbytes, retries=retries, timeout_s=limit))
@@ -260,7 +331,15 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
     def comes_up(self):
         worker = self.starting.pop(0)
         self.held[worker] = []
-        self.do(self.pool.worker_up(worker, self.now_s))
+        self.do(self.pool.worker_up(worker, self.now_s, recallable=True))
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(data=st.data())
+    def runs_ahead(self, data):
+        """A worker is further than the pool has heard."""
+        worker = data.draw(st.sampled_from([w for w, tasks in self.held.items() if tasks]))
+        if not self.pool.workers[worker].leaving_out:
+            self.begun[worker] = data.draw(st.integers(1, len(self.held[worker])))
 
     @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data(), elapsed_s=st.sampled_from([0.0001, 0.03]))
@@ -268,15 +347,27 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
         worker = data.draw(st.sampled_from([w for w, tasks in self.held.items() if tasks]))
         answers = []
         for _ in range(data.draw(st.integers(1, len(self.held[worker])))):
+            if self.held[worker][0] in self.left_out.get(worker, ()):
+                break
             task = self.held[worker].pop(0)
             self.runs[task] += 1
             self.over[task] += 1
+            self.begun[worker] = max(0, self.begun.get(worker, 0) - 1)
             answers.append((task, elapsed_s))
         self.do(self.pool.results(worker, answers, self.now_s))
+        self.leaves_out(worker)
         self.do(self.pool.settled())
         found = self.pool.workers.get(worker)
         if found is not None and found.retiring and not self.held.get(worker):
             self.end(worker)
+
+    def leaves_out(self, worker):
+        """It says so of what it left out next."""
+        while self.held.get(worker) and self.held[worker][0] in self.left_out.get(worker, ()):
+            task = self.held[worker].pop(0)
+            self.left_out[worker].discard(task)
+            self.begun[worker] = 0
+            self.do(self.pool.left_out(worker, task, self.now_s))
 
     @precondition(lambda self: self.held)
     @rule(data=st.data())
@@ -298,7 +389,7 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
         elif self.pool.cancel(task):
             self.over[task] += 1
 
-    @rule(after_s=st.sampled_from([0.05, 1.0, 20.0]))
+    @rule(after_s=st.sampled_from([0.05, 0.05, 1.0, 20.0]))
     def time_passes(self, after_s):
         self.now_s += after_s
         self.do(self.pool.tick(self.now_s))
@@ -332,7 +423,9 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
     @invariant()
     def workers_hold_what_the_machine_thinks(self):
         for worker, tasks in self.held.items():
-            assert list(self.pool.workers[worker].tasks) == list(tasks)
+            theirs = list(self.pool.workers[worker].tasks)
+            assert theirs == list(tasks)[: len(theirs)]
+            assert set(tasks[len(theirs) :]) <= self.left_out.get(worker, set())
 
     def teardown(self):
         """Left alone, a pool finishes everything."""
@@ -344,6 +437,7 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
             while self.starting:
                 self.comes_up()
             for worker in list(self.held):
+                self.leaves_out(worker)
                 if self.held.get(worker):
                     task = self.held[worker].pop(0)
                     self.over[task] += 1
@@ -356,3 +450,22 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
 
 TestPoolUnderAnyDeath = PoolUnderAnyDeath.TestCase
 TestPoolUnderAnyDeath.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+class PoolWhereTasksWaitBehindLongOnes(PoolUnderAnyDeath):
+    """Nothing but work, so that much of it is taken back."""
+
+    submit = gives_up = dies = fails_to_start = resize = None
+
+    def __init__(self):
+        super().__init__()
+        self.do(self.pool.resize(3, 3, 0.0))
+        while self.starting:
+            self.comes_up()
+        super().submit(0, None, 0, 36)
+
+
+TestPoolWhereTasksWaitBehindLongOnes = PoolWhereTasksWaitBehindLongOnes.TestCase
+TestPoolWhereTasksWaitBehindLongOnes.settings = settings(
+    max_examples=100, stateful_step_count=30, deadline=None
+)
