@@ -169,6 +169,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         map_by=options.map_by,
         ship=options.ship,
         ssh=options.ssh,
+        ssh_timeout_s=options.ssh_timeout,
+        host_timeout_s=options.host_timeout,
         output=options.output,
         output_dir=os.path.abspath(options.output_dir) if options.output_dir else "",
         colour=options.colour,
@@ -246,6 +248,10 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
         "(default: the program's, to those that do not have it)")  # fmt: skip
     add("--ssh", metavar="'ARGS'", type=_checked(_split), default=["ssh"],
         help="the command that is ssh, with options: 'ssh -p 2222 -i key'")  # fmt: skip
+    add("--ssh-timeout", metavar="SECONDS", type=_checked(_seconds), default=0.0,
+        help="for hosts to be reached and logged in to (default 9 to reach one, 30 in all)")  # fmt: skip
+    add("--host-timeout", metavar="SECONDS", type=_checked(_seconds), default=0.0,
+        help="for which nothing may come from a host before it is lost (default 8)")  # fmt: skip
 
 
 def _add_slurm(parser: argparse.ArgumentParser) -> None:

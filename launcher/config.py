@@ -20,6 +20,8 @@ class LaunchConfig:
     map_by: str = "slot"
     ship: str = ""  # a folder to send to all hosts; "": the program's, to those that lack it
     ssh: list[str] = ["ssh"]
+    ssh_timeout_s: float = 0.0  # 0: the default
+    host_timeout_s: float = 0.0  # 0: the default
     output: str = "human"
     output_dir: str = ""
     colour: str = "auto"

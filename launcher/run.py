@@ -254,14 +254,9 @@ def _deadline_s() -> float:
 
 
 def _hosts(config: LaunchConfig) -> list[HostSpec]:
-    """The hosts that the person names, or that Slurm has given to this job; none: this one."""
-    named = config.host or config.hostfile
-    if not named and int(os.environ.get("SLURM_JOB_NUM_NODES", "1")) < 2:
-        return []
-    if not named:
-        from cmpi.launcher.slurm import calls
-
-        return calls.allocated()
+    """The hosts that the user names, or that a scheduler has given to this job; none: this one."""
+    if not (config.host or config.hostfile):
+        return _allocated()
     from cmpi.launcher.hosts import hostfile
 
     if config.host:
@@ -275,17 +270,51 @@ def _hosts(config: LaunchConfig) -> list[HostSpec]:
     return [hostfile.with_defaults(host, config.cpu_units, config.memory_bytes) for host in hosts]
 
 
-def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi) -> MultiHost:
-    from cmpi.launcher.hosts.multi_host import MultiHost, local_name
+def _allocated() -> list[HostSpec]:
+    """The hosts that Slurm or another scheduler has given to this job; none: this one alone."""
+    from cmpi.launcher.hosts import allocation
 
-    return MultiHost(hosts, local_name(hosts), mpi, _way(config), config.mpi_args)
+    if allocation.in_slurm(os.environ):
+        from cmpi.launcher.slurm import calls
+
+        return calls.allocated()
+    source = allocation.source(os.environ)
+    if source is None:
+        return []
+    try:
+        with open(source.path) as file:
+            return allocation.hosts(source, file.read(), os.environ)
+    except OSError as error:
+        raise UsageError(
+            f"{source.variable} names {source.path}: {error.strerror}. Give {source.scheduler}'s hosts "
+            "by --host or --hostfile, or unset the variable."
+        ) from None
+
+
+def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi) -> MultiHost:
+    from cmpi._core.protocol.launcher_agent import LOST_S
+    from cmpi.launcher.hosts.multi_host import MultiHost, local_name
+    from cmpi.launcher.hosts.remote_host import SSH_S
+
+    return MultiHost(
+        hosts,
+        local_name(hosts),
+        mpi,
+        _way(config),
+        config.mpi_args,
+        gather_s=config.ssh_timeout_s or SSH_S,
+        lost_s=config.host_timeout_s or LOST_S,
+    )
 
 
 def _way(config: LaunchConfig) -> Way:
     """How a command gets to another host."""
-    from cmpi.launcher.hosts.remote_host import by_srun, by_ssh
+    from cmpi.launcher.hosts.allocation import in_slurm
+    from cmpi.launcher.hosts.remote_host import CONNECT_S, by_srun, by_ssh
 
-    return by_ssh(config.ssh) if config.host or config.hostfile else by_srun
+    if not (config.host or config.hostfile) and in_slurm(os.environ):
+        return by_srun
+    return by_ssh(config.ssh, config.ssh_timeout_s or CONNECT_S)
 
 
 def _clean_up(folders: tuple[str, ...]) -> None:

@@ -153,7 +153,8 @@ def _hosts(
         rows.append(Finding(f"host {name}", state, found or well, mend))
     if not any(faults.values()):
         options = ["-n", str(len(hosts)), "--map-by", "node", "--ssh", shlex.join(config.ssh)]
-        options += ["--host", config.host] if config.host else ["--hostfile", config.hostfile]
+        options += ["--host", config.host] if config.host else []
+        options += ["--hostfile", config.hostfile] if config.hostfile and not config.host else []
         answer, said = _probe(config.mpiexec, options, JOB_S)
         rows.append(findings.real_job(answer, "a job on all hosts", said)[0])
     return rows

@@ -4,7 +4,7 @@ cmpirun starts it by ssh and talks to it through its stdin and stdout, so that n
 network and every word is ssh's to protect. It stands in for the root at the root's socket, passes
 on what is said there, and runs what cmpirun asks for: MPI's daemons and the root's deputy. All
 that the job does on this host descends from it, and ends with it: when the job is over, when the
-connection closes, or when cmpirun has not been heard of for `LOST_S`.
+connection closes, or when cmpirun has not been heard of for `Begin.lost_s`.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ class Agent:
         self._over = False
         self._handlers = self._requests()
         self._heard_s = self._beat_s = time.monotonic()
+        self._lost_s = launcher_agent.LOST_S + launcher_agent.LEAVE_LATER_S
 
     def run(self) -> None:
         """Serve, and clean up."""
@@ -86,7 +87,7 @@ class Agent:
                 if now_s >= self._beat_s + launcher_agent.BEAT_S:
                     self._beat_s = now_s
                     self._send(launcher_agent.Beat())
-                if now_s >= self._heard_s + launcher_agent.LOST_S:
+                if now_s >= self._heard_s + self._lost_s:
                     self._end()
         finally:
             self._clean_up()
@@ -159,6 +160,7 @@ class Agent:
 
     def _begin(self, order: launcher_agent.Begin) -> str:
         """Make the job's folders and listen in them; what hinders it, else ""."""
+        self._lost_s = order.lost_s
         given = dict(item.split("=", 1) for item in order.environment)
         here = environment.OF_A_HOST
         self._environment = {**given, **{k: v for k, v in os.environ.items() if k in here}}
@@ -368,8 +370,18 @@ def facts(mpiexec: str = "") -> launcher_agent.HostFacts:
         cores=sorted(os.sched_getaffinity(0)),
         address=" ".join((connection[2], connection[0])) if len(connection) == 4 else "",
         superuser=os.geteuid() == 0,
+        machine=_machine(),
         path=[folder for folder in sys.path if folder],
     )
+
+
+def _machine() -> str:
+    """What tells this host from all others: the kernel's start, and the network that we are in."""
+    try:
+        with open("/proc/sys/kernel/random/boot_id") as file:
+            return f"{file.read().strip()} {os.stat('/proc/self/ns/net').st_ino}"
+    except OSError:
+        return ""
 
 
 def main() -> int:

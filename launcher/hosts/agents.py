@@ -17,7 +17,7 @@ from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import handler
 from cmpi.errors import CmpiError, LaunchError, ProtocolError
 from cmpi.launcher.hosts import host_checks
-from cmpi.launcher.hosts.remote_host import RemoteHost
+from cmpi.launcher.hosts.remote_host import SSH_S, RemoteHost
 from cmpi.launcher.hosts.root_tunnel import RootTunnel
 
 TYPE_CHECKING = False
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.remote_host import Way
 
 SHIP_S = 300.0  # for a host to receive and unpack the program
-GATHER_S = 9.0  # for all agents to come up
+ANSWER_S = 9.0  # for agents that are up to make the job's folders
 PATIENCE_S = 2.0  # before the user is told for whom cmpirun waits
 LEAVE_S = 2.5  # for agents to end what is left, once the job is over
 
@@ -41,17 +41,27 @@ class Agents:
         specs: The hosts, without this one.
         way: How a command gets there.
         python: The interpreter there, where the hostfile names none.
+        gather_s: How long agents may take to come up.
+        lost_s: After how long without a word of its agent a host is lost.
 
     Raises:
         LaunchError: What starts agents, such as ssh, cannot be run.
     """
 
-    def __init__(self, specs: list[HostSpec], way: Way, python: str) -> None:
+    def __init__(
+        self,
+        specs: list[HostSpec],
+        way: Way,
+        python: str,
+        gather_s: float = SSH_S,
+        lost_s: float = launcher_agent.LOST_S,
+    ) -> None:
+        self._gather_s, self._lost_s = gather_s, lost_s
         self._selector = selectors.EpollSelector()
         self._to_root = RootTunnel(self._selector)
         self._commands: dict[int, tuple[Callable[[bytes], None], Callable[[int], None]]] = {}
         self._next = 1
-        self._lives = HostLives(launcher_agent.BEAT_S, launcher_agent.LOST_S, time.monotonic())
+        self._lives = HostLives(launcher_agent.BEAT_S, lost_s, time.monotonic())
         self.lost: Callable[[str, str], None] = lambda name, reason: None
         self.back: Callable[[str], None] = lambda name: None
         self._way, self._python = way, python
@@ -97,7 +107,7 @@ class Agents:
         Raises:
             LaunchError: Some are not; a line for each says why, and what mends it.
 
-        Blocks: at most `GATHER_S`.
+        Blocks: at most `gather_s`.
         """
         faults = [fault for fault in self.faults(here, mpi_kind).values() if fault]
         if faults:
@@ -109,19 +119,22 @@ class Agents:
         told = False
         while waiting := [h.spec.name for h in self.hosts.values() if h.facts is None and not h.gone]:
             passed_s = time.monotonic() - start_s
-            if passed_s >= GATHER_S:
+            if passed_s >= self._gather_s:
                 break
             if passed_s >= PATIENCE_S and not told:
                 told = True
                 print(f"cmpirun: waiting for {', '.join(waiting)}", file=sys.stderr, flush=True)
             self.serve(0.1)
         faults = {}
+        machines = {here.node: here.machine}
         for name, host in self.hosts.items():
             if host.facts is None:
                 code = host.ssh.wait() if host.gone else None
                 fault = host_checks.no_agent(host.spec, host.python, mpi_kind, here.cmpi, code, host.said)
             else:
                 fault = host_checks.differences(host.spec, host.facts, here)
+                fault = fault or host_checks.same_machine(name, host.facts.machine, machines)
+                machines[name] = host.facts.machine
             faults[name] = fault
         return faults
 
@@ -137,7 +150,7 @@ class Agents:
         self._begin = begin
         for host in self.hosts.values():
             host.tell(self._beginning(host))
-        self._await_answers(list(self.hosts.values()), GATHER_S)
+        self._await_answers(list(self.hosts.values()), ANSWER_S)
 
     def _beginning(self, host: RemoteHost) -> launcher_agent.Begin:
         """What is said to all, with the folder that this one has for the job."""
@@ -251,7 +264,7 @@ class Agents:
             host_lives.EndAgent: lambda it: self._returning[it.name].ssh.kill(),  # whose end will be read
             host_lives.Beat: lambda it: self.hosts[it.name].tell(launcher_agent.Beat()),
             host_lives.CloseSilent: lambda it: self.hosts[it.name].close(
-                f"it has not been heard of for {launcher_agent.LOST_S:.0f} s"
+                f"it has not been heard of for {self._lost_s:g} s"
             ),
             host_lives.Check: self._check_returning,
             host_lives.Begin: lambda it: self._begin_returning(self._returning[it.name]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
 from cmpi.launcher.mpi.find_mpi import NAMES
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
 
 # What ssh says, and what that means; sources: OpenSSH's ssh(1), sshconnect.c, and what was seen.
 _SSH_SAYS = (
+    # ssh says this one together with "Host key verification failed".
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than before", "ssh-keygen -R {name}"),
     ("Permission denied", "refuses your key", "ssh-copy-id {target}"),
     ("Host key verification failed", "is not known here", "ssh {target}   (and compare its key)"),
-    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than before", "ssh-keygen -R {name}"),
     ("Could not resolve", "is not known by that name", "getent hosts {name}   (and mend the name)"),
     ("timed out", "cannot be reached", "ping {name}"),
     ("No route to host", "cannot be reached", "ping {name}"),
@@ -28,10 +30,15 @@ def no_agent(host: HostSpec, python: str, mpi_kind: str, version: str, code: int
     """Why there is no agent; `code` is None if ssh still runs, `said` what came on its stderr."""
     on = f"ssh {host.target}"
     if code is None:
-        return f"{host.name}: does not answer by ssh. Try: {on} true"
+        return (
+            f"{host.name}: has not logged in by ssh in time. Try: {on} true   (and give it --ssh-timeout)"
+        )
     for words, meaning, mend in _SSH_SAYS:
         if code == 255 and words in said:
-            return f"{host.name}: {meaning}. Try: {mend.format(target=host.target, name=host.name)}"
+            own = re.search(r"^ *(ssh-keygen -f .*)", said, re.M)
+            mend = own[1].strip() if own and "ssh-keygen" in mend else mend
+            mend = mend.format(target=host.target, name=host.name)
+            return f"{host.name}: {meaning}{_where(said)}. Try: {mend}"
     if code in (126, 127):
         look = f"Try: {on} ls -l {shlex.quote(python)}   (and name another with python= in the hostfile)"
         return f"{host.name}: has no Python at {python}. {look}"
@@ -39,7 +46,30 @@ def no_agent(host: HostSpec, python: str, mpi_kind: str, version: str, code: int
         install = f"{shlex.quote(python)} -m pip install 'cmpi[{mpi_kind}]=={version}'"
         return f"{host.name}: has no cmpi for {python}. Try: {on} {shlex.quote(install)}"
     last = said.strip().splitlines()[-1:] or ["nothing"]
-    return f"{host.name}: no agent came up (exit code {code}); it said: {last[0]}. Try: {on} true"
+    said_so = f"it said: {last[0]}{_where(said)}"
+    return f"{host.name}: no agent came up (exit code {code}); {said_so}. Try: {on} true"
+
+
+def _where(said: str) -> str:
+    """The file and line of ssh's that it complains of, in words; "" if of none.
+
+    >>> _where("Offending ED25519 key in /root/.ssh/known_hosts:3")
+    ' (see line 3 of /root/.ssh/known_hosts)'
+    """
+    found = re.search(r"(/[^\s:]+)(?::| line |: line )(\d+)", said)
+    return f" (see line {found[2]} of {found[1]})" if found else ""
+
+
+def same_machine(name: str, machine: str, others: dict[str, str]) -> str:
+    """That a host is one of the `others` under another name, by what tells machines apart, or "".
+
+    >>> same_machine("10.0.0.2", "boot 7", {"h1": "boot 5", "h2": "boot 7"})
+    '10.0.0.2: is the same host as h2. Name it once, with the slots of both'
+    """
+    twin = next(
+        (other for other, its in others.items() if machine and its == machine and other != name), ""
+    )
+    return f"{name}: is the same host as {twin}. Name it once, with the slots of both" if twin else ""
 
 
 def differences(host: HostSpec, there: HostFacts, here: HostFacts) -> str:

@@ -17,8 +17,12 @@ FORMS = """\
     node1                            as many ranks as this job may use cores there
     node1 slots=4 max_slots=8        4 ranks, and 8 if there are more ranks than slots
     node1:4                          the same as slots=4
+    node[1-4,7]:2                    node1, node2, node3, node4 and node7, with 2 each
+    [fe80::1]:4                      an address of IPv6; a port or a way through other hosts: ssh's config
     me@node1 slots=4 cpus=3.5 mem=16GiB workdir=/data/me python=/opt/python/bin/python3"""
-_NAME = re.compile(r"(?:[\w.-]+@)?(?:[A-Za-z0-9](?:[\w.-]*\w)?|\[[0-9A-Fa-f:.]+\])")
+_NAME = re.compile(r"(?:[\w.-]+@)?(?:[A-Za-z0-9](?:[\w.-]*\w)?|\[[0-9A-Fa-f:.]+(?:%\w+)?\])")
+_RANGES = re.compile(r"\[((?:\d+(?:-\d+)?)(?:,\d+(?:-\d+)?)*)\]")
+_MOST = 100_000  # hosts of one range
 _KEYS = ("slots", "max_slots", "max-slots", "cpus", "mem", "workdir", "python")
 
 
@@ -54,11 +58,11 @@ def parse_file(text: str, path: str) -> list[HostSpec]:
     [('a', 2), ('b', 4)]
     """
     hosts = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.removeprefix("\ufeff").splitlines(), 1):
         words = line.partition("#")[0].split()
         if words:
             try:
-                hosts.append(_host(words[0], words[1:]))
+                hosts += [_host(word, words[1:]) for word in expand(words[0])]
             except UsageError as error:
                 raise UsageError(
                     f"{path}:{number}: {error}; found: {line.strip()!r}. Accepted:\n{FORMS}"
@@ -74,15 +78,43 @@ def parse_list(text: str) -> list[HostSpec]:
     Raises:
         UsageError: It cannot be read.
     """
-    words = [word.strip() for word in text.split(",")]
+    words = [word.strip() for word in re.split(r",(?![^\[]*\])", text)]
     if not all(words):
         raise UsageError(f"hosts with commas between them, such as a:4,b:4; found {text!r}")
-    return _merged([_host(word, []) for word in words])
+    return _merged([_host(name, []) for word in words for name in expand(word)])
+
+
+def expand(word: str) -> list[str]:
+    """The hosts of a word with ranges, as Slurm writes them; a number keeps its zeros.
+
+    Raises:
+        UsageError: A range goes down, or is too long.
+
+    >>> expand("me@n[08-10,12]-ib:2")
+    ['me@n08-ib:2', 'me@n09-ib:2', 'me@n10-ib:2', 'me@n12-ib:2']
+    """
+    found = _RANGES.search(word)
+    if found is None or found.start() == 0 or word[found.start() - 1] == "@":
+        return [word]  # [::1] begins with its bracket
+    names = []
+    for part in found[1].split(","):
+        first, _, last = part.partition("-")
+        end = int(last or first)
+        if not int(first) <= end < int(first) + _MOST:
+            raise UsageError(
+                f"the range {part} goes from a number to one that is not less, as in node[1-4]"
+            )
+        names += [f"{number:0{len(first)}d}" for number in range(int(first), end + 1)]
+    return [
+        name for number in names for name in expand(word[: found.start()] + number + word[found.end() :])
+    ]
 
 
 def _host(first: str, settings: list[str]) -> HostSpec:
     match = _NAME.match(first)
     rest = first[match.end() :] if match else ""
+    if "[" not in first and first.count(":") > 1:
+        raise UsageError("an address of IPv6 stands in brackets, as in [fe80::1] or [fe80::1]:4")
     if match is None or (rest and rest[0] != ":"):
         raise UsageError("a host name comes first")
     values: dict[str, str] = {"slots": rest[1:]} if rest else {}

@@ -44,19 +44,31 @@ class MultiHost:
         mpi: The MPI in use.
         way: How a command gets to a host.
         mpi_args: More arguments for every mpiexec.
+        gather_s: How long the agents of all hosts may take to come up.
+        lost_s: After how long without a word a host is lost.
 
     Raises:
         LaunchError: Some cannot take part.
     """
 
-    def __init__(self, specs: list[HostSpec], local: str, mpi: Mpi, way: Way, mpi_args: list[str]) -> None:
+    def __init__(
+        self,
+        specs: list[HostSpec],
+        local: str,
+        mpi: Mpi,
+        way: Way,
+        mpi_args: list[str],
+        *,
+        gather_s: float,
+        lost_s: float,
+    ) -> None:
         from cmpi.launcher.hosts.agent_main import facts
 
         self.local, self._mpi = local, mpi
-        self._mpi_args = mpi_args
+        self._mpi_args, self._lost_s = mpi_args, lost_s
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
-        self.agents = Agents(others, way, sys.executable)
+        self.agents = Agents(others, way, sys.executable, gather_s, lost_s)
         try:
             self.agents.gather(self._here, mpi.kind)
         except BaseException:
@@ -101,6 +113,7 @@ class MultiHost:
             cwd=cwd,
             program=self._program,
             key=bytes(key),
+            lost_s=self._lost_s + launcher_agent.LEAVE_LATER_S,
         )
         self.agents.begin(begin)
         lacking = [host for host in self.agents.hosts.values() if self._lacks_program(host)]
@@ -180,7 +193,10 @@ class MultiHost:
 
     def _differences(self, host: RemoteHost) -> str:
         assert host.facts is not None
-        return host_checks.differences(host.spec, host.facts, self._here)
+        facts = {name: it.facts for name, it in self.agents.hosts.items() if it.facts is not None}
+        machines = {name: it.machine for name, it in facts.items()} | {self.local: self._here.machine}
+        fault = host_checks.differences(host.spec, host.facts, self._here)
+        return fault or host_checks.same_machine(host.spec.name, host.facts.machine, machines)
 
     def _take_back(self, name: str) -> None:
         self._tell_root(launcher_root.HostBack(self.described([self.agents.hosts[name].spec])))

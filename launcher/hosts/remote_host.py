@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     Way: TypeAlias = Callable[[str, list[str]], list[str]]  # the command that runs a command on a host
 
 SHIP_AHEAD_BYTES = 8 << 20  # of an archive, that may wait to be written
-CONNECT_S = 9  # for ssh, to reach the host
+CONNECT_S = 9  # for ssh, to reach the host's ssh
+SSH_S = 30.0  # for it to log in there, by whatever checks and start-up files
 # Where cmpi is there is for the interpreter there to find, but not in the folder where ssh or srun puts us.
 _PROGRAM = (
     "import sys; del sys.path[0]; from cmpi._runtime.isolated import order_path; order_path(); "
@@ -28,9 +29,9 @@ _PROGRAM = (
 )
 
 
-def by_ssh(ssh: list[str]) -> Way:
-    """By ssh, with these options of the person's."""
-    options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_S}"]
+def by_ssh(ssh: list[str], connect_s: float = CONNECT_S) -> Way:
+    """By ssh, with these options of the user's; `connect_s` is for reaching the host."""
+    options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={max(1, round(connect_s))}"]
     return lambda target, argv: [*ssh, *options, target, f"exec {shlex.join(argv)}"]
 
 

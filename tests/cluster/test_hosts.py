@@ -218,11 +218,13 @@ cmpi.kill(pids["h1"])
 
 @pytest.mark.parametrize("how", ["power_off", "cut"])
 def test_a_lost_host_is_the_end_of_what_ran_there_and_of_nothing_else(on_hosts, jobs, how):
-    job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + LOSES))
+    timeout_s = {"power_off": "8", "cut": "3.5"}[how]
+    options = ("--host-timeout", timeout_s) if how == "cut" else ()
+    job = on_hosts.start(*THREE, *options, "python", jobs.script(PRELUDE + LOSES))
     came_up(job)
     getattr(on_hosts.hosts, how)("h3")
     out, err = (text.decode() for text in job.communicate(timeout=40))
-    assert re.search(r"^137 host lost: h3: it has not been heard of for 8 s$", out, re.M), out + err
+    assert f"\n137 host lost: h3: it has not been heard of for {timeout_s} s\n" in f"\n{out}", out + err
     assert float(re.search(r"noticed after ([\d.]+)", out)[1]) < 13
     assert "then on h1" in out or "then on h2" in out
     assert job.returncode == 0 and "host h3 is lost" in err, out + err  # the program dealt with it
@@ -261,6 +263,39 @@ def test_what_keeps_hosts_from_taking_part_is_said_of_all_at_once_before_anythin
     ):
         assert expected in result.err, result
     assert "4 of the hosts cannot take part" in result.err and not (jobs.folder / "started").exists()
+
+
+def test_one_host_under_two_names_and_a_changed_key_are_named(on_hosts, jobs):
+    two = on_hosts.run("--host", "h1,10.83.0.1,h2,10.83.0.2", "hostname")
+    assert two.code == 2 and two.out == "", two
+    assert "10.83.0.1: is the same host as h1. Name it once, with the slots of both" in two.err
+    assert "10.83.0.2: is the same host as h2." in two.err and "2 of the hosts cannot take part" in two.err
+    known = jobs.folder / "known_hosts"
+    stranger = (on_hosts.hosts.folder / "stranger_key.pub").read_text().split()
+    known.write_text(f"# the lab\nh2 {stranger[0]} {stranger[1]}\n")
+    changed = on_hosts.run("--host", "h2", "--ssh", f"ssh -o UserKnownHostsFile={known}", "hostname")
+    assert f"h2: has another host key than before (see line 2 of {known})" in changed.err, changed
+
+
+ALLOCATIONS = {
+    "PBS_NODEFILE": ("PBS_JOBID", "h1\nh1\nh3\n"),
+    "LSB_DJOB_HOSTFILE": ("LSB_JOBID", "h1\nh1\nh3\n"),
+    "PE_HOSTFILE": ("JOB_ID", "h1 2 all.q@h1 UNDEFINED\nh3 1 all.q@h3 UNDEFINED\n"),
+}
+
+
+@pytest.mark.parametrize("variable", ALLOCATIONS)
+def test_in_an_allocation_of_another_scheduler_a_job_uses_what_was_given(on_hosts, jobs, variable):
+    job, text = ALLOCATIONS[variable]
+    (jobs.folder / "nodes").write_text(text)
+    variables = {job: "7", variable: str(jobs.folder / "nodes")}
+    script = """
+import os, cmpi
+cmpi.init()
+print(os.environ["RANK"], os.uname().nodename, cmpi.capacity().total.cpus)
+"""
+    result = on_hosts.job(script, options=("--output", "plain", "-n", "3"), env=variables)
+    assert sorted(result.out.splitlines()) == ["0 h1 3.0", "1 h1 3.0", "2 h3 3.0"], result
 
 
 def test_a_key_that_is_refused_is_said_to_be(on_hosts):

@@ -52,7 +52,20 @@ def like(**other):
             "ModuleNotFoundError: No module named 'cmpi.launcher'",
             "pip install '\"'\"'cmpi[mpich]==0.1'\"'\"''",
         ),
-        (None, "", "h2: does not answer by ssh. Try: ssh me@h2 true"),
+        (None, "", "h2: has not logged in by ssh in time. Try: ssh me@h2 true"),
+        (
+            255,
+            "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n"
+            "Offending ED25519 key in /k/known_hosts:3\n"
+            '  remove with:\n  ssh-keygen -f "/k/known_hosts" -R "h2"\nHost key verification failed.\n',
+            "h2: has another host key than before (see line 3 of /k/known_hosts). "
+            'Try: ssh-keygen -f "/k/known_hosts" -R "h2"',
+        ),
+        (
+            255,
+            "/root/.ssh/config: line 7: Bad configuration option: x\nterminating, 1 bad option",
+            "(see line 7 of /root/.ssh/config)",
+        ),
         (3, "first\nsomething else\n", "(exit code 3); it said: something else"),
     ],
 )

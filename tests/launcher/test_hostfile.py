@@ -28,6 +28,21 @@ def test_the_forms_of_both_mpis_and_our_settings():
     assert parse_list("a:4,me@b") == [HostSpec("a", "a", 4), HostSpec("b", "me@b")]
 
 
+def test_ranges_bytes_of_other_systems_and_addresses():
+    text = "\ufeffme@n[08-10].lab slots=2\r\nr[1,3]n[1-2]:4\r\n[fe80::1%eth0]:2\r\n"
+    assert [(h.target, h.slots) for h in parse_file(text, "f")] == [
+        ("me@n08.lab", 2),
+        ("me@n09.lab", 2),
+        ("me@n10.lab", 2),
+        ("r1n1", 4),
+        ("r1n2", 4),
+        ("r3n1", 4),
+        ("r3n2", 4),
+        ("fe80::1%eth0", 2),
+    ]
+    assert [h.name for h in parse_list("a,n[1-2,5]:3,b")] == ["a", "n1", "n2", "n5", "b"]
+
+
 def test_a_host_named_twice_has_the_slots_of_both():
     assert parse_list("a:2,b,a:3,b") == [HostSpec("a", "a", 5), HostSpec("b", "b", 2)]
 
@@ -42,6 +57,9 @@ def test_a_host_named_twice_has_the_slots_of_both():
         ("a:2 slots=2", "slots is given twice"),
         ("a slots=4 max_slots=2", "slots=4 is more than max_slots=2"),
         ("slots=4", "a host name comes first"),
+        ("fe80::1", "stands in brackets, as in [fe80::1] or [fe80::1]:4"),
+        ("n[4-1]", "the range 4-1 goes"),
+        ("n[1-999999999]", "the range 1-999999999 goes"),
         ("-oProxyCommand=evil", "a host name comes first"),
         ("a mem=lots", "lots"),
     ],

@@ -11,7 +11,8 @@ from cmpi._core.protocol.wire import U8, U32, U64, frame, keyword_frame, registr
 GREETING = b"\ncmpi agent 1\n"  # in front of the first frame: what a login prints comes before it
 PIECE_BYTES = 256 * 1024
 BEAT_S = 1.0
-LOST_S = 8.0
+LOST_S = 8.0  # unless --host-timeout says otherwise
+LEAVE_LATER_S = 4.0  # for which agents wait longer than cmpirun: its clock decides which host is lost
 SHELL = "/bin/sh"  # the first word of a command for a shell
 
 # -- agent -> cmpirun -------------------------------------------------------------------
@@ -34,6 +35,7 @@ class HostFacts:
     # Where other hosts reach it, a blank, and where it reaches cmpirun's; "" if ssh does not say.
     address: str
     superuser: bool
+    machine: str = ""  # the same for all names of one host, and for no other
     path: list[str] = []  # where it looks for modules
 
 
@@ -87,7 +89,8 @@ class Shut:
 
 @frame
 class Beat:
-    """I am there. Each side says so every `BEAT_S`, and takes the other for lost without it."""
+    """I am there. Each side says so every `BEAT_S`. Without it, cmpirun takes the host for lost, and the
+    agent ends a while later."""
 
 
 # -- cmpirun -> agent -------------------------------------------------------------------
@@ -103,6 +106,7 @@ class Begin:
     cwd: str
     program: str  # a file: the answer says whether it is there; or ""
     key: bytes  # the job's secret
+    lost_s: float  # without a word of cmpirun's, after which the agent ends
 
 
 @frame
