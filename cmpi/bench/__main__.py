@@ -24,6 +24,7 @@ HOMES = {
     "alltoall": "crowds",
     "notice": "notice",
     "pool": "pool",
+    "data": "data",
 }
 
 

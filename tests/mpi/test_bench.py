@@ -14,6 +14,16 @@ def test_a_benchmark_gives_rows(jobs, name):
     assert rows and all(row["ours"] > 0 and row["theirs"] > 0 for row in rows)
 
 
+def test_the_benchmark_of_streams_does_the_same_work_everywhere(jobs):
+    pytest.importorskip("pyarrow")
+    command = ("python", "-m", "cmpi.bench.jobs.data_work", "1", "0.0003")
+    result = jobs.run("cmpirun", "--output", "plain", *command, timeout=90)
+    assert result.code == 0, result
+    figures = json.loads(result.out.splitlines()[-1])
+    assert set(figures) == {"words", "mean", "rows", "join"}
+    assert all(each["cmpi"] > 0 for each in figures.values())
+
+
 def test_a_short_soak_loses_nothing(jobs):
     result = jobs.run(sys.executable, "-m", "cmpi.bench", "soak", "--seconds", "5", timeout=60)
     assert result.code == 0, result

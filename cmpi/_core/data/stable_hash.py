@@ -42,7 +42,8 @@ def stable_hash(key: Any) -> int:
 
 def partition(key: Any, partitions: int, level: int = 0) -> int:
     """Which of `partitions` a key belongs to. Each level divides the keys of one partition anew."""
-    return _mixed(stable_hash(key) + level * _NONE) % partitions
+    number = stable_hash(key)
+    return (_mixed(number + level * _NONE) if level else number) % partitions
 
 
 def _mixed(number: int) -> int:

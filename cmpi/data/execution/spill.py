@@ -53,12 +53,21 @@ class SpillFolder:
         """The folder. Raises: OSError: It cannot be made."""
         if not self._path:
             remove_stale(self._parent)
-            self._path = tempfile.mkdtemp(prefix=PREFIX, dir=self._parent)
-            self._lock = os.open(
-                os.path.join(self._path, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-            )
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            while not self._make():
+                pass
         return self._path
+
+    def _make(self) -> bool:
+        """Make the folder; False if another process removed it as a stale one before it was locked."""
+        path = tempfile.mkdtemp(prefix=PREFIX, dir=self._parent)
+        lock = os.path.join(path, "lock")
+        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if not os.path.exists(lock):
+            os.close(self._lock)
+            return False
+        self._path = path
+        return True
 
     def close(self) -> None:
         """Remove the folder with all that is in it."""

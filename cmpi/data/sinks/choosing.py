@@ -22,6 +22,10 @@ class Extreme(OfValues):
     def init(self) -> Any:
         return None
 
+    def add(self, state: Any, row: Any) -> Any:
+        value = row if self._take is None else self._take(row)
+        return state if value is None else value if state is None else type(self).choose(state, value)
+
     def add_all(self, state: Any, rows: Iterable[Any]) -> Any:
         there = () if state is None else (state,)
         return type(self).choose(itertools.chain(there, self.values(rows)), default=None)

@@ -78,6 +78,10 @@ class Sum(OfValues):
     def init(self) -> Any:
         return 0
 
+    def add(self, state: Any, row: Any) -> Any:
+        value = row if self._take is None else self._take(row)
+        return state if value is None else state + value
+
     def add_all(self, state: Any, rows: Iterable[Any]) -> Any:
         return sum(self.values(rows), state)
 

@@ -1,0 +1,35 @@
+"""`cmpi.data` beside multiprocessing by hand, Dask Bag, Polars and a plain loop: the same files, in turn.
+Those of them that are not installed are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cmpi.bench.common import Row, in_a_job
+
+RUNS = 3
+SCALE = 0.2  # of the files of a gigabyte that the generator can make: what a test machine has time for
+LIMITS = {
+    "words": {"multiprocessing by hand": "at least 0.9", "Dask Bag": "at least 3"},
+    "mean": {"Polars": "at least 0.6"},
+    "rows": {"plain loop x workers": "at least 0.85"},
+}
+WHAT = {
+    "words": ("word count of text", "MB/s"),
+    "mean": ("group-by mean on parquet", "Mrow/s"),
+    "rows": ("map and filter by functions", "Mrow/s"),
+    "join": ("join by shuffle", "Mrow/s"),
+}
+
+
+def run(name: str, runs: int) -> Iterator[Row]:
+    """Rows of the table."""
+    found = in_a_job("cmpi.bench.jobs.data_work", runs or RUNS, SCALE)
+    for key, (what, unit) in WHAT.items():
+        figures = found[key]
+        ours = figures.pop("cmpi")
+        if not figures:
+            yield Row(what, ours, unit)
+        for i, (other, theirs) in enumerate(figures.items()):
+            limit = LIMITS.get(key, {}).get(other, "")
+            yield Row(what if i == 0 else "  likewise", ours, unit, other, theirs, limit)

@@ -1,0 +1,186 @@
+"""The program of the benchmark `data`.
+
+cmpirun python -m cmpi.bench.jobs.data_work RUNS SCALE
+
+Files are made by a seeded generator: of 1 GB and 30 million rows for a SCALE of 1. Every library does the
+same work in turn, RUNS times, with its workers up; rates by medians are printed as JSON.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import cmpi
+from cmpi import data
+from cmpi._core.data.splits import byte_ranges
+
+WORKERS = 2
+SIZES = (150_000_000, 30_000_000, 20_000_000, 10_000_000, 1_000_000)  # words, and rows of the rest
+SPLIT_BYTES = 16 << 20
+
+Times = dict[str, Callable[[], object]]
+
+
+def make_text(path: str, n: int) -> int:
+    """Lines of ten words each, `n` in all, some much more frequent than others; returns the bytes."""
+    choice = np.random.default_rng(1)
+    words = np.array([f"word{i}" for i in range(50_000)], dtype=object)
+    with open(path, "w") as file:
+        for begin in range(0, n, 1_000_000):
+            chosen = words[np.minimum(choice.zipf(1.3, min(1_000_000, n - begin)), len(words)) - 1]
+            file.writelines(" ".join(line) + "\n" for line in chosen.reshape(-1, 10))
+    return os.path.getsize(path)
+
+
+def make_table(path: str, n: int) -> None:
+    """A Parquet file of `n` users and milliseconds."""
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    choice = np.random.default_rng(2)
+    table = arrow.table({"user": choice.integers(0, 100_000, n), "ms": choice.exponential(100.0, n)})
+    parquet.write_table(table, path, row_group_size=1_000_000)
+
+
+def count_range(path: str, begin_end: tuple[int, int]) -> Counter[str]:
+    """The words of the lines that begin in a range of a file."""
+    begin, end = begin_end
+    counts: Counter[str] = Counter()
+    with open(path, "rb") as file:
+        at = 0
+        if begin:
+            file.seek(begin - 1)
+            at = begin - 1 + len(file.readline())
+        while at < end and (line := file.readline()):
+            at += len(line)
+            counts.update(line.decode().split())
+    return counts
+
+
+def double(x: int) -> int:
+    """A function of a row."""
+    return 2 * x
+
+
+def odd_third(x: int) -> int:
+    """A condition of a row."""
+    return x % 3
+
+
+def loop(rows: int) -> int:
+    """The rows that `double` and `odd_third` give, counted in a plain loop."""
+    n = 0
+    for x in range(rows):
+        if odd_third(double(x)):
+            n += 1
+    return n
+
+
+def rates(measure: Times, amount: float, runs: int) -> dict[str, float]:
+    """Amounts a second, by the median of interleaved runs; all must give the same result."""
+    times: dict[str, list[float]] = {name: [] for name in measure}
+    results = {}
+    for _ in range(runs):
+        for name, work in measure.items():
+            start_s = time.perf_counter()
+            results[name] = work()
+            times[name].append(time.perf_counter() - start_s)
+    assert len(set(map(str, results.values()))) == 1, results
+    return {name: amount / statistics.median(each) for name, each in times.items()}
+
+
+def words(pool: Any, path: str) -> Times:
+    """Word counts: the number of words, and of the most frequent one."""
+
+    def ours() -> object:
+        stream = data.text(path, split_bytes=SPLIT_BYTES, pool=pool)
+        counts = stream.flat_map(str.split).group_by(into=data.count())
+        return counts.fork(data.count(), data.map(lambda pair: pair[1]) | data.max())
+
+    processes = multiprocessing.get_context("fork").Pool(WORKERS)
+
+    def by_hand() -> object:
+        counts: Counter[str] = Counter()
+        ranges = byte_ranges(os.path.getsize(path), SPLIT_BYTES)
+        for each in processes.imap(partial(count_range, path), ranges):
+            counts.update(each)
+        return len(counts), max(counts.values())
+
+    measure: Times = {"cmpi": ours, "multiprocessing by hand": by_hand}
+    if bag := _installed("dask.bag"):
+
+        def dask() -> object:
+            lines = bag.read_text(path, blocksize=SPLIT_BYTES)
+            counts = lines.str.split().flatten().frequencies()
+            found = dict(counts.compute(scheduler="processes", num_workers=WORKERS))
+            return len(found), max(found.values())
+
+        measure["Dask Bag"] = dask
+    return measure
+
+
+def mean(pool: Any, path: str) -> Times:
+    """Means by user: how many, and the greatest."""
+
+    def ours() -> object:
+        groups = data.parquet(path, split_bytes=64 << 20, pool=pool).group_by("user", into=data.mean("ms"))
+        n, most = groups.fork(data.count(), data.max(1))
+        return n, round(most, 6)
+
+    measure: Times = {"cmpi": ours}
+    if polars := _installed("polars"):
+
+        def theirs() -> object:
+            groups = polars.scan_parquet(path).group_by("user").agg(polars.col("ms").mean()).collect()
+            return len(groups), round(groups["ms"].max(), 6)
+
+        measure["Polars"] = theirs
+    return measure
+
+
+def join(pool: Any, many: int, few: int) -> Times:
+    """A large stream and a small one, both shuffled."""
+    left = data.range(many, pool=pool).map(lambda x: (x % few, x))
+    right = data.range(few, pool=pool).map(lambda x: (x, -x))
+    return {"cmpi": lambda: left.inner_join(right).count()}
+
+
+def _installed(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def main() -> None:
+    """Print the figures."""
+    runs, scale = int(sys.argv[1]), float(sys.argv[2])
+    n_words, n_table, n_loop, many, few = (10 * max(1, int(n * scale / 10)) for n in SIZES)
+    with tempfile.TemporaryDirectory(prefix="cmpi-bench-") as folder, cmpi.ProcessPool(WORKERS) as pool:
+        text, table = f"{folder}/words.txt", f"{folder}/table.parquet"
+        nbytes = make_text(text, n_words)
+        figures = {"words": rates(words(pool, text), nbytes / 1e6, runs)}
+        make_table(table, n_table)
+        figures["mean"] = rates(mean(pool, table), n_table / 1e6, runs)
+        rows = data.range(n_loop, pool=pool).map(double).filter(odd_third)
+        plain = partial(loop, n_loop)
+        found = rates({"cmpi": rows.count, "plain loop x workers": plain}, n_loop / 1e6, runs)
+        found["plain loop x workers"] *= WORKERS
+        figures["rows"] = found
+        figures["join"] = rates(join(pool, many, few), (many + few) / 1e6, runs)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
