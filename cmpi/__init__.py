@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cmpi.channels.selection import Selected
     from cmpi.channels.sender import Sender
     from cmpi.errors import (
+        CellFailed,
         ChannelBusy,
         ChannelClosed,
         ChannelExists,
@@ -144,7 +145,7 @@ _HOMES = {
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
         "PeerExited", "PeerFailed", "LaunchError", "ProtocolError", "RemoteTraceback", "WrongArguments",
-        "InternalError", "JobFailed", "NameTaken", "MessagesLost", "TooManyRestarts",
+        "InternalError", "CellFailed", "JobFailed", "NameTaken", "MessagesLost", "TooManyRestarts",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -161,6 +162,7 @@ __all__ = [
     "Broadcast",
     "Call",
     "Capacity",
+    "CellFailed",
     "ChannelBusy",
     "ChannelClosed",
     "ChannelExists",
@@ -242,6 +244,8 @@ def __getattr__(name: str) -> object:
 
     if name in ("slurm", "data"):
         return import_module(f"cmpi.{name}")
+    if name == "load_ipython_extension":  # what `%load_ext cmpi` calls
+        return import_module("cmpi.ipython").load
     home = _HOME_OF.get(name)
     if home is None:
         from cmpi._guesses import answer

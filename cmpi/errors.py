@@ -19,6 +19,7 @@
     ├── MessagesLost        who had a mailbox ended before it had read all: send again, or not
     ├── PeerExited          the other process ended: look at `status`
     ├── RemoteTraceback     the cause of an exception from another process: read its traceback
+    ├── CellFailed          a cell of %%cmpi raised: read the tracebacks of its ranks
     ├── JobFailed           processes of a guest's job failed: look at `failures`
     ├── LaunchError         a job or process could not be started: the message says why
     ├── ProtocolError       bytes that no peer of ours sends: report it
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from cmpi.identifiers import ExitStatus, Pid
 
 __all__ = [
+    "CellFailed",
     "ChannelBusy",
     "ChannelClosed",
     "ChannelExists",
@@ -186,6 +188,28 @@ class RemoteTraceback(CmpiError):
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0].rstrip()}\n"""'
+
+
+class CellFailed(CmpiError):
+    """A cell of `%%cmpi` raised on some ranks.
+
+    Attributes:
+        tracebacks: Each distinct traceback, and the ranks that have it.
+    """
+
+    def __init__(self, tracebacks: Mapping[str, Sequence[int]]) -> None:
+        self.tracebacks = tracebacks
+        super().__init__("\n".join(self._render_traceback_()))
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows of it: the ranks' tracebacks, rather than this process's."""
+        return [
+            f"{'ranks' if len(ranks) > 1 else 'rank'} {', '.join(map(str, ranks))}: {text.rstrip()}"
+            for text, ranks in self.tracebacks.items()
+        ]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return CellFailed, (self.tracebacks,)
 
 
 class JobFailed(CmpiError):

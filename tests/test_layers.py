@@ -34,7 +34,7 @@ LAYERS = (
     ("cmpi._runtime",),
     ("cmpi.channels", "cmpi.processes", "cmpi.slurm", "cmpi._slurm_task"),
     ("cmpi._runtime.process.worker", "cmpi._runtime.monitor.fork_server"),
-    ("cmpi.pool", "cmpi.joblib"),
+    ("cmpi.pool", "cmpi.joblib", "cmpi.ipython"),
     ("cmpi.data",),
     ("cmpi.launcher",),
     ("cmpi.bench",),

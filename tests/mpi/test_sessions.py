@@ -95,12 +95,12 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60 * SLOWNESS)
 
-    def run(self, cell, wait=True):
-        """The outputs of a cell: what was written, what it gave, or raised."""
+    def run(self, cell, wait=True, full=False):
+        """The outputs of a cell: what was written, what it gave, or raised; if `full`, the traceback."""
         asked = self.client.execute(cell)
-        return self.outputs(asked) if wait else asked
+        return self.outputs(asked, full=full) if wait else asked
 
-    def outputs(self, asked, first=None):
+    def outputs(self, asked, first=None, full=False):
         found = []
         while first is None or first not in found:
             message = self.client.get_iopub_msg(timeout=60 * SLOWNESS)
@@ -112,7 +112,7 @@ class Kernel:
             elif kind == "execute_result":
                 found.append(content["data"]["text/plain"])
             elif kind == "error":
-                found.append(content["ename"])
+                found.append("\n".join(content["traceback"]) if full else content["ename"])
             elif kind == "status" and content["execution_state"] == "idle":
                 break
         return "".join(found)
@@ -241,3 +241,30 @@ def test_python_that_reads_its_program_from_stdin_gets_a_job(jobs):
     text = f"import cmpi; cmpi.init()\n{SQUARE}\nprint({RECEIVE})\n"
     result = jobs.run("python", "-", input=text.encode())
     assert result.code == 0 and result.out == "49\n" and result.err.count(STARTED) == 1, result
+
+
+def test_cells_run_on_the_ranks_of_a_group_that_stays(kernel):
+    kernel.run("%load_ext cmpi")
+    world = "from mpi4py import MPI\nworld = MPI.COMM_WORLD\nx = world.rank * 10\n"
+    out = kernel.run(f"%%cmpi -n 2\n{world}print('x is', x)\nworld.allreduce(x)")
+    assert STARTED in out
+    lines = [line for line in out.splitlines() if line.startswith("[")]
+    assert sorted(lines) == ["[0] 10", "[0] x is 0", "[1] 10", "[1] x is 10"], "each value after each print"
+    assert kernel.run("%%cmpi 1\nx += 1\nx") == "[1] 11\n", "variables stay"
+    assert kernel.run("word = ['pushed']\n%cmpi push word\n%cmpi pull x") == "[0, 11]"
+    assert kernel.run("%%cmpi 0\nprint(word)") == "[0] ['pushed']\n"
+
+    error = kernel.run("%%cmpi\ndef fail(): raise ValueError('both')\nfail()", full=True)
+    assert "ranks 0, 1: Traceback" in error and error.count("raise ValueError") == 1, error
+    assert "ValueError: both" in error and "cells.py" not in error
+
+    asked = kernel.run("%%cmpi\nimport time\nprint('busy')\ntime.sleep(60)", wait=False)
+    kernel.outputs(asked, "[0] busy\n")
+    kernel.manager.interrupt_kernel()  # the ranks are interrupted, and the kernel goes on
+    assert kernel.outputs(asked).endswith("CellFailed")
+    assert sorted(kernel.run("%%cmpi\nx").split("\n")) == ["", "[0] 0", "[1] 11"], "with their variables"
+
+    ended = kernel.run("%%cmpi 0\nimport os\nos._exit(3)", full=True)
+    assert "rank 0 has ended, and its group with it: 3" in ended
+    assert kernel.run("%%cmpi\n'x' in globals()").count("False") == 2, "a group of as many, made anew"
+    assert "no variable 'nothing'" in kernel.run("%cmpi push nothing", full=True)

@@ -1,0 +1,210 @@
+"""Cells of a notebook on every rank of a group that persists between them; `cmpi.ipython` asks for it."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import linecache
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType
+from typing import Any
+
+from cmpi.channels.receiver import Receiver
+from cmpi.channels.select import select
+from cmpi.channels.sender import Sender
+from cmpi.errors import CellFailed, EndOfChannel, PeerExited
+from cmpi.identifiers import Pid
+from cmpi.processes import process
+
+CHANNEL = "cells"
+RUN, GET, SET = "run", "get", "set"  # orders; answered by VALUE or ERROR
+BEGUN, OUT, VALUE, ERROR = "begun", "out", "value", "error"  # of a RUN, the first two come before
+
+
+class CellGroup:
+    """The ranks, as the process that has the notebook sees them.
+
+    Args:
+        n: How many.
+
+    Blocks: until there is room for them.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.pids = process.spawn_group(n, serve, name="cells")
+        self._senders = [Sender[Any](pid, name=CHANNEL) for pid in self.pids]
+        self._receivers = [Receiver[Any](pid, name=CHANNEL) for pid in self.pids]
+        self._cells = 0
+        self._begun: set[int] = set()  # ranks that run a cell, and can be interrupted
+        self._interrupts = 0  # of this cell
+
+    def run(self, code: str, ranks: Iterable[int], show: Callable[[int, str], None]) -> None:
+        """Run a cell; `show` is called with a rank and what it prints.
+
+        Raises:
+            CellFailed: It raised on some ranks.
+            PeerExited: A rank has ended, and the group with it.
+            KeyboardInterrupt: There were two; the first interrupts the ranks, the second ends the group.
+
+        Blocks: until all these ranks have run it.
+        """
+        self._cells += 1
+        self._ask(ranks, (RUN, f"<cell {self._cells} of %%cmpi>", code), show)
+
+    def get(self, name: str) -> list[Any]:
+        """The value of a variable on each rank. Raises, blocks: as `run`."""
+        answers = self._ask(range(len(self.pids)), (GET, name, None), lambda rank, text: None)
+        return [answers[rank] for rank in sorted(answers)]
+
+    def set(self, name: str, value: object) -> None:
+        """Give a variable this value on each rank. Raises, blocks: as `run`."""
+        self._ask(range(len(self.pids)), (SET, name, value), lambda rank, text: None)
+
+    def end(self) -> None:
+        """End all ranks, whatever they do."""
+        for pid in self.pids:
+            process.kill(pid)
+        for pid in self.pids:
+            process.wait(pid)
+
+    def _ask(self, ranks: Iterable[int], order: object, show: Callable[[int, str], None]) -> dict[int, Any]:
+        waiting = {self._receivers[rank]: rank for rank in ranks}
+        values, failed = dict[int, Any](), dict[str, list[int]]()
+        with self._passing_interrupts_on():
+            for rank in waiting.values():
+                self._senders[rank].send(order)
+            while waiting:
+                receiver, (kind, value) = select(*waiting)
+                rank = waiting[receiver]
+                if kind == OUT:
+                    show(rank, value)
+                    continue
+                if kind == BEGUN:
+                    self._begun.add(rank)
+                    if self._interrupts:
+                        process.kill(self.pids[rank], signal.SIGINT)
+                    continue
+                del waiting[receiver]
+                self._begun.discard(rank)
+                if kind == ERROR:
+                    failed.setdefault(value, []).append(rank)
+                else:
+                    values[rank] = value
+        if failed:
+            raise CellFailed({text: sorted(of) for text, of in failed.items()})
+        return values
+
+    @contextlib.contextmanager
+    def _passing_interrupts_on(self) -> Iterator[None]:
+        """The first Ctrl-C is for the ranks; the second ends them, and raises KeyboardInterrupt here."""
+        self._begun, self._interrupts = set(), 0
+        if threading.current_thread() is not threading.main_thread():
+            yield  # this thread gets no signals
+            return
+
+        def interrupted(number: int, frame: FrameType | None) -> None:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                self.end()
+                raise KeyboardInterrupt
+            for rank in list(self._begun):  # the others as soon as they have begun
+                process.kill(self.pids[rank], signal.SIGINT)
+
+        before = signal.signal(signal.SIGINT, interrupted)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+class _Output(io.TextIOBase):
+    """In the place of a rank's stdout and stderr, while it runs a cell: lines go to the notebook."""
+
+    def __init__(self, answers: Sender[Any]) -> None:
+        self._answers, self._line = answers, ""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        """As of a file."""
+        whole, newline, self._line = (self._line + text).rpartition("\n")
+        if newline:
+            self._answers.send((OUT, whole + newline))
+        return len(text)
+
+    def flush(self) -> None:
+        """As of a file."""
+        line, self._line = self._line, ""
+        if line:
+            self._answers.send((OUT, line))
+
+
+def serve(parent: Pid) -> None:
+    """The life of a rank: one order after another, until the notebook closes the channel."""
+    answers, orders = Sender[Any](parent, name=CHANNEL), Receiver[Any](parent, name=CHANNEL)
+    signal.signal(signal.SIGINT, _interrupted)
+    variables = sys.modules["__main__"].__dict__
+    while True:
+        try:
+            kind, name, what = orders.recv()
+        except (EndOfChannel, PeerExited):
+            return
+        try:
+            answer = VALUE, _obey(kind, name, what, variables, answers)
+        except SystemExit:
+            raise
+        except BaseException as error:
+            trace = error.__traceback__
+            while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+                trace = trace.tb_next
+            answer = ERROR, "".join(traceback.format_exception(type(error), error, trace))
+        answers.send(answer)
+
+
+_may_be_interrupted = False  # this rank runs a cell's code, and not ours
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """Once for each cell; one that comes too late, behind the cell, is for nobody."""
+    global _may_be_interrupted
+    if _may_be_interrupted:
+        _may_be_interrupted = False
+        raise KeyboardInterrupt
+
+
+def _obey(kind: str, name: str, what: Any, variables: dict[str, Any], answers: Sender[Any]) -> Any:
+    global _may_be_interrupted
+    if kind == GET:
+        return variables[name]
+    if kind == SET:
+        variables[name] = what
+        return None
+    output = _Output(answers)
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            _may_be_interrupted = True
+            answers.send((BEGUN, None))
+            _execute(what, name, variables)
+        finally:
+            _may_be_interrupted = False
+            output.flush()
+    return None
+
+
+def _execute(code: str, name: str, variables: dict[str, Any]) -> None:
+    """Run a cell, and show the value of its last line, if that is an expression."""
+    linecache.cache[name] = len(code), None, code.splitlines(keepends=True), name
+    tree, last = ast.parse(code, name), None
+    if tree.body and isinstance(tree.body[-1], ast.Expr):
+        last = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
+    exec(compile(tree, name, "exec"), variables)
+    if last is not None:
+        value = eval(compile(last, name, "eval"), variables)
+        if value is not None:
+            print(repr(value))
