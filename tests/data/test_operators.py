@@ -23,6 +23,9 @@ def of(rows, **options):
     return data.of(rows, pool=data.Serial()).options(**options)
 
 
+TO_ROWS = {"polars": "to_dicts", "arrow": "to_pylist"}
+
+
 def double(x):
     return 2 * x
 
@@ -235,6 +238,24 @@ def test_map_batches_gives_each_format_and_takes_each_back(rows):
     found = records.map_batches(lambda table: table.append_column("y", table["x"]), n=7).collect()
     assert [(row.x, row.y) for row in found] == [(x, x) for x in rows]
     assert np.array(records.map_batches(lambda t: t["x"]).collect()).tolist() == rows
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "arrow"])
+def test_tables_of_each_library_are_made_and_taken_back(library):
+    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow" if library == "arrow" else library)
+    records = of(range(20)).map(lambda x: {"x": x, "y": str(x)})
+    table = records.collect(library)
+    rows = table.to_dict("records") if library == "pandas" else getattr(table, TO_ROWS[library])()
+    assert rows == records.collect()
+    again = (
+        records.map_batches(lambda table: table[["y", "x"]], format=library, n=3)
+        if library != "arrow"
+        else (records.map_batches(lambda table: table.select(["y", "x"]), n=3))
+    )
+    assert again.collect() == [(str(x), x) for x in range(20)]
+    with pytest.raises(data.BadRow, match="a table is made of records or dicts; found int"):
+        of([1]).map_batches(len, format=library).collect()
 
 
 def test_for_each_calls_the_function_with_each_row():

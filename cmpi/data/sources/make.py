@@ -31,7 +31,7 @@ def of(rows: Iterable[Any], *, pool: Executor | None = None) -> Stream:
 
     Args:
         rows: A collection, which is divided into up to 64 splits; or another iterable, which is read as
-            workers have room, and may go on for ever.
+            workers have room, and may go on for ever. An iterator can be read once, so by one run only.
         pool: See `Stream.options`; as for all sources.
 
     Blocks: never.

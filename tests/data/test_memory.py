@@ -1,0 +1,32 @@
+"""An input many times as large as the memory that its tasks may take."""
+
+import json
+import subprocess
+import sys
+
+PROGRAM = """
+import json, resource, sys
+from cmpi import data
+
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+rows = data.range(200_000, pool=data.Serial()).map(lambda x: f"{x * 7919 % 200_000:0600}")
+rows = rows.options(memory="4 MiB", spill_folder=sys.argv[1])
+pairs = rows.map(lambda text: (text, 1))
+rows.take(10).collect()
+before = peak()
+counts = [
+    rows.group_by(into=data.count()).map(lambda pair: pair[1]).sum(),
+    rows.sort().filter(lambda text: len(text) == 600).count(),
+    pairs.inner_join(pairs).count(),
+    rows.enumerate().count(),
+]
+print(json.dumps([counts, peak() - before]))
+"""
+
+
+def test_groups_sorts_and_joins_of_130_mb_take_a_small_part_of_that(tmp_path):
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    counts, mebibytes = json.loads(out)
+    assert counts == [200_000] * 4 and mebibytes < 45
+    assert list(tmp_path.iterdir()) == []
