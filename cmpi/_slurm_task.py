@@ -22,7 +22,8 @@ def main() -> int:
     path = sys.argv[1]
     with open(path, "rb") as file:
         function, calls, sys_path = pickle.load(file)
-    task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    # Not by the variable alone, which a job has inherited that a task of another array has submitted.
+    task = os.environ["SLURM_ARRAY_TASK_ID"] if sys.argv[2:] == ["array"] else ""
     arguments = calls[int(task or 0)]
     path += f".{task}" if task else ""
     sys.path[:] = sys_path

@@ -259,7 +259,7 @@ def _submit(
     data = cloudpickle.dumps((f, calls, sys.path))
     with open(os.open(call, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(data)
-    program = [sys.executable, *programs.isolated(programs.SLURM_TASK, call)]
+    program = [sys.executable, *programs.isolated(programs.SLURM_TASK, call, *(["array"] if array else []))]
     try:
         return call, _cmpirun(folder, "--slurm", "--detach", *options, *program).strip()
     except BaseException:

@@ -90,7 +90,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     secret = job_secret.create(folder)
     hosts = _hosts(config)
     others = _several(config, hosts, mpi) if hosts else None
-    job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory))
+    job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory, others))
     environment, described, here = job.environment, b"", ""
     if others is not None:
         here = others.local
@@ -214,7 +214,7 @@ def _show_plan(config: LaunchConfig) -> int:
             cpu_units, memory_bytes = usable(host_facts.facts(), os.environ)
             room = config.cpu_units or cpu_units, config.memory_bytes or memory_bytes
             hosts = [PlannedHost(os.uname().nodename, max(1, room[0] // CPU_UNIT), *room)]
-        job = plan(config, mpi, hosts, _here("FOLDER", "FOLDER"))
+        job = plan(config, mpi, hosts, _here("FOLDER", "FOLDER", others))
     except CmpiError as error:
         cli.fail(str(error))
     show = as_json if config.json or config.output == "json" else as_text
@@ -229,7 +229,9 @@ def _planned(others: MultiHost | None, specs: list[HostSpec]) -> list[PlannedHos
     return [PlannedHost(it.name, others.slots(it), *others.room(it), it.max_slots) for it in specs]
 
 
-def _here(folder: str, shared_memory: str) -> Here:
+def _here(folder: str, shared_memory: str, others: MultiHost | None) -> Here:
+    from cmpi._runtime.linux import host_facts
+
     path, superuser = [path or os.getcwd() for path in sys.path], os.geteuid() == 0
     return Here(
         os.environ,
@@ -237,7 +239,7 @@ def _here(folder: str, shared_memory: str) -> Here:
         path_of(ROOT_MAIN),
         path,
         superuser,
-        _has_rdma(),
+        host_facts.has_rdma() or (others is not None and others.has_rdma()),
         open_files.raise_limit(),
         folder,
         shared_memory,
@@ -346,13 +348,6 @@ def _make_folder(path: str) -> None:
         os.mkdir(path, 0o700)
     except OSError as error:
         cli.fail(f"cannot make the folder {path}: {error.strerror}. Set TMPDIR to another place.", 1)
-
-
-def _has_rdma() -> bool:
-    try:
-        return bool(os.listdir("/sys/class/infiniband"))
-    except OSError:
-        return False
 
 
 def _stdin() -> int:

@@ -144,19 +144,13 @@ def _hosts(
         return [Finding("hosts", FAULT, str(error))]
     finally:
         agents.finish()
-    rows = []
-    for name, fault in faults.items():
-        found, _, mend = fault.partition(". Try: ")
-        there = agents.hosts[name].facts
-        well = "" if there is None else f"Python {there.python}, {len(there.cores)} cores"
-        state, found = FAULT if fault else OK, found.removeprefix(f"{name}: ")
-        rows.append(Finding(f"host {name}", state, found or well, mend))
+    rows = [findings.host(name, fault, agents.hosts[name].facts) for name, fault in faults.items()]
     if not any(faults.values()):
         options = ["-n", str(len(hosts)), "--map-by", "node", "--ssh", shlex.join(config.ssh)]
         options += ["--host", config.host] if config.host else []
         options += ["--hostfile", config.hostfile] if config.hostfile and not config.host else []
         answer, said = _probe(config.mpiexec, options, JOB_S)
-        rows.append(findings.real_job(answer, "a job on all hosts", said)[0])
+        rows.append(findings.real_job(answer, "a job on all hosts", said, options)[0])
     return rows
 
 

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
 from cmpi._runtime.linux.shared_memory_room import ENOUGH_BYTES, MEND
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cmpi._core.protocol.launcher_agent import HostFacts
 
 OK, WARNING, FAULT = "ok", "warning", "fault"
 CODES = {OK: 0, WARNING: 1, FAULT: 2}
@@ -92,11 +99,34 @@ def cmpi_itself(version: str, compiled: bool) -> Finding:
     return Finding("cmpi", OK, f"{version}, {'compiled' if compiled else without}")
 
 
-def real_job(answer: dict[str, object] | None, what: str, said: str) -> list[Finding]:
+def host(name: str, fault: str, facts: HostFacts | None) -> Finding:
+    """Of another host: why it cannot take part, or what there is."""
+    found, _, mend = fault.removeprefix(f"{name}: ").partition(". Try: ")
+    if fault or facts is None:
+        return Finding(f"host {name}", FAULT, found, mend)
+    if facts.temporary:
+        return Finding(f"host {name}", FAULT, facts.temporary, f"ssh {name}   (and set TMPDIR there)")
+    free = f"{format_memory(facts.shared_memory_bytes)} free in /dev/shm"
+    well = f"Python {facts.python}, {len(facts.cores)} cores, {free}"
+    if facts.shared_memory_bytes < ENOUGH_BYTES:
+        return Finding(f"host {name}", WARNING, f"{well}: processes share memory by files", MEND)
+    return Finding(f"host {name}", OK, well)
+
+
+def real_job(
+    answer: dict[str, object] | None, what: str, said: str, options: Sequence[str] = ("-n", "2")
+) -> list[Finding]:
     """Of a job that did each thing once; its answer is None if it did not come to its end."""
     if answer is None:
         lines = [line.strip() for line in said.strip().splitlines() if line.strip()] or ["nothing"]
-        return [Finding(what, FAULT, f"failed; it said: {lines[0]}", "cmpirun --verbose -n 2 hostname")]
+        return [
+            Finding(
+                what,
+                FAULT,
+                f"failed; it said: {lines[0]}",
+                f"cmpirun --verbose {shlex.join(options)} hostname",
+            )
+        ]
     rows = [
         Finding(what, OK, f"{answer['ranks']} ranks with {answer['library']}"),
         Finding("  spawn and link", OK, f"{answer['spawn_ms']:.0f} ms"),

@@ -23,7 +23,15 @@ from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode, handler
 from cmpi._runtime import environment, programs
 from cmpi._runtime.batch_end import blocked_in_mpiexec
-from cmpi._runtime.linux import descendants, host_facts, leftovers, open_files, trusted_folder
+from cmpi._runtime.code_version import code_version
+from cmpi._runtime.linux import (
+    descendants,
+    host_facts,
+    leftovers,
+    open_files,
+    shared_memory_room,
+    trusted_folder,
+)
 from cmpi._transport import door, job_secret
 from cmpi._transport.proof import is_ours
 from cmpi.errors import LaunchError
@@ -75,7 +83,7 @@ class Agent:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             ignored = in_slurm and number == signal.SIGTERM
             signal.signal(number, signal.SIG_IGN if ignored else lambda *_: self._end())
-        self._unwritten += launcher_agent.GREETING
+        self._unwritten += launcher_agent.GREETING + f"{code_version()}\n".encode()
         self._send(facts())
         self._selector.register(self._in, selectors.EVENT_READ, self._hear)
         try:
@@ -370,6 +378,9 @@ def facts(mpiexec: str = "") -> launcher_agent.HostFacts:
         cores=sorted(os.sched_getaffinity(0)),
         address=" ".join((connection[2], connection[0])) if len(connection) == 4 else "",
         superuser=os.geteuid() == 0,
+        rdma=host_facts.has_rdma(),
+        temporary=trusted_folder.unfit(os.environ.get("TMPDIR", "/tmp")),
+        shared_memory_bytes=shared_memory_room.free_bytes() or 0,
         machine=_machine(),
         path=[folder for folder in sys.path if folder],
     )

@@ -15,6 +15,7 @@ from cmpi._core import host_lives
 from cmpi._core.host_lives import HostLives
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import handler
+from cmpi._runtime.code_version import code_version
 from cmpi.errors import CmpiError, LaunchError, ProtocolError
 from cmpi.launcher.hosts import host_checks
 from cmpi.launcher.hosts.remote_host import SSH_S, RemoteHost
@@ -64,7 +65,7 @@ class Agents:
         self._lives = HostLives(launcher_agent.BEAT_S, lost_s, time.monotonic())
         self.lost: Callable[[str, str], None] = lambda name, reason: None
         self.back: Callable[[str], None] = lambda name: None
-        self._way, self._python = way, python
+        self._way, self._python, self._version = way, python, code_version()
         self._specs = {spec.name: spec for spec in specs}  # of those that were added, too
         self.hosts: dict[str, RemoteHost] = {}
         self._returning: dict[str, RemoteHost] = {}  # not taken in yet
@@ -129,8 +130,7 @@ class Agents:
         machines = {here.node: here.machine}
         for name, host in self.hosts.items():
             if host.facts is None:
-                code = host.ssh.wait() if host.gone else None
-                fault = host_checks.no_agent(host.spec, host.python, mpi_kind, here.cmpi, code, host.said)
+                fault = self._why_none(host, mpi_kind, here.cmpi)
             else:
                 fault = host_checks.differences(host.spec, host.facts, here)
                 fault = fault or host_checks.same_machine(name, host.facts.machine, machines)
@@ -278,7 +278,13 @@ class Agents:
         name, returns = action.name, self._lives.state(action.name) == host_lives.RETURNING
         try:
             host = RemoteHost(
-                self._specs[name], self._way, self._python, self._selector, self._hear, self._closed
+                self._specs[name],
+                self._way,
+                self._python,
+                self._version,
+                self._selector,
+                self._hear,
+                self._closed,
             )
         except OSError as error:
             if not returns:
@@ -316,8 +322,15 @@ class Agents:
         fault = action.fault
         if fault is None:
             host = self._returning[action.name]
-            fault = host_checks.no_agent(host.spec, host.python, "", "", host.ssh.wait(), host.said)
+            fault = self._why_none(host, "", "")
         self._told.pop(action.name)(fault)
+
+    def _why_none(self, host: RemoteHost, mpi_kind: str, version: str) -> str:
+        """Why there is no agent on a host."""
+        code = host.ssh.wait() if host.gone else None
+        if host.version not in ("", self._version):
+            return host_checks.other_code(host.spec, host.version, self._version)
+        return host_checks.no_agent(host.spec, host.python, mpi_kind, version, code, host.said)
 
     def _why_closed(self, name: str) -> str:
         said = self.hosts[name].said.strip().splitlines()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import shlex
 
+from cmpi.launcher.hosts.hostfile import HostSpec
 from cmpi.launcher.mpi.find_mpi import NAMES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.protocol.launcher_agent import HostFacts
-    from cmpi.launcher.hosts.hostfile import HostSpec
 
 # What ssh says, and what that means; sources: OpenSSH's ssh(1), sshconnect.c, and what was seen.
 _SSH_SAYS = (
@@ -70,6 +70,16 @@ def same_machine(name: str, machine: str, others: dict[str, str]) -> str:
         (other for other, its in others.items() if machine and its == machine and other != name), ""
     )
     return f"{name}: is the same host as {twin}. Name it once, with the slots of both" if twin else ""
+
+
+def other_code(host: HostSpec, there: str, here: str) -> str:
+    """That an agent came up, of another cmpi than this one.
+
+    >>> other_code(HostSpec("h2", "me@h2"), "0.1.0, code 01234567", "0.1.0, code 89abcdef")
+    'h2: cmpi 0.1.0, code 01234567; and 0.1.0, code 89abcdef here. Install the same on both'
+    """
+    found = there if "code" in there else "of an earlier release"
+    return f"{host.name}: cmpi {found}; and {here} here. Install the same on both"
 
 
 def differences(host: HostSpec, there: HostFacts, here: HostFacts) -> str:

@@ -178,6 +178,10 @@ class MultiHost:
         there = self._facts(spec.name)
         return spec.cpu_units or there.cpu_units, spec.memory_bytes or there.memory_bytes
 
+    def has_rdma(self) -> bool:
+        """Whether another host has an RDMA network card: MPI's settings for those are of all hosts."""
+        return any(host.facts is not None and host.facts.rdma for host in self.agents.hosts.values())
+
     def slots(self, spec: HostSpec) -> int:
         """How many ranks a host takes before the others get a second round."""
         return spec.slots or max(1, self.room(spec)[0] // CPU_UNIT)

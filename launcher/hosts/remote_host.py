@@ -76,6 +76,7 @@ class RemoteHost:
         spec: The host.
         way: How a command gets there.
         python: The interpreter there, where the hostfile names none.
+        ours: The version of cmpi here.
         selector: Watches the descriptors; what it has for them is to be called with the events.
         hear: Called with what the agent sends.
         closed: Called at the end of its connection.
@@ -89,12 +90,13 @@ class RemoteHost:
         spec: HostSpec,
         way: Way,
         python: str,
+        ours: str,
         selector: selectors.BaseSelector,
         hear: Callable[[RemoteHost, bytes], None],
         closed: Callable[[RemoteHost, str], None],
     ) -> None:
         self.spec, self.python = spec, spec.python or python
-        self._selector, self._hear, self._closed = selector, hear, closed
+        self._selector, self._hear, self._closed, self._ours = selector, hear, closed, ours
         # A session of its own: the terminal's Ctrl-C is for cmpirun to pass on, in order.
         self.ssh = subprocess.Popen(
             way(spec.target, [self.python, "-c", _PROGRAM]),
@@ -115,6 +117,7 @@ class RemoteHost:
         )  # what is still to be sent of the program
         self.gone = False  # the connection has ended
         self.channels: dict[int, BufferedPipe] = {}  # to the root, by what the agent calls them
+        self.version = ""  # of cmpi there, once its agent has said it
         self._preface: bytes | None = b""  # what came before the agent's greeting
         self._decoder = Decoder(launcher_agent.TO_LAUNCHER)
         selector.register(self._pipe.readable, selectors.EVENT_READ, (self._read,))
@@ -128,9 +131,14 @@ class RemoteHost:
     def frames(self, data: bytes) -> list[Any]:
         """The frames that this completes. Raises: ProtocolError."""
         if self._preface is not None:
-            before, greeting, data = (self._preface + data).partition(launcher_agent.GREETING)
-            self._preface = None if greeting else before[-65536:]
-            if not greeting:
+            before, greeting, after = (self._preface + data).partition(launcher_agent.GREETING)
+            version, end, data = after.partition(b"\n")
+            self._preface = None if end else (before[-65536:] + greeting + version)
+            if not end:
+                return []
+            self.version = version.decode("utf-8", "replace")
+            if self.version != self._ours:
+                self.close("it has another cmpi")  # whose frames may be other ones
                 return []
         return list(self._decoder.feed(data))
 

@@ -5,12 +5,15 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+import cmpi
 
 TMP = os.environ.get("TMPDIR", "/tmp")
 HOSTS = ("h1", "h2", "h3")
@@ -277,6 +280,25 @@ def test_one_host_under_two_names_and_a_changed_key_are_named(on_hosts, jobs):
     assert f"h2: has another host key than before (see line 2 of {known})" in changed.err, changed
 
 
+def test_another_checkout_of_the_same_version_is_named(on_hosts, jobs):
+    package = pathlib.Path(cmpi.__file__).parent
+    other = jobs.folder / "other"
+    shutil.copytree(package, other / "cmpi", ignore=shutil.ignore_patterns("__pycache__", "bench"))
+    with open(other / "cmpi" / "errors.py", "a") as file:
+        file.write("# thirty commits older\n")
+    python = jobs.folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={other} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    hosts = jobs.folder / "two.hosts"
+    hosts.write_text(f"h1\nh2 python={python}\n")
+    result = on_hosts.run("--hostfile", str(hosts), "hostname")
+    assert result.code == 2 and result.out == "", result
+    found = re.search(
+        r"h2: cmpi \S+, code (\w{8}); and \S+, code (\w{8}) here. Install the same on both", result.err
+    )
+    assert found and found[1] != found[2], result
+
+
 ALLOCATIONS = {
     "PBS_NODEFILE": ("PBS_JOBID", "h1\nh1\nh3\n"),
     "LSB_DJOB_HOSTFILE": ("LSB_JOBID", "h1\nh1\nh3\n"),
@@ -479,7 +501,7 @@ def test_the_doctor_looks_at_every_host_and_runs_a_job_on_all(on_hosts):
     assert result.code == 0 and "a job on all hosts  ok       3 ranks" in result.out, result
     result = on_hosts.run("--doctor", "--host", "h1,h2,h9")
     assert result.code == 2 and "mend: getent hosts h9" in result.out, result
-    assert "host h2" in result.out
+    assert "host h2" in result.out and "free in /dev/shm" in result.out
 
 
 GROUP = """

@@ -1,6 +1,7 @@
 import pytest
 
 from cmpi._core.protocol.launcher_agent import HostFacts
+from cmpi.launcher.doctor import findings
 from cmpi.launcher.hosts.host_checks import differences, no_agent
 from cmpi.launcher.hosts.hostfile import HostSpec
 
@@ -89,3 +90,16 @@ def test_a_host_without_an_agent_is_named_with_what_mends_it(code, said, expecte
 def test_a_host_that_differs_is_named_with_what_mends_it(other, expected):
     found = differences(HOST, like(**other), HERE)
     assert found.startswith(expected) and bool(found) == bool(expected)
+
+
+def test_the_doctors_row_of_a_host_has_its_own_folders_and_memory():
+    room = {"shared_memory_bytes": 1 << 30}
+    assert findings.host("h2", "", like(**room)).found.endswith("1 GiB free in /dev/shm")
+    small = findings.host("h2", "", like(shared_memory_bytes=64 << 20))
+    assert small.state == findings.WARNING and "64" in small.found
+    shut = findings.host("h2", "", like(**room, temporary="/tmp cannot be written"))
+    assert (shut.state, shut.found) == (findings.FAULT, "/tmp cannot be written") and "TMPDIR" in shut.mend
+    fault = findings.host("h2", "h2: refuses your key. Try: ssh-copy-id h2", None)
+    assert (fault.found, fault.mend) == ("refuses your key", "ssh-copy-id h2")
+    (job,) = findings.real_job(None, "a job on all hosts", "x", ["--host", "h1,h2"])
+    assert job.mend == "cmpirun --verbose --host h1,h2 hostname"

@@ -71,7 +71,7 @@ def test_a_task_of_a_batch_job_imports_nothing_from_the_working_folder(cmpirun, 
     import cloudpickle
 
     call = tmp_path / "call"
-    call.write_bytes(cloudpickle.dumps((lambda: 6 * 7, (), sys.path)))
+    call.write_bytes(cloudpickle.dumps((lambda: 6 * 7, [()], sys.path)))
     task = programs.isolated(programs.SLURM_TASK, str(call))
     result = cmpirun("-n", "2", "python", *task, cwd=shadowed)
     assert result.code == 0, result

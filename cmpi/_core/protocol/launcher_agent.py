@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from cmpi._core.protocol.wire import U8, U32, U64, frame, keyword_frame, registry
 
-GREETING = b"\ncmpi agent 1\n"  # in front of the first frame: what a login prints comes before it
+# In front of the first frame, with the agent's version up to the end of the line. What a login prints comes
+# before it.
+GREETING = b"\ncmpi agent "
 PIECE_BYTES = 256 * 1024
 BEAT_S = 1.0
 LOST_S = 8.0  # unless --host-timeout says otherwise
@@ -35,6 +37,9 @@ class HostFacts:
     # Where other hosts reach it, a blank, and where it reaches cmpirun's; "" if ssh does not say.
     address: str
     superuser: bool
+    rdma: bool = False  # whether there is an RDMA network card
+    temporary: str = ""  # why the job's folder cannot be made in TMPDIR; "": it can
+    shared_memory_bytes: U64 = 0  # free in /dev/shm
     machine: str = ""  # the same for all names of one host, and for no other
     path: list[str] = []  # where it looks for modules
 

@@ -27,6 +27,14 @@ def facts() -> Facts:
     return Facts(cpus, memory, "\n".join(cpu_max), "\n".join(memory_max))
 
 
+def has_rdma() -> bool:
+    """Whether this host has an RDMA network card."""
+    try:
+        return bool(os.listdir("/sys/class/infiniband"))
+    except OSError:
+        return False
+
+
 def compiled() -> bool:
     """Whether the way of a message was compiled when cmpi was installed (see `setup.py`)."""
     from cmpi._transport import ring

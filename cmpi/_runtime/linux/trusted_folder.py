@@ -96,3 +96,11 @@ def _unknown_users() -> set[int]:
         return set()
     with open("/proc/sys/kernel/overflowuid") as file:
         return {int(file.read())}
+
+
+def unfit(folder: str) -> str:
+    """Why no job's folder can be made in `folder`, in words; "": it can."""
+    try:
+        return fault(folder) or ("" if os.access(folder, os.W_OK) else f"{folder} cannot be written")
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
