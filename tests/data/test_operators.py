@@ -189,6 +189,19 @@ def test_more_groups_than_memory_are_divided_again_and_again():
     assert partners.inner_join(partners).count() == 30_000
 
 
+def test_a_heavy_key_travels_as_one_state_for_each_split():
+    merged = []
+
+    def merge(a, b):
+        merged.append((a, b))
+        return a + b
+
+    rows = [("heavy" if i % 10 else i, 1) for i in range(10_000)]  # 90 % on one key
+    grouped = of(rows).group_by(0, into=data.fold(int, lambda total, x: total + x, merge))
+    assert grouped.max_by_key(1) == ("heavy", 9000)
+    assert len(merged) == 63  # of 64 splits; the other keys come once each
+
+
 @few
 @given(numbers, st.integers(0, 70))
 def test_a_sample_has_rows_of_the_stream_and_is_that_of_its_seed(rows, n):
