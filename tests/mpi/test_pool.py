@@ -342,3 +342,36 @@ with ProcessPool(2) as pool:
         str(jobs.folder / "go on"),
     )
     assert out.splitlines() == ["False 2", "True 0 600", "285"]
+
+
+def test_dask_runs_a_graph_on_a_pool(pool_job):
+    pytest.importorskip("dask")
+    out = pool_job("""
+import dask
+with ProcessPool(2) as pool, dask.config.set(scheduler=pool):
+    squares = [dask.delayed(square)(i) for i in range(10)]
+    print(dask.delayed(sum)(squares).compute(), pool.statistics().completed > 0)
+""")
+    assert out.splitlines() == ["285 True"]
+
+
+def test_tqdms_process_map_and_scikit_learn_run_on_a_pool(pool_job):
+    pytest.importorskip("tqdm")
+    pytest.importorskip("sklearn")
+    text = """
+import joblib, cmpi.joblib
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV
+import numpy as np
+from tqdm.contrib.concurrent import _executor_map
+class OfPool(ProcessPool):
+    def __init__(self, max_workers, initializer, initargs):  # tqdm wants to share a lock
+        super().__init__(max_workers)
+print(_executor_map(OfPool, square, range(5), max_workers=2, disable=True))
+x = np.random.default_rng(1).normal(size=(60, 3))
+with joblib.parallel_config("cmpi", n_jobs=2):
+    search = GridSearchCV(Ridge(), {"alpha": [0.01, 1e6]}).fit(x, x @ [1.0, 2.0, 3.0])
+print(search.best_params_)
+"""
+    out = pool_job(text, timeout=60)  # scikit-learn takes long to import
+    assert out.splitlines() == ["[0, 1, 4, 9, 16]", "{'alpha': 0.01}"]
