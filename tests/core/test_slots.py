@@ -103,6 +103,20 @@ def test_processes_that_end_before_they_are_used_do_so_for_a_bounded_time():
     assert killed == slots.MOST_FAILURES
 
 
+def test_a_slot_that_could_not_fork_stays_and_the_start_fails_after_some_tries():
+    table = SlotTable()
+    table.want(5, "h", 0.0)
+    ready(table, FIRST)
+    table.idle(FIRST)
+    actions = table.want(6, "h", 0.0)
+    for _ in range(slots.MOST_REFUSALS - 1):
+        assert actions == [ForkNext(FIRST)]
+        actions = table.idle(FIRST, "no more")
+    assert actions == [ForkNext(FIRST)] and table.idle(FIRST, "no more") == [FailStart(6, "no more")]
+    assert table.want(7, "h", 0.0) == [ForkNext(FIRST)]
+    assert table.joined(FIRST) == [Bind(FIRST, 7)]
+
+
 def test_a_start_that_was_withdrawn_gets_no_slot():
     table = SlotTable()
     table.want(5, "h", 0.0)

@@ -156,3 +156,24 @@ def mpi_kind():
     from cmpi.launcher.mpi.find_mpi import find
 
     return find().kind
+
+
+@pytest.fixture
+def as_user(jobs):
+    """Runs a program as a job of the user with this number, who has no other processes."""
+    if os.geteuid() != 0:
+        pytest.skip("NOT TESTED: this needs root, to become another user")
+
+    def run(number, text, before=()):
+        become = (*before, "setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups")
+        check = [*become, "sh", "-c", 'exec "$0" -c "import cmpi"', sys.executable]
+        if subprocess.run(check, cwd="/", stderr=subprocess.DEVNULL, check=False).returncode:
+            pytest.skip(f"{sys.executable} cannot be read by other users")
+        os.chmod(jobs.folder, 0o755)
+        for parent in jobs.folder.parents:
+            if parent.stat().st_mode & 0o005 != 0o005:
+                os.chmod(parent, 0o755)
+        command = (*become, "cmpirun", "--output", "plain", "python", jobs.script(text))
+        return jobs.run(*command, env={"HOME": "/"}, timeout=60)
+
+    return run

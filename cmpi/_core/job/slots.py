@@ -153,8 +153,8 @@ class SlotTable:
         slot.state, at.failures = READY, 0
         return self._serve(host, at)
 
-    def idle(self, number: int) -> list[Action]:
-        """Its process has ended, and nothing of it is left."""
+    def idle(self, number: int, fault: str = "") -> list[Action]:
+        """Its process has ended, and nothing of it is left; or (for this reason) none could be forked."""
         slot = self._slot(number)
         if slot is None or slot.state == LEAVING:
             return []
@@ -164,7 +164,7 @@ class SlotTable:
         if slot.stale or self._closed:
             return self._retire(slot)
         slot.state = IDLE
-        return self._serve(self._host_of[number], at)
+        return self._fail_late(at, fault) + self._serve(self._host_of[number], at)
 
     def gone(self, number: int, reason: str = "") -> list[Action]:
         """A slot is no more, or (for this reason) could not be made."""
@@ -176,10 +176,14 @@ class SlotTable:
         del at.slots[number]
         if slot.state in _COMING:
             at.failures += 1
-            late = at.failures >= MOST_REFUSALS and at.count(*_COMING) < len(at.waiting)
-            if reason and late:
-                return [FailStart(at.waiting.pop(0), reason), *self._serve(host, at)]
+            return self._fail_late(at, reason) + self._serve(host, at)
         return self._serve(host, at)
+
+    @staticmethod
+    def _fail_late(at: _HostSlots, reason: str) -> list[Action]:
+        """A start fails for this reason, if it is one, after some refusals, and if nothing comes for it."""
+        late = at.failures >= MOST_REFUSALS and at.count(*_COMING) < len(at.waiting)
+        return [FailStart(at.waiting.pop(0), reason)] if reason and late else []
 
     def taken_again(self, number: int) -> list[Action]:
         """The start that it was bound to is not wanted any more: its process waits on."""

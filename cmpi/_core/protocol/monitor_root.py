@@ -73,7 +73,10 @@ class CannotRun:
 
 @frame
 class SlotIdle:
-    """The process in this slot has ended, nothing of it is left, and the slot can be used again."""
+    """The process in this slot has ended, nothing of it is left, and the slot can be used again; or (for
+    this reason) none could be forked."""
+
+    fault: str = ""
 
 
 @frame

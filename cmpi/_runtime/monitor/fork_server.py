@@ -136,7 +136,11 @@ class ForkServer:
         del self._coming[coming.fileno()]
         # The root sits in MPI_Comm_spawn until somebody connects to the port: not later than this.
         self._root.send(helper_root.PortIs(coming.start, Pmi(coming.environment).take_port()))
-        if os.fork() != 0:
+        try:
+            forked = os.fork() == 0
+        except OSError:
+            forked = False  # no more processes are allowed; the stub tries to be the monitor itself
+        if not forked:
             coming.refuse()
             return False
         self._door.close()

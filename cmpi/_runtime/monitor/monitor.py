@@ -97,9 +97,8 @@ class Monitor:
             rank, port = self._pmi.rank, self._pmi.take_port()
             where = f"slot-{self._number - slots.FIRST}" if self._is_slot else f"{self._number}.{rank}"
             self._name = f"{os.path.basename(ours[environment.JOB])}.{where}"  # of a cgroup, if one is made
-            if self._fork_only:
-                # It needs no order to begin with what takes longer than all the rest.
-                self._fork()
+            # It needs no order to begin with what takes longer than all the rest.
+            fault = self._fork() if self._fork_only else ""
             self._root = control_socket.to_root(ours, monitor_root.TO_MONITOR)
         except (OSError, ProtocolError) as error:
             print(f"cmpi monitor: no way to the root: {error}", file=sys.stderr)
@@ -107,6 +106,8 @@ class Monitor:
             self._pmi.finalize(killed=True)
             return 0
         self._report_up(port)
+        if fault and not self._is_slot:
+            self._cannot_run(126, fault)
         while not self._finished(self._root):
             self._turn(self._root)
         left = descendants.end_all()
@@ -140,10 +141,9 @@ class Monitor:
 
     def _report_up(self, port: str) -> None:
         here, rank = os.uname().nodename, self._pmi.rank
+        ahead = self._is_slot and self._process is not None
         service = 0 if rank or self._number >= slots.FIRST else free_ports.find()
-        self._send(
-            monitor_root.MonitorUp(self._number, rank, os.getpid(), here, port, service, self._is_slot)
-        )
+        self._send(monitor_root.MonitorUp(self._number, rank, os.getpid(), here, port, service, ahead))
 
     # -- one turn of the loop --------------------------------------------------------------
 
@@ -223,7 +223,8 @@ class Monitor:
         if isinstance(frame, monitor_root.StartProcess):
             self._start(frame)
         elif isinstance(frame, monitor_root.ForkNext):
-            self._fork()
+            if fault := self._fork():
+                self._send(monitor_root.SlotIdle(fault))
         elif isinstance(frame, monitor_root.Limit):
             self._limit = frame
         elif isinstance(frame, monitor_root.Dismiss):
@@ -271,13 +272,19 @@ class Monitor:
             if self._limit is not None:
                 process.limit(self._limit)
         except LaunchError as error:
-            code = 127 if "not found" in str(error) else 126
-            self._send(monitor_root.CannotRun(str(error)))
-            self._send(monitor_root.ProcessExited(code))
-            self._told = True  # nothing left to do here
+            self._cannot_run(127 if "not found" in str(error) else 126, str(error))
 
-    def _fork(self) -> None:
-        """Fork the process, or the next one of a slot. Raises: BecomeProcess, in that process."""
+    def _cannot_run(self, code: int, reason: str) -> None:
+        self._send(monitor_root.CannotRun(reason))
+        self._send(monitor_root.ProcessExited(code))
+        self._told = True  # nothing left to do here
+
+    def _fork(self) -> str:
+        """Fork the process, or the next one of a slot. Returns why that cannot be, or "".
+
+        Raises:
+            BecomeProcess: In that process.
+        """
         mpi = MpiState() if self._lazy else None
         try:
             with self._pmi.relay:
@@ -288,7 +295,10 @@ class Monitor:
             if self._root is not None:
                 self._root.close()
             raise
+        except LaunchError as error:
+            return str(error)
         self._watch(child, mpi)
+        return ""
 
     def _watch(self, child: ChildProcess, mpi: MpiState | None) -> WatchedProcess:
         self._count += 1

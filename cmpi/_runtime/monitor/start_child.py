@@ -107,7 +107,16 @@ def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) 
     monitor = os.getpid()
     # One that comes before the new process has put the monitor's handler away would be lost in it.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        for fd in (*out, *err, *source, fault_read, fault_write):
+            if fd >= 0:
+                os.close(fd)
+        ours.close()
+        theirs.close()
+        raise LaunchError(f"the kernel refuses another process: {error.strerror}") from None
     if pid == 0:
         try:
             _settle(0 if protect else monitor, source[0], out[1], err[1], theirs)

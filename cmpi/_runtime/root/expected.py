@@ -35,6 +35,10 @@ class Expected:
         self._folder, self._announced, self._runs = folder, announced, runs
         self._when_s: dict[str, float] = {}  # by what it is: when to look
 
+    def __len__(self) -> int:
+        """How many have not been heard of."""
+        return len(self._when_s)
+
     @property
     def deadline_s(self) -> float | None:
         """When to call `ended` next."""

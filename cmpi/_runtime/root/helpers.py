@@ -13,10 +13,10 @@ from cmpi._core.job import slots
 from cmpi._core.protocol import helper_root, launcher_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import pid_files
+from cmpi._runtime.root import spawn_room
 from cmpi._runtime.root.expected import Expected
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.helper_table import HelperTable
-from cmpi._runtime.root.launcher_room import LauncherRoom
 from cmpi._runtime.root.spawner import Spawner
 
 TYPE_CHECKING = False
@@ -68,7 +68,7 @@ class Helpers:
         self._host_spawners: set[str] = set()  # hosts for which one was asked for
         self._fork_server = ForkServerProcess()
         self._spawner = Spawner(self._spawn_failed)
-        self._launcher_room = LauncherRoom()
+        self._room_of_root, self._rooms_here = spawn_room.of_root(), spawn_room.of_host()
         self._expected = Expected(folder)
         self._expected.started(pid_files.COMPLETER, time.monotonic())
         self._handlers: dict[type, Callable[[Peer, Any], None]] = {
@@ -110,11 +110,12 @@ class Helpers:
 
     def launch(self, launch: Launch) -> None:
         """Have MPI start processes, on this host or on another."""
-        if launch.host != self._here:
+        lack = self._room_of_root.take(len(launch.pids))
+        if launch.host != self._here and not lack:
             there = helper_root.SpawnThere(launch.start, len(launch.pids), launch.forked)
             self._tell_host_spawner(launch.host, there)
             return
-        lack = self._launcher_room.lacks(len(launch.pids))
+        lack = lack or spawn_room.lack(self._rooms_here, len(launch.pids), len(self._expected))
         if self.has_no_folder:
             lack = f"the folder of the job, {self._folder}, has been removed"
         if lack:

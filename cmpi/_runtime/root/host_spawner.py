@@ -16,8 +16,8 @@ from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import helper_root
 from cmpi._runtime import environment
+from cmpi._runtime.root import spawn_room
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
-from cmpi._runtime.root.launcher_room import LauncherRoom
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._transport import control_socket, mpi
 
@@ -32,7 +32,7 @@ class HostSpawner:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._failures: deque[helper_root.SpawnFailed] = deque()
         self._spawner = Spawner(self._spawn_failed)
-        self._launcher_room = LauncherRoom()
+        self._rooms = spawn_room.of_host()
         self._fork_server = ForkServerProcess()
 
     def run(self) -> int:
@@ -60,7 +60,7 @@ class HostSpawner:
 
     def _obey(self, frame: object) -> None:
         if isinstance(frame, helper_root.SpawnThere):
-            lack = self._launcher_room.lacks(frame.n)
+            lack = spawn_room.lack(self._rooms, frame.n)
             if lack:
                 self._root.send(helper_root.SpawnFailed(frame.start, lack))
             else:

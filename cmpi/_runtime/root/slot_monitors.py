@@ -143,7 +143,7 @@ class SlotMonitors:
                 self._table_of_monitors.release(monitor.pid)
             monitor.pid, monitor.joins = None, []
             monitor.frames = Decoder(process_root.TO_ROOT)
-            self._act(self._table.idle(number))
+            self._act(self._table.idle(number, frame.fault))
         elif monitor.pid is not None:
             self._table_of_monitors.hear(monitor.pid, frame)
         elif isinstance(frame, monitor_root.FromRank):

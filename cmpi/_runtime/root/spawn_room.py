@@ -1,0 +1,95 @@
+"""Whether there is room for more processes: open files of MPI's launcher and of the root, and processes.
+
+MPI's launcher ends the whole job when it may open no more files; Hydra (MPICH) starts nothing any more once
+the kernel has refused it a process.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cmpi._runtime.linux import open_files, process_count
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class SpawnRoom:
+    """What is left of one limit, as of the last look, less what was taken since. Looks only when that is
+    little.
+
+    Args:
+        look: Tells how much is left, and the limit. Raises OSError if that cannot be known.
+        per_process: What each process needs.
+        margin: What must be left besides.
+        lack: What to say if there is too little, with `{limit}` and `{left}`.
+        near: Others take of it, too: with no more than this to spare, look every time.
+    """
+
+    def __init__(
+        self, look: Callable[[], tuple[int, int]], per_process: int, margin: int, lack: str, near: int = 0
+    ) -> None:
+        self._look, self._per_process, self._margin, self._lack = look, per_process, margin, lack
+        self._near, self._left = near, 0
+
+    def take(self, n: int, coming: int = 0) -> str:
+        """Take what `n` processes need. Returns why that cannot be, and then nothing is taken; or "".
+
+        So many others have been asked for and are still `coming`: a look does not see what they will need.
+        """
+        needed = n * self._per_process + self._margin
+        if self._left < needed + self._near:
+            try:
+                left, limit = self._look()
+            except OSError:
+                return ""  # it has ended, or is not for us to see
+            self._left = max(0, left - coming * self._per_process)
+            if self._left < needed:
+                return self._lack.format(limit=limit, left=self._left)
+        self._left -= n * self._per_process
+        return ""
+
+
+def of_root() -> SpawnRoom:
+    """The open files of this process, which is the root."""
+    pid = os.getpid()
+    return SpawnRoom(
+        lambda: open_files.room(pid),
+        1,
+        8,
+        "cmpi's root may have {limit} files open, {left} more than now; it needs one for each process. "
+        "Have fewer processes at a time, or raise the hard limit (ulimit -Hn)",
+    )
+
+
+def of_host() -> list[SpawnRoom]:
+    """The open files of MPI's launcher, which is the parent of this process, and the processes here."""
+    launcher = os.getppid()
+    return [
+        # Measured: PRRTE 3 (Open MPI 5.0.11) and Hydra (MPICH 5.0.2) hold 4 for each live process that uses
+        # MPI, and Hydra one for each that has ended; and some for a moment while they start something.
+        SpawnRoom(
+            lambda: open_files.room(launcher),
+            5,
+            32,
+            "MPI's launcher may have {limit} files open, {left} more than now; it needs 4 for each process "
+            "(MPICH's keeps one of them when the process ends). Have fewer processes at a time, or raise "
+            "the hard limit (ulimit -Hn)",
+        ),
+        # The spawn stub, the monitor, the process and its progress thread.
+        SpawnRoom(
+            process_count.room,
+            4,
+            16,
+            "you may have {limit} processes and threads on this host, {left} more than now; 4 are needed "
+            "for each spawned process. Have fewer processes at a time, or raise the limit (ulimit -u; in a "
+            "container pids.max)",
+            near=200,
+        ),
+    ]
+
+
+def lack(rooms: list[SpawnRoom], n: int, coming: int = 0) -> str:
+    """Why `n` more processes cannot be started; "" if they can, and will be; see `SpawnRoom.take`."""
+    return next((why for room in rooms if (why := room.take(n, coming))), "")
