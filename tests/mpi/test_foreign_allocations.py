@@ -2,7 +2,7 @@
 
 import pytest
 
-HOSTS = "nowhere1.invalid\nnowhere2.invalid\n"
+HOSTS = "nowhere.invalid\n"  # the one host of the allocation, by a name that means nothing here
 ALLOCATIONS = {
     "PBS": {
         "PBS_ENVIRONMENT": "PBS_BATCH",
@@ -21,14 +21,14 @@ ALLOCATIONS = {
         "PE_HOSTFILE": "HOSTS",
         "SGE_ROOT": "/nowhere",
         "ARC": "lx-amd64",
-        "NSLOTS": "2",
-        "NHOSTS": "2",
+        "NSLOTS": "1",
+        "NHOSTS": "1",
     },
     "Slurm": {
         "SLURM_JOB_ID": "7",
         "SLURM_JOBID": "7",
-        "SLURM_NODELIST": "nowhere1.invalid",
-        "SLURM_JOB_NODELIST": "nowhere1.invalid",
+        "SLURM_NODELIST": "nowhere.invalid",
+        "SLURM_JOB_NODELIST": "nowhere.invalid",
         "SLURM_NNODES": "1",
         "SLURM_JOB_NUM_NODES": "1",
         "SLURM_TASKS_PER_NODE": "2",
