@@ -45,7 +45,7 @@ SINKS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("sink", SINKS, ids=str)
+@pytest.mark.parametrize("sink", SINKS, ids=[f"{type(sink).__name__}-{n}" for n, sink in enumerate(SINKS)])
 @few
 @given(rows_of_pairs, rows_of_pairs, rows_of_pairs)
 def test_states_of_parts_merge_to_the_state_of_all(sink, a, b, c):
