@@ -10,6 +10,7 @@ of one can be used again for the next. Sizes begin with 1 and are measured as an
 from __future__ import annotations
 
 TARGET_S = 0.02
+LEAST_S = 0.0005  # of the last tasks too: a worker that idles for so long costs less than more messages
 TARGET_BYTES = 1 << 20  # of the results of one task
 MAX_ITEMS = 4096  # bounds memory, and how much one death costs
 GROWTH = 8  # from one measurement to the next
@@ -47,7 +48,8 @@ class ChunkSizer:
         size = min(self._limit, int(TARGET_S / max(self._item_s, 1e-9)))
         size = min(size, int(TARGET_BYTES / max(self._item_bytes, 1.0)))
         if self._left is not None:
-            size = min(size, -(-self._left // (2 * self._workers)))
+            least = min(size, int(LEAST_S / max(self._item_s, 1e-9)))
+            size = max(least, min(size, -(-self._left // (2 * self._workers))))
         return max(1, size)
 
     def taken(self, items: int) -> None:

@@ -32,12 +32,20 @@ def test_large_results_go_by_few():
 
 
 def test_the_last_items_are_shared_out_evenly():
-    sizer = ChunkSizer(2, total=1000)
+    sizer = ChunkSizer(2, total=400)
     for _ in range(20):
-        sizer.measured(10_000, 0.0)
-    assert sizer.next_size() == 250
-    sizer.taken(980)
-    assert sizer.next_size() == 5
+        sizer.measured(1000, 0.1)
+    assert sizer.next_size() == 100
+    sizer.taken(376)
+    assert sizer.next_size() == 6
+
+
+def test_the_last_chunks_are_no_shorter_than_is_worth_a_message():
+    sizer = ChunkSizer(2, total=400)
+    for _ in range(20):
+        sizer.measured(1000, 1000 * chunks.LEAST_S / 50)
+    sizer.taken(390)
+    assert sizer.next_size() == 50
 
 
 def test_a_size_that_was_asked_for_is_kept():
