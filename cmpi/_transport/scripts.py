@@ -96,10 +96,11 @@ class Script:
         tag = tag_of(value)
         if tag is not None:
             return tag
-        known = self._known.get(name)
-        if known is None or known[1] is not value:
-            known = self._known[name] = ((process_token(), _next_serial()), value)
-        return known[0]
+        with lock:  # two threads that send it at a time name the same value
+            known = self._known.get(name)
+            if known is None or known[1] is not value:
+                known = self._known[name] = ((process_token(), _next_serial()), value)
+            return known[0]
 
     def bind(self, name: str, token: Any, value: Any) -> None:
         """Take over the value of a global, unless this process has a better one: see the module's text."""
@@ -206,16 +207,21 @@ def _let_go() -> None:
 def tag_of(value: Any) -> Tag | None:
     """The tag of a class or function of a script; None for what has none: the script has not bound it to
     its qualified name, and it did not come from elsewhere."""
-    found = _tags.get(id(value))
-    if found is not None and found[0]() is value:
-        return found[1]
+    tag = _known_tag(value)
+    if tag is not None:
+        return tag
     qualname = getattr(value, "__qualname__", None)
     if not _own.is_home or getattr(value, "__module__", None) != MAIN or not isinstance(qualname, str):
         return None
     if _own.lookup(qualname) is not value:
         return None
-    with lock:
-        return remember((_own.name, qualname, _own.next_version(qualname)), value)[1]
+    with lock:  # another thread may have given it one just now
+        return _known_tag(value) or remember((_own.name, qualname, _own.next_version(qualname)), value)[1]
+
+
+def _known_tag(value: Any) -> Tag | None:
+    found = _tags.get(id(value))
+    return found[1] if found is not None and found[0]() is value else None
 
 
 def anonymous_tag(cls: type) -> Tag:
@@ -300,7 +306,9 @@ def process_token() -> str:
     """Tells what this process has made from what others have."""
     global _process
     if _process[0] != os.getpid():
-        _process = os.getpid(), os.urandom(8).hex()
+        with lock:
+            if _process[0] != os.getpid():
+                _process = os.getpid(), os.urandom(8).hex()
     return _process[1]
 
 

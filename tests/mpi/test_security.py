@@ -13,6 +13,7 @@ import pytest
 
 from cmpi._core.protocol import authentication
 from tests import hostile_visitors
+from tests.mpi.test_end import removed_in_the_end
 
 TEXT = """
 import cmpi, sys
@@ -241,5 +242,5 @@ def test_nothing_is_removed_through_a_link_that_somebody_has_made(jobs, cmpirun)
     (link / "c" / "d").mkdir(parents=True)
     (victim / "e").mkdir()
     (link / "c" / "to").symlink_to(victim)
-    assert cmpirun("true", env={"TMPDIR": str(base)}).code == 0
-    assert (victim / "e").is_dir() and not (link / "c" / "d").exists()
+    removed_in_the_end(jobs, {"TMPDIR": str(base)}, link / "c" / "d")
+    assert (victim / "e").is_dir()

@@ -1,7 +1,9 @@
 """What a spawned process takes over of a script, and what it keeps."""
 
 import sys
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -34,6 +36,21 @@ def test_a_home_keeps_its_own_values_and_takes_those_it_lacks(home, monkeypatch)
     for name in ("x", "y"):
         home.bind(name, ("int", 2), 2)
     assert (home.module.x, home.module.y) == (1, 2)
+
+
+def test_threads_that_send_one_value_at_a_time_name_it_alike(home, monkeypatch):
+    """Else a process would take the value over twice, and lose what it had made of the first."""
+    serials = iter(range(9))
+
+    def slow_serial():
+        time.sleep(0.05)  # long enough for the other thread to come this far, if it may
+        return next(serials)
+
+    monkeypatch.setattr(scripts, "_next_serial", slow_serial)
+    state = {}
+    with ThreadPoolExecutor(2) as threads:
+        first, second = threads.map(lambda _: home.token("state", state), range(2))
+    assert first == second
 
 
 def test_names_of_the_module_itself_are_not_overwritten(spawned):
