@@ -114,7 +114,13 @@ class LazyMpi(ModuleFinder):
 
         Blocks: for MPI_Init. Raises: mpi4py.MPI.Exception: MPI cannot be started.
         """
-        super().exec_module(module)
+        try:
+            self._start()
+        finally:
+            # Until now its spec says that it is being imported, so other threads that import it wait.
+            super().exec_module(module)
+
+    def _start(self) -> None:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         if os.getpid() != self._owner:
