@@ -14,6 +14,7 @@ from cmpi._transport import job_secret
 from cmpi.errors import CmpiError, UsageError
 from cmpi.launcher import cli
 from cmpi.launcher.config import LaunchConfig
+from cmpi.launcher.hosts import choice
 from cmpi.launcher.mpi import find_mpi
 from cmpi.launcher.mpi.start_mpiexec import start
 from cmpi.launcher.plan import Here, PlannedHost, plan
@@ -22,7 +23,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.multi_host import MultiHost
-    from cmpi.launcher.hosts.remote_host import Way
 
 # What supervises the job is imported while mpiexec starts (see _run_in).
 
@@ -88,8 +88,8 @@ def _run_batch(config: LaunchConfig) -> int:
 
 def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchConfig) -> int:
     secret = job_secret.create(folder)
-    hosts = _hosts(config)
-    others = _several(config, hosts, mpi) if hosts else None
+    hosts = choice.hosts(config)
+    others = choice.several(config, hosts, mpi) if hosts else None
     job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory, others))
     environment, described, here = job.environment, b"", ""
     if others is not None:
@@ -190,8 +190,8 @@ def _run_doctor(config: LaunchConfig) -> int:
     from cmpi.launcher.doctor import doctor
 
     try:
-        hosts = _hosts(config)
-        return doctor.run(config, hosts, _way(config) if hosts else None)
+        hosts = choice.hosts(config)
+        return doctor.run(config, hosts, choice.way(config) if hosts else None)
     except CmpiError as error:
         cli.fail(str(error))
 
@@ -205,8 +205,8 @@ def _show_plan(config: LaunchConfig) -> int:
     try:
         mpi = find_mpi.find(config.mpiexec)
         kind, number = find_mpi.check_version(mpi.mpiexec)
-        specs = _hosts(config)
-        others = _several(config, specs, mpi) if specs else None
+        specs = choice.hosts(config)
+        others = choice.several(config, specs, mpi) if specs else None
         if others is not None:
             others.finish()
         hosts = _planned(others, specs)
@@ -253,70 +253,6 @@ def _deadline_s() -> float:
     from cmpi.launcher.slurm import calls
 
     return calls.deadline_s()
-
-
-def _hosts(config: LaunchConfig) -> list[HostSpec]:
-    """The hosts that the user names, or that a scheduler has given to this job; none: this one."""
-    if not (config.host or config.hostfile):
-        return _allocated()
-    from cmpi.launcher.hosts import hostfile
-
-    if config.host:
-        hosts = hostfile.parse_list(config.host)
-    else:
-        try:
-            with open(config.hostfile) as file:
-                hosts = hostfile.parse_file(file.read(), config.hostfile)
-        except OSError as error:
-            raise UsageError(f"--hostfile {config.hostfile}: {error.strerror}") from None
-    return [hostfile.with_defaults(host, config.cpu_units, config.memory_bytes) for host in hosts]
-
-
-def _allocated() -> list[HostSpec]:
-    """The hosts that Slurm or another scheduler has given to this job; none: this one alone."""
-    from cmpi.launcher.hosts import allocation
-
-    if allocation.in_slurm(os.environ):
-        from cmpi.launcher.slurm import calls
-
-        return calls.allocated()
-    source = allocation.source(os.environ)
-    if source is None:
-        return []
-    try:
-        with open(source.path) as file:
-            return allocation.hosts(source, file.read(), os.environ)
-    except OSError as error:
-        raise UsageError(
-            f"{source.variable} names {source.path}: {error.strerror}. Give {source.scheduler}'s hosts "
-            "by --host or --hostfile, or unset the variable."
-        ) from None
-
-
-def _several(config: LaunchConfig, hosts: list[HostSpec], mpi: find_mpi.Mpi) -> MultiHost:
-    from cmpi._core.protocol.launcher_agent import LOST_S
-    from cmpi.launcher.hosts.multi_host import MultiHost, local_name
-    from cmpi.launcher.hosts.remote_host import SSH_S
-
-    return MultiHost(
-        hosts,
-        local_name(hosts),
-        mpi,
-        _way(config),
-        config.mpi_args,
-        gather_s=config.ssh_timeout_s or SSH_S,
-        lost_s=config.host_timeout_s or LOST_S,
-    )
-
-
-def _way(config: LaunchConfig) -> Way:
-    """How a command gets to another host."""
-    from cmpi.launcher.hosts.allocation import in_slurm
-    from cmpi.launcher.hosts.remote_host import CONNECT_S, by_srun, by_ssh
-
-    if not (config.host or config.hostfile) and in_slurm(os.environ):
-        return by_srun
-    return by_ssh(config.ssh, config.ssh_timeout_s or CONNECT_S)
 
 
 def _clean_up(folders: tuple[str, ...]) -> None:

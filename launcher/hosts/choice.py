@@ -1,0 +1,87 @@
+"""Which hosts a job runs on, and how cmpirun gets to them: as the user says, or the scheduler of this job.
+
+Imports what it needs where it needs it: most jobs run on one host, and each module would delay their start.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cmpi.errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi.launcher.config import LaunchConfig
+    from cmpi.launcher.hosts.hostfile import HostSpec
+    from cmpi.launcher.hosts.multi_host import MultiHost
+    from cmpi.launcher.hosts.remote_host import Way
+    from cmpi.launcher.mpi.find_mpi import Mpi
+
+
+def hosts(config: LaunchConfig) -> list[HostSpec]:
+    """The hosts that the user names, or that a scheduler has given to this job; none: this one.
+
+    Raises:
+        UsageError: What names them cannot be read.
+    """
+    if not (config.host or config.hostfile):
+        return _allocated()
+    from cmpi.launcher.hosts import hostfile
+
+    if config.host:
+        named = hostfile.parse_list(config.host)
+    else:
+        try:
+            with open(config.hostfile) as file:
+                named = hostfile.parse_file(file.read(), config.hostfile)
+        except OSError as error:
+            raise UsageError(f"--hostfile {config.hostfile}: {error.strerror}") from None
+    return [hostfile.with_defaults(host, config.cpu_units, config.memory_bytes) for host in named]
+
+
+def _allocated() -> list[HostSpec]:
+    """The hosts that Slurm or another scheduler has given to this job; none: this one alone."""
+    from cmpi.launcher.hosts import allocation
+
+    if allocation.in_slurm(os.environ):
+        from cmpi.launcher.slurm import calls
+
+        return calls.allocated()
+    source = allocation.source(os.environ)
+    if source is None:
+        return []
+    try:
+        with open(source.path) as file:
+            return allocation.hosts(source, file.read(), os.environ)
+    except OSError as error:
+        raise UsageError(
+            f"{source.variable} names {source.path}: {error.strerror}. Give {source.scheduler}'s hosts "
+            "by --host or --hostfile, or unset the variable."
+        ) from None
+
+
+def several(config: LaunchConfig, hosts: list[HostSpec], mpi: Mpi) -> MultiHost:
+    """What supervises a job on these hosts; it has logged in to all of them. Raises: CmpiError."""
+    from cmpi._core.protocol.launcher_agent import LOST_S
+    from cmpi.launcher.hosts.multi_host import MultiHost, local_name
+    from cmpi.launcher.hosts.remote_host import SSH_S
+
+    return MultiHost(
+        hosts,
+        local_name(hosts),
+        mpi,
+        way(config),
+        config.mpi_args,
+        gather_s=config.ssh_timeout_s or SSH_S,
+        lost_s=config.host_timeout_s or LOST_S,
+    )
+
+
+def way(config: LaunchConfig) -> Way:
+    """How a command gets to another host."""
+    from cmpi.launcher.hosts.allocation import in_slurm
+    from cmpi.launcher.hosts.remote_host import CONNECT_S, by_srun, by_ssh
+
+    if not (config.host or config.hostfile) and in_slurm(os.environ):
+        return by_srun
+    return by_ssh(config.ssh, config.ssh_timeout_s or CONNECT_S)
