@@ -71,6 +71,14 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerCPU=500 Priori
 """
 
 
+def until(ready, limit_s=30):
+    """Wait until this is true."""
+    end_s = time.monotonic() + limit_s * conftest.SLOWNESS
+    while not ready():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+
 def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

@@ -1,11 +1,10 @@
 """Slurm ends a job by a SIGTERM to everything in it; the program has its grace all the same."""
 
 import subprocess
-import time
 
 import psutil
 
-from tests.mpi import conftest
+from tests.cluster.conftest import until
 
 CLEANS_UP = """
 import os, signal, sys, time, cmpi
@@ -40,13 +39,6 @@ def check(out):
     expected = [f"rank {rank} begins" for rank in range(2)]
     expected += [f"{name} {what}" for name in NAMES for what in ("got SIGTERM", "cleaned up")]
     assert lines == sorted(expected), out
-
-
-def until(ready, limit_s=30):
-    end_s = time.monotonic() + limit_s * conftest.SLOWNESS
-    while not ready():
-        assert time.monotonic() < end_s
-        time.sleep(0.1)
 
 
 def begun(path):

@@ -1,11 +1,10 @@
 """A Slurm that is silent, output that is late, and jobs asked for from elsewhere."""
 
 import shutil
-import time
 
 import pytest
 
-from tests.mpi import conftest
+from tests.cluster.conftest import until
 
 STEPS = """
 import os, sys, time
@@ -34,13 +33,6 @@ def gate(jobs, tmp_path_factory):
         (folder / name).chmod(0o755)
     jobs.environment["PATH"] = f"{folder}:{jobs.environment['PATH']}"
     return folder
-
-
-def until(ready, limit_s=30):
-    end_s = time.monotonic() + limit_s * conftest.SLOWNESS
-    while not ready():
-        assert time.monotonic() < end_s
-        time.sleep(0.05)
 
 
 def test_a_silent_slurm_is_told_of_once_and_the_job_is_followed_to_its_end(slurm, jobs, gate):
