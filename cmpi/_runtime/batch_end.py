@@ -25,11 +25,10 @@ def in_batch_job() -> bool:
     return environment.BATCH in os.environ
 
 
-def leave_sigterm_to_cmpirun() -> bool:
-    """Ignore SIGTERM in a Slurm job; False, and nothing is changed, anywhere else."""
+def leave_sigterm_to_cmpirun() -> None:
+    """Ignore SIGTERM in a Slurm job; elsewhere nothing is changed."""
     if in_batch_job():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return in_batch_job()
 
 
 def blocked_in_mpiexec(variables: Mapping[str, str]) -> list[int]:

@@ -13,7 +13,7 @@ class Task:
         nbytes: What travels with it.
         retries: How many deaths it may survive.
         timeout_s: How long it may run.
-        worker: Who has it; None while it waits.
+        worker: The number of the worker that holds it; None while the task waits.
         running_since_s: When it became the first of its worker's tasks.
         deaths: How many workers ended while they ran it.
         doomed: It is to end as soon as it runs.
