@@ -12,7 +12,7 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 SHARED_MEMORY = "/dev/shm"
 _PREFIXES = ("mpich_shm_", "ucx_shm_posix_", "open_mpi.")
@@ -86,13 +86,13 @@ def remove_topologies() -> None:
 
 def remove_session_folders() -> None:
     """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
-    it goes on as one that was started alone. Not while one that was runs here."""
-    above, name = os.environ.get("TMPDIR", "/tmp"), f"ompi.{os.uname().nodename}.{os.geteuid()}"
+    it goes on as one that was started alone. Not while one that was runs here in the same `TMPDIR`."""
+    above, name = _temporary_folder(os.environ), f"ompi.{os.uname().nodename}.{os.geteuid()}"
     top = _open_own(f"{above}/{name}")
     if top < 0:
         return
     try:
-        if any(map(_is_singleton, _all_processes())):
+        if any(_is_singleton(process, above) for process in _all_processes()):
             return
         for _, folders, _, at in os.fwalk(".", topdown=False, dir_fd=top):
             for folder in folders:
@@ -122,15 +122,24 @@ def _rmdir(folder: str, at: int | None = None) -> None:
         pass  # not empty, or a link
 
 
-def _is_singleton(process: str) -> bool:
-    """Whether this process runs Open MPI without a launcher."""
+def _is_singleton(process: str, temporary: str) -> bool:
+    """Whether this process runs Open MPI without a launcher, with its files in this temporary folder."""
     if not any("/libopen-pal.so" in text for text in _texts([process], "maps")):
         return False
-    # By a launcher; or by a process that was, as those of the fork server are.
-    started = ("PMIX_RANK=", "OMPI_TOOL_NAME=")
-    if any(mark in text for text in _texts([process], "environ") for mark in started):
-        return False
+    for text in _texts([process], "environ"):
+        environment = dict(entry.partition("=")[::2] for entry in text.split("\0"))
+        # By a launcher; or by a process that was, as those of the fork server are.
+        if "PMIX_RANK" in environment or "OMPI_TOOL_NAME" in environment:
+            return False
+        if os.path.realpath(_temporary_folder(environment)) != os.path.realpath(temporary):
+            return False
     return _polls(process)  # as it does from MPI_Init on; others have only imported it
+
+
+def _temporary_folder(environment: Mapping[str, str]) -> str:
+    """Where Open MPI puts the folders of processes. Source: its `opal_tmp_directory`."""
+    found = (environment.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
+    return next((folder for folder in found if folder is not None), "/tmp")
 
 
 def remove_folders(folders: Sequence[str]) -> None:
