@@ -1,46 +1,131 @@
-"""Sinks over columns: Arrow aggregates a split, and only the states are Python's."""
+"""Sinks over columns: Arrow aggregates each split, and merges the aggregates of groups behind the shuffle.
+
+An *aggregate table* has a row for each group: first its key, if there is one, then a column for each
+aggregation of the sink. Where Arrow cannot go on, its rows become pairs of a key and a state.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cmpi.data.extras import pyarrow
+from cmpi._core.data.stable_hash import stable_hash
+from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
+
+# What merges the aggregates of two splits. Others, such as a variance, are merged as states.
+MERGED_BY = {"count_all": "sum", "count": "sum", "sum": "sum", "min": "min", "max": "max"}
 
 
 def aggregated(split: Any, sink: Sink) -> tuple[Any] | None:
     """The state of a sink for a columnar split; None if Arrow cannot compute it."""
-    pairs = _aggregate(split, [], sink)
-    return None if pairs is None else (pairs[0][1],) if pairs else (sink.init(),)
+    table = _read(split, _columns(sink)) if sink.aggregations else None
+    if table is None:
+        return None
+    if not table.num_columns:  # all that is asked is how many rows there are
+        return (sink.from_arrow((table.num_rows,) * len(sink.aggregations)),)
+    if not table.num_rows:
+        return (sink.init(),)
+    result = _aggregate(table, [], _distinct(sink))
+    return None if result is None else (next(_states(result, sink)),)
 
 
-def aggregated_by_key(split: Any, key: str, sink: Sink) -> list[tuple[Any, Any]] | None:
-    """The states of a sink for each key of a columnar split; None if Arrow cannot compute them."""
-    return _aggregate(split, [key], sink) if sink.aggregations else None
+def aggregated_by_key(split: Any, key: str, sink: Sink) -> Any:
+    """The aggregate table of a columnar split; None if Arrow cannot compute it."""
+    table = _read(split, (key, *_columns(sink))) if sink.aggregations else None
+    return None if table is None else _aggregate(table, [key], _distinct(sink))
 
 
-def _aggregate(split: Any, keys: list[str], sink: Sink) -> list[tuple[Any, Any]] | None:
-    arrow = pyarrow()
-    named = [name for name, _ in sink.aggregations if name]
-    needed = tuple(dict.fromkeys(keys + named))
+def pairs(table: Any, sink: Sink) -> Iterator[tuple[Any, Any]]:
+    """The keys and states of an aggregate table."""
+    return zip(values_of(table.column(0)), _states(table, sink))
+
+
+def can_be_shuffled(table: Any, sink: Sink) -> bool:
+    """Whether aggregate tables such as this can be divided by their keys and merged."""
+    kind, types = table.schema.types[0], pyarrow("types")
+    hashable = types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)
+    return hashable and all(function in MERGED_BY for _, function in sink.aggregations)
+
+
+def divided(table: Any, partitions: int) -> Iterator[tuple[int, Any]]:
+    """The rows of an aggregate table by their keys: numbers of partitions, as `partition` gives them for
+    the keys, and tables."""
+    np = numpy()
+    numbers = _hashes(table.column(0)) % partitions
+    order = np.argsort(numbers, kind="stable")
+    ends = np.cumsum(np.bincount(numbers, minlength=partitions)).tolist()
+    for number, (begin, end) in enumerate(zip([0, *ends], ends)):
+        if begin < end:
+            yield number, table.take(pyarrow().array(order[begin:end]))
+
+
+def merged(tables: Sequence[Any], sink: Sink) -> Any:
+    """One aggregate table of several; None if Arrow cannot compute it."""
+    functions = [MERGED_BY[function] for _, function in _distinct(sink)]
+    table = pyarrow().concat_tables(tables)
+    names = [str(i) for i in range(table.num_columns)]
+    return _aggregate(table.rename_columns(names), names[:1], list(zip(names[1:], functions)))
+
+
+def is_table(rows: object) -> bool:
+    """Whether what a block holds is an aggregate table."""
+    return type(rows).__module__.startswith("pyarrow")
+
+
+def _distinct(sink: Sink) -> list[tuple[str, str]]:
+    return list(dict.fromkeys(sink.aggregations))
+
+
+def _columns(sink: Sink) -> tuple[str, ...]:
+    return tuple(name for name, _ in sink.aggregations if name)
+
+
+def _read(split: Any, names: tuple[str, ...]) -> Any:
+    """Columns of a split as a table; None if it lacks one: the error is then that of its rows."""
+    needed = tuple(dict.fromkeys(names))
     if not set(needed) <= set(split.schema.names if split.columns is None else split.columns):
-        return None  # the error of a column that is not there is that of the rows
-    batches = list(split.batches(needed))
-    if not batches:
-        return []
-    if not needed:
-        rows = sum(batch.num_rows for batch in batches)  # that is all that is asked
-        return [(None, sink.from_arrow((rows,) * len(sink.aggregations)))]
-    table = arrow.Table.from_batches(batches)
-    asked: Any = [(name or [], function) for name, function in dict.fromkeys(sink.aggregations)]
+        return None
+    schema = pyarrow().schema([split.schema.field(name) for name in needed])
+    return pyarrow().Table.from_batches(list(split.batches(needed)), schema)
+
+
+def _aggregate(table: Any, keys: list[str], asked: list[tuple[str, str]]) -> Any:
+    """The aggregate table of a table; None if Arrow cannot compute it."""
+    arrow = pyarrow()
+    columns: list[Any] = [(name or [], function) for name, function in asked]
     try:
-        result = table.group_by(keys, use_threads=False).aggregate(asked)
+        return table.group_by(keys, use_threads=False).aggregate(columns)
     except (arrow.ArrowNotImplementedError, arrow.ArrowInvalid, arrow.ArrowTypeError):
         return None
-    columns = [values_of(column) for column in result.columns]
-    names = result.schema.names
-    titles = [f"{name}_{function}" if name else function for name, function in sink.aggregations]
-    values = [columns[names.index(title)] for title in titles]
-    states = map(sink.from_arrow, zip(*values))
-    return list(zip(columns[names.index(keys[0])], states)) if keys else [(None, each) for each in states]
+
+
+def _states(table: Any, sink: Sink) -> Iterator[Any]:
+    distinct = _distinct(sink)
+    columns = dict(zip(distinct, map(values_of, table.columns[-len(distinct) :])))
+    return map(sink.from_arrow, zip(*(columns[each] for each in sink.aggregations)))
+
+
+def _hashes(keys: Any) -> Any:
+    """The stable hash of each key, as a numpy array."""
+    if keys.null_count == 0 and pyarrow("types").is_integer(keys.type):
+        return hashes_of_integers(keys.to_numpy())
+    return numpy().array(list(map(stable_hash, values_of(keys))), "uint32")
+
+
+def hashes_of_integers(keys: Any) -> Any:
+    """The stable hash of each integer of a numpy array, as an array of uint32.
+
+    Source: as `stable_hash`, for a whole array at once.
+    """
+    np, modulus, mask = numpy(), sys.hash_info.modulus, 0xFFFFFFFF
+    wide = keys.astype(np.int64)
+    if keys.dtype == np.uint64 or ((wide >= modulus) | (wide <= -modulus)).any():
+        return np.array(list(map(stable_hash, keys.tolist())), np.uint32)
+    wide = np.where(wide == -1, -2, wide)  # as Python's hash
+    low = ((wide ^ (wide >> 32)) & mask).astype(np.uint64)
+    low = ((low ^ (low >> 16)) * 0x85EBCA6B) & mask
+    low = ((low ^ (low >> 13)) * 0xC2B2AE35) & mask
+    return (low ^ (low >> 16)).astype(np.uint32)

@@ -6,6 +6,7 @@ disk meanwhile.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from itertools import islice
 from typing import Any
 
 from cmpi._core.data.stable_hash import partition
+from cmpi.data import columns
 from cmpi.data.execution.spill import Block, BlockWriter, memory_of, read
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
@@ -50,6 +52,11 @@ class Partitioner:
             else:
                 found.append(pair)
         for number, rows in divided.items():
+            self._numbers.append((number, self._writer.write(rows)))
+
+    def write_table(self, table: Any) -> None:
+        """The same for an aggregate table, at level 0."""
+        for number, rows in columns.divided(table, self._partitions):
             self._numbers.append((number, self._writer.write(rows)))
 
     def close(self) -> Partitions:
@@ -92,6 +99,14 @@ class Groups:
             states[key] = merge(states[key], state) if key in states else state
         self._look()
 
+    def merge_table(self, table: Any) -> None:
+        """Merge the only aggregate table of a split."""
+        if columns.can_be_shuffled(table, self._sink):
+            self.partitioner = Partitioner(*self._where)
+            self.partitioner.write_table(table)
+        else:
+            self.merge(columns.pairs(table, self._sink))
+
     def _look(self) -> None:
         if len(self.states) < self._look_at:
             # Few keys can have large states, too.
@@ -130,21 +145,36 @@ class GroupPart:
 
     def rows(self, reading: Reading) -> Iterator[tuple[Any, Any]]:
         """Pairs of a key and its result."""
-        for blocks in self.partitions:
-            yield from self._merged(blocks, 1)
+        if sum(block.nbytes for blocks in self.partitions for block in blocks) <= self.memory:
+            partitions: list[Iterable[Any]] = [list(read(blocks)) for blocks in self.partitions]
+            table = self._merged_tables(list(itertools.chain.from_iterable(partitions)))
+            if table is not None:
+                yield from self._finished(columns.pairs(table, self.sink))
+                return
+        else:
+            partitions = [read(blocks) for blocks in self.partitions]
+        for rows in partitions:
+            yield from self._merged(rows, 1)
 
-    def _merged(self, blocks: Iterable[Block], level: int) -> Iterator[tuple[Any, Any]]:
+    def _merged_tables(self, rows: list[Any]) -> Any:
+        """The aggregate table of all of them, if all are such and Arrow can merge them."""
+        return columns.merged(rows, self.sink) if all(map(columns.is_table, rows)) else None
+
+    def _finished(self, states: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
+        finish = self.sink.finish
+        for key, state in states:
+            yield key, finish(state)
+
+    def _merged(self, lists: Iterable[Any], level: int) -> Iterator[tuple[Any, Any]]:
         memory = self.memory if level < MAX_LEVEL else 1 << 62
         groups = Groups(self.sink, self.folder, SUBPARTITIONS, level, memory)
-        for pairs in read(blocks):
-            groups.merge(pairs)
+        for rows in lists:
+            groups.merge(columns.pairs(rows, self.sink) if columns.is_table(rows) else rows)
         if groups.partitioner is None:
-            finish = self.sink.finish
-            for key, state in groups.states.items():
-                yield key, finish(state)
+            yield from self._finished(groups.states.items())
             return
         for part in groups.close().values():
-            yield from self._merged(part, level + 1)
+            yield from self._merged(read(part), level + 1)
 
 
 def shuffled(rows: Iterable[Any], folder: str, partitions: int, level: int, memory: int) -> Partitions:

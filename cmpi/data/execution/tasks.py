@@ -55,7 +55,7 @@ def reduce(sink: Sink) -> Work:
     """The state of a sink for a split."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
-        if sink.aggregations and not steps.all and hasattr(split, "batches"):
+        if not steps.all and hasattr(split, "batches"):
             found = aggregated(split, sink)
             if found is not None:
                 return found[0]
@@ -70,8 +70,8 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
         groups = Groups(node.sink, folder, partitions, 0, memory)
         columnar = isinstance(node.key, str) and node.value is None and not steps.all
-        if columnar and hasattr(split, "batches") and (pairs := _in_columns(split, node)) is not None:
-            groups.merge(pairs)
+        if columnar and hasattr(split, "batches") and (table := _in_columns(split, node)) is not None:
+            groups.merge_table(table)
             return groups.close()
         key_of = key_function(node.key)
         value_of = rest_function(node.key) if node.value is None else key_function(node.value)
@@ -84,8 +84,8 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
     return work
 
 
-def _in_columns(split: Any, node: GroupBy) -> list[tuple[Any, Any]] | None:
-    """The states of a columnar split's groups, if Arrow can compute them."""
+def _in_columns(split: Any, node: GroupBy) -> Any:
+    """The aggregate table of a columnar split, if Arrow can compute it."""
     assert isinstance(node.key, str)
     return aggregated_by_key(split, node.key, node.sink)
 

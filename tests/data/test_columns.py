@@ -1,0 +1,93 @@
+"""Groups that Arrow computes, before the shuffle and behind it, against the same by rows."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cmpi import data
+from cmpi._core.data.stable_hash import stable_hash
+from cmpi.data import columns
+from cmpi.data.execution import shuffle
+
+np = pytest.importorskip("numpy")
+pa = pytest.importorskip("pyarrow")
+parquet = pytest.importorskip("pyarrow.parquet")
+here = data.Serial()
+chance = random.Random(3)
+N = 3000
+LARGE = [2**61 - 2, 2**61 - 1, 2**63 - 1, -(2**63), 1 - 2**61, -1, 0]
+KEYS = {
+    "integers": [chance.randrange(-50, 50) for _ in range(N)],
+    "integers and gaps": [chance.choice([None, *range(50)]) for _ in range(N)],
+    "large integers": [chance.choice(LARGE) for _ in range(N)],
+    "text": [chance.choice(["", "a", "ä", "長い", None]) for _ in range(N)],
+    "fractions": [chance.choice([0.5, 1.5, -2.0]) for _ in range(N)],
+}  # fmt: skip
+SINKS = (data.count(), data.sum("ms"), data.mean("ms"), data.min("ms"), data.max("ms"))
+
+
+@pytest.fixture(params=KEYS)
+def stream(request, tmp_path):
+    """Two files of several splits each, with a column of keys."""
+    ms = [chance.choice([None, *range(100)]) for _ in range(N)]
+    table = pa.table({"key": KEYS[request.param], "ms": ms})
+    parquet.write_table(table.slice(0, N // 2), tmp_path / "0.parquet", row_group_size=300)
+    parquet.write_table(table.slice(N // 2), tmp_path / "1.parquet", row_group_size=300)
+    return data.parquet(tmp_path, split_bytes=2000, pool=here)
+
+
+def by_rows(stream, sink):
+    """The groups of a stream that Arrow cannot compute, because of a function of Python."""
+    return stream.filter(lambda row: True).group_by("key", into=sink).collect(dict)
+
+
+@pytest.mark.parametrize("memory", [1, "64 MiB"])
+def test_groups_are_those_of_the_rows(stream, memory):
+    stream = stream.options(memory=memory, partitions=5)
+    for sink in (
+        *SINKS,
+        data.fork(*SINKS),
+        data.fork(data.count(), data.fork(data.count(), data.sum("ms"))),
+    ):
+        assert stream.group_by("key", into=sink).collect(dict) == by_rows(stream, sink)
+
+
+def test_groups_of_some_columns_and_some_rows_are_merged(stream):
+    sink = data.fork(*SINKS)
+    rows = stream.filter(lambda row: True)
+    both = stream.chain(rows).group_by("key", into=sink).collect(dict)
+    assert both == by_rows(stream.chain(stream), sink)
+
+
+def test_nothing_has_no_groups(stream):
+    nothing = stream.filter(data.col("ms") > 1000)
+    assert nothing.group_by("key", into=data.fork(*SINKS)).collect() == []
+
+
+def test_arrow_merges_where_it_can(tmp_path, monkeypatch):
+    rows = pa.table({"sum": [1, 2, 1], "key": [1.0, 2.0, 3.0]})
+    parquet.write_table(rows, tmp_path / "a.parquet")
+    groups = data.parquet(tmp_path, pool=here).group_by(
+        "sum", into=data.fork(data.sum("key"), data.count())
+    )
+    monkeypatch.setattr(shuffle.Groups, "merge", None)  # what states would be merged by
+    assert groups.collect(dict) == {1: (4.0, 2), 2: (2.0, 1)}
+
+
+def test_what_arrow_cannot_merge_becomes_states():
+    table = pa.table({"key": [1, 2], "sum": [pa.scalar(2), pa.scalar(3)]})
+    assert columns.can_be_shuffled(table, data.sum("x"))
+    assert not columns.can_be_shuffled(table, data.stddev("x"))
+    assert list(columns.pairs(table, data.sum("x"))) == [(1, 2), (2, 3)]
+    texts = [pa.table({"key": [1], "value": ["a"]}), pa.table({"key": [1], "value": ["b"]})]
+    assert columns.merged(texts, data.sum("x")) is None
+
+
+@given(st.sampled_from(["int8", "int32", "int64", "uint32", "uint64"]), st.data())
+def test_integers_of_an_array_have_the_hashes_of_pythons(kind, drawn):
+    limits = np.iinfo(kind)
+    integers = st.integers(int(limits.min), int(limits.max)) | st.integers(max(-2, int(limits.min)), 2)
+    found = drawn.draw(st.lists(integers))
+    assert columns.hashes_of_integers(np.array(found, kind)).tolist() == list(map(stable_hash, found))
