@@ -14,14 +14,15 @@ from cmpi._core.data.stable_hash import stable_hash
 from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
+from cmpi.data.sources.reading import Reading
 
 # What merges the aggregates of two splits. Others, such as a variance, are merged as states.
 MERGED_BY = {"count_all": "sum", "count": "sum", "sum": "sum", "min": "min", "max": "max"}
 
 
-def aggregated(split: Any, sink: Sink) -> tuple[Any] | None:
+def aggregated(split: Any, sink: Sink, reading: Reading) -> tuple[Any] | None:
     """The state of a sink for a columnar split; None if Arrow cannot compute it."""
-    table = _read(split, _columns(sink)) if sink.aggregations else None
+    table = _read(split, _columns(sink), reading) if sink.aggregations else None
     if table is None:
         return None
     if not table.num_columns:  # all that is asked is how many rows there are
@@ -32,9 +33,9 @@ def aggregated(split: Any, sink: Sink) -> tuple[Any] | None:
     return None if result is None else (next(_states(result, sink)),)
 
 
-def aggregated_by_key(split: Any, key: str, sink: Sink) -> Any:
+def aggregated_by_key(split: Any, key: str, sink: Sink, reading: Reading) -> Any:
     """The aggregate table of a columnar split; None if Arrow cannot compute it."""
-    table = _read(split, (key, *_columns(sink))) if sink.aggregations else None
+    table = _read(split, (key, *_columns(sink)), reading) if sink.aggregations else None
     return None if table is None else _aggregate(table, [key], _distinct(sink))
 
 
@@ -83,13 +84,15 @@ def _columns(sink: Sink) -> tuple[str, ...]:
     return tuple(name for name, _ in sink.aggregations if name)
 
 
-def _read(split: Any, names: tuple[str, ...]) -> Any:
+def _read(split: Any, names: tuple[str, ...], reading: Reading) -> Any:
     """Columns of a split as a table; None if it lacks one: the error is then that of its rows."""
     needed = tuple(dict.fromkeys(names))
     if not set(needed) <= set(split.schema.names if split.columns is None else split.columns):
         return None
     schema = pyarrow().schema([split.schema.field(name) for name in needed])
-    return pyarrow().Table.from_batches(list(split.batches(needed)), schema)
+    table = pyarrow().Table.from_batches(list(split.batches(needed)), schema)
+    reading.rows += table.num_rows
+    return table
 
 
 def _aggregate(table: Any, keys: list[str], asked: list[tuple[str, str]]) -> Any:

@@ -48,6 +48,12 @@ def polars() -> Any:
     return load("polars", "a polars table", "polars")
 
 
+def tqdm() -> Any:
+    """tqdm's bar, without its thread: that would make the deadlock check silent. Raises: MissingExtra."""
+    bar = load("tqdm.auto", "a progress bar", "'cmpi[data]'").tqdm
+    return type(bar.__name__, (bar,), {"monitor_interval": 0})
+
+
 def datasketches() -> Any:
     """datasketches. Raises: MissingExtra."""
     return load("datasketches", "an estimate", "datasketches")

@@ -151,6 +151,7 @@ class Stream(Terminals):
         memory: int | str | None = None,
         spill_folder: str | None = None,
         partitions: int | None = None,
+        progress: bool | None = None,
     ) -> Stream:
         """The same stream, run in another way. Of joined or chained streams, the first one's options count.
 
@@ -166,6 +167,8 @@ class Stream(Terminals):
             spill_folder: Where that is. With workers on several hosts, a folder that all of them see. If
                 it is not given, the folder for temporary files. It is empty again when the stream has run.
             partitions: Into how many parts shuffles divide the keys: 32, if it is not given.
+            progress: Whether each stage shows a bar on stderr: splits, rows and bytes a second, by tqdm.
+                If it is not given, stages of more than a second do where stderr is shown on a terminal.
 
         Blocks: never.
         """
@@ -182,6 +185,7 @@ class Stream(Terminals):
                 memory=_at_least(1, memory_bytes(memory, now.memory), "memory"),
                 spill_folder=now.spill_folder if spill_folder is None else spill_folder,
                 partitions=now.partitions if partitions is None else _at_least(1, partitions, "partitions"),
+                progress=now.progress if progress is None else progress,
             ),
         )
 

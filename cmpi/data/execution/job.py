@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from cmpi._core.data import plan
@@ -17,6 +18,7 @@ from cmpi.data.destinations.folder import Destination, Manifest
 from cmpi.data.destinations.formats import Write
 from cmpi.data.errors import BadRow
 from cmpi.data.execution import tasks
+from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, JoinPart, Partitions
 from cmpi.data.execution.sorting import parts
 from cmpi.data.execution.spill import Block, SpillFolder, read
@@ -39,6 +41,7 @@ class Options:
     memory: int = 64 << 20
     spill_folder: str = ""
     partitions: int = 32
+    progress: bool | None = None
 
 
 class Collected(NamedTuple):
@@ -54,6 +57,7 @@ class Flow:
 
     pipelines: list[Steps]
     splits: Iterator[tuple[int, Any]]
+    total: int | None = None  # splits, if that is known
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Job:
     def reduce(self, node: plan.Node, sink: Sink) -> Any:
         """The result of a sink over a plan's rows. Blocks: until it is there."""
         state = sink.init()
-        for each in self.run(self.flow(optimise(node)), tasks.reduce(sink), sink.reads_ahead):
+        for each in self.run(str(sink), self.flow(optimise(node)), tasks.reduce(sink), sink.reads_ahead):
             state = sink.merge(state, each)
         return sink.finish(state)
 
@@ -99,23 +103,36 @@ class Job:
         """Write a plan's rows as files. Blocks: until all are in place."""
         try:
             work = tasks.write(to.staging, ending, rows_per_file, how)
-            return to.commit(self.run(self.flow(optimise(node)), work))
+            return to.commit(self.run(f"write {ending}", self.flow(optimise(node)), work))
         finally:
             to.close()
 
     def rows(self, node: plan.Node) -> Iterator[Any]:
         """A plan's rows, as they are asked for."""
         sink = Collect(list)
-        for each in self.run(self.flow(optimise(node)), tasks.reduce(sink)):
+        for each in self.run("rows", self.flow(optimise(node)), tasks.reduce(sink)):
             yield from each
 
-    def run(self, flow: Flow, work: tasks.Work, reads_ahead: bool = False) -> Iterator[Any]:
+    def run(self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False) -> Iterator[Any]:
         """What the work gives for each split, in their order."""
         task = tasks.task(work, flow.pipelines, self.options.on_error, reads_ahead)
-        numbered = ((i, pipeline, split) for i, (pipeline, split) in enumerate(flow.splits))
-        for result, bad in results(self._pool, self.options.retries, task, numbered):
-            self.bad += bad
-            yield result
+        progress = Progress(label, flow.total, self.options.progress)
+        sizes: deque[int] = deque()
+
+        def numbered() -> Iterator[tasks.Numbered]:
+            n = 0
+            for n, (pipeline, split) in enumerate(flow.splits, 1):
+                sizes.append(getattr(split, "nbytes", 0))
+                yield n - 1, pipeline, split
+            progress.know(n)
+
+        try:
+            for result, bad, rows in results(self._pool, self.options.retries, task, numbered()):
+                progress.add(rows, sizes.popleft())
+                self.bad += bad
+                yield result
+        finally:
+            progress.close()
 
     # -- one method for each kind of node ------------------------------------------------------
 
@@ -138,7 +155,7 @@ class Job:
 
     def _apply(self, node: plan.Apply) -> Flow:
         flow = self.flow(node.parent)
-        return Flow([Steps(each.all + node.steps.all) for each in flow.pipelines], flow.splits)
+        return replace(flow, pipelines=[Steps(each.all + node.steps.all) for each in flow.pipelines])
 
     def _chain(self, node: plan.Chain) -> Flow:
         flows = [self.flow(each) for each in node.streams]
@@ -147,14 +164,16 @@ class Job:
         for flow in flows:
             splits.append(_shifted(flow.splits, len(pipelines)))
             pipelines += flow.pipelines
-        return Flow(pipelines, itertools.chain.from_iterable(splits))
+        totals = [flow.total for flow in flows]
+        total = None if None in totals else sum(each for each in totals if each is not None)
+        return Flow(pipelines, itertools.chain.from_iterable(splits), total)
 
     def _take(self, node: plan.Take) -> Flow:
         def taken() -> Iterator[Items]:
             left = node.n
             if not left:
                 return
-            results = self.run(self.flow(node.parent), tasks.reduce(Collect(list)))
+            results = self.run(str(node), self.flow(node.parent), tasks.reduce(Collect(list)))
             for rows in results:
                 rows = rows[:left]
                 left -= len(rows)
@@ -169,7 +188,7 @@ class Job:
     def _enumerate(self, node: plan.Enumerate) -> Flow:
         def numbered() -> Iterator[Kept]:
             start = node.start
-            for blocks in self.run(self.flow(node.parent), tasks.keep(self._spill.path)):
+            for blocks in self.run("enumerate", self.flow(node.parent), tasks.keep(self._spill.path)):
                 yield Kept(tuple(blocks), start)
                 start += sum(block.rows for block in blocks)
 
@@ -178,37 +197,44 @@ class Job:
     def _group_by(self, node: plan.GroupBy) -> Flow:
         options = self.options
         work = tasks.combine(node, self._spill.path, options.partitions, options.memory)
-        every = _gathered(self.run(self.flow(node.parent), work, node.sink.reads_ahead))
+        label = f"group_by {plan.show_key(node.key)}"
+        every = _gathered(self.run(label, self.flow(node.parent), work, node.sink.reads_ahead))
         return _plain(
-            GroupPart(tuple(map(tuple, group)), node.sink, self._spill.path, options.memory)
-            for group in _grouped([blocks for _, blocks in sorted(every.items())])
+            [
+                GroupPart(tuple(map(tuple, group)), node.sink, self._spill.path, options.memory)
+                for group in _grouped([blocks for _, blocks in sorted(every.items())])
+            ]
         )
 
     def _join(self, node: plan.Join) -> Flow:
         options = self.options
         work = tasks.shuffle(self._spill.path, options.partitions, options.memory)
-        left, right = (_gathered(self.run(self.flow(each), work)) for each in node.parents())
+        sides = zip(("join, left", "join, right"), node.parents())
+        left, right = (_gathered(self.run(label, self.flow(each), work)) for label, each in sides)
         pairs = [(blocks, right.get(number, [])) for number, blocks in sorted(left.items())]
         sizes = [sum(block.nbytes for block in (*a, *b)) for a, b in pairs]
         return _plain(
-            JoinPart(
-                tuple((tuple(a), tuple(b)) for a, b in pairs[begin:end]),
-                node.outer,
-                self._spill.path,
-                options.memory,
-            )
-            for begin, end in groups_by_size(sizes, REDUCE_BYTES)
+            [
+                JoinPart(
+                    tuple((tuple(a), tuple(b)) for a, b in pairs[begin:end]),
+                    node.outer,
+                    self._spill.path,
+                    options.memory,
+                )
+                for begin, end in groups_by_size(sizes, REDUCE_BYTES)
+            ]
         )
 
     def _sort(self, node: plan.Sort) -> Flow:
         work = tasks.sort(node.key, node.reverse, self._spill.path, self.options.memory)
-        runs = [run for each in self.run(self.flow(node.parent), work) for run in each]
-        return _plain(parts(runs, node.key, node.reverse))
+        runs = [run for each in self.run("sort", self.flow(node.parent), work) for run in each]
+        return _plain(list(parts(runs, node.key, node.reverse)))
 
 
 def _plain(splits: Iterable[Any]) -> Flow:
-    """Splits without steps."""
-    return Flow([Steps()], ((0, split) for split in splits))
+    """Splits without steps. How many there are is known if they are a list."""
+    total = len(splits) if isinstance(splits, list) else None
+    return Flow([Steps()], ((0, split) for split in splits), total)
 
 
 def _shifted(splits: Iterator[tuple[int, Any]], by: int) -> Iterator[tuple[int, Any]]:

@@ -21,20 +21,21 @@ from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
 
 Numbered = tuple[int, int, Any]  # the number of a split, that of its steps, and the split
-Task = Callable[[Numbered], tuple[Any, list[BadRow]]]
+Task = Callable[[Numbered], tuple[Any, list[BadRow], int]]
 Work = Callable[[int, Any, Steps, Reading], Any]  # number of the split, split, steps, reading
 
 
 def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = False) -> Task:
-    """A function for the pool: does the work over a split, and returns its result and the bad rows."""
+    """A function for the pool: does the work over a split, and returns its result, the bad rows, and how
+    many rows were read."""
 
-    def run(numbered: Numbered) -> tuple[Any, list[BadRow]]:
+    def run(numbered: Numbered) -> tuple[Any, list[BadRow], int]:
         number, pipeline, split = numbered
         begin_split(number)
         reading = Reading(on_error)
         steps = pipelines[pipeline]
         try:
-            return work(number, split, steps, reading), reading.bad
+            return work(number, split, steps, reading), reading.bad, reading.rows
         except (BadRow, UnreadableFile):
             raise
         except Exception as error:
@@ -56,7 +57,7 @@ def reduce(sink: Sink) -> Work:
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
         if not steps.all and hasattr(split, "batches"):
-            found = aggregated(split, sink)
+            found = aggregated(split, sink, reading)
             if found is not None:
                 return found[0]
         return sink.add_all(sink.init(), rows_of(split, steps, reading))
@@ -70,7 +71,11 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
         groups = Groups(node.sink, folder, partitions, 0, memory)
         columnar = isinstance(node.key, str) and node.value is None and not steps.all
-        if columnar and hasattr(split, "batches") and (table := _in_columns(split, node)) is not None:
+        if (
+            columnar
+            and hasattr(split, "batches")
+            and (table := _in_columns(split, node, reading)) is not None
+        ):
             groups.merge_table(table)
             return groups.close()
         key_of = key_function(node.key)
@@ -84,10 +89,10 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
     return work
 
 
-def _in_columns(split: Any, node: GroupBy) -> Any:
+def _in_columns(split: Any, node: GroupBy, reading: Reading) -> Any:
     """The aggregate table of a columnar split, if Arrow can compute it."""
     assert isinstance(node.key, str)
-    return aggregated_by_key(split, node.key, node.sink)
+    return aggregated_by_key(split, node.key, node.sink, reading)
 
 
 def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading) -> Any:

@@ -32,6 +32,7 @@ class Fragment:
     columns: tuple[str, ...] | None
     condition: Expression | None
     before: int = 0  # rows of the file before this split
+    nbytes: int = 0  # uncompressed
 
     def batches(self, columns: tuple[str, ...] | None = None) -> Iterator[Any]:
         """Record batches of the columns that were selected, or of these. Raises: UnreadableFile."""
@@ -100,7 +101,7 @@ class ColumnarFiles:
     def splits(self) -> Iterator[Fragment]:
         """Groups of row groups; of IPC, files."""
         schema = None
-        for path, _ in find(self.paths):
+        for path, size in find(self.paths):
             try:
                 if self.form == "parquet":
                     file = _parquet_file(path)
@@ -113,13 +114,17 @@ class ColumnarFiles:
                 schema = found
                 self._check(schema, path)
             if metadata is None:
-                yield Fragment(path, self.form, None, schema, self.columns, self.condition)
+                whole = Fragment(path, self.form, None, schema, self.columns, self.condition)
+                yield replace(whole, nbytes=size)
                 continue
             groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
             before = 0
             for begin, end in groups_by_size([each.total_byte_size for each in groups], self.split_bytes):
                 numbers = tuple(range(begin, end))
-                yield Fragment(path, self.form, numbers, schema, self.columns, self.condition, before)
+                nbytes = sum(each.total_byte_size for each in groups[begin:end])
+                yield Fragment(
+                    path, self.form, numbers, schema, self.columns, self.condition, before, nbytes
+                )
                 before += sum(each.num_rows for each in groups[begin:end])
 
     def _check(self, schema: Any, path: str) -> None:

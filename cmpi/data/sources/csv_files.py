@@ -53,6 +53,11 @@ class CsvPart:
     part: Part
     layout: Layout
 
+    @property
+    def nbytes(self) -> int:
+        """How much of the file it is."""
+        return self.part.nbytes
+
     def rows(self, reading: Reading) -> Iterator[Any]:
         """Its records; empty lines are left out."""
         counted = [0]
@@ -74,7 +79,9 @@ class CsvPart:
                     header = _checked(next(reader, None), self.part.path, self.layout)
                 else:
                     header = header_of(self.part, self.layout.delimiter, self.layout)
-            yield from self._records(reader, header, reading)
+            for record in self._records(reader, header, reading):
+                reading.rows += 1
+                yield record
 
     def _records(self, reader: Any, header: tuple[str, ...], reading: Reading) -> Iterator[Any]:
         names, width = self.layout.names, len(header)

@@ -27,6 +27,7 @@ class Part:
     end: int
     encoding: str
     errors: str
+    nbytes: int
 
     def place(self, line: int) -> Place:
         """Where the n-th line of this part is in its file: the lines before it are counted now."""
@@ -99,10 +100,10 @@ def parts(paths: Any, split_bytes: int, encoding: str, errors: str, divide: bool
     """The parts of files, in order. A compressed file is one part, and an empty one none."""
     for path, nbytes in find(paths):
         if compressed(path) or not divide:
-            yield Part(path, 0, WHOLE, encoding, errors)
+            yield Part(path, 0, WHOLE, encoding, errors, nbytes)
         else:
             for begin, end in byte_ranges(nbytes, split_bytes):
-                yield Part(path, begin, end, encoding, errors)
+                yield Part(path, begin, end, encoding, errors, end - begin)
 
 
 def known_encoding(encoding: str) -> str:

@@ -28,14 +28,13 @@ class OfCollection:
     def __init__(self, collection: Any) -> None:
         self.collection = collection
 
-    def splits(self) -> Iterator[Items]:
+    def splits(self) -> list[Items]:
         """Up to 64 splits."""
         every = self.collection
         if not isinstance(every, (Sequence, range)):
             every = list(every)
-        for begin, end in even_ranges(len(every)):
-            part = every[begin:end]
-            yield Items(part if isinstance(part, range) else list(part))
+        parts = (every[begin:end] for begin, end in even_ranges(len(every)))
+        return [Items(part if isinstance(part, range) else list(part)) for part in parts]
 
     def describe(self) -> str:
         """As plans show it."""

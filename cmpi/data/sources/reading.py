@@ -21,12 +21,14 @@ class Reading:
     Attributes:
         where: Returns the place of the row that was read last. A split's `rows` sets it.
         bad: The bad rows, if they are collected.
+        rows: How many rows were read, as far as the split counts them.
     """
 
     def __init__(self, on_error: str = "raise") -> None:
         self.on_error = on_error
         self.where: Callable[[], Place] = lambda: ("", 0)
         self.bad: list[BadRow] = []
+        self.rows = 0
 
     def reject(self, error: BadRow, cause: BaseException | None = None) -> None:
         """Raise the error, or leave out its row. Raises: BadRow."""
@@ -52,6 +54,7 @@ class Reading:
     def numbered(self, items: list[Any]) -> Iterator[Any]:
         """The items; their places are their numbers."""
         iterator: Any = iter(items)
+        self.rows += len(items)
         self.where = lambda: ("", len(items) - iterator.__length_hint__())
         return iterator  # type: ignore[no-any-return]
 
@@ -65,6 +68,7 @@ class Reading:
             nonlocal current, iterator
             for current in lists:
                 iterator = iter(current)
+                self.rows += len(current)
                 yield iterator
 
         def where() -> Place:

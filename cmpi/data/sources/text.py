@@ -20,6 +20,11 @@ class Lines:
 
     part: Part
 
+    @property
+    def nbytes(self) -> int:
+        """How much of the file it is."""
+        return self.part.nbytes
+
     def rows(self, reading: Reading) -> Iterator[str]:
         """Its lines, without their ends."""
         counted = [0]
@@ -40,6 +45,11 @@ class JsonLines:
     """A split of a file of JSON Lines."""
 
     part: Part
+
+    @property
+    def nbytes(self) -> int:
+        """How much of the file it is."""
+        return self.part.nbytes
 
     def rows(self, reading: Reading) -> Iterator[Any]:
         """The documents; empty lines are left out."""
@@ -69,9 +79,9 @@ class TextFiles:
     word: str = "text"
     split: Callable[[Part], Any] = Lines
 
-    def splits(self) -> Iterator[Any]:
+    def splits(self) -> list[Any]:
         """Parts of the files."""
-        return map(self.split, lines.parts(self.paths, self.split_bytes, self.encoding, self.errors))
+        return list(map(self.split, lines.parts(self.paths, self.split_bytes, self.encoding, self.errors)))
 
     def describe(self) -> str:
         """As plans show it."""
