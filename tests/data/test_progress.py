@@ -28,12 +28,12 @@ def test_each_stage_has_a_bar_with_splits_rows_and_bytes(tmp_path, capsys, shown
 
 
 def test_a_bar_goes_on_without_a_total_and_closes_after_an_error(capsys, shown_at_once):
-    rows = data.of(iter(range(10)), pool=here).options(progress=True)
+    rows = data.of(map(int, range(10)), pool=here).options(progress=True)
     assert rows.sum() == 45
-    first, *_, last = capsys.readouterr().err.strip().split("\r")
-    assert first == "sum(): 0 splits [00:00]" and last.startswith("sum(): 100%"), (first, last)
+    bars = capsys.readouterr().err.strip().split("\r")
+    assert "sum(): 0 splits [00:00]" in bars and bars[-1].startswith("sum(): 100%"), bars
     with pytest.raises(data.BadRow):
-        rows.map(lambda x: 1 / 0).chain(data.of([1], pool=here)).sum()
+        data.of([1], pool=here).options(progress=True).map(lambda x: 1 / 0).sum()
 
 
 def test_it_is_shown_on_a_terminal_unless_told_otherwise(monkeypatch, capsys, shown_at_once):

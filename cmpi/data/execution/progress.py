@@ -34,8 +34,10 @@ class Progress:
         if _is_shown(shown):
             after_s = SHOWN_AFTER_S if shown is None else 0
             form = WITHOUT if total is None else WITH_TOTAL
+            # cmpirun says in COLUMNS what room there is; where stderr is a terminal, tqdm looks there.
+            width = None if sys.stderr.isatty() else int(os.environ.get("COLUMNS", 0)) or None
             self._bar = tqdm()(
-                desc=label, total=total, bar_format=form, delay=after_s, file=sys.stderr, dynamic_ncols=True
+                desc=label, total=total, bar_format=form, delay=after_s, file=sys.stderr, ncols=width
             )
 
     def know(self, total: int) -> None:
