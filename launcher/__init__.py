@@ -1,1 +1,1 @@
-"""The cmpirun command: options to a plan, the plan to one mpiexec, and its supervision."""
+"""The cmpirun command: turns options into a plan, starts one mpiexec for it, and supervises the job."""

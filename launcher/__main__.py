@@ -16,12 +16,13 @@ def main() -> None:
     code = run(parse(sys.argv[1:]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # Without taking the interpreter apart, which is 4 ms of a start-up of 130.
+    # # Skips the interpreter's shutdown, which takes 4 of the 130 ms of a start.
     os._exit(code)
 
 
 def _open_standard_descriptors() -> None:
-    """Open those of 0, 1 and 2 that are closed, to nothing: else the next pipe would take their place."""
+    """Open descriptors 0, 1 and 2 on /dev/null if they are closed: else the next pipe would get their
+    numbers."""
     while (opened := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(opened, True)
     os.close(opened)

@@ -1,4 +1,4 @@
-"""cmpirun's options to a `LaunchConfig`."""
+"""Parses cmpirun's options into a `LaunchConfig`."""
 
 from __future__ import annotations
 
@@ -25,48 +25,50 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _EPILOG = """\
-Options of cmpirun stand before PROGRAM; what stands behind it is PROGRAM's own.
+Options of cmpirun go before PROGRAM; everything after PROGRAM is passed to it.
 
 first steps:
-  cmpirun --doctor                      what works here, and how to mend what does not
+  cmpirun --doctor                      check what works here, and how to fix what does not
   cmpirun -n 4 python job.py            4 ranks; MPI.COMM_WORLD in job.py has size 4
   cmpirun python fibonacci.py 10        one process, which spawns others with cmpi.spawn()
-  cmpirun -n 4 --dry-run python job.py  what would run where, without running it
+  cmpirun -n 4 --dry-run python job.py  show what would run where, without running it
 
 output:
-  cmpirun -n 4 --output plain hostname  just the bytes, in whole lines
+  cmpirun -n 4 --output plain hostname  lines without the name of the process
   cmpirun -n 2 --output json --output-dir logs python job.py
 
 other tools:
-  cmpirun -n 2 python train.py          torch.distributed finds its peers as under torchrun
+  cmpirun -n 2 python train.py          torch.distributed works as under torchrun
   cmpirun pytest                        tests that use cmpi
-  cmpirun uvicorn app:app               a server that spawns
+  cmpirun uvicorn app:app               a server that spawns processes
 
 more than one machine:
-  cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, by ssh
-  cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job, followed to its end
+  cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, through ssh
+  cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job; shows its output until it ends
 
-exit code: 0 if every process succeeded, but for failures that the program has dealt with; else that of the
-first failure (128 + signal for a signal; 127 program not found, 126 not executable, 130 Ctrl-C,
-86 deadlock, 2 wrong options).
+exit code: 0 if every process succeeded, or the program dealt with the failures; else the exit code of
+the first failure (128 + its number for a signal). Also: 127 program not found, 126 not executable,
+130 Ctrl-C, 86 deadlock, 2 wrong options.
 
-Ctrl-\\ shows what all processes are doing, and the job goes on.
+Ctrl-\\ shows what all processes are doing; the job goes on.
 """
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if "args: expected one argument" in message:
-            message += ", such as --slurm-args='--nice=7 --qos=long' (with =, for it begins with a dash)"
+            message += (
+                "; write = before a value that begins with a dash: --slurm-args='--nice=7 --qos=long'"
+            )
         self.exit(2, f"cmpirun: {message}\nTry: cmpirun --help\n")
 
 
 def parse(arguments: list[str]) -> LaunchConfig:
-    """The config for these arguments; exits with 2 and a message if they are wrong."""
+    """Return the config for these arguments; if they are wrong, print a message and exit with code 2."""
     parser = _Parser(
         prog="cmpirun",
         usage="cmpirun [-n N] [options] PROGRAM [ARGS...]",
-        description="Run a program as N ranks of one MPI world, able to spawn further processes.",
+        description="Run a program as N ranks of one MPI world; they can spawn further processes.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -77,62 +79,74 @@ def parse(arguments: list[str]) -> LaunchConfig:
         "--output",
         choices=("human", "headings", "plain", "json"),
         default="human",
-        help="human: who wrote it before each line (default); headings: above its lines, which are "
-        "indented; plain: just the bytes, in whole lines; json: an object a line",
+        help="human (default): each line begins with the name of the process that wrote it; headings: the "
+        "name is on a line above; plain: without names; json: one JSON object per line",
     )
     add("--output-dir", metavar="DIR", default="",
-        help="also keep rank-0.stdout, rank-0.stderr, NAME-PID.stdout and so on there")  # fmt: skip
-    add("-q", "--quiet", action="store_true", help="do not show which processes are spawned")
+        help="also write each process's output to files there: rank-0.stdout, NAME-PID.stderr "
+        "...")  # fmt: skip
+    add("-q", "--quiet", action="store_true", help="do not show spawned processes")
     add("--color", "--colour", dest="colour", choices=("auto", "always", "never"), default="auto",
-        help="auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
+        help="use colours; auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
     add("--cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
-        help="cores for spawned processes, on each host (default: what this job may use)")  # fmt: skip
+        help="cores for the job on each host (default: all that it may use there)")  # fmt: skip
     add("--rank-cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
-        help="how many of these each rank holds (default 0: all are for spawned processes)")  # fmt: skip
+        help="how many of these cores each rank reserves (default 0: all are for spawned "
+        "processes)")  # fmt: skip
     add("--memory", metavar="BYTES", type=_checked(parse_memory), default=0,
-        help='memory likewise, such as "8 GiB"')  # fmt: skip
+        help='memory for the job on each host, such as "8 GiB" (default: all that it may use)')  # fmt: skip
     add("--shared-memory", metavar="BYTES", type=_checked(parse_memory), default=SHARED_MEMORY_BYTES,
-        help="how much one process may use to send to one other on its host (default 128 MiB); "
-        "what finds no room there takes a slower way; 0: all goes by MPI within a world, "
-        "else by sockets")  # fmt: skip
+        help="shared memory that one process may use to send to another on its host (default 128 MiB); "
+        "messages that do not fit are sent more slowly; 0: send through MPI within a world, and "
+        "through sockets otherwise")  # fmt: skip
     add("--enforce", choices=limits.MODES, default="",
-        help="what to do with a process that uses more memory than it asked for (default: kill); one "
-        "that did not ask for an amount has no limit")  # fmt: skip
+        help="what to do with a process that uses more memory than it asked for (default: kill); "
+        "processes that did not ask for an amount have no limit")  # fmt: skip
     add("--no-deadlock-check", dest="check_deadlock", action="store_false",
         help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
     add("--report-mpi-waits", metavar="SECONDS", type=_checked(_seconds), default=60.0,
-        help="report what the ranks wait in when all have waited inside MPI for so long, and nothing was "
-        "written meanwhile (default 60; 0: never); the job goes on")  # fmt: skip
+        help="when all ranks have waited inside MPI for this long without any output, report where they "
+        "wait (default 60; 0: never); the job goes on")  # fmt: skip
     add("--grace", metavar="SECONDS", type=_checked(_seconds), default=GRACE_S,
-        help="how long processes have to end after Ctrl-C, SIGTERM or SIGHUP, before SIGKILL (default "
-        "10): Ctrl-C is SIGINT, KeyboardInterrupt in Python, and after half of that SIGTERM")  # fmt: skip
+        help="time for processes to end after Ctrl-C, SIGTERM or SIGHUP, before SIGKILL (default 10). "
+        "Ctrl-C sends SIGINT (KeyboardInterrupt in Python), and SIGTERM after half of that "
+        "time")  # fmt: skip
     add("--strict", action="store_true",
-        help="fail for every process that failed, though the program has dealt with its end")  # fmt: skip
+        help="fail if any process failed, even if the program dealt with that")  # fmt: skip
     add("--mpiexec", metavar="PATH", default="",
-        help=f"the MPI launcher (default: ${environment.MPIEXEC}, this Python's own, PATH)")  # fmt: skip
+        help=f"the MPI launcher (default: ${environment.MPIEXEC}, or the one beside this Python, or "
+        f"on PATH)")  # fmt: skip
     add("--mpi-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
-        help="more arguments for mpiexec, in one string")  # fmt: skip
+        help="further arguments for mpiexec, in one string")  # fmt: skip
     add("--dry-run", action="store_true",
-        help="show which ranks would run where, or with --slurm the batch script, and leave")  # fmt: skip
+        help="show which ranks would run where (with --slurm: the batch script), and exit")  # fmt: skip
     add("--verbose", action="store_true",
-        help="show each process that is spawned or ends, the memory they used, the command that starts "
-        "MPI, and what MPI's launcher says")  # fmt: skip
+        help="show each process that is spawned or ends, the memory used, mpiexec's command line, and "
+        "the messages of MPI's launcher")  # fmt: skip
     add("--serve", action="store_true",
-        help="start a job without a program, for guests (cmpi.Job.attach), until Ctrl-C")  # fmt: skip
+        help="start a job without a program, which processes join with cmpi.Job.attach; Ctrl-C ends "
+        "it")  # fmt: skip
     add("--name", metavar="NAME", type=_checked(_job_name), default="",
-        help="of the job, by which guests find it")  # fmt: skip
-    add("--jobs", action="store_true", help="show your jobs on this host, and leave")
-    add("--stop", metavar="NAME", default="", help="end this job of yours on this host, as SIGTERM does")
+        help="the job's name, for cmpi.Job.attach and --stop")  # fmt: skip
+    add("--jobs", action="store_true", help="list your jobs on this host, and exit")
+    add(
+        "--stop", metavar="NAME", default="", help="end your job of this name on this host, as SIGTERM does"
+    )
     add("--keeper", type=_checked(_keeper), default=(0, -1), help=argparse.SUPPRESS)
     add("--doctor", action="store_true",
-        help="show what works here, and how to mend what does not; with --hostfile, --host or --slurm "
-        "there too (--submit: by a tiny batch job); exit code 1 for warnings, 2 for faults")  # fmt: skip
+        help="check what works here, and how to fix what does not; with --hostfile, --host or --slurm also "
+        "there (with --submit, by a tiny batch job); exits with 1 for warnings, 2 for faults")  # fmt: skip
     add("--submit", action="store_true", help=argparse.SUPPRESS)
-    add("--json", action="store_true", help="--doctor and --dry-run: for programs")
-    add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and leave")
+    add("--json", action="store_true", help="with --doctor or --dry-run: print JSON")
+    add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and exit")
     _add_hosts(parser)
     _add_slurm(parser)
-    add("program", nargs=argparse.REMAINDER, metavar="PROGRAM [ARGS...]", help="what each rank runs")
+    add(
+        "program",
+        nargs=argparse.REMAINDER,
+        metavar="PROGRAM [ARGS...]",
+        help="the command that each rank runs",
+    )
     actions = parser._option_string_actions
     wrong = unknown_option(arguments, {name: action.nargs is None for name, action in actions.items()})
     if wrong:
@@ -149,15 +163,13 @@ def parse(arguments: list[str]) -> LaunchConfig:
 
         parser.error(f"{argv[0]} is a Python script; did you mean: cmpirun python {shlex.join(argv)}")
     if options.serve and (argv or options.slurm):
-        parser.error(
-            "--serve starts a job without a program, on the hosts that are named; it takes neither"
-        )
+        parser.error("--serve starts a job without a program; remove the program and --slurm")
     if about_job is not None and (argv or options.slurm):
-        parser.error(f"--{about_job[0]} is about a job that was submitted before, and takes no program")
+        parser.error(f"--{about_job[0]} is for a job submitted earlier; remove the program and --slurm")
     if options.host and options.hostfile != os.environ.get(environment.HOSTFILE, ""):
-        parser.error("--host and --hostfile both name the hosts; give one of them")
+        parser.error("--host and --hostfile both name the hosts; give only one of them")
     if options.nodes < 0:
-        parser.error(f"-N {options.nodes}: a number of nodes, 1 or more")
+        parser.error(f"-N {options.nodes}: expected a number of nodes, 1 or more")
     alone = [f"--{n.replace('_', '-')}" for n in _SLURM_ONLY if getattr(options, n) and not options.slurm]
     if alone:
         parser.error(f"{alone[0]} is for batch jobs; add --slurm")
@@ -208,7 +220,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
 
 
 def _is_bare_script(program: str) -> bool:
-    """Whether this is a script of Python's that the system cannot run by itself."""
+    """Whether this is a Python script that the system cannot execute directly."""
     if not program.endswith((".py", ".pyw")) or not os.path.isfile(program):
         return False
     return "/" not in program or not os.access(program, os.X_OK)
@@ -234,24 +246,28 @@ _SLURM_ONLY = (
 
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("several hosts, by ssh").add_argument
+    add = parser.add_argument_group("several hosts, through ssh").add_argument
     add("--hostfile", metavar="FILE", default=os.environ.get(environment.HOSTFILE, ""),
-        help="run on these hosts: one a line, such as node1 slots=4 (see hostfiles/)")  # fmt: skip
-    add("-H", "--host", metavar="HOSTS", default="", help="likewise: node1:4,node2:4")
+        help="run on the hosts in this file, one per line, such as: node1 slots=4 (see "
+        "hostfiles/)")  # fmt: skip
+    add("-H", "--host", metavar="HOSTS", default="",
+        help="run on these hosts, with the number of ranks on each: node1:4,node2:4")  # fmt: skip
     add("--add-host", metavar="HOSTS", default="",
-        help="give these to a job that was started here with --host or --hostfile, and leave")  # fmt: skip
-    add("--job", metavar="NAME", default="", help="--add-host: which job, if there are several")
+        help="add hosts to a job that was started here with --host or --hostfile, and exit")  # fmt: skip
+    add("--job", metavar="NAME", default="", help="with --add-host: which job, if there are several")
     add("--map-by", choices=placement.BY, default="slot",
-        help="fill one host after another (slot, default), or deal ranks out to all (node)")  # fmt: skip
+        help="slot (default): fill one host after another; node: deal the ranks out to all hosts in "
+        "turn")  # fmt: skip
     add("--ship", metavar="DIR", default="",
-        help="send this folder to the other hosts, for the time of the job "
-        "(default: the program's, to those that do not have it)")  # fmt: skip
+        help="copy this folder to the other hosts for the duration of the job "
+        "(default: the program's folder, to hosts that do not have it)")  # fmt: skip
     add("--ssh", metavar="'ARGS'", type=_checked(_split), default=["ssh"],
-        help="the command that is ssh, with options: 'ssh -p 2222 -i key'")  # fmt: skip
+        help="the ssh command, with options: 'ssh -p 2222 -i key'")  # fmt: skip
     add("--ssh-timeout", metavar="SECONDS", type=_checked(_seconds), default=0.0,
-        help="for hosts to be reached and logged in to (default 9 to reach one, 30 in all)")  # fmt: skip
+        help="time to connect and log in to the hosts (default: 9 to connect to each, 30 in "
+        "all)")  # fmt: skip
     add("--host-timeout", metavar="SECONDS", type=_checked(_seconds), default=0.0,
-        help="for which nothing may come from a host before it is lost (default 8)")  # fmt: skip
+        help="consider a host lost after so long without a word from it (default 8)")  # fmt: skip
 
 
 def _add_slurm(parser: argparse.ArgumentParser) -> None:
@@ -260,7 +276,7 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
     add(
         "--slurm",
         action="store_true",
-        help="submit a batch job, show its output live, and end as it does",
+        help="submit a batch job, show its output live, and exit with its exit code",
     )
     add(
         "-N",
@@ -268,39 +284,42 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         type=int,
         default=0,
-        help="nodes, for the ranks and for what they spawn (default 1)",
+        help="number of nodes, for the ranks and the processes that they spawn (default 1)",
     )
-    add("--time", metavar="T", default="", help="time limit, as sbatch reads it: 10:00, 2-12:00:00")
-    add("--partition", metavar="NAME", default="", help="where to run")
-    add("--account", metavar="NAME", default="", help="who pays")
-    add("--mem-per-cpu", metavar="BYTES", default="", help="memory for each rank, as sbatch reads it: 500M")
+    add("--time", metavar="T", default="", help="time limit, in sbatch's format: 10:00, 2-12:00:00")
+    add("--partition", metavar="NAME", default="", help="the partition to run in")
+    add("--account", metavar="NAME", default="", help="the account to charge")
+    add("--mem-per-cpu", metavar="BYTES", default="", help="memory for each rank, in sbatch's format: 500M")
     add("--array", metavar="TASKS", default="",
-        help="a job for each, as sbatch reads it: 0-9%%4 (they see SLURM_ARRAY_TASK_ID)")  # fmt: skip
-    add(
-        "--requeue", action="store_true", help="start it again if a node fails, or another job is preferred"
-    )
-    add("--job-name", metavar="NAME", default="", help="in the queue (default: the program)")
+        help="submit a job array, in sbatch's format: 0-9%%4 (each task sees "
+        "SLURM_ARRAY_TASK_ID)")  # fmt: skip
+    add("--requeue", action="store_true", help="run the job again if a node fails or the job is preempted")
+    add("--job-name", metavar="NAME", default="", help="the name in the queue (default: the program's)")
     add("--after", metavar="JOBIDS", default="",
-        help="begin when these have succeeded, 7,8; be cancelled if one has not")  # fmt: skip
-    add("--gpus-per-node", metavar="N", default="", help="as sbatch reads it: 2, a100:2")
-    add("--constraint", metavar="FEATURES", default="", help="which nodes, as sbatch reads it")
+        help="start after these jobs, such as 7,8, have succeeded; cancel this one if any "
+        "fails")  # fmt: skip
+    add("--gpus-per-node", metavar="N", default="", help="GPUs, in sbatch's format: 2, a100:2")
+    add("--constraint", metavar="FEATURES", default="", help="required node features, in sbatch's format")
     add("--setup", metavar="'LINE'", action="append", default=[],
-        help="a line of the script before the program: 'module load gcc'; may be repeated")  # fmt: skip
+        help="a script line to run before the program, such as 'module load gcc'; may be "
+        "repeated")  # fmt: skip
     add("--slurm-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
-        help="more options for sbatch")  # fmt: skip
-    add("--detach", action="store_true", help="print the job's id, and leave")
+        help="further options for sbatch, in one string")  # fmt: skip
+    add("--detach", action="store_true", help="print the job's id after submitting it, and exit")
     add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
-        help="what Ctrl-C does to the batch job (ask, on a terminal; else leave)")  # fmt: skip
-    add("--attach", metavar="JOBID", help="follow a job that was submitted before")
+        help="what Ctrl-C does to the batch job (default: ask on a terminal, else leave it "
+        "running)")  # fmt: skip
+    add("--attach", metavar="JOBID", help="show the output of a submitted job until it ends")
     add(
         "--status",
         metavar="JOBID",
         nargs="?",
         const="",
-        help="what has become of it, or of all from this folder; if there are none, of all of yours",
+        help="show the state of a job; without JOBID, of all jobs from this folder, or else of all "
+        "your jobs",
     )
-    add("--logs", metavar="JOBID", help="show what it has written so far")
-    add("--cancel", metavar="JOBID", help="end it")
+    add("--logs", metavar="JOBID", help="show a job's output so far")
+    add("--cancel", metavar="JOBID", help="cancel a job")
 
 
 def _batch(options: argparse.Namespace) -> Batch:
@@ -329,7 +348,7 @@ def _inner(arguments: list[str]) -> list[str]:
 
 
 def wants_colour(choice: str, terminal: bool) -> bool:
-    """Whether to colour, by the option, the place and the environment (https://no-color.org)."""
+    """Whether to use colours, given the option, the output and the environment (https://no-color.org)."""
     if choice != "auto":
         return choice == "always"
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
@@ -341,13 +360,15 @@ def _count(text: str) -> int:
     except ValueError:
         n = 0
     if n < 1:
-        raise UsageError(f"a number of ranks, 1 or more; found {text!r}")
+        raise UsageError(f"expected a number of ranks, 1 or more; found {text!r}")
     return n
 
 
 def _job_name(text: str) -> str:
     if not all(c.isalnum() or c in "_.-" for c in text) or text.startswith(("-", job_folders.PREFIX)):
-        raise UsageError(f"a name of letters, digits, _, . and -, not beginning with cmpi-; found {text!r}")
+        raise UsageError(
+            f"a name has letters, digits, _, . and -, and does not begin with - or cmpi-; found {text!r}"
+        )
     return text
 
 
@@ -362,7 +383,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds < 1e6:
-        raise UsageError(f"a number of seconds, 0 or more; found {text!r}")
+        raise UsageError(f"expected a number of seconds, 0 or more; found {text!r}")
     return seconds
 
 
@@ -372,11 +393,11 @@ def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise UsageError(f"arguments as a shell would read them; {error} in {text!r}") from None
+        raise UsageError(f"cannot split {text!r} into arguments as a shell would: {error}") from None
 
 
 def _checked(read: Callable[[str], T]) -> Callable[[str], T]:
-    """`read` as an argparse type, whose complaint is the error's own message."""
+    """`read` as an argparse type; argparse shows the UsageError's own message."""
 
     def convert(text: str) -> T:
         try:
@@ -388,6 +409,6 @@ def _checked(read: Callable[[str], T]) -> Callable[[str], T]:
 
 
 def fail(message: str, code: int = 2) -> NoReturn:
-    """Leave with a message."""
+    """Print a message and exit."""
     print(f"cmpirun: {message}", file=sys.stderr)
     raise SystemExit(code)

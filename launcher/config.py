@@ -1,4 +1,4 @@
-"""What the person asked for."""
+"""The options of one cmpirun, as a record."""
 
 from __future__ import annotations
 
@@ -18,40 +18,43 @@ class LaunchConfig:
     hostfile: str = ""  # "", and no `host`: this host
     host: str = ""
     map_by: str = "slot"
-    ship: str = ""  # a folder to send to all hosts; "": the program's, to those that lack it
+    ship: str = ""  # the folder to send to all hosts; "": the program's, to hosts that lack it
     ssh: list[str] = ["ssh"]
     ssh_timeout_s: float = 0.0  # 0: the default
     host_timeout_s: float = 0.0  # 0: the default
     output: str = "human"
     output_dir: str = ""
     colour: str = "auto"
-    cpu_units: int = 0  # 0: what this job may use
-    memory_bytes: int = 0  # 0: likewise
-    rank_cpu_units: int = 0  # that each rank holds of them
+    cpu_units: int = 0  # 0: all that this job may use
+    memory_bytes: int = 0  # 0: all that this job may use
+    rank_cpu_units: int = 0  # reserved for each rank
     shared_memory_bytes: int = SHARED_MEMORY_BYTES  # 0: none
     enforce: str = ""  # "": as the processes asked
     check_deadlock: bool = True
-    report_mpi_waits_s: float = 60.0  # after which waits inside MPI are reported; 0: never
+    report_mpi_waits_s: float = 60.0  # report waits inside MPI after this time; 0: never
     grace_s: float = GRACE_S  # between the first signal and SIGKILL
-    strict: bool = False  # a failure counts though the program has dealt with it
+    strict: bool = False  # failures count even if the program has dealt with them
     mpiexec: str = ""  # "": look for one
     mpi_args: list[str] = []
     quiet: bool = False
     verbose: bool = False
     version: bool = False
-    batch: Batch | None = None  # submit to Slurm, with this
+    batch: Batch | None = None  # submit to Slurm with these options
     inner: list[str] = []  # the options of the cmpirun in the batch job
     dry_run: bool = False
     doctor: bool = False
-    add_host: str = ""  # to the running `job`
-    jobs: bool = False  # show those that run here
-    stop: str = ""  # the one of this name
-    serve: bool = False  # a job without a program, for guests
-    name: str = ""  # of the job; "": that of its folder
-    keeper: tuple[int, int] = (0, -1)  # the process with which such a job ends; where to say that it is up
+    add_host: str = ""  # hosts to add to the running `job`
+    jobs: bool = False  # list the jobs that run here
+    stop: str = ""  # the name of the job to end
+    serve: bool = False  # start a job without a program, for guests
+    name: str = ""  # the job's name; "": the name of its folder
+    keeper: tuple[int, int] = (
+        0,
+        -1,
+    )  # a process whose end ends such a job; the descriptor that reports "up"
     job: str = ""
-    submit: bool = False  # the doctor, a tiny batch job
+    submit: bool = False  # with --doctor: submit a tiny batch job
     json: bool = False
     detach: bool = False
     on_interrupt: str = "ask"
-    about_job: tuple[str, str] | None = None  # what to do with a batch job: "attach", ..., and its id
+    about_job: tuple[str, str] | None = None  # "attach", "status", "logs" or "cancel", and a batch job's id

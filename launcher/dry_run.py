@@ -1,4 +1,4 @@
-"""A plan as `--dry-run` shows it. Pure."""
+"""Formats a plan for `--dry-run`. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def ranges(numbers: list[int]) -> str:
-    """Ascending numbers, neighbours together.
+    """Write ascending numbers with consecutive ones as ranges.
 
     >>> ranges([0, 1, 2, 5, 7, 8])
     '0-2,5,7-8'
@@ -28,22 +28,21 @@ def ranges(numbers: list[int]) -> str:
 
 
 def as_text(plan: LaunchPlan, mpi: str) -> str:
-    """The plan for a person's eyes."""
+    """The plan as text for people."""
     n = len(plan.where)
     lines = [f"{n} {'rank' if n == 1 else 'ranks'} of {shlex.join(plan.argv)}, with {mpi}:"]
     width = max(len(host.name) for host in plan.hosts)
     for host in plan.hosts:
-        what = (
-            f"{format_cpus(host.cpu_units)} cpus and {format_memory(host.memory_bytes)} for what is spawned"
-        )
+        cpus, memory = format_cpus(host.cpu_units), format_memory(host.memory_bytes)
         on_it = plan.ranks_on(host.name)
         ranks = f"ranks {ranges(on_it)}" if on_it else "no rank"
-        lines.append(f"  {host.name:{width}}  {host.slots} slots, {ranks}; {what}")
+        room = f"{cpus} cpus and {memory} for spawned processes"
+        lines.append(f"  {host.name:{width}}  {host.slots} slots, {ranks}; {room}")
     return "\n".join(lines) + "\n"
 
 
 def as_json(plan: LaunchPlan, mpi: str) -> str:
-    """The plan as one object."""
+    """The plan as one JSON object."""
     places = [
         {
             "host": host.name,

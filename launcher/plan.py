@@ -1,6 +1,6 @@
-"""What a job is going to do, decided before anything of it starts. Pure.
+"""Plans a job before anything starts. Pure.
 
-`--dry-run` shows the plan that a run carries out.
+`--dry-run` shows the same plan that a run carries out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @frozen
 class PlannedHost:
-    """A host, and what the job may use there."""
+    """A host and the resources that the job may use there."""
 
     name: str
     slots: int
@@ -31,29 +31,29 @@ class PlannedHost:
 
 @frozen
 class Here:
-    """What this cmpirun is, and what it finds on its own host."""
+    """Facts about this cmpirun and its host."""
 
     environment: Mapping[str, str]
     python: str
-    root_main: str  # the root's program
-    path: list[str]  # where Python looks for modules
+    root_main: str  # the path of the root's program
+    path: list[str]  # sys.path
     superuser: bool
     rdma: bool  # whether there is an RDMA network card
-    open_files: int  # the user's own limit
-    folder: str  # the job's
-    shared_memory: str  # likewise, in memory where there is such a place
+    open_files: int  # the user's own soft limit
+    folder: str  # the job's folder
+    shared_memory: str  # the job's folder in /dev/shm, if that has enough room
 
 
 @frozen
 class LaunchPlan:
-    """One mpiexec, which starts the root, and the ranks that the root starts."""
+    """The mpiexec that starts the root, and the ranks that the root starts."""
 
-    argv: list[str]  # what each rank runs
-    hosts: list[PlannedHost]  # none: only this one
-    where: list[str]  # the host of each rank; "": this one
+    argv: list[str]  # the command of each rank
+    hosts: list[PlannedHost]  # empty: only this host
+    where: list[str]  # the host of each rank; "": this host
     mpiexec: list[str]
-    environment: dict[str, str]  # of mpiexec, and so of the ranks
-    rank_settings: list[str]  # "NAME=value", for the ranks alone
+    environment: dict[str, str]  # of mpiexec, and therefore of the ranks
+    rank_settings: list[str]  # "NAME=value", for the ranks only
 
     def ranks_on(self, host: str) -> list[int]:
         """The ranks that run there."""
@@ -61,7 +61,7 @@ class LaunchPlan:
 
 
 def plan(config: LaunchConfig, mpi: Mpi, hosts: list[PlannedHost], here: Here) -> LaunchPlan:
-    """The plan for these options. Raises: UsageError, there are more ranks than the hosts take."""
+    """Return the plan for these options. Raises: UsageError: There are more ranks than the hosts accept."""
     slots = [HostSlots(host.name, host.slots, host.max_slots) for host in hosts]
     where = place_ranks(config.n, slots, config.map_by) if hosts else [""] * config.n
     settings = mpiexec.settings(mpi, here.environment, here.folder, here.shared_memory, rdma=here.rdma)

@@ -1,4 +1,4 @@
-"""Runs a plan: the job's folder, its mpiexec, its end."""
+"""Runs a job: creates its folder, starts its mpiexec, supervises it, and cleans up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.multi_host import MultiHost
 
-# What supervises the job is imported while mpiexec starts (see _run_in).
+# # The supervising modules are imported while mpiexec starts (see _run_in).
 
 
 def run(config: LaunchConfig) -> int:
@@ -42,12 +42,12 @@ def run(config: LaunchConfig) -> int:
     if config.dry_run:
         return _show_plan(config)
     if names.CONTROL in os.environ:
-        cli.fail("this is already a process of a cmpi job; inside one, use cmpi.spawn()")
+        cli.fail("this is already a process of a cmpi job; start further processes with cmpi.spawn()")
     try:
         mpi = find_mpi.find(config.mpiexec)
         _check_folder(config.output_dir)
         if config.name and job_folders.find(config.name):
-            raise UsageError(f"a job of yours that is called {config.name} runs here; choose another name")
+            raise UsageError(f"a job of yours named {config.name} already runs here; choose another --name")
         name = f"{job_folders.PREFIX}{os.urandom(6).hex()}"
         folder = f"{temporary_folder()}/{name}"
         shared_memory = shared_memory_room.folder(name, temporary_folder())
@@ -66,8 +66,7 @@ def run(config: LaunchConfig) -> int:
 
 
 def _obeyed() -> list[signal.Signals]:
-    """The signals that end the job: not those that were ignored when cmpirun started, by nohup or by a
-    shell that started it in the background."""
+    """The signals that end the job, except those that nohup, or a shell's `&`, had set to be ignored."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
@@ -102,7 +101,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     for _, write in (out, err):
         os.close(write)
 
-    # mpiexec needs 30 ms before its root asks for us: time to import the rest.
+    # # mpiexec takes 30 ms until its root connects to us: time to import the rest.
     import shlex
 
     from cmpi._core.job.output import NORMAL, QUIET, VERBOSE
@@ -156,7 +155,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
 
 def _say_ready(folder: str, config: LaunchConfig) -> None:
-    """The job is up, and takes guests."""
+    """Report that the job is up and accepts guests."""
     ready = config.keeper[1]
     if ready >= 0:
         os.write(ready, f"{folder}\n".encode())
@@ -223,7 +222,7 @@ def _show_plan(config: LaunchConfig) -> int:
 
 
 def _planned(others: MultiHost | None, specs: list[HostSpec]) -> list[PlannedHost]:
-    """The hosts of a job on several, with what it may use there."""
+    """The hosts of a job on several hosts, with the resources that it may use there."""
     if others is None:
         return []
     return [PlannedHost(it.name, others.slots(it), *others.room(it), it.max_slots) for it in specs]
@@ -247,7 +246,7 @@ def _here(folder: str, shared_memory: str, others: MultiHost | None) -> Here:
 
 
 def _deadline_s() -> float:
-    """When Slurm will end the job that this is part of, in seconds since 1970; 0: never."""
+    """When Slurm will end the job that cmpirun runs in, in seconds since 1970; 0: never."""
     if "SLURM_JOB_ID" not in os.environ:
         return 0.0
     from cmpi.launcher.slurm import calls
@@ -265,7 +264,7 @@ def _clean_up(folders: tuple[str, ...]) -> None:
 
 
 def temporary_folder() -> str:
-    """Where the job's folder is to be made. Raises: UsageError: other users could take its place."""
+    """Where to create the job's folder. Raises: UsageError: Other users could replace that folder."""
     folder = os.environ.get("TMPDIR", "/tmp")
     try:
         why = trusted_folder.fault(folder)
@@ -273,21 +272,21 @@ def temporary_folder() -> str:
         why = f"{error.filename}: {error.strerror}"
     if why:
         raise UsageError(
-            f"the job's folder cannot be made in {folder}: {why}. Set TMPDIR to another place."
+            f"cannot safely create the job's folder in {folder}: {why}. Set TMPDIR to another folder."
         )
     return folder
 
 
 def _make_folder(path: str) -> None:
-    """A folder for this user alone. (`tempfile` would take 4 ms to import.)"""
+    """Create a folder for this user alone. (Importing `tempfile` would take 4 ms.)"""
     try:
         os.mkdir(path, 0o700)
     except OSError as error:
-        cli.fail(f"cannot make the folder {path}: {error.strerror}. Set TMPDIR to another place.", 1)
+        cli.fail(f"cannot create the folder {path}: {error.strerror}. Set TMPDIR to another folder.", 1)
 
 
 def _stdin() -> int:
-    """Our stdin; or nothing, where reading it would take input from the shell or does not work."""
+    """Our stdin, or /dev/null if stdin is closed or if reading it would take input from the shell."""
     try:
         if not os.isatty(0) or os.tcgetpgrp(0) == os.getpgrp():
             os.fstat(0)
@@ -298,17 +297,17 @@ def _stdin() -> int:
 
 
 def _terminal_settings(config: LaunchConfig) -> list[str]:
-    """What programs should know of the terminal that shows their output, though they write into pipes."""
+    """Environment variables that tell programs about the terminal, since they write into pipes."""
     if config.output not in ("human", "headings") or not os.isatty(1) or os.environ.get("TERM") == "dumb":
         return []
     from cmpi._core.job.human_form import TYPICAL_TITLE
 
     settings = {
-        # Python writes at once, as it does to a terminal; else a print would be seen much later.
+        # Makes Python write at once, as to a terminal; else a print would be seen much later.
         "PYTHONUNBUFFERED": "1",
-        # rich draws its bars and colours (version 14 and later).
+        # Makes rich (version 14 and later) draw bars and colours.
         "TTY_COMPATIBLE": "1",
-        # The room for a line, behind who writes it.
+        # The width of a line behind its title.
         "COLUMNS": str(max(40, os.get_terminal_size(1).columns - TYPICAL_TITLE - 4)),
     }
     return [f"{name}={value}" for name, value in settings.items() if name not in os.environ]
@@ -327,7 +326,7 @@ def _check_folder(folder: str) -> None:
         try:
             os.makedirs(folder, exist_ok=True)
         except OSError as error:
-            cli.fail(f"--output-dir {folder}: {error.strerror}")
+            cli.fail(f"cannot create --output-dir {folder}: {error.strerror}")
 
 
 def _show_version(config: LaunchConfig) -> int:
@@ -348,5 +347,5 @@ def _show_version(config: LaunchConfig) -> int:
     except CmpiError as error:
         lines.append(f"MPI: {error}")
         code = 1
-    print("\n".join(lines))  # at once: who reads only the first line may close the pipe behind it
+    print("\n".join(lines))  # in one write: a reader of only the first line may then close the pipe
     return code

@@ -1,4 +1,4 @@
-"""`cmpirun --jobs` and `cmpirun --stop NAME`: the user's jobs that run on this host."""
+"""`cmpirun --jobs` and `cmpirun --stop NAME`: list and end the user's jobs on this host."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_PROGRAM = "(serves guests)"
 
 
 def show() -> int:
-    """Print a line for each job: its name, since when it runs, and what. Returns cmpirun's exit code."""
+    """Print a line for each job: its name, its start time, its program. Returns cmpirun's exit code."""
     found = [job_folders.about(path) for path in job_folders.mine() if _runs(path)]
     width = max((len(name) for name, _, _ in found), default=0)
     for name, runs, since_s in sorted(found, key=lambda it: it[2]):
@@ -28,21 +28,22 @@ def stop(name: str) -> int:
 
     Raises: LaunchError: There is no such job, or there are several.
 
-    Blocks: until the job has ended, which takes no longer than its grace.
+    Blocks: until the job has ended, which takes at most its grace period.
     """
     folder = job_folders.the_one(name)
     try:
         stream = control_socket.connect_in(folder, "root", {})
     except (OSError, ProtocolError) as error:
-        raise LaunchError(f"the job {name} does not answer: {error}") from None
+        raise LaunchError(f"the job {name} does not answer, so it was not stopped: {error}") from None
     stream.send(guest_root.StopJob())
     stream.sock.setblocking(True)
-    stream.sock.recv(1)  # nothing comes but the end
+    stream.sock.recv(1)  # returns when the root closes the connection
     return 0
 
 
 def _runs(folder: str) -> bool:
-    """Whether somebody listens there: a job whose processes were all killed leaves its folder."""
+    """Whether the job's root listens there: a job whose processes were all killed leaves its folder
+    behind."""
     with socket.socket(socket.AF_UNIX) as sock:
         return sock.connect_ex(f"{folder}/root") == 0
 

@@ -1,4 +1,4 @@
-"""Answers to options that cmpirun does not have, most of them other launchers' own. Pure."""
+"""Advice for options that cmpirun does not have; most of them are other launchers'. Pure."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_RANKS = "-n N starts N ranks in all"
-_HOSTS = "name the hosts, with how many ranks each takes, by --host a:4,b:4 or --hostfile FILE"
-_SPREAD = "--map-by node deals ranks out to the hosts; --host a:4, or slots=4 in a hostfile, says how many"
-_MPI = "options of mpiexec itself go into one string: --mpi-args='{} ...'"
-_TORCH = "each rank has RANK, WORLD_SIZE, MASTER_ADDR and the like set; for several hosts see --host"
-_FOLDER = "ranks start in the folder that cmpirun is started in: cd there first"
+_RANKS = "-n N starts N ranks in total"
+_HOSTS = "name the hosts and their numbers of ranks with --host a:4,b:4 or --hostfile FILE"
+_SPREAD = (
+    "--map-by node deals ranks out to the hosts in turn; --host a:4 or slots=4 in a hostfile sets how many"
+)
+_MPI = "pass options of mpiexec itself in one string: --mpi-args='{} ...'"
+_TORCH = (
+    "cmpirun sets RANK, WORLD_SIZE, MASTER_ADDR and the like for each rank; for several hosts see --host"
+)
+_FOLDER = "ranks start in the folder in which cmpirun was started: cd there first"
 
 _ANSWERS = {
     _RANKS: (
@@ -31,8 +35,8 @@ _ANSWERS = {
     ),
     _FOLDER: "--wdir -wdir -wd --cwd --chdir -D",
     "ranks inherit the environment of cmpirun: NAME=value cmpirun ...": "-x --export -envall",
-    "more ranks than cores just run": "--oversubscribe --overcommit --use-hwthread-cpus",
-    "root may run cmpirun": "--allow-run-as-root",
+    "not needed: cmpirun starts more ranks than cores": "--oversubscribe --overcommit --use-hwthread-cpus",
+    "not needed: root may run cmpirun": "--allow-run-as-root",
     "timeout 60 cmpirun ... ends a job that takes longer": "--timeout",
     "did you mean --verbose?": "-v",
     "did you mean --version?": "-V",
@@ -42,7 +46,7 @@ _ANSWER_TO = {option: answer for answer, options in _ANSWERS.items() for option 
 
 
 def unknown_option(arguments: list[str], takes_value: Mapping[str, bool]) -> str:
-    """The first option before the program that cmpirun does not have; "" if there is none.
+    """Return the first option before the program that cmpirun does not have, or "".
 
     >>> unknown_option(["-n4", "--host", "a", "--np", "2", "prog", "-x"], {"-n": True, "--host": True})
     '--np'
@@ -61,7 +65,7 @@ def unknown_option(arguments: list[str], takes_value: Mapping[str, bool]) -> str
 
 
 def answer(option: str, known: list[str]) -> str:
-    """What to say of an option that cmpirun does not have.
+    """Return the message for an option that cmpirun does not have.
 
     >>> answer("--outptu", ["--output", "--host"])
     'there is no option --outptu; did you mean --output?'

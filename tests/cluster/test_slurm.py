@@ -143,9 +143,9 @@ def test_wrong_wishes_are_refused_with_a_remedy(slurm, jobs):
     assert unknown.code == 1 and "sbatch did not take .cmpi/" in unknown.err and "partition" in unknown.err
     assert "Slurm knows no job 999999" in jobs.run("cmpirun", "--attach", "999999").err
     for arguments, words in (
-        (("--slurm", "-N", "-2", "hostname"), "-N -2: a number of nodes, 1 or more"),
+        (("--slurm", "-N", "-2", "hostname"), "-N -2: expected a number of nodes, 1 or more"),
         (("--time", "1:00", "hostname"), "--time is for batch jobs; add --slurm"),
-        (("--cancel", "7", "hostname"), "takes no program"),
+        (("--cancel", "7", "hostname"), "remove the program"),
     ):
         result = jobs.run("cmpirun", *arguments)
         assert result.code == 2 and words in result.err, result

@@ -48,7 +48,7 @@ def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys
         (["--np", "4", "true"], "no option --np; -n N starts N ranks"),
         (["--nproc_per_node=4", "true"], "no option --nproc_per_node; -n N starts N ranks"),
         (["-n", "2", "-x", "A=1", "true"], "ranks inherit the environment"),
-        (["--oversubscribe", "true"], "more ranks than cores just run"),
+        (["--oversubscribe", "true"], "cmpirun starts more ranks than cores"),
         (["--bind-to", "core", "true"], "--mpi-args='--bind-to ...'"),
         (["--master_port", "1", "true"], "MASTER_ADDR"),
         (["--ouput", "plain", "true"], "did you mean --output?"),

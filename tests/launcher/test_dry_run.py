@@ -13,8 +13,8 @@ def job(argv):
 def test_the_plan_names_every_host_with_its_ranks_and_its_room():
     assert as_text(job(["python", "my job.py"]), "MPICH 5.0.2") == (
         "3 ranks of python 'my job.py', with MPICH 5.0.2:\n"
-        "  node1  4 slots, ranks 0-2; 4 cpus and 1 GiB for what is spawned\n"
-        "  b      2 slots, no rank; 1 cpus and 1 GiB for what is spawned\n"
+        "  node1  4 slots, ranks 0-2; 4 cpus and 1 GiB for spawned processes\n"
+        "  b      2 slots, no rank; 1 cpus and 1 GiB for spawned processes\n"
     )
 
 

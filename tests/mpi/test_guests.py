@@ -420,7 +420,7 @@ except cmpi.NotRunning:
 """), name)  # fmt: skip
     spawned = int(read_until(guest.stdout, r"up (\d+)").group(1))
     again = jobs.run("cmpirun", "--serve", "--name", name)
-    assert again.code == 2 and f"a job of yours that is called {name} runs here" in again.err, again
+    assert again.code == 2 and f"a job of yours named {name} already runs here" in again.err, again
     (line,) = [it for it in jobs.run("cmpirun", "--jobs").out.splitlines() if it.startswith(f"{name} ")]
     assert re.search(r"  since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  \(serves guests\)$", line)
     stopped = jobs.run("cmpirun", "--stop", name)
