@@ -219,7 +219,7 @@ class HostLives:
             life = self._lives[name] = _Life(AWAY, now_s)
             life.new = True
         elif life.wanted or life.state not in (LOST, AWAY):
-            return [AnswerAdd(name, f"{name}: is a host of this job already")]
+            return [AnswerAdd(name, f"{name}: is already a host of this job")]
         life.wanted = True
         return self._try(name, now_s) if life.state == AWAY else []
 

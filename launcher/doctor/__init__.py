@@ -1,1 +1,1 @@
-"""`cmpirun --doctor`: what works here, and how to mend what does not."""
+"""`cmpirun --doctor`: checks what works here, and says how to fix what does not."""

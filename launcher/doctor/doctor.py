@@ -1,4 +1,4 @@
-"""`cmpirun --doctor`: what works here, and how to mend what does not. Looks, and runs a real job."""
+"""`cmpirun --doctor`: checks this machine and runs a real job; says how to fix what does not work."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.remote_host import Way
 
 JOB_S = 30.0
-BATCH_S = 60.0  # of which a tiny job may wait a while in the queue
+BATCH_S = 60.0  # includes the time that a tiny job waits in the queue
 
 
 def run(config: LaunchConfig, hosts: list[HostSpec], way: Way | None) -> int:
-    """Look at everything, show it, and return the exit code: 0 well, 1 warnings, 2 faults.
+    """Check everything, print the findings, and return the exit code: 0 all well, 1 warnings, 2 faults.
 
     Blocks: some seconds; with a batch job up to `BATCH_S`.
     """
@@ -69,7 +69,7 @@ def run(config: LaunchConfig, hosts: list[HostSpec], way: Way | None) -> int:
 
 
 def _checked(check: Callable[[], list[Finding]]) -> list[Finding]:
-    """What a check finds; that it failed itself is a finding too, not a missing row."""
+    """The findings of a check; if the check itself fails, that is a finding too, not a missing row."""
     try:
         return check()
     except Exception as error:
@@ -96,11 +96,11 @@ def _untrusted(folder: str) -> str:
     try:
         return trusted_folder.fault(folder)
     except OSError:
-        return ""  # there is none; another row reports that
+        return ""  # the folder does not exist; another row reports that
 
 
 def _probe(mpiexec: str, options: list[str], limit_s: float) -> tuple[dict[str, object] | None, str]:
-    """What a job of `cmpi.launcher.doctor.probe_job` printed last, and what was said on stderr."""
+    """Run a job of `cmpi.launcher.doctor.probe_job`; returns what it printed last, and its stderr."""
     command = [sys.executable, *programs.isolated(programs.CMPIRUN), "--output", "plain", *options]
     if mpiexec:
         command += ["--mpiexec", mpiexec]

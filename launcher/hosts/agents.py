@@ -1,7 +1,7 @@
-"""cmpirun's side of the other hosts: their agents, started by ssh, and what goes to and fro between
-those and the root. What becomes of each host is decided by `HostLives`.
+"""cmpirun's side of the other hosts: starts their agents through ssh, and relays between them and the root.
+`HostLives` decides what happens to each host.
 
-One thread; nothing here blocks but `gather`, `begin`, `ship` and `finish`, within limits.
+Single-threaded; only `gather`, `begin`, `ship` and `finish` block, and each has a time limit.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.remote_host import Way
 
-SHIP_S = 300.0  # for a host to receive and unpack the program
-ANSWER_S = 9.0  # for agents that are up to make the job's folders
-PATIENCE_S = 2.0  # before the user is told for whom cmpirun waits
-LEAVE_S = 2.5  # for agents to end what is left, once the job is over
+SHIP_S = 300.0  # how long a host may take to receive and unpack the program
+ANSWER_S = 9.0  # how long agents may take to create the job's folders
+PATIENCE_S = 2.0  # after this, cmpirun says which hosts it waits for
+LEAVE_S = 2.5  # how long agents may take to end what is left of the job
 
 
 class Agents:
@@ -40,13 +40,13 @@ class Agents:
 
     Args:
         specs: The hosts, without this one.
-        way: How a command gets there.
-        python: The interpreter there, where the hostfile names none.
-        gather_s: How long agents may take to come up.
-        lost_s: After how long without a word of its agent a host is lost.
+        way: Builds the command that runs a command there.
+        python: The interpreter there, unless the hostfile names one.
+        gather_s: How long agents may take to come up, in seconds.
+        lost_s: A host is lost when its agent has sent nothing for so many seconds.
 
     Raises:
-        LaunchError: What starts agents, such as ssh, cannot be run.
+        LaunchError: The command that starts agents, such as ssh, cannot be run.
     """
 
     def __init__(
@@ -82,16 +82,16 @@ class Agents:
             raise LaunchError(f"cannot start {error.filename}: {error.strerror}") from None
 
     def fileno(self) -> int:
-        """The descriptor, for poll: call `serve` when it is ready, and at `deadline_s`."""
+        """The descriptor to poll: call `serve` when it is ready, and at `deadline_s`."""
         return self._selector.fileno()
 
     @property
     def deadline_s(self) -> float:
-        """When `serve` has something to do, even if nothing comes."""
+        """When to call `serve` even if the descriptor is not ready."""
         return self._lives.deadline_s
 
     def serve(self, timeout_s: float = 0) -> None:
-        """Pass on what there is."""
+        """Relay what has come."""
         for key, events in self._selector.select(timeout_s):
             call, *arguments = key.data
             call(*arguments, events)
@@ -103,10 +103,10 @@ class Agents:
     # -- the beginning -----------------------------------------------------------------------
 
     def gather(self, here: launcher_agent.HostFacts, mpi_kind: str) -> None:
-        """Wait until all agents are up and fit to take part.
+        """Wait until all agents are up and able to take part.
 
         Raises:
-            LaunchError: Some are not; a line for each says why, and what mends it.
+            LaunchError: Some are not; there is a line for each with the reason and the remedy.
 
         Blocks: at most `gather_s`.
         """
@@ -115,7 +115,7 @@ class Agents:
             raise LaunchError("\n".join([f"{len(faults)} of the hosts cannot take part:", *faults]))
 
     def faults(self, here: launcher_agent.HostFacts, mpi_kind: str) -> dict[str, str]:
-        """Why each host cannot take part, "" if it can, once all agents are up. Blocks: as `gather`."""
+        """Wait for all agents; returns why each host cannot take part, or "". Blocks: as `gather`."""
         start_s = time.monotonic()
         told = False
         while waiting := [h.spec.name for h in self.hosts.values() if h.facts is None and not h.gone]:
@@ -139,10 +139,10 @@ class Agents:
         return faults
 
     def begin(self, begin: launcher_agent.Begin) -> None:
-        """Have all agents make the job's folders, and look for the program.
+        """Have all agents create the job's folders and look for the program.
 
         Raises:
-            LaunchError: One cannot.
+            LaunchError: An agent cannot, or does not answer.
 
         Blocks: for their answers.
         """
@@ -153,18 +153,18 @@ class Agents:
         self._await_answers(list(self.hosts.values()), ANSWER_S)
 
     def _beginning(self, host: RemoteHost) -> launcher_agent.Begin:
-        """What is said to all, with the folder that this one has for the job."""
+        """The `Begin` frame for this host, with its working folder."""
         assert self._begin is not None
         begin: launcher_agent.Begin = replace(self._begin, cwd=host.spec.workdir or self._begin.cwd)
         return begin
 
     def ship(self, hosts: list[RemoteHost], pieces: Callable[[], Iterator[launcher_agent.Unpack]]) -> None:
-        """Have these hosts unpack an archive, side by side.
+        """Send an archive to these hosts, in parallel, and have them unpack it.
 
         Raises:
-            LaunchError: One cannot.
+            LaunchError: A host cannot, or does not answer.
 
-        Blocks: for that, with a word about it if it takes long.
+        Blocks: until all have answered; if that takes long, it tells the user.
         """
         for host in hosts:
             host.answer = None
@@ -181,7 +181,7 @@ class Agents:
         if faults:
             raise LaunchError("\n".join(faults))
 
-    # -- what cmpirun wants --------------------------------------------------------------------
+    # # -- requests of cmpirun -------------------------------------------------------------------
 
     def run(
         self,
@@ -194,10 +194,10 @@ class Agents:
         """Run a command on a host.
 
         Args:
-            name: The host; of one that is not up, the command ends at once with 255.
+            name: The host; if it is not up, the command ends at once with 255.
             argv: The command.
-            settings: "NAME=value", on top of the job's environment.
-            said: Called with what it writes.
+            settings: "NAME=value", added to the job's environment.
+            said: Called with its output.
             ended: Called with its exit code.
         """
         host = self.hosts.get(name)
@@ -209,7 +209,7 @@ class Agents:
         host.tell(launcher_agent.Run(self._next, argv, settings))
 
     def forget(self, name: str) -> None:
-        """The root knows that this host is lost: its connections may be closed."""
+        """Close a lost host's connections; called once the root knows that it is lost."""
         host = self.hosts[name]
         for channel in list(host.channels):
             self._to_root.close(host, channel)
@@ -220,16 +220,19 @@ class Agents:
         check: Callable[[RemoteHost], str],
         provide: Callable[[RemoteHost], Iterator[launcher_agent.Unpack] | None],
     ) -> None:
-        """The root is there to be told. From now on look for hosts that are lost, and take in those in
-        which `check` finds no fault, once they have the program: `provide` gives what must be sent there,
-        or None. It may raise CmpiError."""
+        """Start watching hosts, now that there is a root to tell.
+
+        A host that comes back is used again if `check` finds no fault in it and once it has the program:
+        `provide` returns what must be sent there, or None, and may raise CmpiError.
+        """
         self._check, self._provide = check, provide
         self._do(self._lives.attend())
 
     def add(self, spec: HostSpec, answer: Callable[[str], None]) -> None:
-        """Take in one more host; `answer` is called with why not, or with "" when it is there."""
+        """Add a host; `answer` is called with "" when it is up, or with the reason why it cannot be
+        added."""
         if spec.name in self._told:
-            answer(f"{spec.name}: is a host of this job already")
+            answer(f"{spec.name}: is already a host of this job")
             return
         if self._lives.state(spec.name) in ("", host_lives.LOST, host_lives.AWAY):
             self._specs[spec.name] = spec
@@ -252,7 +255,7 @@ class Agents:
                 host.ssh.kill()
             host.ssh.wait()
 
-    # -- what the machine wants ------------------------------------------------------------------
+    # # -- actions of the state machine ------------------------------------------------------------
 
     def _do(self, actions: list[host_lives.Action]) -> None:
         for action in actions:
@@ -264,7 +267,7 @@ class Agents:
             host_lives.EndAgent: lambda it: self._returning[it.name].ssh.kill(),  # whose end will be read
             host_lives.Beat: lambda it: self.hosts[it.name].tell(launcher_agent.Beat()),
             host_lives.CloseSilent: lambda it: self.hosts[it.name].close(
-                f"it has not been heard of for {self._lost_s:g} s"
+                f"nothing has come from it for {self._lost_s:g} s"
             ),
             host_lives.Check: self._check_returning,
             host_lives.Begin: lambda it: self._begin_returning(self._returning[it.name]),
@@ -349,7 +352,7 @@ class Agents:
             host.close(f"its agent does not keep to the protocol: {error}")
 
     def _frames(self) -> tuple[dict[type, Callable[..., None]], dict[type, Callable[..., None]]]:
-        """What each frame of an agent is for: of a host of the job, and of one that is to be taken in."""
+        """The handlers of agents' frames: for hosts of the job, and for hosts that are being added."""
         lives = self._lives
         both: dict[type, Callable[..., None]] = {
             launcher_agent.HostFacts: self._came_up,

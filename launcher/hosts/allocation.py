@@ -1,4 +1,4 @@
-"""The hosts that a scheduler has given to the job that cmpirun runs in, out of its environment. Pure.
+"""Finds the hosts that a batch scheduler has allocated to the job that cmpirun runs in. Pure.
 
 Sources: OpenPBS, qsub(1B) "PBS_NODEFILE"; IBM LSF, "Environment variables", LSB_DJOB_HOSTFILE; Grid Engine,
 sge_pe(5), PE_HOSTFILE; Slurm, sbatch(1) "OUTPUT ENVIRONMENT VARIABLES".
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PBS, LSF, GRID_ENGINE = "PBS", "LSF", "Grid Engine"
-# The variable that names the file with the hosts, and one that shows that this is a job at all.
+# # The variable that names the file with the hosts, and one that shows that this is a scheduler's job.
 _SOURCES = (
     (PBS, "PBS_NODEFILE", "PBS_JOBID"),
     (LSF, "LSB_DJOB_HOSTFILE", "LSB_JOBID"),
@@ -26,7 +26,7 @@ _SOURCES = (
 
 @frozen
 class Source:
-    """Where a scheduler has written down the hosts of this job."""
+    """The file in which a scheduler lists the hosts of this job."""
 
     scheduler: str
     variable: str
@@ -34,13 +34,13 @@ class Source:
 
 
 def in_slurm(environment: Mapping[str, str]) -> bool:
-    """Whether this is a job of Slurm's on several nodes; `scontrol` tells which."""
+    """Whether cmpirun runs in a Slurm job on several nodes; `scontrol` tells which."""
     text = environment.get("SLURM_JOB_NUM_NODES", "1")
     return text.isdigit() and int(text) > 1
 
 
 def source(environment: Mapping[str, str]) -> Source | None:
-    """The file with the hosts of this job; None where there is none, or Slurm has the job."""
+    """The file with the hosts of this job; None if there is none, or if this is a Slurm job."""
     if "SLURM_JOB_ID" in environment:
         return None
     for scheduler, variable, job in _SOURCES:
@@ -50,10 +50,10 @@ def source(environment: Mapping[str, str]) -> Source | None:
 
 
 def hosts(source: Source, text: str, environment: Mapping[str, str]) -> list[HostSpec]:
-    """The hosts in the file, with what was given on each; none if it is one host, which is this.
+    """The hosts in the file, with the slots on each; [] if there is only one host, which is this one.
 
     Raises:
-        UsageError: It has another form than its scheduler writes.
+        UsageError: A line does not have the form that the scheduler writes.
 
     >>> sge = Source(GRID_ENGINE, "PE_HOSTFILE", "/f")
     >>> [(it.name, it.slots) for it in hosts(sge, "a 2 all.q@a UNDEFINED\\nb 1 all.q@b UNDEFINED\\n", {})]
@@ -68,8 +68,8 @@ def hosts(source: Source, text: str, environment: Mapping[str, str]) -> list[Hos
         if len(words) != 1 and not (counted and words[1].isdigit()):
             form = "a host, its slots, queue and cores" if counted else "a host for each slot"
             raise UsageError(
-                f"{source.path}:{number}: {source.scheduler} writes {form} in each line; found: {line!r}. "
-                "Give the hosts by --host or --hostfile."
+                f"{source.path}:{number}: expected {form}, as {source.scheduler} writes it; found: "
+                f"{line!r}. Name the hosts with --host or --hostfile."
             )
         slots[words[0]] = slots.get(words[0], 0) + (int(words[1]) if counted and words[1:] else 1)
     if len(slots) < 2:

@@ -1,6 +1,6 @@
-"""Which hosts a job runs on, and how cmpirun gets to them: as the user says, or the scheduler of this job.
+"""Chooses the hosts of a job, and how cmpirun reaches them: as the user says, or from a batch scheduler.
 
-Imports what it needs where it needs it: most jobs run on one host, and each module would delay their start.
+Modules are imported inside functions: most jobs run on one host, and each import would delay their start.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def hosts(config: LaunchConfig) -> list[HostSpec]:
-    """The hosts that the user names, or that a scheduler has given to this job; none: this one.
+    """The hosts that the user names, or that a scheduler has allocated; []: only this host.
 
     Raises:
-        UsageError: What names them cannot be read.
+        UsageError: A hostfile or a list of hosts cannot be read.
     """
     if not (config.host or config.hostfile):
         return _allocated()
@@ -35,12 +35,12 @@ def hosts(config: LaunchConfig) -> list[HostSpec]:
             with open(config.hostfile) as file:
                 named = hostfile.parse_file(file.read(), config.hostfile)
         except OSError as error:
-            raise UsageError(f"--hostfile {config.hostfile}: {error.strerror}") from None
+            raise UsageError(f"cannot read --hostfile {config.hostfile}: {error.strerror}") from None
     return [hostfile.with_defaults(host, config.cpu_units, config.memory_bytes) for host in named]
 
 
 def _allocated() -> list[HostSpec]:
-    """The hosts that Slurm or another scheduler has given to this job; none: this one alone."""
+    """The hosts that Slurm or another scheduler has allocated to this job; []: only this host."""
     from cmpi.launcher.hosts import allocation
 
     if allocation.in_slurm(os.environ):
@@ -55,13 +55,13 @@ def _allocated() -> list[HostSpec]:
             return allocation.hosts(source, file.read(), os.environ)
     except OSError as error:
         raise UsageError(
-            f"{source.variable} names {source.path}: {error.strerror}. Give {source.scheduler}'s hosts "
-            "by --host or --hostfile, or unset the variable."
+            f"{source.variable} names {source.path}, which cannot be read: {error.strerror}. Name the "
+            "hosts with --host or --hostfile, or unset the variable."
         ) from None
 
 
 def several(config: LaunchConfig, hosts: list[HostSpec], mpi: Mpi) -> MultiHost:
-    """What supervises a job on these hosts; it has logged in to all of them. Raises: CmpiError."""
+    """Log in to all hosts; returns the object that supervises the job there. Raises: CmpiError."""
     from cmpi._core.protocol.launcher_agent import LOST_S
     from cmpi.launcher.hosts.multi_host import MultiHost, local_name
     from cmpi.launcher.hosts.remote_host import SSH_S
@@ -78,7 +78,7 @@ def several(config: LaunchConfig, hosts: list[HostSpec], mpi: Mpi) -> MultiHost:
 
 
 def way(config: LaunchConfig) -> Way:
-    """How a command gets to another host."""
+    """How commands are run on another host: by ssh, or by srun in a Slurm job."""
     from cmpi.launcher.hosts.allocation import in_slurm
     from cmpi.launcher.hosts.remote_host import CONNECT_S, by_srun, by_ssh
 

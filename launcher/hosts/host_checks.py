@@ -1,4 +1,4 @@
-"""What is wrong with a host, in one line with the command that mends it. Pure."""
+"""Says what is wrong with a host, in one line with the command that fixes it. Pure."""
 
 from __future__ import annotations
 
@@ -12,27 +12,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.protocol.launcher_agent import HostFacts
 
-# What ssh says, and what that means; sources: OpenSSH's ssh(1), sshconnect.c, and what was seen.
+# Messages of ssh, and what they mean. Sources: OpenSSH's ssh(1), sshconnect.c, and what was seen.
 _SSH_SAYS = (
-    # ssh says this one together with "Host key verification failed".
-    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "has another host key than before", "ssh-keygen -R {name}"),
+    # This must come before "Host key verification failed", which ssh prints with it.
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key has changed", "ssh-keygen -R {name}"),
     ("Permission denied", "refuses your key", "ssh-copy-id {target}"),
-    ("Host key verification failed", "is not known here", "ssh {target}   (and compare its key)"),
-    ("Could not resolve", "is not known by that name", "getent hosts {name}   (and mend the name)"),
+    (
+        "Host key verification failed",
+        "its host key is not known here",
+        "ssh {target}   (and compare its key)",
+    ),
+    ("Could not resolve", "there is no host of this name", "getent hosts {name}   (and correct the name)"),
     ("timed out", "cannot be reached", "ping {name}"),
     ("No route to host", "cannot be reached", "ping {name}"),
     ("Network is unreachable", "cannot be reached", "ping {name}"),
-    ("Connection refused", "lets nobody in by ssh", "systemctl start ssh   (on {name})"),
+    ("Connection refused", "does not accept ssh connections", "systemctl start ssh   (on {name})"),
 )
 
 
 def no_agent(host: HostSpec, python: str, mpi_kind: str, version: str, code: int | None, said: str) -> str:
-    """Why there is no agent; `code` is None if ssh still runs, `said` what came on its stderr."""
+    """Why there is no agent. `code` is ssh's exit code, None if it still runs; `said` is its stderr."""
     on = f"ssh {host.target}"
     if code is None:
-        return (
-            f"{host.name}: has not logged in by ssh in time. Try: {on} true   (and give it --ssh-timeout)"
-        )
+        return f"{host.name}: the ssh login took too long. Try: {on} true   (and a larger --ssh-timeout)"
     for words, meaning, mend in _SSH_SAYS:
         if code == 255 and words in said:
             own = re.search(r"^ *(ssh-keygen -f .*)", said, re.M)
@@ -40,18 +42,18 @@ def no_agent(host: HostSpec, python: str, mpi_kind: str, version: str, code: int
             mend = mend.format(target=host.target, name=host.name)
             return f"{host.name}: {meaning}{_where(said)}. Try: {mend}"
     if code in (126, 127):
-        look = f"Try: {on} ls -l {shlex.quote(python)}   (and name another with python= in the hostfile)"
+        look = f"Try: {on} ls -l {shlex.quote(python)}   (or set python= in the hostfile)"
         return f"{host.name}: has no Python at {python}. {look}"
     if "No module named 'cmpi" in said:
         install = f"{shlex.quote(python)} -m pip install 'cmpi[{mpi_kind}]=={version}'"
-        return f"{host.name}: has no cmpi for {python}. Try: {on} {shlex.quote(install)}"
+        return f"{host.name}: cmpi is not installed for {python}. Try: {on} {shlex.quote(install)}"
     last = said.strip().splitlines()[-1:] or ["nothing"]
     said_so = f"it said: {last[0]}{_where(said)}"
-    return f"{host.name}: no agent came up (exit code {code}); {said_so}. Try: {on} true"
+    return f"{host.name}: the agent did not start (exit code {code}); {said_so}. Try: {on} true"
 
 
 def _where(said: str) -> str:
-    """The file and line of ssh's that it complains of, in words; "" if of none.
+    """The file and line that ssh complains about, in words; "" if none.
 
     >>> _where("Offending ED25519 key in /root/.ssh/known_hosts:3")
     ' (see line 3 of /root/.ssh/known_hosts)'
@@ -61,7 +63,7 @@ def _where(said: str) -> str:
 
 
 def same_machine(name: str, machine: str, others: dict[str, str]) -> str:
-    """That a host is one of the `others` under another name, by what tells machines apart, or "".
+    """The message that a host is one of the `others` under another name, judging by `machine`; or "".
 
     >>> same_machine("10.0.0.2", "boot 7", {"h1": "boot 5", "h2": "boot 7"})
     '10.0.0.2: is the same host as h2. Name it once, with the slots of both'
@@ -73,7 +75,7 @@ def same_machine(name: str, machine: str, others: dict[str, str]) -> str:
 
 
 def other_code(host: HostSpec, there: str, here: str) -> str:
-    """That an agent came up, of another cmpi than this one.
+    """The message that the agent has another cmpi than this host.
 
     >>> other_code(HostSpec("h2", "me@h2"), "0.1.0, code 01234567", "0.1.0, code 89abcdef")
     'h2: cmpi 0.1.0, code 01234567; and 0.1.0, code 89abcdef here. Install the same on both'
@@ -83,13 +85,13 @@ def other_code(host: HostSpec, there: str, here: str) -> str:
 
 
 def differences(host: HostSpec, there: HostFacts, here: HostFacts) -> str:
-    """What keeps this host from taking part in a job that is started here; "" if nothing does."""
+    """Why this host cannot take part in a job that is started here; "" if it can."""
     on = f"Try: ssh {host.target}"
     pip = f"{shlex.quote(there.executable)} -m pip install"
     if there.python.rpartition(".")[0] != here.python.rpartition(".")[0]:
         return (
-            f"{host.name}: Python {there.python} ({there.executable}) cannot read what {here.python} "
-            "here sends it. Name another with python= in the hostfile"
+            f"{host.name}: Python {there.python} ({there.executable}) is not compatible with {here.python} "
+            "here. Choose another Python with python= in the hostfile"
         )
     if there.cmpi != here.cmpi:
         return f"{host.name}: cmpi {there.cmpi}, and {here.cmpi} here. {on} {pip} cmpi=={here.cmpi}"

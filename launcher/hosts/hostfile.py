@@ -1,7 +1,7 @@
-"""Which hosts the person names: hostfiles and --host. Pure.
+"""Parses hostfiles and --host. Pure.
 
-Read are the forms of Open MPI (`host slots=4 max_slots=8`) and MPICH (`host:4`), one host a line, and
-settings of ours beside them. Sources: Open MPI's prterun(1), "The Hostfile"; MPICH's "Using the Hydra
+Accepts the forms of Open MPI (`host slots=4 max_slots=8`) and MPICH (`host:4`), one host per line, and
+some settings of our own. Sources: Open MPI's prterun(1), "The Hostfile"; MPICH's "Using the Hydra
 Process Manager", "Host file format".
 """
 
@@ -22,16 +22,16 @@ FORMS = """\
     me@node1 slots=4 cpus=3.5 mem=16GiB workdir=/data/me python=/opt/python/bin/python3"""
 _NAME = re.compile(r"(?:[\w.-]+@)?(?:[A-Za-z0-9](?:[\w.-]*\w)?|\[[0-9A-Fa-f:.]+(?:%\w+)?\])")
 _RANGES = re.compile(r"\[((?:\d+(?:-\d+)?)(?:,\d+(?:-\d+)?)*)\]")
-_MOST = 100_000  # hosts of one range
+_MOST = 100_000  # the most hosts in one range
 _KEYS = ("slots", "max_slots", "max-slots", "cpus", "mem", "workdir", "python")
 
 
 @frozen
 class HostSpec:
-    """One host as it was asked for; 0 and "" stand for what the host itself says, or no limit."""
+    """One host as the user named it; 0 and "" stand for the host's own values, or for no limit."""
 
     name: str
-    target: str  # what ssh is given: the name, perhaps with a user before it
+    target: str  # the argument for ssh: the name, perhaps with a user before it
     slots: int = 0
     max_slots: int = 0
     cpu_units: int = 0
@@ -41,7 +41,7 @@ class HostSpec:
 
 
 def with_defaults(host: HostSpec, cpu_units: int, memory_bytes: int) -> HostSpec:
-    """The host, with what is said of all hosts where nothing is said of it."""
+    """The host, with the defaults for all hosts where it has no value of its own."""
     fields = {name: getattr(host, name) for name in HostSpec.__match_args__}
     fields["cpu_units"] = host.cpu_units or cpu_units
     fields["memory_bytes"] = host.memory_bytes or memory_bytes
@@ -49,7 +49,7 @@ def with_defaults(host: HostSpec, cpu_units: int, memory_bytes: int) -> HostSpec
 
 
 def parse_file(text: str, path: str) -> list[HostSpec]:
-    """The hosts of a hostfile, in its order; a host that is named twice has the slots of both lines.
+    """The hosts of a hostfile, in order; the slots of a host that is named twice are added up.
 
     Raises:
         UsageError: A line cannot be read; the message has file, line and the accepted forms.
@@ -68,7 +68,7 @@ def parse_file(text: str, path: str) -> list[HostSpec]:
                     f"{path}:{number}: {error}; found: {line.strip()!r}. Accepted:\n{FORMS}"
                 ) from None
     if not hosts:
-        raise UsageError(f"{path}: no host in it. Accepted, one a line:\n{FORMS}")
+        raise UsageError(f"{path} names no host. Accepted, one per line:\n{FORMS}")
     return _merged(hosts)
 
 
@@ -80,29 +80,29 @@ def parse_list(text: str) -> list[HostSpec]:
     """
     words = [word.strip() for word in re.split(r",(?![^\[]*\])", text)]
     if not all(words):
-        raise UsageError(f"hosts with commas between them, such as a:4,b:4; found {text!r}")
+        raise UsageError(f"expected hosts separated by commas, such as a:4,b:4; found {text!r}")
     return _merged([_host(name, []) for word in words for name in expand(word)])
 
 
 def expand(word: str) -> list[str]:
-    """The hosts of a word with ranges, as Slurm writes them; a number keeps its zeros.
+    """Expand a word with ranges in Slurm's form into hosts; leading zeros are kept.
 
     Raises:
-        UsageError: A range goes down, or is too long.
+        UsageError: A range is descending or too long.
 
     >>> expand("me@n[08-10,12]-ib:2")
     ['me@n08-ib:2', 'me@n09-ib:2', 'me@n10-ib:2', 'me@n12-ib:2']
     """
     found = _RANGES.search(word)
     if found is None or found.start() == 0 or word[found.start() - 1] == "@":
-        return [word]  # [::1] begins with its bracket
+        return [word]  # an IPv6 address, such as [::1]
     names = []
     for part in found[1].split(","):
         first, _, last = part.partition("-")
         end = int(last or first)
         if not int(first) <= end < int(first) + _MOST:
             raise UsageError(
-                f"the range {part} goes from a number to one that is not less, as in node[1-4]"
+                f"the range {part} must ascend and have at most {_MOST} hosts, as in node[1-4]"
             )
         names += [f"{number:0{len(first)}d}" for number in range(int(first), end + 1)]
     return [
@@ -114,14 +114,14 @@ def _host(first: str, settings: list[str]) -> HostSpec:
     match = _NAME.match(first)
     rest = first[match.end() :] if match else ""
     if "[" not in first and first.count(":") > 1:
-        raise UsageError("an address of IPv6 stands in brackets, as in [fe80::1] or [fe80::1]:4")
+        raise UsageError("an IPv6 address needs brackets, as in [fe80::1] or [fe80::1]:4")
     if match is None or (rest and rest[0] != ":"):
-        raise UsageError("a host name comes first")
+        raise UsageError("a line begins with a host name")
     values: dict[str, str] = {"slots": rest[1:]} if rest else {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals or not value or key not in _KEYS:
-            raise UsageError(f"{setting!r} is none of the settings, {', '.join(_KEYS)}")
+            raise UsageError(f"unknown setting {setting!r}; the settings are {', '.join(_KEYS)}")
         key = key.replace("-", "_")
         if key in values:
             raise UsageError(f"{key} is given twice")
@@ -146,7 +146,7 @@ def _count(values: dict[str, str], key: str) -> int:
     if text is None:
         return 0
     if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"{key} is a number, 1 or more")
+        raise UsageError(f"{key} must be a number, 1 or more")
     return int(text)
 
 

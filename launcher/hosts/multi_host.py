@@ -1,4 +1,4 @@
-"""A job on several hosts, as cmpirun sees it: the hosts, and what the root wants done there."""
+"""cmpirun's view of a job on several hosts: the hosts, and the root's requests to run things there."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class MultiHost:
     """The hosts of a job.
 
     Args:
-        specs: All of them, as asked for.
-        local: The name of this one, whether it is among them or not.
+        specs: All hosts, as the user named them.
+        local: The name of this host, whether it is one of them or not.
         mpi: The MPI in use.
-        way: How a command gets to a host.
-        mpi_args: More arguments for every mpiexec.
-        gather_s: How long the agents of all hosts may take to come up.
-        lost_s: After how long without a word a host is lost.
+        way: Builds the command that runs a command on a host.
+        mpi_args: Further arguments for every mpiexec.
+        gather_s: How long the agents of all hosts may take to come up, in seconds.
+        lost_s: A host is lost when nothing has come from it for so many seconds.
 
     Raises:
-        LaunchError: Some cannot take part.
+        LaunchError: Some hosts cannot take part.
     """
 
     def __init__(
@@ -96,8 +96,8 @@ class MultiHost:
         ship: str,
         key: Key,
     ) -> None:
-        """Make the job's folders everywhere, and send the program where it is wanted: to all hosts if a
-        folder was asked for, else to those that do not have it. Raises: CmpiError."""
+        """Create the job's folders on all hosts, and send the program: to all if the user named a folder,
+        else to those that lack it. Raises: CmpiError."""
         self._argv, self._cwd, self._environment = argv, cwd, environment
         self._folder, self._ship, self._program = folder, ship, program_file(argv, cwd)
         rsh = folder + "/rsh.sh"
@@ -134,7 +134,7 @@ class MultiHost:
         return self._archive, self._shipment
 
     def _provide(self, host: RemoteHost) -> Iterator[launcher_agent.Unpack] | None:
-        """What a host that is new, or was lost, must be sent. Raises: UsageError."""
+        """What must be sent to a host that is new or was lost; None: nothing. Raises: UsageError."""
         if not self._lacks_program(host):
             self._shipped.discard(host.spec.name)
             return None
@@ -142,7 +142,7 @@ class MultiHost:
         return pieces(*self._packed())
 
     def described(self, specs: list[HostSpec]) -> bytes:
-        """The hosts as the root is told of them."""
+        """The hosts, encoded for the root."""
         seen = [host.facts.address.split() for host in self.agents.hosts.values() if host.facts]
         callers = [pair[1] for pair in seen if len(pair) == 2]
         frames = []
@@ -179,17 +179,17 @@ class MultiHost:
         return spec.cpu_units or there.cpu_units, spec.memory_bytes or there.memory_bytes
 
     def has_rdma(self) -> bool:
-        """Whether another host has an RDMA network card: MPI's settings for those are of all hosts."""
+        """Whether another host has an RDMA network card: MPI's settings for those concern all hosts."""
         return any(host.facts is not None and host.facts.rdma for host in self.agents.hosts.values())
 
     def slots(self, spec: HostSpec) -> int:
-        """How many ranks a host takes before the others get a second round."""
+        """How many ranks a host gets before the next host does."""
         return spec.slots or max(1, self.room(spec)[0] // CPU_UNIT)
 
     # -- in the supervisor's loop --------------------------------------------------------------
 
     def attend(self, tell_root: Callable[[Any], None]) -> None:
-        """From now on the root is there to be told."""
+        """Start serving the root, through `tell_root`."""
         self._tell_root = tell_root
         self.agents.lost = lambda name, reason: tell_root(launcher_root.HostLost(name, reason))
         self.agents.back = self._take_back
@@ -206,7 +206,7 @@ class MultiHost:
         self._tell_root(launcher_root.HostBack(self.described([self.agents.hosts[name].spec])))
 
     def register(self, poll: select.poll) -> None:
-        """Have poll watch what `serve` serves."""
+        """Register with `poll` the descriptors that `serve` serves."""
         assert self._rsh_server is not None
         fds = [
             self.agents.fileno(),
@@ -218,7 +218,7 @@ class MultiHost:
             poll.register(fd, select.POLLIN)
 
     def serve(self, ready: set[int]) -> None:
-        """Do what there is to be done."""
+        """Serve the descriptors that are ready."""
         assert self._rsh_server is not None
         self.agents.serve()
         self._rsh_server.serve()
@@ -230,7 +230,7 @@ class MultiHost:
 
     @property
     def requests(self) -> dict[type, Callable[[Any], None]]:
-        """What the root may ask for, and who does it."""
+        """The handlers of the root's requests."""
         return {
             launcher_root.HostForgotten: lambda frame: self.agents.forget(frame.name),
             launcher_root.NeedHostSpawner: lambda frame: self._start_host_spawner(frame.host),
@@ -238,7 +238,7 @@ class MultiHost:
         }
 
     def finish(self) -> None:
-        """End all that runs elsewhere. Blocks: until the agents have, within a limit."""
+        """End everything on the other hosts. Blocks: until the agents have, within a limit."""
         for pidfd in list(self._worlds):
             self._kill_world(pidfd)
         self.agents.finish()
@@ -287,7 +287,7 @@ class MultiHost:
         self.noise(data)
 
     def _end_world(self, pidfd: int) -> None:
-        """Its mpiexec has ended; who had not come up by then will not."""
+        """A world's mpiexec has ended: ranks that have not come up by now never will."""
         start, _, said = self._worlds[pidfd]
         while select.select([said], [], [], 0)[0]:
             before = self._noise[pidfd]
@@ -312,7 +312,7 @@ class MultiHost:
 
 
 def local_name(specs: list[HostSpec]) -> str:
-    """Which of these hosts is this one, or this one's own name if none is."""
+    """The name by which the user calls this host, or its own name if it is not among `specs`."""
     import socket
 
     own = os.environ.get("SLURMD_NODENAME") or os.uname().nodename

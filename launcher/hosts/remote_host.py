@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     Way: TypeAlias = Callable[[str, list[str]], list[str]]  # the command that runs a command on a host
 
-SHIP_AHEAD_BYTES = 8 << 20  # of an archive, that may wait to be written
-CONNECT_S = 9  # for ssh, to reach the host's ssh
-SSH_S = 30.0  # for it to log in there, by whatever checks and start-up files
-# Where cmpi is there is for the interpreter there to find, but not in the folder where ssh or srun puts us.
+SHIP_AHEAD_BYTES = 8 << 20  # how much of an archive may wait to be written
+CONNECT_S = 9  # how long ssh may take to reach the host's sshd
+SSH_S = 30.0  # how long the login may take, with all its checks and start-up files
+# The interpreter there finds cmpi, but must not look for it in the folder where ssh or srun starts us.
 _PROGRAM = (
     "import sys; del sys.path[0]; from cmpi._runtime.isolated import order_path; order_path(); "
     "from cmpi.launcher.hosts.agent_main import main; main()"
@@ -30,19 +30,20 @@ _PROGRAM = (
 
 
 def by_ssh(ssh: list[str], connect_s: float = CONNECT_S) -> Way:
-    """By ssh, with these options of the user's; `connect_s` is for reaching the host."""
+    """Run commands through ssh, with the user's options; `connect_s` is the time to reach the host."""
     options = ["-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={max(1, round(connect_s))}"]
     return lambda target, argv: [*ssh, *options, target, f"exec {shlex.join(argv)}"]
 
 
 def by_srun(target: str, argv: list[str]) -> list[str]:
-    """By Slurm, to a node of the job that we are in: beside whatever else runs there, with all it has."""
+    """Run a command through srun, on a node of our Slurm job: beside other steps, with all its
+    resources."""
     step = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--quiet", "--unbuffered"]
     return ["srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
 
 
 class BufferedPipe:
-    """A descriptor pair with what waits to be written. Nothing blocks."""
+    """A pair of descriptors with a write buffer. Nothing blocks."""
 
     def __init__(self, readable: int, writable: int) -> None:
         self.readable, self.writable = readable, writable
@@ -51,7 +52,7 @@ class BufferedPipe:
             os.set_blocking(fd, False)
 
     def write(self, data: bytes) -> None:
-        """Write, now or when it can be. Raises: OSError, if nobody reads there any more."""
+        """Write now, or queue the data. Raises: OSError: The reader has closed its end."""
         self.unsent += data
         try:
             while self.unsent:
@@ -60,7 +61,7 @@ class BufferedPipe:
             pass
 
     def read(self) -> bytes | None:
-        """What has come; b"" at the end, None if nothing has."""
+        """Data that has come; b"" at the end, None if there is none yet."""
         try:
             return os.read(self.readable, 1 << 20)
         except BlockingIOError:
@@ -74,15 +75,15 @@ class RemoteHost:
 
     Args:
         spec: The host.
-        way: How a command gets there.
-        python: The interpreter there, where the hostfile names none.
+        way: Builds the command that runs a command there.
+        python: The interpreter there, unless the hostfile names one.
         ours: The version of cmpi here.
-        selector: Watches the descriptors; what it has for them is to be called with the events.
-        hear: Called with what the agent sends.
-        closed: Called at the end of its connection.
+        selector: Watches the descriptors; each one's `data` is to be called with the events.
+        hear: Called with data from the agent.
+        closed: Called when the connection has ended.
 
     Raises:
-        OSError: What starts agents, such as ssh, cannot be run.
+        OSError: The command that starts agents, such as ssh, cannot be run.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class RemoteHost:
     ) -> None:
         self.spec, self.python = spec, spec.python or python
         self._selector, self._hear, self._closed, self._ours = selector, hear, closed, ours
-        # A session of its own: the terminal's Ctrl-C is for cmpirun to pass on, in order.
+        # # A session of its own, because cmpirun passes on the terminal's Ctrl-C itself.
         self.ssh = subprocess.Popen(
             way(spec.target, [self.python, "-c", _PROGRAM]),
             stdin=subprocess.PIPE,
@@ -125,11 +126,11 @@ class RemoteHost:
 
     @property
     def said(self) -> str:
-        """What came on stderr, in the end: the words of ssh, or of a Python that could not begin."""
+        """The end of stderr: messages of ssh, or of a Python that could not start."""
         return self._said.decode("utf-8", "replace")
 
     def frames(self, data: bytes) -> list[Any]:
-        """The frames that this completes. Raises: ProtocolError."""
+        """Decode data; returns the frames that are now complete. Raises: ProtocolError."""
         if self._preface is not None:
             before, greeting, after = (self._preface + data).partition(launcher_agent.GREETING)
             version, end, data = after.partition(b"\n")
@@ -143,7 +144,7 @@ class RemoteHost:
         return list(self._decoder.feed(data))
 
     def tell(self, frame: Any) -> None:
-        """Send the agent a frame, now or as soon as it can be."""
+        """Send the agent a frame, now or as soon as possible."""
         waited = bool(self._pipe.unsent)
         try:
             self._pipe.write(encode(frame))
@@ -153,7 +154,7 @@ class RemoteHost:
             self._selector.register(self._pipe.writable, selectors.EVENT_WRITE, (self._write_on,))
 
     def ship(self, pieces: Iterator[launcher_agent.Unpack]) -> None:
-        """Send an archive, of which no more than `SHIP_AHEAD_BYTES` waits to be written."""
+        """Send an archive, with at most `SHIP_AHEAD_BYTES` of it waiting to be written."""
         self._shipping = pieces
         self._ship_on()
 
@@ -189,7 +190,7 @@ class RemoteHost:
             self._selector.unregister(self._errors.readable)
 
     def close(self, reason: str) -> None:
-        """The connection has ended; or, for a reason, is to. A second call does nothing."""
+        """End the connection, or note that it has ended. A second call does nothing."""
         if self.gone:
             return
         self.gone = True

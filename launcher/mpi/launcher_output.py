@@ -1,4 +1,4 @@
-"""What comes out of mpiexec: the words of the launcher are kept, the output of processes is passed on."""
+"""Reads mpiexec's output: keeps the launcher's messages, and passes on the output of processes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-NOISE_BYTES = 65536  # kept for when the job never came up
-AHEAD_BYTES = 1 << 20  # of output, that may wait to be printed
-QUIET_S = 0.02  # without output, after which no more is expected at the end of a job
-DECIDE_S = 0.5  # for the rest of a message of the launcher's
+NOISE_BYTES = 65536  # of messages, kept in case the job cannot start
+AHEAD_BYTES = 1 << 20  # of output that may wait to be printed
+QUIET_S = 0.02  # at the end of a job, no more output is expected after such a pause
+DECIDE_S = 0.5  # time for the rest of a launcher's message to arrive
 
 
 class LauncherOutput:
-    """Reads the pipes that mpiexec writes to, and the one that cmpi's own processes write to.
+    """Reads mpiexec's stdout and stderr, and the pipe that cmpi's own processes write to.
 
     Args:
         out, err: The pipes of mpiexec's stdout and stderr.
-        own: A pipe that has no end, because cmpirun holds both its sides open.
-        verbose: Whether to show what is kept.
+        own: The pipe of cmpi's own processes; it never reaches its end, since cmpirun also holds its
+            writing side.
+        verbose: Whether to show the messages at once.
     """
 
     def __init__(self, out: int, err: int, own: int, *, verbose: bool) -> None:
@@ -34,31 +35,31 @@ class LauncherOutput:
         self._sorting = {1: LauncherNoise(), 2: LauncherNoise()}
         self._decide_s: float | None = None
         self._ahead, self._passed = 0, False
-        self.noise = b""  # the last of it
-        # Where the output of processes goes: the number of its descriptor, and the bytes.
+        self.noise = b""  # the last NOISE_BYTES of messages
+        # Called with output of processes: the number of its descriptor, and the bytes.
         self.pass_on: Callable[[int, bytes], None] | None = None
         for fd in (out, err, own):
             os.set_blocking(fd, False)
 
     def register(self, poll: select.poll) -> None:
-        """Have `poll` wait for what there is to read."""
+        """Register the descriptors that are to be read with `poll`."""
         poll.register(self._own, select.POLLIN)
         for fd in self._numbers if self._ahead < AHEAD_BYTES else ():
             poll.register(fd, select.POLLIN)
 
     @property
     def deadline_s(self) -> float | None:
-        """When `serve` has something to do, even if nothing comes."""
+        """When to call `serve` even if no descriptor is ready."""
         return self._decide_s
 
     def serve(self, ready: set[int]) -> None:
-        """Read what there is. Blocks: never, but for a terminal that takes no noise."""
+        """Read what is available. Blocks: only to write messages to a slow terminal."""
         if self._own in ready and (data := _read(self._own)):
             self.keep(data)
         for fd, number in list(self._numbers.items()):
             if fd in ready and (data := _read(fd)) is not None:
                 self._sort(number, data)
-                self._decide_s = None  # what is undecided now came just now
+                self._decide_s = None  # bytes that are undecided now have only just come
                 if not data:
                     os.close(fd)
                     del self._numbers[fd]
@@ -72,7 +73,7 @@ class LauncherOutput:
             self._decide_s = time.monotonic() + DECIDE_S
 
     def read_all(self) -> None:
-        """Read all that is there, however much that is. Blocks: for `QUIET_S`, if there was any output."""
+        """Read all that is available, however much. Blocks: for `QUIET_S`, if there was any output."""
         poll = select.poll()
         for fd in (self._own, *self._numbers):
             poll.register(fd, select.POLLIN)
@@ -85,17 +86,17 @@ class LauncherOutput:
         self.serve(set())
 
     def hold(self) -> None:
-        """Read no more of processes' output: what the root has got is printed first."""
+        """Stop reading output of processes, so that the root can first print what it has."""
         self._ahead = AHEAD_BYTES
 
     def root_has_left(self) -> None:
-        """It has printed all that it got; what comes now is printed here."""
+        """The root has printed all its output and left; later output is printed here."""
         self.pass_on, self._ahead = self._print, 0
 
     def drain(self) -> None:
-        """Read all that is there, and print it: nobody else is left who would.
+        """Read and print all that is available, since the root has left.
 
-        Of a job that never began, all is kept.
+        If the job never began, keep everything as messages instead.
         """
         if self.pass_on is not None:
             self.root_has_left()
@@ -106,11 +107,11 @@ class LauncherOutput:
         self._ahead = 0
 
     def taken(self, nbytes: int) -> None:
-        """So much of what was passed on is printed."""
+        """The root has printed so many bytes of what was passed on."""
         self._ahead -= nbytes
 
     def keep(self, data: bytes) -> None:
-        """What the launcher, or a process of cmpi's own, has said."""
+        """Keep a message of the launcher or of cmpi's own processes."""
         self.noise = (self.noise + data)[-NOISE_BYTES:]
         if self._verbose:
             _write(2, data)
@@ -134,7 +135,7 @@ def _read(fd: int) -> bytes | None:
 
 
 def _write(fd: int, data: bytes) -> None:
-    """To a terminal, or wherever; what cannot be written is lost."""
+    """Write to a descriptor; if that fails, drop the data."""
     try:
         write_all(fd, data)
     except OSError:

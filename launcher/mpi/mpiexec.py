@@ -1,7 +1,7 @@
-"""The command line and environment of the one mpiexec, for each MPI. Pure.
+"""Builds mpiexec's command line and environment, for each MPI. Pure.
 
-Each flag has its reason below. A person's own setting of the same thing, in the environment or
-with --mpi-args, wins, but for the hosts: `pinned` says why.
+Each flag has its reason below. The user's own settings, in the environment or with --mpi-args, take
+precedence, except for the choice of hosts: `pinned` says why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROOTS = 2  # the root rank and its usher
+ROOTS = 2  # the root and the spawn completer
 
 
 def command(
@@ -27,9 +27,9 @@ def command(
     if mpi.kind == "openmpi":
         if superuser:
             argv.append("--allow-run-as-root")
-        # So that a spawned process that dies harms nobody else (User-Level Failure Mitigation).
+        # # With User-Level Failure Mitigation, other processes survive the death of a spawned one.
         argv += ["--with-ft", "ulfm"]
-        # A person on a laptop expects 8 ranks to run on 2 cores; spawned worlds inherit this.
+        # # On a laptop, 8 ranks should run on 2 cores; spawned worlds inherit this.
         if "PRTE_MCA_rmaps_default_mapping_policy" not in environment:
             argv += ["--map-by", ":OVERSUBSCRIBE"]
         if "PRTE_MCA_hwloc_default_binding_policy" not in environment:
@@ -46,7 +46,7 @@ def world_command(
     *,
     superuser: bool,
 ) -> list[str]:
-    """The argv that starts ranks on several hosts as one world: so many on each, in that order.
+    """The argv that starts ranks on several hosts as one world, in the given order and numbers.
 
     >>> world = [("a", 2), ("b", 1)], {"a": ["p"], "b": ["q"]}
     >>> world_command(Mpi("mpich", "mpiexec"), *world, ["-v"], {}, superuser=False)
@@ -69,8 +69,11 @@ def world_command(
 
 
 def pinned(mpi: Mpi, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of an mpiexec that starts processes on its own host, whatever allocation of a batch
-    system or list of hosts the given one names: where processes go, cmpirun decides."""
+    """The environment of an mpiexec that starts processes on its own host only.
+
+    cmpirun decides where processes run, so this hides any batch system's allocation and any list of hosts
+    that the given environment names.
+    """
     if mpi.kind == "openmpi":
         own_host = {
             "PRTE_MCA_ras": "^slurm,pbs,tm,lsf,gridengine,flux,pals",  # the readers of allocations
@@ -83,21 +86,20 @@ def pinned(mpi: Mpi, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def several_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
-    """What to add to the environment of each mpiexec of a job on several hosts: `rsh` is what it is to take
-    for ssh."""
+    """What to add to the environment of each mpiexec of a job on several hosts; `rsh` replaces ssh."""
     if mpi.kind == "openmpi":
         return {
             "PRTE_MCA_plm_ssh_agent": rsh,
-            "PRTE_MCA_plm_ssh_no_tree_spawn": "1",  # only cmpirun's own host has the way to the others
+            "PRTE_MCA_plm_ssh_no_tree_spawn": "1",  # only cmpirun's own host can reach the others
         }
     return {"HYDRA_LAUNCHER": "ssh", "HYDRA_LAUNCHER_EXEC": rsh}
 
 
 def rank_settings(mpi: Mpi, mpi_args: list[str]) -> list[str]:
-    """What to set for the ranks of the job's world alone, as "NAME=value".
+    """Environment settings for the ranks of the job's world only, as "NAME=value".
 
-    With ULFM on, MPIX_Comm_shrink and _revoke of intercommunicators hang now and then (Open MPI 5.0.11),
-    and the ranks of one world fall together all the same.
+    They switch ULFM off: with it, MPIX_Comm_shrink and _revoke of intercommunicators hang now and then
+    (Open MPI 5.0.11), and the ranks of one world end together anyway.
     """
     if mpi.kind == "openmpi" and "--with-ft" not in mpi_args:
         return ["OMPI_MCA_mpi_ft_enable=0"]
@@ -111,43 +113,43 @@ def settings(
 
     Args:
         mpi: The MPI in use.
-        environment: The person's own; what it sets is not touched.
+        environment: The user's own; variables that it sets are not changed.
         job_folder: A folder of this job, removed at its end.
-        shared_memory: Likewise, in memory where there is such a place.
+        shared_memory: Another one, in /dev/shm if that has enough room.
         rdma: Whether this host has an RDMA network card.
     """
     wanted: dict[str, str] = {}
     if mpi.kind == "openmpi":
-        # Its OFI BTL asks every network card for its speed and sleeps a second meanwhile.
+        # The OFI BTL queries the speed of every network card, and sleeps a second for it.
         wanted["OMPI_MCA_btl"] = "^ofi"
-        # ULFM's agreement trees: 3 MB and 2 ms in each process, and under load they waited for ever,
-        # where a process had died while it was being connected to; without, the base's own serve.
+        # ULFM's agreement trees take 3 MB and 2 ms in each process. Under load they waited for ever if a
+        # process died while others connected to it. Without them the base component's own are used.
         wanted["OMPI_MCA_coll"] = "^ftagree"
-        # What a killed rank leaves goes with the job's folders instead of staying in /dev/shm.
+        # Files of killed ranks are removed with the job's folders instead of staying in /dev/shm.
         wanted["OMPI_MCA_btl_sm_backing_directory"] = shared_memory
         wanted["PRTE_MCA_prte_tmpdir_base"] = job_folder
         wanted["PRTE_MCA_rmaps_default_inherit"] = "1"
-        # The other way of keeping what processes ask the launcher for, in memory that they share, fails
-        # between 260 and 300 processes alive, and the job with it (PMIx 4.2, "gds/shmem2").
+        # PMIx's other data store, in shared memory ("gds/shmem2" of PMIx 4.2), fails between 260 and 300
+        # live processes, and ends the job.
         wanted["PMIX_MCA_gds"] = "hash"
-    elif not shared_memory.startswith("/dev/shm/"):  # it is small
-        # UCX takes 4 MiB for each process and can take them elsewhere. MPICH takes 2 MiB of /dev/shm for
-        # each world, or 280 KiB with 8 cells.
+    elif not shared_memory.startswith("/dev/shm/"):  # /dev/shm is small
+        # UCX needs 4 MiB for each process, which need not be in /dev/shm. MPICH needs 2 MiB of /dev/shm
+        # for each world, or 280 KiB with 8 cells.
         wanted["UCX_POSIX_DIR"] = shared_memory
         wanted["MPIR_CVAR_CH4_SHM_POSIX_IQUEUE_NUM_CELLS"] = "8"
     if not rdma:
-        # UCX patches the memory functions of every process, 40 ms each, for the sake of the
-        # registration cache of network cards that are not there.
+        # UCX patches the memory functions of every process, which takes 40 ms, for a registration cache
+        # that only network cards need.
         wanted["UCX_MEM_MMAP_HOOK_MODE"] = "none"
-        # It would set up two kinds of shared memory, 2 MB each in every process; one is enough. None would
-        # be better for those that are killed: all senders to a process share one queue there, and one
-        # that dies between taking its place and filling it seems to stop it for all. But by TCP (MPICH
-        # 5.0.2's wheel) processes that nobody killed crashed, one or two of a thousand.
+        # UCX would set up two kinds of shared memory, with 2 MB each in every process; one is enough. With
+        # none, killed processes would do less harm: all senders to a process share one queue there, and a
+        # sender that dies between taking its place and filling it seems to block the queue for all. But
+        # over TCP (MPICH 5.0.2's wheel) one or two processes of a thousand crashed without being killed.
         wanted["UCX_TLS"] = "^sysv"
-        # The newer way of choosing protocols compares them all for every process and every peer, 2 ms
-        # each, which pays with network cards; without, the older one is as fast or faster.
+        # The newer protocol selection compares all protocols for every process and peer, 2 ms each. That
+        # pays off with network cards; without them the older one is as fast or faster.
         wanted["UCX_PROTO_ENABLE"] = "n"
-    # It writes to stdout, into the program's own output: warnings at the end of processes, and errors
-    # when a peer has died, of which MPI and we tell in our own ways.
+    # UCX logs to stdout, into the program's own output: warnings when processes end, and errors when a
+    # peer has died, which MPI and cmpi report themselves.
     wanted["UCX_LOG_LEVEL"] = "fatal"
     return {name: value for name, value in wanted.items() if name not in environment}

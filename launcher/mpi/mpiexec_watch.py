@@ -1,4 +1,4 @@
-"""Watches the job from outside: hands the root its order, passes signals on, ends what will not end."""
+"""Watches the job from outside: tells the root what to run, passes signals on, kills what does not end."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.multi_host import MultiHost
     from cmpi.launcher.mpi.launcher_output import LauncherOutput
 
-LEAVE_S = 3.0  # for mpiexec to end once the root has said the final word
-DAMAGED = b"PMIX_ERR_UNREACH"  # see `Pmi.fragile`; cmpi itself kills nobody there
+LEAVE_S = 3.0  # for mpiexec to end after the root's final frame
+DAMAGED = b"PMIX_ERR_UNREACH"  # a process died in MPI_Init, where cmpi kills none: see `Pmi.fragile`
 
 
 class MpiexecWatch:
     """Supervises one mpiexec. `run` returns the exit code of the job.
 
     Args:
-        pid: Of mpiexec, leader of a session of its own.
+        pid: Process id of mpiexec, which leads a session of its own.
         door: Where the root will connect.
-        order: What the root is to do.
+        order: What the root is to run.
         fds: The terminal's descriptors 0, 1, 2, for the root.
-        output: What comes out of mpiexec.
+        output: Reads mpiexec's output.
         others: The other hosts, if there are any.
-        kind: Which MPI it is of.
-        ready: Called when the root takes guests in.
+        kind: "openmpi" or "mpich".
+        ready: Called when the root accepts guests.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class MpiexecWatch:
         self._root: control_socket.ControlSocket | None = None
         self._damaged = False
         self._code: int | None = None
-        self._interrupted = 0  # the first signal that asked for the end
-        self._hurried = False  # there was a second one
+        self._interrupted = 0  # the first signal that asked the job to end
+        self._hurried = False  # whether there was a second one
         self._deadline_s: float | None = None
         self._exited = False
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -80,11 +80,11 @@ class MpiexecWatch:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            # Ignored by nohup or in the background, a signal stays so; SIGQUIT only asks for a report.
+            # # Signals ignored by nohup or `&` stay ignored, except SIGQUIT, which only asks for a report.
             if number == signal.SIGQUIT or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: None)
         if self._others is not None:
-            # Stopped, cmpirun would give no sign of life, and the other hosts would give the job up.
+            # # A stopped cmpirun sends no heartbeats, and the other hosts would end the job.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         try:
             while not self._exited:
@@ -151,10 +151,10 @@ class MpiexecWatch:
             for frame in root.receive():
                 handler(self._handlers, frame)(frame)
         except ProtocolError as error:
-            print(f"cmpirun: the root does not keep to the protocol: {error}", file=sys.stderr)
+            print(f"cmpirun: the root sent a frame that cannot be read: {error}", file=sys.stderr)
             root.closed = True
         if root.closed or self._code is not None:
-            # The root has left, in order or not: what is left of the job has this long.
+            # The root has left or is about to: the rest of the job gets this long to end.
             self._deadline_s = time.monotonic() + (LEAVE_S if self._code is not None else 0.5)
 
     def _final(self, frame: launcher_root.Final) -> None:
@@ -174,7 +174,7 @@ class MpiexecWatch:
             return
         if self._hurried or self._root is None:
             self._code = 128 + number
-            self._end_session()  # the third time at once; and there is nobody to tell before
+            self._end_session()  # on the third signal, or before there is a root to tell
         else:
             self._root.send(launcher_root.Interrupt(number))
             self._hurried = bool(self._interrupted)
@@ -186,7 +186,7 @@ class MpiexecWatch:
         if not self._damaged and DAMAGED in self._output.noise:
             self._damaged = True
             if self._code is None and not self._interrupted:
-                what = "a process was killed in its MPI_Init, and not by cmpi"
+                what = "a process was killed inside MPI_Init, not by cmpi"
                 print(f"cmpirun: {what}; MPI's launcher may fail later spawns", file=sys.stderr)
 
     def _end_session(self) -> None:
@@ -198,15 +198,15 @@ class MpiexecWatch:
         try:
             os.waitpid(self._pid, 0)
         except ChildProcessError:
-            pass  # reaped before
+            pass  # already reaped
         self._exited = True
 
     def _died_early(self) -> int:
-        """The root never said a final word; say what is known."""
+        """Report what is known when the root ended without a final frame; returns cmpirun's exit code."""
         self._output.drain()
         what = "could not start the job"
         if self._root is not None:
-            # Which it was, Hydra does not say reliably, and kills the root before it can.
+            # Hydra does not reliably say which, and kills the root before the root can say so.
             what = "the job has ended with the root, the spawn completer, or the monitor of a rank"
         print(f"cmpirun: {what}; MPI's launcher said:", file=sys.stderr)
         for line in self._output.noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:

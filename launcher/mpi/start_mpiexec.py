@@ -1,4 +1,4 @@
-"""Starting an mpiexec."""
+"""Starts an mpiexec."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from cmpi._runtime.batch_end import blocked_in_mpiexec
 
 
 def start(argv: list[str], environment: dict[str, str], out: int, err: int) -> int:
-    """Start mpiexec in a session of its own: a Ctrl-C is for cmpirun to pass on, in order.
+    """Start mpiexec in a session of its own, because cmpirun passes on Ctrl-C itself. Returns its pid.
 
     Args:
         argv: Its command line.
-        environment: Its environment, and that of all it starts here.
-        out, err: The descriptors to which all goes that it prints.
+        environment: Its environment, which the processes that it starts here inherit.
+        out, err: The descriptors for its stdout and stderr.
     """
     actions = [
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),

@@ -1,1 +1,1 @@
-"""Batch jobs: the sbatch script, Slurm's commands, following a job."""
+"""Slurm batch jobs: writes the sbatch script, runs Slurm's commands, follows a job."""

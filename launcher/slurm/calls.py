@@ -1,4 +1,4 @@
-"""What cmpirun asks of Slurm once, and says of it."""
+"""Single questions and commands of cmpirun to Slurm."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
     from cmpi._core.slurm.states import State
     from cmpi.launcher.hosts.hostfile import HostSpec
 
-SUBMIT_S = (
-    120.0  # for which sbatch may think; a busy controller takes its time, and a job must not come twice
-)
+# How long sbatch may take. A busy controller is slow, and giving up early might submit a job twice.
+SUBMIT_S = 120.0
 
 
 def say(text: str) -> None:
-    """A line of cmpirun's own."""
+    """Print a line of cmpirun's own to stderr."""
     print(f"cmpirun: {text}", file=sys.stderr, flush=True)
 
 
 def understood(answer: Answer) -> bool:
-    """Whether scontrol or squeue answered: with a job, or with that there is none."""
+    """Whether scontrol or squeue answered at all, even if only that there is no such job."""
     return answer.code == 0 or states.unknown(answer.complaint)
 
 
 def show(job: str) -> State | None:
-    """What Slurm says of a job; None if it knows none of this number.
+    """Ask Slurm for a job's state; None if it knows no job of this number.
 
     Raises:
         LaunchError: Slurm does not answer.
@@ -41,8 +40,8 @@ def show(job: str) -> State | None:
     answer = ask("scontrol", "show", "job", "--oneliner", job)
     if answer.code is None or not understood(answer):
         raise LaunchError(
-            f"Slurm does not answer, so nothing is known of job {job} "
-            f"({answer.complaint}). Ask again later; cmpirun --logs {job} shows what it has written."
+            f"Slurm does not answer, so the state of job {job} is not known ({answer.complaint}). "
+            f"Try again later; cmpirun --logs {job} shows its output so far."
         )
     return states.parse_job(answer.out)
 
@@ -51,30 +50,32 @@ def cancel(job: str) -> int:
     """Cancel a job."""
     answer = ask("scancel", job)
     if answer.code is None:
-        raise LaunchError(f"it is not known whether job {job} is cancelled ({answer.complaint}); try again")
+        raise LaunchError(
+            f"Slurm did not confirm that job {job} is cancelled ({answer.complaint}); try again"
+        )
     if answer.code or answer.complaint:
-        raise LaunchError(f"scancel {job}: {answer.complaint}")
+        raise LaunchError(f"scancel did not cancel job {job}: {answer.complaint}")
     say(f"job {job} is being cancelled")
     return 0
 
 
 def allocated() -> list[HostSpec]:
-    """The nodes of the Slurm job that this is part of, with the ranks that it was given for each.
+    """The nodes of the Slurm job that cmpirun runs in, with the number of ranks allocated on each.
 
     Raises:
-        LaunchError: Slurm does not say.
+        LaunchError: Slurm does not tell the nodes.
     """
     answer = ask("scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", ""))
     if answer.code or not answer.out.split():
         raise LaunchError(
-            f"cannot tell the nodes of this job: scontrol says: {answer.complaint or 'nothing'}"
+            f"cannot find out the nodes of this Slurm job; scontrol said: {answer.complaint or 'nothing'}. "
+            "Name them with --host or --hostfile."
         )
     return script.allocation(answer.out.split(), os.environ)
 
 
 def deadline_s() -> float:
-    """When the Slurm job that this is part of will be ended, in seconds since 1970; 0 if never, or if
-    Slurm does not say."""
+    """When Slurm will end the job that cmpirun runs in, in seconds since 1970; 0: never, or not known."""
     try:
         return script.parse_end(
             ask("scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"]).out

@@ -1,4 +1,4 @@
-"""Batch jobs on Slurm: submit, attach, status, logs, cancel. Slurm's own commands do the work."""
+"""cmpirun's commands for Slurm batch jobs (submit, attach, status, logs), built on Slurm's own commands."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def submit(config: LaunchConfig) -> int:
     answer = ask("sbatch", "--parsable", path, limit_s=calls.SUBMIT_S)
     if answer.code is None:
         raise LaunchError(
-            f"sbatch has not answered within {calls.SUBMIT_S:.0f} s, so it is not known whether {path} was "
-            "submitted. See the queue (squeue --me) before you submit it again."
+            f"sbatch did not answer within {calls.SUBMIT_S:.0f} s, so {path} may or may not have been "
+            "submitted. Look at the queue (squeue --me) before you submit it again."
         )
     if answer.code:
-        raise LaunchError(f"sbatch did not take {path}: {answer.complaint}")
+        raise LaunchError(f"sbatch refused {path}: {answer.complaint}")
     job = answer.out.strip().partition(";")[0]
     job_files.note(job, os.getcwd())
     if config.detach:
@@ -54,7 +54,7 @@ def submit(config: LaunchConfig) -> int:
 
 
 def _command(config: LaunchConfig) -> list[str]:
-    """What the job runs: this very cmpirun, without Slurm."""
+    """The command that the job runs: this same cmpirun, without the Slurm options."""
     script = os.path.abspath(sys.argv[0])
     module = [sys.executable, *programs.isolated(programs.CMPIRUN)]
     ours = [script] if os.path.basename(script) == "cmpirun" else module
@@ -63,15 +63,15 @@ def _command(config: LaunchConfig) -> list[str]:
 
 
 def attach(job: str, on_interrupt: str) -> int:
-    """Follow a job, or the tasks of an array, from the start. Returns cmpirun's exit code."""
+    """Show a job's output from the start, or the ends of an array's tasks. Returns cmpirun's exit code."""
     if follow.is_array(job):
         return follow.follow_array(job, "leave" if on_interrupt == "ask" else on_interrupt)
     return follow.follow(job, on_interrupt)
 
 
 def status(job: str) -> int:
-    """Print what Slurm says of a job or array, or of all that were submitted from here; if none were, of
-    all that this user has submitted."""
+    """Print the state of a job or array; without `job`, of all that were submitted from this folder, or
+    if there are none, of all that this user has submitted. Returns cmpirun's exit code."""
     noted = job_files.all_noted()
     if job:
         folders = {job: job_files.find(job).folder}
@@ -90,27 +90,25 @@ def status(job: str) -> int:
             words.append(f"exit code {states.exit_code(state, record.code if record else None)}")
         print("  ".join(word for word in (*words, folder if elsewhere else "") if word))
     if not rows:
-        print(f"no batch jobs in ./{FOLDER}, and none that Slurm still knows")
+        print(f"there are no batch jobs in ./{FOLDER}, and Slurm knows none of yours")
     return 0
 
 
 def _rows(job: str, folders: dict[str, str]) -> list[tuple[str, State, str]]:
-    """Each job or task that something is known of, its state, and its folder, in the order of numbers."""
+    """Each known job or task with its state and its folder, ordered by number."""
     fields = ("--noheader", "--array", "--states=all", f"--format={states.TASKS}")
     of = ("--jobs", job) if job else ("--user", getpass.getuser())
     answer = ask("squeue", *fields, *of)
     silent = answer.code is None or not calls.understood(answer)
     if silent:
-        calls.say(
-            f"Slurm does not answer ({answer.complaint}); this is what the jobs have written themselves"
-        )
+        calls.say(f"Slurm does not answer ({answer.complaint}); these states come from the jobs' own files")
     queue = states.parse_tasks(answer.out)
     rows = []
     for each in sorted(folders | dict.fromkeys(queue, ""), key=_by_number):
         folder = folders.get(each) or folders.get(each.partition("_")[0], "")
         state = queue.get(each)
         record = JobFiles(folder, each).end() if folder else None
-        if state is None and record is not None:  # it ended so long ago that Slurm has forgotten it
+        if state is None and record is not None:  # Slurm forgets a job some time after its end
             state = State("COMPLETED" if record.code == 0 else "FAILED", code=record.code)
         elif state is not None and state.ended and record is None:
             state = calls.show(each) or state  # with the exit code
@@ -118,21 +116,21 @@ def _rows(job: str, folders: dict[str, str]) -> list[tuple[str, State, str]]:
             rows.append((each, state, folder))
     if job and not rows:
         if silent:
-            raise LaunchError(f"nothing is known of job {job} until Slurm answers. Ask again later.")
-        where = f"and it has left nothing in {folders[job]}/{FOLDER}"
+            raise LaunchError(f"the state of job {job} is not known until Slurm answers. Try again later.")
+        where = f"and it has left no files in {folders[job]}/{FOLDER}"
         raise LaunchError(f"Slurm knows no job {job}, {where}: {answer.complaint}")
     return rows
 
 
 def _by_number(job: str) -> list[int]:
-    """By which jobs, tasks and the waiting part of an array (7_[3-9%2]) are sorted."""
+    """The sort key for jobs, tasks and the pending part of an array (7_[3-9%2])."""
     first, _, task = job.partition("_")
     digits = task.strip("[").partition("-")[0].partition(",")[0].partition("%")[0].rstrip("]")
     return [int(first), int(digits) if digits.isdigit() else 0]
 
 
 def logs(job: str) -> int:
-    """Print what a job has written so far."""
+    """Print a job's output so far. Returns cmpirun's exit code."""
     files = job_files.find(job)
     if not files.exist():
         state = calls.show(job)
@@ -147,7 +145,7 @@ def logs(job: str) -> int:
             continue
     if not found:
         raise LaunchError(
-            f"no output of a job {job} in {files.folder}/{FOLDER}: it has not begun, or was not submitted "
-            "by cmpirun"
+            f"there is no output of job {job} in {files.folder}/{FOLDER}: it has not begun, or was not "
+            "submitted by cmpirun"
         )
     return 0

@@ -1,4 +1,4 @@
-"""Follows batch jobs: shows their output as it comes, until Slurm or the job's own end record ends them."""
+"""Follows batch jobs: shows their output until Slurm or the job's own end record says that they ended."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 OUTPUT_POLL_S = 0.1  # between looks at the output; Slurm is asked less often
-PATIENT_S = 2.0  # for which output may be late before that is said
+PATIENT_S = 2.0  # how late output may be before cmpirun says so
 
 
 def follow(job: str, on_interrupt: str = "ask") -> int:
@@ -41,7 +41,7 @@ class _Follower:
         self._interrupted = False
 
     def run(self) -> int:
-        """To the job's end, or until the user wants no more."""
+        """Follow the job until it ends or the user stops. Returns cmpirun's exit code."""
         signal.signal(signal.SIGINT, self._on_sigint)
         command = ("scontrol", "show", "job", "--oneliner", self._job)
         inquiry = Inquiry(self._say_silence, *command, understood=understood)
@@ -66,23 +66,23 @@ class _Follower:
             say(f"job {self._job} was ended by Slurm ({state.name}): {states.VERDICTS[state.name][0]}")
         elif state.signal == end_record.NO_FILES:
             say(
-                f"job {self._job} could not run: {state.nodes} could not open its folder "
-                f"{self._files.folder}, or write there. Submit it from a folder that all nodes share."
+                f"job {self._job} could not run: {state.nodes} could not open or write its folder "
+                f"{self._files.folder}. Submit it from a folder that all nodes share."
             )
         elif not arrived:
             say(
-                f"job {self._job} has ended on {state.nodes}, but its end has not been seen in "
-                f"{self._files.folder}/{FOLDER} for {end_record.WITHIN_S:.0f} s: the file system is full, "
+                f"job {self._job} has ended on {state.nodes}, but its end record has not appeared in "
+                f"{self._files.folder}/{FOLDER} within {end_record.WITHIN_S:.0f} s: the disk is full, "
                 "or the nodes do not share this folder. Submit it from a folder that all nodes share."
             )
         return code
 
     def _hear(self, state: State | None, complaint: str) -> State:
-        """What Slurm answered."""
-        if state is None:  # it ended so long ago that Slurm has forgotten it
+        """Take in Slurm's answer; returns the job's state."""
+        if state is None:  # Slurm forgets a job some time after its end
             state = self._by_record()
             if state is None:
-                where = f"and it has left nothing in {self._files.folder}/{FOLDER}"
+                where = f"and it has left no files in {self._files.folder}/{FOLDER}"
                 raise LaunchError(f"Slurm knows no job {self._job}, {where}: {complaint}")
             return state
         if state.folder and not any(self._read.values()):
@@ -91,14 +91,14 @@ class _Follower:
         return state
 
     def _by_record(self) -> State | None:
-        """The job's own word for its end, if it will not be started again."""
+        """The final state by the job's own end record; None without one, or if Slurm may run it again."""
         record = self._files.end()
         if record is None or record.signalled:
             return None
         return State("COMPLETED" if record.code == 0 else "FAILED", code=record.code)
 
     def _show(self) -> bool:
-        """Print what is new; True if something was."""
+        """Print new output; True if there was any."""
         new = False
         for fd, path in self._files.output.items():
             try:
@@ -106,14 +106,14 @@ class _Follower:
                     file.seek(self._read[fd])
                     data = file.read(1 << 20)
             except FileNotFoundError:
-                continue  # it has not begun
+                continue  # the job has not begun
             self._read[fd] += len(data)
             write_all(fd, data)
             new |= bool(data)
         return new
 
     def _show_rest(self, state: State) -> bool:
-        """Print what a shared file system shows late; False if the job's end cannot be seen here at all."""
+        """Print output that a shared file system shows late; False if the end record never appears here."""
         limit_s = _late_s(state)
         begun_s, told = time.monotonic(), False
         while True:
@@ -126,7 +126,7 @@ class _Follower:
                 return record is not None or limit_s < end_record.WITHIN_S
             if late_s >= PATIENT_S and not told:
                 told = True
-                say(f"job {self._job} has ended; the last of its output is still to arrive in {FOLDER}")
+                say(f"job {self._job} has ended; waiting for the last of its output to appear in {FOLDER}")
             if not new:
                 time.sleep(OUTPUT_POLL_S)
 
@@ -150,7 +150,7 @@ class _Follower:
         self._interrupted = True
 
     def _ask_user(self) -> bool:
-        """What to do with the job, which may be to cancel it; True to leave it, and stop following."""
+        """Ask the user what to do, and cancel the job if so wished; True: leave it and stop following."""
         self._interrupted = False
         wish = self._on_interrupt
         if wish == "ask" and os.isatty(0):
@@ -161,14 +161,14 @@ class _Follower:
             except (EOFError, KeyboardInterrupt):
                 wish = "leave"
         if wish == "cancel":
-            cancel(self._job)  # and see its end
+            cancel(self._job)  # and go on following, to see its end
         elif wish:
-            say(f"job {self._job} goes on; see it again with: cmpirun --attach {self._job}")
+            say(f"job {self._job} goes on; to follow it again: cmpirun --attach {self._job}")
         return wish in ("ask", "leave")
 
 
 def _late_s(state: State) -> float:
-    """How long the end record of a job that has ended may take to be seen here."""
+    """How long to wait for the end record of a job that has ended to appear here."""
     if state.signal == end_record.NO_FILES or (state.name in states.VERDICTS and not state.nodes):
         return 0.0
     if state.name in states.VERDICTS or state.signal:
@@ -177,7 +177,7 @@ def _late_s(state: State) -> float:
 
 
 def is_array(job: str) -> bool:
-    """Whether this is the number of a job array. Blocks: for Slurm's answer, 10 seconds at most."""
+    """Whether this is the number of a job array. Blocks: for Slurm's answer, at most 10 seconds."""
     if "_" in job:
         return False
     if job_files.tasks(job_files.find(job).folder, job):
@@ -187,9 +187,9 @@ def is_array(job: str) -> bool:
 
 
 def follow_array(job: str, on_interrupt: str = "leave") -> int:
-    """Tell of the tasks of a job array as they end, until all have; what each writes stays in its files.
+    """Report the tasks of a job array as they end, until all have ended. Their output stays in files.
 
-    Returns: The exit code of the first task, by number, that failed; 0 if none did.
+    Returns: The exit code of the failed task with the lowest number; 0 if none failed.
     """
     try:
         return _ArrayFollower(job).run()
@@ -197,7 +197,7 @@ def follow_array(job: str, on_interrupt: str = "leave") -> int:
         if on_interrupt == "cancel":
             cancel(job)
         else:
-            say(f"the tasks go on; see them with: cmpirun --status {job}")
+            say(f"the tasks go on; to see their states: cmpirun --status {job}")
         return 130
 
 
@@ -212,7 +212,7 @@ class _ArrayFollower:
         self._codes: dict[str, int] = {}
 
     def run(self) -> int:
-        """To the end of the last."""
+        """Follow the tasks until the last one ends."""
         fields = ("--noheader", "--array", "--states=all", f"--format={states.TASKS}")
         inquiry = Inquiry(say, "squeue", *fields, "--jobs", self._job, understood=understood)
         try:
@@ -239,10 +239,11 @@ class _ArrayFollower:
             if task not in now or state.ended:
                 self._ended_s.setdefault(task, time.monotonic())
             else:
-                self._ended_s.pop(task, None)  # it was started again
+                self._ended_s.pop(task, None)  # Slurm has started it again
 
     def _look(self, task: str, silent: bool) -> None:
-        """Tell of a task's end: by Slurm's word and its record, or by its record while Slurm is silent."""
+        """Report a task's end, known from Slurm and the end record, or from the record if Slurm is
+        silent."""
         record = JobFiles(self._folder, task).end()
         ended_s, state = self._ended_s.get(task), self._known[task]
         if ended_s is None:
@@ -252,13 +253,13 @@ class _ArrayFollower:
         elif record is None and time.monotonic() < ended_s + _late_s(state):
             return
         self._codes[task] = code = states.exit_code(state, record.code if record else None)
-        what = f"exit code {code}" if code else "well"
+        what = f"exit code {code}"
         if state.name in states.VERDICTS:
             what += f" ({states.VERDICTS[state.name][0]})"
         say(f"task {task} has ended: {what} ({FOLDER}/{task}.out)")
 
 
 def task_number(task: str) -> int:
-    """By which tasks are sorted."""
+    """The sort key for tasks."""
     number = task.rpartition("_")[2]
     return int(number) if number.isdigit() else 0

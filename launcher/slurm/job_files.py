@@ -1,4 +1,4 @@
-"""Where the files of a batch job are: its output, its end record, and cmpi's own note of its folder."""
+"""Locates a batch job's files: its output, its end record, and cmpi's own note of its folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.slurm.end_record import EndRecord
 
-KEPT_S = 180 * 86_400  # for which the note of a job is kept
+KEPT_S = 180 * 86_400  # how long the note of a job is kept
 
 
 class JobFiles:
@@ -25,7 +25,7 @@ class JobFiles:
         self.output = {1: f"{self._stem}.out", 2: f"{self._stem}.err"}
 
     def end(self) -> EndRecord | None:
-        """How its script ended; None while that is not written, or not to be seen here yet."""
+        """The record of how its script ended; None if it is not written, or not visible here yet."""
         try:
             with open(f"{self._stem}.code") as file:
                 return end_record.parse(file.read())
@@ -33,18 +33,18 @@ class JobFiles:
             return None
 
     def exist(self) -> bool:
-        """Whether there are any."""
+        """Whether any of the files exists."""
         return any(os.path.exists(path) for path in (*self.output.values(), f"{self._stem}.code"))
 
 
 def notes_folder() -> str:
-    """Where a file for each job says from which folder it was submitted (XDG Base Directory)."""
+    """The folder with a note for each job of where it was submitted (XDG Base Directory)."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return f"{state}/cmpi/slurm"
 
 
 def note(job: str, folder: str) -> None:
-    """Write down where a job was submitted, and forget what is old; nothing if there is no room for it."""
+    """Note where a job was submitted, and delete old notes. Does nothing if that cannot be written."""
     notes = notes_folder()
     try:
         os.makedirs(notes, mode=0o700, exist_ok=True)
@@ -69,7 +69,7 @@ def noted(job: str) -> str:
 
 
 def all_noted() -> dict[str, str]:
-    """The folder of each job that there is a note of."""
+    """The folder of each job that has a note."""
     try:
         jobs = [name for name in os.listdir(notes_folder()) if name.isdigit()]
     except OSError:
@@ -97,7 +97,7 @@ def _written(folder: str) -> set[str]:
 
 
 def find(job: str, said: str = "") -> JobFiles:
-    """The files of a job: in this folder, in the one that is noted, or in the one that Slurm has `said`."""
+    """The files of a job: in this folder, in the noted one, or in `said`, the one that Slurm reports."""
     cwd = os.getcwd()
     is_here = JobFiles(cwd, job).exist() or tasks(cwd, job)
     return JobFiles(cwd if is_here else noted(job) or said or cwd, job)

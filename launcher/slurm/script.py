@@ -1,4 +1,4 @@
-"""The script of a Slurm batch job, and the allocation that it runs in. Pure.
+"""Writes the script of a Slurm batch job, and reads the allocation that it runs in. Pure.
 
 Source: sbatch(1), srun(1).
 """
@@ -18,7 +18,7 @@ FOLDER = ".cmpi"  # in the working folder: scripts, output and exit codes of its
 
 @frozen
 class Batch:
-    """What the person asked of Slurm; "": nothing."""
+    """The user's options for Slurm; "": not given."""
 
     time: str = ""
     partition: str = ""
@@ -60,12 +60,12 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     exit $code
     <BLANKLINE>
     """
-    import shlex  # 6 ms, on the path of every launch
+    import shlex  # takes 6 ms, and every launch imports this module
 
     options = [
         ("job-name", batch.name or name),
         ("nodes", str(batch.nodes)),
-        # More nodes than ranks are for what the ranks will spawn.
+        # # If there are more nodes than ranks, the other nodes are for spawned processes.
         ("ntasks", str(n)) if n >= batch.nodes else ("ntasks-per-node", "1"),
         ("time", batch.time),
         ("partition", batch.partition),
@@ -103,12 +103,12 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
 
 
 def _quoted(value: str) -> str:
-    """As sbatch reads its options: by words, unless quoted."""
+    """Quote a value if sbatch would split it into words."""
     return f'"{value}"' if any(c in value for c in " \t#") else value
 
 
 def spread(text: str) -> list[int]:
-    """A number for each node, out of Slurm's short form.
+    """Expand Slurm's short form into a number for each node.
 
     Source: srun(1), SLURM_TASKS_PER_NODE.
 
@@ -123,9 +123,9 @@ def spread(text: str) -> list[int]:
 
 
 def allocation(names: list[str], environment: Mapping[str, str]) -> list[HostSpec]:
-    """The nodes of the job that this is part of, and the ranks that it was given for each.
+    """The nodes of the Slurm job that cmpirun runs in, with the number of ranks allocated on each.
 
-    Where no number of tasks was asked for (salloc -N 2), a rank for each CPU.
+    If no number of tasks was requested (salloc -N 2), there is one rank for each CPU.
     """
     text = environment.get("SLURM_TASKS_PER_NODE") or environment.get("SLURM_JOB_CPUS_PER_NODE", "")
     counts = spread(text) if text else []
@@ -134,7 +134,7 @@ def allocation(names: list[str], environment: Mapping[str, str]) -> list[HostSpe
 
 
 def parse_end(text: str) -> float:
-    """When a job will be ended, in seconds since 1970, out of `scontrol show job`; 0: it is not said.
+    """Read from `scontrol show job` when the job will be ended, in seconds since 1970; 0: not given.
 
     >>> parse_end("JobId=7 EndTime=Unknown Deadline=N/A"), parse_end("EndTime=2026-01-02T03:04:05 ") > 1.7e9
     (0.0, True)

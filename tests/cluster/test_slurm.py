@@ -140,7 +140,7 @@ while not os.path.exists({str(marker)!r}): time.sleep(0.05)
 
 def test_wrong_wishes_are_refused_with_a_remedy(slurm, jobs):
     unknown = batch(jobs, "--partition", "nowhere", "hostname")
-    assert unknown.code == 1 and "sbatch did not take .cmpi/" in unknown.err and "partition" in unknown.err
+    assert unknown.code == 1 and "sbatch refused .cmpi/" in unknown.err and "partition" in unknown.err
     assert "Slurm knows no job 999999" in jobs.run("cmpirun", "--attach", "999999").err
     for arguments, words in (
         (("--slurm", "-N", "-2", "hostname"), "-N -2: expected a number of nodes, 1 or more"),

@@ -65,7 +65,7 @@ def test_late_output_is_waited_for(slurm, jobs):
     follower = jobs.start("cmpirun", "--attach", job, cwd=late)
     assert follower.stdout.readline() == b"first\n"
     for line in follower.stderr:
-        if b"the last of its output is still to arrive" in line:
+        if b"waiting for the last of its output" in line:
             break
     for end in ("code", "err", "out"):
         shutil.copy(files / f"{job}.{end}", late / ".cmpi")
@@ -78,7 +78,7 @@ def test_a_folder_that_the_nodes_do_not_share_is_named(slurm_on_hosts, on_hosts)
     with slurm_on_hosts.drained("h1"):
         result = on_hosts.run("--slurm", "python", "job.py", cwd="/tmp/alone")
     assert result.code == 181 and result.out == "", result
-    assert "h2 could not open its folder /tmp/alone, or write there. Submit it from a folder" in result.err
+    assert "h2 could not open or write its folder /tmp/alone. Submit it from a folder" in result.err
 
 
 def test_jobs_are_found_from_any_folder_and_waiting_ones_are_listed(slurm, jobs):

@@ -225,7 +225,7 @@ def test_a_new_host_goes_through_all_steps_and_is_answered_for():
     assert lives.checked("n", "") == [hl.Begin("n")]
     assert lives.begun("n", "") == [hl.Equip("n")]
     assert lives.equipped("n", "") == [hl.TakeIn("n"), hl.AnswerAdd("n", "")]
-    assert lives.add("n", 2.0) == [hl.AnswerAdd("n", "n: is a host of this job already")]
+    assert lives.add("n", 2.0) == [hl.AnswerAdd("n", "n: is already a host of this job")]
 
 
 @pytest.mark.parametrize("step", ["checked", "begun", "equipped"])

@@ -26,12 +26,12 @@ WELL = {
         (
             findings.shared_memory(None, "/tmp", ""),
             WARNING,
-            "cannot be written to: processes share memory by",
+            "cannot be written to; processes share memory",
         ),
         (
             findings.shared_memory(64 << 20, "/tmp", ""),
             WARNING,
-            "64 MiB free: processes share memory by files",
+            "64 MiB free; processes share memory through files",
         ),
         (findings.shared_memory(0, "/tmp", "/dev/shm is full (mend it)"), FAULT, "/dev/shm is full"),
         (findings.shared_memory(GIB, "/tmp", ""), OK, "1 GiB free"),
@@ -61,7 +61,7 @@ def test_a_real_job_tells_of_spawn_arrays_and_isolation():
 def test_the_worst_finding_is_the_exit_code_and_the_last_line():
     rows = [Finding("a", OK, "fine"), Finding("bb", WARNING, "so so", "do this")]
     assert findings.as_text(rows) == (
-        "a   ok       fine\nbb  warning  so so\n             mend: do this\n1 warning\n"
+        "a   ok       fine\nbb  warning  so so\n             fix: do this\n1 warning\n"
     )
     assert findings.CODES[findings.worst(rows)] == 1 and findings.CODES[findings.worst(rows[:1])] == 0
     assert findings.as_text(rows[:1]).endswith("all is well\n")

@@ -31,11 +31,11 @@ def like(**other):
     ("code", "said", "expected"),
     [
         (255, "me@h2: Permission denied (publickey).", "h2: refuses your key. Try: ssh-copy-id me@h2"),
-        (255, "Host key verification failed.", "h2: is not known here. Try: ssh me@h2"),
+        (255, "Host key verification failed.", "h2: its host key is not known here. Try: ssh me@h2"),
         (
             255,
             "ssh: Could not resolve hostname h2: nope",
-            "h2: is not known by that name. Try: getent hosts h2",
+            "h2: there is no host of this name. Try: getent hosts h2",
         ),
         (
             255,
@@ -45,7 +45,7 @@ def like(**other):
         (
             255,
             "ssh: connect to host h2 port 22: Connection refused",
-            "h2: lets nobody in by ssh. Try: system",
+            "h2: does not accept ssh connections. Try: system",
         ),
         (127, "bash: line 1: /py: No such file", "h2: has no Python at /py. Try: ssh me@h2 ls -l /py"),
         (
@@ -53,13 +53,13 @@ def like(**other):
             "ModuleNotFoundError: No module named 'cmpi.launcher'",
             "pip install '\"'\"'cmpi[mpich]==0.1'\"'\"''",
         ),
-        (None, "", "h2: has not logged in by ssh in time. Try: ssh me@h2 true"),
+        (None, "", "h2: the ssh login took too long. Try: ssh me@h2 true"),
         (
             255,
             "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\n"
             "Offending ED25519 key in /k/known_hosts:3\n"
             '  remove with:\n  ssh-keygen -f "/k/known_hosts" -R "h2"\nHost key verification failed.\n',
-            "h2: has another host key than before (see line 3 of /k/known_hosts). "
+            "h2: its host key has changed (see line 3 of /k/known_hosts). "
             'Try: ssh-keygen -f "/k/known_hosts" -R "h2"',
         ),
         (
@@ -79,7 +79,7 @@ def test_a_host_without_an_agent_is_named_with_what_mends_it(code, said, expecte
     [
         ({}, ""),
         ({"python": "3.11.9"}, ""),
-        ({"python": "3.12.1"}, "h2: Python 3.12.1 (/py) cannot read what 3.11.2 here sends it"),
+        ({"python": "3.12.1"}, "h2: Python 3.12.1 (/py) is not compatible with 3.11.2 here"),
         ({"cmpi": "0.2"}, "h2: cmpi 0.2, and 0.1 here. Try: ssh me@h2 /py -m pip install cmpi==0.1"),
         ({"mpi": ["no MPI found"]}, "h2: no MPI found"),
         ({"mpi": ["openmpi", "5.0.11", "/o"]}, "h2: Open MPI 5.0.11, and MPICH 5.0.2 here."),

@@ -50,17 +50,17 @@ def test_a_host_named_twice_has_the_slots_of_both():
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("a slots=0", "slots is a number, 1 or more"),
-        ("a:x", "slots is a number, 1 or more"),
-        ("a slots", "'slots' is none of the settings"),
-        ("a sluts=3", "'sluts=3' is none of the settings, slots, max_slots"),
+        ("a slots=0", "slots must be a number, 1 or more"),
+        ("a:x", "slots must be a number, 1 or more"),
+        ("a slots", "unknown setting 'slots'"),
+        ("a sluts=3", "unknown setting 'sluts=3'; the settings are slots, max_slots"),
         ("a:2 slots=2", "slots is given twice"),
         ("a slots=4 max_slots=2", "slots=4 is more than max_slots=2"),
-        ("slots=4", "a host name comes first"),
-        ("fe80::1", "stands in brackets, as in [fe80::1] or [fe80::1]:4"),
-        ("n[4-1]", "the range 4-1 goes"),
-        ("n[1-999999999]", "the range 1-999999999 goes"),
-        ("-oProxyCommand=evil", "a host name comes first"),
+        ("slots=4", "a line begins with a host name"),
+        ("fe80::1", "needs brackets, as in [fe80::1] or [fe80::1]:4"),
+        ("n[4-1]", "the range 4-1 must ascend"),
+        ("n[1-999999999]", "the range 1-999999999 must ascend"),
+        ("-oProxyCommand=evil", "a line begins with a host name"),
         ("a mem=lots", "lots"),
     ],
 )
@@ -79,7 +79,7 @@ def test_a_wrong_list_is_refused(text):
 
 
 def test_an_empty_file_is_refused():
-    with pytest.raises(UsageError, match="no host in it"):
+    with pytest.raises(UsageError, match="names no host"):
         parse_file("# nothing\n", "f")
 
 

@@ -138,7 +138,7 @@ with open(f"/proc/{psutil.Process().parent().ppid()}/fd/2", "w") as noise:
 time.sleep(0.5)
 """
     result = job(text)
-    said = "a process was killed in its MPI_Init, and not by cmpi; MPI's launcher may fail later spawns"
+    said = "a process was killed inside MPI_Init, not by cmpi; MPI's launcher may fail later spawns"
     assert (result.code, result.out, result.err) == (0, "", f"cmpirun: {said}\n"), result
 
 

@@ -74,4 +74,4 @@ def test_the_doctor_says_what_a_small_dev_shm_means_here(jobs, mount, words):
     assert words in row and row.split()[1] == state, result
     assert result.code == {"warning": 1, "fault": 2}[state], result
     if state == "warning":
-        assert "share memory by files in " in row and "through shared memory" in result.out, result
+        assert "share memory through files in " in row and "through shared memory" in result.out, result
