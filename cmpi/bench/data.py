@@ -12,11 +12,13 @@ SCALE = 0.2  # of the files of a gigabyte that the generator can make: what a te
 LIMITS = {
     "words": {"multiprocessing by hand": "at least 0.9", "Dask Bag": "at least 3"},
     "mean": {"Polars": "at least 0.6"},
+    "csv": {"pyarrow": "at least 0.8"},
     "rows": {"plain loop x workers": "at least 0.85"},
 }
 WHAT = {
     "words": ("word count of text", "MB/s"),
     "mean": ("group-by mean on parquet", "Mrow/s"),
+    "csv": ("csv to parquet", "MB/s"),
     "rows": ("map and filter by functions", "Mrow/s"),
     "join": ("join by shuffle", "Mrow/s"),
 }

@@ -25,7 +25,7 @@ def aggregated(split: Any, sink: Sink, reading: Reading) -> tuple[Any] | None:
     table = _read(split, _columns(sink), reading) if sink.aggregations else None
     if table is None:
         return None
-    if not table.num_columns:  # all that is asked is how many rows there are
+    if not _columns(sink):  # all that is asked is how many rows there are
         return (sink.from_arrow((table.num_rows,) * len(sink.aggregations)),)
     if not table.num_rows:
         return (sink.init(),)
@@ -89,8 +89,9 @@ def _read(split: Any, names: tuple[str, ...], reading: Reading) -> Any:
     needed = tuple(dict.fromkeys(names))
     if not set(needed) <= set(split.schema.names if split.columns is None else split.columns):
         return None
-    schema = pyarrow().schema([split.schema.field(name) for name in needed])
-    table = pyarrow().Table.from_batches(list(split.batches(needed)), schema)
+    batches = list(split.batches(needed))
+    schema = None if batches else pyarrow().schema([split.schema.field(name) for name in needed])
+    table = pyarrow().Table.from_batches(batches, schema)
     reading.rows += table.num_rows
     return table
 

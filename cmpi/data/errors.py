@@ -53,6 +53,10 @@ class UnreadableFile(CmpiError, OSError):
         return UnreadableFile, (self.file, self.reason)
 
 
+class NotColumnar(CmpiError):
+    """A split cannot be read in columns: it is read in rows then."""
+
+
 def described(error: BaseException) -> str:
     """An exception in one line."""
     try:

@@ -10,7 +10,7 @@ from cmpi._base.units import parse_memory
 from cmpi._core.data import plan
 from cmpi._core.data.keys import Key
 from cmpi.data.destinations.folder import Destination
-from cmpi.data.destinations.formats import Write, write_csv, write_json, write_parquet, write_text
+from cmpi.data.destinations.formats import Write, WriteParquet, write_csv, write_json, write_text
 from cmpi.data.execution.job import Collected, Job, Options
 from cmpi.data.sinks.choosing import Max, MaxBy, MaxByKey, Min, MinBy, MinByKey, SortN
 from cmpi.data.sinks.collecting import Collect
@@ -188,7 +188,7 @@ class Terminals:
 
         If the stream fails or is interrupted, nothing of it is left in the folder.
         """
-        return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, write_parquet(schema))
+        return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, WriteParquet(schema))
 
     def _write(
         self, folder: Any, form: str, ending: str, rows_per_file: int, overwrite: bool, how: Write

@@ -6,7 +6,7 @@ import pytest
 
 from cmpi import data
 from cmpi.data.destinations.folder import write_split
-from cmpi.data.destinations.formats import write_text
+from cmpi.data.destinations.formats import parts_of_rows, write_text
 from cmpi.errors import UsageError
 
 here = data.Serial()
@@ -97,7 +97,7 @@ def test_only_an_earlier_stream_is_replaced_and_only_if_asked(tmp_path):
 
 def test_a_second_attempt_writes_the_same_files(tmp_path):
     def attempt(rows):
-        return write_split(iter(rows), str(tmp_path), 7, "txt", 2, write_text)
+        return write_split(parts_of_rows(iter(rows), 2), str(tmp_path), 7, "txt", write_text)
 
     attempt(["half", "of", "it", "and", "more"])
     files = attempt(["a", "b", "c"])

@@ -53,6 +53,12 @@ def make_table(path: str, n: int) -> None:
     parquet.write_table(table, path, row_group_size=1_000_000)
 
 
+def make_csv(table: str, path: str) -> None:
+    """A CSV file of a Parquet file's rows."""
+    csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
+    csv.write_csv(parquet.read_table(table), path)
+
+
 def count_range(path: str, begin_end: tuple[int, int]) -> Counter[str]:
     """The words of the lines that begin in a range of a file."""
     begin, end = begin_end
@@ -149,6 +155,28 @@ def mean(pool: Any, path: str) -> Times:
     return measure
 
 
+def convert(pool: Any, path: str, folder: str) -> Times:
+    """CSV to Parquet: the number of rows."""
+    csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
+
+    def ours() -> object:
+        stream = data.csv(
+            path,
+            types={"user": int, "ms": float},
+            quoted_newlines=False,
+            split_bytes=SPLIT_BYTES,
+            pool=pool,
+        )
+        return stream.write_parquet(f"{folder}/ours", overwrite=True).rows
+
+    def theirs() -> object:
+        table = csv.read_csv(path)
+        parquet.write_table(table, f"{folder}/theirs.parquet")
+        return table.num_rows
+
+    return {"cmpi": ours, "pyarrow": theirs}
+
+
 def join(pool: Any, many: int, few: int) -> Times:
     """A large stream and a small one, both shuffled."""
     left = data.range(many, pool=pool).map(lambda x: (x % few, x))
@@ -173,6 +201,9 @@ def main() -> None:
         figures = {"words": rates(words(pool, text), nbytes / 1e6, runs)}
         make_table(table, n_table)
         figures["mean"] = rates(mean(pool, table), n_table / 1e6, runs)
+        csv_file = f"{folder}/table.csv"
+        make_csv(table, csv_file)
+        figures["csv"] = rates(convert(pool, csv_file, folder), os.path.getsize(csv_file) / 1e6, runs)
         rows = data.range(n_loop, pool=pool).map(double).filter(odd_third)
         plain = partial(loop, n_loop)
         found = rates({"cmpi": rows.count, "plain loop x workers": plain}, n_loop / 1e6, runs)

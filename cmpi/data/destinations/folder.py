@@ -15,7 +15,7 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain, islice
+from itertools import chain
 from typing import Any
 
 from cmpi.data.destinations.formats import Write
@@ -109,15 +109,15 @@ class Destination:
 
 
 def write_split(
-    rows: Iterator[Any], staging: str, number: int, ending: str, rows_per_file: int, write: Write
+    parts: Iterable[Iterator[Any]], staging: str, number: int, ending: str, write: Write
 ) -> list[WrittenFile]:
-    """Write the files of one split; those of an earlier attempt are removed first."""
+    """Write the files of one split, one for each part; those of an earlier attempt are removed first."""
     stem = os.path.join(staging, f"part-{number:05}")
     for path in glob.glob(f"{glob.escape(stem)}-*"):
         os.unlink(path)
     files: list[WrittenFile] = []
-    for first in rows:
+    for part in parts:
         path = f"{stem}-{len(files):03}.{ending}"
-        n = write(path, chain((first,), islice(rows, rows_per_file - 1)))
+        n = write(path, part)
         files.append(WrittenFile(os.path.basename(path), n, os.path.getsize(path)))
     return files

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from cmpi.data.extras import pyarrow
 from cmpi.data.sinks.collecting import columns_of
 
 CHUNK = 1 << 16  # rows that are made columns, or text, at once
+GROUP_BYTES = 32 << 20  # of the batches of one row group
 
-Write = Callable[[str, Iterator[Any]], int]  # takes a path and rows; returns how many there were
+Write = Callable[[str, Iterator[Any]], int]  # takes a path and rows or batches; returns how many rows
 
 
 def write_text(path: str, rows: Iterator[Any]) -> int:
@@ -65,23 +67,68 @@ def write_csv(path: str, rows: Iterator[Any]) -> int:
     return n
 
 
-def write_parquet(schema: Any = None) -> Write:
+@dataclass(frozen=True)
+class WriteParquet:
     """Records or dicts as columns, whose types are those of the schema, or of the first rows."""
 
-    def write(path: str, rows: Iterator[Any]) -> int:
-        arrow = pyarrow()
-        n, writer, types = 0, None, schema
+    schema: Any = None
+
+    def __call__(self, path: str, rows: Iterator[Any]) -> int:
+        table, chunks = pyarrow().Table, iter(lambda: list(islice(rows, CHUNK)), [])
+        return self._write(path, chunks, lambda chunk, types: table.from_pydict(columns_of(chunk), types))
+
+    def batches(self, path: str, batches: Iterator[Any]) -> int:
+        """The same for record batches, in row groups of `GROUP_BYTES`."""
+        return self._write(path, _groups(batches), pyarrow().Table.from_batches)
+
+    def _write(self, path: str, chunks: Iterator[Any], table_of: Callable[[Any, Any], Any]) -> int:
+        n, writer, types = 0, None, self.schema
         try:
-            while chunk := list(islice(rows, CHUNK)):
-                table = arrow.Table.from_pydict(columns_of(chunk), schema=types)
+            for chunk in chunks:
+                table = table_of(chunk, types)
                 if writer is None:
                     types = table.schema
                     writer = pyarrow("parquet").ParquetWriter(path, types)
                 writer.write_table(table)
-                n += len(chunk)
+                n += table.num_rows
         finally:
             if writer is not None:
                 writer.close()
         return n
 
-    return write
+
+def _groups(batches: Iterator[Any]) -> Iterator[list[Any]]:
+    held: list[Any] = []
+    nbytes = 0
+    for batch in batches:
+        held.append(batch)
+        nbytes += batch.nbytes
+        if nbytes >= GROUP_BYTES:
+            yield held
+            held, nbytes = [], 0
+    if held:
+        yield held
+
+
+def parts_of_rows(rows: Iterator[Any], n: int) -> Iterator[Iterator[Any]]:
+    """The rows by `n`. Each part must be read before the next one."""
+    for first in rows:
+        yield chain((first,), islice(rows, n - 1))
+
+
+def parts_of_batches(batches: Iterator[Any], n: int) -> Iterator[Iterator[Any]]:
+    """Record batches of up to `n` rows in all. Each part must be read before the next one."""
+    left: Iterator[Any] = filter(len, batches)
+
+    def part(first: Any) -> Iterator[Any]:
+        nonlocal left
+        room = n
+        for batch in chain((first,), left):
+            yield batch.slice(0, room)
+            if len(batch) >= room:
+                left = chain(filter(len, (batch.slice(room),)), left)
+                return
+            room -= len(batch)
+
+    while (first := next(left, None)) is not None:
+        yield part(first)

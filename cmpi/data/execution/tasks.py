@@ -11,8 +11,8 @@ from cmpi._core.data.steps import Steps
 from cmpi.data.batches import MapBatches
 from cmpi.data.columns import aggregated, aggregated_by_key
 from cmpi.data.destinations.folder import WrittenFile, write_split
-from cmpi.data.destinations.formats import Write
-from cmpi.data.errors import BadRow, UnreadableFile
+from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
+from cmpi.data.errors import BadRow, NotColumnar, UnreadableFile
 from cmpi.data.execution.shuffle import Groups, Partitions, shuffled
 from cmpi.data.execution.sorting import Run, sorted_runs
 from cmpi.data.execution.spill import Block, write_rows
@@ -35,7 +35,11 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
         reading = Reading(on_error)
         steps = pipelines[pipeline]
         try:
-            return work(number, split, steps, reading), reading.bad, reading.rows
+            try:
+                return work(number, split, steps, reading), reading.bad, reading.rows
+            except NotColumnar:
+                reading = Reading(on_error)
+                return work(number, split.by_rows(), steps, reading), reading.bad, reading.rows
         except (BadRow, UnreadableFile):
             raise
         except Exception as error:
@@ -44,10 +48,15 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
     return run
 
 
+def is_columnar(split: Any, reading: Reading) -> bool:
+    """Whether a split is to be read in columns: only if its bad rows need not be told apart."""
+    return reading.on_error == "raise" and getattr(split, "columnar", False)
+
+
 def rows_of(split: Any, steps: Steps, reading: Reading) -> Iterator[Any]:
     """The rows of a split behind its steps. Batches of a columnar source go to `map_batches` as they
     are."""
-    if steps.all and isinstance(steps.all[0], MapBatches) and hasattr(split, "batches"):
+    if steps.all and isinstance(steps.all[0], MapBatches) and is_columnar(split, reading):
         return reading.through(steps.all[0].over_batches(split.batches()), Steps(steps.all[1:]))
     return reading.through(split.rows(reading), steps)
 
@@ -56,7 +65,7 @@ def reduce(sink: Sink) -> Work:
     """The state of a sink for a split."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
-        if not steps.all and hasattr(split, "batches"):
+        if not steps.all and is_columnar(split, reading):
             found = aggregated(split, sink, reading)
             if found is not None:
                 return found[0]
@@ -70,10 +79,10 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
         groups = Groups(node.sink, folder, partitions, 0, memory)
-        columnar = isinstance(node.key, str) and node.value is None and not steps.all
+        named = isinstance(node.key, str) and node.value is None and not steps.all
         if (
-            columnar
-            and hasattr(split, "batches")
+            named
+            and is_columnar(split, reading)
             and (table := _in_columns(split, node, reading)) is not None
         ):
             groups.merge_table(table)
@@ -139,6 +148,17 @@ def write(staging: str, ending: str, rows_per_file: int, how: Write) -> Work:
     """A split's rows as files."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[WrittenFile]:
-        return write_split(rows_of(split, steps, reading), staging, number, ending, rows_per_file, how)
+        in_columns = not steps.all and is_columnar(split, reading)
+        if in_columns and isinstance(how, WriteParquet) and how.schema is None:
+            batches = parts_of_batches(_counted(split.batches(), reading), rows_per_file)
+            return write_split(batches, staging, number, ending, how.batches)
+        rows = parts_of_rows(rows_of(split, steps, reading), rows_per_file)
+        return write_split(rows, staging, number, ending, how)
 
     return work
+
+
+def _counted(batches: Iterator[Any], reading: Reading) -> Iterator[Any]:
+    for batch in batches:
+        reading.rows += batch.num_rows
+        yield batch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from cmpi._core.data.expressions import Expression
 from cmpi._core.data.records import record_type
@@ -33,6 +33,7 @@ class Fragment:
     condition: Expression | None
     before: int = 0  # rows of the file before this split
     nbytes: int = 0  # uncompressed
+    columnar: ClassVar[bool] = True  # it has `batches`
 
     def batches(self, columns: tuple[str, ...] | None = None) -> Iterator[Any]:
         """Record batches of the columns that were selected, or of these. Raises: UnreadableFile."""

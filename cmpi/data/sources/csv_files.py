@@ -6,7 +6,7 @@ import csv
 import io
 import itertools
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,36 +14,12 @@ from cmpi._core.data.expressions import Expression
 from cmpi._core.data.records import record_type
 from cmpi.data.errors import BadRow, described
 from cmpi.data.sources import lines
+from cmpi.data.sources.csv_columns import batches_of, can_be_columns, schema_of
+from cmpi.data.sources.csv_layout import Layout, Types
 from cmpi.data.sources.files import opened
 from cmpi.data.sources.lines import Part
 from cmpi.data.sources.reading import Place, Reading
 from cmpi.errors import UsageError
-
-Types = Mapping[str, Callable[[str], Any]]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How files are to be understood: see `cmpi.data.csv`.
-
-    Attributes:
-        header: The names of all columns of the files.
-        in_file: Whether each file has them in its first row.
-        wanted: The columns to read; None: all.
-        types: Functions that make values of texts, by column.
-        delimiter: Between the fields.
-    """
-
-    header: tuple[str, ...]
-    in_file: bool
-    wanted: tuple[str, ...] | None
-    types: Types
-    delimiter: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns of the records."""
-        return self.header if self.wanted is None else self.wanted
 
 
 @dataclass(frozen=True)
@@ -52,6 +28,34 @@ class CsvPart:
 
     part: Part
     layout: Layout
+    columnar: bool
+
+    def by_rows(self) -> CsvPart:
+        """The same, which is read by Python alone."""
+        return replace(self, columnar=False)
+
+    @property
+    def schema(self) -> Any:
+        """The types of the columns, if it is columnar."""
+        return schema_of(self.layout)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the records."""
+        return self.layout.names
+
+    def batches(self, columns: tuple[str, ...] | None = None) -> Iterator[Any]:
+        """Record batches of the columns that were selected, or of these. Raises: NotColumnar, BadRow."""
+        header, skip = self._header()
+        names = self.layout.names if columns is None else columns
+        return batches_of(self.part, self.layout, header, names, skip)
+
+    def _header(self) -> tuple[tuple[str, ...], int]:
+        """The columns of this file, and how many rows they take at the beginning of this part."""
+        if not self.layout.in_file:
+            return self.layout.header, 0
+        header = header_of(self.part, self.layout.delimiter, self.layout)
+        return header, 1 if self.part.begin == 0 else 0
 
     @property
     def nbytes(self) -> int:
@@ -73,12 +77,9 @@ class CsvPart:
                 return self.part.place(reader.line_num)
 
             reading.where = place
-            header = self.layout.header
-            if self.layout.in_file:
-                if self.part.begin == 0:
-                    header = _checked(next(reader, None), self.part.path, self.layout)
-                else:
-                    header = header_of(self.part, self.layout.delimiter, self.layout)
+            header, skip = self._header()
+            for _ in range(skip):
+                next(reader, None)
             for record in self._records(reader, header, reading):
                 reading.rows += 1
                 yield record
@@ -162,7 +163,7 @@ class CsvFiles:
             if layout is None:
                 layout = self._layout(part)
             if layout is not None:
-                yield CsvPart(part, layout)
+                yield CsvPart(part, layout, can_be_columns(part, layout))
 
     def _layout(self, part: Part) -> Layout | None:
         header = self.header
@@ -173,7 +174,9 @@ class CsvFiles:
         missing = [name for name in (*(self.wanted or ()), *self.types) if name not in header]
         if missing:
             raise UsageError(f"{part.path} has the columns {', '.join(header)}; found no {missing[0]!r}")
-        return Layout(header, self.header is None, self.wanted, self.types, self.delimiter)
+        return Layout(
+            header, self.header is None, self.wanted, self.types, self.delimiter, self.quoted_newlines
+        )
 
     def select(self, names: tuple[str, ...]) -> CsvFiles | None:
         """The same with these columns only."""

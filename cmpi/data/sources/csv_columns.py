@@ -1,0 +1,99 @@
+"""CSV read by pyarrow, in columns, where that gives the values that Python gives."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from cmpi.data.errors import NotColumnar
+from cmpi.data.extras import pyarrow
+from cmpi.data.sources.csv_layout import Layout
+from cmpi.data.sources.files import opened
+from cmpi.data.sources.lines import Part
+
+BLOCK = 4 << 20  # bytes that pyarrow parses at once
+ARROW_TYPES: dict[Any, str] = {None: "string", int: "int64", float: "float64"}
+
+
+def can_be_columns(part: Part, layout: Layout) -> bool:
+    """Whether pyarrow can read it: UTF-8, and columns that are text or are made numbers."""
+    plain = part.encoding == "utf-8" and part.errors == "strict" and len(layout.delimiter) == 1
+    types = [layout.types.get(name) for name in layout.names]
+    distinct = len(set(layout.header)) == len(layout.header)
+    return plain and distinct and all(_known(kind) for kind in types) and _installed()
+
+
+def _known(kind: Any) -> bool:
+    return kind is None or kind is int or kind is float
+
+
+def _installed() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None
+
+
+def schema_of(layout: Layout) -> Any:
+    """The columns of the records as Arrow has them."""
+    kinds = [ARROW_TYPES[layout.types.get(name)] for name in layout.names]
+    return pyarrow().schema(list(zip(layout.names, kinds)))
+
+
+def batches_of(
+    part: Part, layout: Layout, header: tuple[str, ...], columns: tuple[str, ...], skip: int
+) -> Iterator[Any]:
+    """The record batches of a part of a file.
+
+    Args:
+        part: Of which file.
+        layout: How it is to be understood.
+        header: All columns of this file.
+        columns: Those to read; if there are none, it is the first one, for the number of rows.
+        skip: How many lines to leave out first.
+
+    Raises:
+        NotColumnar: pyarrow finds something wrong: Python's own reader knows which row it is, or that it
+            is right.
+    """
+    csv = pyarrow("csv")
+    schema, columns = schema_of(layout), columns or layout.names[:1]
+    with opened(part.path) as file:
+        try:
+            yield from csv.open_csv(
+                BlockFile(part.blocks(file)),
+                csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=header, skip_rows=skip),
+                csv.ParseOptions(delimiter=layout.delimiter, newlines_in_values=layout.quoted_newlines),
+                csv.ConvertOptions(
+                    column_types={name: schema.field(name).type for name in columns},
+                    include_columns=list(columns),
+                    null_values=[""],
+                    strings_can_be_null=False,
+                ),
+            )
+        except pyarrow().ArrowException as error:
+            raise NotColumnar(str(error)) from error
+
+
+class BlockFile(io.RawIOBase):
+    """A file that is read from blocks of bytes."""
+
+    def __init__(self, blocks: Iterator[bytes]) -> None:
+        self._blocks, self._block = blocks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill the buffer; 0 at the end. Blocks: for the file."""
+        room = memoryview(buffer).cast("B")
+        n = 0
+        while n < len(room):
+            if not self._block:
+                self._block = memoryview(next(self._blocks, b""))
+                if not self._block:
+                    break
+            part = self._block[: len(room) - n]
+            room[n : n + len(part)] = part
+            self._block = self._block[len(part) :]
+            n += len(part)
+        return n

@@ -1,0 +1,34 @@
+"""What is known of CSV files before their rows are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Types = Mapping[str, Callable[[str], Any]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How files are to be understood: see `cmpi.data.csv`.
+
+    Attributes:
+        header: The names of all columns of the files.
+        in_file: Whether each file has them in its first row.
+        wanted: The columns to read; None: all.
+        types: Functions that make values of texts, by column.
+        delimiter: Between the fields.
+    """
+
+    header: tuple[str, ...]
+    in_file: bool
+    wanted: tuple[str, ...] | None
+    types: Types
+    delimiter: str
+    quoted_newlines: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The columns of the records."""
+        return self.header if self.wanted is None else self.wanted
