@@ -42,6 +42,11 @@ other tools:
   cmpirun pytest                        tests that use cmpi
   cmpirun uvicorn app:app               a server that spawns processes
 
+a job that stays:
+  cmpirun --serve --name lab            keeps a job up until Ctrl-C, or: cmpirun --stop lab
+  cmpirun --in lab -n 4 python job.py   runs a program in it, at once, as if in a job of its own
+  cmpirun --jobs                        shows your jobs here, and what runs in them
+
 more than one machine:
   cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, through ssh
   cmpirun --slurm -n 64 --time 10:00 python job.py    as a batch job; shows its output until it ends
@@ -128,7 +133,10 @@ def parse(arguments: list[str]) -> LaunchConfig:
         "it")  # fmt: skip
     add("--name", metavar="NAME", type=_checked(_job_name), default="",
         help="the job's name, for cmpi.Job.attach and --stop")  # fmt: skip
-    add("--jobs", action="store_true", help="list your jobs on this host, and exit")
+    add("--in", dest="into", metavar="NAME", default="",
+        help="run the program in this job of yours on this host; the job goes on afterwards")  # fmt: skip
+    add("--jobs", action="store_true",
+        help="list your jobs on this host and the programs deployed into them, and exit")  # fmt: skip
     add(
         "--stop", metavar="NAME", default="", help="end your job of this name on this host, as SIGTERM does"
     )
@@ -164,6 +172,10 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error(f"{argv[0]} is a Python script; did you mean: cmpirun python {shlex.join(argv)}")
     if options.serve and (argv or options.slurm):
         parser.error("--serve starts a job without a program; remove the program and --slurm")
+    if options.into:
+        unfit = [f"--{name.replace('_', '-')}" for name in _NOT_IN if getattr(options, name)]
+        if unfit:
+            parser.error(f"{unfit[0]} is given when a job starts; the job that --in names runs already")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is for a job submitted earlier; remove the program and --slurm")
     if options.host and options.hostfile != os.environ.get(environment.HOSTFILE, ""):
@@ -208,6 +220,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         job=options.job,
         jobs=options.jobs,
         stop=options.stop,
+        into=options.into,
         serve=options.serve,
         name=options.name,
         keeper=options.keeper,
@@ -226,6 +239,7 @@ def _is_bare_script(program: str) -> bool:
     return "/" not in program or not os.access(program, os.X_OK)
 
 
+_NOT_IN = ("slurm", "serve", "name", "host", "cpus", "memory", "enforce", "mpi_args", "ship", "dry_run")
 _ABOUT = ("attach", "status", "logs", "cancel")
 _SLURM_ONLY = (
     "nodes",

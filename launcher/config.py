@@ -45,6 +45,7 @@ class LaunchConfig:
     doctor: bool = False
     add_host: str = ""  # hosts to add to the running `job`
     jobs: bool = False  # list the jobs that run here
+    into: str = ""  # the name of the job to deploy the program into
     stop: str = ""  # the name of the job to end
     serve: bool = False  # start a job without a program, for guests
     name: str = ""  # the job's name; "": the name of its folder

@@ -43,6 +43,8 @@ def run(config: LaunchConfig) -> int:
         return _show_plan(config)
     if names.CONTROL in os.environ:
         cli.fail("this is already a process of a cmpi job; start further processes with cmpi.spawn()")
+    if config.into:
+        return _deploy(config)
     try:
         mpi = find_mpi.find(config.mpiexec)
         _check_folder(config.output_dir)
@@ -101,13 +103,12 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     for _, write in (out, err):
         os.close(write)
 
-    # # mpiexec takes 30 ms until its root connects to us: time to import the rest.
+    # mpiexec takes 30 ms until its root connects to us: time to import the rest.
     import shlex
 
-    from cmpi._core.job.output import NORMAL, QUIET, VERBOSE
-    from cmpi._core.protocol import launcher_root
     from cmpi._runtime.linux import descendants
     from cmpi._transport.door import Door, listen
+    from cmpi.launcher import job_order
     from cmpi.launcher.mpi.launcher_output import LauncherOutput
     from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
@@ -115,33 +116,9 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     job_folders.describe(folder, config.name, shlex.join(config.argv))
     if config.verbose:
         print(f"cmpirun: {shlex.join(job.mpiexec)}", file=sys.stderr)
-    order = launcher_root.LaunchJob(
-        argv=job.argv,
-        settings=[*job.rank_settings, *_terminal_settings(config)],
-        where=job.where,
-        cwd=os.getcwd(),
-        output=config.output,
-        colour=cli.wants_colour(config.colour, os.isatty(1)),
-        one_place=_same_place(1, 2),
-        verbosity=VERBOSE if config.verbose else QUIET if config.quiet else NORMAL,
-        output_dir=config.output_dir,
-        cpu_units=config.cpu_units,
-        memory_bytes=config.memory_bytes,
-        rank_cpu_units=config.rank_cpu_units,
-        shared_memory_bytes=config.shared_memory_bytes,
-        enforce=config.enforce,
-        check_deadlock=config.check_deadlock,
-        here=here,
-        hosts=described,
-        deadline_s=_deadline_s(),
-        report_mpi_waits_s=config.report_mpi_waits_s,
-        grace_s=config.grace_s,
-        strict=config.strict,
-        standing=config.serve,
-        keeper=config.keeper[0],
-    )
+    order = job_order.make(config, job.where, job.rank_settings, here, described)
     door = Door(listen(folder + "/launcher"), secret.key)
-    fds = [_stdin(), 1, 2]
+    fds = [job_order.stdin(), 1, 2]
 
     def ready() -> None:
         _say_ready(folder, config)
@@ -183,6 +160,16 @@ def _about_running(config: LaunchConfig) -> int:
         return running_jobs.stop(config.stop) if config.stop else running_jobs.show()
     except CmpiError as error:
         cli.fail(str(error), 1)
+
+
+def _deploy(config: LaunchConfig) -> int:
+    from cmpi.launcher import deploy
+
+    try:
+        _check_folder(config.output_dir)
+        return deploy.run(config)
+    except CmpiError as error:
+        cli.fail(str(error))
 
 
 def _run_doctor(config: LaunchConfig) -> int:
@@ -245,15 +232,6 @@ def _here(folder: str, shared_memory: str, others: MultiHost | None) -> Here:
     )
 
 
-def _deadline_s() -> float:
-    """When Slurm will end the job that cmpirun runs in, in seconds since 1970; 0: never."""
-    if "SLURM_JOB_ID" not in os.environ:
-        return 0.0
-    from cmpi.launcher.slurm import calls
-
-    return calls.deadline_s()
-
-
 def _clean_up(folders: tuple[str, ...]) -> None:
     from cmpi._runtime.linux import descendants, leftovers
 
@@ -283,42 +261,6 @@ def _make_folder(path: str) -> None:
         os.mkdir(path, 0o700)
     except OSError as error:
         cli.fail(f"cannot create the folder {path}: {error.strerror}. Set TMPDIR to another folder.", 1)
-
-
-def _stdin() -> int:
-    """Our stdin, or /dev/null if stdin is closed or if reading it would take input from the shell."""
-    try:
-        if not os.isatty(0) or os.tcgetpgrp(0) == os.getpgrp():
-            os.fstat(0)
-            return 0
-    except OSError:
-        pass
-    return os.open(os.devnull, os.O_RDONLY)
-
-
-def _terminal_settings(config: LaunchConfig) -> list[str]:
-    """Environment variables that tell programs about the terminal, since they write into pipes."""
-    if config.output not in ("human", "headings") or not os.isatty(1) or os.environ.get("TERM") == "dumb":
-        return []
-    from cmpi._core.job.human_form import TYPICAL_TITLE
-
-    settings = {
-        # Makes Python write at once, as to a terminal; else a print would be seen much later.
-        "PYTHONUNBUFFERED": "1",
-        # Makes rich (version 14 and later) draw bars and colours.
-        "TTY_COMPATIBLE": "1",
-        # The width of a line behind its title.
-        "COLUMNS": str(max(40, os.get_terminal_size(1).columns - TYPICAL_TITLE - 4)),
-    }
-    return [f"{name}={value}" for name, value in settings.items() if name not in os.environ]
-
-
-def _same_place(one: int, other: int) -> bool:
-    try:
-        a, b = os.fstat(one), os.fstat(other)
-    except OSError:
-        return False
-    return (a.st_dev, a.st_ino, a.st_rdev) == (b.st_dev, b.st_ino, b.st_rdev)
 
 
 def _check_folder(folder: str) -> None:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import socket
 import time
 
-from cmpi._core.protocol import guest_root
+from cmpi._core.protocol import deployment_root, guest_root
 from cmpi._runtime.linux import job_folders
 from cmpi._transport import control_socket
 from cmpi.errors import LaunchError, ProtocolError
 
 NO_PROGRAM = "(serves guests)"
+_PID_WIDTH = 8
 
 
 def show() -> int:
-    """Print a line for each job: its name, its start time, its program. Returns cmpirun's exit code."""
-    found = [job_folders.about(path) for path in job_folders.mine() if _runs(path)]
-    width = max((len(name) for name, _, _ in found), default=0)
-    for name, runs, since_s in sorted(found, key=lambda it: it[2]):
-        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since_s))
-        print(f"{name:{width}}  since {since}  {_printable(runs) or NO_PROGRAM}")
+    """Print a line for each job: its name, its start time, its program; and below it one for each program
+    deployed into it. Returns cmpirun's exit code."""
+    found = [(job_folders.about(path), path) for path in job_folders.mine() if _runs(path)]
+    width = max([_PID_WIDTH, *(len(name) for (name, _, _), _ in found)])
+    for (name, runs, since_s), path in sorted(found, key=lambda it: it[0][2]):
+        print(f"{name:{width}}  since {_time(since_s)}  {_printable(runs) or NO_PROGRAM}")
+        for pid, deployed_s, label in _deployed(path):
+            print(f"  {f'{pid:07x}':{width}}since {_time(deployed_s)}  {_printable(label)}")
     return 0
 
 
@@ -39,6 +42,21 @@ def stop(name: str) -> int:
     stream.sock.setblocking(True)
     stream.sock.recv(1)  # returns when the root closes the connection
     return 0
+
+
+def _deployed(folder: str) -> list[tuple[int, int, str]]:
+    """The programs that were deployed into a job: pid, since when, and what. Blocks: for its root."""
+    try:
+        stream = control_socket.connect_in(folder, "root", deployment_root.TO_DEPLOYER)
+        stream.send(deployment_root.AskDeployments())
+        answer, _ = control_socket.receive_with_fds(stream)
+    except (OSError, ProtocolError):
+        return []  # it ends just now
+    return list(zip(answer.pids, answer.since_s, answer.labels))
+
+
+def _time(since_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(since_s))
 
 
 def _runs(folder: str) -> bool:

@@ -43,6 +43,16 @@ class ControlSocket:
         self._deaf = False  # the peer reads no more; what it said before is still to be received
         self.expected, self._decoder = expected, Decoder(expected)
         self._unsent: list[bytes] = []
+        self._fds: list[int] | None = None  # that have come; None: none are taken
+
+    def take_descriptors(self) -> None:
+        """From now on take the descriptors that come with frames; `descriptors` has them."""
+        self._fds = []
+
+    def descriptors(self) -> list[int]:
+        """Those that have come, which are the caller's now; no more are taken."""
+        fds, self._fds = self._fds or [], None
+        return fds
 
     def fileno(self) -> int:
         """The descriptor, for poll."""
@@ -86,7 +96,11 @@ class ControlSocket:
             ProtocolError: The peer does not keep to the protocol; the stream is closed.
         """
         try:
-            data = self.sock.recv(RECEIVE_BYTES)
+            if self._fds is None:
+                data = self.sock.recv(RECEIVE_BYTES)
+            else:
+                data, fds = receive_fds(self.sock)
+                self._fds += fds
         except BlockingIOError:
             return []
         except OSError:
@@ -103,6 +117,8 @@ class ControlSocket:
     def close(self) -> None:
         """Close at once; what waits is lost."""
         self.closed = True
+        for fd in self.descriptors():
+            _socket.close(fd)
         self.sock.close()
 
 

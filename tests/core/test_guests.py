@@ -113,4 +113,4 @@ def test_failures_are_those_of_the_guest_whose_process_it_was(looked_at):
     if looked_at:
         j.from_rank(mine, process_root.LookedAt(child, True), 1.0)
     assert failures(j, mine) == ([] if looked_at else [child]) and failures(j, other) == []
-    assert of(FinishJob, j.interrupt(15, 2.0, code=0)) == [] and j.failures.first() is None
+    assert of(FinishJob, j.interrupt(15, 2.0, code=0)) == [] and j.programs[NO_PID].failures.first() is None

@@ -162,7 +162,7 @@ def test_ranks_of_a_world_fall_together_and_only_the_first_counts():
     assert [o.pid for o in of(Order, actions)] == [a, c]
     j.exited(a, ExitStatus(143, 15), 0.1)
     (finish,) = of(FinishJob, j.exited(c, ExitStatus(0), 0.1))
-    assert finish.code == 3 and j.failures.first().pid == b
+    assert finish.code == 3 and j.programs[NO_PID].failures.first().pid == b
     assert j.processes[a].status.ok
 
 
@@ -368,7 +368,10 @@ def test_one_that_links_itself_with_an_ended_process_fails_and_says_why():
     assert signals(actions) == [(a, 15)] and signals(j.tick(KILL_AFTER_S)) == [(a, 9)]
     j.from_rank(a, process_root.LookedAt(child, 1), 0.0)
     assert of(FinishJob, j.exited(a, ExitStatus(143, 15), 0.0)) == [FinishJob(143)]
-    assert j.failures.first().status.verdict == f"linked itself with {child:07x}, which had ended before"
+    assert (
+        j.programs[NO_PID].failures.first().status.verdict
+        == f"linked itself with {child:07x}, which had ended before"
+    )
 
 
 def test_a_start_that_mpi_refuses_is_the_end_of_the_process_with_the_reason():

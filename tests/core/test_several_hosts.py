@@ -14,7 +14,7 @@ from cmpi._core.protocol.process_root_connections import (
     ListenFor,
     Listening,
 )
-from cmpi.identifiers import ExitStatus
+from cmpi.identifiers import NO_PID, ExitStatus
 from tests.core.test_job import CORE, GIB, join, of, spawn, told
 
 
@@ -133,7 +133,7 @@ def test_a_world_of_which_one_host_is_lost_falls_and_the_host_is_the_first_failu
     actions = j.host_lost("b", "off", 1.0)
     assert of(Order, actions)[-1] == Order(a, monitor_root.Signal(15, 0.0))
     assert of(FinishJob, j.exited(a, ExitStatus(143, 15), 2.0)) == [FinishJob(137)]
-    assert j.failures.first().pid == b
+    assert j.programs[NO_PID].failures.first().pid == b
 
 
 def test_a_spawn_for_a_certain_host_or_near_a_process_goes_there():

@@ -28,11 +28,13 @@ class Complaints:
             return []
         self._memory.add(process.label)
         what = f"{process.title}, {process.label}: memory: {text}"
-        return [Say(f"{what}. Ask for what it needs: spawn(..., resources=Resources(memory=...))")]
+        return [
+            Say(f"{what}. Ask for what it needs: spawn(..., resources=Resources(memory=...))", process.pid)
+        ]
 
     def no_room(self, process: Process, shortages: list[str]) -> list[Say]:
         """A process has waited for a while for room to spawn others."""
         if process.label in self._room or not shortages:
             return []
         self._room.add(process.label)
-        return [Say(f"{process.title}: {shortages[0]}")]
+        return [Say(f"{process.title}: {shortages[0]}", process.pid)]

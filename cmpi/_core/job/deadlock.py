@@ -1,4 +1,4 @@
-"""Whether every process of the job waits for another one of it. Pure.
+"""Whether every process of a program waits for another one of it. Pure.
 
 A process says that it is blocked when it has been so for a while, and when it is no more. When all
 are, each is asked whether it still is, in the very same wait, having looked for everything that was
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._core.protocol.process_root_waits import Blocked, StillBlocked
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ class Probe:
 
 @frozen
 class Deadlock:
-    """Action: it is one."""
+    """Action: it is one, of the program that this cmpirun has deployed; NO_PID: of the job's own."""
+
+    owner: int = NO_PID
 
 
 if TYPE_CHECKING:
@@ -43,9 +46,14 @@ if TYPE_CHECKING:
 
 
 class DeadlockCheck:
-    """The machine. Not thread-safe; never blocks."""
+    """The machine, for the processes of one program. Not thread-safe; never blocks.
 
-    def __init__(self) -> None:
+    Args:
+        owner: The cmpirun that has deployed it; NO_PID: it is the job's own.
+    """
+
+    def __init__(self, owner: int = NO_PID) -> None:
+        self._owner = owner
         self._living: set[int] = set()
         self.blocked: dict[int, tuple[int, list[str]]] = {}  # the epoch of the wait, and it in words
         self._round = 0
@@ -80,7 +88,7 @@ class DeadlockCheck:
             self._under_way += frame.sent - frame.received
             if not self._waiting:
                 if not self._under_way:
-                    return [Deadlock()]
+                    return [Deadlock(self._owner)]
                 self._again_s = now_s + AGAIN_S
         return []
 

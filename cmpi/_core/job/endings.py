@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmpi._core.job.interruption import Interruption
-from cmpi._core.job.job_actions import Died, FinishJob, Order, Tell
+from cmpi._core.job.job_actions import Died, FinishJob, FinishProgram, Order, Tell
 from cmpi._core.job.kill_timers import KILL_SOON, SIGKILL, SIGTERM
 from cmpi._core.job.process_record import ended_frame
 from cmpi._core.protocol import monitor_root
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cmpi._core.job.job_actions import Action
     from cmpi._core.job.job_state import JobState
     from cmpi._core.job.process_record import Process
+    from cmpi._core.job.program import Program
     from cmpi._core.job.spawning import Spawning
 
 
@@ -22,7 +23,6 @@ class Endings:
 
     def __init__(self, state: JobState, spawning: Spawning) -> None:
         self._state, self._spawning = state, spawning
-        self._finished = False
 
     # -- one process -----------------------------------------------------------------------
 
@@ -32,13 +32,15 @@ class Endings:
         process = state.processes[pid]
         if process.status is not None:
             return []
+        program = state.program_of(process)
         state.process_table.ended(pid)
+        del program.members[pid]
         # MPI's launcher may end the rest of a world before the one that the program killed is reported.
         doomed = by_launcher and any(other.doomed for other in state.world(process.start))
         status = process.end(status, with_others=doomed)
         actions: list[Action] = [Died(pid)]
         if not status.ok and not process.is_guest:
-            state.failures.ended(process, by_launcher)
+            program.failures.ended(process, by_launcher)
         ended = ended_frame(pid, status)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if state.alive(watcher)]
         process.watchers = set()  # which is smaller than one that has had members
@@ -48,17 +50,20 @@ class Endings:
         if status.code or status.signal:
             actions += self._fell_together(process, now_s, by_launcher)
         actions += self._end_linked(process, now_s)
-        return actions + self._maybe_finish()
+        return actions + self._maybe_finish(program)
 
     def guest_ended(self, pid: int, status: ExitStatus, now_s: float) -> list[Action]:
         """A guest has ended, or left the job: what it and its children have spawned ends with it."""
         actions = self.exited(pid, status, now_s)
-        if self._state.interruption is not None:
+        if self._state.own.interruption is not None:
             return actions  # all are told to end already
+        because = f"its guest {pid:07x} has left the job"
+        if pid in self._state.programs:
+            because = "the cmpirun that deployed it has ended"
         for process in self._state.living():
             if process.guest == pid:
                 actions += self._spawning.answered(self._state.requests.withdraw(process.pid))
-                actions += self.end(process, SIGTERM, now_s, f"its guest {pid:07x} has left the job")
+                actions += self.end(process, SIGTERM, now_s, because)
         return actions
 
     def lost(self, pid: int, now_s: float) -> list[Action]:
@@ -125,42 +130,44 @@ class Endings:
                     actions += self.end(self._state.processes[pid], SIGTERM, now_s, because)
         return actions
 
-    # -- the job ---------------------------------------------------------------------------
+    # -- a program, or all of the job ------------------------------------------------------
 
     def interrupt(
-        self, signal: int, now_s: float, because: str, code: int | None, *, by_slurm: bool
+        self, program: Program, signal: int, now_s: float, because: str, code: int | None, *, by_slurm: bool
     ) -> list[Action]:
         """The user wants an end, or there is no sense in going on; see `JobMachine.interrupt`."""
-        state = self._state
-        if state.interruption is not None:
+        if program.interruption is not None or program.finished:
             return []
         code = 128 + signal if code is None else code
-        state.interruption = end = Interruption(signal, code, state.grace_s, now_s, by_slurm=by_slurm)
-        state.requests.withdraw_all()
+        program.interruption = end = Interruption(signal, code, program.grace_s, now_s, by_slurm=by_slurm)
         actions: list[Action] = []
-        for process in state.living():
+        if not program.deployed:  # nothing of the job goes on
+            self._state.requests.withdraw_all()
+        for process in self.concerned(program):
+            if program.deployed:
+                actions += self._spawning.answered(self._state.requests.withdraw(process.pid))
             actions += self.end(process, end.first, now_s, because, end)
-        return actions + self._maybe_finish()
+        return actions + self._maybe_finish(program)
 
-    def give_up(self, now_s: float) -> list[Action]:
-        """The job was interrupted, and what lives on has had its time."""
-        return [action for process in self._state.living() for action in self.lost(process.pid, now_s)]
+    def concerned(self, program: Program) -> list[Process]:
+        """Those that end with a program: its processes, and with the job's own all others."""
+        return list(program.members.values()) if program.deployed else self._state.living()
 
-    def _maybe_finish(self) -> list[Action]:
-        state = self._state
-        stands = state.standing and state.interruption is None
-        if self._finished or state.process_table.living_count or stands:
-            return []
-        self._finished = True
-        if state.interruption is not None:
-            return [FinishJob(state.interruption.code)]
-        first = state.failures.first()
-        if first is None:
-            return [FinishJob(0)]
-        assert first.status is not None
-        return [FinishJob(first.status.code)]
+    def give_up(self, program: Program, now_s: float) -> list[Action]:
+        """It was interrupted, and what lives on has had its time."""
+        return [action for it in self.concerned(program) for action in self.lost(it.pid, now_s)]
 
-    @property
-    def finished(self) -> bool:
-        """Whether the job is over."""
-        return self._finished
+    def _maybe_finish(self, program: Program) -> list[Action]:
+        """Report that a program is over, or the job."""
+        state, own = self._state, self._state.own
+        actions: list[Action] = []
+        if program.deployed and not program.members and not program.finished:
+            program.finished = True
+            interrupted = own.interruption if program.interruption is None else None
+            code = program.code if interrupted is None else interrupted.code
+            actions.append(FinishProgram(program.owner, code))
+        stands = state.standing and own.interruption is None
+        if not (own.finished or state.process_table.living_count or stands):
+            own.finished = True
+            actions.append(FinishJob(own.code))
+        return actions

@@ -36,9 +36,9 @@ class Failures:
             return True
         return not process.supervised and (self.strict or not process.looked_at_by)
 
-    def first(self) -> Process | None:
-        """The first that is the job's own."""
-        return next(iter(self.of(NO_PID)), None)
+    def first(self, guest: int = NO_PID) -> Process | None:
+        """The first of those `of` this guest."""
+        return next(iter(self.of(guest)), None)
 
     def of(self, guest: int) -> list[Process]:
         """Those that count for this guest; NO_PID: for the job itself. In the order in which they ended."""

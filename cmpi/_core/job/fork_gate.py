@@ -32,6 +32,10 @@ class ForkGate:
         self._servers[host] = interpreter, "loading"
         return [NeedForkServer(host, interpreter)]
 
+    def ready(self, host: str) -> bool:
+        """Whether the fork server of this host can fork."""
+        return host in self._servers and self._servers[host][1] == "ready"
+
     def back(self, host: Host) -> None:
         """A host can be used, again or as a new one."""
         self._programs[host.name] = host.python

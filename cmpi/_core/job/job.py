@@ -13,7 +13,9 @@ from cmpi._core.job.job_state import JobState
 from cmpi._core.job.kill_timers import SIGKILL
 from cmpi._core.job.process_requests import ProcessRequests
 from cmpi._core.job.process_table import START_S
+from cmpi._core.job.program import Program
 from cmpi._core.job.spawning import Spawning
+from cmpi._core.job.start_numbers import DEPLOYED, RANKS
 from cmpi._core.protocol import monitor_root
 from cmpi.identifiers import NO_PID, ExitStatus, Resources
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._core.job.host_room import Host
+    from cmpi._core.job.interpreter import Interpreter
     from cmpi._core.job.interruption import Interruption
     from cmpi._core.job.job_actions import Action
+    from cmpi._core.protocol import launcher_root
 
 
 class JobMachine:
@@ -37,7 +41,7 @@ class JobMachine:
     def __init__(self, hosts: list[Host], **settings: Any) -> None:
         self._state = state = JobState(hosts, **settings)
         self.processes, self.starts = state.processes, state.starts
-        self.requests, self.connections, self.failures = state.requests, state.connections, state.failures
+        self.requests, self.connections, self.programs = state.requests, state.connections, state.programs
         self._spawning = Spawning(state)
         self._endings = Endings(state, self._spawning)
         self._process_requests = ProcessRequests(state, self._spawning, self._endings)
@@ -49,25 +53,71 @@ class JobMachine:
     @property
     def interruption(self) -> Interruption | None:
         """The end of the whole job, if it was asked for."""
-        return self._state.interruption
+        return self._state.own.interruption
+
+    def program_of(self, pid: int) -> Program:
+        """The program that a process is part of."""
+        return self._state.program_of(self.processes[pid])
 
     # -- events of the launcher ----------------------------------------------------------
 
     def launch(self, argv: list[str], where: list[str], cpu_units: int = 0) -> list[Action]:
         """Start the SPMD ranks, each on its host, where it holds so much of what there is."""
-        start, label = len(self.starts), " ".join(argv)
+        start = self._state.process_table.new_start(RANKS)
+        return self._launch(self._state.own, start, " ".join(argv), where, cpu_units)
+
+    def _launch(
+        self,
+        program: Program,
+        start: int,
+        label: str,
+        where: list[str],
+        cpu_units: int,
+        forked: bool = False,
+    ) -> list[Action]:
+        """Start the ranks of a program; none in a job for guests. `forked`: their monitors are."""
         if not where:
-            self.starts[start] = []  # a job for guests
             return []
-        add = self._state.process_table.add
-        world = [add(NO_PID, start, rank, label).pid for rank in range(len(where))]
-        self.starts[start] = world
-        for pid, host in zip(world, where):
-            process = self.processes[pid]
+        for rank, host in enumerate(where):
+            process = self._state.add(NO_PID, start, rank, label, program.owner)
             process.host, process.resources = host, Resources.of_units(cpu_units, 0)
-            self.requests.occupy(pid, host, process.resources)
-        first = Launch(start, world, where[0], False) if len({*where}) == 1 else LaunchWorld(start, where)
+            self.requests.occupy(process.pid, host, process.resources)
+        world = self.starts[start]
+        one_host = len({*where}) == 1
+        first = Launch(start, world, where[0], forked) if one_host else LaunchWorld(start, where)
         return [first, *map(Born, world)]
+
+    # -- events of cmpiruns that deploy programs -------------------------------------------
+
+    def deploy(
+        self, order: launcher_root.LaunchJob, interpreter: Interpreter, here: str, now_s: float
+    ) -> tuple[int | None, list[Action]]:
+        """A cmpirun wants a program to run here; returns that cmpirun's pid (None: the job is ending).
+
+        Args:
+            order: The program; its host, here, comes before others for its ranks.
+            interpreter: That of the cmpirun: the program's, most likely.
+            here: The root's host, where the cmpirun runs, too.
+            now_s: The time.
+        """
+        state = self._state
+        if state.own.interruption is not None or state.own.finished:
+            return None, []
+        label = " ".join(order.argv)
+        where = state.requests.place_ranks(len(order.where), here)
+        owner = state.add_guest(here, f"cmpirun {label}", "cmpirun")
+        state.process_table.joined(owner, now_s)
+        start = state.process_table.new_start(DEPLOYED)
+        program = Program(owner.pid, start, order.grace_s, order.strict)
+        state.programs[owner.pid] = program
+        needed = list(state.fork_gate.need(where[0], interpreter))
+        forked = state.fork_gate.ready(where[0])
+        launch = self._launch(program, start, label, where, order.rank_cpu_units, forked)
+        return owner.pid, [Born(owner.pid), *needed, *launch]
+
+    def forget_program(self, owner: int) -> None:
+        """The program that this cmpirun has deployed is over, and its end is reported."""
+        del self.programs[owner]
 
     def host_lost(self, host: str, reason: str, now_s: float) -> list[Action]:
         """A host is out of reach: what ran there counts as dead, and the others go on."""
@@ -99,19 +149,24 @@ class JobMachine:
         because: str = "the job was interrupted",
         code: int | None = None,
         *,
+        owner: int = NO_PID,
         by_slurm: bool = False,
     ) -> list[Action]:
         """The user wants an end, or there is no sense in going on: signals to all, SIGKILL at last.
 
-        `code` is cmpirun's then; None: that of the signal. `by_slurm`: all processes have got the signal.
+        `code` is cmpirun's then; None: that of the signal. `owner`: of the program that is to end; NO_PID:
+        the whole job. `by_slurm`: all processes have got the signal.
         """
-        return self._endings.interrupt(signal, now_s, because, code, by_slurm=by_slurm)
+        program = self.programs[owner]
+        return self._endings.interrupt(program, signal, now_s, because, code, by_slurm=by_slurm)
 
-    def hurry(self, now_s: float) -> list[Action]:
+    def hurry(self, now_s: float, owner: int = NO_PID) -> list[Action]:
         """The user does not want to wait for that end."""
-        assert self.interruption is not None
-        self.interruption.hurry(now_s)
-        return [Order(p.pid, monitor_root.Signal(SIGKILL)) for p in self._state.living() if p.monitored]
+        program = self.programs[owner]
+        assert program.interruption is not None
+        program.interruption.hurry(now_s)
+        kill = monitor_root.Signal(SIGKILL)
+        return [Order(p.pid, kill) for p in self._endings.concerned(program) if p.monitored]
 
     # -- events of monitors --------------------------------------------------------------
 
@@ -158,13 +213,9 @@ class JobMachine:
     def guest_up(self, label: str, host: str, now_s: float) -> tuple[int | None, list[Action]]:
         """A process that the job has not started is here; returns its pid (None: the job is ending)."""
         state = self._state
-        if state.interruption is not None or self._endings.finished:
+        if state.own.interruption is not None or state.own.finished:
             return None, []
-        start = len(self.starts)
-        guest = state.process_table.add(NO_PID, start, 0, label)
-        self.starts[start] = [guest.pid]
-        guest.came_as_guest(host)
-        self.requests.occupy(guest.pid, host, Resources(0, 0))
+        guest = state.add_guest(host, label, "guest")
         return guest.pid, [Born(guest.pid)]
 
     def guest_ended(self, pid: int, status: ExitStatus, now_s: float) -> list[Action]:
@@ -196,12 +247,15 @@ class JobMachine:
         for pid in state.process_table.overdue(now_s):
             what = "still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
             actions += self._endings.not_started([pid], f"{what} {START_S:.0f} s", now_s)
-        if state.interruption is not None:
-            titles = [process.title for process in state.living()]
-            notice = state.interruption.notice(now_s, titles)
-            actions += [Say(notice)] if notice else []
-            if state.interruption.give_up_s <= now_s:
-                actions += self._endings.give_up(now_s)
+        for program in list(self.programs.values()):
+            end = program.interruption
+            if end is None or program.finished:
+                continue
+            titles = [process.title for process in self._endings.concerned(program)]
+            notice = end.notice(now_s, titles)
+            actions += [Say(notice, program.owner)] if notice else []
+            if end.give_up_s <= now_s:
+                actions += self._endings.give_up(program, now_s)
         return actions
 
     def deadline_s(self) -> float | None:
@@ -214,6 +268,6 @@ class JobMachine:
             state.process_table.deadline_s,
         )
         times = [deadline_s() for deadline_s in deadlines]
-        if state.interruption is not None and not self._endings.finished:
-            times.append(state.interruption.deadline_s())
+        ends = [it.interruption for it in self.programs.values() if not it.finished]
+        times += [end.deadline_s() for end in ends if end is not None]
         return min((t for t in times if t is not None), default=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cmpi._base.frozen import frozen
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.protocol import process_root
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,9 +97,11 @@ class Died:
 
 @frozen
 class Say:
-    """Action: tell the person this, in a line of its own."""
+    """Action: tell the user this, in a line of its own, on the terminal of the program that the process
+    `pid` is part of; NO_PID: on the job's own."""
 
     text: str
+    pid: int = NO_PID
 
 
 @frozen
@@ -108,8 +111,16 @@ class FinishJob:
     code: int
 
 
+@frozen
+class FinishProgram:
+    """Action: all processes of the program that this cmpirun has deployed have ended; its exit code."""
+
+    owner: int
+    code: int
+
+
 if TYPE_CHECKING:
     Action: TypeAlias = (
         "Tell | Order | Begin | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Named | Died"
-        " | FinishJob | Say"
+        " | FinishJob | FinishProgram | Say"
     )

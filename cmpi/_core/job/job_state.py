@@ -5,19 +5,19 @@ from __future__ import annotations
 from cmpi._core.job.complaints import Complaints
 from cmpi._core.job.connection_broker import ConnectionBroker
 from cmpi._core.job.erlang_links import ErlangLinks
-from cmpi._core.job.failures import Failures
 from cmpi._core.job.fork_gate import ForkGate
 from cmpi._core.job.kill_timers import GRACE_S, KillTimers
 from cmpi._core.job.process_record import memory_between
 from cmpi._core.job.process_table import ProcessTable
+from cmpi._core.job.program import Program
 from cmpi._core.job.spawn_queue import SpawnQueue
+from cmpi._core.job.start_numbers import RANKS, SPAWNED
 from cmpi._core.job.world import WorldStarts
-from cmpi.identifiers import NO_PID
+from cmpi.identifiers import NO_PID, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.host_room import Host
-    from cmpi._core.job.interruption import Interruption
     from cmpi._core.job.process_record import Process
 
 
@@ -51,7 +51,7 @@ class JobState:
         strict: bool = False,
         standing: bool = False,
     ) -> None:
-        self.bells, self.enforce, self.deadline_s, self.grace_s = bells, enforce, deadline_s, grace_s
+        self.bells, self.enforce, self.deadline_s = bells, enforce, deadline_s
         self.shared_memory_bytes, self.standing = shared_memory_bytes, standing
         self.process_table = ProcessTable(seed)
         self.processes, self.starts = self.process_table.processes, self.process_table.starts
@@ -62,9 +62,33 @@ class JobState:
         self.fork_gate = ForkGate(hosts)
         self.worlds = WorldStarts(self.connections.address_of)
         self.kill_timers = KillTimers()
-        self.failures = Failures(strict)
+        self.own = Program(NO_PID, RANKS, grace_s, strict)
+        self.programs = {NO_PID: self.own}  # and those that were deployed, by their owners
         self.complaints = Complaints()
-        self.interruption: Interruption | None = None
+
+    def add(self, parent: int, start: int, rank: int, label: str, guest: int = NO_PID) -> Process:
+        """A new process, of this `guest` or deploying cmpirun."""
+        process = self.process_table.add(parent, start, rank, label)
+        process.guest = guest
+        self.program_of(process).members[process.pid] = process
+        return process
+
+    def add_guest(self, host: str, label: str, name: str) -> Process:
+        """A process that the job has not started, on this host."""
+        start = self.process_table.new_start(SPAWNED)
+        guest = self.add(NO_PID, start, 0, label)
+        guest.came_as_guest(host, name)
+        self.requests.occupy(guest.pid, host, Resources(0, 0))
+        return guest
+
+    def program_of(self, process: Process) -> Program:
+        """The program that a process is part of. A cmpirun that deploys one is itself of the job's own."""
+        return self.own if process.is_guest else self.programs.get(process.guest, self.own)
+
+    def ending(self, process: Process) -> bool:
+        """Whether a process is to end because its program, or the whole job, is."""
+        ends = self.program_of(process).interruption is not None
+        return ends or self.own.interruption is not None
 
     def world(self, start: int) -> list[Process]:
         """The processes of a start, by rank."""
@@ -73,7 +97,7 @@ class JobState:
     def bereft(self, pid: int) -> bool:
         """Whether a process is a guest's, and that guest has ended: so does the process."""
         guest = self.processes[pid].guest
-        return guest != NO_PID and self.processes[guest].status is not None
+        return guest != NO_PID and not self.alive(guest)
 
     def memory(self, pid: int, other: int) -> int:
         """Whether these two can send to each other through shared memory: a `process_root.MEMORY_*`."""

@@ -6,6 +6,7 @@ from cmpi._core.job.erlang_links import SUPERVISE
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Order
 from cmpi._core.job.kill_timers import SIGKILL
+from cmpi._core.job.start_numbers import is_program
 from cmpi._core.limits import enforcement, niceness, weight
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi.identifiers import NO_PID, RAISED, ExitStatus, Resources
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from cmpi._core.job.scheduler import Place
 
 
-RANKS = 0  # the start of the ranks of the program
 MOST_NAME = 27  # characters of a name that are shown
 
 
@@ -37,7 +37,9 @@ class Process:
         self._given = False  # it got its name when it was spawned
         self.grouped = False  # spawned as one of several
         self.is_guest = False  # it came by itself: the job has not started it
-        self.guest = NO_PID  # whose it is: the guest at the beginning of its ancestors, or itself
+        self.guest = (
+            NO_PID  # whose it is: the guest, or deploying cmpirun, that its ancestors go back to; or itself
+        )
         self.host = ""
         self.resources = Resources()
         self.order: process_root.Spawn | None = None  # the closure, until the process has it
@@ -61,8 +63,8 @@ class Process:
 
     @property
     def is_rank(self) -> bool:
-        """Whether cmpirun started it, as one of the ranks of the program; else it was spawned."""
-        return self.start == RANKS
+        """Whether cmpirun started it, as one of the ranks of a program; else it was spawned."""
+        return is_program(self.start)
 
     def placed(self, order: process_root.Spawn, place: Place, interpreter: Interpreter) -> None:
         """There is room for what was ordered; it runs in this interpreter."""
@@ -75,10 +77,10 @@ class Process:
         if order.name:
             self.name, self._given = readable(order.name), True
 
-    def came_as_guest(self, host: str) -> None:
+    def came_as_guest(self, host: str, name: str) -> None:
         """It runs already, on this host, and is about to join."""
         self.is_guest, self.guest, self.host = True, self.pid, host
-        self.name, self._given = "guest", True
+        self.name, self._given = name, True
         self.monitored = self.begun = True  # there is no monitor, and nothing to start
 
     def registered(self, name: str) -> None:

@@ -7,8 +7,8 @@ from cmpi._core.job.job_actions import Named, Order, Tell, TellPreload
 from cmpi._core.job.kill_timers import SIGTERM
 from cmpi._core.job.process_record import ended_frame
 from cmpi._core.protocol import monitor_root, process_root
-from cmpi._core.protocol.process_root_connections import Farewell, Leaving
-from cmpi._core.protocol.process_root_links import LinkWith
+from cmpi._core.protocol.process_root_connections import Connect, Farewell, Leaving
+from cmpi._core.protocol.process_root_links import LinkWith, Register, WhereIs
 from cmpi._core.protocol.wire import handler
 from cmpi.identifiers import ExitStatus, Resources
 
@@ -76,7 +76,7 @@ class ProcessRequests:
             actions += [process.limit(state.enforce), *self._spawning.answered(occupied)]
         world = state.starts[process.start]
         welcome = process.welcome(
-            world if not process.is_rank and len(world) > 1 else state.starts[0],
+            world if len(world) > 1 else state.starts[state.program_of(process).start],
             state.bells,
             state.shared_memory_bytes,
             state.memory(process.pid, process.parent),
@@ -100,7 +100,7 @@ class ProcessRequests:
 
     def _raised(self, process: Process, frame: process_root.Raised, now_s: float) -> list[Action]:
         process.summary, process.trace = frame.summary, frame.trace
-        if len(self._state.starts[process.start]) > 1 and self._state.interruption is None:
+        if len(self._state.starts[process.start]) > 1 and not self._state.ending(process):
             # Its MPI_Finalize may wait for ranks that wait for it.
             self._state.kill_timers.later(process.pid, now_s)
         return []
@@ -117,6 +117,7 @@ class ProcessRequests:
             gone = ended_frame(frame.pid, ExitStatus(1, 0, "there is no such process in this job"))
             return [Tell(process.pid, gone)]
         if other.status is None:
+            self._meet(process, other)
             other.watchers.add(process.pid)
             alive = process_root.Alive(other.pid, self._state.memory(process.pid, other.pid))
             return [Tell(process.pid, alive)]
@@ -134,7 +135,11 @@ class ProcessRequests:
         return []
 
     def _failures(self, process: Process, frame: process_root.AskFailures, now_s: float) -> list[Action]:
-        failed = [(it, it.status) for it in self._state.failures.of(process.guest) if it.status is not None]
+        failed = [
+            (it, it.status)
+            for it in self._state.program_of(process).failures.of(process.guest)
+            if it.status is not None
+        ]
         answer = process_root.FailuresAre(
             request=frame.request,
             pids=[it.pid for it, _ in failed],
@@ -149,7 +154,15 @@ class ProcessRequests:
         return [Tell(process.pid, self._state.requests.capacity_is(frame.request))]
 
     def _connection(self, process: Process, frame: Any, now_s: float) -> list[Action]:
+        if isinstance(frame, Connect) and self._state.alive(frame.peer):
+            self._meet(process, self._state.processes[frame.peer])
         return list(self._state.connections.hear(process.pid, frame))
+
+    def _meet(self, one: Process, other: Process) -> None:
+        """These two may wait for each other."""
+        program, another = self._state.program_of(one), self._state.program_of(other)
+        if program is not another:
+            program.alone = another.alone = False
 
     # -- links and names -------------------------------------------------------------------
 
@@ -169,6 +182,10 @@ class ProcessRequests:
         return [Order(process.pid, monitor_root.Signal(SIGTERM))]
 
     def _link_or_name(self, process: Process, frame: Any, now_s: float) -> list[Action]:
+        if isinstance(
+            frame, (Register, WhereIs)
+        ):  # any process of the job may have, or look for, that name
+            self._state.program_of(process).alone = False
         heard = self._state.erlang_links.hear(process.pid, frame, self._state.alive)
         for action in heard:
             if isinstance(action, Named):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmpi._core.job.process_record import Process
+from cmpi._core.job.start_numbers import DEPLOYED, RANKS, SPAWNED
 from cmpi.identifiers import PID_BITS
 
 START_S = 60.0  # for the next of the processes that are being started to be heard of
@@ -14,19 +15,28 @@ class ProcessTable:
     def __init__(self, seed: int) -> None:
         self.processes: dict[int, Process] = {}
         self.starts: dict[int, list[int]] = {}
-        self.living_count = 0
-        self._seed = seed
+        self._living: dict[int, Process] = {}
+        self._seed, self._born = seed, 0
+        self._next_start = {kind: kind for kind in (RANKS, SPAWNED, DEPLOYED)}
         # Their monitor has not been heard of; or, of a closure, the process that is to join has not.
         self._unheard: set[int] = set()
         self._heard_s: float | None = None  # when the last of them was; None: look at the clock
 
+    def new_start(self, kind: int) -> int:
+        """The number of a new start of this kind: see `start_numbers`."""
+        start = self._next_start[kind]
+        self._next_start[kind] += 1
+        self.starts[start] = []
+        return start
+
     def add(self, parent: int, start: int, rank: int, label: str) -> Process:
-        """A new process."""
+        """A new process, the last of its start."""
         # An odd multiplier permutes the numbers below 2**28: pids look different, never repeat.
         mask = (1 << PID_BITS) - 1
-        pid = ((self._seed + len(self.processes)) * 0x9E3779B1) & mask
-        self.living_count += 1
-        process = self.processes[pid] = Process(pid, parent, start, rank, label)
+        pid = ((self._seed + self._born) * 0x9E3779B1) & mask
+        self._born += 1
+        process = self.processes[pid] = self._living[pid] = Process(pid, parent, start, rank, label)
+        self.starts[start].append(pid)
         if not self._unheard:
             self._heard_s = None
         self._unheard.add(pid)
@@ -47,16 +57,21 @@ class ProcessTable:
 
     def ended(self, pid: int) -> None:
         """It is to have a status now."""
-        self.living_count -= 1
+        del self._living[pid]
         self._unheard.discard(pid)
 
     def alive(self, pid: int) -> bool:
         """Whether there is such a process, and it has not ended."""
-        return pid in self.processes and self.processes[pid].status is None
+        return pid in self._living
 
     def living(self) -> list[Process]:
         """All that have not ended."""
-        return [process for process in self.processes.values() if process.status is None]
+        return list(self._living.values())
+
+    @property
+    def living_count(self) -> int:
+        """How many have not ended."""
+        return len(self._living)
 
     def overdue(self, now_s: float) -> list[int]:
         """Those of which nothing will be heard any more, for MPI itself never says that it cannot."""

@@ -7,6 +7,7 @@ from cmpi._core.job.job import JobMachine
 from cmpi._core.job.output import VERBOSE
 from cmpi._core.job.process_record import Process
 from cmpi._core.limits import LEAST_ENFORCED_BYTES
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,23 +19,30 @@ MOST_NAMES = 4
 MOST_ALIKE = 8
 
 
-def final_report(job: JobMachine, tail: Callable[[int], bytes], verbosity: int) -> str:
+def final_report(job: JobMachine, tail: Callable[[int], bytes], verbosity: int, owner: int = NO_PID) -> str:
     """The report on the first failure, or "" when there was none; if VERBOSE, on memory too.
 
     Args:
-        job: The job, with everything ended.
+        job: The job.
         tail: Gives the last that a process wrote to its stderr, as far as it cannot be seen any more.
         verbosity: QUIET, NORMAL or VERBOSE.
+        owner: The cmpirun that has deployed the program, which is over; NO_PID: it is the job's own.
     """
     verbose = verbosity >= VERBOSE
-    return _failure(job, tail, verbose) + (memory_report(job) if verbose else "")
+    return _failure(job, tail, verbose, owner) + (memory_report(job, owner) if verbose else "")
 
 
-def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool) -> str:
-    process = job.failures.first()
-    if job.interruption is not None or process is None:
+def _of(job: JobMachine, owner: int) -> list[Process]:
+    """The processes of a program; for the job's own, all."""
+    return [p for p in job.processes.values() if owner == NO_PID or (p.guest == owner and not p.is_guest)]
+
+
+def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool, owner: int) -> str:
+    program, processes = job.programs[owner], _of(job, owner)
+    process = program.failures.first(owner)
+    if job.interruption is not None or program.interruption is not None or process is None:
         return ""
-    several_hosts = len({p.host for p in job.processes.values()}) > 1
+    several_hosts = len({p.host for p in processes}) > 1
     lines = [
         f"cmpirun: {process.title} failed: {_how(process)}",
         f"    ran     {_short(process.label)}",
@@ -43,16 +51,18 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool) -> st
         lines.append(f"    host    {process.host}")
     if process.parent in job.processes:
         parent = job.processes[process.parent]
-        lines.append(f"    parent  {parent.title}" + (f", {_short(parent.label)}" if parent.start else ""))
+        lines.append(
+            f"    parent  {parent.title}" + ("" if parent.is_rank else f", {_short(parent.label)}")
+        )
     if verbose:
         lines += _usage(process)
     if process.core:
         lines.append(f"    core    {process.core}")
-    failed = [p for p in job.processes.values() if p.status is not None and not p.status.ok]
-    lines += _others([p for p in failed if p is not process and job.failures.counts(p)])
-    if not process.is_rank and not job.failures.strict:
+    failed = [p for p in processes if p.status is not None and not p.status.ok]
+    lines += _others([p for p in failed if p is not process and program.failures.counts(p)])
+    if not process.is_rank and not program.failures.strict:
         lines.append("    unseen  no process waited for it, or was told of its end and dealt with it")
-    alike = [p for p in job.processes.values() if p.trace and p.trace == process.trace]
+    alike = [p for p in processes if p.trace and p.trace == process.trace]
     if len(alike) > 1:
         lines.append(f"    alike   {_names(alike)} raised the same")
         return "\n".join(lines) + "\n"
@@ -63,12 +73,13 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool) -> st
     return "\n".join(lines) + "\n"
 
 
-def end_event(job: JobMachine, code: int, wall_s: float) -> dict[str, object]:
-    """The last event of a job, for programs: its exit code, its first failure, and what it used."""
-    processes = job.processes.values()
+def end_event(job: JobMachine, code: int, wall_s: float, owner: int = NO_PID) -> dict[str, object]:
+    """The last event of a program, for programs: its exit code, its first failure, and what it used."""
+    program, processes = job.programs[owner], _of(job, owner)
+    interrupted = job.interruption is not None or program.interruption is not None
     first: dict[str, object] | None = None
-    process = job.failures.first()
-    if process is not None and job.interruption is None:
+    process = program.failures.first(owner)
+    if process is not None and not interrupted:
         status = process.status
         assert status is not None
         first = {
@@ -88,7 +99,7 @@ def end_event(job: JobMachine, code: int, wall_s: float) -> dict[str, object]:
     }
     return {
         "code": code,
-        "interrupted": job.interruption is not None,
+        "interrupted": interrupted,
         "first_failure": first,
         "usage": usage,
     }
@@ -143,11 +154,11 @@ def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) 
     return "\n".join(lines) + "\n"
 
 
-def memory_report(job: JobMachine) -> str:
+def memory_report(job: JobMachine, owner: int = NO_PID) -> str:
     """What those that asked for memory have used of it, so that people learn what to ask for; "" if nobody
     asked, but for next to nothing."""
     alike: dict[tuple[str, int], list[int]] = {}
-    for process in job.processes.values():
+    for process in _of(job, owner):
         asked = process.resources.memory_bytes if process.asks_memory else 0
         if asked >= LEAST_ENFORCED_BYTES and process.peak_bytes:
             alike.setdefault((process.label, asked), []).append(process.peak_bytes)

@@ -12,13 +12,13 @@ ready, taken (a closure runs), or leaving.
 from __future__ import annotations
 
 from cmpi._base.frozen import frozen
+from cmpi._core.job.start_numbers import SLOTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-FIRST = 1 << 31  # the numbers of slots are from here on; those of starts are below
-
+FIRST = SLOTS
 SPARE = 2  # slots of a host that have a process ready, or will have, though no closure waits
 QUIET_S = 0.01  # without a spawn, before spares are made: they are not to be in the way of one
 DEMAND_S = 10.0  # idle slots that were not needed for so long are given up

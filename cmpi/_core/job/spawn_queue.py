@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from cmpi._base.frozen import frozen
+from cmpi._base.units import CPU_UNIT
 from cmpi._core.job.host_room import Submit
+from cmpi._core.job.placement import HostSlots, place_ranks
 from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
 from cmpi._core.job.shortage import Holder, why_it_waits
 from cmpi._core.protocol import process_root
@@ -68,6 +70,12 @@ class SpawnQueue:
         return self._answers(
             self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, instead_of=old)
         )
+
+    def place_ranks(self, n: int, first: str) -> list[str]:
+        """Where the ranks of a program are to run, on the host `first` before others; see `placement`."""
+        hosts = sorted(self.scheduler.hosts.values(), key=lambda host: host.name != first)
+        slots = [HostSlots(host.name, max(1, host.cpu_units // CPU_UNIT)) for host in hosts]
+        return place_ranks(n, slots, "slot") if slots else [first] * n
 
     def submit(
         self, pid: int, frame: process_root.Spawn, now_s: float, near: str = ""

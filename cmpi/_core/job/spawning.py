@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cmpi._core.job.job_actions import Born, Tell
 from cmpi._core.job.scheduler import Refuse
+from cmpi._core.job.start_numbers import SPAWNED
 from cmpi._core.protocol import process_root
 
 TYPE_CHECKING = False
@@ -22,7 +23,7 @@ class Spawning:
     def submit(self, pid: int, frame: process_root.Spawn, now_s: float) -> list[Action]:
         """A process asks for others."""
         state = self._state
-        if state.interruption is not None or not state.alive(pid) or state.bereft(pid):
+        if not state.alive(pid) or state.bereft(pid) or state.ending(state.processes[pid]):
             return []
         near = state.processes[frame.near].host if frame.near in state.processes else ""
         return self.answered(state.requests.submit(pid, frame, now_s, near))
@@ -42,19 +43,16 @@ class Spawning:
     def _start(self, answer: SpawnAnswer) -> list[Action]:
         state, frame, place = self._state, answer.frame, answer.place
         assert not isinstance(place, Refuse)
-        start, parent = len(state.starts), state.processes[answer.asker]
-        state.starts[start] = group = []
+        start, parent = state.process_table.new_start(SPAWNED), state.processes[answer.asker]
         actions: list[Action] = []
         for rank, each in enumerate((place, *place.more)):
-            child = state.process_table.add(parent.pid, start, rank, frame.label)
+            child = state.add(parent.pid, start, rank, frame.label, parent.guest)
             child.placed(frame, each, state.fork_gate.interpreter(each.host, parent, frame))
-            child.guest = parent.guest
             state.requests.settled(each, child.pid)
-            group.append(child.pid)
             actions.append(Born(child.pid))
             if frame.tie:
                 state.erlang_links.tie(parent.pid, child.pid)
-        actions.append(Tell(parent.pid, process_root.Spawned(frame.request, group)))
+        actions.append(Tell(parent.pid, process_root.Spawned(frame.request, state.starts[start])))
         return [*actions, *state.fork_gate.launch(start, state.world(start))]
 
     def shortages(self, pid: int) -> list[str]:

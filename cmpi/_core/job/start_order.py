@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cmpi._core.job.start_numbers import RANKS
 from cmpi._core.protocol import monitor_root
 
 TYPE_CHECKING = False
@@ -16,13 +17,13 @@ def start_order(
     """The order for a process.
 
     Args:
-        job: What cmpirun has asked for.
+        job: What the cmpirun of its program has asked for.
         place: What differs on the process's host, if anything does.
         process: The process.
         defaults: Settings for its environment, where that has none of that name.
     """
     argv, settings, cwd = job.argv, job.settings, job.cwd
-    if place is not None:
+    if place is not None and process.start == RANKS:
         argv, cwd = place.argv or argv, place.cwd[0] if place.cwd else cwd
     if not process.is_rank:  # a closure's: its monitor knows where our program is
         argv, settings = process.interpreter.argv, process.interpreter.settings

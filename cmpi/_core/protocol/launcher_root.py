@@ -35,6 +35,7 @@ class LaunchJob:
     strict: bool  # a failure counts though another process has looked at it
     standing: bool = False  # the job goes on when no process is left, until it is interrupted
     keeper: U32 = 0  # the process outside, by its number, with whose end such a job ends; 0: none
+    inherited: list[str] = []  # names of the variables in cmpirun's own environment
 
 
 @frame

@@ -1,6 +1,6 @@
-"""Whether a process has loaded shared libraries since.
+"""Which shared libraries a process has loaded.
 
-Source: Linux dl_iterate_phdr(3).
+Sources: Linux dl_iterate_phdr(3), proc(5).
 """
 
 from __future__ import annotations
@@ -20,6 +20,15 @@ class _Info(ctypes.Structure):
 
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Info), ctypes.c_size_t, ctypes.c_void_p)
+
+
+def has_mpi(pid: int) -> bool:
+    """Whether this process has loaded an MPI; false if it cannot be seen."""
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as maps:
+            return b"/libmpi" in maps.read()
+    except OSError:
+        return False
 
 
 def count() -> int:

@@ -20,7 +20,7 @@ import select
 import sys
 import time
 
-from cmpi._core.job import slots
+from cmpi._core.job import slots, start_numbers
 from cmpi._core.protocol import helper_root
 from cmpi._runtime import batch_end
 from cmpi._runtime import environment as names
@@ -152,7 +152,8 @@ class ForkServer:
             _take_over(coming)
             coming.stub.send(b"k")
             lazy = coming.start >= slots.FIRST and not self._hidden_mpi.found
-            Monitor(coming.start, leash=coming.stub, fork_only=True, lazy=lazy).run()
+            fork_only = not start_numbers.is_program(coming.start)
+            Monitor(coming.start, leash=coming.stub, fork_only=fork_only, lazy=lazy).run()
         except BecomeProcess as process:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             if process.mpi is None:

@@ -14,7 +14,7 @@ import select
 import sys
 import time
 
-from cmpi._core.job import slots
+from cmpi._core.job import slots, start_numbers
 from cmpi._core.protocol import monitor_root
 from cmpi._runtime import environment, programs
 from cmpi._runtime.batch_end import in_batch_job
@@ -66,8 +66,9 @@ class Monitor:
         self._count = 0  # of the processes until now
         self._stacks = RankStacksQuestions()
         self._told = False  # the launcher has asked for the end
-        # A closure's process joins when it is through MPI_Init; what a rank does is its own business.
-        self._protect = number != 0 and self._pmi.fragile
+        # A closure's process joins when it is through MPI_Init; what a program does is its own business,
+        # but others of the job may not bear it either.
+        self._protect = number != start_numbers.RANKS and self._pmi.fragile
         self._linger_s = LINGER_S if self._protect and number < slots.FIRST else 0.0
         self._linger_until_s = 0.0
         self._limit: monitor_root.Limit | None = None  # came before the process was started
@@ -260,13 +261,16 @@ class Monitor:
                     os.environ[name] = value
             if names := add_defaults(os.environ, order.defaults):
                 os.environ[environment.WORLD] = ",".join(names)
-            if self._number:
+            program = start_numbers.is_program(self._number)
+            if not program:
                 # A closure's process runs a program of ours, and where that is only this host knows.
                 argv = [*order.argv, *programs.isolated(programs.WORKER)]
             else:
                 argv = rank_command(order.argv, order.cwd)
             with self._pmi.relay:
-                child = start(argv, order.cwd, order.stdin, fork=False, protect=self._protect)
+                child = start(
+                    argv, order.cwd, order.stdin, fork=False, protect=self._protect and not program
+                )
                 self._pmi.relay.started(child.pid)
             process = self._watch(child, None)
             if self._limit is not None:
@@ -303,8 +307,9 @@ class Monitor:
     def _watch(self, child: ChildProcess, mpi: MpiState | None) -> WatchedProcess:
         self._count += 1
         name = f"{self._name}.{self._count}"
+        program = start_numbers.is_program(self._number)
         self._process = process = WatchedProcess(
-            child, self._send, name, self._pmi.relay, fragile=self._protect, mpi=mpi
+            child, self._send, name, self._pmi.relay, fragile=self._protect, mpi=mpi, program=program
         )
         return process
 

@@ -9,7 +9,7 @@ import time
 
 from cmpi._core import limits
 from cmpi._core.protocol import monitor_root
-from cmpi._runtime.linux import memory_usage
+from cmpi._runtime.linux import loaded_libraries, memory_usage
 from cmpi._runtime.mpi_state import MpiState
 from cmpi._transport import joining
 
@@ -41,6 +41,7 @@ class WatchedProcess:
         relay: Between it and MPI's launcher; knows how it ended.
         fragile: MPI's launcher does not bear its death in MPI_Init.
         mpi: Where it says how far it is with MPI. None: it may be in MPI_Init from the start.
+        program: It is a user's program, which may have nothing to do with MPI.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class WatchedProcess:
         *,
         fragile: bool,
         mpi: MpiState | None,
+        program: bool,
     ) -> None:
         self.child, self._send, self._name, self.mpi = child, send, name, mpi
+        self._program = program
         self._relay_of_pmi, self._fragile = relay, fragile
         self._unprinted = 0
         self._young_until_s = time.monotonic() + YOUNG_S if fragile and mpi is None else 0.0
@@ -174,7 +177,8 @@ class WatchedProcess:
         """Whether the process may be in MPI_Init and must not die there."""
         if self.mpi is not None:
             return self._fragile and self.mpi.value == MpiState.STARTING
-        return time.monotonic() < self._young_until_s
+        young = time.monotonic() < self._young_until_s
+        return young and (not self._program or loaded_libraries.has_mpi(self.child.pid))
 
     def _look_at_memory(self) -> None:
         self._kernel_kills = memory_usage.kernel_kills()

@@ -74,8 +74,7 @@ class Bridge:
         self._terminals = [(place, fd) for place, fd in fds.items() if os.isatty(fd)]
         self._broken: set[int] = set()
         self._launcher_met = False
-        self._done = _thread.allocate_lock()
-        self._done.acquire()
+        self._done: Callable[[], None] = lambda: None
         _thread.start_new_thread(self._write_all, ())
 
     def born(self, process: Process, parent: int | None) -> None:
@@ -144,10 +143,17 @@ class Bridge:
 
     def finish(self, report: str = "") -> None:
         """Print a last report, if there is one. Blocks: until all is written."""
+        written = _thread.allocate_lock()
+        written.acquire()
+        self.finish_later(report, written.release)
+        written.acquire()
+
+    def finish_later(self, report: str, done: Callable[[], None]) -> None:
+        """As `finish`, without waiting: `done` is called in the writing thread when all is written."""
         if report:
             self.say(report, alarm=True)
+        self._done = done
         self._queue.put(None)
-        self._done.acquire()
 
     def _print(self, text: list[tuple[int, bytes]]) -> None:
         if text:
@@ -175,7 +181,7 @@ class Bridge:
             self._write(2, text.encode("utf-8", "backslashreplace"))
             self._lost()
         finally:
-            self._done.release()
+            self._done()
 
     def _write_item(self, text: list[tuple[int, bytes]], pid: int, fd: int, data: bytes | None) -> None:
         for place, piece in text:

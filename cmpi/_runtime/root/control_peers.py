@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 from functools import partial
 
-from cmpi._core.protocol import guest_root, helper_root, monitor_root
+from cmpi._core.protocol import deployment_root, guest_root, helper_root, monitor_root
 from cmpi._transport import control_socket
 from cmpi.errors import ProtocolError
 
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.root_loop import RootLoop
     from cmpi._transport.door import Door
 
-AT_THE_DOOR = {**helper_root.TO_ROOT, **monitor_root.TO_ROOT, **guest_root.TO_ROOT}
+AT_THE_DOOR = {
+    **helper_root.TO_ROOT,
+    **monitor_root.TO_ROOT,
+    **guest_root.TO_ROOT,
+    **deployment_root.TO_ROOT,
+}
 
 
 class Peer:
-    """A connection that has proved itself: a monitor's, a helper's or a guest's.
+    """A connection that has proved itself: a monitor's, a helper's, a guest's or a deploying cmpirun's.
 
     Args:
         stream: The connection.

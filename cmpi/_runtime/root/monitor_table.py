@@ -17,27 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cmpi._core.job.deadlock import DeadlockCheck
     from cmpi._core.job.job import JobMachine
     from cmpi._core.protocol import launcher_root
-    from cmpi._runtime.root.bridge import Bridge
+    from cmpi._runtime.root.console import Consoles
     from cmpi._runtime.root.control_peers import ControlPeers, Peer
     from cmpi._runtime.root.root_loop import RootLoop
-    from cmpi._runtime.root.stack_watch import StackWatch
-    from cmpi._runtime.root.stdin_feeder import StdinFeeder
 
 
 class MonitorTable:
     """The monitors by the pid of their process.
 
     Args:
-        order: What cmpirun has asked for.
         places: What cmpirun has said of each host.
         job: Is told of their processes.
-        deadlock: Is told what these wait for.
-        stacks: Is told of their stacks.
-        bridge: Prints what these write.
-        feeder: Reads the job's input.
+        consoles: Of their programs: where these print, and what is told of what they wait for.
         loop: The root's.
         do: Carries out actions.
         job_terminated: Is called when Slurm has ended the job.
@@ -45,20 +38,15 @@ class MonitorTable:
 
     def __init__(
         self,
-        order: launcher_root.LaunchJob,
         places: dict[str, launcher_root.HostIs],
         job: JobMachine,
-        deadlock: DeadlockCheck,
-        stacks: StackWatch,
-        bridge: Bridge,
-        feeder: StdinFeeder,
+        consoles: Consoles,
         loop: RootLoop,
         do: Callable[[list[Any]], None],
         job_terminated: Callable[[], None],
     ) -> None:
-        self._order, self._places = order, places
-        self._job, self._deadlock, self._watch = job, deadlock, stacks
-        self._bridge, self._feeder, self._loop, self._do = bridge, feeder, loop, do
+        self._places, self._job, self._consoles = places, job, consoles
+        self._loop, self._do = loop, do
         self._monitors: dict[int, Peer] = {}
         self._rank_frames: dict[int, Decoder] = {}  # out of the pieces of what each process says
         self.peers: ControlPeers
@@ -69,7 +57,7 @@ class MonitorTable:
             monitor_root.OverMemory: self._over_memory,
             monitor_root.CannotRun: self._cannot_run,
             monitor_root.StdinTaken: self._stdin_taken,
-            monitor_root.RankStacks: stacks.heard,
+            monitor_root.RankStacks: lambda pid, frame: consoles.of(pid).stacks.heard(pid, frame),
             monitor_root.JobTerminated: lambda pid, frame: job_terminated(),
         }
         self._rank_handlers: dict[type, Callable[[int, Any], None]] = {
@@ -97,20 +85,35 @@ class MonitorTable:
         """Have the monitor of a process start it."""
         if pid not in self._monitors:
             return
-        process = self._job.processes[pid]
-        order = start_order(self._order, self._places.get(process.host), process, settings)
+        process, console = self._job.processes[pid], self._consoles.of(pid)
+        order = start_order(console.order, self._places.get(process.host), process, settings)
         self.tell(pid, order)
         if order.stdin:
-            self._feeder.start(lambda data: self._loop.post(lambda: self._feed(pid, data)))
+            console.feeder.start(lambda data: self._loop.post(lambda: self._feed(pid, data)))
 
     def dismiss_all(self) -> None:
         """The job is over."""
         for peer in self._monitors.values():
             self.peers.send(peer, monitor_root.Dismiss())
 
+    def any_of(self, owner: int) -> bool:
+        """Whether there is still one of the program that this cmpirun has deployed."""
+        return bool(self._of(owner))
+
+    def dismiss_of(self, owner: int) -> None:
+        """That program is over."""
+        for pid in self._of(owner):
+            self.tell(pid, monitor_root.Dismiss())
+
+    def _of(self, owner: int) -> list[int]:
+        return [pid for pid in self._monitors if self._job.processes[pid].guest == owner]
+
     def _feed(self, pid: int, data: bytes) -> None:
-        if self._feeder.echoes:
-            self._bridge.typed(pid, data)
+        if pid not in self._monitors:
+            return  # it has ended
+        console = self._consoles.of(pid)
+        if console.feeder.echoes:
+            console.bridge.typed(pid, data)
         self.tell(pid, monitor_root.Stdin(data))
 
     # -- from monitors ---------------------------------------------------------------------
@@ -145,8 +148,9 @@ class MonitorTable:
         handler(self._handlers, frame)(pid, frame)
 
     def _output(self, pid: int, frame: monitor_root.Output) -> None:
-        self._watch.moved()
-        self._bridge.output(pid, frame.fd, frame.data)
+        console = self._consoles.of(pid)
+        console.stacks.moved()
+        console.bridge.output(pid, frame.fd, frame.data)
 
     def _from_rank(self, pid: int, frame: monitor_root.FromRank) -> None:
         for inner in self._rank_frames[pid].feed(frame.data):
@@ -156,11 +160,13 @@ class MonitorTable:
         self._do(self._job.from_rank(pid, frame, time.monotonic()))
 
     def _waits(self, pid: int, frame: Blocked | StillBlocked) -> None:
-        if self._order.check_deadlock:
-            self._do(self._deadlock.hear(pid, frame, time.monotonic()))
+        console = self._consoles.of(pid)
+        if console.order.check_deadlock:
+            self._do(console.deadlock.hear(pid, frame, time.monotonic()))
 
     def _stacks(self, pid: int, frame: Stacks) -> None:
-        self._bridge.say(f"cmpirun: stacks of {self._job.processes[pid].title}:\n{frame.text}")
+        text = frame.text.rstrip("\n")
+        self._consoles.of(pid).say(f"stacks of {self._job.processes[pid].title}:\n{text}")
 
     def _exited(self, pid: int, frame: monitor_root.ProcessExited) -> None:
         lack = shared_memory_room.blame(frame.signal, mpi.vendor())
@@ -176,4 +182,4 @@ class MonitorTable:
         self._job.processes[pid].fault = f"could not be started: {frame.reason}"
 
     def _stdin_taken(self, pid: int, frame: monitor_root.StdinTaken) -> None:
-        self._feeder.taken(frame.nbytes)
+        self._consoles.of(pid).feeder.taken(frame.nbytes)

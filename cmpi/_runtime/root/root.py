@@ -12,26 +12,25 @@ import time
 
 from cmpi._core.job import deadlock, job_actions, slots
 from cmpi._core.job.batch_end import BatchEnd
-from cmpi._core.job.deadlock import Deadlock, DeadlockCheck, Probe
+from cmpi._core.job.deadlock import Deadlock, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
 from cmpi._core.job.report import deadlock_report, end_event, final_report
-from cmpi._core.protocol import guest_root, helper_root, launcher_root, monitor_root
+from cmpi._core.protocol import deployment_root, guest_root, helper_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_waits import AskBlocked
 from cmpi._core.protocol.wire import encode, handler
 from cmpi._runtime import environment
 from cmpi._runtime.batch_end import in_batch_job
 from cmpi._runtime.linux import host_facts, leftovers
-from cmpi._runtime.root.bridge import make_bridge
+from cmpi._runtime.root.console import Console, Consoles
 from cmpi._runtime.root.control_peers import ControlPeers, Peer
+from cmpi._runtime.root.deployment_table import DeploymentTable
 from cmpi._runtime.root.guest_table import GuestTable
 from cmpi._runtime.root.helpers import Helpers
 from cmpi._runtime.root.launcher_connection import LauncherConnection
 from cmpi._runtime.root.monitor_table import MonitorTable
 from cmpi._runtime.root.root_loop import RootLoop
 from cmpi._runtime.root.slot_monitors import SlotMonitors
-from cmpi._runtime.root.stack_watch import StackWatch
-from cmpi._runtime.root.stdin_feeder import StdinFeeder
 from cmpi._transport import job_secret, mpi
 from cmpi._transport.door import Door, listen
 from cmpi.identifiers import NO_PID
@@ -74,29 +73,21 @@ class Root:
             strict=order.strict,
             standing=order.standing,
         )
-        terminal = self._launcher.terminal
-        self._bridge = make_bridge(
-            order,
-            terminal,
-            lambda pid, nbytes: loop.post(lambda: self._printed(pid, nbytes)),
-            lambda: loop.post(self._unread),
+        self._console = Console(
+            NO_PID, order, self._launcher.terminal, self._job, loop, self._do, self._printed, self._unread
         )
-        self._deadlock = DeadlockCheck()
-        self._stacks = StackWatch(
-            self._job, self._deadlock.blocked, self._do, self._say, order.report_mpi_waits_s
-        )
-        feeder = StdinFeeder(terminal[0])
-        self._monitors = MonitorTable(
-            order,
-            places,
+        self._bridge, self._say = self._console.bridge, self._console.say
+        self._consoles = Consoles(self._job, self._console)
+        self._monitors = MonitorTable(places, self._job, self._consoles, loop, self._do, self._terminated)
+        self._deployments = DeploymentTable(
             self._job,
-            self._deadlock,
-            self._stacks,
-            self._bridge,
-            feeder,
+            self._here,
+            order.inherited,
+            self._consoles,
+            self._monitors,
             loop,
             self._do,
-            self._terminated,
+            self._printed,
         )
         self._helpers = Helpers(
             self._folder,
@@ -121,13 +112,16 @@ class Root:
             order.keeper,
         )
         self._peers = ControlPeers(loop, door, self._introduce, self._say)
-        self._monitors.peers = self._helpers.peers = self._slots.peers = self._guests.peers = self._peers
+        for table in (self._monitors, self._helpers, self._slots, self._guests, self._deployments):
+            table.peers = self._peers
         self._carry_out = self._actions()
         self._introductions: dict[type, Callable[[Peer, Any], None]] = {
             monitor_root.MonitorUp: self._monitor_up,
             helper_root.HelperUp: self._helpers.take_in,
             guest_root.GuestUp: self._guests.take_in,
             guest_root.StopJob: lambda *_: self._interrupt(SIGTERM),
+            deployment_root.DeploymentUp: self._deployments.take_in,
+            deployment_root.AskDeployments: lambda peer, _: self._deployments.list_to(peer),
             helper_root.Complaint: lambda _, frame: self._say(frame.text),
         }
 
@@ -144,9 +138,9 @@ class Root:
             if self._batch_end.tick(now_s):
                 self._do(self._job.interrupt(SIGTERM, now_s))
             self._do(self._job.tick(now_s))
-            self._do(self._deadlock.tick(now_s))
-            self._stacks.tick(now_s)
-            self._bridge.tick()
+            for console in self._consoles:
+                console.tick(now_s)
+            self._deployments.tick(now_s)
             self._peers.admit(now_s)
             self._helpers.tick(now_s)
             self._slots.tick(now_s)
@@ -156,11 +150,9 @@ class Root:
     # -- the loop --------------------------------------------------------------------------
 
     def _timeout_s(self) -> float | None:
-        times = [
-            machine.deadline_s()
-            for machine in (self._job, self._deadlock, self._stacks, self._bridge, self._batch_end)
-        ]
+        times = [machine.deadline_s() for machine in (self._job, self._batch_end, *self._consoles)]
         times += [self._peers.deadline_s, self._helpers.deadline_s, self._slots.deadline_s, self._leave_s]
+        times.append(self._deployments.deadline_s)
         first_s = min((t for t in times if t is not None), default=None)
         return None if first_s is None else max(0.0, first_s - time.monotonic())
 
@@ -173,6 +165,7 @@ class Root:
             self._leave_s = time.monotonic() + LEAVE_S
             self._monitors.dismiss_all()
             self._guests.dismiss_all()
+            self._deployments.dismiss_all()
             self._slots.close()
         left = len(self._monitors) or len(self._slots) or self._helpers.busy
         return not left or time.monotonic() >= self._leave_s
@@ -192,24 +185,27 @@ class Root:
             self._carry_out[type(action)](action)
         for action in actions:  # behind the notices of these ends, which may wake somebody
             if isinstance(action, job_actions.Died):
-                self._do(self._deadlock.died(action.pid))
+                self._do(self._consoles.of(action.pid).deadlock.died(action.pid))
 
     def _actions(self) -> dict[type, Callable[[Any], None]]:
         return {
             Tell: self._tell,
             Probe: lambda it: self._do([Tell(pid, AskBlocked(it.round)) for pid in it.pids]),
-            Deadlock: lambda _: self._end_deadlock(),
+            Deadlock: lambda it: self._end_deadlock(it.owner),
             job_actions.Begin: lambda it: self._monitors.begin(it.pid, it.settings),
             job_actions.Order: self._order_to,
             job_actions.Launch: self._launch,
             job_actions.LaunchWorld: self._launch_world,
-            job_actions.Born: self._born,
-            job_actions.Named: lambda it: self._bridge.named(self._job.processes[it.pid]),
+            job_actions.Born: lambda it: self._consoles.of(it.pid).born(it.pid),
+            job_actions.Named: lambda it: self._consoles.of(it.pid).bridge.named(
+                self._job.processes[it.pid]
+            ),
             job_actions.Died: self._died,
-            job_actions.Say: lambda it: self._say(it.text),
+            job_actions.Say: lambda it: self._consoles.say(it.text, it.pid),
             job_actions.TellPreload: lambda it: self._helpers.load(it.frame),
             job_actions.NeedForkServer: lambda it: self._helpers.start_fork_server(it.host, it.interpreter),
             job_actions.FinishJob: lambda it: self._finish_with(it.code),
+            job_actions.FinishProgram: lambda it: self._deployments.finish(it.owner, it.code),
         }
 
     def _tell(self, action: Tell) -> None:
@@ -221,6 +217,8 @@ class Root:
     def _order_to(self, action: job_actions.Order) -> None:
         if action.pid in self._guests:
             self._guests.order(action.pid, action.frame)
+        elif action.pid in self._deployments:
+            self._deployments.order(action.pid, action.frame)
         else:
             self._monitors.tell(action.pid, action.frame)
 
@@ -233,23 +231,19 @@ class Root:
     def _launch_world(self, action: job_actions.LaunchWorld) -> None:
         self._launcher.send(launcher_root.StartWorld(action.start, action.hosts))
 
-    def _born(self, action: job_actions.Born) -> None:
-        self._deadlock.born(action.pid)
-        self._stacks.moved()
-        process = self._job.processes[action.pid]
-        self._bridge.born(process, process.parent if process.parent in self._job.processes else None)
-
     def _died(self, action: job_actions.Died) -> None:
-        process = self._job.processes[action.pid]
-        assert process.status is not None
-        self._stacks.moved()
-        self._bridge.died(action.pid, process.status, process.usage)
-        self._slots.withdraw(process.start)
+        self._consoles.of(action.pid).died(action.pid)
+        self._slots.withdraw(self._job.processes[action.pid].start)
 
-    def _end_deadlock(self) -> None:
-        self._bridge.say(deadlock_report(self._job, self._deadlock.blocked), alarm=True)
+    def _end_deadlock(self, owner: int) -> None:
+        program = self._job.programs[owner]
+        if program.deployed and not program.alone:
+            return  # a process of another program may yet wake one of this
+        console = self._consoles.of_owner(owner)
+        console.bridge.say(deadlock_report(self._job, console.deadlock.blocked), alarm=True)
         because = "all processes of the job waited for each other"
-        self._do(self._job.interrupt(SIGTERM, time.monotonic(), because, deadlock.CODE))
+        now_s = time.monotonic()
+        self._do(self._job.interrupt(SIGTERM, now_s, because, deadlock.CODE, owner=owner))
 
     def _finish_with(self, code: int) -> None:
         self._finish = code
@@ -257,9 +251,6 @@ class Root:
 
     def _give_up(self) -> None:
         self._finish_with(1)
-
-    def _say(self, text: str) -> None:
-        self._bridge.say(f"cmpirun: {text}\n")
 
     def _printed(self, pid: int, nbytes: int) -> None:
         taken = monitor_root.OutputTaken(nbytes)
@@ -273,7 +264,7 @@ class Root:
     def _requests(self) -> dict[type, Callable[[Any], None]]:
         return {
             launcher_root.Interrupt: lambda it: self._interrupt(it.signal),
-            launcher_root.ShowStacks: lambda _: self._stacks.show(),
+            launcher_root.ShowStacks: lambda _: self._console.stacks.show(),
             launcher_root.LauncherOutput: lambda it: self._bridge.output_of_launcher(it.fd, it.data),
             launcher_root.HostLost: self._host_lost,
             launcher_root.HostBack: self._host_back,

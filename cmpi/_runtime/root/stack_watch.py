@@ -23,25 +23,28 @@ AT_END = "its program has ended; it waits in an exit handler, such as MPI_Finali
 
 
 class StackWatch:
-    """The stacks of one job's processes.
+    """The stacks of one program's processes.
 
     Args:
         job: The job.
+        owner: The cmpirun that has deployed the program; NO_PID: it is the job's own.
         blocked: The processes that wait in cmpi, by pid: a number and the waits in words.
         do: Carries out actions.
-        say: Tells the user something; the first of its lines begins with "cmpirun: ".
+        say: Tells the user of the program something; the first of its lines begins with "cmpirun: ".
         after_s: How long all must have waited inside MPI before that is reported, in seconds; 0: never.
     """
 
     def __init__(
         self,
         job: JobMachine,
+        owner: int,
         blocked: dict[int, tuple[int, list[str]]],
         do: Callable[[list[Any]], None],
         say: Callable[[str], None],
         after_s: float,
     ) -> None:
-        self._job, self._blocked, self._do, self._say = job, blocked, do, say
+        self._job, self._owner = job, owner
+        self._blocked, self._do, self._say = blocked, do, say
         self._waits = MpiWaits(after_s)
 
     def show(self) -> None:
@@ -90,4 +93,4 @@ class StackWatch:
         return self._waits.deadline_s()
 
     def _living(self) -> list[Process]:
-        return [p for p in self._job.processes.values() if p.status is None]
+        return list(self._job.programs[self._owner].members.values())

@@ -1,4 +1,4 @@
-"""The job's stdin, for the one process that gets it."""
+"""The stdin of a program, for the one process that gets it."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ class StdinFeeder:
         self._fd = fd
         self._room = _thread.allocate_lock()
         self._ahead = 0
+        self._closed = False
+        self._wake: tuple[int, int] | None = None  # the ends of a pipe, while the thread runs
 
     @property
     def echoes(self) -> bool:
@@ -33,7 +35,8 @@ class StdinFeeder:
 
     def start(self, feed: Callable[[bytes], None]) -> None:
         """Begin to read; `feed` is called in the reading thread, at the end with nothing."""
-        _thread.start_new_thread(self._run, (feed,))
+        self._wake = os.pipe2(os.O_CLOEXEC)
+        _thread.start_new_thread(self._run, (feed, self._wake[0]))
 
     def taken(self, nbytes: int) -> None:
         """The process took so much."""
@@ -41,19 +44,31 @@ class StdinFeeder:
         if self._ahead == 0 and self._room.locked():
             self._room.release()
 
-    def _run(self, feed: Callable[[bytes], None]) -> None:
+    def close(self) -> None:
+        """Read no more: what comes now is for somebody else."""
+        self._closed = True
+        if self._wake is not None:
+            os.close(self._wake[1])
+            self._wake = None
+        if self._room.locked():
+            self._room.release()
+
+    def _run(self, feed: Callable[[bytes], None], wake: int) -> None:
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)
+        poll.register(wake, select.POLLIN)
         data = b"more"
-        while data:
+        while data and not self._closed:
+            ready = {fd for fd, _ in poll.poll()}
+            if wake in ready:
+                break
             try:
                 data = os.read(self._fd, STDIN_BYTES)
             except BlockingIOError:
-                # Somebody made it non-blocking: nothing has come yet, which is not the end.
-                poll = select.poll()
-                poll.register(self._fd, select.POLLIN)
-                poll.poll()
-                continue
+                continue  # somebody made it non-blocking: nothing has come yet, which is not the end
             except OSError:
                 data = b""
             self._room.acquire()  # until the last piece was taken
             self._ahead = len(data)
             feed(data)
+        os.close(wake)

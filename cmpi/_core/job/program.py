@@ -1,0 +1,43 @@
+"""What a program has of its own: its processes, its failures, the end that was asked for."""
+
+from __future__ import annotations
+
+from cmpi._core.job.failures import Failures
+from cmpi.identifiers import NO_PID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi._core.job.interruption import Interruption
+    from cmpi._core.job.process_record import Process
+
+
+class Program:
+    """The job's own program, with guests and what these spawn; or one that was deployed into the job.
+
+    Args:
+        owner: The pid of the cmpirun that has deployed it; NO_PID: it is the job's own.
+        start: The start of its ranks.
+        grace_s: Between the first signal and SIGKILL, when the user ends it.
+        strict: A failure counts though another process has looked at it.
+    """
+
+    def __init__(self, owner: int, start: int, grace_s: float, strict: bool) -> None:
+        self.owner, self.start, self.grace_s = owner, start, grace_s
+        self.failures = Failures(strict)
+        self.members: dict[int, Process] = {}  # its processes that have not ended
+        self.interruption: Interruption | None = None
+        self.finished = False
+        self.alone = True  # no process of another program can wake one of this
+
+    @property
+    def deployed(self) -> bool:
+        """Whether it came into a job that was there before."""
+        return self.owner != NO_PID
+
+    @property
+    def code(self) -> int:
+        """The exit code of its cmpirun, once all its processes have ended."""
+        if self.interruption is not None:
+            return self.interruption.code
+        first = self.failures.first(self.owner)
+        return 0 if first is None or first.status is None else first.status.code

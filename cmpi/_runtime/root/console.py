@@ -1,0 +1,117 @@
+"""What a program has of its own in the root: its cmpirun's order and terminal, a check for deadlocks."""
+
+from __future__ import annotations
+
+from cmpi._core.job.deadlock import DeadlockCheck
+from cmpi._runtime.root.bridge import make_bridge
+from cmpi._runtime.root.stack_watch import StackWatch
+from cmpi._runtime.root.stdin_feeder import StdinFeeder
+from cmpi.identifiers import NO_PID
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from cmpi._core.job.job import JobMachine
+    from cmpi._core.protocol import launcher_root
+    from cmpi._runtime.root.root_loop import RootLoop
+
+
+class Console:
+    """That of the job's own program, or of one that was deployed.
+
+    Args:
+        owner: The cmpirun that has deployed it; NO_PID: it is the job's own.
+        order: What cmpirun has asked for.
+        terminal: The descriptors 0, 1 and 2 of that cmpirun.
+        job: The job.
+        loop: The root's.
+        do: Carries out actions.
+        printed: Called in the root's loop with a pid and how many of its bytes are printed.
+        unread: Called there when nobody reads stdout any more.
+    """
+
+    def __init__(
+        self,
+        owner: int,
+        order: launcher_root.LaunchJob,
+        terminal: list[int],
+        job: JobMachine,
+        loop: RootLoop,
+        do: Callable[[list[Any]], None],
+        printed: Callable[[int, int], None],
+        unread: Callable[[], None],
+    ) -> None:
+        self.owner, self.order = owner, order
+        self._job, self._do = job, do
+        self.bridge = make_bridge(
+            order,
+            terminal,
+            lambda pid, nbytes: loop.post(lambda: printed(pid, nbytes)),
+            lambda: loop.post(unread),
+        )
+        self.feeder = StdinFeeder(terminal[0])
+        self.deadlock = DeadlockCheck(owner)
+        self.stacks = StackWatch(job, owner, self.deadlock.blocked, do, self.say, order.report_mpi_waits_s)
+
+    def say(self, text: str) -> None:
+        """Tell the user something; the first line begins with "cmpirun: "."""
+        self.bridge.say(f"cmpirun: {text}\n")
+
+    def born(self, pid: int) -> None:
+        """A process was started."""
+        self.deadlock.born(pid)
+        self.stacks.moved()
+        process = self._job.processes[pid]
+        self.bridge.born(process, process.parent if process.parent in self._job.processes else None)
+
+    def died(self, pid: int) -> None:
+        """A process has ended."""
+        process = self._job.processes[pid]
+        assert process.status is not None
+        self.stacks.moved()
+        self.bridge.died(pid, process.status, process.usage)
+
+    def tick(self, now_s: float) -> None:
+        """Do what is due."""
+        self._do(self.deadlock.tick(now_s))
+        self.stacks.tick(now_s)
+        self.bridge.tick()
+
+    def deadline_s(self) -> float | None:
+        """When to call `tick`."""
+        times = (self.deadlock.deadline_s(), self.stacks.deadline_s(), self.bridge.deadline_s())
+        return min((t for t in times if t is not None), default=None)
+
+
+class Consoles:
+    """All of them. `own` is the job's."""
+
+    def __init__(self, job: JobMachine, own: Console) -> None:
+        self._job, self.own = job, own
+        self._deployed: dict[int, Console] = {}  # by owner
+
+    def __iter__(self) -> Iterator[Console]:
+        return iter([self.own, *self._deployed.values()])
+
+    def add(self, console: Console) -> None:
+        """One more."""
+        self._deployed[console.owner] = console
+
+    def remove(self, console: Console) -> None:
+        """Its program is over, and the user knows."""
+        del self._deployed[console.owner]
+
+    def of_owner(self, owner: int) -> Console:
+        """That of the program which this cmpirun has deployed; NO_PID: of the job's own."""
+        return self._deployed.get(owner, self.own)
+
+    def of(self, pid: int) -> Console:
+        """That of the program which a process is part of."""
+        return self.of_owner(self._job.program_of(pid).owner)
+
+    def say(self, text: str, pid: int) -> None:
+        """Tell something to the user of a process, or of the program that this cmpirun has deployed."""
+        known = pid != NO_PID and pid not in self._deployed
+        (self.of(pid) if known else self.of_owner(pid)).say(text)

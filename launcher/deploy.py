@@ -1,0 +1,106 @@
+"""`cmpirun --in NAME`: run a program in a job that is there already.
+
+The root of that job starts the program, and writes what it prints to this cmpirun's own terminal. This
+cmpirun passes signals on, and ends with the program's exit code; if it is killed, the root sees that by the
+connection's end, and ends the program.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+
+from cmpi._core.protocol import deployment_root, launcher_root
+from cmpi._runtime import environment as names
+from cmpi._runtime.linux import job_folders
+from cmpi._runtime.process import inheritance
+from cmpi._transport import control_socket
+from cmpi.errors import LaunchError, ProtocolError
+from cmpi.launcher import job_order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cmpi.launcher.config import LaunchConfig
+
+
+def run(config: LaunchConfig) -> int:
+    """Run the program to its end; returns cmpirun's exit code.
+
+    Raises: LaunchError: There is no such job, or it takes in no programs any more.
+    """
+    folder = job_folders.the_one(config.into)
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        # Ignored by nohup or in the background, a signal stays so; SIGQUIT only asks for a report.
+        if number == signal.SIGQUIT or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+    return _follow(_deploy(folder, config), wake_read, config.into)
+
+
+def _deploy(folder: str, config: LaunchConfig) -> control_socket.ControlSocket:
+    """Have the root start the program."""
+    interpreter = inheritance.interpreter()
+    try:
+        root = control_socket.connect_in(folder, "root", deployment_root.TO_DEPLOYER)
+        root.send(
+            deployment_root.DeploymentUp(interpreter.program, interpreter.flags, interpreter.settings)
+        )
+        answer, _ = control_socket.receive_with_fds(root)
+        order = job_order.make(config, [""] * config.n, settings(os.environ, answer.inherited))
+        control_socket.send_with_fds(root, order, [job_order.stdin(), 1, 2])
+    except (OSError, ProtocolError) as error:
+        raise LaunchError(f"the job {config.into} does not take a program: {error}") from None
+    return root
+
+
+def settings(ours: Mapping[str, str], theirs: list[str]) -> list[str]:
+    """What makes the environment of the program that of this cmpirun, but for what MPI's launcher and cmpi
+    have set there.
+
+    Args:
+        ours: This cmpirun's environment.
+        theirs: The names in that of the cmpirun which has started the job.
+
+    >>> settings({"A": "1", "PMIX_RANK": "0", "OMPI_MCA_btl": "tcp"}, ["A", "B", "CMPI_JOB"])
+    ['B', 'A=1', 'OMPI_MCA_btl=tcp']
+    """
+    foreign = [name for name in theirs if name not in ours and _is_users(name)]
+    return foreign + [f"{name}={value}" for name, value in ours.items() if _is_users(name)]
+
+
+def _is_users(name: str) -> bool:
+    if name.startswith(names.PREFIX):
+        return False
+    return name.startswith(names.SETTINGS_OF_MPI) or not name.startswith(names.OF_MPI)
+
+
+def _follow(root: control_socket.ControlSocket, wake: int, job: str) -> int:
+    """Pass signals on until the end."""
+    signals: list[int] = []
+    while True:
+        poll = select.poll()
+        poll.register(wake, select.POLLIN)
+        poll.register(root, select.POLLIN | (select.POLLOUT if root.backlog else 0))
+        ready = {fd for fd, _ in poll.poll()}
+        for number in os.read(wake, 64) if wake in ready else b"":
+            if number == signal.SIGQUIT:
+                root.send(launcher_root.ShowStacks())
+            elif number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signals.append(number)
+                root.send(launcher_root.Interrupt(number))
+        if len(signals) > 2:
+            return 128 + signals[0]  # the third time at once; the root ends the program without us
+        if root.fileno() not in ready:
+            continue
+        root.flush()
+        for frame in root.receive():
+            if isinstance(frame, launcher_root.Final):
+                return frame.code
+        if root.closed:
+            print(f"cmpirun: the job {job} has ended, and this program with it", file=sys.stderr)
+            return 128 + signals[0] if signals else 1

@@ -1,0 +1,185 @@
+"""Programs that are deployed into a job that stays: `cmpirun --in NAME`."""
+
+import os
+import re
+import signal
+
+import psutil
+import pytest
+
+from tests.mpi.test_guests import read_until, wait_until
+
+PROGRAM = """
+import os, sys
+from mpi4py import MPI
+import cmpi
+
+def child(parent, x):
+    print("child", x, os.environ.get("OF_THIS_TERMINAL"), flush=True)
+    return x
+
+rank = MPI.COMM_WORLD.rank
+total = MPI.COMM_WORLD.allreduce(rank + 1)
+assert cmpi.world()[rank] == cmpi.pid() and cmpi.parent() is None
+size, seen = MPI.COMM_WORLD.size, os.environ.get("OF_THE_JOB")
+print(rank, "of", size, total, os.getcwd(), seen, sys.argv[1:], flush=True)
+if rank == 0:
+    print("typed", sys.stdin.read(), flush=True)
+    print("result", cmpi.result(cmpi.spawn(child, 5, result=True)))
+"""
+WAITS = """
+import os, sys, time
+import cmpi
+def sleep(parent):
+    print("spawned", os.getpid(), flush=True)
+    time.sleep(60)
+child = cmpi.spawn(sleep) if cmpi.world()[0] == cmpi.pid() else None
+print("up", os.getpid(), flush=True)
+try:
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    sys.exit(3)
+"""
+
+
+@pytest.fixture
+def lab(jobs):
+    """A job without a program; its name."""
+    name = f"lab-{os.getpid()}"
+    process = jobs.start("cmpirun", "--serve", "--name", name, env={"OF_THE_JOB": "1"})
+    read_until(process.stdout, rf"the job {name} is up")
+    yield name
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 128 + signal.SIGTERM
+    seen = (process.stdout.read() + process.stderr.read()).decode().splitlines()
+    assert all("it has ended before its program" in line for line in seen), (
+        "this is for the other terminals"
+    )
+
+
+@pytest.fixture
+def deployed(jobs, lab):
+    """Runs a program in that job to its end."""
+
+    def run(*arguments, **kwargs):
+        return jobs.run("cmpirun", "--in", lab, "--output", "plain", *arguments, **kwargs)
+
+    return run
+
+
+@pytest.fixture
+def waiting(jobs, lab):
+    """Deploys two ranks that wait; their cmpirun, and the processes of the deployment."""
+    path = jobs.script(WAITS, "waits.py")
+
+    def start(*options):
+        cmpirun = jobs.start(
+            "cmpirun", "--in", lab, "--output", "plain", *options, "-n", "2", "python", path
+        )
+        pids = [int(read_until(cmpirun.stdout, r"(?:up|spawned) (\d+)").group(1)) for _ in range(3)]
+        return cmpirun, pids
+
+    return start
+
+
+def gone(pids):
+    return not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.mark.parametrize("form", ["plain", "human"])
+def test_a_program_runs_as_under_a_cmpirun_of_its_own(jobs, deployed, form):
+    command = ("--output", form, "-n", "2", "python", jobs.script(PROGRAM), "-x", "y z")
+    settings = {"input": b"hello", "env": {"OF_THIS_TERMINAL": "1"}}
+    alone, there = jobs.run("cmpirun", *command, **settings), deployed(*command, **settings)
+    assert alone.code == there.code == 0 and alone.err == there.err == ""
+
+    def lines(result):  # ranks write when they like; what is spawned has another number
+        return sorted(
+            re.sub("· [0-9a-f]{7}", "· PID", re.sub(" +│", " │", line)) for line in result.out.splitlines()
+        )
+
+    assert lines(there) == lines(alone)
+    assert any("1 of 2 3" in line and "None ['-x', 'y z']" in line for line in lines(there)), there
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_its_first_failure_is_told_on_its_terminal_and_is_its_exit_code(jobs, deployed, n):
+    script = jobs.script(
+        "import cmpi\nif cmpi.world()[-1] == cmpi.pid(): raise ValueError('lost')\ncmpi.Mailbox('x').recv()"
+    )
+    result = deployed("-n", f"{n}", "python", script)
+    assert result.code == 1 and "ValueError: lost" in result.err, result
+    assert f"cmpirun: rank {n - 1} failed: exit code 1: ValueError: lost" in result.err, result
+    assert deployed("-n", "2", "sh", "-c", "exit 7").code == 7
+    missing = deployed("no-such-program")
+    assert missing.code == 127 and "not found on PATH: no-such-program" in missing.err, missing
+    assert deployed("true").code == 0
+
+
+def test_ctrl_c_is_that_of_one_deployment(jobs, lab, waiting):
+    (one, ones), (other, others) = waiting(), waiting()
+    listed = [line for line in jobs.run("cmpirun", "--jobs").out.splitlines() if "waits.py" in line]
+    assert len(listed) == 2 and all(
+        re.match(r"  [0-9a-f]{7} +since .*  cmpirun python ", it) for it in listed
+    )
+    one.send_signal(signal.SIGINT)
+    out, err = one.communicate(timeout=30)
+    assert one.returncode == 130 and out.count(b"interrupted") == 2, (out, err)
+    assert gone(ones) and all(map(psutil.pid_exists, others))
+    stopped = jobs.run("cmpirun", "--stop", lab)
+    out, err = other.communicate(timeout=30)
+    assert stopped.code == 0 and other.returncode == 143 and gone(others)
+    assert err == b"cmpirun: the job has been ended, and this program with it\n"
+
+
+def test_a_cmpirun_that_is_killed_takes_its_deployment_with_it(deployed, waiting):
+    cmpirun, pids = waiting()
+    cmpirun.kill()
+    wait_until(lambda: gone(pids), "the deployment ends with its cmpirun")
+    assert deployed("true").code == 0
+
+
+def test_one_that_crashes_or_floods_harms_no_other(jobs, lab, deployed, waiting):
+    flood = jobs.start("cmpirun", "--in", lab, "--output", "plain", "yes", "x" * 1000)
+    assert flood.stdout.read(1) == b"x"  # and nothing more is read
+    steady, pids = waiting("--no-deadlock-check")
+    for _ in range(3):
+        crash = deployed(
+            "-n", "2", "python", "-c", "from mpi4py import MPI; import os; os.kill(os.getpid(), 9)"
+        )
+        assert crash.code == 137, crash
+    assert deployed("-n", "2", "python", jobs.script(PROGRAM), input=b"").code == 0
+    assert all(map(psutil.pid_exists, pids)) and steady.poll() is None and flood.poll() is None
+    flood.stdout.close()
+    assert flood.wait(30) == 141
+    steady.send_signal(signal.SIGTERM)
+    assert steady.wait(30) == 143
+
+
+def test_its_deadlock_is_found_unless_another_program_could_end_it(jobs, lab, deployed, waiting):
+    cmpirun, _ = waiting()
+    alone = deployed(
+        "python", "-c", "import cmpi; cmpi.Receiver(cmpi.spawn(lambda p: cmpi.Receiver(p).recv())).recv()"
+    )
+    assert alone.code == 86 and "deadlock: all processes of the job wait" in alone.err, alone
+    meets = jobs.script(
+        "import cmpi\ncmpi.register('meets')\nprint('waits', flush=True)\nprint(cmpi.Mailbox().recv())"
+    )
+    waits = jobs.start("cmpirun", "--in", lab, "--output", "plain", "python", meets)
+    read_until(waits.stdout, "waits")
+    sends = deployed(
+        "python", "-c", "import cmpi, time; time.sleep(1); cmpi.Sender.to('meets').send('woken')"
+    )
+    out, err = waits.communicate(timeout=30)
+    assert (sends.code, waits.returncode, out) == (0, 0, b"woken\n"), (sends, err)
+    cmpirun.send_signal(signal.SIGTERM)
+    assert cmpirun.wait(30) == 143
+
+
+def test_what_cannot_be_deployed_is_said(jobs, deployed):
+    nowhere = jobs.run("cmpirun", "--in", "no-such-job", "true")
+    assert nowhere.code == 2 and "no job of yours on this host is called 'no-such-job'" in nowhere.err
+    wrong = deployed("--cpus", "2", "true")
+    assert wrong.code == 2 and "--cpus is given when a job starts" in wrong.err
