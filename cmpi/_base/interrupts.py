@@ -7,6 +7,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 _MARK: Final = "__cmpi_handler__"
+# Functions of these names are called by the garbage collector, and Python drops their exceptions. For that,
+# callbacks of weak references are called `finalized`.
+FINALIZERS: Final = ("__del__", "finalized")
 
 
 def mark(error: BaseException) -> None:

@@ -41,7 +41,7 @@ def blank(nbytes: int) -> Any:
     buffer = (ctypes.c_ubyte * nbytes).from_buffer(block)  # unlike a bytearray it may be referred to weakly
     key = id(buffer)
 
-    def release(_: object) -> None:  # by the garbage collector, in any thread, at any time
+    def finalized(_: object) -> None:  # by the garbage collector, in any thread, at any time
         del _lent[key]
         sizes = list(_kept.items())
         if nbytes + sum(size * len(blocks) for size, blocks in sizes) > MOST_BYTES:
@@ -50,5 +50,5 @@ def blank(nbytes: int) -> Any:
             _kept.clear()  # of sizes that came before
         _kept.setdefault(nbytes, []).append(block)
 
-    _lent[key] = weakref.ref(buffer, release)
+    _lent[key] = weakref.ref(buffer, finalized)
     return buffer

@@ -248,14 +248,14 @@ def remember(tag: Tag, value: Any) -> tuple[Any, Tag]:
         value = _objects.setdefault(tag, value)
         key = id(value)
         if key not in _tags or _tags[key][0]() is not value:
-            _tags[key] = weakref.ref(value, lambda reference: _forget(key, reference)), tag
+
+            def finalized(reference: weakref.ref[Any]) -> None:
+                found = _tags.get(key)
+                if found is not None and found[0] is reference:
+                    del _tags[key]
+
+            _tags[key] = weakref.ref(value, finalized), tag
     return value, tag
-
-
-def _forget(key: int, reference: weakref.ref[Any]) -> None:
-    found = _tags.get(key)
-    if found is not None and found[0] is reference:
-        del _tags[key]
 
 
 def by_name(value: Any) -> str | None:

@@ -50,7 +50,11 @@ class Block:
     def lend(self, array: NDArray[Any], loans: dict[int, Block]) -> Block:
         """The array in it is a person's, for whom `loans` keeps the place as long as the array lives."""
         key = id(array)
-        self._loan = weakref.ref(array, lambda _: loans.pop(key, None))
+
+        def finalized(_: object) -> None:
+            loans.pop(key, None)
+
+        self._loan = weakref.ref(array, finalized)
         return self
 
     def sent(self) -> tuple[int, int, int]:
@@ -126,10 +130,10 @@ class SegmentReader:
         """The memory of a slot. It is given back when nothing refers to it any more."""
         memory = np.frombuffer(self._map, np.uint8, nbytes, HEADER_BYTES + offset)
 
-        def release(_: object) -> None:  # by the garbage collector, in any thread, at any time
+        def finalized(_: object) -> None:  # by the garbage collector, in any thread, at any time
             self._held.pop(index, None)
             if os.getpid() == self._owner:  # a forked process's copy is not the reader
                 self._words[index] = 0
 
-        self._held[index] = weakref.ref(memory, release)
+        self._held[index] = weakref.ref(memory, finalized)
         return memory

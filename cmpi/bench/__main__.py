@@ -26,6 +26,7 @@ HOMES = {
     "pool": "pool",
     "data": "data",
 }
+ALONE = "soak", "chaos", "interrupts", "scaling", "hosts"  # run by themselves, when asked for
 
 
 def main() -> int:
@@ -35,12 +36,18 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(HOMES)}, soak, chaos, scaling, or hosts (default: all but those)",
+        help=f"{', '.join(HOMES)}, soak, chaos, interrupts, scaling, or hosts (default: all but those)",
     )
     parser.add_argument("--runs", type=int, default=0, help="repetitions (default: the benchmark's own)")
     parser.add_argument("--json", action="store_true", help="an object for each row in place of the table")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios (needs matplotlib)")
     parser.add_argument("--seconds", type=float, default=600, help="how long to soak (default 600)")
+    parser.add_argument(
+        "--count", type=int, default=100_000, help="of interrupts of each kind (default 100,000)"
+    )
+    parser.add_argument(
+        "--kinds", metavar="A,B", default="", help="of calls to be interrupted (default: all)"
+    )
     parser.add_argument("--kills", type=int, default=1000, help="how many in chaos (default 1000)")
     parser.add_argument(
         "--workload", choices=["messages", "pool"], default="messages", help="of chaos (default messages)"
@@ -49,15 +56,17 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of soak's and chaos's choices (default 1)")
     parser.add_argument("--hosts", metavar="A,B", default="", help="the two hosts of the benchmark hosts")
     options = parser.parse_args()
-    unknown = [name for name in options.names if name not in (*HOMES, "soak", "chaos", "scaling", "hosts")]
+    unknown = [name for name in options.names if name not in (*HOMES, *ALONE)]
     if unknown:
-        parser.error(
-            f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)}, soak, chaos, scaling and hosts"
-        )
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(HOMES)}, {', '.join(ALONE)}")
     if options.names == ["soak"]:
         from cmpi.bench.soak import soak
 
         return soak(options.seconds, options.seed)
+    if options.names == ["interrupts"]:
+        from cmpi.bench.soak import interrupts
+
+        return interrupts([kind for kind in options.kinds.split(",") if kind], options.count)
     if options.names == ["chaos"]:
         from cmpi.bench.soak import chaos
 

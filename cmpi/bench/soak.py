@@ -1,9 +1,11 @@
-"""What runs long and counts: `soak`, messages through pipelines; `chaos`, work among kills."""
+"""What runs long and counts: `soak`, messages through pipelines; `chaos`, work among kills and signals;
+`interrupts`, exceptions out of signal handlers in the midst of calls."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from cmpi.bench.common import ENVIRONMENT, header
 from cmpi.bench.leftover_files import files, leftovers
@@ -29,6 +31,23 @@ def chaos(workload: str, kills: int, seed: int, *options: str) -> int:
     """
     print(f"{header()}, {kills} kills among {workload}, seed {seed}", *options, flush=True)
     return _run(WORKLOADS[workload], [str(kills), str(seed)], 60 + kills * 0.5, *options)
+
+
+def interrupts(kinds: Sequence[str], count: int) -> int:
+    """Interrupt so many calls of each of these kinds; 0 if everything was accounted for.
+
+    Args:
+        kinds: Of `cmpi.bench.jobs.interrupted.KINDS`; none: all of them.
+        count: How many of each.
+    """
+    from cmpi.bench.jobs.interrupted import KINDS
+
+    for kind in kinds:
+        if kind not in KINDS:
+            print(f"no kind of interrupts {kind!r}; there are {', '.join(KINDS)}")
+            return 2
+    print(f"{header()}, {count} interrupts of each kind", flush=True)
+    return max([_run("interrupted", [kind, str(count)], 120 + count * 0.05) for kind in kinds or KINDS])
 
 
 def _run(module: str, arguments: list[str], limit_s: float, *options: str) -> int:

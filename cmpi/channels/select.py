@@ -10,17 +10,21 @@ from cmpi.channels.selection import MISSING, Selected, Selection
 from cmpi.errors import UsageError
 
 if TYPE_CHECKING:
+    from cmpi.channels.mailbox import Mailbox
     from cmpi.channels.receiver import Receiver
     from cmpi.channels.sending import Sending
+    from cmpi.processes.notices import Notices
 
 
 def select(
-    *operations: Receiver[Any] | Sending, timeout: float | None = None, default: Any = MISSING
+    *operations: Receiver[Any] | Mailbox[Any] | Notices | Sending,
+    timeout: float | None = None,
+    default: Any = MISSING,
 ) -> Selected:
     """Do the first of several receives and sends that can be done, and only that one.
 
     Args:
-        operations: Receivers, and sends made by `sender.sending(value)`; each end once.
+        operations: Receivers, mailboxes, notices, and sends made by `sender.sending(value)`; each end once.
         timeout: Longest wait, in seconds. None waits for ever.
         default: If given, do not wait: `Selected(None, default)` when nothing is ready.
 

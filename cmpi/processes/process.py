@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cmpi._base.brief import brief
+from cmpi._base.interrupts import came_from_handler
 from cmpi._core.job import erlang_links
 from cmpi._core.protocol import process_process, process_root
 from cmpi._runtime.process import context, inheritance
 from cmpi._runtime.process.condition import refuse_in_loop
 from cmpi._runtime.process.root_connection import ROOM
+from cmpi._runtime.process.signal_guard import uncut
 from cmpi.channels.sender import Sender
 from cmpi.errors import NeverFits, NoCapacity, UsageError
 from cmpi.identifiers import NO_PID, PACK, Capacity, ExitStatus, Pid, Resources
@@ -116,8 +118,9 @@ def spawn(
     Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
-    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi)
-    return order.take(order.node.root.ask(order.frame, timeout, ROOM))[0]
+    return _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi).run(
+        timeout
+    )[0]
 
 
 def spawn_tied(
@@ -129,8 +132,7 @@ def spawn_tied(
     name: str | None = None,
 ) -> Pid:
     """As `spawn`, with a tie of `relations`."""
-    order = _Order(Call(f, args), resources, name, tie=tie)
-    return order.take(order.node.root.ask(order.frame, timeout, ROOM))[0]
+    return _Order(Call(f, args), resources, name, tie=tie).run(timeout)[0]
 
 
 async def aspawn(
@@ -162,8 +164,7 @@ def try_spawn(
     mpi: bool = False,
 ) -> Pid:
     """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
-    order = _Order(Call(f, args, kwargs, result=result), resources, name, wait=False, mpi=mpi)
-    return order.take(order.node.root.ask(order.frame))[0]
+    return _Order(Call(f, args, kwargs, result=result), resources, name, wait=False, mpi=mpi).run()[0]
 
 
 def spawn_group(
@@ -193,8 +194,7 @@ def spawn_group(
     if not isinstance(n, int) or n < 1:
         raise UsageError(f"a group has 1 process or more; found {brief(n)}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
-    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), n=n)
-    return order.take(order.node.root.ask(order.frame, timeout, ROOM))
+    return _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), n=n).run(timeout)
 
 
 def _tie(link: bool) -> int:
@@ -270,7 +270,22 @@ class _Order:
                 results.expect(child)
         return children
 
-    def take(self, reply: Any) -> list[Pid]:
+    def run(self, timeout: float | None = None) -> list[Pid]:
+        """Have the processes started. What a signal handler's exception keeps the caller from learning of
+        is ended. Raises: as `accepted`; TimeoutError. Blocks: as `spawn`."""
+        reply = None
+        try:
+            reply = self.node.root.ask(self.frame, timeout, ROOM)
+            return self._take(reply)
+        except BaseException as error:
+            if came_from_handler(error) and isinstance(reply, process_root.Spawned):
+                with uncut:
+                    for pid in reply.pids:
+                        results.forget(Pid(pid))
+                        self.node.root.tell(process_root.Kill(pid, 9))
+            raise
+
+    def _take(self, reply: Any) -> list[Pid]:
         """As `accepted`, and send the closure if it is to follow. Blocks: for that."""
         children = self.accepted(reply)
         if not self.inline:

@@ -6,7 +6,6 @@ is asked for: once. A process whose result nobody wants sends nothing.
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 from cmpi._core.protocol import process_process
@@ -34,15 +33,21 @@ if TYPE_CHECKING:
 
 ENDING_S = 10.0  # that a process which has failed may take to end
 
-_lock = threading.Lock()
-_wanted: dict[Pid, Receiver[Any]] = {}  # what was not asked for yet
+
+class _Wanted:
+    """An outcome that was not handed out yet."""
+
+    def __init__(self, receiver: Receiver[Any]) -> None:
+        self.receiver = receiver
+        self.outcome: Outcome | None = None
+
+
+_wanted: dict[Pid, _Wanted] = {}
 
 
 def expect(pid: Pid) -> None:
     """Keep the outcome of a process that was just spawned."""
-    receiver = Receiver[Any](pid, name=process_process.RESULT_CHANNEL)
-    with _lock:
-        _wanted[pid] = receiver
+    _wanted[pid] = _Wanted(Receiver[Any](pid, name=process_process.RESULT_CHANNEL))
 
 
 def deliver(parent: Pid, outcome: Outcome) -> None:
@@ -78,17 +83,26 @@ def raised(error: BaseException, trace: str) -> Outcome:
 
 def unpacked(outcome: Outcome) -> Any:
     """The value, or what was raised, raised again."""
-    returned, value, trace = outcome
+    returned, value = _value(outcome)
     if returned:
         return value
+    raise value
+
+
+def _value(outcome: Outcome) -> tuple[bool, Any]:
+    """Whether it returned; its value, or what is to be raised."""
+    returned, value, trace = outcome
+    if returned:
+        return True, value
     try:
         error = pickling.loads(value) if value else None
     except Exception:
         error = None
     if not isinstance(error, BaseException):
         last = trace.rstrip().rpartition("\n")[2]
-        raise RemoteTraceback(f"{last}\n\n{trace}")
-    raise error from RemoteTraceback(trace)
+        return False, RemoteTraceback(f"{last}\n\n{trace}")
+    error.__cause__ = RemoteTraceback(trace)
+    return False, error
 
 
 def result(pid: Pid, timeout: float | None = None) -> Any:
@@ -111,34 +125,46 @@ def result(pid: Pid, timeout: float | None = None) -> Any:
     Blocks: until the function has returned. Source: `concurrent.futures.Future.result`.
     """
     refuse_in_loop("result()", "`await cmpi.aresult(pid)`")
-    receiver = _receiver(pid)
+    wanted = _asked_for(pid)
     try:
-        outcome = receiver.recv(timeout=timeout)
+        if wanted.outcome is None:
+            wanted.outcome = wanted.receiver.recv(timeout=timeout)
     except TimeoutError:
         raise TimeoutError(f"{pid} has not returned within {timeout} s") from None
     except (EndOfChannel, PeerExited, PeerFailed):
-        _forget(pid)
-        return _of_status(pid, context.current().exits.wait_exit(pid, None))
-    _forget(pid)
-    if not outcome[0]:
+        status = context.current().exits.wait_exit(pid, None)
+        forget(pid)
+        return _of_status(pid, status)
+    if not wanted.outcome[0]:
         try:  # its end is known to this process then, and no surprise to the job
             context.current().exits.wait_exit(pid, ENDING_S)
         except TimeoutError:
             pass  # it hangs in its exit handlers
-    return unpacked(outcome)
+    wanted.receiver.close()
+    returned, value = _value(wanted.outcome)
+    # No call from here on, behind which a signal handler's exception could lose the value.
+    try:
+        del _wanted[pid]
+    except KeyError:
+        pass  # another thread has asked, too
+    if returned:
+        return value
+    raise value
 
 
 async def aresult(pid: Pid) -> Any:
     """As `result`, in an event loop; `asyncio.wait_for` bounds it."""
     import asyncio
 
-    receiver = _receiver(pid)
+    wanted = _asked_for(pid)
     try:
-        outcome = await receiver.arecv()
+        if wanted.outcome is None:
+            wanted.outcome = await wanted.receiver.arecv()
     except (EndOfChannel, PeerExited, PeerFailed):
-        _forget(pid)
+        forget(pid)
         return _of_status(pid, await context.current().exits.await_exit(pid))
-    _forget(pid)
+    outcome = wanted.outcome
+    forget(pid)
     if not outcome[0]:
         try:
             await asyncio.wait_for(context.current().exits.await_exit(pid), ENDING_S)
@@ -147,22 +173,21 @@ async def aresult(pid: Pid) -> Any:
     return unpacked(outcome)
 
 
-def _receiver(pid: Pid) -> Receiver[Any]:
-    with _lock:
-        receiver = _wanted.get(pid)
-    if receiver is None:
+def _asked_for(pid: Pid) -> _Wanted:
+    wanted = _wanted.get(pid)
+    if wanted is None:
         raise UsageError(
             f"there is no result of {pid} to ask for: spawn it in this process, with result=True, and ask "
             "for the result once"
         )
-    return receiver
+    return wanted
 
 
-def _forget(pid: Pid) -> None:
-    with _lock:
-        receiver = _wanted.pop(pid, None)
-    if receiver is not None:
-        receiver.close()
+def forget(pid: Pid) -> None:
+    """Nobody will ask for the outcome of this process."""
+    wanted = _wanted.pop(pid, None)
+    if wanted is not None:
+        wanted.receiver.close()
 
 
 def _of_status(pid: Pid, status: ExitStatus) -> None:

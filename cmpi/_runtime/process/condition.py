@@ -43,14 +43,15 @@ class ChannelCondition(threading.Condition):
             UsageError: The lock was taken twice: to let go of it would show others what is half done.
         """
         main = get_ident() == signal_guard.MAIN
-        guard, sleeper = signal_guard.guard, allocate_lock()
+        uncut, sleeper = signal_guard.uncut, allocate_lock()
         sleeper.acquire()
         sleepers: Any = self._waiters  # type: ignore[attr-defined]  # those whom `notify` wakes
         sleepers.append(sleeper)
         self.waiters += 1
         woken = False
+        depth = uncut.depth
         if main:
-            guard.closed = True
+            uncut.depth = 1
         state = self.lock._release_save()
         try:
             if state[0] > 1:
@@ -59,7 +60,7 @@ class ChannelCondition(threading.Condition):
                     "have to wait. Have it leave the work to somebody else."
                 )
             if main:
-                guard.closed = False
+                uncut.depth = 0  # it sleeps
                 if signal_guard.put_off:
                     signal_guard.call_put_off()
             if timeout is None:
@@ -68,10 +69,10 @@ class ChannelCondition(threading.Condition):
                 woken = sleeper.acquire(True, timeout) if timeout > 0 else sleeper.acquire(False)
         finally:
             if main:
-                guard.closed = True
+                uncut.depth = 1
             self.lock._acquire_restore(state)
             if main:
-                guard.closed = False
+                uncut.depth = depth
             self.waiters -= 1
             if not woken and sleeper in sleepers:
                 sleepers.remove(sleeper)

@@ -41,14 +41,14 @@ class NodeLock:
     def let_others(self) -> None:
         """Let go of the lock, which is held once, and take it again. Signal handlers wait meanwhile, whose
         exceptions would leave the caller without it."""
-        guard, main = signal_guard.guard, threading.get_ident() == signal_guard.MAIN
+        main = threading.get_ident() == signal_guard.MAIN
         if main:
-            guard.closed = True
+            signal_guard.uncut.depth += 1
         self.release()
         time.sleep(0)
         self.acquire()
         if main:
-            guard.closed = False
+            signal_guard.uncut.depth -= 1
 
     def refuse_inside(self) -> None:
         """Refuse a call that a finalizer makes in the midst of another one of the same thread.

@@ -3,7 +3,7 @@
 Python calls a handler between any two instructions of the main thread. One that raises (a time limit by
 SIGALRM, Ctrl-C) would cut what cmpi is doing in two; one that calls cmpi would find it in the midst of
 something. So each handler is wrapped: while the main thread holds a lock of cmpi's, the call is put off
-until it lets go of the lock, or is about to sleep.
+until it lets go of the lock, or is about to sleep; likewise in a `with uncut:` block.
 
 `signal.signal` and `signal.getsignal` are replaced: they wrap and unwrap, so that a program sees the
 handlers that it has set. Handlers that C libraries set are not concerned, nor are those of asyncio's
@@ -12,12 +12,16 @@ handlers that it has set. Handlers that C libraries set are not concerned, nor a
 
 from __future__ import annotations
 
+import _thread
 import functools
 import signal
 import sys
 import threading
+import time
+import weakref
+from _thread import get_ident
 
-from cmpi._base.interrupts import mark
+from cmpi._base.interrupts import FINALIZERS, mark
 from cmpi._runtime.process.wait_registry import PACKAGE
 
 TYPE_CHECKING = False
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Final
 
+FINALIZER_S: Final = 0.001  # after which a signal that came in a finalizer comes again
+_FINALIZE: Final[Any] = weakref.finalize.__call__.__code__
 MAIN: Final = threading.main_thread().ident
 # Handlers by signal, to be called as soon as an exception may cut what the main thread does.
 put_off: Final[dict[int, Any]] = {}
@@ -34,13 +40,24 @@ before: Final[list[Callable[[], None]]] = []
 _locks: Final[list[Any]] = []
 
 
-class _Guard:
-    """Of the main thread."""
+class _Uncut:
+    """`with uncut:` signal handlers wait while the main thread is in this block. Blocks may be nested; in
+    other threads, which get no signals, they mean nothing."""
 
-    closed = False  # handlers wait though it holds no lock
+    depth = 0  # of the main thread
+
+    def __enter__(self) -> None:
+        if get_ident() == MAIN:
+            self.depth += 1
+
+    def __exit__(self, *_: object) -> None:
+        if get_ident() == MAIN:
+            self.depth -= 1
+            if put_off:
+                call_put_off()
 
 
-guard: Final = _Guard()
+uncut: Final = _Uncut()
 
 
 class _Wrapped:
@@ -52,14 +69,16 @@ class _Wrapped:
         self.handler = handler
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if _inside() or _in_finalizer(frame):
+        if _inside():
             put_off[number] = self.handler
+        elif _in_finalizer(frame):
+            _thread.start_new_thread(_again, (number,))  # a finalizer may be of anything: no lock is taken
         else:
             _call(self.handler, number, frame)
 
 
 def _inside() -> bool:
-    if guard.closed:
+    if uncut.depth:
         return True
     for lock in _locks:  # noqa: SIM110  no generator, which would be a frame more for each signal
         if lock._is_owned():
@@ -68,12 +87,18 @@ def _inside() -> bool:
 
 
 def _in_finalizer(frame: FrameType | None) -> bool:
-    """Whether this is in a `__del__` of cmpi's: Python drops an exception that is raised there."""
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-        if frame.f_code.co_name == "__del__":
+    """Whether the garbage collector has called this: Python drops an exception that is raised there."""
+    while frame is not None and (frame.f_code is _FINALIZE or frame.f_code.co_filename.startswith(PACKAGE)):
+        if frame.f_code is _FINALIZE or frame.f_code.co_name in FINALIZERS:
             return True
         frame = frame.f_back
     return False
+
+
+def _again(number: int) -> None:
+    """Have the main thread get this signal again. Blocks: for a moment, by which the finalizer is over."""
+    time.sleep(FINALIZER_S)
+    _thread.interrupt_main(signal.Signals(number))
 
 
 def _call(handler: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
@@ -88,7 +113,7 @@ def _call(handler: Callable[[int, FrameType | None], Any], number: int, frame: F
 
 def call_put_off() -> None:
     """Call the handlers that were put off, unless this thread is inside cmpi still, or another."""
-    if threading.get_ident() != MAIN or _inside():
+    if get_ident() != MAIN or _inside():
         return
     while put_off:
         number, handler = put_off.popitem()
@@ -118,7 +143,7 @@ def _unwrapped(handler: Any) -> Any:
 
 def install() -> None:
     """Wrap the handlers that are set, and those that will be. Again, it does nothing more."""
-    if threading.get_ident() == MAIN:
+    if get_ident() == MAIN:
         for number in signal.valid_signals():
             handler = signal.getsignal(number)
             if callable(handler):

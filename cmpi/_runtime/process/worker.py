@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import sys
 import traceback
 from typing import Any, NoReturn
@@ -23,13 +24,10 @@ from cmpi.processes import call, results
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    import signal
     from types import TracebackType
 
     from cmpi._runtime.process.lazy_mpi import LazyMpi
     from cmpi._runtime.process.node import Node
-else:
-    import _signal as signal  # without the enums of `signal`, which would be copied in every process
 
 
 def main(leash: _socket.socket | None, lazy: LazyMpi | None) -> int:

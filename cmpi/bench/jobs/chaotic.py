@@ -18,7 +18,6 @@ import random
 import signal
 import statistics
 import sys
-import threading
 import time
 from collections import Counter, deque
 from typing import Any
@@ -27,33 +26,33 @@ import numpy as np
 
 import cmpi
 from cmpi import Child, PeerExited, Pid, Receiver, Resources, Sender
+from cmpi.bench.jobs.chaotic_parts import STOPPED_S, Forks, stop_a_part, stop_for_a_moment
 
 SMALL = Resources(memory="400 MiB")
 WORKERS, PAIRS, AT_ONCE = 4, 2, 4
 KILL_EVERY_S = 0.03
 FORK_EVERY = 10  # tasks
-STOPPED_S = 0.2  # at most, of a process that gets SIGSTOP
+ENDS = (
+    *("worker killed",) * 2,
+    *("monitor: SIGKILL", "monitor: SIGTERM", "source killed", "sink killed"),
+    *("worker: SIGTERM", "worker: SIGINT"),
+)
+SIGNALS = ("worker: SIGSTOP", "worker: SIGUSR1", "any part stopped")  # which nobody dies of
 STALL_S = 30.0  # without a finished task or message: it hangs
 
 
 def worker(boss: Pid, top: Pid) -> None:
     """Adds up what it is given, and forks now and then."""
+    signal.signal(signal.SIGUSR1, lambda *_: None)
     Sender[Any](top, name="hello").send((os.getppid(), os.getpid()))
     results = Sender[Any](top, name="results")
-    for number, array in Receiver[Any](top, name="tasks"):
-        if number % FORK_EVERY == 0:
-            fork(number // FORK_EVERY)
-        results.send((number, float(array.sum())))
-
-
-def fork(number: int) -> None:
-    """A child that ends in one of three ways, whose ends are not its parent's."""
-    pid = os.fork()
-    if pid == 0:
-        if number % 3 == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        os._exit(number % 3)
-    os.waitpid(pid, 0)
+    forks = Forks(lambda: results.send("from a forked child"))
+    try:
+        for number, array in Receiver[Any](top, name="tasks"):
+            complaint = forks.fork(number // FORK_EVERY) if number % FORK_EVERY == 0 else ""
+            results.send((number, complaint or float(array.sum())))
+    except KeyboardInterrupt:  # in the midst of anything
+        sys.exit(128 + signal.SIGINT)
 
 
 def boss(top: Pid) -> None:
@@ -85,12 +84,6 @@ def sink(top: Pid, origin: Pid) -> None:
         except PeerExited:
             pass
         seen.send(-1)
-
-
-def go_on(process: int) -> None:
-    """Have one go on that was stopped."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process, signal.SIGCONT)
 
 
 class Crew:
@@ -211,7 +204,8 @@ class Chaos:
         number, total = value
         del crew.outstanding[number]
         if number in self._expected:
-            assert total == self._expected.pop(number), f"task {number}: a wrong result"
+            expected = self._expected.pop(number)
+            assert total == expected, f"task {number}: the result is {total}, not {expected}"
             self.counts["tasks"] += 1
         else:
             self.counts["done twice"] += 1  # by one that was killed behind its answer
@@ -227,41 +221,48 @@ class Chaos:
             self._moved()
 
     def _kill(self) -> None:
-        """A worker, a monitor of one, a source or a sink; or a signal to a worker."""
-        what = self._choice.choice(("worker", "worker", "monitor", "source", "sink", "SIGTERM", "SIGSTOP"))
-        if what in ("source", "sink"):
-            origin, end, _ = self._choice.choice(self._pairs)
-            victim = end if what == "sink" else origin
-            cmpi.kill(victim)
-        elif not self._crews:
+        """End a worker, its monitor, a source or a sink; or have a process get a signal and live."""
+        what = self._choice.choice(ENDS + SIGNALS)
+        try:
+            victim = self._victim(what)
+        except (ProcessLookupError, PeerExited, cmpi.EndOfChannel):
+            return  # gone
+        if victim is None or victim in self._killed_s:
             return
-        else:
-            of = self._choice.choice(sorted(self._crews))
-            crew = self._crews[of]
-            victim = crew.pid
-            if what == "worker":
-                cmpi.kill(victim)
-            else:
-                try:
-                    if not crew.monitor:
-                        crew.monitor, crew.process = crew.hello.try_recv((0, 0))
-                    if not crew.monitor:
-                        return  # not up yet
-                    if what == "monitor":
-                        os.kill(crew.monitor, signal.SIGKILL)
-                    else:
-                        os.kill(crew.process, getattr(signal, what))
-                except (ProcessLookupError, PeerExited, cmpi.EndOfChannel):
-                    return  # gone
-        if victim in self._killed_s:
-            return
-        if what == "SIGSTOP":
-            # By a thread: this one may be waiting for the process that stands still.
-            threading.Timer(self._choice.random() * STOPPED_S, go_on, [self._crews[of].process]).start()
-        else:
+        if what in ENDS:
             self._killed_s[victim] = time.monotonic()
         self._kills_left -= 1
-        self.counts[f"killed: {what}"] += 1
+        self.counts[what] += 1
+
+    def _victim(self, what: str) -> Pid | None:
+        """To whom it was done; None if to nobody.
+
+        Raises:
+            ProcessLookupError, PeerExited, EndOfChannel: To a worker that is gone.
+        """
+        if what == "any part stopped":
+            return cmpi.pid() if stop_a_part(self._choice) else None
+        if what in ("source killed", "sink killed"):
+            origin, end, _ = self._choice.choice(self._pairs)
+            victim = end if what == "sink killed" else origin
+            cmpi.kill(victim)
+            return victim
+        if not self._crews:
+            return None
+        crew = self._crews[self._choice.choice(sorted(self._crews))]
+        if what == "worker killed":
+            cmpi.kill(crew.pid)
+            return crew.pid
+        if not crew.monitor:
+            crew.monitor, crew.process = crew.hello.try_recv((0, 0))
+            if not crew.monitor:
+                return None  # not up yet
+        if what == "worker: SIGSTOP":
+            stop_for_a_moment(crew.process, self._choice.random() * STOPPED_S)
+        else:
+            of, number = what.split(": ")
+            os.kill(crew.monitor if of == "monitor" else crew.process, getattr(signal, number))
+        return crew.pid
 
 
 def main(kills: int, seed: int) -> int:

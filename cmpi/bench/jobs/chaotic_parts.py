@@ -1,0 +1,101 @@
+"""What chaos does to processes by signals, and what a worker's forked children do."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+
+import cmpi
+
+STOPPED_S = 0.2  # at most, of a process that gets SIGSTOP
+ALIVE_S = 0.2  # of a forked child that outlives the task in which it was forked
+REFUSED, NOT_REFUSED = 0, 9  # exit codes of forked children
+
+
+def job_parts() -> list[int]:
+    """All processes of this job but this one: cmpirun, MPI's launcher, the root, monitors, closures."""
+    above = psutil.Process().parents()
+    top = next(each for each in above if any(word.endswith("cmpirun") for word in each.cmdline()))
+    parts = [top.pid]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parts += [process.pid for process in top.children(recursive=True)]
+    return [part for part in parts if part != os.getpid()]
+
+
+def stop_for_a_moment(process: int, stopped_s: float) -> None:
+    """SIGSTOP, and SIGCONT after so many seconds, by a thread: the caller may wait for the stopped process.
+
+    Raises:
+        ProcessLookupError: It is gone.
+    """
+    os.kill(process, signal.SIGSTOP)
+    threading.Timer(stopped_s, _go_on, [process]).start()
+
+
+def _go_on(process: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGCONT)
+
+
+def stop_a_part(choice: random.Random) -> bool:
+    """Stop any process of the job for a moment; whether one was found."""
+    try:
+        stop_for_a_moment(choice.choice(job_parts()), choice.random() * STOPPED_S)
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
+    return True
+
+
+class Forks:
+    """A worker's forked children: each ends in a way of its own, or uses cmpi, which must be refused.
+
+    Args:
+        use: Uses cmpi, by an object that the child has inherited.
+    """
+
+    def __init__(self, use: Callable[[], Any]) -> None:
+        self._use = use
+        self._alive: list[int] = []
+
+    def fork(self, number: int) -> str:
+        """One more child, of the kind that this number chooses; a complaint, or ""."""
+        kind = (self._exit, self._killed, self._refused, self._lives_on)[number % 4]
+        child = os.fork()
+        if child == 0:
+            try:
+                kind(number)
+            finally:
+                os._exit(1)
+        if kind == self._lives_on:
+            self._alive.append(child)
+            code = 0
+        else:
+            code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        self._alive = [pid for pid in self._alive if os.waitpid(pid, os.WNOHANG)[0] == 0]
+        if kind == self._refused and code != REFUSED:
+            return f"a forked child that used cmpi was not refused: exit code {code}"
+        return ""
+
+    def _exit(self, number: int) -> None:
+        os._exit(number % 3)
+
+    def _killed(self, _: int) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _refused(self, _: int) -> None:
+        try:
+            self._use()
+        except cmpi.NotRunning:
+            os._exit(REFUSED)
+        os._exit(NOT_REFUSED)
+
+    def _lives_on(self, _: int) -> None:
+        time.sleep(ALIVE_S)
