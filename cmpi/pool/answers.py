@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cmpi._runtime.process.signal_guard import uncut
 from cmpi.errors import CmpiError
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ class Answers:
 
     def wake(self) -> None:
         """Have the thread look at its deadline again. Blocks: never."""
-        self._came.set()
+        with uncut:
+            self._came.set()
 
     def stop(self) -> None:
         """Hear nobody any more. Blocks: until the thread has ended, unless it is the caller."""
@@ -75,34 +77,38 @@ class Answers:
         self._helped += 1
         try:
             while not future.done():
-                if self._looking.acquire(blocking=False):
-                    try:
-                        if self._scan():
-                            until_s = time.monotonic() + LOOK_S
-                            if self._asleep:
-                                self._came.set()  # its deadline may have changed
-                    finally:
-                        self._looking.release()
-                else:
+                with uncut:
+                    heard = self._look()
+                    if heard and self._asleep:
+                        self._came.set()  # its deadline may have changed
+                if heard:
+                    until_s = time.monotonic() + LOOK_S
+                elif heard is None:
                     time.sleep(0)  # the other needs the interpreter's lock to end its look
                 if time.monotonic() > until_s or (end_s is not None and time.monotonic() > end_s):
                     return
         finally:
-            self._helping -= 1
-            if self._asleep or not (future.done() or self._arm()):
-                self._came.set()
+            with uncut:
+                self._helping -= 1
+                if self._asleep or not (future.done() or self._arm()):
+                    self._came.set()
 
     def glance(self) -> None:
         """Hear what is there already, unless another thread is looking: for a thread that will come again
         soon. Blocks: never."""
-        self._helped += 1
-        if self._looking.acquire(blocking=False):
-            try:
-                self._scan()
-            finally:
-                self._looking.release()
-            if self._asleep:
+        with uncut:
+            self._helped += 1
+            if self._look() is not None and self._asleep:
                 self._came.set()
+
+    def _look(self) -> bool | None:
+        """Hear what is there; whether something was. None: another thread is looking. With `uncut`."""
+        if not self._looking.acquire(blocking=False):
+            return None
+        try:
+            return self._scan()
+        finally:
+            self._looking.release()
 
     def _wake(self) -> None:
         if not self._helping:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import concurrent.futures
 from typing import TYPE_CHECKING, Any
 
+from cmpi._runtime.process.condition import UncutCondition
+
 if TYPE_CHECKING:
     from typing import Protocol
 
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
 class PoolFuture(concurrent.futures.Future[Any]):
     """A `concurrent.futures.Future` that can also end its task while that runs, and knows what it
     printed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._condition = UncutCondition()
 
     _group: TaskOwner
     _number: int

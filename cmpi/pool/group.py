@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from cmpi._core.pool import actions
 from cmpi._core.pool.machine import PoolMachine
 from cmpi._runtime.process import context
+from cmpi._runtime.process.condition import UncutCondition
+from cmpi._runtime.process.signal_guard import uncut
 from cmpi.errors import CmpiError, PeerExited
 from cmpi.identifiers import ExitStatus, Pid, Resources
 from cmpi.pool import shared, worker
@@ -58,8 +59,7 @@ class WorkerGroup:
     ) -> None:
         self.machine = PoolMachine(*sizes, max_tasks)
         self.receiver = receiver
-        self._lock = threading.RLock()
-        self._settled = threading.Condition(self._lock)
+        self._lock = self._settled = UncutCondition()
         self._buffers = buffers
         self._feeder = Feeder(functions, buffers)
         self._starter = Starter(self, resources, ranks, setup, name, buffers.name)
@@ -72,7 +72,7 @@ class WorkerGroup:
     # -- tasks ---------------------------------------------------------------------------------
 
     def submit(self, submission: Submission) -> None:
-        """Take a task. Blocks: as `Sender.send` does, for a moment."""
+        """Take a task. With `uncut`. Blocks: as `Sender.send` does, for a moment."""
         with self._lock:
             self._submissions[submission.number] = submission
             self._do(self._queued(submission, time.monotonic()))
@@ -105,9 +105,10 @@ class WorkerGroup:
 
     def kill(self, number: int) -> None:
         """End a task wherever it is."""
-        with self._lock:
-            self._do(self.machine.kill(number))
-        self._tell_failed()
+        with uncut:
+            with self._lock:
+                self._do(self.machine.kill(number))
+            self._tell_failed()
 
     def waiting(self) -> list[PoolFuture]:
         """The futures of the tasks that no worker has."""
@@ -142,10 +143,11 @@ class WorkerGroup:
 
     def kill_all(self) -> None:
         """End every task."""
-        with self._lock:
-            for number in list(self._submissions):
-                self._do(self.machine.kill(number))
-        self._tell_failed()
+        with uncut:
+            with self._lock:
+                for number in list(self._submissions):
+                    self._do(self.machine.kill(number))
+            self._tell_failed()
 
     def join(self) -> None:
         """Blocks: until all tasks are over and all workers have ended."""

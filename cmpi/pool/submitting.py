@@ -7,6 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cmpi._base.interrupts import came_from_handler
+from cmpi._runtime.process.condition import UncutCondition
+from cmpi._runtime.process.signal_guard import uncut
 from cmpi.errors import NotPicklable
 from cmpi.pool import worker
 from cmpi.pool.functions import Functions, call
@@ -32,7 +35,8 @@ class Submitter:
 
     def __init__(self, functions: Functions, buffers: SharedBuffers, max_pending: int | None) -> None:
         self._functions, self._buffers = functions, buffers
-        self._room = None if max_pending is None else threading.BoundedSemaphore(max_pending)
+        self._room = None if max_pending is None else UncutCondition()
+        self._places = max_pending or 0  # that are free
         self._lock = threading.Lock()
         self._numbers = itertools.count()
 
@@ -60,8 +64,34 @@ class Submitter:
 
         Blocks: while `max_pending` tasks are not over; for the time of pickling.
         """
+        future = None
+        try:
+            with uncut:
+                future = self._submit(group, options, kind, fn, arguments, label)
+                if future._number % GLANCE_EVERY == 0:
+                    group.receiver.glance()
+            return future
+        except BaseException as error:
+            if future is not None and came_from_handler(error):  # nobody would ever know of it
+                with uncut:
+                    if not future.cancel():
+                        future.kill()
+            raise
+
+    def _submit(
+        self,
+        group: WorkerGroup,
+        options: Options,
+        kind: int,
+        fn: Callable[..., Any],
+        arguments: tuple[Any, Any],
+        label: str,
+    ) -> PoolFuture:
+        """As `submit`. With `uncut`."""
         if self._room is not None:
-            self._room.acquire()
+            with self._room:
+                self._room.wait_for(lambda: self._places)
+                self._places -= 1
         future = PoolFuture()
         future._group, future._number = group, next(self._numbers)
         if self._room is not None:
@@ -86,8 +116,6 @@ class Submitter:
             return future
         retries, exceptions, timeout_s = options.retries, options.retry_exceptions, options.timeout
         group.submit(Submission(future, kind, function, packed, label, retries, exceptions, timeout_s))
-        if future._number % GLANCE_EVERY == 0:
-            group.receiver.glance()
         return future
 
     def _named(self, fn: Callable[..., Any], arguments: tuple[Any, Any]) -> NotPicklable | None:
@@ -103,7 +131,9 @@ class Submitter:
 
     def _make_room(self, future: object) -> None:
         assert self._room is not None
-        self._room.release()
+        with self._room:
+            self._places += 1
+            self._room.notify_all()
 
 
 def label_of(fn: Callable[..., Any]) -> str:

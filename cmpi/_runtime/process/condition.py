@@ -137,6 +137,22 @@ class ChannelCondition(threading.Condition):
                         self.unwatch(wake)
 
 
+class UncutCondition(ChannelCondition):
+    """A condition with a lock of its own. In its `with` block signal handlers wait, except while it sleeps:
+    their exceptions leave nothing half done, as in the blocks of a `NodeLock`."""
+
+    def __init__(self) -> None:
+        super().__init__(threading.RLock())
+
+    def __enter__(self) -> bool:
+        signal_guard.uncut.__enter__()
+        return self.lock.acquire()  # type: ignore[no-any-return]
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+        signal_guard.uncut.__exit__()
+
+
 def _call(loop: AbstractEventLoop, future: Future[None]) -> None:
     try:
         loop.call_soon_threadsafe(_finish, future)

@@ -314,6 +314,43 @@ class Names(Kind):
         return self._fault or ("" if found is None else "an unregistered name was found")
 
 
+class Pools(Kind):
+    """Every future that there is gets its own result, and no place in the queue is lost."""
+
+    def __init__(self, how: str) -> None:
+        self._how, self._fault = how, ""
+        self._pool = cmpi.ProcessPool(2, resources=SMALL, max_pending=8)
+        self._futures: dict[int, Any] = {}
+        self._n = 0
+
+    def step(self) -> None:
+        if self._how == "map":
+            got = list(self._pool.map(abs, range(20), chunksize=4))
+            if got != list(range(20)):
+                self._fault = f"map returned {got}"
+            return
+        self._n += 1
+        n = self._n
+        self._futures[n] = self._pool.submit(abs, n)
+        for number in list(self._futures)[:-4]:
+            self._settle(number)
+
+    def _settle(self, number: int) -> None:
+        found = self._futures[number].result()
+        if found != number:
+            self._fault = f"the result of {number} is {found}"
+        self._futures.pop(number, None)
+
+    def check(self) -> str:
+        for number in list(self._futures):
+            self._settle(number)
+        last = [self._pool.submit(abs, i) for i in range(40)]  # more than may wait at a time
+        if [future.result() for future in last] != list(range(40)):
+            self._fault = "a result at the end is wrong"
+        self._pool.shutdown()
+        return self._fault
+
+
 class Broadcasts(Kind):
     """Each receiver gets what was counted as sent to it."""
 
@@ -350,6 +387,8 @@ KINDS: dict[str, tuple[type[Any], str]] = {
     "names": (Names, ""),
     "spawn": (Spawns, "spawn"),
     "result": (Spawns, "result"),
+    "pool-submit": (Pools, "submit"),
+    "pool-map": (Pools, "map"),
 }
 
 
