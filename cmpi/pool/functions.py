@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import threading
+import weakref
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -13,20 +15,24 @@ MAX_KEPT = 256
 
 
 class Functions:
-    """Numbers for functions. Not thread-safe.
+    """Numbers for functions. Thread-safe.
 
     Args:
         buffers: Where the large arrays that they capture are hoisted to.
 
-    A function counts as the same as long as it is the same object. Other callables (bound methods,
-    partials, instances) hold state that may have changed since, and travel with each task.
+    A function counts as the same as long as it is the same object, and is forgotten when that has gone and
+    its tasks are over. Other callables (bound methods, partials, instances) hold state that may have
+    changed since, and travel with each task.
     """
 
     def __init__(self, buffers: SharedBuffers) -> None:
         self._buffers = buffers
-        self._kept: OrderedDict[int, tuple[int, Any]] = OrderedDict()  # by id: a function lives as long
+        self._lock = threading.RLock()  # a finalizer may submit a task, in the midst of this
+        self._kept: OrderedDict[int, tuple[int, weakref.ref[Any]]] = OrderedDict()  # by id
+        self._keys: dict[int, int] = {}  # ids, by number
         self._bodies: dict[int, Packed] = {}
         self._uses: dict[int, int] = {}
+        self._gone: deque[int] = deque()  # numbers of functions that do not exist any more
         self._next = 0
 
     def number(self, function: Callable[..., Any]) -> int | None:
@@ -36,29 +42,67 @@ class Functions:
         """
         if not isinstance(function, (FunctionType, BuiltinFunctionType, type)):
             return None
-        key = id(function)
-        found = self._kept.get(key)
-        if found is None:
-            self._bodies[self._next] = self._buffers.pack(function, "the function", hoist=True)
-            found = self._kept[key] = (self._next, function)
-            self._uses[self._next] = 0
-            self._next += 1
-        else:
-            self._kept.move_to_end(key)
-        self._uses[found[0]] += 1
-        return found[0]
+        number = self._used(function)
+        if number is None:
+            packed = self._buffers.pack(function, "the function", hoist=True)
+            with self._lock:
+                number = self._used(function)  # another thread may have been faster
+                if number is None:
+                    number = self._add(function, packed)
+        return number
+
+    def _used(self, function: Callable[..., Any]) -> int | None:
+        """Its number, for one more task; None if it has none."""
+        with self._lock:
+            found = self._kept.get(id(function))
+            if found is None or found[1]() is not function:
+                return None
+            self._kept.move_to_end(id(function))
+            self._uses[found[0]] += 1
+            return found[0]
+
+    def _add(self, function: Callable[..., Any], packed: Packed) -> int:
+        number, gone = self._next, self._gone
+        self._next += 1
+
+        def finalized(_: object) -> None:
+            gone.append(number)
+
+        self._bodies[number], self._uses[number] = packed, 1
+        self._kept[id(function)] = number, weakref.ref(function, finalized)
+        self._keys[number] = id(function)
+        return number
 
     def release(self, number: int) -> list[int]:
         """A task with this function is over; the numbers of functions that are forgotten now."""
-        self._uses[number] -= 1
-        forgotten = []
-        while len(self._kept) > MAX_KEPT:
-            key, (oldest, _) = next(iter(self._kept.items()))
-            if self._uses[oldest]:
-                break
-            del self._kept[key], self._bodies[oldest], self._uses[oldest]
-            forgotten.append(oldest)
-        return forgotten
+        with self._lock:
+            self._uses[number] -= 1
+            forgotten, in_use = [], []
+            while self._gone:
+                gone = self._gone.popleft()
+                if self._uses.get(gone):
+                    in_use.append(gone)
+                elif self._forget(gone):
+                    forgotten.append(gone)
+            self._gone.extend(in_use)
+            while len(self._kept) > MAX_KEPT:
+                oldest, _ = next(iter(self._kept.values()))
+                if self._uses[oldest]:
+                    break
+                self._forget(oldest)
+                forgotten.append(oldest)
+            return forgotten
+
+    def _forget(self, number: int) -> bool:
+        """Forget a function; False if it was forgotten before."""
+        key = self._keys.pop(number, None)
+        if key is None:
+            return False
+        found = self._kept.get(key)
+        if found is not None and found[0] == number:  # else another function has its place, and its id
+            del self._kept[key]
+        del self._bodies[number], self._uses[number]
+        return True
 
     def body(self, number: int) -> Packed:
         """What is sent for it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +36,6 @@ class Submitter:
         self._functions, self._buffers = functions, buffers
         self._room = None if max_pending is None else UncutCondition()
         self._places = max_pending or 0  # that are free
-        self._lock = threading.Lock()
         self._numbers = itertools.count()
 
     def submit(
@@ -97,15 +95,14 @@ class Submitter:
         if self._room is not None:
             future.add_done_callback(self._make_room)
         try:
-            with self._lock:
-                function = self._functions.number(fn)
-                if function is None:  # it travels as an argument of one that has a number
-                    args, rest = arguments
-                    if kind == worker.TASK:
-                        function, arguments = self._functions.number(call), ((fn, *args), rest)
-                    else:
-                        function = self._functions.number(worker.run_chunk)
-                        kind, arguments = worker.TASK, ((fn, args, rest), {})
+            function = self._functions.number(fn)
+            if function is None:  # it travels as an argument of one that has a number
+                args, rest = arguments
+                if kind == worker.TASK:
+                    function, arguments = self._functions.number(call), ((fn, *args), rest)
+                else:
+                    function = self._functions.number(worker.run_chunk)
+                    kind, arguments = worker.TASK, ((fn, args, rest), {})
             assert function is not None
             packed = self._buffers.pack(arguments, "the arguments", hoist=False)
         except NotPicklable as error:

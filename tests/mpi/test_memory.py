@@ -76,6 +76,129 @@ sender.close()
     assert out == "[]\n"
 
 
+CHECK = """
+kept = []
+def check(*functions):
+    "Call each with an object, which it uses and of which it may return others; note those that live on."
+    for f in functions:
+        value = Value()
+        alive = [weakref.ref(value)]
+        try: alive += [weakref.ref(found) for found in f(value) or ()]
+        except Exception as error: assert isinstance(error, (cmpi.CmpiError, TimeoutError, KeyError)), error
+        del value
+        end_s = time.monotonic() + 10  # a thread may be about to let go of it
+        while gc.collect() >= 0 and any(ref() is not None for ref in alive) and time.monotonic() < end_s:
+            time.sleep(0.005)
+        if any(ref() is not None for ref in alive): kept.append(f.__name__)
+"""
+
+
+def test_mailboxes_names_links_results_and_groups_keep_nothing(program):
+    out = program(
+        CHECK
+        + """
+import time
+def server(parent):
+    with cmpi.Mailbox("server") as mailbox:
+        for message in mailbox:
+            if not isinstance(message, cmpi.Call): Sender(parent).send(message)
+            elif isinstance(message.request, str): message.fail(KeyError(message.request))
+            else: message.reply(message.request)
+pid = spawn(server)
+cmpi.whereis("server", timeout=None)
+box, receiver = cmpi.Mailbox(), Receiver(pid)
+def waits(parent, value=None): Receiver(parent).recv()
+def raises(parent, value): raise KeyError
+def to_mailbox(value):
+    with Sender.to("server") as sender: sender.send(value)
+    return [receiver.recv()]
+def called(value): return [cmpi.call("server", value)]
+def call_fails(value): cmpi.call("server", "x")
+def nobody(value): cmpi.call("nobody", value, timeout=0.01)
+def mailbox(value):
+    cmpi.wait(spawn(lambda parent, v: Sender.to(parent).send(v), value)); return [box.recv()]
+def mailbox_times_out(value): box.recv(timeout=0.01)
+def selected(value):
+    cmpi.wait(spawn(lambda parent, v: Sender.to(parent).send(v), value)); return [select(box).value]
+def result(value): return [cmpi.result(spawn(lambda parent, v: v, value, result=True))]
+def result_fails(value): cmpi.result(spawn(raises, value, result=True))
+def aresult(value):
+    return [asyncio.run(cmpi.aresult(spawn(lambda parent, v: v, value, result=True)))]
+def runs(value): return cmpi.run(lambda: value, n=2)
+def group(value):
+    for p in cmpi.spawn_group(2, lambda parent, v: None, value): cmpi.wait(p)
+def aspawn(value): asyncio.run(cmpi.await_exit(asyncio.run(cmpi.aspawn(lambda parent, v: None, value))))
+def linked(value):
+    notices = cmpi.trap_exits(); p = spawn(waits, value, link=True); cmpi.kill(p)
+    notices.recv(); cmpi.unlink(p); cmpi.trap_exits(False)
+def monitored(value):
+    p = spawn(waits, value); notices = cmpi.monitor(p); cmpi.kill(p); notices.recv()
+def name_taken(value): cmpi.register("server")
+def deadline(value): cmpi.on_deadline(lambda: value)
+check(to_mailbox, called, call_fails, nobody, mailbox, mailbox_times_out, selected, result, result_fails,
+      aresult, runs, group, aspawn, linked, monitored, name_taken)
+print(kept)
+cmpi.kill(pid)
+"""
+    )
+    assert out == "[]\n"
+
+
+def test_a_supervisor_that_has_ended_keeps_none_of_its_children(program):
+    out = program(
+        CHECK
+        + """
+import time
+def once(parent, value): cmpi.Pid
+def supervised(value):
+    cmpi.supervise([cmpi.Child(once, value, restart="temporary")])
+def too_many(value):
+    def fails(parent, v): sys.exit(3)
+    cmpi.supervise([cmpi.Child(fails, value)], max_restarts=1, backoff=(0.0, 0.0))
+check(supervised, too_many)
+print(kept)
+"""
+    )
+    assert out == "[]\n"
+
+
+def test_a_pool_keeps_nothing_of_a_task_that_is_over(program):
+    out = program(
+        CHECK
+        + """
+import time
+def same(value): return value
+def fails(value): raise KeyError("x")
+def submitted(value): return [pool.submit(same, value).result()]
+def failed(value): pool.submit(fails, value).result()
+def not_picklable(value): pool.submit(same, (value, (i for i in ()))).result()
+def mapped(value): return list(pool.map(same, [value]))
+def unordered(value): return list(pool.map(same, [value], ordered=False))
+def captured(value): return [pool.submit(lambda: value).result()]
+def killed(value): f = pool.submit(time.sleep, 100); f.kill(); f.result()
+def cancelled(value): f = pool.submit(same, value); f.cancel()
+def late(value): pool.options(timeout=0.05).submit(lambda: (value, time.sleep(100))).result()
+def other_workers(value): return [pool.options(resources=cmpi.Resources(0.1)).submit(same, value).result()]
+async def ask(value): return [await pool.asubmit(same, value)]
+def asynchronous(value): return asyncio.run(ask(value))
+def shared(value):
+    array = np.zeros(1 << 18); table = pool.share((array, value))
+    pool.submit(lambda t: None, table).result(); return [array, table]
+with cmpi.ProcessPool(2) as pool:
+    check(submitted, failed, not_picklable, mapped, unordered, captured, killed, cancelled, late,
+          other_workers, asynchronous, shared)
+def whole(value):
+    with cmpi.ProcessPool(1, initializer=lambda v: None, initargs=(value,)) as pool:
+        pool.submit(same, value).result()
+    return [pool]
+check(whole)
+print(kept)
+""",
+        timeout=60,
+    )
+    assert out == "[]\n"
+
+
 def test_a_mismatch_keeps_no_frames_however_often_it_is_raised(program):
     out = program("""
 def strings(parent):
