@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+from cmpi._runtime.linux.leftovers import singleton_runs
+
 _NAMES = ("cmpi-", "ompi.")
 
 
@@ -35,7 +37,12 @@ def leftovers(before: set[str], limit_s: float = 2.0) -> list[str]:
 
 
 def _unused(paths: set[str]) -> set[str]:
-    """Those of the paths that no living process maps, has open or names in its environment."""
+    """Those of the paths that no living process maps, has open or names in its environment. The folder of
+    Open MPI processes that were started alone is in use as long as there is one."""
+    temporary = os.environ.get("TMPDIR", "/tmp")
+    sessions = f"{temporary}/ompi.{os.uname().nodename}.{os.geteuid()}"
+    if sessions in paths and singleton_runs(temporary):
+        paths = paths - {sessions}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if not paths:
             break

@@ -92,7 +92,7 @@ def remove_session_folders() -> None:
     if top < 0:
         return
     try:
-        if any(_is_singleton(process, above) for process in _all_processes()):
+        if singleton_runs(above):
             return
         for _, folders, _, at in os.fwalk(".", topdown=False, dir_fd=top):
             for folder in folders:
@@ -120,6 +120,12 @@ def _rmdir(folder: str, at: int | None = None) -> None:
         os.rmdir(folder, dir_fd=at)
     except OSError:
         pass  # not empty, or a link
+
+
+def singleton_runs(temporary: str) -> bool:
+    """Whether any process of this host runs Open MPI without a launcher, with its files in this temporary
+    folder. Blocks: to read what /proc says of all processes."""
+    return any(_is_singleton(process, temporary) for process in _all_processes())
 
 
 def _is_singleton(process: str, temporary: str) -> bool:
