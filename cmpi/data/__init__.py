@@ -49,11 +49,11 @@ from cmpi.data.sinks.sampling import Sample as sample
 from cmpi.data.sinks.sink import Fork as fork
 from cmpi.data.sinks.sink import GroupInto as group_by
 from cmpi.data.sinks.sink import Sink
-from cmpi.data.sources.make import csv, ipc, json_lines, of, parquet, range, text
+from cmpi.data.sources.make import csv, ipc, json, json_lines, npy, of, parquet, range, text
 from cmpi.data.stream import Stream
 
 __all__ = [
-    "of", "range", "text", "csv", "json_lines", "parquet", "ipc",
+    "of", "range", "text", "csv", "json_lines", "json", "npy", "parquet", "ipc",
     "Stream", "Sink", "Serial", "Collected", "Manifest", "Expression", "col",
     "map", "flat_map", "filter", "inspect",
     "count", "sum", "mean", "stddev", "histogram", "min", "max", "min_by", "max_by", "min_by_key",

@@ -7,6 +7,7 @@ import json
 import lzma
 import os
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +96,41 @@ def test_a_line_that_is_not_in_the_encoding_is_a_bad_row_with_file_line_and_colu
     assert stream.options(on_error="skip").collect() == ["fine"] * 410
     rows, errors = stream.options(on_error="collect").count()
     assert rows == 410 and [error.line for error in errors] == [401]
+
+
+def test_whole_json_files_are_lists_of_rows_or_a_row(write, tmp_path):
+    write("a.json", '[{"x": 1},\n {"x": 2}]')
+    write("b.json", '{"x": 3}')
+    assert data.json(tmp_path, pool=here).map(lambda row: row["x"]).collect() == [1, 2, 3]
+    bad = write("c.json", "[1,\n2,")
+    with pytest.raises(data.BadRow, match=r"c\.json, line 2, column 3: no JSON"):
+        data.json(bad, pool=here).collect()
+    assert data.json(tmp_path, pool=here).options(on_error="skip").count() == 3
+
+
+def test_arrays_are_read_by_rows(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3000).reshape(1000, 3))
+    np.save(tmp_path / "b.npy", np.arange(6).reshape(2, 3))
+    rows = data.npy(tmp_path, split_bytes=1024, pool=here)
+    assert rows.map(lambda row: int(row.sum())).sum() == sum(range(3000)) + 15
+    assert rows.take(2).collect()[1].tolist() == [3, 4, 5]
+    np.save(tmp_path / "one.npy", np.array([1.5, 2.5]))
+    assert data.npy(tmp_path / "one.npy", pool=here).collect() == [1.5, 2.5]
+
+
+def test_a_file_that_is_no_array_of_rows_is_named(write, tmp_path):
+    np.save(tmp_path / "number.npy", np.array(1))
+    np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
+    np.savez(tmp_path / "several.npz", x=np.arange(3))
+    for name in (
+        "number.npy",
+        "objects.npy",
+        "several.npz",
+        write("text.npy", "text"),
+        write("empty.npy", ""),
+    ):
+        with pytest.raises(data.UnreadableFile, match="cannot be read"):
+            data.npy(tmp_path / name, pool=here).collect()
 
 
 @pytest.mark.parametrize("name, compress", [("a.gz", gzip.compress), ("a.xz", lzma.compress)])

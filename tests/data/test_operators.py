@@ -2,6 +2,7 @@
 
 import collections
 import functools
+import gc
 import itertools
 import math
 import statistics
@@ -52,6 +53,20 @@ def test_chain_take_and_enumerate_keep_the_order(a, b):
     for n in (0, 1, len(a), len(a) + 1, 1000):
         assert both.take(n).collect() == expected[:n]
         assert both.take(n).map(double).take(2).collect() == [2 * x for x in expected[:n][:2]]
+
+
+@few
+@given(numbers, numbers, st.integers(1, 7), st.integers(1, 4))
+def test_zip_window_and_repartition_number_rows_over_all_splits(a, b, n, step):
+    stream = of(a).map(double).chain(of(b))
+    rows = [2 * x for x in a] + b
+    assert stream.zip(of(b).chain(of(a))).collect() == list(zip(rows, b + a))
+    assert of(a).zip(stream.filter(lambda x: x % 3)).collect() == list(zip(a, (x for x in rows if x % 3)))
+    windows = [tuple(rows[i : i + n]) for i in range(0, len(rows) - n + 1, step)]
+    assert stream.window(n, step).collect() == windows
+    assert stream.repartition(n).collect() == rows
+    splits = stream.repartition(n).batch(1000).collect()  # batches do not reach over the end of a split
+    assert len(splits) == min(n, len(rows)) and len({len(split) for split in splits} - {0}) <= 2
 
 
 @few
@@ -333,3 +348,16 @@ def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next_job(tmp_
     (tmp_path / "cmpi-data-no-lock").mkdir()
     assert of([2, 1], spill_folder=str(tmp_path)).sort().collect() == [1, 2]
     assert [path.name for path in tmp_path.iterdir()] == ["cmpi-data-no-lock"]
+
+
+def test_persisted_rows_are_made_once_and_removed_with_the_last_stream(tmp_path):
+    made = []
+    kept = of(range(100)).inspect(made.append).options(spill_folder=str(tmp_path)).persist()
+    doubled = kept.map(double)
+    assert kept.sum() == 4950 and doubled.sum() == 9900 and sorted(made) == list(range(100))
+    assert kept.explain().startswith("100 rows on disk")
+    del kept
+    assert doubled.map(str).count() == 100
+    del doubled
+    gc.collect()
+    assert not list(tmp_path.iterdir())

@@ -111,6 +111,49 @@ class Enumerate(Node):
 
 
 @dataclass(frozen=True)
+class Zip(Node):
+    """Pairs of the rows of two streams with the same number."""
+
+    left: Node
+    right: Node
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.left, self.right)
+
+    def __str__(self) -> str:
+        return "zip: write both to disk"
+
+
+@dataclass(frozen=True)
+class Window(Node):
+    """Tuples of `n` neighbouring rows; each begins `step` rows after the one before."""
+
+    parent: Node
+    n: int
+    step: int
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.parent,)
+
+    def __str__(self) -> str:
+        return f"window of {self.n}, every {self.step}: write to disk"
+
+
+@dataclass(frozen=True)
+class Repartition(Node):
+    """The same rows in splits of even numbers of rows."""
+
+    parent: Node
+    n: int
+
+    def parents(self) -> tuple[Node, ...]:
+        return (self.parent,)
+
+    def __str__(self) -> str:
+        return f"repartition into {self.n} splits: write to disk"
+
+
+@dataclass(frozen=True)
 class GroupBy(Node):
     """Pairs of a key and the result of a sink over the rows of that key. `sink` is a `cmpi.data.Sink`."""
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cmpi._core.data import plan
 from cmpi._core.data.optimise import optimise
-from cmpi._core.data.splits import groups_by_size
+from cmpi._core.data.splits import even_ranges, groups_by_size
 from cmpi._core.data.steps import Steps
 from cmpi.data.destinations.folder import Destination, Manifest
 from cmpi.data.destinations.formats import Write
@@ -22,6 +22,7 @@ from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, JoinPart, Partitions
 from cmpi.data.execution.sorting import parts
 from cmpi.data.execution.spill import Block, SpillFolder, read
+from cmpi.data.execution.stored import Persisted, Stored, WindowPart, ZipPart
 from cmpi.data.execution.workers import pool_of_process, results
 from cmpi.data.sinks.collecting import Collect
 from cmpi.data.sinks.sink import Sink
@@ -90,6 +91,13 @@ class Job:
     def __exit__(self, *exception: object) -> None:
         self._spill.close()
 
+    def persist(self, node: plan.Node) -> Persisted:
+        """A plan's rows on disk, as long as they are used. Blocks: until they are there."""
+        splits = list(self.keep("persist", optimise(node)))
+        persisted = Persisted(splits, self._spill)
+        self._spill = SpillFolder("")  # the other one is its own now
+        return persisted
+
     def reduce(self, node: plan.Node, sink: Sink) -> Any:
         """The result of a sink over a plan's rows. Blocks: until it is there."""
         state = sink.init()
@@ -112,6 +120,10 @@ class Job:
         sink = Collect(list)
         for each in self.run("rows", self.flow(optimise(node)), tasks.reduce(sink)):
             yield from each
+
+    def keep(self, label: str, node: plan.Node) -> Iterator[list[Block]]:
+        """The rows of each split of a plan, on disk."""
+        return self.run(label, self.flow(node), tasks.keep(self._spill.path))
 
     def run(self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False) -> Iterator[Any]:
         """What the work gives for each split, in their order."""
@@ -144,6 +156,9 @@ class Job:
             plan.Chain: self._chain,
             plan.Take: self._take,
             plan.Enumerate: self._enumerate,
+            plan.Zip: self._zip,
+            plan.Window: self._window,
+            plan.Repartition: self._repartition,
             plan.GroupBy: self._group_by,
             plan.Join: self._join,
             plan.Sort: self._sort,
@@ -188,11 +203,29 @@ class Job:
     def _enumerate(self, node: plan.Enumerate) -> Flow:
         def numbered() -> Iterator[Kept]:
             start = node.start
-            for blocks in self.run("enumerate", self.flow(node.parent), tasks.keep(self._spill.path)):
+            for blocks in self.keep("enumerate", node.parent):
                 yield Kept(tuple(blocks), start)
                 start += sum(block.rows for block in blocks)
 
         return _plain(numbered())
+
+    def _stored(self, label: str, node: plan.Node) -> Stored:
+        return Stored(itertools.chain.from_iterable(self.keep(label, node)))
+
+    def _zip(self, node: plan.Zip) -> Flow:
+        left, right = self._stored("zip, left", node.left), self._stored("zip, right", node.right)
+        ranges = even_ranges(min(len(left), len(right)))
+        return _plain([ZipPart(left.slice(*each), right.slice(*each)) for each in ranges])
+
+    def _window(self, node: plan.Window) -> Flow:
+        stored, n, step = self._stored("window", node.parent), node.n, node.step
+        ranges = even_ranges(max(0, (len(stored) - n) // step + 1))
+        slices = [stored.slice(begin * step, (end - 1) * step + n) for begin, end in ranges]
+        return _plain([WindowPart(each, n, step) for each in slices])
+
+    def _repartition(self, node: plan.Repartition) -> Flow:
+        stored = self._stored("repartition", node.parent)
+        return _plain([stored.slice(*each) for each in even_ranges(len(stored), node.n)])
 
     def _group_by(self, node: plan.GroupBy) -> Flow:
         options = self.options

@@ -10,12 +10,13 @@ from typing import Any
 from cmpi._core.data.plan import Reader, Source
 from cmpi.data.execution.job import Options
 from cmpi.data.extras import pyarrow
+from cmpi.data.sources.arrays import ArrayFiles
 from cmpi.data.sources.columnar import ColumnarFiles
 from cmpi.data.sources.csv_files import CsvFiles
 from cmpi.data.sources.files import Paths, split_bytes_of
-from cmpi.data.sources.lines import known_encoding
+from cmpi.data.sources.lines import WHOLE, known_encoding
 from cmpi.data.sources.memory import OfCollection, OfIterator
-from cmpi.data.sources.text import JsonLines, TextFiles
+from cmpi.data.sources.text import JsonFile, JsonLines, TextFiles
 from cmpi.data.stream import Stream
 from cmpi.errors import UsageError
 
@@ -87,6 +88,25 @@ def json_lines(
         paths, split_bytes_of(split_bytes), known_encoding(encoding), "strict", "json_lines", JsonLines
     )
     return _stream(reader, pool)
+
+
+def json(paths: Paths, *, encoding: str = "utf-8", pool: Executor | None = None) -> Stream:
+    """A stream of JSON files with one document each: the items of a list, or the document. A file is one
+    split, and is in memory at once.
+
+    Args: See `text`. Raises: See `text`. Blocks: never.
+    """
+    every = TextFiles(paths, WHOLE, known_encoding(encoding), "strict", "json", JsonFile, divide=False)
+    return _stream(every, pool)
+
+
+def npy(paths: Paths, *, split_bytes: int | str = SPLIT_BYTES, pool: Executor | None = None) -> Stream:
+    """A stream of the rows of arrays in numpy's files `.npy`, which are mapped, not read at once: numbers,
+    or arrays of a dimension less.
+
+    Args: See `text`. Raises: UsageError: An argument is out of range. Blocks: never.
+    """
+    return _stream(ArrayFiles(paths, split_bytes_of(split_bytes)), pool)
 
 
 def csv(

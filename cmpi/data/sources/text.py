@@ -69,6 +69,30 @@ class JsonLines:
 
 
 @dataclass(frozen=True)
+class JsonFile:
+    """A split: one file with one document."""
+
+    part: Part
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the file."""
+        return self.part.nbytes
+
+    def rows(self, reading: Reading) -> Iterator[Any]:
+        """The items of a list, or the only document."""
+        with opened(self.part.path) as file:
+            texts = list(self.part.texts(file, reading, [0]))
+        try:
+            found = json.loads("".join(texts))
+        except json.JSONDecodeError as error:
+            reason = f"no JSON: {error.msg}"
+            reading.reject(BadRow(reason, self.part.path, error.lineno, error.colno), error)
+            return iter(())
+        return reading.numbered(found if isinstance(found, list) else [found])
+
+
+@dataclass(frozen=True)
 class TextFiles:
     """Files of lines."""
 
@@ -78,10 +102,12 @@ class TextFiles:
     errors: str
     word: str = "text"
     split: Callable[[Part], Any] = Lines
+    divide: bool = True
 
     def splits(self) -> list[Any]:
         """Parts of the files."""
-        return list(map(self.split, lines.parts(self.paths, self.split_bytes, self.encoding, self.errors)))
+        parts = lines.parts(self.paths, self.split_bytes, self.encoding, self.errors, self.divide)
+        return list(map(self.split, parts))
 
     def describe(self) -> str:
         """As plans show it."""

@@ -1,0 +1,114 @@
+"""A stream's rows on disk, of which any range is a split."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import os
+import weakref
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from cmpi.data.execution.spill import Block, SpillFolder, read
+from cmpi.data.sources.reading import Reading
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A split of rows on disk.
+
+    Attributes:
+        blocks: Where they are.
+        skip: How many rows of the first block come before them.
+        length: How many they are.
+    """
+
+    blocks: tuple[Block, ...]
+    skip: int
+    length: int
+
+    def rows(self, reading: Reading) -> Iterator[Any]:
+        """The rows."""
+        reading.rows += self.length
+        every = itertools.chain.from_iterable(read(self.blocks))
+        return itertools.islice(every, self.skip, self.skip + self.length)
+
+
+@dataclass(frozen=True)
+class ZipPart:
+    """A split of pairs of the rows of two streams."""
+
+    left: Slice
+    right: Slice
+
+    def rows(self, reading: Reading) -> Iterator[tuple[Any, Any]]:
+        """The pairs."""
+        return zip(self.left.rows(reading), self.right.rows(reading))
+
+
+@dataclass(frozen=True)
+class WindowPart:
+    """A split of tuples of `n` neighbouring rows each, of which one begins every `step` rows."""
+
+    part: Slice
+    n: int
+    step: int
+
+    def rows(self, reading: Reading) -> Iterator[tuple[Any, ...]]:
+        """The tuples."""
+        rows = list(self.part.rows(reading))
+        for begin in range(0, len(rows) - self.n + 1, self.step):
+            yield tuple(rows[begin : begin + self.n])
+
+
+class Persisted:
+    """A reader of rows on disk.
+
+    Args:
+        splits: Where the rows of each split are.
+        folder: The folder of these, which is removed when the reader is not used any more.
+    """
+
+    def __init__(self, splits: list[list[Block]], folder: SpillFolder) -> None:
+        self._splits = splits
+        weakref.finalize(self, _close, folder, os.getpid())
+
+    def splits(self) -> list[Slice]:
+        """One for each split that there was."""
+        parts = map(Stored, self._splits)
+        return [part.slice(0, len(part)) for part in parts]
+
+    def describe(self) -> str:
+        """As plans show it."""
+        rows = sum(block.rows for blocks in self._splits for block in blocks)
+        return f"{rows} rows on disk"
+
+
+def _close(folder: SpillFolder, owner: int) -> None:
+    if os.getpid() == owner:  # a forked process ends without it
+        folder.close()
+
+
+class Stored:
+    """Rows on disk, numbered from 0.
+
+    Args:
+        blocks: Where they are, in their order.
+    """
+
+    def __init__(self, blocks: Iterable[Block]) -> None:
+        self._blocks = [block for block in blocks if block.rows]
+        self._ends = list(itertools.accumulate(block.rows for block in self._blocks))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def slice(self, begin: int, end: int) -> Slice:
+        """The rows from `begin` up to `end`, as far as there are such."""
+        end = min(end, len(self))
+        if begin >= end:
+            return Slice((), 0, 0)
+        first, last = bisect.bisect_right(self._ends, begin), bisect.bisect_left(self._ends, end)
+        skip = begin - (self._ends[first] - self._blocks[first].rows)
+        return Slice(tuple(self._blocks[first : last + 1]), skip, end - begin)
