@@ -175,7 +175,7 @@ class Terminals:
         """Write records or dicts as Parquet files `part-<split>-<number>.parquet`.
 
         Args:
-            folder: A local folder, which is made if it is not there.
+            folder: It is made if it is not there. With a protocol ("s3://..."), by fsspec.
             rows_per_file: The most rows of one file. A split has a file of its own, or several.
             overwrite: Replace what an earlier stream has written there.
             schema: Of pyarrow, for the columns' types; else they are those of a file's first rows.

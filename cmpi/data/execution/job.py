@@ -110,7 +110,7 @@ class Job:
     ) -> Manifest:
         """Write a plan's rows as files. Blocks: until all are in place."""
         try:
-            work = tasks.write(to.staging, ending, rows_per_file, how)
+            work = tasks.write(to.folder, to.staging, ending, rows_per_file, how)
             return to.commit(self.run(f"write {ending}", self.flow(optimise(node)), work))
         finally:
             to.close()

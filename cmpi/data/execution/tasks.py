@@ -144,16 +144,16 @@ def keep(folder: str) -> Work:
     return work
 
 
-def write(staging: str, ending: str, rows_per_file: int, how: Write) -> Work:
+def write(folder: str, staging: str, ending: str, rows_per_file: int, how: Write) -> Work:
     """A split's rows as files."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[WrittenFile]:
         in_columns = not steps.all and is_columnar(split, reading)
         if in_columns and isinstance(how, WriteParquet) and how.schema is None:
             batches = parts_of_batches(_counted(split.batches(), reading), rows_per_file)
-            return write_split(batches, staging, number, ending, how.batches)
+            return write_split(batches, folder, staging, number, ending, how.batches)
         rows = parts_of_rows(rows_of(split, steps, reading), rows_per_file)
-        return write_split(rows, staging, number, ending, how)
+        return write_split(rows, folder, staging, number, ending, how)
 
     return work
 

@@ -1,0 +1,135 @@
+"""Where files are written: a local folder, or one behind fsspec."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from cmpi.data.extras import fsspec
+
+
+class Storage(Protocol):
+    """A folder, by the names of the files in it; `staging/name` is a file of a folder in it."""
+
+    def names(self) -> list[str]:
+        """The files and folders in it, without hidden ones, sorted. It is made, if it is not there."""
+
+    def read(self, name: str) -> bytes:
+        """A file. Raises: FileNotFoundError."""
+
+    @contextmanager
+    def written(self, name: str) -> Iterator[str]:
+        """A local path to write to. Leaving the block without an exception makes it the file."""
+
+    def move(self, name: str, to: str) -> None:
+        """Give a file another name, in the place of what has that name."""
+
+    def unlink(self, name: str) -> None:
+        """Remove a file; nothing if there is none."""
+
+    def matching(self, start: str) -> list[str]:
+        """The files whose names begin so."""
+
+    def remove(self, folder: str) -> None:
+        """Remove a folder with all that is in it; nothing if there is none."""
+
+
+def storage(folder: str) -> Storage:
+    """The storage of a path, or of a path with a protocol, by fsspec."""
+    return RemoteFolder(folder) if "://" in folder else LocalFolder(folder)
+
+
+class LocalFolder:
+    """A folder of this host's file system: a file has its name at once, and all of it."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, name)
+
+    def names(self) -> list[str]:
+        os.makedirs(self._folder, exist_ok=True)
+        return sorted(name for name in os.listdir(self._folder) if not name.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        with open(self._path(name), "rb") as file:
+            return file.read()
+
+    @contextmanager
+    def written(self, name: str) -> Iterator[str]:
+        os.makedirs(os.path.dirname(self._path(name)), exist_ok=True)
+        yield self._path(name)
+
+    def move(self, name: str, to: str) -> None:
+        os.replace(self._path(name), self._path(to))
+
+    def unlink(self, name: str) -> None:
+        if os.path.exists(self._path(name)):
+            os.unlink(self._path(name))
+
+    def matching(self, start: str) -> list[str]:
+        found = glob.glob(f"{glob.escape(self._path(start))}*")
+        return [os.path.relpath(path, self._folder) for path in found]
+
+    def remove(self, folder: str) -> None:
+        shutil.rmtree(self._path(folder), ignore_errors=True)
+
+
+class RemoteFolder:
+    """A folder behind fsspec, such as a prefix of S3, where a file is there as a whole or not at all."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder.rstrip("/")
+
+    def _at(self, name: str) -> tuple[Any, str]:
+        system, path = fsspec().url_to_fs(f"{self._folder}/{name}")
+        return system, path
+
+    def names(self) -> list[str]:
+        system, path = self._at("")
+        system.invalidate_cache()
+        if not system.exists(path):
+            return []
+        names = [each.rstrip("/").rpartition("/")[2] for each in system.ls(path, detail=False)]
+        return sorted(name for name in names if name and not name.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        system, path = self._at(name)
+        found: bytes = system.cat_file(path)
+        return found
+
+    @contextmanager
+    def written(self, name: str) -> Iterator[str]:
+        with tempfile.TemporaryDirectory(prefix="cmpi-upload-") as folder:
+            local = os.path.join(folder, os.path.basename(name))
+            yield local
+            system, path = self._at(name)
+            system.put_file(local, path)
+
+    def move(self, name: str, to: str) -> None:
+        system, path = self._at(name)
+        system.mv(path, self._at(to)[1])
+
+    def unlink(self, name: str) -> None:
+        system, path = self._at(name)
+        system.invalidate_cache()
+        if system.exists(path):
+            system.rm_file(path)
+
+    def matching(self, start: str) -> list[str]:
+        system, path = self._at(start)
+        system.invalidate_cache()
+        folder = start[: len(start) - len(start.rpartition("/")[2])]
+        return [folder + each.rpartition("/")[2] for each in system.glob(f"{path}*")]
+
+    def remove(self, folder: str) -> None:
+        system, path = self._at(folder)
+        system.invalidate_cache()
+        if system.exists(path):
+            system.rm(path, recursive=True)
