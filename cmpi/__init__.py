@@ -10,7 +10,7 @@ A map of the package; each layer imports only what is below it:
     cmpi/_transport/    bytes: rings, MPI, sockets, doorbells, pickling
     cmpi/_core/         decisions, pure, no I/O: protocol/, job/, channel/, pool/, data/...
 
-The names are loaded when first used, so that a monitor, which needs none of them, stays small.
+Each name is loaded when it is first used, so that a monitor, which needs none of them, stays small.
 """
 
 from __future__ import annotations

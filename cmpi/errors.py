@@ -1,29 +1,29 @@
-"""Every error of cmpi: one class for each thing the reader can do about it.
+"""All errors of cmpi: one class for each thing that you can do about it.
 
     CmpiError
     ├── UsageError          the call was wrong: correct it
-    │   ├── NotRunning      no runtime here: run under cmpirun, or call init() in a script
-    │   ├── ChannelExists   a second end with the same peer and name: use the first
-    │   ├── ChannelBusy     two threads at one end: give each a channel of its own
-    │   ├── ContractMismatch  the two ends disagree about the type: correct one of them
-    │   ├── NotPicklable    something in a closure or message cannot travel: see the path
-    │   └── WrongArguments  a function cannot be called with what spawn gives it (also a TypeError)
-    ├── NoCapacity          no room now: ask for less, or wait with spawn()
-    │   └── NeverFits       more than any host has: ask for less, or add hosts
+    │   ├── NotRunning      this process is not part of a job: use cmpirun, or call init() in a script
+    │   ├── ChannelExists   this process has an end with this peer and name: use that one
+    │   ├── ChannelBusy     two threads use one end: give each a channel of its own
+    │   ├── ContractMismatch  the two ends have different types: correct one of them
+    │   ├── NotPicklable    part of a closure or message cannot be sent: the message shows which
+    │   └── WrongArguments  spawn cannot call a function with these arguments (also a TypeError)
+    ├── NoCapacity          there is no room now: ask for less, or wait with spawn()
+    │   └── NeverFits       no host is large enough: ask for less, or add hosts
     ├── NameTaken           another process has this name: choose another
     ├── TooManyRestarts     a supervisor gave up: see why its children end
     ├── ChannelClosed       you closed this end
     ├── EndOfChannel        the sender closed and everything was read
     ├── PeerClosed          the receiver closed: stop sending
-    ├── PeerFailed          an exception made the other process give the channel up: look at `cause`
-    ├── MessagesLost        who had a mailbox ended before it had read all: send again, or not
+    ├── PeerFailed          the other process aborted the channel by an exception: look at `cause`
+    ├── MessagesLost        a mailbox ended with unprocessed messages: send them again, or not
     ├── PeerExited          the other process ended: look at `status`
     ├── RemoteTraceback     the cause of an exception from another process: read its traceback
     ├── CellFailed          a cell of %%cmpi raised: read the tracebacks of its ranks
     ├── JobFailed           processes of a guest's job failed: look at `failures`
     ├── LaunchError         a job or process could not be started: the message says why
-    ├── ProtocolError       bytes that no peer of ours sends: report it
-    └── InternalError       a promise of cmpi itself was broken: report it
+    ├── ProtocolError       received bytes are not a frame of cmpi: report it
+    └── InternalError       cmpi itself has a bug: report it
 
 A wait that ran out raises the built-in `TimeoutError`.
 """
@@ -71,7 +71,7 @@ class NotRunning(UsageError):
 
 
 class ChannelExists(UsageError):
-    """There is already an open end with this peer and name in this process."""
+    """This process already has an open end with this peer and name."""
 
 
 class ChannelBusy(UsageError):
@@ -79,23 +79,23 @@ class ChannelBusy(UsageError):
 
 
 class ContractMismatch(UsageError):
-    """A value, or the type at the other end, is not of the channel's type."""
+    """A value does not have the channel's type, or the other end has another type."""
 
 
 class NotPicklable(UsageError):
-    """An object cannot be sent to another process; the message names the path to the culprit."""
+    """An object cannot be sent to another process; the message shows the path to the part at fault."""
 
 
 class WrongArguments(UsageError, TypeError):
-    """A function cannot be called with the arguments that it would be given in the new process."""
+    """A function cannot be called with the arguments that it would get in the new process."""
 
 
 class NoCapacity(CmpiError):
-    """The resources asked for are not free at the moment."""
+    """The requested resources are not free at the moment."""
 
 
 class NeverFits(NoCapacity):
-    """The resources asked for are more than the largest host has."""
+    """The requested resources are more than the largest host has."""
 
 
 class NameTaken(CmpiError):
@@ -103,10 +103,10 @@ class NameTaken(CmpiError):
 
 
 class TooManyRestarts(CmpiError):
-    """The children of a supervisor ended more often than it was told to restart them.
+    """A supervisor's children ended more often than it may restart them.
 
     Attributes:
-        restarts: How often each was restarted; see `cmpi.supervise`.
+        restarts: How often each child was restarted; see `cmpi.supervise`.
     """
 
     def __init__(self, message: str, restarts: Mapping[str, int]) -> None:
@@ -119,11 +119,11 @@ class ChannelClosed(CmpiError):
 
 
 class EndOfChannel(CmpiError):
-    """The sender closed the channel and all its messages were read."""
+    """The sender closed the channel, and all its messages have been read."""
 
 
 class PeerClosed(CmpiError):
-    """The receiving end was closed; nobody will read what is sent."""
+    """The receiving end was closed; nothing sent will be read any more."""
 
 
 class PeerExited(CmpiError):
@@ -144,7 +144,7 @@ class PeerExited(CmpiError):
 
 
 class PeerFailed(CmpiError):
-    """An exception made the process at the other end give the channel up; the process itself lives on.
+    """An exception in the process at the other end aborted the channel; the process itself lives on.
 
     Attributes:
         pid: The process at the other end.
@@ -152,7 +152,7 @@ class PeerFailed(CmpiError):
     """
 
     def __init__(self, pid: Pid, cause: str) -> None:
-        super().__init__(f"the peer {pid} gave the channel up because of an exception: {cause}")
+        super().__init__(f"the peer {pid} aborted the channel because of an exception: {cause}")
         self.pid = pid
         self.cause = cause
 
@@ -161,12 +161,13 @@ class PeerFailed(CmpiError):
 
 
 class MessagesLost(CmpiError):
-    """A process with a mailbox ended, or closed it, before it had dealt with all that was sent to it.
+    """A mailbox was closed, or its process ended, before all messages in it had been processed.
 
     Attributes:
         pid: The process that had the mailbox.
         status: How it ended; None if it closed the mailbox.
-        count: How many messages of this sender it had not dealt with. Of the first it may have done a part.
+        count: How many messages of this sender were not processed. The first may have been processed in
+            part.
     """
 
     def __init__(self, name: str, pid: Pid, status: ExitStatus | None, count: int) -> None:
@@ -184,7 +185,7 @@ class MessagesLost(CmpiError):
 
 
 class RemoteTraceback(CmpiError):
-    """Where another process raised an exception: the cause of the one that is raised here."""
+    """The traceback of an exception in another process; it is the cause of the exception raised here."""
 
     def __str__(self) -> str:
         return f'\n"""\n{self.args[0].rstrip()}\n"""'
@@ -202,7 +203,7 @@ class CellFailed(CmpiError):
         super().__init__("\n".join(self._render_traceback_()))
 
     def _render_traceback_(self) -> list[str]:
-        """What IPython shows of it: the ranks' tracebacks, rather than this process's."""
+        """The lines that IPython shows: the ranks' tracebacks, not this process's."""
         return [
             f"{'ranks' if len(ranks) > 1 else 'rank'} {', '.join(map(str, ranks))}: {text.rstrip()}"
             for text, ranks in self.tracebacks.items()
@@ -213,10 +214,11 @@ class CellFailed(CmpiError):
 
 
 class JobFailed(CmpiError):
-    """Processes of a job failed, and nobody has dealt with that; raised at the end of `with cmpi.Job()`.
+    """Processes of a job failed, and no process has dealt with that; raised at the end of `with
+    cmpi.Job()`.
 
     Attributes:
-        failures: A `cmpi.Failure` for each.
+        failures: A `cmpi.Failure` for each of them.
     """
 
     def __init__(self, name: str, failures: Sequence[object]) -> None:
@@ -237,4 +239,4 @@ class ProtocolError(CmpiError):
 
 
 class InternalError(CmpiError):
-    """Something that cannot happen did; please report it."""
+    """cmpi itself has a bug; please report it."""

@@ -1,4 +1,4 @@
-"""The values everybody passes around: `Pid`, `Resources`, `ExitStatus`, `Capacity`."""
+"""Values used everywhere: `Pid`, `Resources`, `ExitStatus`, `Capacity`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ RAISED = 1  # code of a process whose function raised, as Python's own
 
 @frozen
 class Pid:
-    """Identity of a process, unique in its job, valid on every host of it.
+    """The identity of a process, unique in its job and valid on all its hosts.
 
-    Hashable, comparable for equality, small to send: pass it on as you like.
+    It is hashable, comparable for equality and small, so it can be sent and stored freely.
     """
 
     value: int
 
     def __new__(cls, value: int = 0) -> Pid:
         if not isinstance(value, int) or value < 0:
-            raise UsageError(f"a Pid is a number from 0 on, which cmpi gives to a process; found {value!r}")
+            raise UsageError(f"a Pid is a number, 0 or more, that cmpi gave to a process; found {value!r}")
         return object.__new__(cls)
 
     def __str__(self) -> str:
@@ -42,19 +42,19 @@ class Resources:
     """What a process needs: CPUs and memory.
 
     Args:
-        cpus: Logical cores, also a fraction; counted in 1/65536 of a core. A process that asks for
-            whole cores is bound to cores of its own while there are any; one that asks for a fraction
-            gets the nice value of that share. None or 0: it holds no core and never waits for one.
+        cpus: Logical cores, possibly a fraction, in steps of 1/65536. A process that asks for whole cores
+            is bound to cores of its own as long as any are free; one that asks for a fraction gets a nice
+            value for that share. None or 0: it reserves no core and never waits for one.
         memory: Bytes as an int, or text such as "200 MiB". A process that uses more than it asked for
-            (and more than 64 MiB) is ended (`cmpirun --enforce`). None: it holds 16 MiB, about what an
-            idle process takes, and may use as much as there is.
+            (and more than 64 MiB) is killed (`cmpirun --enforce` changes that). None: it reserves 16 MiB,
+            about as much as an idle process uses, and has no limit.
         host: The host it must run on, by its name in the hostfile. None: any.
-        near: Beside this process, where there is room on its host just then; else as if not said.
-        place: Of the hosts with room, the one with most of it ("spread", the default), so that
-            processes leave each other memory bandwidth, or with least ("pack").
+        near: A process; use its host if there is room now, otherwise ignore this.
+        place: "spread" (the default) chooses the host with the most free CPUs, so that processes share
+            memory bandwidth with fewer others; "pack" chooses the host with the fewest that has room.
 
     Raises:
-        UsageError: A negative or unreadable amount, or another word for `place`.
+        UsageError: An amount is negative or unreadable, or `place` has another value.
 
     >>> Resources(cpus=0.5, memory="200 MiB")
     Resources(cpus=0.5, memory='200 MiB')
@@ -80,7 +80,7 @@ class Resources:
 
     @classmethod
     def of_units(cls, cpu_units: int, memory_bytes: int) -> Resources:
-        """From the scheduler's own units: 1/65536 core, and bytes."""
+        """Create one from the scheduler's own units: 1/65536 of a core, and bytes."""
         return cls(cpu_units / CPU_UNIT, memory_bytes)
 
     @property
@@ -114,14 +114,14 @@ class Resources:
 
 @frozen
 class ExitStatus:
-    """How a process ended. It has no truth value: `if cmpi.wait(pid).ok:` is what to write.
+    """How a process ended. It has no truth value: write `if cmpi.wait(pid).ok:`.
 
     Attributes:
-        code: Its exit code, 0 to 255; 128 + signal if a signal ended it, as a shell says it.
+        code: The exit code, 0 to 255; 128 + signal if a signal ended the process, as in a shell.
         signal: The number of that signal, else 0.
-        verdict: What is known beyond the number ("ValueError: no such column"), or "".
-        requested: True if the program or the person asked for this end (`kill`, Ctrl-C);
-            such an end is no failure.
+        verdict: Details, such as "ValueError: no such column", or "".
+        requested: True if the program or the user asked for this end (`kill`, Ctrl-C); then it is not a
+            failure.
     """
 
     code: int
@@ -131,11 +131,12 @@ class ExitStatus:
 
     @property
     def ok(self) -> bool:
-        """True if the process succeeded, or ended as it was told to."""
+        """True if the process succeeded, or ended because it was told to."""
         return self.requested or self.code == OK
 
     def __bool__(self) -> bool:
-        """Raises: UsageError. 0 is success to a shell and false to Python; say `.ok` or `.code`."""
+        """Raises: UsageError: Always. 0 means success to a shell but false to Python: use `.ok` or
+        `.code`."""
         raise UsageError(
             "an ExitStatus is neither true nor false: use `status.ok`, or compare `status.code`"
         )
@@ -152,7 +153,7 @@ class ExitStatus:
 
 @frozen
 class Capacity:
-    """Resources of the whole job: what there is and what is free now."""
+    """The resources of the whole job, in total and free now."""
 
     total: Resources
     free: Resources

@@ -27,7 +27,7 @@ class Magics:
     """`%%cmpi` and `%cmpi`.
 
     Args:
-        shell: The shell whose cells and variables they are about.
+        shell: The shell whose cells and variables they use.
     """
 
     def __init__(self, shell: InteractiveShell) -> None:
@@ -36,7 +36,7 @@ class Magics:
         self._n = 1
 
     def cell(self, line: str, cell: str) -> None:
-        """`%%cmpi -n 4` runs the cell on each of 4 ranks, `%%cmpi 0,2` on these two of them."""
+        """`%%cmpi -n 4` runs the cell on each of 4 ranks, `%%cmpi 0,2` only on ranks 0 and 2."""
         parser = _Parser(add_help=False)
         parser.add_argument("-n", type=int, default=0)
         parser.add_argument("ranks", nargs="?", default="")
@@ -46,8 +46,8 @@ class Magics:
         self._try(group, lambda: group.run(cell, _ranks(options.ranks, len(group.pids)), shown.show))
 
     def line(self, line: str) -> Any:
-        """`%cmpi push x` copies a variable to all ranks, `%cmpi pull x` gives its values there, and
-        `%cmpi restart` ends the ranks: the next cell has new ones."""
+        """`%cmpi push x` copies a variable to all ranks, `%cmpi pull x` returns its value on each rank, and
+        `%cmpi restart` ends the ranks; the next cell starts new ones."""
         what, *names = line.split() or [""]
         if what == "restart" and not names:
             if self._group is not None:
@@ -66,12 +66,12 @@ class Magics:
         raise UsageError(f"%cmpi {line}: usage: {_USAGE}")
 
     def _of(self, n: int) -> CellGroup:
-        """The group, made anew if it has gone, or another number is asked for."""
+        """The group; a new one if the old one has ended or has another size."""
         if n < 0:
-            raise UsageError(f"-n {n}: a number of ranks, 1 or more")
+            raise UsageError(f"-n {n}: expected a number of ranks, 1 or more")
         if not context.in_job():
             process.init()
-            self._group = None  # it was of another job
+            self._group = None  # it belonged to another job
         if self._group is not None and n not in (0, len(self._group.pids)):
             self._group.end()
             self._group = None
@@ -95,10 +95,10 @@ class Magics:
 
 
 class _Shown:
-    """What ranks print, with the rank before each line."""
+    """Shows the output of ranks, with the rank before each line."""
 
     def __init__(self) -> None:
-        self._open: int | None = None  # whose line is not finished
+        self._open: int | None = None  # the rank whose line is unfinished
 
     def show(self, rank: int, text: str) -> None:
         """Print it."""
@@ -111,7 +111,7 @@ class _Shown:
 
 
 def _ranks(text: str, n: int) -> list[int]:
-    """The ranks that a cell is for.
+    """Parse the list of ranks that run a cell.
 
     >>> _ranks("", 3), _ranks("0,2", 3)
     ([0, 1, 2], [0, 2])
@@ -120,7 +120,7 @@ def _ranks(text: str, n: int) -> list[int]:
         return list(range(n))
     ranks = [int(part) if part.isdigit() else -1 for part in text.split(",")]
     if any(not 0 <= rank < n for rank in ranks):
-        raise UsageError(f"%%cmpi {text}: ranks from 0 to {n - 1}, with commas between them")
+        raise UsageError(f"%%cmpi {text}: expected ranks from 0 to {n - 1}, separated by commas")
     return sorted(set(ranks))
 
 

@@ -1,7 +1,7 @@
 """Functions as batch jobs on Slurm: `job = cmpi.slurm.submit(f, x, time="10:00")`, then `job.result()`.
 
-As with submitit, whose users will find what they expect; the job itself is one of `cmpirun --slurm`,
-so it may spawn, and its output and script lie in `.cmpi/` like those of any other.
+It works like submitit. The job itself is run by `cmpirun --slurm`, so it may spawn processes, and its
+output and script are in `.cmpi/`, like those of any other job.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FOLDER = ".cmpi"
 LOOK_S = 0.1  # between looks for a result
-LATE_S = 5.0  # for a result to show up behind the job's end, on a shared file system
+LATE_S = 5.0  # how late a result may appear after the job's end, on a shared file system
 
 
 _OPTIONS = {
@@ -41,10 +41,10 @@ _OPTIONS = {
 
 
 class JobFailed(CmpiError):
-    """The batch job ended without a result: by Slurm, a signal, an exit.
+    """A batch job ended without a result: Slurm ended it, or it got a signal, or it called exit.
 
     Attributes:
-        status: Slurm's word for how, such as "TIMEOUT".
+        status: Slurm's name for its state, such as "TIMEOUT".
     """
 
     def __init__(self, text: str, status: str) -> None:
@@ -53,10 +53,10 @@ class JobFailed(CmpiError):
 
 
 class SlurmJob:
-    """A batch job that runs a function. Awaitable: `await job` is its result.
+    """A batch job that runs a function. It is awaitable: `await job` returns its result.
 
     Attributes:
-        id: Slurm's number of it.
+        id: Slurm's number of the job.
     """
 
     def __init__(self, id: str, call: str, tasks: int, folder: str) -> None:
@@ -67,7 +67,7 @@ class SlurmJob:
 
     @property
     def status(self) -> str:
-        """Slurm's word for what has become of it: "PENDING", "RUNNING", "COMPLETED", "FAILED", "TIMEOUT"...
+        """Slurm's name for the job's state: "PENDING", "RUNNING", "COMPLETED", "FAILED", "TIMEOUT"...
 
         Blocks: for Slurm's answer.
         """
@@ -75,34 +75,34 @@ class SlurmJob:
         return words[1] if len(words) > 1 else "UNKNOWN"
 
     def result(self, timeout: float | None = None) -> Any:
-        """What the function returned (in the first task, where there are several).
+        """Wait for the job and return the function's value (in the first task, if there are several).
 
         Raises:
-            TimeoutError: The job goes on after so many seconds.
+            TimeoutError: The job has not ended after `timeout` seconds.
             JobFailed: It ended without a result.
-            Exception: Whatever the function raised; a note has the traceback from there.
+            Exception: What the function raised; a note has the traceback from there.
 
-        Blocks: until then.
+        Blocks: until the job has ended.
         """
         return self._results(1, timeout)[0]
 
     def results(self, timeout: float | None = None) -> list[Any]:
-        """What the function returned in each task, by rank. Otherwise as `result`."""
+        """Return the function's value in each task, by rank. Otherwise as `result`."""
         return self._results(self._tasks, timeout)
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.to_thread(self.result).__await__()
 
     def stdout(self) -> str:
-        """What it has written so far; "" before it begins."""
+        """The job's output so far; "" before it begins."""
         return self._text("out")
 
     def stderr(self) -> str:
-        """What it has written to stderr so far; "" before it begins."""
+        """The job's stderr so far; "" before it begins."""
         return self._text("err")
 
     def cancel(self) -> None:
-        """End it. Blocks: for Slurm's answer."""
+        """Cancel the job. Blocks: for Slurm's answer."""
         _cmpirun(self._folder, "--cancel", self.id)
 
     def _text(self, end: str) -> str:
@@ -138,16 +138,14 @@ class SlurmJob:
             if end_s is not None and now_s >= end_s:
                 raise TimeoutError(f"job {self.id} has not ended within {timeout} s")
             state = POLLER.state(self.id) if ended_s is None else None
-            if (
-                state is not None and state.name == "UNKNOWN"
-            ):  # it ended so long ago that Slurm has forgotten it
+            if state is not None and state.name == "UNKNOWN":  # Slurm forgets a job some time after its end
                 ended_s, status = clock.monotonic(), self.status
             elif state is not None and state.ended:
                 ended_s, status = clock.monotonic(), state.name
             clock.sleep(LOOK_S)
 
     def _outcome(self, rank: int) -> tuple[Any] | tuple[Any, BaseException] | None:
-        """A task's (value,) or (None, exception); None while there is neither."""
+        """A task's outcome: (value,) or (None, exception); None if there is none yet."""
         try:
             with open(f"{self._call}.{rank}", "rb") as file:
                 outcome: tuple[Any] | tuple[Any, BaseException] = pickle.load(file)
@@ -172,28 +170,28 @@ def submit(
     setup: Iterable[str] = (),
     slurm_args: str = "",
 ) -> SlurmJob:
-    """Have Slurm run `f(*args)`, in each of `tasks` ranks of one MPI world.
+    """Submit a Slurm job that runs `f(*args)` in each of `tasks` ranks of one MPI world.
 
     Args:
-        f: A function, lambda or closure; it and what it captures travel by value.
+        f: A function, lambda or closure; it is sent by value, with what it captures.
         args: Its arguments.
-        nodes: How many nodes to spread them over.
-        tasks: How many ranks.
-        time: The limit, as sbatch reads it: "10:00", "2-12:00:00". "": the partition's.
-        partition: Where to run. "": Slurm's default.
-        account: Who pays. "": Slurm's default.
-        mem_per_cpu: For each, as sbatch reads it: "500M". "": the partition's.
-        gpus_per_node: As sbatch reads it: 2, "a100:2". "": none.
-        constraint: Which nodes, as sbatch reads it. "": any.
-        name: What the queue shows. "": the function's name.
-        after: Jobs that must have succeeded first. If one has not, this one is cancelled.
-        setup: Lines of the batch script before the function runs: "module load gcc".
-        slurm_args: More options for sbatch, as in a shell.
+        nodes: The number of nodes.
+        tasks: The number of ranks.
+        time: The time limit, in sbatch's format: "10:00", "2-12:00:00". "": the partition's.
+        partition: The partition to run in. "": Slurm's default.
+        account: The account to charge. "": Slurm's default.
+        mem_per_cpu: Memory for each rank, in sbatch's format: "500M". "": the partition's.
+        gpus_per_node: GPUs, in sbatch's format: 2, "a100:2". "": none.
+        constraint: Required node features, in sbatch's format. "": any.
+        name: The name in the queue. "": the function's name.
+        after: Jobs that must succeed first. If one of them fails, this job is cancelled.
+        setup: Script lines to run before the function, such as "module load gcc".
+        slurm_args: Further options for sbatch, as in a shell.
 
     Raises:
-        UsageError: A number of nodes or tasks below 1.
-        LaunchError: There is no Slurm here, or it refuses the job; the message is its own.
-        PicklingError: Something in `f` or `args` cannot travel.
+        UsageError: `nodes` or `tasks` is below 1.
+        LaunchError: Slurm is not installed here, or it refuses the job; the message is Slurm's.
+        PicklingError: Something in `f` or `args` cannot be sent.
 
     Blocks: for sbatch's answer. Source: submitit's `AutoExecutor.submit`.
     """
@@ -205,18 +203,18 @@ def submit(
 def map_array(
     f: Callable[..., Any], *iterables: Iterable[Any], at_once: int = 0, **wishes: Any
 ) -> list[SlurmJob]:
-    """Have Slurm run `f` on each element (of several iterables, side by side), as one job array.
+    """Submit one Slurm job array that runs `f` on each element, like `map`.
 
     Args:
         f: A function, lambda or closure.
         iterables: Its arguments, as for `map`.
-        at_once: How many may run at the same time. 0: as many as there is room for.
-        wishes: As for `submit`, of each task of the array.
+        at_once: The most tasks that run at the same time. 0: no limit.
+        wishes: Options as for `submit`, for each task of the array.
 
     Returns: A job for each element, in order.
 
     Raises:
-        UsageError: There are no elements, or a number is below 1.
+        UsageError: There are no elements, or a number is too small.
         LaunchError: As `submit`.
         PicklingError: As `submit`.
 
@@ -225,7 +223,7 @@ def map_array(
     elements = list(zip(*iterables))
     if not elements or at_once < 0:
         raise UsageError(
-            f"map_array needs 1 element or more, and at_once 0 or more; found {len(elements)}, {at_once}"
+            f"map_array needs at least 1 element and at_once >= 0; found {len(elements)} and {at_once}"
         )
     limit = f"%{at_once}" if at_once else ""
     call, id = _submit(f, elements, f"0-{len(elements) - 1}{limit}", wishes)
@@ -236,14 +234,14 @@ def map_array(
 def _submit(
     f: Callable[..., Any], calls: list[tuple[Any, ...]], array: str, wishes: dict[str, Any]
 ) -> tuple[str, str]:
-    """Write the function and its calls down, and submit a job; returns that file, and Slurm's number."""
+    """Write the function and its calls to a file, and submit a job; returns the file and Slurm's number."""
     nodes, tasks = wishes.pop("nodes", 1), wishes.pop("tasks", 1)
     if nodes < 1 or tasks < 1:
-        raise UsageError(f"nodes and tasks are 1 or more; found {nodes} and {tasks}")
+        raise UsageError(f"nodes and tasks must be at least 1; found {nodes} and {tasks}")
     unknown = wishes.keys() - _OPTIONS.keys() - {"after", "setup"}
     if unknown:
         raise TypeError(
-            f"no argument {sorted(unknown)[0]!r}; there are: {', '.join((*_OPTIONS, 'after', 'setup'))}"
+            f"unknown option {sorted(unknown)[0]!r}; known: {', '.join((*_OPTIONS, 'after', 'setup'))}"
         )
     after = wishes.pop("after", ())
     jobs = [after] if isinstance(after, SlurmJob) else list(after)
@@ -268,7 +266,7 @@ def _submit(
 
 
 def _cmpirun(folder: str, *arguments: str) -> str:
-    """What cmpirun prints. Raises: LaunchError, with what it complains of."""
+    """Run cmpirun and return its output. Raises: LaunchError: It failed; the message is its stderr."""
     command = [sys.executable, *programs.isolated(programs.CMPIRUN), *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -16,7 +16,7 @@ def main() -> None:
     code = run(parse(sys.argv[1:]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # # Skips the interpreter's shutdown, which takes 4 of the 130 ms of a start.
+    # Skips the interpreter's shutdown, which takes 4 of the 130 ms of a start.
     os._exit(code)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.multi_host import MultiHost
 
-# # The supervising modules are imported while mpiexec starts (see _run_in).
+# The supervising modules are imported while mpiexec starts (see _run_in).
 
 
 def run(config: LaunchConfig) -> int:

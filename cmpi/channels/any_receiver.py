@@ -1,4 +1,4 @@
-"""`AnyReceiver`: one receiver for many processes, as `Receiver.any` makes it."""
+"""`AnyReceiver`: one receiver for many processes, which `Receiver.any` creates."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ T = TypeVar("T")
 
 
 class AnyReceiver(Generic[T]):
-    """Receives from many processes, each in its turn: `Receiver[T].any(pids)` makes it.
+    """Receives from many processes, fairly: `Receiver[T].any(pids)` creates it.
 
-    One thread at a time. Leaving its `with` block closes the receivers, or aborts them if an exception
-    leaves it, as with a single `Receiver`.
+    Only one thread may use it at a time. As with a single `Receiver`, the end of its `with` block closes
+    the receivers, and an exception that leaves the block aborts them.
     """
 
     def __init__(self, cls: Any, pids: Iterable[Pid], name: str) -> None:
@@ -36,20 +36,20 @@ class AnyReceiver(Generic[T]):
         self._receivers.append(self._cls(pid, name=self._name))
 
     def recv(self, *, timeout: float | None = None) -> tuple[Pid, T]:
-        """The next message, and who sent it. A sender that has closed is left out from then on.
+        """Return the next message and the process that sent it. Senders that have closed are ignored.
 
         Raises:
-            EndOfChannel: All have closed.
-            PeerExited, PeerFailed: One has ended, or given its channel up; it is left out from then on.
-            TimeoutError: Nothing came in time.
+            EndOfChannel: All senders have closed.
+            PeerExited, PeerFailed: A process has ended or aborted its channel; it is ignored from then on.
+            TimeoutError: No message came in time.
 
-        Blocks: until there is one.
+        Blocks: until there is a message.
         """
         refuse_in_loop("recv()", "`asyncio.wait` over the async forms")
         while self._receivers:
             try:
                 selection = Selection([receiver._receiving for receiver in self._receivers], timeout)
-                # No call of C code from here on, behind which a signal handler could lose the value.
+                # No call of C code follows, after which a signal handler could lose the value.
                 receiver, value = selection.run()
                 return receiver._end.pid, value
             except Exception as error:
@@ -58,7 +58,7 @@ class AnyReceiver(Generic[T]):
                     self._receivers.remove(ended)
                 if not isinstance(error, EndOfChannel):
                     raise
-        raise EndOfChannel("all senders have closed, and all that they sent was read")
+        raise EndOfChannel("all senders have closed, and all their messages have been read")
 
     def __iter__(self) -> Iterator[tuple[Pid, T]]:
         while True:
@@ -69,7 +69,7 @@ class AnyReceiver(Generic[T]):
             yield message
 
     def close(self) -> None:
-        """Read no more from any of them. Blocks: never."""
+        """Close all the receivers. Blocks: never."""
         for receiver in self._receivers:
             receiver.close()
         self._receivers.clear()

@@ -1,4 +1,4 @@
-"""What every receiver from a process can do."""
+"""`BaseReceiver`: the methods of every receiver from one process."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ class BaseReceiver(Endpoint[T]):
         return Receiving(self)
 
     def recv(self, *, timeout: float | None = None, out: Any = None) -> T:
-        """The next message.
+        """Return the next message.
 
         Args:
             timeout: Longest wait, in seconds. None waits for ever.
-            out: An array to copy the message into, which is an array of the same shape and dtype;
-                it is what is returned.
+            out: An array to copy the message into; the message must be an array of the same shape and
+                dtype. It is also the return value.
 
         Returns:
-            The value. A large array may lie in memory that is shared with the sender; it belongs to
-            this process alone, and its place is given back with the last reference to it.
+            The value. A large array may lie in memory that is shared with the sender; it belongs to this
+            process alone, and its memory is returned when the last reference to it is dropped.
 
         Raises:
-            UsageError: The message does not fit `out`; it is still there to be received.
-            EndOfChannel: The sender was closed, and everything was read.
-            PeerExited: The sending process has ended without closing, and everything that
-                arrived was read.
-            PeerFailed: An exception made the sender give the channel up, and everything that
-                was sent before was read.
-            ContractMismatch: The sender's type is another.
-            TimeoutError: Nothing came in time.
+            UsageError: The message does not fit `out`; it can still be received.
+            EndOfChannel: The sender was closed, and all its messages have been read.
+            PeerExited: The sending process ended without closing, and all messages that arrived have been
+                read.
+            PeerFailed: An exception in the sending process aborted the channel, and all messages sent
+                before have been read.
+            ContractMismatch: The sender has another type.
+            TimeoutError: No message came in time.
             ChannelClosed: This end was closed.
 
-        Blocks: until there is one.
+        Blocks: until there is a message.
         """
         end = self._end
         if out is not None:
@@ -65,11 +65,12 @@ class BaseReceiver(Endpoint[T]):
         return value if value is not NOTHING else self._receiving.block(timeout)
 
     async def arecv(self, *, out: Any = None) -> T:
-        """As `recv`, in an event loop; `asyncio.wait_for` bounds it. Cancelled, it loses no message."""
+        """As `recv`, in an event loop. For a timeout use `asyncio.wait_for`; cancelling loses no
+        message."""
         return await (self._receiving if out is None else Receiving(self, out)).wait()
 
     def try_recv(self, default: Any = None) -> T | Any:
-        """The next message if there is one now, else `default`.
+        """Return the next message if there is one now, else `default`.
 
         Raises: as `recv`, but never TimeoutError. Blocks: never.
         """
@@ -93,7 +94,7 @@ class BaseReceiver(Endpoint[T]):
             yield value
 
     def close(self) -> None:
-        """Read no more: the sender's next send raises `PeerClosed`; what was not read is dropped.
+        """Close this end: the sender's next send raises `PeerClosed`, and unread messages are dropped.
 
         Closing again does nothing. Blocks: never.
         """

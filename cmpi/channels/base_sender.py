@@ -1,4 +1,4 @@
-"""What every sender to a process can do, that of a channel and that of a mailbox."""
+"""`BaseSender`: the methods of every sender to one process, for a channel or a mailbox."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ class BaseSender(Endpoint[T]):
         super().__init__(pid, name=name, _hint=_hint)
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
-        """Send a value: a copy of it, as it is now.
+        """Send a copy of a value in its present state.
 
         Args:
-            value: Anything that cloudpickle can pickle. Large numpy arrays are not copied on the way.
+            value: Anything that cloudpickle can pickle. Large numpy arrays are not copied into a pickle.
             timeout: Longest wait, in seconds. None waits for ever.
 
         Raises:
-            ContractMismatch: It is not of the channel's type, or the receiver's type is another.
-            NotPicklable: It cannot be pickled; the message has the path to the culprit.
+            ContractMismatch: The value does not have the channel's type, or the receiver has another type.
+            NotPicklable: The value cannot be pickled; the message shows the path to the part at fault.
             TimeoutError: There was no room in time. The value was not sent.
             PeerClosed: The receiver was closed.
-            PeerFailed: An exception made the receiver give the channel up.
+            PeerFailed: An exception in the receiving process aborted the channel.
             PeerExited: The receiving process has ended.
             ChannelClosed: This end was closed.
 
-        If a signal handler raises while this waits, the exception's `sent` says whether the value was sent.
+        If a signal handler raises during the wait, the exception's `sent` says whether the value was sent.
 
-        Blocks: until the receiver has room for it; a value with large buffers, until they are on
-            their way, so that they may be changed afterwards.
+        Blocks: until the receiver has room for the value; also until large buffers have been transferred
+            and may be changed again.
         """
         try:
             message = self._end.send_now(value)
@@ -62,32 +62,34 @@ class BaseSender(Endpoint[T]):
             self._send(message, timeout)
 
     async def asend(self, value: T) -> None:
-        """As `send`, in an event loop; `asyncio.wait_for` bounds it.
+        """As `send`, in an event loop. For a timeout use `asyncio.wait_for`.
 
-        Cancelled, it has either sent the value or not: the CancelledError's `sent` says which.
+        When it is cancelled, the CancelledError's `sent` says whether the value was sent.
         """
         await self._asend(self._end.pack(value))
 
     def sending(self, value: T) -> Sending:
-        """A send for `select` to do, or not. The value must stay as it is until then.
+        """Prepare a send as an argument of `select`, which may or may not carry it out.
 
-        Raises: ContractMismatch, NotPicklable. Blocks: for the time of pickling.
+        Do not change the value before `select` has returned.
+
+        Raises: ContractMismatch, NotPicklable. Blocks: while the value is pickled.
         """
         sending = Sending(self, self._end.pack(value))
         sending.prepare()
         return sending
 
     def try_send(self, value: T) -> bool:
-        """Send a value if there is room for it now; returns whether it was sent.
+        """Send a value if there is room for it now. Returns True if it was sent.
 
         Raises: as `send`, but never TimeoutError.
 
-        Blocks: as `send` for a value with large buffers, else never.
+        Blocks: as `send` for a value with large buffers; otherwise never.
         """
         return Sending(self, self._end.pack(value)).attempt() is not NOT_READY
 
     def close(self) -> None:
-        """Say that nothing follows: the receiver's iteration ends after all that was sent.
+        """Close the channel: the receiver's iteration ends after the last message.
 
         Closing again does nothing. Blocks: never.
         """
@@ -95,7 +97,7 @@ class BaseSender(Endpoint[T]):
             self._end.close()
 
     def _send(self, message: pickling.Message, timeout: float | None) -> None:
-        """Send what is pickled already."""
+        """Send a message that is already pickled."""
         Sending(self, message).block(timeout)
 
     async def _asend(self, message: pickling.Message) -> None:
@@ -110,7 +112,7 @@ class BaseSender(Endpoint[T]):
 
 
 def _window(capacity: int | str | None) -> tuple[int, int]:
-    """Bytes and messages."""
+    """The limits for a capacity: bytes, and number of messages."""
     if capacity is None:
         return channel.WINDOW_BYTES, channel.WINDOW_MESSAGES
     if isinstance(capacity, str):
@@ -118,5 +120,5 @@ def _window(capacity: int | str | None) -> tuple[int, int]:
     if isinstance(capacity, int) and capacity > 0:
         return channel.UNBOUNDED_BYTES, capacity
     raise UsageError(
-        f"a capacity is a number of messages from 1, or bytes as text; found {brief(capacity)}"
+        f"capacity is a number of messages, 1 or more, or a size such as '64 MiB'; found {brief(capacity)}"
     )

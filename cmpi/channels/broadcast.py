@@ -1,4 +1,4 @@
-"""`Broadcast`: one sender to many processes, as `Sender.broadcast` makes it."""
+"""`Broadcast`: one sender to many processes, which `Sender.broadcast` creates."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ T = TypeVar("T")
 
 
 class Broadcast(Generic[T]):
-    """Sends the same to many processes: `Sender[T].broadcast(pids)` makes it.
+    """Sends the same values to many processes: `Sender[T].broadcast(pids)` creates it.
 
-    One thread at a time. Leaving its `with` block closes the senders, or aborts them if an exception
-    leaves it, as with a single `Sender`.
+    Only one thread may use it at a time. As with a single `Sender`, the end of its `with` block closes the
+    senders, and an exception that leaves the block aborts them.
     """
 
     def __init__(self, cls: Any, pids: Iterable[Pid], name: str) -> None:
         self.senders: list[BaseSender[T]] = [cls(pid, name=name) for pid in pids]
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
-        """Send a value to all, serialised once. The slowest of them holds up the rest.
+        """Send a value to all processes, one after another; it is pickled only once. A slow one delays the
+        rest.
 
-        Raises: as `Sender.send`, at the first that cannot be sent to; those before it have the value.
+        Raises: as `Sender.send`, for the first process that cannot be sent to; those before it have
+            received the value.
         """
         if self.senders:
             first = self.senders[0].sending(value)
@@ -37,7 +39,7 @@ class Broadcast(Generic[T]):
                 Selection([first.to(sender)], timeout).run()
 
     def close(self) -> None:
-        """Tell all of them that nothing follows. Blocks: never."""
+        """Close all the senders. Blocks: never."""
         for sender in self.senders:
             sender.close()
 

@@ -1,4 +1,4 @@
-"""Channels of bytes as files: what `Sender[bytes].makefile()` and `Receiver[bytes].makefile()` return."""
+"""Channels of bytes as files, which `Sender[bytes].makefile()` and `Receiver[bytes].makefile()` return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _RawWriter(io.RawIOBase):
-    """Each write is a message; none is any more once the channel was given up."""
+    """Sends each write as a message; once the channel was aborted, drops it."""
 
     def __init__(self, sender: BaseSender[bytes]) -> None:
         self._sender = sender
@@ -39,8 +39,9 @@ class _RawWriter(io.RawIOBase):
 
 
 class ByteWriter(io.BufferedWriter):
-    """A binary file that sends what is written to it. An exception that leaves its `with` block aborts the
-    channel: what is in the buffer is not sent, and the reader gets an error instead of the end."""
+    """A binary file that sends the bytes written to it. An exception that leaves its `with` block aborts
+    the channel: buffered bytes are not sent, and the reader gets an error instead of the end of the
+    file."""
 
     def __init__(self, sender: BaseSender[bytes], buffer_bytes: int) -> None:
         self._sender, self._writer = sender, _RawWriter(sender)
@@ -61,7 +62,7 @@ class ByteWriter(io.BufferedWriter):
 
 
 class _RawReader(io.RawIOBase):
-    """Messages as one stream."""
+    """Reads the messages as one stream of bytes."""
 
     def __init__(self, receiver: BaseReceiver[bytes]) -> None:
         self._receiver = receiver
@@ -88,8 +89,8 @@ class _RawReader(io.RawIOBase):
 
 
 class ByteReader(io.BufferedReader):
-    """A binary file that reads what is received. An exception that leaves its `with` block aborts the
-    channel: the sender gets an error that names it."""
+    """A binary file that reads the received bytes. An exception that leaves its `with` block aborts the
+    channel: the sender gets an error that names the exception."""
 
     def __init__(self, receiver: BaseReceiver[bytes]) -> None:
         self._receiver = receiver

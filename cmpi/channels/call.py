@@ -1,4 +1,4 @@
-"""Requests that are answered: `call`, and the `Call` that a mailbox receives."""
+"""Requests with answers: `call`, and the `Call` that a mailbox receives."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _numbers = itertools.count()
 
 
 class Call:
-    """A request whose sender waits for the answer: give it one by `reply` or `fail`.
+    """A request whose sender waits for an answer: answer it with `reply` or `fail`.
 
-    If it is dropped without one, the caller gets `PeerClosed`.
+    If it is dropped without an answer, the caller gets `PeerClosed`.
 
     Attributes:
-        request: What was asked.
-        sender: Who asked.
+        request: The value given to `cmpi.call`.
+        sender: The process that made the call.
     """
 
     def __init__(self, request: Any, channel: str) -> None:
@@ -42,27 +42,27 @@ class Call:
         return Call, (self.request, self._channel)
 
     def accept(self, sender: Pid) -> None:
-        """It has come from this process."""
+        """Note the process that made the call."""
         self.sender, self._answer = sender, Sender[Any](sender, name=self._channel)
 
     def reply(self, value: Any = None) -> None:
-        """Answer the call. That the caller has stopped waiting, or has ended, is no error.
+        """Answer the call. It is not an error if the caller has stopped waiting or has ended.
 
         Raises:
-            NotPicklable: The value cannot travel; the call can still be answered.
-            UsageError: It was answered before.
+            NotPicklable: The value cannot be sent; the call can still be answered.
+            UsageError: The call has already been answered.
 
-        Blocks: never, but to send large buffers.
+        Blocks: only to send large buffers.
         """
         self._send(True, value)
 
     def fail(self, error: Exception) -> None:
-        """Have `call` raise this error. Raises, blocks: as `reply`."""
+        """Answer the call with an error, which `call` raises. Raises, blocks: as `reply`."""
         self._send(False, error)
 
     def _send(self, well: bool, value: Any) -> None:
         if self._answer is None:
-            raise UsageError("this call was answered before: a call has one answer")
+            raise UsageError("this call has already been answered; a call has only one answer")
         with suppress(*GONE):
             self._answer.try_send((well, value))
         self._answer.close()
@@ -73,21 +73,21 @@ class Call:
 
 
 def call(to: str | Pid, request: Any, *, timeout: float | None = 5.0, _key: str | None = None) -> Any:
-    """Send a request to a mailbox, and return the answer.
+    """Send a request to a mailbox and return the answer.
 
     Args:
-        to: The mailbox's name, or the Pid of the process whose mailbox has none.
-        request: What its process finds as `Call.request`.
-        timeout: Longest wait, in seconds, for a process of that name and for the answer. None: for ever.
+        to: The mailbox's name, or the Pid of the process if its mailbox has no name.
+        request: A value, which the mailbox's process receives as `Call.request`.
+        timeout: Longest wait, in seconds, for a process with that name and for its answer. None: for ever.
 
     Raises:
-        TimeoutError: No answer in time; one that comes later is dropped.
-        PeerExited: The process has ended before it answered.
-        PeerClosed: It has closed its mailbox, or dropped the call.
+        TimeoutError: No answer came in time; a late answer is dropped.
+        PeerExited: The process ended before it answered.
+        PeerClosed: It closed its mailbox or dropped the call.
         PeerFailed: It did so because of an exception.
-        Exception: What it gave to `Call.fail`.
+        Exception: The error that it gave to `Call.fail`.
 
-    Blocks: until the answer is here. Source: Erlang/OTP `gen_server:call/3`, with its time of 5 s.
+    Blocks: until the answer comes. Source: Erlang/OTP `gen_server:call/3`, with its timeout of 5 s.
     """
     refuse_in_loop("call()", "`await cmpi.acall(...)`")
     end_s = None if timeout is None else time.monotonic() + timeout
@@ -131,7 +131,7 @@ async def acall(to: str | Pid, request: Any, *, timeout: float | None = 5.0) -> 
 
 
 class _Question:
-    """A call from its caller's side, and the channel for its answer."""
+    """The caller's side of a call, with the channel for its answer."""
 
     def __init__(self, route: Route[Call], sender: MailSender[Call], request: Any) -> None:
         name = f"{RESERVED}answer {next(_numbers)}"
@@ -159,7 +159,7 @@ class _Question:
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
-        """What becomes of the request wakes the one who waits for the answer."""
+        """Wake the waiting caller when something happens to its request."""
         wake = self._receiver._end.changed.notify_all
         with self._node.lock:
             self.sender._end.changed.watch(wake)

@@ -1,4 +1,4 @@
-"""What `Sender` and `Receiver` have in common: their type, their registry, who uses them."""
+"""The common parts of `Sender` and `Receiver`: their type, their registry, and their use by one thread."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST_NAME = 65536
 
 
 class Typed:
-    """`Sender[int]`: makes ends that know their type."""
+    """`Sender[int]`: creates ends with this type."""
 
     def __init__(self, cls: type[Any], hint: object) -> None:
         self._cls, self.hint = cls, hint
@@ -46,7 +46,7 @@ class Typed:
 
 
 class Endpoint(Generic[T]):
-    """What both ends do alike."""
+    """The common base of both ends."""
 
     _end: SenderEnd | ReceiverEnd
 
@@ -62,7 +62,9 @@ class Endpoint(Generic[T]):
         contract = Contract(_hint)
         site = call_site()
         if pid == self._node.pid:
-            raise ChannelExists(f"a channel to this process itself ({pid}), at {site}; use a queue.Queue")
+            raise ChannelExists(
+                f"{site} opens a channel to this process itself ({pid}); use a queue.Queue instead"
+            )
         self._lock.refuse_inside()
         with self._lock:
             self._node.dropped_ends.close()
@@ -94,7 +96,7 @@ class Endpoint(Generic[T]):
         return self._end.name
 
     def statistics(self) -> channel.Statistics:
-        """What went through this end so far. Blocks: never."""
+        """Counts of the messages and bytes that went through this end so far. Blocks: never."""
         with self._lock:
             return self._end.machine.statistics
 
@@ -118,12 +120,12 @@ class Endpoint(Generic[T]):
         self.__exit__(kind, error, trace)  # which never blocks
 
     def _abort(self, error: BaseException) -> None:
-        """Close this end because of an exception, of which the peer learns."""
+        """Close this end because of an exception, and tell the peer."""
         with self._lock:
             self._end.abort(cause_of(error), error)
 
     def __del__(self, unwinding: Callable[[], Any] = unwinding) -> None:
-        # An argument: at the end of Python this module may have lost its names already.
+        # `unwinding` is an argument because this module's globals may be gone when Python ends.
         end = getattr(self, "_end", None)
         if end is not None and end.machine.state != "closed" and not self._node.dropped_ends.over:
             self._node.dropped_ends.add(end, unwinding())
@@ -145,7 +147,7 @@ class Endpoint(Generic[T]):
         raise NotImplementedError
 
     def _other(self, name: str) -> SenderEnd | ReceiverEnd | None:
-        """The end of this name that is open already."""
+        """The end of this name that is already open, if any."""
         raise NotImplementedError
 
 

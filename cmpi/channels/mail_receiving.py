@@ -19,13 +19,13 @@ R = TypeVar("R")
 
 
 class MailReceiving(Operation[R]):
-    """A receive.
+    """One receive from a mailbox.
 
     Args:
         node: This process.
-        mailbox: From which; to an operation it is the end of a channel.
-        inlet: What comes into that.
-        sender_too: Whether the value is the sender's Pid and the message, rather than this alone.
+        mailbox: The mailbox, which takes the place of a channel end in the operation.
+        inlet: The mailbox's incoming messages.
+        sender_too: Whether the result is a pair of the sender's Pid and the message.
     """
 
     def __init__(self, node: Node, mailbox: Any, inlet: Inlet, sender_too: bool = False) -> None:

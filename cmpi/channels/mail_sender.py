@@ -26,20 +26,20 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # before a process that refused is t
 
 
 class MailSender(BaseSender[T]):
-    """A channel into a mailbox, of which one process may have several."""
+    """A channel into a mailbox; a process may have several into the same one."""
 
     def _other(self, name: str) -> SenderEnd | None:
         return None
 
 
 class Route(Generic[T]):
-    """The way to a mailbox: finds out whose it is and opens a channel, again when that process ends.
+    """Finds the process that has a mailbox and opens a channel to it; finds the next one when that ends.
 
     Args:
-        to: The mailbox's name, or the process whose mailbox has none.
-        hint: The type of what is sent.
+        to: The mailbox's name, or the process if its mailbox has no name.
+        hint: The type of the messages.
         capacity: As for `Sender`.
-        key: Which of the mailboxes of that process. None: that of the name.
+        key: Which of that process's mailboxes. None: the one with the name.
     """
 
     def __init__(
@@ -53,19 +53,20 @@ class Route(Generic[T]):
             )
         self.to, self._hint, self._capacity = to, hint, capacity
         self.node: Node = context.current()
-        self._failed: Pid | None = None  # refused last
+        self._failed: Pid | None = None  # the process that refused last
         self._pause_s = FIRST_PAUSE_S
 
     @property
     def named(self) -> bool:
-        """Whether another process may be its next holder."""
+        """Whether the mailbox has a name, so that another process may have it next."""
         return isinstance(self.to, str)
 
     def _ask(self, request: int) -> WhereIs:
         return WhereIs(request, str(self.to), True)
 
     def open(self, timeout_s: float | None) -> MailSender[T]:
-        """A channel to whoever holds it. Raises: TimeoutError. Blocks: until somebody does."""
+        """Open a channel to the process that has the mailbox. Raises: TimeoutError. Blocks: until one has
+        it."""
         if isinstance(self.to, Pid):
             return self._channel(self.to)
         what = f"a process named {self.to!r}"
@@ -96,13 +97,14 @@ class Route(Generic[T]):
             await asyncio.sleep(self._next_pause_s())
 
     def _known(self) -> Pid | None:
-        """Who had the name when it was last asked, if that process lives: it is not asked for each call."""
+        """The process that last had the name, if it still lives; this saves asking the root for each
+        call."""
         with self.node.lock:
             holder = self.node.inlets.holders.get(str(self.to))
             return None if holder is None or self.node.exits.ended(holder) is not None else Pid(holder)
 
     def forget(self) -> None:
-        """Ask again who has the name."""
+        """Make the next call ask again which process has the name."""
         self.node.inlets.holders.pop(str(self.to), None)
 
     def _found(self, answer: NameIs) -> Pid:
@@ -116,15 +118,18 @@ class Route(Generic[T]):
 
     def _channel(self, pid: Pid) -> MailSender[T]:
         if pid == self.node.pid:
-            raise UsageError(f"the mailbox {self.to!s} is of this process itself: use a queue.Queue")
+            raise UsageError(
+                f"the mailbox {self.to!s} belongs to this process itself; use a queue.Queue instead"
+            )
         return MailSender(pid, name=MAILBOX + self._key, capacity=self._capacity, _hint=self._hint)
 
     def failed(self, sender: MailSender[T], error: PeerExited | PeerClosed | PeerFailed) -> None:
-        """The holder has ended, or has closed its mailbox: look for the next one.
+        """The mailbox's process has ended or closed it: prepare to look for the next process.
 
         Raises:
-            MessagesLost: It had not dealt with all that was sent to it.
-            PeerExited, PeerClosed, PeerFailed: `error`, where there is no next one.
+            MessagesLost: Messages had not been processed.
+            PeerExited, PeerClosed, PeerFailed: `error`, if the mailbox has no name and hence no next
+                process.
         """
         with self.node.lock:
             n = sender._end.machine.in_flight_messages
@@ -138,10 +143,10 @@ class Route(Generic[T]):
 
 
 class NamedSender(Generic[T]):
-    """Sends to a mailbox, whichever process has it: `Sender[T].to(name)` makes it.
+    """Sends to the mailbox of a name, whichever process has it: `Sender[T].to(name)` creates it.
 
-    It waits until a process has the name, and goes on with the next one that has it, once that one has
-    ended or has closed its mailbox. One thread or task at a time.
+    It waits until a process has the name. When that process ends or closes its mailbox, it goes on with the
+    next process that has the name. Only one thread or task may use it at a time.
     """
 
     def __init__(self, to: str | Pid, hint: object, capacity: int | str | None = None) -> None:
@@ -150,7 +155,7 @@ class NamedSender(Generic[T]):
 
     @property
     def pid(self) -> Pid | None:
-        """The process to which the last message went; None: to nobody yet, or it has ended since."""
+        """The process that got the last message; None if there was none yet, or it has ended since."""
         return None if self._sender is None else self._sender.pid
 
     def send(self, value: T, *, timeout: float | None = None) -> None:
@@ -161,12 +166,11 @@ class NamedSender(Generic[T]):
             timeout: Longest wait, in seconds, for a process that has the name and for room in its mailbox.
 
         Raises:
-            MessagesLost: The process that had the name has ended, or has closed its mailbox, before it had
-                dealt with all that was sent to it. This value was not sent. It is raised once: send again,
-                and the value goes to the next process that has the name.
-            TimeoutError: Nobody has the name, or the mailbox is full; nothing was sent.
-            PeerExited, PeerClosed, PeerFailed: As for `Sender.send`, where the mailbox is that of a certain
-                process.
+            MessagesLost: The process with the name ended, or closed its mailbox, before it had processed
+                all messages. This value was not sent. The error is raised once: the next send goes to the
+                next process that has the name.
+            TimeoutError: No process has the name, or the mailbox is full; the value was not sent.
+            PeerExited, PeerClosed, PeerFailed: As for `Sender.send`, for a mailbox addressed by Pid.
             ContractMismatch, NotPicklable: As for `Sender.send`.
 
         Blocks: until there is room.
@@ -186,7 +190,7 @@ class NamedSender(Generic[T]):
                 ) from error
 
     async def asend(self, value: T) -> None:
-        """As `send`, in an event loop; `asyncio.wait_for` bounds it."""
+        """As `send`, in an event loop. For a timeout use `asyncio.wait_for`."""
         while True:
             if self._sender is None:
                 self._sender = await self._route.aopen()
@@ -201,12 +205,12 @@ class NamedSender(Generic[T]):
         self._route.failed(sender, error)
 
     def flush(self, *, timeout: float | None = None) -> None:
-        """Wait until all that was sent has been dealt with: its reader has asked for the next message.
+        """Wait until all messages have been processed: the reader has asked for the next one after each.
 
         Raises:
-            MessagesLost: The process has ended, or has closed its mailbox, before that.
-            PeerExited, PeerClosed, PeerFailed: Likewise, where the mailbox is that of a certain process.
-            TimeoutError: It has not within `timeout` seconds.
+            MessagesLost: The process ended, or closed its mailbox, before that.
+            PeerExited, PeerClosed, PeerFailed: The same, for a mailbox addressed by Pid.
+            TimeoutError: Messages remain after `timeout` seconds.
 
         Blocks: until then.
         """
@@ -239,7 +243,10 @@ class NamedSender(Generic[T]):
         self._lost(error)
 
     def close(self) -> None:
-        """Nothing follows; what was sent is delivered. To know of losses, `flush` first. Blocks: never."""
+        """Close the sender; messages already sent are delivered. Call `flush` first to learn of losses.
+
+        Blocks: never.
+        """
         sender, self._sender = self._sender, None
         if sender is not None:
             sender.close()

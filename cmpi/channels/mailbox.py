@@ -1,4 +1,4 @@
-"""`Mailbox`: receives from any process of the job, also ones it did not know."""
+"""`Mailbox`: receives from any process of the job, even from processes that it does not know."""
 
 from __future__ import annotations
 
@@ -26,37 +26,39 @@ T = TypeVar("T")
 
 
 class Mailbox(Generic[T]):
-    """Receives what any process of the job sends to it, in the order in which it comes.
+    """Receives messages from any process of the job, in the order in which they arrive.
 
-    Who sends opens it by `Sender[T].to(name)`, or by `Sender[T].to(pid)` where it has no name; `cmpi.call`
-    sends a request and waits for the answer. What was sent before the mailbox was made is kept for it.
+    Other processes send with `Sender[T].to(name)`, or with `Sender[T].to(pid)` if the mailbox has no name;
+    `cmpi.call` sends a request and waits for the answer. Messages sent before the mailbox exists are kept.
 
     Args:
-        name: Registered for this process (see `cmpi.register`), so that others find it. None: for what is
-            sent to this process by its Pid, or by a name of it for which it has no other mailbox.
+        name: A name to register for this process (see `cmpi.register`), by which others find the mailbox.
+            None: the mailbox gets messages that are sent to this process by its Pid, or by a registered
+            name for which it has no other mailbox.
 
     Raises:
-        ChannelExists: This process has a mailbox of that name, or without one, already.
+        ChannelExists: This process already has a mailbox of that name, or without a name.
         NameTaken: Another living process has the name.
         NotRunning: This process is not part of a job.
 
-    `Mailbox[T]` checks what is sent, as channels do; `Mailbox[Call]` takes calls alone, `Mailbox` all. A
-    message counts as read when the next one is asked for, or when the mailbox is closed in order: if the
-    process ends before that, its sender is told. The death of a sender is no event here; `cmpi.monitor`
-    tells. It stays open until it is closed. One thread or task at a time.
+    `Mailbox[T]` checks the type of messages, as channels do; `Mailbox[Call]` accepts only calls, `Mailbox`
+    everything. A message counts as processed when the next one is asked for, or when the mailbox is closed
+    normally; if the process ends before that, the sender gets an error. A mailbox does not notice the
+    deaths of senders; use `cmpi.monitor` for that. It stays open until it is closed. Only one thread or
+    task may use it at a time.
     Blocks: for the answer to `register`. Source: Erlang's message queue, but bounded and typed.
     """
 
     def __init__(self, name: str | None = None, *, _hint: object = Any, _key: str = "") -> None:
         if name is not None and (not isinstance(name, str) or not name):
-            raise UsageError(f"a mailbox's name is text, and not empty; found {name!r}")
+            raise UsageError(f"a mailbox's name must be a non-empty string; found {name!r}")
         self._node, self.name = context.current(), name
         self.lock, self.busy = self._node.lock, False  # to an operation, as the end of a channel
         with self._node.lock:
             inlet = self._node.inlets.open(name or _key, Contract(_hint), call_site())
         if inlet is None:
             which = "a mailbox without a name" if name is None else f"a mailbox {name!r}"
-            raise ChannelExists(f"this process has {which} already: use that one, or close it first")
+            raise ChannelExists(f"this process already has {which}: use that one, or close it first")
         self._inlet, self.changed = inlet, inlet.changed
         if name is not None:
             try:
@@ -74,18 +76,18 @@ class Mailbox(Generic[T]):
             return partial(cls, _hint=hint)
 
     def recv(self, *, timeout: float | None = None) -> T:
-        """The next message; a `Call` if its sender waits for an answer.
+        """Return the next message; a `Call` if its sender waits for an answer.
 
         Raises:
-            TimeoutError: None came within `timeout` seconds; None waits for ever.
+            TimeoutError: No message came within `timeout` seconds (None waits for ever).
             ChannelClosed: The mailbox was closed.
 
-        Blocks: until there is one.
+        Blocks: until there is a message.
         """
         return self.recv_from(timeout=timeout)[1]
 
     def recv_from(self, *, timeout: float | None = None) -> tuple[Pid, T]:
-        """As `recv`: who sent the next message, and the message."""
+        """As `recv`, but returns a pair of the sender and the message."""
         refuse_in_loop("recv()", "`await mailbox.arecv()`")
         return MailReceiving[tuple[Pid, T]](self._node, self, self._inlet, sender_too=True).block(timeout)
 
@@ -95,12 +97,13 @@ class Mailbox(Generic[T]):
         return self._inlet.readable
 
     def try_recv(self, default: Any = None) -> T | Any:
-        """The next message if there is one now, else `default`. Raises: ChannelClosed. Blocks: never."""
+        """Return the next message if there is one, else `default`. Raises: ChannelClosed. Blocks: never."""
         value = self._receiving.attempt()
         return default if value is NOT_READY else value
 
     async def arecv(self) -> T:
-        """As `recv`, in an event loop; `asyncio.wait_for` bounds it. Cancelled, it loses no message."""
+        """As `recv`, in an event loop. For a timeout use `asyncio.wait_for`; cancelling loses no
+        message."""
         return (await self.arecv_from())[1]
 
     async def arecv_from(self) -> tuple[Pid, T]:
@@ -124,8 +127,10 @@ class Mailbox(Generic[T]):
             yield message
 
     def close(self) -> None:
-        """Receive nothing more, and give the name up. What was not received is dropped, of which its
-        senders learn. Closing again does nothing. Blocks: for one answer."""
+        """Close the mailbox and release its name. Unread messages are dropped, and their senders are told.
+
+        Closing again does nothing. Blocks: for one answer.
+        """
         with self._node.lock:
             self._inlet.settle()
         self._close(None)
@@ -135,7 +140,8 @@ class Mailbox(Generic[T]):
             return
         if self.name is not None:
             unregister(self.name)
-            # Answered behind it: those who learn of the end look for the next holder, and do not find us.
+            # The name is released first: senders that learn of the end look for the next process with the
+            # name, and must not find this one.
             self._node.root.ask(process_root.AskCapacity)
         with self._node.lock:
             self._inlet.close(error)
@@ -149,7 +155,7 @@ class Mailbox(Generic[T]):
         if ends_in_order(error):
             self.close()
         else:
-            self._close(error)  # the message that was being dealt with counts as lost
+            self._close(error)  # the message that was being processed counts as lost
 
     def __repr__(self) -> str:
         return f"<Mailbox {'' if self.name is None else repr(self.name) + ' '}of {self._node.pid}>"

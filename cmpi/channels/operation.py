@@ -1,4 +1,4 @@
-"""One receive or one send, which can be done in four ways: block, try, await, or select among several."""
+"""`Operation`: one receive or send, which can be carried out in four ways: block, try, await or select."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ NOT_READY: Any = object()  # what `attempt` returns if the operation would wait
 
 
 class Operation(Generic[R]):
-    """What is to be done with one end of a channel.
+    """One operation on one end of a channel.
 
-    The steps, in their order; each way of doing it calls them so:
+    Each way of carrying it out calls these steps, in this order:
 
-        prepare()         without the lock: what can be done ahead
-        begin()           with the lock: nobody else may use the end until `end.busy` is false again
+        prepare()         without the lock: work that can be done in advance
+        begin()           with the lock: reserve the end, until `end.busy` is false again
         ready()           with the lock: whether `complete` can be called now
-        complete()        with the lock: do it, or raise why it never can be; all at once
-        finish(result)    without the lock: what remains to be done with what `complete` gave
+        complete()        with the lock: do it atomically, or raise why it can never be done
+        finish(result)    without the lock: turn the result of `complete` into the value
 
-    An exception out of a signal handler, or a cancelled task, leaves it not done (before `complete`), or
-    has it undone (`undo`), or says that it was done (`error.sent`, for a send).
+    If a signal handler raises, or the task is cancelled, the operation was not done (before `complete`), or
+    it is undone (`undo`), or the error says that it was done (`error.sent`, for a send).
     """
 
-    kind: ClassVar[str]  # in words, with a process to follow
+    kind: ClassVar[str]  # a phrase that is followed by a process
 
     def __init__(self, node: Node, end: Any, owner: Any) -> None:
         self.node, self.owner = node, owner
@@ -40,46 +40,46 @@ class Operation(Generic[R]):
 
     @property
     def pids(self) -> list[Pid]:
-        """The processes for which it may wait."""
+        """The processes that it may wait for."""
         return [self.end.pid]
 
     @property
     def given(self) -> Any:
-        """What stands for this operation in a call of `select`."""
+        """The object that stands for this operation in a call of `select`."""
         return self
 
     def prepare(self) -> None:
-        """Do what can be done ahead."""
+        """Do the work that can be done in advance."""
 
     def begin(self) -> None:
-        """Take the end. With the lock."""
+        """Reserve the end. Called with the lock."""
         if self.end.busy:
             raise ChannelBusy(
-                f"two threads or tasks use {self.owner!r} at once, or a signal handler while another call "
-                "waits; a channel end is for one at a time. Give each a channel of its own, by name."
+                f"{self.owner!r} is in use by another thread or task, or by the call that a signal handler "
+                "interrupted. Give each a channel of its own, with its own name."
             )
         self.end.busy = True
 
     def ready(self) -> bool:
-        """Whether it would not wait. With the lock."""
+        """Whether it can be done without waiting. Called with the lock."""
         raise NotImplementedError
 
     def look(self, timeout_s: float | None) -> None:
-        """Look, in this thread, for what makes it ready. With the lock. Blocks: for a moment."""
+        """Poll, in this thread, for what makes it ready. Called with the lock. Blocks: for a moment."""
         raise NotImplementedError
 
     def await_ready(self) -> None:
-        """Somebody is about to wait until it is ready. With the lock."""
+        """Called with the lock before a wait until it is ready."""
 
     def stop_waiting(self) -> None:
-        """Nobody waits any more. With the lock."""
+        """Called with the lock after such a wait."""
 
     def complete(self) -> Any:
-        """Do it. With the lock. Raises: why it can never be done."""
+        """Do it. Called with the lock. Raises: why it can never be done."""
         raise NotImplementedError
 
     def finish(self, result: Any) -> R:
-        """What remains to be done, and the value."""
+        """Finish the operation; returns the value."""
         raise NotImplementedError
 
     async def finish_async(self, result: Any) -> R:
@@ -87,24 +87,27 @@ class Operation(Generic[R]):
         return self.finish(result)
 
     def undo(self, result: Any, error: BaseException) -> None:
-        """It was done, and this error keeps the caller from learning the value. Without the lock."""
+        """Undo it after `complete`, because this error prevents the caller from getting the value.
+
+        Called without the lock.
+        """
         raise NotImplementedError
 
     def not_done(self, error: BaseException) -> None:
-        """This error ends it before it was done."""
+        """Called when this error ended it before it was done."""
 
     def too_late(self, timeout_s: float | None) -> TimeoutError:
-        """The error of a wait that ran out."""
+        """The error for a timeout."""
         raise NotImplementedError
 
     def waiting(self, timeout_s: float | None) -> Wait:
-        """An entry of the registry of waits."""
+        """The entry for the registry of waits."""
         return self.node.waits.on(self.kind, self.pids, timeout_s, self.ready)
 
-    # -- the ways --------------------------------------------------------------------------
+    # -- the ways to carry it out -----------------------------------------------------------
 
     def block(self, timeout_s: float | None = None) -> R:
-        """Do it as soon as it can be done.
+        """Wait until it can be done, and do it.
 
         Raises: TimeoutError; as `complete` and `finish`.
         """
@@ -130,7 +133,7 @@ class Operation(Generic[R]):
             raise
 
     def _ended_by(self, error: BaseException, result: Any, done: bool) -> None:
-        """This error came before it was done, or behind that."""
+        """Handle an error that came before or after it was done."""
         if not done:
             self.not_done(error)
         elif came_from_handler(error):

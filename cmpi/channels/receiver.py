@@ -20,27 +20,29 @@ T = TypeVar("T")
 class Receiver(BaseReceiver[T]):
     """The receiving end of the channel from `pid` to this process.
 
-    Opens at once. What was sent before this end was made is kept, as far as the channel's window
-    reaches; then the sender waits. With the last reference to it, it closes.
+    It opens at once. Messages sent before it exists are kept, up to the channel's capacity; then the sender
+    waits. It closes when the last reference to it is dropped.
 
     Args:
         pid: The sending process; not this one.
-        name: Tells several channels between the same two processes apart.
+        name: Distinguishes several channels between the same two processes.
 
     Raises:
-        ChannelExists: There is an open receiver with this pid and name, or it is this process's own.
+        ChannelExists: There is an open receiver with this pid and name, or the pid is this process's own.
         NotRunning: This process is not part of a job.
 
-    Iterating gives the messages until the sender closes. One thread at a time.
+    Iteration yields the messages until the sender closes. Only one thread may use it at a time.
     Source: as `Sender`.
     """
 
     @classmethod
     def any(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
-        """One receiver for many processes, which takes new ones later: see `AnyReceiver`."""
+        """One receiver for many processes, to which more can be added: see `AnyReceiver`."""
         return AnyReceiver(cls, pids, name)
 
     def makefile(self: Receiver[bytes]) -> io.BufferedReader:
-        """A binary file to read from: all that is sent, to its sender's close; closing it closes this
-        receiver. Its `read` blocks and raises as `recv`."""
+        """A binary file that reads all messages until the sender closes; closing it closes this receiver.
+
+        Its `read` blocks and raises as `recv`.
+        """
         return ByteReader(self)

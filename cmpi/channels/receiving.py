@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from cmpi.channels.end import Endpoint
 
 R = TypeVar("R")
-LONG_S = 0.01  # a timeout from which on two milliseconds more do not count
+LONG_S = 0.01  # for longer timeouts, two milliseconds more do not matter
 
 
 class Receiving(Operation[R]):
-    """A receive, into the array `out` if there is one."""
+    """One receive, into the array `out` if given."""
 
     kind: ClassVar[str] = "recv from"
     end: ReceiverEnd
@@ -62,7 +62,7 @@ class Receiving(Operation[R]):
         return TimeoutError(f"nothing came from {self.end.pid} within {timeout_s} s")
 
     def _copy(self, message: Any) -> None:
-        """Copy the array that is to be taken next."""
+        """Copy the next message, an array, into `out`."""
         import numpy as np
 
         out, value = self._out, self.end.unpack(message)

@@ -1,4 +1,4 @@
-"""`select`: do the first of several receives and sends that can be done."""
+"""`select`: carries out the first of several receives and sends that is ready."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ def select(
     timeout: float | None = None,
     default: Any = MISSING,
 ) -> Selected:
-    """Do the first of several receives and sends that can be done, and only that one.
+    """Wait until one of several receives and sends is ready, and carry out only that one.
 
     Args:
-        operations: Receivers, mailboxes, notices, and sends made by `sender.sending(value)`; each end once.
+        operations: Receivers, mailboxes, notices, and sends created by `sender.sending(value)`; each end
+            only once.
         timeout: Longest wait, in seconds. None waits for ever.
-        default: If given, do not wait: `Selected(None, default)` when nothing is ready.
+        default: If given, do not wait: return `Selected(None, default)` if nothing is ready.
 
-    Of several that are ready, the choice goes round, so that each gets the same share.
+    If several are ready, they take turns, so that each gets the same share.
 
     Raises:
         TimeoutError: Nothing was ready in time; nothing was done.
         EndOfChannel, PeerExited, PeerFailed, PeerClosed, ChannelClosed, ContractMismatch: As `recv` and
-            `send` of the operation that is ready with it; the error's `operation` says which.
-        ChannelBusy: Another thread uses one of the ends, or an end is named twice.
+            `send`, from the operation that was chosen; the error's `operation` says which.
+        ChannelBusy: Another thread uses one of the ends, or an end is given twice.
 
     Blocks: until one is ready. Source: the guarded commands of Hoare, "Communicating Sequential
     Processes" (1978), and Go's `select`.

@@ -10,11 +10,12 @@ from cmpi._runtime.process.condition import ChannelCondition
 from cmpi.channels.operation import Operation
 
 MISSING = object()
-_turn = 0  # which operation the next select looks at first
+_turn = 0  # the operation that the next select checks first
 
 
 class Selected(NamedTuple):
-    """What `select` did: which of its operations, and what a receive got (None for a send)."""
+    """The result of `select`: the operation that it carried out, and the received value (None for a
+    send)."""
 
     operation: Any
     value: Any
@@ -32,7 +33,7 @@ class Selection:
         self._result: Any = None
 
     def run(self) -> Selected:
-        """Do the first that can be done. Raises, blocks: as `select`."""
+        """Carry out the first operation that is ready. Raises, blocks: as `select`."""
         self._lock.refuse_inside()
         try:
             with self._lock:
@@ -56,7 +57,7 @@ class Selection:
             raise
 
     def _first_ready(self) -> None:
-        """Do the first operation that is ready, if one is in time. With the lock."""
+        """Carry out the first operation that is ready, if one is in time. Called with the lock."""
         global _turn
         _turn += 1
         n = len(self._operations)
@@ -87,7 +88,7 @@ class Selection:
                 operation.stop_waiting()
 
     def _sleep(self, wake: ChannelCondition, hits: list[int]) -> None:
-        """Sleep until an operation that was hit is ready, and do it; or until the time is up."""
+        """Sleep until a signalled operation is ready and carry it out, or until the timeout."""
         end_s = None if self._timeout_s is None else time.monotonic() + self._timeout_s
         pids = [pid for operation in self._operations for pid in operation.pids]
         waits = self._operations[0].node.waits
@@ -103,7 +104,8 @@ class Selection:
                 return
 
     def _do_one(self, order: list[int]) -> bool:
-        """Do the first of these that is ready; False if none is. Raises: why it cannot be done."""
+        """Carry out the first of these that is ready; False if none is. Raises: why it can never be
+        done."""
         for i in order:
             operation = self._operations[i]
             if operation.ready():

@@ -23,30 +23,30 @@ T = TypeVar("T")
 class Sender(BaseSender[T]):
     """The sending end of the channel from this process to `pid`.
 
-    Opens at once, whether or not the other process has started yet or will ever receive. What is
-    sent is delivered once and in order, also if this process ends right after. With the last reference
-    to it, it closes.
+    It opens at once, even if the other process has not started yet or never receives. Messages are
+    delivered once and in order, even if this process ends right after sending. It closes when the last
+    reference to it is dropped.
 
     Args:
         pid: The receiving process; not this one.
-        name: Tells several channels between the same two processes apart.
-        capacity: How much may be under way, sent and not yet read: a number of messages, or bytes
-            as text such as "64 MiB". The default is 32 MiB and 1024 messages. A larger message goes
-            when nothing else is under way.
+        name: Distinguishes several channels between the same two processes.
+        capacity: How much may be in flight, sent but not yet read: a number of messages, or bytes
+            as text such as "64 MiB". The default is 32 MiB and 1024 messages. A message that is larger is
+            sent when nothing else is in flight.
 
     Raises:
-        ChannelExists: There is an open sender with this pid and name, or it is this process's own.
+        ChannelExists: There is an open sender with this pid and name, or the pid is this process's own.
         NotRunning: This process is not part of a job.
 
     `Sender[int](pid)` gives the channel a type, which is checked on every send and compared with
-    the receiver's. Several threads may use different channels; one channel, one thread at a time.
-    Source: Constellation's `Sender::new(pid)`; Hoare, "Communicating Sequential Processes" (1978),
+    the receiver's. Different threads may use different channels, but only one at a time may use one
+    channel. Source: Constellation's `Sender::new(pid)`; Hoare, "Communicating Sequential Processes" (1978),
     but with a buffer.
     """
 
     @classmethod
     def broadcast(cls, pids: Iterable[Pid], *, name: str = "") -> Any:
-        """One sender to many processes, which serialises once: see `Broadcast`."""
+        """One sender to many processes, which pickles each value once: see `Broadcast`."""
         return Broadcast(cls, pids, name)
 
     @classmethod
@@ -54,8 +54,8 @@ class Sender(BaseSender[T]):
         """A sender to a mailbox: see `NamedSender` and `Mailbox`.
 
         Args:
-            to: The mailbox's name, or the Pid of the process whose mailbox has none.
-            capacity: As for `Sender`; to each process that has the mailbox in turn.
+            to: The mailbox's name, or the Pid of the process if its mailbox has no name.
+            capacity: As for `Sender`; it applies to each process that has the mailbox in turn.
 
         Blocks: never; its `send` waits until a process has the name.
         """
@@ -64,18 +64,18 @@ class Sender(BaseSender[T]):
         return NamedSender(to, getattr(cls, "hint", Any), capacity)
 
     def loan(self, shape: int | tuple[int, ...], dtype: Any = float) -> NDArray[Any]:
-        """Memory for an array to fill and then send through this sender, without a copy if it is large.
+        """Lend an array to fill and then send through this sender; a large one is sent without a copy.
 
         Args:
             shape: As in `numpy.empty`.
-            dtype: Likewise; no objects, no structure.
+            dtype: As in `numpy.empty`, but without objects or structured types.
 
         Returns:
-            An array with whatever was in its memory before. After `send` it can only be read, and is
-            the receiver's, who may change it. If it is not sent, it ends with its last reference.
+            An uninitialised array. After `send` it is read-only here and belongs to the receiver, which
+            may change it. If it is not sent, its memory is freed with the last reference.
 
-        The memory is shared with the receiving process, once the two have exchanged some messages
-        and while there is room (`cmpirun --shared-memory`); otherwise it is ordinary memory, and the
+        The memory is shared with the receiving process if the two have already exchanged some messages
+        and there is room (`cmpirun --shared-memory`). Otherwise it is ordinary memory, and the
         array is copied when it is sent. Blocks: never.
         """
         import numpy as np
@@ -93,10 +93,10 @@ class Sender(BaseSender[T]):
         return array
 
     def makefile(self: Sender[bytes], buffer_bytes: int = 1 << 18) -> io.BufferedWriter:
-        """A binary file to write to; closing it closes this sender.
+        """A binary file that sends what is written to it; closing it closes this sender.
 
         Args:
-            buffer_bytes: What is written is sent in pieces of this size, or when it is flushed.
+            buffer_bytes: The size of the pieces in which the bytes are sent; `flush` sends a smaller one.
 
         Its `write` and `close` block and raise as `send`.
         """

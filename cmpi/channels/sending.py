@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Sending(Operation[None]):
-    """A send that `select` may do: `sender.sending(value)` makes it."""
+    """One send, as an argument of `select`: `sender.sending(value)` creates it."""
 
     kind: ClassVar[str] = "send to"
     end: SenderEnd
@@ -27,14 +27,15 @@ class Sending(Operation[None]):
         self._connection = sender._end.peer.connection
 
     def to(self, sender: Endpoint[Any]) -> Sending:
-        """The same to another process, without pickling it again."""
+        """The same send to another process, without pickling the value again."""
         message = self._message
         sending = Sending(sender, message.again() if isinstance(message, pickling.Large) else message)
         sending.prepare()
         return sending
 
     def prepare(self) -> None:
-        """Put into shared memory what finds room there; the rest will follow by MPI, as it lies."""
+        """Copy large buffers into shared memory if there is room; the rest are sent directly from where
+        they lie."""
         message = self._message
         if isinstance(message, pickling.Large) and None in message.places:
             with self.end.lock:
@@ -51,10 +52,10 @@ class Sending(Operation[None]):
 
     def look(self, timeout_s: float | None) -> None:
         inbox = self._connection.ring_inbox
-        inbox.glance()  # there may be credit, for which nobody was woken
+        inbox.glance()  # credit may have arrived without waking anybody
         if timeout_s == 0.0 or self.ready():
             return
-        self.await_ready()  # the reader gives what credit is left as soon as it has read all
+        self.await_ready()  # the receiver then returns all credit as soon as it has read everything
         while not self.ready() and inbox.look():
             pass
 
@@ -71,8 +72,11 @@ class Sending(Operation[None]):
         end.peer.transmit(end, self._message)
 
     def finish(self, result: None) -> None:
-        """Wait until the buffers are the caller's again. What MPI reads from must not change: so not even a
-        signal handler's exception ends this wait, though it is raised then."""
+        """Wait until the caller may change the buffers again.
+
+        MPI still reads from them until then, so an exception from a signal handler is raised only after
+        this wait.
+        """
         if isinstance(self._message, bytes) and self._connection.chosen:
             return
         interrupt: BaseException | None = None
@@ -90,7 +94,7 @@ class Sending(Operation[None]):
         self._check_delivered()
 
     async def finish_async(self, result: None) -> None:
-        """As `finish`: not even a cancelled task may go on before."""
+        """As `finish`; a cancelled task must wait, too."""
         interrupt: BaseException | None = None
         while not self._released():
             try:
@@ -106,8 +110,8 @@ class Sending(Operation[None]):
         return self.node.waits.on(self.kind, [self.end.pid], None, self._released)
 
     def _released(self) -> bool:
-        """Only the peer's death ends the wait early: a peer that closes its end, or leaves, takes in first
-        what is on its way."""
+        """Whether the buffers are free. Only the peer's death ends the wait early: a peer that closes its
+        end or leaves still receives what is in flight."""
         return not pickling.in_transit(self._message) or self.end.status is not None
 
     def _check_delivered(self) -> None:

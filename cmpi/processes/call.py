@@ -1,4 +1,5 @@
-"""A call that another process is to make: what `spawn` sends, and what can be said against it before."""
+"""`Call`: a function with arguments for another process, which `spawn` sends; it is checked before
+sending."""
 
 from __future__ import annotations
 
@@ -16,14 +17,14 @@ _GENERATOR = "is a generator function: calling it runs nothing of it. Loop over 
 
 
 class Call:
-    """A function and its arguments, on their way to another process.
+    """A function and its arguments, to be sent to another process.
 
     Args:
         f: The function.
         args: Its positional arguments.
         kwargs: Its keyword arguments.
-        first: A name for the argument that the other process puts before them, and what it is. None: none.
-        result: Whether what it returns is wanted.
+        first: A name and a description of the argument that the other process adds in front. None: none.
+        result: Whether the return value is wanted.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Call:
                 f"{do} takes a function and its arguments; found {type(f).__name__}: {brief(f)}"
             )
         if kwargs is not None and not isinstance(kwargs, Mapping):
-            raise UsageError(f"kwargs is a dictionary of keyword arguments; found {brief(kwargs)}")
+            raise UsageError(f"kwargs must be a dictionary of keyword arguments; found {brief(kwargs)}")
         self.f, self.args, self.kwargs, self.result = f, args, dict(kwargs or {}), result
         code = _function_in(f)
         if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
@@ -51,7 +52,7 @@ class Call:
         try:
             signature = inspect.signature(self.f)
         except (TypeError, ValueError):
-            return  # written in C: the call itself will tell
+            return  # a function written in C: only the call itself can tell
         try:
             signature.bind(*([None] if first else []), *self.args, **self.kwargs)
         except TypeError as error:
@@ -61,15 +62,15 @@ class Call:
             given += [f"{key}={brief(value)}" for key, value in self.kwargs.items()]
             hint = f" The first argument is {first[1]}: def {name}({first[0]}, ...)." if first else ""
             text = (
-                f"{do} calls {name}({', '.join(given)}), and {name}{signature} does not take that: {error}."
+                f"{do} calls {name}({', '.join(given)}), which {name}{signature} does not accept: {error}."
             )
             raise WrongArguments(text + hint) from None
 
     def pickled(self) -> pickling.Message:
-        """As bytes.
+        """Pickle the call.
 
         Raises:
-            NotPicklable: With the path to the culprit, from the function or argument on.
+            NotPicklable: Part of it cannot be pickled; the message shows the path to that part.
         """
         try:
             return pickling.dumps((self.f, self.args, self.kwargs, self.result))
@@ -84,9 +85,9 @@ class Call:
 
 
 def make(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Make a call, in the process it was sent to: f's value, once all of f has run.
+    """Make a call in the process that it was sent to; returns f's value.
 
-    Raises: what f raises; UsageError for a generator, of which nothing has run.
+    Raises: What f raises; UsageError if f returned a generator, whose code has not run.
     """
     value = f(*args, **kwargs)
     if isinstance(value, CoroutineType):
@@ -94,15 +95,13 @@ def make(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
 
         return asyncio.run(value)
     if isinstance(value, (GeneratorType, AsyncGeneratorType)):
-        raise UsageError(
-            f"{name_of(f)} returned a generator, of which nothing has run: loop over it inside"
-        )
+        raise UsageError(f"{name_of(f)} returned a generator, whose code has not run: loop over it inside")
     return value
 
 
 def name_of(f: Callable[..., object]) -> str:
-    """What a person calls this function."""
-    function = getattr(f, "func", f)  # of a functools.partial
+    """The name of a function for people."""
+    function = getattr(f, "func", f)  # for a functools.partial
     return getattr(function, "__qualname__", type(f).__qualname__)
 
 

@@ -1,4 +1,4 @@
-"""Cells of a notebook on every rank of a group that persists between them; `cmpi.ipython` asks for it."""
+"""Runs notebook cells on every rank of a group, which persists between cells; used by `cmpi.ipython`."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ BEGUN, OUT, VALUE, ERROR = "begun", "out", "value", "error"  # of a RUN, the fir
 
 
 class CellGroup:
-    """The ranks, as the process that has the notebook sees them.
+    """The group of ranks, in the notebook's process.
 
     Args:
-        n: How many.
+        n: The number of ranks.
 
     Blocks: until there is room for them.
     """
@@ -40,33 +40,33 @@ class CellGroup:
         self._senders = [Sender[Any](pid, name=CHANNEL) for pid in self.pids]
         self._receivers = [Receiver[Any](pid, name=CHANNEL) for pid in self.pids]
         self._cells = 0
-        self._begun: set[int] = set()  # ranks that run a cell, and can be interrupted
-        self._interrupts = 0  # of this cell
+        self._begun: set[int] = set()  # ranks that run a cell and can be interrupted
+        self._interrupts = 0  # how often this cell was interrupted
 
     def run(self, code: str, ranks: Iterable[int], show: Callable[[int, str], None]) -> None:
-        """Run a cell; `show` is called with a rank and what it prints.
+        """Run a cell; `show` is called with a rank and its output.
 
         Raises:
-            CellFailed: It raised on some ranks.
+            CellFailed: The cell raised on some ranks.
             PeerExited: A rank has ended, and the group with it.
-            KeyboardInterrupt: There were two; the first interrupts the ranks, the second ends the group.
+            KeyboardInterrupt: On the second Ctrl-C, which ends the group; the first interrupts the ranks.
 
-        Blocks: until all these ranks have run it.
+        Blocks: until all these ranks have run the cell.
         """
         self._cells += 1
         self._ask(ranks, (RUN, f"<cell {self._cells} of %%cmpi>", code), show)
 
     def get(self, name: str) -> list[Any]:
-        """The value of a variable on each rank. Raises, blocks: as `run`."""
+        """Return the value of a variable on each rank. Raises, blocks: as `run`."""
         answers = self._ask(range(len(self.pids)), (GET, name, None), lambda rank, text: None)
         return [answers[rank] for rank in sorted(answers)]
 
     def set(self, name: str, value: object) -> None:
-        """Give a variable this value on each rank. Raises, blocks: as `run`."""
+        """Set a variable to this value on each rank. Raises, blocks: as `run`."""
         self._ask(range(len(self.pids)), (SET, name, value), lambda rank, text: None)
 
     def end(self) -> None:
-        """End all ranks, whatever they do."""
+        """End all ranks at once."""
         for pid in self.pids:
             process.kill(pid)
         for pid in self.pids:
@@ -101,7 +101,7 @@ class CellGroup:
 
     @contextlib.contextmanager
     def _passing_interrupts_on(self) -> Iterator[None]:
-        """The first Ctrl-C is for the ranks; the second ends them, and raises KeyboardInterrupt here."""
+        """Pass the first Ctrl-C on to the ranks; the second ends them and raises KeyboardInterrupt here."""
         self._begun, self._interrupts = set(), 0
         if threading.current_thread() is not threading.main_thread():
             yield  # this thread gets no signals
@@ -123,7 +123,7 @@ class CellGroup:
 
 
 class _Output(io.TextIOBase):
-    """In the place of a rank's stdout and stderr, while it runs a cell: lines go to the notebook."""
+    """Replaces a rank's stdout and stderr while it runs a cell: sends the output to the notebook."""
 
     def __init__(self, answers: Sender[Any]) -> None:
         self._answers, self._line = answers, ""
@@ -146,7 +146,7 @@ class _Output(io.TextIOBase):
 
 
 def serve(parent: Pid) -> None:
-    """The life of a rank: one order after another, until the notebook closes the channel."""
+    """The main loop of a rank: carries out orders until the notebook closes the channel."""
     answers, orders = Sender[Any](parent, name=CHANNEL), Receiver[Any](parent, name=CHANNEL)
     signal.signal(signal.SIGINT, _interrupted)
     variables = sys.modules["__main__"].__dict__
@@ -167,11 +167,11 @@ def serve(parent: Pid) -> None:
         answers.send(answer)
 
 
-_may_be_interrupted = False  # this rank runs a cell's code, and not ours
+_may_be_interrupted = False  # True while this rank runs a cell's code
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
-    """Once for each cell; one that comes too late, behind the cell, is for nobody."""
+    """Interrupt the running cell, once; a signal that arrives after the cell has ended is ignored."""
     global _may_be_interrupted
     if _may_be_interrupted:
         _may_be_interrupted = False

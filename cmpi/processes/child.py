@@ -1,4 +1,4 @@
-"""`Child`: what a supervisor is to run, and how."""
+"""`Child`: a supervisor's description of one child."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Child:
     """One child of a supervisor.
 
     Args:
-        f: What it runs, as for `spawn`: its first argument is the supervisor's Pid.
+        f: The function that it runs, as for `spawn`; the first argument is the supervisor's Pid.
         args: Further arguments.
-        name: By which `whereis` finds whichever process it is at the moment; "" for none.
-        restart: "permanent": it is always started again; "transient": only if it ended other than
-            normally; "temporary": never.
-        resources: What it needs, as for `spawn`.
-        shutdown: How many seconds it may take to end when it is asked to (SIGTERM).
+        name: A name by which `whereis` finds the child's present process; "" for none.
+        restart: "permanent": always restart it; "transient": only if it ended abnormally; "temporary":
+            never.
+        resources: The resources that it needs, as for `spawn`.
+        shutdown: How many seconds it may take to end after SIGTERM.
 
     Raises:
-        UsageError: One of them is none of these.
+        UsageError: An argument has a wrong value.
 
     Source: Erlang/OTP `supervisor`, "child specification".
     """
@@ -44,5 +44,5 @@ class Child:
 
     @property
     def label(self) -> str:
-        """Its name, or else what it runs."""
+        """Its name, or the name of its function."""
         return self.name or getattr(self.f, "__qualname__", repr(self.f))

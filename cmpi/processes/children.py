@@ -1,4 +1,4 @@
-"""Children of a supervisor that runs: what there is, start, stop and start again, from any process."""
+"""Lists, starts, stops and restarts the children of a running supervisor, from any process."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from cmpi.channels.call import Call
     from cmpi.processes.child import Child
 
-KEY = "\0supervisor"  # of the mailbox in which a supervisor gets these requests
+KEY = "\0supervisor"  # the key of the mailbox in which a supervisor gets these requests
 
 
 class ChildInfo(NamedTuple):
-    """A child of a supervisor: what `which_children` returns.
+    """A child of a supervisor, as `which_children` returns it.
 
     Attributes:
-        number: Its number in the order of starts; the name of one that has no name.
+        number: Its number in the order of starts; it identifies a child without a name.
         name: Its name, or "".
-        pid: Its process; None if it does not run.
-        state: "running", "stopping", "restarting" (it waits for that) or "ended".
-        restarts: How often it was started again.
-        runs: What it runs.
+        pid: Its process; None if it is not running.
+        state: "running", "stopping", "restarting" (waiting to be restarted) or "ended".
+        restarts: How often it was restarted.
+        runs: The function that it runs.
     """
 
     number: int
@@ -36,7 +36,7 @@ class ChildInfo(NamedTuple):
 
 
 def start_child(supervisor: str | Pid, child: Child, *, timeout: float | None = 5.0) -> Pid:
-    """Have a supervisor start one more child, which is the last in its order from then on.
+    """Have a supervisor start a new child, which becomes the last in its order.
 
     Args:
         supervisor: The name of the process that called `supervise`, or its Pid.
@@ -47,10 +47,10 @@ def start_child(supervisor: str | Pid, child: Child, *, timeout: float | None = 
         The child's process.
 
     Raises:
-        UsageError: The supervisor is about to end, or has a child of that name.
+        UsageError: The supervisor is about to end, or already has a child of that name.
         NotPicklable, NeverFits: As for `spawn`.
-        TimeoutError: No answer in time: no process has that name, it has not called `supervise`, or it
-            waits for room for the child.
+        TimeoutError: No answer came in time: no process has that name, or it has not called `supervise`, or
+            it is waiting for room for the child.
         PeerExited, PeerClosed: The supervisor has ended.
 
     Blocks: until the child was started. Source: Erlang/OTP `supervisor:start_child/2`.
@@ -60,7 +60,7 @@ def start_child(supervisor: str | Pid, child: Child, *, timeout: float | None = 
 
 
 def which_children(supervisor: str | Pid, *, timeout: float | None = 5.0) -> list[ChildInfo]:
-    """The children of a supervisor, in the order of their starts.
+    """Return the children of a supervisor, in the order of their starts.
 
     Args, raises: as `start_child`. Blocks: for one answer.
     Source: Erlang/OTP `supervisor:which_children/1`.
@@ -69,14 +69,14 @@ def which_children(supervisor: str | Pid, *, timeout: float | None = 5.0) -> lis
 
 
 def terminate_child(supervisor: str | Pid, child: str | int | Pid, *, timeout: float | None = 5.0) -> None:
-    """Have a supervisor stop a child, and not start it again, until `restart_child`.
+    """Have a supervisor stop a child, which stays stopped until `restart_child`.
 
     Args:
         supervisor: As for `start_child`.
         child: Its name, its number, or its process.
         timeout: As for `start_child`.
 
-    Raises: as `start_child`; UsageError if it has no such child. Doing it again does nothing.
+    Raises: as `start_child`; UsageError if it has no such child. Stopping a stopped child does nothing.
 
     Blocks: until the child has ended. Source: Erlang/OTP `supervisor:terminate_child/2`.
     """
@@ -84,14 +84,14 @@ def terminate_child(supervisor: str | Pid, child: str | int | Pid, *, timeout: f
 
 
 def restart_child(supervisor: str | Pid, child: str | int | Pid, *, timeout: float | None = 5.0) -> Pid:
-    """Have a supervisor start a child again that does not run. It does not count as one of its restarts.
+    """Have a supervisor start a stopped child again. This does not count towards `max_restarts`.
 
     Args: as for `terminate_child`.
 
     Returns:
         The child's new process.
 
-    Raises: as `start_child`; UsageError if it has no such child, or the child runs.
+    Raises: as `start_child`; UsageError if it has no such child, or the child is running.
 
     Blocks: until the child was started. Source: Erlang/OTP `supervisor:restart_child/2`.
     """
@@ -104,7 +104,7 @@ def _ask(supervisor: str | Pid, request: Any, timeout: float | None) -> Any:
 
 
 class Desk:
-    """Answers these requests in the supervisor: decides what is meant, and has `office` do it."""
+    """Answers these requests in the supervisor: interprets them, and has `office` carry them out."""
 
     def __init__(self, office: Office) -> None:
         self._office = office
@@ -132,38 +132,40 @@ class Desk:
             asked.fail(error)
 
     def ended(self, child: int) -> None:
-        """This child has ended."""
+        """Note that this child has ended, and answer the calls that wait for it."""
         for waiting in self._leaving.pop(child, ()):
             waiting.reply()
 
     def _refuse_taken(self, name: str) -> None:
         if name and any(info.name == name for info in self._office.infos()):
-            raise UsageError(f"this supervisor has a child {name!r} already; restart_child starts it again")
+            raise UsageError(f"this supervisor already has a child {name!r}; restart_child starts it again")
 
     def _find(self, key: str | int | Pid, states: tuple[str, ...] = ()) -> ChildInfo:
         for info in self._office.infos():
             if key in (info.number, info.pid) or (info.name and key == info.name):
                 if states and info.state not in states:
-                    raise UsageError(f"child {key!s} is {info.state}; only one that has ended is started")
+                    raise UsageError(
+                        f"child {key!s} is {info.state}; only a child that has ended can be started"
+                    )
                 return info
-        raise UsageError(f"this supervisor has no child {key!s}; which_children() tells which it has")
+        raise UsageError(f"this supervisor has no child {key!s}; which_children() lists its children")
 
 
 class Office:
-    """What a supervisor does for these requests."""
+    """The actions of a supervisor for these requests."""
 
     def infos(self) -> list[ChildInfo]:
-        """All its children."""
+        """Information on all its children."""
         raise NotImplementedError
 
     def start_new(self, child: Child) -> Pid:
-        """Start one more."""
+        """Start a new child."""
         raise NotImplementedError
 
     def start_again(self, number: int) -> Pid:
-        """Start one that has ended."""
+        """Start a child that has ended."""
         raise NotImplementedError
 
     def stop(self, number: int) -> None:
-        """Have one stopped, for good."""
+        """Stop a child, without a restart."""
         raise NotImplementedError

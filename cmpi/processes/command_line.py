@@ -1,4 +1,4 @@
-"""Options of cmpirun, from the keyword arguments of a function."""
+"""Turns keyword arguments of a function into options of cmpirun."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from cmpi._runtime import programs
 
 
 def cmpirun(options: Mapping[str, Any]) -> list[str]:
-    """The command that is cmpirun with these options."""
+    """The command line of a cmpirun with these options."""
     return [sys.executable, *programs.isolated(programs.CMPIRUN), *as_arguments(options)]
 
 
 def as_arguments(options: Mapping[str, Any]) -> list[str]:
-    """As on the command line.
+    """The options as command line arguments.
 
     >>> as_arguments({"n": 2, "cpus": 4, "dry_run": True, "verbose": False, "host": ["a", "b"]})
     ['-n', '2', '--cpus', '4', '--dry-run', '--host', 'a', '--host', 'b']

@@ -1,4 +1,4 @@
-"""The time at which the job will be ended, where somebody has set one: Slurm's time limit."""
+"""The time at which the job will be ended by Slurm's time limit."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ if TYPE_CHECKING:
 
 
 def deadline() -> float | None:
-    """Seconds until the job is ended, 0 if that should have happened; None if nobody has set a limit.
+    """Return the seconds until the job is ended, 0 if that time is past, None if there is no limit.
 
-    Within a Slurm job it is the job's time limit, as it was when the job began. Blocks: as `pid`.
+    Within a Slurm job this is the job's time limit, as it was when the job began. Blocks: as `pid`.
     """
     end_s = context.current().deadline_s
     return max(0.0, end_s - time.time()) if end_s else None
 
 
 def on_deadline(callback: Callable[[], object], before: float = 60.0) -> None:
-    """Have `callback` called once, `before` seconds ahead of the deadline: to save what is done, or to end.
+    """Call `callback` once, `before` seconds ahead of the deadline, for instance to save results.
 
-    It is called in a thread of its own, at once if less time is left, and never if there is no
-    deadline. Each process of the job sets its own. What it raises is shown on stderr.
+    It is called in a thread of its own; at once if less time is left, and never if there is no
+    deadline. Each process of the job sets its own. Exceptions in it are shown on stderr.
 
     Raises:
-        UsageError: `before` is negative, or `callback` cannot be called.
+        UsageError: `before` is negative, or `callback` is not callable.
 
-    Blocks: as `pid`. Source: ours, because Slurm's `--signal` reaches the batch script alone.
+    Blocks: as `pid`. Source: ours, because Slurm's `--signal` reaches only the batch script.
     """
     if not callable(callback) or not before >= 0:
-        raise UsageError(f"on_deadline takes a function and seconds; found {callback!r}, {before!r}")
+        raise UsageError(
+            f"on_deadline takes a callable and a number of seconds >= 0; found {callback!r}, {before!r}"
+        )
     end_s = context.current().deadline_s
     if end_s:
         threading.Thread(

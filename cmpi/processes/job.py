@@ -1,4 +1,4 @@
-"""`Job`: a job that this process joins as a guest, though cmpirun has not started it."""
+"""`Job`: a job that this process joins as a guest, without having been started by cmpirun."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _NOT_HERE = ("serve", "name", "n", "slurm", "doctor", "version", "dry_run", "add
 
 @frozen
 class Failure:
-    """A process that failed, and with whose end no process of the job has dealt.
+    """A process that failed, and whose failure no process of the job has dealt with.
 
     Attributes:
         pid: The process.
-        name: What people call it.
+        name: Its name in output and reports.
         status: How it ended.
     """
 
@@ -41,36 +41,36 @@ class Failure:
 
 
 class Job:
-    """A job of this process's own: it starts in the background, and this process joins it as a guest.
+    """Starts a job in the background, which this process joins as a guest.
 
-    For a process that cmpirun has not started: an interactive session, a notebook, a test run, a server. A
-    guest spawns, sends, receives, waits and uses pools as any process of the job.
+    It is for processes that cmpirun has not started: an interactive session, a notebook, a test run, a
+    server. A guest can spawn, send, receive, wait and use pools like any process of the job.
 
     Args:
-        stdout: Where to write what the job's processes write to theirs. None: to `sys.stdout`, and what
-            they write to stderr to `sys.stderr`, whatever these are at the time.
-        options: Options of cmpirun: `cpus=4` is `--cpus 4`, `verbose=True` is `--verbose`; a list gives an
-            option several times. `output` is "plain" if not given.
+        stdout: A file for the output of the job's processes. None: their output goes to the present
+            `sys.stdout` and `sys.stderr`.
+        options: Options of cmpirun: `cpus=4` is `--cpus 4`, `verbose=True` is `--verbose`; a list repeats
+            an option. `output` defaults to "plain".
 
     Raises:
-        UsageError: This process is part of a job already, or an option makes no sense here.
-        LaunchError: The job cannot be started; what cmpirun says is on stderr.
+        UsageError: This process is already part of a job, or an option makes no sense here.
+        LaunchError: The job cannot be started; cmpirun's message is on stderr.
 
-    Use it as a context manager: at the end of the block the job ends, as by `close`, and `JobFailed` is
-    raised if processes have failed and nobody has dealt with that. Without a block it ends with this
+    Use it as a context manager: the end of the block ends the job, as `close` does, and raises `JobFailed`
+    if processes have failed and no process has dealt with that. Without a block the job ends with this
     process, even if that is killed.
 
-    Blocks: until the job is there, about a third of a second. Source: ours.
+    Blocks: until the job is up, about a third of a second. Source: ours.
     """
 
     def __init__(self, *, stdout: TextIO | None = None, **options: Any) -> None:
         wrong = [name for name in options if name in _NOT_HERE]
         if wrong:
             raise UsageError(
-                f"a job for a guest takes no option {wrong[0]!r}: it runs no program of its own"
+                f"cmpi.Job does not accept the option {wrong[0]!r}: its job runs no program of its own"
             )
         if context.in_job():
-            raise UsageError("this process is part of a job already, and can be in one at a time")
+            raise UsageError("this process is already part of a job, and can be part of only one at a time")
         self._cmpirun: _Cmpirun | None = _Cmpirun(stdout, {"output": "plain"} | options)
         try:
             self._join(self._cmpirun.folder)
@@ -80,22 +80,22 @@ class Job:
 
     @classmethod
     def attach(cls, name: str) -> Job:
-        """Join a job of this user's that runs on this host, whoever has started it.
+        """Join a running job of this user on this host.
 
         Args:
-            name: The job's (`cmpirun --name`), or its folder.
+            name: The job's name (`cmpirun --name`), or its folder.
 
         Raises:
             LaunchError: There is no such job, or there are several.
-            UsageError: This process is part of a job already.
-            NotRunning: The job takes in nobody any more.
+            UsageError: This process is already part of a job.
+            NotRunning: The job is ending and accepts no more guests.
 
-        The job goes on when this process leaves; what this process has spawned ends then.
+        When this process leaves, the processes that it has spawned end; the job goes on.
 
         Blocks: until the process has joined. Source: ours.
         """
         if context.in_job():
-            raise UsageError("this process is part of a job already, and can be in one at a time")
+            raise UsageError("this process is already part of a job, and can be part of only one at a time")
         folder = job_folders.the_one(name)
         job = cls.__new__(cls)
         job._cmpirun = None
@@ -110,8 +110,9 @@ class Job:
 
     @property
     def failures(self) -> list[Failure]:
-        """The processes that this one, or what it has spawned, has spawned, and that failed; without those
-        with whose ends a process has dealt. In the order in which they ended.
+        """The failed processes among this process's descendants, in the order of their ends.
+
+        Failures that a process has dealt with are left out.
 
         Raises: NotRunning: The job has ended.
 
@@ -124,13 +125,13 @@ class Job:
         return list(map(Failure, map(Pid, answer.pids), answer.names, statuses))
 
     def close(self) -> None:
-        """Leave the job; what this process has spawned in it ends. So does the job, if this process has
-        started it. A second call does nothing.
+        """Leave the job, and end the processes that this process has spawned. If it has started the job,
+        end the job. A second call does nothing.
 
-        Blocks: until all that was sent is delivered, and a job of this process's own has ended.
+        Blocks: until all sent messages are delivered, and until a job that this process started has ended.
         """
         if os.getpid() != self._owner:
-            return  # forked from the guest
+            return  # this process was forked from the guest
         atexit.unregister(self.close)
         context.leave_as_guest(self._node)
         if self._cmpirun is not None:
@@ -145,7 +146,7 @@ class Job:
         failures: list[Failure] = []
         try:
             if error is not None:
-                self._node.failed_by(error)  # peers learn that, instead of an orderly close
+                self._node.failed_by(error)  # channels are aborted, not closed
             elif context.joined() is self._node:
                 failures = self.failures
         except NotRunning:
@@ -177,7 +178,7 @@ class _Cmpirun:
                 stdout=pipes[0][1] if pipes[0] else None,
                 stderr=pipes[1][1] if pipes[1] else None,
                 pass_fds=(ready_write,),
-                start_new_session=True,  # a Ctrl-C at the prompt is for the prompt
+                start_new_session=True,  # Ctrl-C at the prompt must not reach the job
             )
         except OSError as error:
             raise LaunchError(f"cannot start cmpirun: {error}") from None
@@ -200,23 +201,23 @@ class _Cmpirun:
         if not self.folder:
             code = self.wait()
             kind = UsageError if code == 2 else LaunchError
-            raise kind(f"cmpirun has ended with exit code {code}, and no job; what it says is on stderr")
+            raise kind(f"cmpirun could not start the job (exit code {code}); its message is on stderr")
 
     def wait(self) -> int:
-        """Wait until it has ended, and all that it wrote is shown; its exit code."""
+        """Wait until cmpirun has ended and all its output is shown; returns its exit code."""
         code = self._process.wait()
         for pump in self._pumps:
             pump.join()
         return code
 
     def end(self) -> None:
-        """Have it end its job."""
+        """Make cmpirun end the job."""
         self._process.terminate()
         self.wait()
 
 
 def _is_replaced(fd: int) -> bool:
-    """Whether what Python writes to stdout or stderr goes elsewhere than to the descriptor."""
+    """Whether Python's stdout or stderr no longer writes to the descriptor."""
     stream, own = ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__))[fd - 1]
     try:
         return stream is not own or stream is None or stream.fileno() != fd
@@ -225,7 +226,7 @@ def _is_replaced(fd: int) -> bool:
 
 
 def _pump(pipe: int, fd: int, stream: TextIO | None) -> None:
-    """Show what comes out of a pipe, in the place of this process's own output, to its end."""
+    """Copy a pipe to this process's own output until the pipe ends."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     data = b"more"
     while data:
@@ -237,7 +238,7 @@ def _pump(pipe: int, fd: int, stream: TextIO | None) -> None:
                 shown.write(text)
                 shown.flush()
         except (OSError, ValueError):
-            continue  # it was closed; the job's processes are not to wait for it
+            continue  # the stream is closed; keep reading so that the job's processes do not block
     os.close(pipe)
 
 
@@ -245,7 +246,7 @@ _of_session: list[Job] = []  # the job that `init` has started for this process
 
 
 def start_for_session() -> None:
-    """Start a job for a process that cannot be started again, and say so in one line."""
+    """Start a job for a process that cannot be restarted, and print a line that says so."""
     job = Job()
     _of_session[:] = [job]
     print(f"cmpi: started the job {job.name} for this process, which has joined it", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Erlang's half: processes that end together, notices of ends, names."""
+"""Features from Erlang: links between processes, notices of their ends, and names."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ class _NoWait(enum.Enum):
 
 
 def link(pid: Pid) -> None:
-    """Link this process with another: if one ends other than normally, so does the other.
+    """Link this process with another: if one of them ends abnormally, the other is ended too.
 
-    Normally is with code 0. The other is ended with SIGTERM, then SIGKILL, which its status explains,
-    and which is not counted as a failure of its own. Linking again does nothing; with a process that
-    has ended already this one fails, with that as its reason. `spawn(..., link=True)` leaves no moment
-    in between.
+    A normal end has exit code 0. The other process gets SIGTERM, then SIGKILL; its status gives the reason,
+    and its end does not count as a failure of its own. Linking twice does nothing. Linking with a process
+    that has already ended makes this process fail, with that as the reason. `spawn(..., link=True)` links
+    without a gap.
 
-    Blocks: for one answer; then it holds. Source: Erlang `link/1`; there too the link is of both, and a
-    process that calls `trap_exits` gets a notice instead.
+    Blocks: for one answer; then the link is in force. Source: Erlang `link/1`, where links are also
+    symmetric, and a process that calls `trap_exits` gets a notice instead.
     """
     node = _node(pid)
     with node.lock:
         node.exits.tied(pid.value, True)
     node.root.tell(LinkWith(pid.value, True))
-    node.root.ask(process_root.AskCapacity)  # answered behind it: what we do next cannot overtake the link
+    node.root.ask(process_root.AskCapacity)  # its answer shows that the root has processed the link
 
 
 def unlink(pid: Pid) -> None:
-    """Undo `link`, whoever of the two called it. Blocks: never. Source: Erlang `unlink/1`."""
+    """Undo `link`, whichever of the two processes called it. Blocks: never. Source: Erlang `unlink/1`."""
     node = _node(pid)
     with node.lock:
         node.exits.tied(pid.value, False)
@@ -48,10 +48,11 @@ def unlink(pid: Pid) -> None:
 
 
 def monitor(*pids: Pid) -> Notices:
-    """Notices of the ends of these processes, each one once; also of one that has ended already.
+    """Return a receiver of notices: one for the end of each of these processes, even if it has already
+    ended.
 
-    Blocks: never. Source: Erlang `monitor/2`, whose message is here one of a receiver, so that `select`
-    takes it too.
+    Blocks: never. Source: Erlang `monitor/2`; here the notices come from a receiver, which `select`
+    accepts.
     """
     notices = Notices(context.current())
     for pid in pids:
@@ -60,12 +61,13 @@ def monitor(*pids: Pid) -> Notices:
 
 
 def trap_exits(on: bool = True) -> Notices:
-    """From now on, do not end with those that this process is linked with; get notices instead.
+    """From now on, get notices when linked processes end, instead of ending with them.
 
     Returns:
-        Notices of the ends of all that it is or will be linked with, the normal ones too.
+        A receiver of notices of the ends, normal or not, of all processes with which this one is or will
+        be linked.
 
-    `cmpi.kill(pid)` ends a process all the same. With `on` False it ends with them again.
+    `cmpi.kill(pid)` still ends this process. `trap_exits(False)` restores the default.
     Blocks: never. Source: Erlang `process_flag(trap_exit, true)`.
     """
     node = context.current()
@@ -74,31 +76,33 @@ def trap_exits(on: bool = True) -> Notices:
 
 
 def register(name: str, pid: Pid | None = None) -> None:
-    """Give a process a name by which others find it, until it ends.
+    """Give a process a name, by which others find it until it ends.
 
     Args:
-        name: Any text but "".
+        name: Any string except "".
         pid: The process; None for this one.
 
     Raises:
-        NameTaken: Another living process has it. (Having it already is no error.)
-        UsageError: There is no such process any more.
+        NameTaken: Another living process has the name. (It is not an error if the process itself has it.)
+        UsageError: The process has ended.
 
     Blocks: for one answer. Source: Erlang `register/2`; there a process has one name, here any number.
     """
     if not isinstance(name, str) or not name:
-        raise UsageError(f"a name is text, and not empty; found {brief(name)}")
+        raise UsageError(f"a name must be a non-empty string; found {brief(name)}")
     node = context.current()
     who = node.pid if pid is None else pid
     owner = node.root.ask(lambda request: Register(request, name, who.value)).pid
     if owner == NO_PID:
-        raise UsageError(f"{who} has ended, and cannot be given the name {name!r}")
+        raise UsageError(f"{who} has ended, so it cannot be given the name {name!r}")
     if owner != who.value:
-        raise NameTaken(f"the name {name!r} is that of {Pid(owner)}; it is free when that has ended")
+        raise NameTaken(
+            f"the name {name!r} belongs to {Pid(owner)}, until that process ends; choose another"
+        )
 
 
 def unregister(name: str) -> None:
-    """Take a name away, from whoever has it. Blocks: never. Source: Erlang `unregister/1`."""
+    """Release a name, whichever process has it. Blocks: never. Source: Erlang `unregister/1`."""
     context.current().root.tell(Unregister(name))
 
 
@@ -107,20 +111,21 @@ def whereis(name: str) -> Pid | None: ...
 @overload
 def whereis(name: str, *, timeout: float | None) -> Pid: ...
 def whereis(name: str, *, timeout: float | _NoWait | None = _NoWait.NO_WAIT) -> Pid | None:
-    """The process that has this name.
+    """Return the process that has this name.
 
     Args:
-        name: What `register` gave it.
-        timeout: How long to wait until a process has it, in seconds; None: for ever. Left out: not at all.
+        name: A name given by `register`.
+        timeout: How long to wait until a process has the name, in seconds; None: for ever. Without this
+            argument it does not wait.
 
     Returns:
-        The process. Without a timeout: None if no process has the name now.
+        The process. Without `timeout`: None if no process has the name now.
 
     Raises:
         TimeoutError: No process had the name in time.
 
-    Blocks: for that, and one answer. Source: Erlang `whereis/1`; the wait is ours, because a process that
-    was restarted gets its name a moment later.
+    Blocks: for that time, and for one answer. Source: Erlang `whereis/1`; the wait is ours, because a
+    restarted process gets its name a moment later.
     """
     node = context.current()
     if isinstance(timeout, _NoWait) or timeout == 0:

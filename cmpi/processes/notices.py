@@ -1,4 +1,4 @@
-"""Notices that processes have ended: what `monitor` and `trap_exits` return."""
+"""`Notices`: receives notices of ended processes; `monitor` and `trap_exits` return it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 
 
 class Exited(NamedTuple):
-    """A notice: this process has ended, and how."""
+    """A notice that a process has ended.
+
+    Attributes:
+        pid: The process.
+        status: How it ended.
+    """
 
     pid: Pid
     status: ExitStatus
 
 
 class Notices:
-    """A receiver of notices that processes have ended. One thread or task at a time."""
+    """A receiver of notices that processes have ended. Only one thread or task may use it at a time."""
 
     def __init__(self, node: Node, *, linked: bool = False) -> None:
         self._node = node
@@ -34,25 +39,25 @@ class Notices:
         self.busy = False
 
     def add(self, pid: Pid) -> None:
-        """Of this process too."""
+        """Also give a notice of this process's end."""
         other_process(self._node, pid)
         self._node.exits.watch(pid)
         with self._node.lock:
             self._wanted.add(pid.value)
 
     def remove(self, pid: Pid) -> None:
-        """Not of this one any more. Source: Erlang `demonitor/1`."""
+        """Give no notice of this process's end. Source: Erlang `demonitor/1`."""
         with self._node.lock:
             self._wanted.discard(pid.value)
 
     def recv(self, *, timeout: float | None = None) -> Exited:
-        """The next notice.
+        """Return the next notice.
 
         Raises:
-            EndOfChannel: There was one for each process; for a receiver of `trap_exits` never.
-            TimeoutError: None came within `timeout` seconds.
+            EndOfChannel: There has been a notice for each process. A receiver of `trap_exits` never ends.
+            TimeoutError: No notice came within `timeout` seconds.
 
-        Blocks: until there is one.
+        Blocks: until there is a notice.
         """
         refuse_in_loop("recv()", "`await notices.arecv()`")
         return self._receiving.block(timeout)
@@ -85,11 +90,11 @@ class Notices:
 
     @property
     def waited_for(self) -> list[Pid]:
-        """Those of whose end it will tell, as far as they were named."""
+        """The named processes of which a notice will come."""
         return [Pid(pid) for pid in sorted(self._wanted - self._told)]
 
     def next(self) -> Exited | None:
-        """The next notice, if there is one; it is told once."""
+        """Take the next notice, if there is one."""
         linked = self._node.exits.linked if self._linked else set()
         for pid in (self._wanted | linked) - self._told:
             status = self._node.exits.ended(pid)
@@ -99,11 +104,11 @@ class Notices:
 
     @property
     def over(self) -> bool:
-        """True if there will never be one."""
+        """True if no further notice will ever come."""
         return not self._linked and not self._wanted - self._told
 
     def told(self, notice: Exited, on: bool) -> None:
-        """This notice was handed out; or, not `on`, it was not after all."""
+        """Note that this notice was handed out; with `on` False, that it was not after all."""
         (self._told.add if on else self._told.discard)(notice.pid.value)
 
 
@@ -125,12 +130,12 @@ class NoticeReceiving(Operation[Exited]):
         return self.owner.over or self.owner.next() is not None
 
     def look(self, timeout_s: float | None) -> None:
-        """Only the progress thread hears of ends."""
+        """Do nothing: only the progress thread learns of ends."""
 
     def complete(self) -> Exited:
         notice = self.owner.next()
         if notice is None:
-            raise EndOfChannel("all of them have ended")
+            raise EndOfChannel("there has been a notice for each process")
         self.owner.told(notice, True)
         return notice
 
@@ -144,12 +149,12 @@ class NoticeReceiving(Operation[Exited]):
             self.owner.told(result, False)
 
     def too_late(self, timeout_s: float | None) -> TimeoutError:
-        return TimeoutError(f"nobody of them has ended within {timeout_s} s")
+        return TimeoutError(f"none of the monitored processes has ended within {timeout_s} s")
 
 
 def other_process(node: Node, pid: Pid) -> None:
-    """Raises: UsageError: This is no Pid, or that of this process."""
+    """Check a Pid. Raises: UsageError: It is not a Pid, or it is this process's own."""
     if not isinstance(pid, Pid):
-        raise UsageError(f"this takes a Pid; found {type(pid).__name__}: {brief(pid)}")
+        raise UsageError(f"expected a Pid; found {type(pid).__name__}: {brief(pid)}")
     if pid == node.pid:
-        raise UsageError("a process is not linked with itself, nor hears of its own end")
+        raise UsageError("a process cannot link with itself or monitor itself")

@@ -1,4 +1,4 @@
-"""Processes: joining the job, spawning, waiting, killing."""
+"""Joins the job; spawns, awaits and kills processes."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ if TYPE_CHECKING:
 
 
 def init(resources: Resources | None = None) -> None:
-    """Join the job; outside of one, start this script again under `cmpirun` and never return.
+    """Join the job. Outside of a job, restart this script under `cmpirun`, and never return.
 
-    A process that is more than a script (an interactive session, a notebook, pytest, a server) is not
-    started again: a job starts for it, as by `cmpi.Job()`, and it joins that. A line on stderr says so.
+    An interactive session, a notebook, pytest or a server cannot be restarted. `init` then starts a job in
+    the background, as `cmpi.Job()` does, and this process joins it. A line on stderr says so.
 
     Args:
-        resources: What this process needs. None: the default. Not for one that is not started again.
+        resources: What this process needs. None: the default. Not allowed if the process cannot be
+            restarted.
 
     Raises:
-        UsageError: multiprocessing has started this process, or it asks for resources and cannot.
+        UsageError: multiprocessing has started this process, or `resources` is not allowed here.
         LaunchError: cmpirun cannot be started.
 
-    Under `cmpirun` it is implied by the first use of anything else. Call it in
+    Under `cmpirun`, any other call of cmpi implies `init()`. Call it in
     `if __name__ == "__main__":`, before anything that should happen only once.
     Blocks: until the process has joined. Source: Constellation's `init(Resources)`.
     """
@@ -48,31 +49,31 @@ def init(resources: Resources | None = None) -> None:
             restart.restart()
         if resources is not None:
             raise UsageError(
-                "this process is not started again under cmpirun, and joins a job as it is: "
-                "init() takes no resources here"
+                "this process cannot be restarted under cmpirun, so init() cannot reserve resources for "
+                "it: call init() without arguments"
             )
         job.start_for_session()
     context.join(resources)
 
 
 def pid() -> Pid:
-    """This process. Blocks: at the first use, until it has joined the job."""
+    """Return this process's Pid. Blocks: at the first use, until it has joined the job."""
     return context.current().pid
 
 
 def parent() -> Pid | None:
-    """Who spawned this process; None for a rank that cmpirun started. Blocks: as `pid`."""
+    """Return the process that spawned this one; None for a rank that cmpirun started. Blocks: as `pid`."""
     return context.current().parent
 
 
 def world() -> list[Pid]:
-    """The ranks that cmpirun started with -n, in the order of their ranks; in a process of a group, those
-    of the group (see `spawn_group`). Blocks: as `pid`."""
+    """Return the processes started with `cmpirun -n`, ordered by rank; in a process of a group, those of
+    the group (see `spawn_group`). Blocks: as `pid`."""
     return list(context.current().world)
 
 
 def resources() -> Resources:
-    """What this process was granted. Blocks: as `pid`."""
+    """Return the resources that this process was granted. Blocks: as `pid`."""
     return context.current().resources
 
 
@@ -90,32 +91,33 @@ def spawn(
     """Start a new process that runs `f(parent, *args, **kwargs)`, where `parent` is this process's Pid.
 
     Args:
-        f: A function, lambda, closure or other callable. It and what it captures travel by value. An
+        f: A function, lambda, closure or other callable. It is sent by value, with what it captures. An
             `async def` runs in an event loop of its own.
-        args: Further arguments for it.
-        kwargs: Keyword arguments for it.
+        args: Further arguments for f.
+        kwargs: Keyword arguments for f.
         resources: What the new process needs. None: see `Resources`.
         timeout: Longest wait for room, in seconds. None waits for ever.
-        link: Link the two from the start: see `link`.
-        name: What people call it in the output and in reports; several may have the same. None: the
-            name of the function, or the one by which it is registered.
-        result: Keep what f returns or raises until this process asks for it, by `cmpi.result(pid)`.
-        mpi: Start MPI before f runs. False: it starts when f, or what f imports, imports `mpi4py.MPI`; ask
-            for it if f uses MPI otherwise, as by ctypes or by a library that is linked to it.
+        link: Link the two processes from the start: see `link`.
+        name: Its name in output and reports, which need not be unique. None: the name under which it is
+            registered, or the name of the function.
+        result: Keep what f returns or raises until this process asks for it with `cmpi.result(pid)`.
+        mpi: Start MPI before f runs. By default MPI starts when f, or a module that it imports, imports
+            `mpi4py.MPI`. Set this if f uses MPI in another way, such as through ctypes or a library that is
+            linked to MPI.
 
     Returns:
-        The new process. Channels to it may be opened at once, though it may still be starting;
-        should it fail to start, `wait` says so.
+        The new process. Channels to it can be opened at once, even if it is still starting. If it fails to
+        start, `wait` returns a status that says so.
 
     Raises:
-        NotPicklable: Something in `f` or its arguments cannot travel; nothing was started.
-        WrongArguments: `f` cannot be called so; nothing was started.
-        NeverFits: No host of the job is that large.
-        TimeoutError: There was no room in time; nothing was started.
+        NotPicklable: Something in `f` or its arguments cannot be sent; no process was started.
+        WrongArguments: `f` does not accept these arguments; no process was started.
+        NeverFits: No host of the job is large enough.
+        TimeoutError: There was no room in time; no process was started.
 
-    Blocks: until the scheduler has room (a fair queue), and for a closure of more than 64 KiB
+    Blocks: until the scheduler has room (its queue is fair), and for a closure of more than 64 KiB
         until that has been sent. Thread-safe.
-    Source: Constellation's `spawn`; the process is one that `MPI_Comm_spawn` started.
+    Source: Constellation's `spawn`; processes are started by `MPI_Comm_spawn`.
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
     return _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi).run(
@@ -131,7 +133,7 @@ def spawn_tied(
     timeout: float | None = None,
     name: str | None = None,
 ) -> Pid:
-    """As `spawn`, with a tie of `relations`."""
+    """As `spawn`, with one of the ties between parent and child that `relations` defines."""
     return _Order(Call(f, args), resources, name, tie=tie).run(timeout)[0]
 
 
@@ -145,7 +147,7 @@ async def aspawn(
     result: bool = False,
     mpi: bool = False,
 ) -> Pid:
-    """As `spawn`, in an event loop. Cancelled while there is no room, it starts nothing."""
+    """As `spawn`, in an event loop. If it is cancelled while it waits for room, no process is started."""
     order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi)
     (child,) = order.accepted(await order.node.root.ask_async(order.frame, ROOM))
     if not order.inline:
@@ -163,7 +165,7 @@ def try_spawn(
     result: bool = False,
     mpi: bool = False,
 ) -> Pid:
-    """As `spawn`, but raise `NoCapacity` at once if there is no room now."""
+    """As `spawn`, but raises `NoCapacity` at once if there is no room now."""
     return _Order(Call(f, args, kwargs, result=result), resources, name, wait=False, mpi=mpi).run()[0]
 
 
@@ -179,12 +181,12 @@ def spawn_group(
     result: bool = False,
 ) -> list[Pid]:
     """Start n processes as one MPI world: in each, `MPI.COMM_WORLD` has size n and its collectives work,
-    and `cmpi.world()` is the list that this returns.
+    and `cmpi.world()` returns the same list as this call.
 
-    They are placed at once or not at all, on one host or on several, and stand and fall together as
-    the ranks of `cmpirun -n` do. Each runs `f(parent, *args, **kwargs)`.
+    Either all are placed, on one host or several, or none. If one fails, all end, like the ranks of
+    `cmpirun -n`. Each runs `f(parent, *args, **kwargs)`.
 
-    Args, raises, blocks: as `spawn`; `resources` and `name` are those of each process.
+    Args, raises, blocks: as `spawn`; `resources` and `name` apply to each process.
 
     Returns:
         The processes, by rank.
@@ -192,7 +194,7 @@ def spawn_group(
     Source: `MPI_Comm_spawn` with maxprocs n.
     """
     if not isinstance(n, int) or n < 1:
-        raise UsageError(f"a group has 1 process or more; found {brief(n)}")
+        raise UsageError(f"a group needs 1 process or more; found n={brief(n)}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
     return _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), n=n).run(timeout)
 
@@ -202,7 +204,7 @@ def _tie(link: bool) -> int:
 
 
 class _Order:
-    """A closure on its way to the scheduler."""
+    """A request to spawn a closure."""
 
     def __init__(
         self,
@@ -216,18 +218,18 @@ class _Order:
         mpi: bool = False,
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name.strip()):
-            raise UsageError(f"the name of a process is text, and not empty; found {brief(name)}")
+            raise UsageError(f"the name of a process must be a non-empty string; found {brief(name)}")
         self._label, self._wait, self._tie, self._n = _label(call.f), wait, tie, n
         self._mpi = mpi
         self._name = name or ""
         self._wanted = Resources() if resources is None else resources
         self._result = call.result
-        self.node = context.current()  # first: then the script has its name in the job
+        self.node = context.current()  # must come first: joining names the script, which pickling needs
         self.closure = call.pickled()
         self.inline = isinstance(self.closure, bytes)
 
     def frame(self, request: int) -> process_root.Spawn:
-        """The request."""
+        """The request as a frame for the root."""
         interpreter = inheritance.interpreter()
         changed = interpreter != self.node.interpreter
         return process_root.Spawn(
@@ -253,10 +255,10 @@ class _Order:
         )
 
     def accepted(self, reply: Any) -> list[Pid]:
-        """The processes of a reply; their closure may still have to be sent.
+        """Return the processes in a reply; the closure may still have to be sent to them.
 
         Raises:
-            NoCapacity, NeverFits: The scheduler has refused.
+            NoCapacity, NeverFits: The scheduler has refused the request.
         """
         if isinstance(reply, process_root.Refused):
             raise (NeverFits if reply.never else NoCapacity)(reply.reason)
@@ -271,8 +273,8 @@ class _Order:
         return children
 
     def run(self, timeout: float | None = None) -> list[Pid]:
-        """Have the processes started. What a signal handler's exception keeps the caller from learning of
-        is ended. Raises: as `accepted`; TimeoutError. Blocks: as `spawn`."""
+        """Have the processes started. If a signal handler's exception prevents the caller from getting
+        their pids, they are ended. Raises: as `accepted`; TimeoutError. Blocks: as `spawn`."""
         reply = None
         try:
             reply = self.node.root.ask(self.frame, timeout, ROOM)
@@ -286,7 +288,7 @@ class _Order:
             raise
 
     def _take(self, reply: Any) -> list[Pid]:
-        """As `accepted`, and send the closure if it is to follow. Blocks: for that."""
+        """As `accepted`, but also send a closure that was too large for the request. Blocks: for that."""
         children = self.accepted(reply)
         if not self.inline:
             for child in children:
@@ -296,21 +298,21 @@ class _Order:
 
 
 def wait(pid: Pid, timeout: float | None = None) -> ExitStatus:
-    """Wait until a process has ended, and return how.
+    """Wait until a process has ended, and return its exit status.
 
     Any process of the job may wait for any other, any number of times.
 
     Raises:
-        TimeoutError: It runs on after `timeout` seconds.
+        TimeoutError: The process has not ended after `timeout` seconds.
 
-    Blocks: until then. Source: POSIX `waitpid`, but not only for children.
+    Blocks: until the process has ended. Source: POSIX `waitpid`, but not only for children.
     """
     refuse_in_loop("wait()", "`await cmpi.await_exit(pid)`")
     return _node_to_wait_for(pid).exits.wait_exit(pid, timeout)
 
 
 async def await_exit(pid: Pid) -> ExitStatus:
-    """As `wait`, in an event loop; `asyncio.wait_for` bounds it."""
+    """As `wait`, in an event loop. For a timeout use `asyncio.wait_for`."""
     return await _node_to_wait_for(pid).exits.await_exit(pid)
 
 
@@ -322,22 +324,23 @@ def _node_to_wait_for(pid: Pid) -> Node:
 
 
 def kill(pid: Pid, signal: int = 9) -> None:
-    """Send a signal to a process; SIGKILL by default. One that has ended is no error.
+    """Send a signal to a process, by default SIGKILL. It is not an error if the process has ended.
 
-    Its end then counts as asked for: `wait(pid).ok` is true, and cmpirun does not fail for it. The rest
-    of a group, or of the ranks of `cmpirun -n`, ends with it, as asked for too.
+    Its end then counts as requested: `wait(pid).ok` is true, and cmpirun does not fail because of it. The
+    other processes of its group, or the other ranks of `cmpirun -n`, end with it; their ends count as
+    requested, too.
 
-    On Open MPI a process that is still in MPI_Init gets it when it is through that.
+    On Open MPI, a process that is still inside MPI_Init gets the signal when it has left that.
 
     Blocks: never. Source: POSIX `kill`.
     """
     if not 0 < signal < 65:
-        raise UsageError(f"a signal is a number from 1 to 64; found {signal}")
+        raise UsageError(f"signal must be a number from 1 to 64; found {signal}")
     context.current().root.tell(process_root.Kill(pid.value, signal))
 
 
 def capacity() -> Capacity:
-    """What the job may use on all its hosts, and what of it is free now. Blocks: for one answer."""
+    """Return the resources of the job on all its hosts, in total and free now. Blocks: for one answer."""
     reply = context.current().root.ask(process_root.AskCapacity)
     return Capacity(
         Resources.of_units(reply.total_cpu_units, reply.total_memory_bytes),
@@ -346,21 +349,21 @@ def capacity() -> Capacity:
 
 
 def preload(*modules: str) -> None:
-    """Have the fork server import these modules, so that processes spawned later start with them.
+    """Have the fork server import these modules, so that processes spawned later start with them loaded.
 
-    A module that cannot be imported is reported on stderr; spawning goes on without it.
+    If a module cannot be imported, that is reported on stderr, and processes start without it.
 
     Blocks: never. Source: `multiprocessing.set_forkserver_preload`.
     """
     for module in modules:
         if not isinstance(module, str):
-            raise UsageError(f"preload takes names of modules; found {brief(module)}")
+            raise UsageError(f"preload takes names of modules, as strings; found {brief(module)}")
     folders = [folder for folder in sys.path if isinstance(folder, str)]  # Python ignores others, too
     context.current().root.tell(process_root.Preload(list(modules), folders))
 
 
 def _label(f: Callable[..., object]) -> str:
-    function = getattr(f, "func", f)  # of a functools.partial
+    function = getattr(f, "func", f)  # for a functools.partial
     code = getattr(function, "__code__", None)
     where = f" at {code.co_filename}:{code.co_firstlineno}" if code is not None else ""
     return f"{name_of(f)}{where}"

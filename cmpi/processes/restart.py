@@ -1,4 +1,4 @@
-"""Starting a script again under cmpirun, where it is a script that can be."""
+"""Restarts a script under cmpirun, if this process is a script that can be restarted."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
 
 
 def can_restart() -> bool:
-    """Whether this process is simply a script, which can be started again.
+    """Whether this process is a plain script, which can be restarted.
 
     Raises:
-        UsageError: It is one that multiprocessing has started, and is to have no job of its own.
+        UsageError: multiprocessing has started this process, so it must not have a job of its own.
     """
     if "multiprocessing.spawn" in sys.modules and "--multiprocessing-fork" in sys.orig_argv:
         raise UsageError(
-            "init() was called in a process that multiprocessing has started. Call it in the script that "
-            "starts it, in `if __name__ == '__main__':`, or start that with `cmpirun python SCRIPT`."
+            "init() was called in a process started by multiprocessing. Call it in the main script, under "
+            "`if __name__ == '__main__':`, or start that script with `cmpirun python SCRIPT`."
         )
     main = getattr(sys.modules.get("__main__"), "__file__", None) or ""
     interactive = hasattr(sys, "ps1") or bool(sys.flags.interactive) or sys.argv[:1] in ([], [""], ["-"])
-    # Whoever has replaced them captures the output, and would wait for it in vain.
+    # If stdout or stderr are replaced, the output is captured, which a restart would lose.
     captured = sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__
     return not interactive and not captured and is_script(main, sys.modules.keys())
 
 
 def is_script(main: str, modules: Collection[str]) -> bool:
-    """Whether a process is simply a script of somebody's: no kernel, test run, server or other tool.
+    """Whether a process is a plain script of the user, not a kernel, test run, server or other tool.
 
     Args:
         main: The file of `__main__`.
-        modules: The names of the modules that are loaded.
+        modules: The names of the loaded modules.
     """
     if {"ipykernel", "IPython"} <= {*modules} or {"_pytest.runner", "pytest"} <= {*modules}:
         return False

@@ -1,7 +1,7 @@
-"""What a spawned function returned or raised, for the process that spawned it with `result=True`.
+"""Results of spawned functions, for the process that spawned them with `result=True`.
 
-The spawned process sends it at its end, on a channel of its own, and the spawning process keeps it until it
-is asked for: once. A process whose result nobody wants sends nothing.
+At its end, the spawned process sends what the function returned or raised through a separate channel. The
+spawning process keeps it until it is asked for, once. Without `result=True` nothing is sent.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from cmpi.identifiers import ExitStatus, Pid
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    # Whether it returned; its value, or its exception as bytes (empty: it cannot travel); its traceback.
+    # Whether it returned; its value, or its pickled exception (empty: cannot be pickled); its traceback.
     Outcome: TypeAlias = tuple[bool, Any, str]
 
-ENDING_S = 10.0  # that a process which has failed may take to end
+ENDING_S = 10.0  # how long a process that has failed may take to end
 
 
 class _Wanted:
-    """An outcome that was not handed out yet."""
+    """An outcome that was not taken yet."""
 
     def __init__(self, receiver: Receiver[Any]) -> None:
         self.receiver = receiver
@@ -46,7 +46,7 @@ _wanted: dict[Pid, _Wanted] = {}
 
 
 def expect(pid: Pid) -> None:
-    """Keep the outcome of a process that was just spawned."""
+    """Prepare to receive the result of a process that was just spawned."""
     _wanted[pid] = _Wanted(Receiver[Any](pid, name=process_process.RESULT_CHANNEL))
 
 
@@ -54,7 +54,7 @@ def deliver(parent: Pid, outcome: Outcome) -> None:
     """Send the outcome of this process. Blocks: as `send`.
 
     Raises:
-        NotPicklable: The value cannot travel. The parent was sent that in its place.
+        NotPicklable: The value cannot be sent. The parent got this error in its place.
     """
     fault = None
     with Sender[Any](parent, name=process_process.RESULT_CHANNEL) as sender:
@@ -65,7 +65,7 @@ def deliver(parent: Pid, outcome: Outcome) -> None:
                 fault = error
                 sender.send(raised(error, f"{type(error).__name__}: {error}"))
         except (PeerExited, PeerClosed, PeerFailed):
-            pass  # nobody is there who could ask
+            pass  # the parent has gone, so the result is not needed
     if fault is not None:
         raise fault
 
@@ -76,13 +76,13 @@ def raised(error: BaseException, trace: str) -> Outcome:
         body = pickling.dumps(error)
         if not isinstance(body, bytes) or not isinstance(pickling.loads(body), BaseException):
             body = b""
-    except Exception:  # also one whose __init__ wants other arguments than it kept
+    except Exception:  # for instance because its __init__ needs arguments that pickle does not know
         body = b""
     return False, body, trace
 
 
 def unpacked(outcome: Outcome) -> Any:
-    """The value, or what was raised, raised again."""
+    """Return the value, or raise the exception again."""
     returned, value = _value(outcome)
     if returned:
         return value
@@ -90,7 +90,7 @@ def unpacked(outcome: Outcome) -> Any:
 
 
 def _value(outcome: Outcome) -> tuple[bool, Any]:
-    """Whether it returned; its value, or what is to be raised."""
+    """Whether the function returned; its value, or the exception to raise."""
     returned, value, trace = outcome
     if returned:
         return True, value
@@ -106,21 +106,21 @@ def _value(outcome: Outcome) -> tuple[bool, Any]:
 
 
 def result(pid: Pid, timeout: float | None = None) -> Any:
-    """What the function of a process that this one has spawned with `result=True` returned.
+    """Return the value of a function that this process has spawned with `result=True`.
 
     Args:
-        pid: The process.
+        pid: The spawned process.
         timeout: Longest wait, in seconds. None waits for ever.
 
     Returns:
-        The function's value. It is handed out once, and then forgotten.
+        The function's value. It can be taken only once.
 
     Raises:
-        Exception: What the function raised, with the worker's traceback as its cause.
-        RemoteTraceback: It raised an exception that cannot travel; the traceback is the message.
-        PeerExited: It ended in another way (a signal, `sys.exit`); see `status`.
+        Exception: What the function raised, with the spawned process's traceback as its cause.
+        RemoteTraceback: It raised an exception that cannot be sent; the traceback is the message.
+        PeerExited: The process ended in another way (a signal, `sys.exit`); see `status`.
         UsageError: There is no result of this process to ask for.
-        TimeoutError: It runs on; ask again.
+        TimeoutError: The function has not returned in time; you can ask again.
 
     Blocks: until the function has returned. Source: `concurrent.futures.Future.result`.
     """
@@ -136,13 +136,13 @@ def result(pid: Pid, timeout: float | None = None) -> Any:
         forget(pid)
         return _of_status(pid, status)
     if not wanted.outcome[0]:
-        try:  # its end is known to this process then, and no surprise to the job
+        try:  # waiting for its end marks the failure as dealt with
             context.current().exits.wait_exit(pid, ENDING_S)
         except TimeoutError:
-            pass  # it hangs in its exit handlers
+            pass  # it is stuck in its exit handlers
     wanted.receiver.close()
     returned, value = _value(wanted.outcome)
-    # No call from here on, behind which a signal handler's exception could lose the value.
+    # # No call follows, after which a signal handler's exception could lose the value.
     try:
         del _wanted[pid]
     except KeyError:
@@ -153,7 +153,7 @@ def result(pid: Pid, timeout: float | None = None) -> Any:
 
 
 async def aresult(pid: Pid) -> Any:
-    """As `result`, in an event loop; `asyncio.wait_for` bounds it."""
+    """As `result`, in an event loop. For a timeout use `asyncio.wait_for`."""
     import asyncio
 
     wanted = _asked_for(pid)
@@ -177,8 +177,8 @@ def _asked_for(pid: Pid) -> _Wanted:
     wanted = _wanted.get(pid)
     if wanted is None:
         raise UsageError(
-            f"there is no result of {pid} to ask for: spawn it in this process, with result=True, and ask "
-            "for the result once"
+            f"there is no result of {pid}: this process must have spawned it with result=True, and the "
+            "result can be taken only once"
         )
     return wanted
 
@@ -191,6 +191,6 @@ def forget(pid: Pid) -> None:
 
 
 def _of_status(pid: Pid, status: ExitStatus) -> None:
-    """For a process that ended without an outcome: `sys.exit()` is a return without a value."""
+    """Judge a process that ended without an outcome: `sys.exit()` counts as returning None."""
     if status.code != 0 or status.requested:
         raise PeerExited(pid, status)

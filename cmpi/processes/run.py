@@ -1,4 +1,4 @@
-"""`run`: a function as a job of its own, from a script that is not part of one."""
+"""`run`: runs a function as a job of its own, from a script that is not part of a job."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ def run(
     kwargs: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """Run `f(*args)` under cmpirun, from any script, and return what it returns.
+    """Run `f(*args)` in a new job, from any script, and return its value.
 
     Args:
-        f: A function; it, what it captures and its arguments travel by value.
+        f: A function; it is sent by value, with what it captures and its arguments.
         args: Its arguments.
-        n: Number of ranks that run it, as one MPI world. None: one process.
+        n: The number of ranks that run it, as one MPI world. None: one process.
         kwargs: Its keyword arguments.
         options: Options of cmpirun: `cpus=4` is `--cpus 4`, `verbose=True` is `--verbose`, and
-            `mpi_args="..."` is `--mpi-args "..."`; a list gives an option several times. `output` is
-            "plain" if not given.
+            `mpi_args="..."` is `--mpi-args "..."`; a list repeats an option. `output` defaults to "plain".
 
     Returns:
-        The value; with `n`, the list of the n values, by rank.
+        The value; with `n`, a list of the n values, by rank.
 
     Raises:
-        Exception: What f raised, with the rank's traceback as its cause; of several, the first.
-        LaunchError: The job failed in another way; what cmpirun says is on stderr.
-        UsageError: This process is part of a job already: use `spawn` or `spawn_group`.
-        NotPicklable: Something in f or its arguments cannot travel.
+        Exception: What f raised, with the rank's traceback as its cause; if several ranks raised, the
+            first.
+        LaunchError: The job failed in another way; cmpirun's message is on stderr.
+        UsageError: This process is already part of a job: use `spawn` or `spawn_group`.
+        NotPicklable: Something in f or its arguments cannot be sent.
 
-    What the job prints appears where this script prints. The function and its values go through files in a
-    temporary folder: for a job on several hosts, have TMPDIR name a folder that they share.
+    The job's output appears where this script prints. The function and its values are passed through files
+    in a temporary folder: for a job on several hosts, set TMPDIR to a folder that all hosts share.
 
     Blocks: until the job has ended. Source: `torch.distributed.launcher.elastic_launch`.
     """
     if context.in_job():
         raise UsageError(
-            "run() starts a job of its own, and this process is part of one. Use spawn() or spawn_group(), "
-            "whose results cmpi.result() gives."
+            "run() starts a new job, but this process is already part of one. Use spawn() or spawn_group() "
+            "with result=True, and cmpi.result()."
         )
     if n is not None and (not isinstance(n, int) or n < 1):
-        raise UsageError(f"a job has 1 rank or more; found n={n!r}")
+        raise UsageError(f"a job needs 1 rank or more; found n={n!r}")
     scripts.name_own()
     message = call.Call(f, args, kwargs, first=None, do="run").pickled()
     with tempfile.TemporaryDirectory(prefix="cmpi-run-") as folder:
@@ -83,7 +83,7 @@ def _loads(parts: tuple[bytes, list[bytes]]) -> Any:
 
 
 def _write(path: str, value: object) -> None:
-    """Whole or not at all."""
+    """Write a file atomically."""
     with open(f"{path}.new", "wb") as file:
         pickle.dump(value, file, protocol=5)
     os.rename(f"{path}.new", path)
@@ -104,17 +104,15 @@ def _outcome(folder: str, n: int | None, code: int) -> Any:
         if not outcome[0]:
             results.unpacked(outcome)  # which raises
     if code == 2 and not there:
-        raise UsageError("cmpirun does not know these options; what it says is on stderr")
+        raise UsageError("cmpirun refused the options; its message is on stderr")
     if code != 0 or len(there) < len(paths):
-        raise LaunchError(
-            f"the job failed: cmpirun has ended with exit code {code}; its report is on stderr"
-        )
+        raise LaunchError(f"the job failed: cmpirun ended with exit code {code}; its report is on stderr")
     values = [results.unpacked(outcomes[path]) for path in paths]
     return values[0] if n is None else values
 
 
 def rank() -> int:
-    """The life of a rank of such a job."""
+    """The main function of each rank of such a job."""
     folder = sys.argv[1]
     surroundings, parts = _read(f"{folder}/call")
     node = context.join(None)

@@ -1,4 +1,4 @@
-"""`supervise`: children that are started again when they end."""
+"""`supervise`: starts children, and restarts them when they end."""
 
 from __future__ import annotations
 
@@ -35,42 +35,42 @@ def supervise(
     backoff: tuple[float, float] = (0.1, 10.0),
     dynamic: bool = False,
 ) -> Mapping[str, int]:
-    """Start children in their order, and start them again as they end, until none is left.
+    """Start children in order, and restart them when they end, until none is left.
 
     Args:
-        children: In the order in which they depend on each other.
-        strategy: Who is stopped and started again with one that ends: "one_for_one": only that;
-            "one_for_all": all; "rest_for_one": those behind it.
-        max_restarts: How often that may happen in `within` seconds. With one more, all are stopped.
-        within: See there.
-        backoff: The wait before the second restart in that time, in seconds, doubled for each further
-            one; and the longest.
-        dynamic: Go on when no child is left, for others that `start_child` may bring, until this process is
+        children: The children, each after those that it depends on.
+        strategy: Which children are restarted when one ends: "one_for_one": only that one; "one_for_all":
+            all; "rest_for_one": that one and those after it.
+        max_restarts: The most restarts within `within` seconds. One more stops all children.
+        within: The length of that period, in seconds.
+        backoff: The wait before the second restart in that period, in seconds, which doubles with each
+            further restart; and the longest wait.
+        dynamic: Go on when no child is left, since `start_child` may add others, until this process is
             ended.
 
     Returns:
-        How often each was restarted, by its name or function.
+        How often each child was restarted, by its name or function.
 
     Raises:
-        TooManyRestarts: The children ended more often than that.
-        PeerExited: A process with which this one was linked has ended; the children were stopped.
-        UsageError: No such strategy.
+        TooManyRestarts: The children ended more often than allowed.
+        PeerExited: A process linked with this one has ended; the children were stopped.
+        UsageError: There is no such strategy.
 
-    The end of a child is no failure of the job, that of a supervisor is. Children are linked with
-    it: if it ends, so do they. Call it in a process of its own to go on meanwhile, or to have it
-    supervised: `spawn(lambda parent: supervise(...))`. Any process may then ask for its children, stop and
-    start them: `which_children`, `start_child`, `terminate_child`, `restart_child`.
+    The failure of a child does not count for the job, but the failure of a supervisor does. Children are
+    linked with their supervisor and end with it. To do other work meanwhile, or to supervise the
+    supervisor, run it in a process of its own: `spawn(lambda parent: supervise(...))`. Any process can
+    list, stop and start its children: `which_children`, `start_child`, `terminate_child`, `restart_child`.
 
     Blocks: until no child is left. Source: Erlang/OTP Design Principles, "Supervisor Behaviour".
     """
     refuse_in_loop("supervise()", "a process of its own: `await cmpi.aspawn(lambda _: supervise(...))`")
     if strategy not in STRATEGIES:
-        raise UsageError(f"a strategy is one of {', '.join(STRATEGIES)}; found {strategy!r}")
+        raise UsageError(f"strategy must be one of {', '.join(STRATEGIES)}; found {strategy!r}")
     return _Shell(children, strategy, max_restarts, within, backoff, dynamic).run()
 
 
 class _Shell(Office):
-    """Carries out what the machine says."""
+    """Carries out the state machine's actions."""
 
     def __init__(
         self,
@@ -95,13 +95,15 @@ class _Shell(Office):
         try:
             self._requests, self._desk = Mailbox[Call](_key=KEY), Desk(self)
         except ChannelExists:
-            raise UsageError("this process is a supervisor already: spawn a process for another") from None
-        self._pids: dict[Pid, int] = {}  # of those that run
+            raise UsageError(
+                "this process is already a supervisor; spawn a process for another one"
+            ) from None
+        self._pids: dict[Pid, int] = {}  # of the running children
         self._done = False
         self._last: tuple[int, ExitStatus] | None = None  # after which it gave up
 
     def run(self) -> Mapping[str, int]:
-        """From the first start to the last end."""
+        """Supervise until the last child has ended."""
         with self._node.lock:
             family = set(self._node.exits.linked)  # not children
         trapped = self._node.exits.trap(True)
@@ -119,14 +121,14 @@ class _Shell(Office):
             assert self._last is not None
             child, status = self._last
             raise TooManyRestarts(
-                f"{self._children[child].label} ended ({status}) once more than it may be restarted; "
-                f"restarts: {', '.join(f'{name} {n}' for name, n in counts.items())}",
+                f"{self._children[child].label} ended ({status}) after too many restarts: "
+                f"{', '.join(f'{name} {n}' for name, n in counts.items())}",
                 counts,
             )
         return counts
 
     def _turn(self, family: set[int]) -> None:
-        """Wait for the next thing to happen, and deal with it."""
+        """Wait for the next event, and handle it."""
         node = self._node
         deadline_s = self._machine.deadline_s()
         patience_s = None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
@@ -171,7 +173,7 @@ class _Shell(Office):
             else:
                 self._done = True
 
-    # -- what the desk asks for ----------------------------------------------------------------
+    # -- requests of the desk ------------------------------------------------------------------
 
     def infos(self) -> list[ChildInfo]:
         pids = {number: pid for pid, number in self._pids.items()}
@@ -209,7 +211,7 @@ class _Shell(Office):
 
     def _refuse_at_the_end(self) -> None:
         if self._done or self._machine.closing:
-            raise UsageError("this supervisor is about to end, and starts no child any more")
+            raise UsageError("this supervisor is about to end, so it starts no more children")
 
     def _start(self, number: int) -> Pid:
         child = self._children[number]
@@ -221,11 +223,11 @@ class _Shell(Office):
             try:
                 register(child.name, pid)
             except UsageError:
-                pass  # it has ended already, which is about to be heard
+                pass  # it has already ended; the notice will follow
         return pid
 
     def _stop(self) -> None:
-        """Whatever has happened, leave nobody behind."""
+        """End all children, whatever has happened."""
         self._do(self._machine.close(time.monotonic()))
         while not self._done:
             self._turn(set())

@@ -181,7 +181,7 @@ class Agents:
         if faults:
             raise LaunchError("\n".join(faults))
 
-    # # -- requests of cmpirun -------------------------------------------------------------------
+    # -- requests of cmpirun -------------------------------------------------------------------
 
     def run(
         self,
@@ -255,7 +255,7 @@ class Agents:
                 host.ssh.kill()
             host.ssh.wait()
 
-    # # -- actions of the state machine ------------------------------------------------------------
+    # -- actions of the state machine ------------------------------------------------------------
 
     def _do(self, actions: list[host_lives.Action]) -> None:
         for action in actions:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PBS, LSF, GRID_ENGINE = "PBS", "LSF", "Grid Engine"
-# # The variable that names the file with the hosts, and one that shows that this is a scheduler's job.
+# The variable that names the file with the hosts, and one that shows that this is a scheduler's job.
 _SOURCES = (
     (PBS, "PBS_NODEFILE", "PBS_JOBID"),
     (LSF, "LSB_DJOB_HOSTFILE", "LSB_JOBID"),

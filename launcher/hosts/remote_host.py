@@ -98,7 +98,7 @@ class RemoteHost:
     ) -> None:
         self.spec, self.python = spec, spec.python or python
         self._selector, self._hear, self._closed, self._ours = selector, hear, closed, ours
-        # # A session of its own, because cmpirun passes on the terminal's Ctrl-C itself.
+        # A session of its own, because cmpirun passes on the terminal's Ctrl-C itself.
         self.ssh = subprocess.Popen(
             way(spec.target, [self.python, "-c", _PROGRAM]),
             stdin=subprocess.PIPE,

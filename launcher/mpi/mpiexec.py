@@ -27,9 +27,9 @@ def command(
     if mpi.kind == "openmpi":
         if superuser:
             argv.append("--allow-run-as-root")
-        # # With User-Level Failure Mitigation, other processes survive the death of a spawned one.
+        # With User-Level Failure Mitigation, other processes survive the death of a spawned one.
         argv += ["--with-ft", "ulfm"]
-        # # On a laptop, 8 ranks should run on 2 cores; spawned worlds inherit this.
+        # On a laptop, 8 ranks should run on 2 cores; spawned worlds inherit this.
         if "PRTE_MCA_rmaps_default_mapping_policy" not in environment:
             argv += ["--map-by", ":OVERSUBSCRIBE"]
         if "PRTE_MCA_hwloc_default_binding_policy" not in environment:

@@ -80,11 +80,11 @@ class MpiexecWatch:
         wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-            # # Signals ignored by nohup or `&` stay ignored, except SIGQUIT, which only asks for a report.
+            # Signals ignored by nohup or `&` stay ignored, except SIGQUIT, which only asks for a report.
             if number == signal.SIGQUIT or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, lambda *_: None)
         if self._others is not None:
-            # # A stopped cmpirun sends no heartbeats, and the other hosts would end the job.
+            # A stopped cmpirun sends no heartbeats, and the other hosts would end the job.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         try:
             while not self._exited:

@@ -65,7 +65,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     options = [
         ("job-name", batch.name or name),
         ("nodes", str(batch.nodes)),
-        # # If there are more nodes than ranks, the other nodes are for spawned processes.
+        # If there are more nodes than ranks, the other nodes are for spawned processes.
         ("ntasks", str(n)) if n >= batch.nodes else ("ntasks-per-node", "1"),
         ("time", batch.time),
         ("partition", batch.partition),

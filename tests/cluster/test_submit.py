@@ -93,7 +93,7 @@ def test_gpus_features_and_unknown_wishes(here):
         cmpi_slurm.submit(print, gpus_per_node=1)
     with pytest.raises(LaunchError, match="feature"):
         cmpi_slurm.submit(print, constraint="big")
-    with pytest.raises(TypeError, match="no argument 'memory'"):
+    with pytest.raises(TypeError, match="unknown option 'memory'"):
         cmpi_slurm.map_array(print, [1], memory="1G")
     with pytest.raises(UsageError, match="1 element or more"):
         cmpi_slurm.map_array(print, [])

@@ -90,7 +90,7 @@ print(asyncio.run(main()).status)
     assert result.out.splitlines() == [
         "[(False, 0), (True, 2)]",
         "2",
-        "nobody of them has ended within 0.1 s",
+        "none of the monitored processes has ended within 0.1 s",
         "signal 9 (SIGKILL), as requested",
     ], result
 
@@ -168,7 +168,7 @@ print(supervise([Child(lambda parent: None, name="once", restart="transient")]))
 """
     )
     assert result.out.splitlines() == [
-        "fails ended (7) once more than it may be restarted; restarts: steady 2, fails 2",
+        "fails ended (7) after too many restarts: steady 2, fails 2",
         "{'steady': 2, 'fails': 2}",
         "{'once': 0}",
     ], result
@@ -232,8 +232,8 @@ kill(b); wait(b)
         "[(0, 'first', 'running', 0, 'sleeper'), (1, 'second', 'running', 0, 'sleeper'), "
         "(2, '', 'running', 0, 'sleeper')]",
         "True True",
-        "UsageError this supervisor has a child 'first' ",
-        "UsageError child first is running; only one tha",
+        "UsageError this supervisor already has a child ",
+        "UsageError child first is running; only a child",
         "UsageError this supervisor has no child 7; whic",
         "NeverFits asked for 999 cpus and 16 MiB on one",
         "['ended', 'ended', 'ended'] 15 15 None",

@@ -106,7 +106,7 @@ for wrong in (0, -1, 1.5):
     assert result.out.splitlines() == [
         "True",
         "0 [0, 0]",
-        *(f"a group has 1 process or more; found {wrong}" for wrong in (0, -1, 1.5)),
+        *(f"a group needs 1 process or more; found n={wrong}" for wrong in (0, -1, 1.5)),
     ], result
     said = [line for line in result.err.splitlines() if "waits for room" not in line]
     assert (result.code, said) == (0, []), result

@@ -396,11 +396,11 @@ with cmpi.Job.attach("{standing}"):
     )
     lines = [line for line in out.splitlines() if not line.startswith(("cmpirun:", "Try:"))]
     assert re.match(rf"LaunchError no job of yours .*'no-such-job'; there are: .*{standing}", lines[0])
-    assert lines[1].startswith("UsageError a job for a guest takes no option 'n'")
+    assert lines[1].startswith("UsageError cmpi.Job does not accept the option 'n'")
     assert [line.split(",")[0] for line in lines[2:4]] == [
-        "UsageError cmpirun has ended with exit code 2"
+        "UsageError cmpirun could not start the job (exit code 2); its message is on stderr"
     ] * 2
-    assert lines[4:] == ["this process is part of a job already, and can be in one at a time"] * 2
+    assert lines[4:] == ["this process is already part of a job, and can be part of only one at a time"] * 2
 
 
 def test_jobs_are_listed_and_one_is_stopped_by_its_name(jobs):

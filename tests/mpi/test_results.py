@@ -93,14 +93,14 @@ print(cmpi.capacity().free == before)
 """
     lines = program(text).splitlines()
     assert lines[0].startswith(
-        "WrongArguments True spawn calls work(parent, 3), and work(x) does not take that"
+        "WrongArguments True spawn calls work(parent, 3), which work(x) does not accept"
     )
     assert lines[0].endswith(
         "The first argument is the Pid of the process that spawned it: def work(parent, ...)."
     )
     assert lines[1].startswith("UsageError False generator is a generator function")
     assert lines[2].startswith("UsageError False Lazy is a generator function")
-    assert lines[3] == "UsageError False kwargs is a dictionary of keyword arguments; found 5"
+    assert lines[3] == "UsageError False kwargs must be a dictionary of keyword arguments; found 5"
     assert lines[4].endswith("found int: <an int of about 4983 digits>")
     assert sorted(lines[5:]) == ["0", "True", "ran"]
 

@@ -141,7 +141,7 @@ def join_as_guest(folder: str) -> Node:
         leave_as_guest(_node)
     with _lock:
         if in_job():
-            raise UsageError("this process is part of a job already, and can be in one at a time")
+            raise UsageError("this process is already part of a job, and can be part of only one at a time")
         if not _in_main_interpreter():
             raise NotRunning("this is a subinterpreter; only the main interpreter can be part of a job")
         from cmpi._runtime.process import guest_mpi
