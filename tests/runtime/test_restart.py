@@ -36,5 +36,5 @@ def test_this_test_run_is_not_started_again():
 def test_a_process_of_multiprocessing_gets_no_job_of_its_own(monkeypatch):
     monkeypatch.setitem(sys.modules, "multiprocessing.spawn", sys)
     monkeypatch.setattr(sys, "orig_argv", ["python", "-c", "...", "--multiprocessing-fork"])
-    with pytest.raises(UsageError, match="multiprocessing has started"):
+    with pytest.raises(UsageError, match="started by multiprocessing"):
         can_restart()
