@@ -50,7 +50,7 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
         self.next += 3  # as many as a group may need
         self.asked.add(self.next)
         self.hosts[self.next], self.sizes[self.next] = host, n
-        request = Submit(self.next, owner, cpus, memory, wait, False, host, near, pack, n)
+        request = Submit(self.next, owner, cpus, memory, wait, False, host, near, pack, n, owner % 2)
         self._take(self.scheduler.handle(request))
         if not wait:
             assert self.next in self.answers, "a request that does not wait is answered at once"
@@ -212,3 +212,17 @@ def test_packed_processes_that_hold_no_cpu_fill_one_host_core_by_core():
     scheduler = Scheduler([Host("a", 2 * CPU_UNIT, 100), Host("b", 3 * CPU_UNIT, 100)])
     places = [scheduler.handle(Submit(i, 0, 0, 1, True, pack=True))[0].host for i in range(5)]
     assert "".join(places) == "aabbb"
+
+
+def test_a_party_of_many_that_ask_delays_another_by_one():
+    scheduler = Scheduler([Host("a", 1, 0)])
+    (held,) = scheduler.handle(Submit(0, 100, 1, 0, True, party=1))
+    for ticket in range(1, 11):  # ten processes of one party
+        assert scheduler.handle(Submit(ticket, 100 + ticket, 1, 0, True, party=1)) == []
+    for ticket in range(20, 23):  # and one of another that asks for three
+        assert scheduler.handle(Submit(ticket, 200, 1, 0, True, party=2)) == []
+    order = [held.ticket]
+    while scheduler.waiting:
+        (place,) = scheduler.handle(Release(order[-1]))
+        order.append(place.ticket)
+    assert order == [0, 1, 20, 2, 21, 3, 22, 4, 5, 6, 7, 8, 9, 10]

@@ -35,6 +35,9 @@ class Job:
         self.heard.append((because, code))
         return []
 
+    def has_ended(self, pid):
+        return pid in self.processes and self.processes[pid].status is not None
+
     def from_rank(self, pid, frame, now_s):
         self.heard.append((pid, frame))
         return []

@@ -156,6 +156,10 @@ class ConnectionBroker:
         """`pid` has ended. A process that was being connected with it is told after a grace."""
         member = self._members.pop(pid, None)
         self._early.pop(pid, None)
+        for peer in [peer for peer, askers in self._early.items() if pid in askers]:
+            del self._early[peer][pid]
+            if not self._early[peer]:
+                del self._early[peer]
         if member is None:
             return
         for peer in member.wants:

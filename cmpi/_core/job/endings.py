@@ -50,7 +50,10 @@ class Endings:
         if status.code or status.signal:
             actions += self._fell_together(process, now_s, by_launcher)
         actions += self._end_linked(process, now_s)
-        return actions + self._maybe_finish(program)
+        actions += self._maybe_finish(program)
+        if not process.monitored or process.is_guest:
+            actions += state.over(process)  # else its monitor is, later
+        return actions
 
     def guest_ended(self, pid: int, status: ExitStatus, now_s: float) -> list[Action]:
         """A guest has ended, or left the job: what it and its children have spawned ends with it."""

@@ -62,7 +62,11 @@ class ErlangLinks:
         for name in [name for name, owner in self._names.items() if owner == pid]:
             del self._names[name]
         for name, waiting in list(self._waiting.items()):
-            self._waiting[name] = [each for each in waiting if each[0] != pid]
+            left = [each for each in waiting if each[0] != pid]
+            if left:
+                self._waiting[name] = left
+            else:
+                del self._waiting[name]
         return [other for other in others if other not in self._trapping]
 
     def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> Sequence[Tell | Named]:

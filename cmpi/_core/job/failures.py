@@ -1,4 +1,4 @@
-"""Which failures are the job's, or a guest's: those that no process of the job has looked at."""
+"""Which failures are a program's, or a guest's: those that no process of the job has looked at."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.process_record import Process
 
+MOST_KEPT = 100  # of a guest's, or the program's own, after many other processes have ended
+
 
 class Failures:
-    """The failed processes in the order in which they ended.
+    """The failed processes of a program in the order in which they ended.
 
     Args:
         strict: A failure counts though another process has looked at it.
@@ -18,15 +20,15 @@ class Failures:
 
     def __init__(self, strict: bool) -> None:
         self.strict = strict
-        self._failed: list[Process] = []
-        self._by_launcher: list[Process] = []  # MPI's launcher ended them, because of others
+        self._failed: dict[int, Process] = {}
+        self._by_launcher: dict[int, Process] = {}  # MPI's launcher ended them, because of others
 
     def ended(self, process: Process, by_launcher: bool) -> None:
         """This process has ended, and not well."""
-        (self._by_launcher if by_launcher else self._failed).append(process)
+        (self._by_launcher if by_launcher else self._failed)[process.pid] = process
 
     def counts(self, process: Process) -> bool:
-        """Whether the failure of this process is the job's.
+        """Whether the failure of this process is the program's.
 
         A rank that cmpirun started always counts. A spawned process does not if a supervisor has started
         it, or if another process has received its end: from `wait`, as a notice, as a PeerExited that it
@@ -36,11 +38,22 @@ class Failures:
             return True
         return not process.supervised and (self.strict or not process.looked_at_by)
 
+    def needs(self, process: Process) -> bool:
+        """Whether this one is to be told of at the end: it counts, and few of its guest came before it."""
+        if process.pid not in self._failed and process.pid not in self._by_launcher:
+            return False
+        return self.counts(process) and process in self.of(process.guest)[:MOST_KEPT]
+
+    def forget(self, pid: int) -> None:
+        """Nobody is to be told of this one."""
+        self._failed.pop(pid, None)
+        self._by_launcher.pop(pid, None)
+
     def first(self, guest: int = NO_PID) -> Process | None:
         """The first of those `of` this guest."""
         return next(iter(self.of(guest)), None)
 
     def of(self, guest: int) -> list[Process]:
         """Those that count for this guest; NO_PID: for the job itself. In the order in which they ended."""
-        failed = [*self._failed, *self._by_launcher]
+        failed = [*self._failed.values(), *self._by_launcher.values()]
         return [process for process in failed if process.guest == guest and self.counts(process)]

@@ -6,6 +6,7 @@ from math import inf
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Submit:
     near: str = ""  # the one that is best, if there is room now
     pack: bool = False  # onto the host with least room, rather than with most
     n: int = 1  # so many at once or none, as a group: tickets from this one on
+    party: int = NO_PID  # whose the owner is: a guest, or who has deployed its program
 
 
 class Host:

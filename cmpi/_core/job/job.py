@@ -55,6 +55,10 @@ class JobMachine:
         """The end of the whole job, if it was asked for."""
         return self._state.own.interruption
 
+    def has_ended(self, pid: int) -> bool:
+        """Whether there was such a process, and it has ended."""
+        return self._state.process_table.past.has_been(pid) and not self._state.alive(pid)
+
     def program_of(self, pid: int) -> Program:
         """The program that a process is part of."""
         return self._state.program_of(self.processes[pid])
@@ -178,11 +182,11 @@ class JobMachine:
         if rank >= len(pids) or self.processes[pids[rank]].monitored:
             return None, []
         process = self.processes[pids[rank]]
-        self._state.process_table.monitored(process, now_s)
         if process.status is not None:
             return None, []
         if process.doomed:
             return None, self.exited(process.pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
+        self._state.process_table.monitored(process, now_s)
         limits: list[Action] = [] if process.is_rank else [process.limit(self._state.enforce)]
         world = self._state.world(start)
         return process.pid, limits + list(self._state.worlds.monitored(process, service_port, world))
@@ -202,7 +206,12 @@ class JobMachine:
 
     def monitor_lost(self, pid: int, now_s: float) -> list[Action]:
         """A monitor's connection closed before it reported an exit: it dies with its process."""
-        return self.exited(pid, ExitStatus(137, SIGKILL, "its monitor was lost"), now_s)
+        actions = self.exited(pid, ExitStatus(137, SIGKILL, "its monitor was lost"), now_s)
+        return actions + self.monitor_left(pid)
+
+    def monitor_left(self, pid: int) -> list[Action]:
+        """A monitor looks after a process no more, of which nothing is left."""
+        return self._state.over(self.processes[pid])
 
     def over_memory(self, pid: int, frame: monitor_root.OverMemory) -> list[Action]:
         """A monitor says that its process uses, or used, more memory than it was granted."""

@@ -96,6 +96,13 @@ class Died:
 
 
 @frozen
+class Forget:
+    """Action: nothing will be heard, and nobody will be told, of these processes any more."""
+
+    pids: list[int]
+
+
+@frozen
 class Say:
     """Action: tell the user this, in a line of its own, on the terminal of the program that the process
     `pid` is part of; NO_PID: on the job's own."""
@@ -122,5 +129,5 @@ class FinishProgram:
 if TYPE_CHECKING:
     Action: TypeAlias = (
         "Tell | Order | Begin | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Named | Died"
-        " | FinishJob | FinishProgram | Say"
+        " | FinishJob | FinishProgram | Forget | Say"
     )

@@ -6,6 +6,7 @@ from cmpi._core.job.complaints import Complaints
 from cmpi._core.job.connection_broker import ConnectionBroker
 from cmpi._core.job.erlang_links import ErlangLinks
 from cmpi._core.job.fork_gate import ForkGate
+from cmpi._core.job.job_actions import Forget
 from cmpi._core.job.kill_timers import GRACE_S, KillTimers
 from cmpi._core.job.process_record import memory_between
 from cmpi._core.job.process_table import ProcessTable
@@ -18,6 +19,7 @@ from cmpi.identifiers import NO_PID, Resources
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.host_room import Host
+    from cmpi._core.job.job_actions import Action
     from cmpi._core.job.process_record import Process
 
 
@@ -80,6 +82,32 @@ class JobState:
         guest.came_as_guest(host, name)
         self.requests.occupy(guest.pid, host, Resources(0, 0))
         return guest
+
+    def over(self, process: Process) -> list[Action]:
+        """Nothing more will be heard of a process that has ended; some that ended before may be
+        forgotten."""
+        actions: list[Action] = []
+        for start in self.process_table.over(process, self._needed):
+            gone = self.process_table.forget(start)
+            for each in gone:
+                program = self.program_of(each)
+                program.failures.forget(each.pid)
+                for one in {program, self.own}:  # the job's own sums are of all
+                    one.usage.add(each)
+            self.worlds.forget(start)
+            actions.append(Forget([each.pid for each in gone]))
+        return actions
+
+    def _needed(self, start: int) -> bool:
+        """Whether the records of a start, whose processes are all over, may still be asked for."""
+        if any(program.start == start for program in self.programs.values()):
+            return True  # what its processes have spawned is told of its world
+        return any(self._to_be_told(process) for process in self.world(start))
+
+    def _to_be_told(self, process: Process) -> bool:
+        """Whether this is a failure that somebody is still to be told of."""
+        somebody = process.guest == NO_PID or self.alive(process.guest)
+        return somebody and self.program_of(process).failures.needs(process)
 
     def program_of(self, process: Process) -> Program:
         """The program that a process is part of. A cmpirun that deploys one is itself of the job's own."""

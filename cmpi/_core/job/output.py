@@ -77,6 +77,7 @@ class Formatter:
             self._places[2] = self._places[1]
         self._one_place = one_place
         self._speakers: dict[int, Speaker] = {}
+        self._met = 0  # how many there have been
         self._streams: dict[tuple[int, int], Stream] = {}
         self._waiting: dict[
             tuple[int, int], None
@@ -102,7 +103,7 @@ class Formatter:
 
     def met(self, who: Speaker) -> None:
         """Somebody will write who is no process of the job."""
-        who.number = len(self._speakers)
+        who.number, self._met = self._met, self._met + 1
         self._speakers[who.pid] = who
         if self._human is not None:
             self._human.met(who)
@@ -173,6 +174,14 @@ class Formatter:
         elif self._human is not None and self._verbosity == VERBOSE:
             printed += self._note(who, human_form.ENDED, str(status), now_s)
         return printed + self._draw(now_s)
+
+    def forget(self, pid: int) -> None:
+        """Nothing more will come from a process, and nobody will ask for its `tail`."""
+        self._speakers.pop(pid, None)
+        self._tails.pop(pid, None)
+        for fd in (1, 2):
+            self._streams.pop((pid, fd), None)
+            self._waiting.pop((pid, fd), None)
 
     def ended(self, fields: Mapping[str, object], now_s: float) -> Printed:
         """The job has ended: all that waits is printed; but not of failures, which a report names."""

@@ -22,12 +22,12 @@ MOST_NAME = 27  # characters of a name that are shown
 class Process:
     """A process of the job; the `Job` machine keeps it up to date."""
 
-    # A job may have had 100,000 of them.
+    # There may be thousands of them.
     __slots__ = (
         "_given", "asks_memory", "because", "begun", "core", "cores", "cpu_s", "cpu_weight",
         "doomed", "fault", "grouped", "guest", "host", "interpreter", "is_guest", "joined", "label",
-        "looked_at_by", "memory", "monitored", "name", "nice", "order", "parent", "peak_bytes", "pid",
-        "rank", "resources", "start", "status", "summary", "supervised", "trace", "watchers",
+        "looked_at_by", "memory", "monitored", "name", "nice", "order", "over", "parent", "peak_bytes",
+        "pid", "rank", "resources", "start", "status", "summary", "supervised", "trace", "watchers",
     )  # fmt: skip
 
     def __init__(self, pid: int, parent: int, start: int, rank: int, label: str) -> None:
@@ -58,6 +58,7 @@ class Process:
         self.summary = self.trace = ""  # of the exception it raised
         self.fault = ""  # why it could not be started
         self.status: ExitStatus | None = None
+        self.over = False  # it has ended, and nothing more will be heard of it
         self.watchers: set[int] = set()
         self.looked_at_by: set[int] = set()  # processes that have received its end, and dealt with it
 

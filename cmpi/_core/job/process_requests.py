@@ -10,7 +10,7 @@ from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.process_root_connections import Connect, Farewell, Leaving
 from cmpi._core.protocol.process_root_links import LinkWith, Register, WhereIs
 from cmpi._core.protocol.wire import handler
-from cmpi.identifiers import ExitStatus, Resources
+from cmpi.identifiers import Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class ProcessRequests:
     def _watch(self, process: Process, frame: process_root.Watch, now_s: float) -> list[Action]:
         other = self._state.processes.get(frame.pid)
         if other is None:
-            gone = ended_frame(frame.pid, ExitStatus(1, 0, "there is no such process in this job"))
-            return [Tell(process.pid, gone)]
+            status = self._state.process_table.past.status(frame.pid)
+            return [Tell(process.pid, ended_frame(frame.pid, status))]
         if other.status is None:
             self._meet(process, other)
             other.watchers.add(process.pid)
@@ -154,7 +154,9 @@ class ProcessRequests:
         return [Tell(process.pid, self._state.requests.capacity_is(frame.request))]
 
     def _connection(self, process: Process, frame: Any, now_s: float) -> list[Action]:
-        if isinstance(frame, Connect) and self._state.alive(frame.peer):
+        if isinstance(frame, Connect):
+            if not self._state.alive(frame.peer):
+                return []  # whoever asks watches it, and hears of that
             self._meet(process, self._state.processes[frame.peer])
         return list(self._state.connections.hear(process.pid, frame))
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from cmpi._core.job.past import Past
 from cmpi._core.job.process_record import Process
 from cmpi._core.job.start_numbers import DEPLOYED, RANKS, SPAWNED
-from cmpi.identifiers import PID_BITS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 START_S = 60.0  # for the next of the processes that are being started to be heard of
 
@@ -16,7 +20,8 @@ class ProcessTable:
         self.processes: dict[int, Process] = {}
         self.starts: dict[int, list[int]] = {}
         self._living: dict[int, Process] = {}
-        self._seed, self._born = seed, 0
+        self.past = Past(seed)
+        self._not_over: dict[int, int] = {}  # by start: how many of its processes
         self._next_start = {kind: kind for kind in (RANKS, SPAWNED, DEPLOYED)}
         # Their monitor has not been heard of; or, of a closure, the process that is to join has not.
         self._unheard: set[int] = set()
@@ -31,12 +36,10 @@ class ProcessTable:
 
     def add(self, parent: int, start: int, rank: int, label: str) -> Process:
         """A new process, the last of its start."""
-        # An odd multiplier permutes the numbers below 2**28: pids look different, never repeat.
-        mask = (1 << PID_BITS) - 1
-        pid = ((self._seed + self._born) * 0x9E3779B1) & mask
-        self._born += 1
+        pid = self.past.new_pid()
         process = self.processes[pid] = self._living[pid] = Process(pid, parent, start, rank, label)
         self.starts[start].append(pid)
+        self._not_over[start] = self._not_over.get(start, 0) + 1
         if not self._unheard:
             self._heard_s = None
         self._unheard.add(pid)
@@ -59,6 +62,26 @@ class ProcessTable:
         """It is to have a status now."""
         del self._living[pid]
         self._unheard.discard(pid)
+
+    def over(self, process: Process, needed: Callable[[int], bool]) -> list[int]:
+        """Nothing more will be heard of a process that has ended; the starts to `forget` now: see
+        `Past`."""
+        if process.over or process.status is None:
+            return []
+        process.over = True
+        self._not_over[process.start] -= 1
+        if self._not_over[process.start]:
+            return []
+        del self._not_over[process.start]
+        return self.past.over(process.start, len(self.starts[process.start]), needed)
+
+    def forget(self, start: int) -> list[Process]:
+        """Drop the records of a start; these were they."""
+        gone = [self.processes.pop(pid) for pid in self.starts.pop(start)]
+        for process in gone:
+            assert process.status is not None
+            self.past.forget(process.pid, process.status)
+        return gone
 
     def alive(self, pid: int) -> bool:
         """Whether there is such a process, and it has not ended."""

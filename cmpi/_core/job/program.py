@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cmpi._core.job.failures import Failures
+from cmpi._core.job.usage import Usage
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ class Program:
 
     def __init__(self, owner: int, start: int, grace_s: float, strict: bool) -> None:
         self.owner, self.start, self.grace_s = owner, start, grace_s
-        self.failures = Failures(strict)
+        self.failures, self.usage = Failures(strict), Usage()  # of those without a record any more
         self.members: dict[int, Process] = {}  # its processes that have not ended
         self.interruption: Interruption | None = None
         self.finished = False

@@ -6,7 +6,7 @@ from cmpi._base.units import format_memory
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.output import VERBOSE
 from cmpi._core.job.process_record import Process
-from cmpi._core.limits import LEAST_ENFORCED_BYTES
+from cmpi._core.job.usage import Usage
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
@@ -32,8 +32,12 @@ def final_report(job: JobMachine, tail: Callable[[int], bytes], verbosity: int, 
     return _failure(job, tail, verbose, owner) + (memory_report(job, owner) if verbose else "")
 
 
+def _usage_of(job: JobMachine, owner: int) -> Usage:
+    return job.programs[owner].usage.with_all(_of(job, owner))
+
+
 def _of(job: JobMachine, owner: int) -> list[Process]:
-    """The processes of a program; for the job's own, all."""
+    """The processes of a program that have a record; for the job's own, all."""
     return [p for p in job.processes.values() if owner == NO_PID or (p.guest == owner and not p.is_guest)]
 
 
@@ -42,7 +46,7 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool, owner
     process = program.failures.first(owner)
     if job.interruption is not None or program.interruption is not None or process is None:
         return ""
-    several_hosts = len({p.host for p in processes}) > 1
+    several_hosts = len(_usage_of(job, owner).hosts) > 1
     lines = [
         f"cmpirun: {process.title} failed: {_how(process)}",
         f"    ran     {_short(process.label)}",
@@ -75,7 +79,7 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool, owner
 
 def end_event(job: JobMachine, code: int, wall_s: float, owner: int = NO_PID) -> dict[str, object]:
     """The last event of a program, for programs: its exit code, its first failure, and what it used."""
-    program, processes = job.programs[owner], _of(job, owner)
+    program, used = job.programs[owner], _usage_of(job, owner)
     interrupted = job.interruption is not None or program.interruption is not None
     first: dict[str, object] | None = None
     process = program.failures.first(owner)
@@ -92,10 +96,10 @@ def end_event(job: JobMachine, code: int, wall_s: float, owner: int = NO_PID) ->
             "verdict": status.verdict,
         }
     usage = {
-        "processes": len(processes),
+        "processes": used.processes,
         "wall_s": round(wall_s, 3),
-        "cpu_s": round(sum(p.cpu_s for p in processes), 3),
-        "peak_bytes": max((p.peak_bytes for p in processes), default=0),
+        "cpu_s": round(used.cpu_s, 3),
+        "peak_bytes": used.peak_bytes,
     }
     return {
         "code": code,
@@ -157,18 +161,14 @@ def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) 
 def memory_report(job: JobMachine, owner: int = NO_PID) -> str:
     """What those that asked for memory have used of it, so that people learn what to ask for; "" if nobody
     asked, but for next to nothing."""
-    alike: dict[tuple[str, int], list[int]] = {}
-    for process in _of(job, owner):
-        asked = process.resources.memory_bytes if process.asks_memory else 0
-        if asked >= LEAST_ENFORCED_BYTES and process.peak_bytes:
-            alike.setdefault((process.label, asked), []).append(process.peak_bytes)
+    alike = _usage_of(job, owner).memory
     if not alike:
         return ""
     lines = ["cmpirun: memory that was asked for, and what was used at most"]
-    for (label, asked), peaks in list(alike.items())[:MOST_ALIKE]:
-        n = f" ({len(peaks)} processes)" if len(peaks) > 1 else ""
-        used = f"asked {format_memory(asked)}, used {format_memory(max(peaks))}"
-        lines.append(f"    {_short(label)}{n}: {used}")
+    for (label, asked), (n, peak_bytes) in list(alike.items())[:MOST_ALIKE]:
+        many = f" ({n} processes)" if n > 1 else ""
+        used = f"asked {format_memory(asked)}, used {format_memory(peak_bytes)}"
+        lines.append(f"    {_short(label)}{many}: {used}")
     if len(alike) > MOST_ALIKE:
         lines.append(f"    and {len(alike) - MOST_ALIKE} more; --output json has all")
     return "\n".join(lines) + "\n"

@@ -2,7 +2,9 @@
 
 Requests wait in one line per requester; the lines take turns, and the request whose turn it is holds
 the turn until it fits (one for a certain host, for that host). So nobody is overtaken by smaller
-requests for ever, and a process that asks for a thousand others delays its neighbour by one.
+requests for ever, and a process that asks for a thousand others delays its neighbour by one. First the
+parties take turns (programs that were deployed into the job, its guests, its own program), and then the
+lines of each; so a program of many processes that ask delays another program by one, too.
 
 A request for no CPU never waits for one. It is placed as if it needed a core, so that such processes spread
 over the hosts as well, but it holds none.
@@ -74,7 +76,8 @@ class Scheduler:
         self._turns: dict[str, int] = {}  # of hosts with equal room the first that was named is the first
         for host in hosts:
             self._admit(host)
-        self._lines: dict[int, deque[Submit]] = {}  # by owner, in the order of their turns
+        # By party and owner, each in the order of their turns.
+        self._lines: dict[int, dict[int, deque[Submit]]] = {}
         self._placed: dict[int, tuple[Submit, Host]] = {}
         self._cores: dict[int, tuple[int, ...]] = {}  # by ticket
 
@@ -119,7 +122,7 @@ class Scheduler:
             lost = self.hosts.pop(host)
             self._by_room.remove(self._room_of(lost))
             self._by_quiet.remove(self._quiet_of(lost))
-        waiting = [request for line in self._lines.values() for request in line]
+        waiting = [request for line in self._all_lines() for request in line]
         refused = [
             Refuse(request.ticket, True, self._too_large(request))
             for request in waiting
@@ -164,7 +167,10 @@ class Scheduler:
     @property
     def waiting(self) -> int:
         """Requests in line."""
-        return sum(map(len, self._lines.values()))
+        return sum(map(len, self._all_lines()))
+
+    def _all_lines(self) -> Iterator[deque[Submit]]:
+        return (line for lines in self._lines.values() for line in lines.values())
 
     def _submit(self, request: Submit) -> list[Action]:
         if not self._possible(request):
@@ -172,28 +178,31 @@ class Scheduler:
         if not request.wait:
             place = None if self._lines else self._try(request)
             return [place or Refuse(request.ticket, False, self._no_room(request))]
-        self._lines.setdefault(request.owner, deque()).append(request)
+        self._lines.setdefault(request.party, {}).setdefault(request.owner, deque()).append(request)
         return self._advance()
 
     def _advance(self) -> list[Action]:
         actions: list[Action] = []
         while (found := self._next()) is not None:
-            owner, place = found
-            line = self._lines.pop(owner)
+            request, place = found
+            lines = self._lines.pop(request.party)
+            line = lines.pop(request.owner)
             actions.append(place)
             line.popleft()
             if line:
-                self._lines[owner] = line  # to the end: the next owner has its turn
+                lines[request.owner] = line  # to the end: the next owner has its turn
+            if lines:
+                self._lines[request.party] = lines  # and the next party
         return actions
 
-    def _next(self) -> tuple[int, Place] | None:
-        """Place the first whose turn it is and who fits; its line, and where. Who waits for a certain host
-        holds the turn for that one alone, so that the others are not idle meanwhile."""
+    def _next(self) -> tuple[Submit, Place] | None:
+        """Place the first whose turn it is and who fits; what was asked, and where. Who waits for a certain
+        host holds the turn for that one alone, so that the others are not idle meanwhile."""
         held: set[str] = set()
-        for owner, line in self._lines.items():
+        for line in self._all_lines():
             place = self._try(line[0], held)
             if place is not None:
-                return owner, place
+                return line[0], place
             if not line[0].host:
                 return None
             held.add(line[0].host)
@@ -259,12 +268,15 @@ class Scheduler:
         return Place(ticket, host.name, cores)
 
     def _forget(self, ticket: int) -> None:
-        for owner, line in list(self._lines.items()):
-            kept = deque(request for request in line if request.ticket != ticket)
-            if kept:
-                self._lines[owner] = kept
-            else:
-                del self._lines[owner]
+        for party, lines in list(self._lines.items()):
+            for owner, line in list(lines.items()):
+                kept = deque(request for request in line if request.ticket != ticket)
+                if kept:
+                    lines[owner] = kept
+                else:
+                    del lines[owner]
+            if not lines:
+                del self._lines[party]
 
     def _too_large(self, request: Submit) -> str:
         n, hosts = request.n, self.hosts.values()
@@ -294,6 +306,6 @@ class Scheduler:
             assert host.coreless == sum(not r.cpu_units for r in taken)
         assert self._by_room == sorted(map(self._room_of, self.hosts.values()))
         assert self._by_quiet == sorted(map(self._quiet_of, self.hosts.values()))
-        assert all(self._lines.values()), "an empty line keeps its turn"
+        assert all(self._all_lines()) and all(self._lines.values()), "an empty line keeps its turn"
         if self._lines:
             assert self._next() is None, "a request waits although there is room"

@@ -9,7 +9,7 @@ from cmpi._core.job.placement import HostSlots, place_ranks
 from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
 from cmpi._core.job.shortage import Holder, why_it_waits
 from cmpi._core.protocol import process_root
-from cmpi.identifiers import Capacity, Resources
+from cmpi.identifiers import NO_PID, Capacity, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,9 +78,9 @@ class SpawnQueue:
         return place_ranks(n, slots, "slot") if slots else [first] * n
 
     def submit(
-        self, pid: int, frame: process_root.Spawn, now_s: float, near: str = ""
+        self, pid: int, frame: process_root.Spawn, now_s: float, near: str = "", party: int = NO_PID
     ) -> list[SpawnAnswer]:
-        """A process asks for room for another, best on the host `near`."""
+        """A process of a `party` asks for room for another, best on the host `near`."""
         ticket = self._ticket()
         self._next += frame.n - 1  # those that follow are of its group
         self._waiting[ticket] = (pid, frame)
@@ -98,6 +98,7 @@ class SpawnQueue:
                     near,
                     frame.pack,
                     frame.n,
+                    party,
                 )
             )
         )

@@ -26,7 +26,7 @@ class Spawning:
         if not state.alive(pid) or state.bereft(pid) or state.ending(state.processes[pid]):
             return []
         near = state.processes[frame.near].host if frame.near in state.processes else ""
-        return self.answered(state.requests.submit(pid, frame, now_s, near))
+        return self.answered(state.requests.submit(pid, frame, now_s, near, state.processes[pid].guest))
 
     def answered(self, answers: list[SpawnAnswer]) -> list[Action]:
         """Start processes where there is room now, and refuse those that there will be none for."""

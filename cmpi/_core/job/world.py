@@ -93,6 +93,10 @@ class WorldStarts:
             actions.append(Tell(process.pid, closure))
         return actions
 
+    def forget(self, start: int) -> None:
+        """All processes of this start have ended."""
+        self._ports.pop(start, None)
+
     def _settings(self, process: Process, world: list[Process]) -> list[str]:
         hosts = [one.host for one in world]
         address = self._address(hosts[0]) or hosts[0] if len(set(hosts)) > 1 else LOOPBACK

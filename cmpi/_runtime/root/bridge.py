@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cmpi.identifiers import ExitStatus
 
 
+FORGET = -1  # in place of a descriptor
 LATE_S = 0.05  # between two looks whether all is written
 
 
@@ -68,7 +69,8 @@ class Bridge:
         self._formatter, self._fds = formatter, fds
         self._files = OutputFiles(folder) if folder else None
         self._printed, self._lost = printed, lost
-        # (text, the process whose output this answers for, descriptor, the raw bytes; None: it has ended)
+        # (text, the process whose output this answers for, descriptor, the raw bytes; None: it has
+        # ended, or, for `FORGET`, nothing more will come from it)
         self._queue: SimpleQueue[tuple[list[tuple[int, bytes]], int, int, bytes | None] | None]
         self._queue = SimpleQueue()
         self._terminals = [(place, fd) for place, fd in fds.items() if os.isatty(fd)]
@@ -113,6 +115,12 @@ class Bridge:
     def died(self, pid: int, status: ExitStatus, usage: Mapping[str, float]) -> None:
         """A process has ended, having used so much."""
         self._queue.put((self._formatter.died(pid, status, usage, time.monotonic()), pid, 0, None))
+
+    def forget(self, pid: int) -> None:
+        """Nothing more will come from a process."""
+        self._formatter.forget(pid)
+        if self._files is not None:
+            self._queue.put(([], pid, FORGET, None))
 
     def say(self, text: str, *, alarm: bool = False) -> None:
         """A word from cmpirun itself, to stderr; the first line of an `alarm` stands out."""
@@ -188,7 +196,10 @@ class Bridge:
             self._write(place, piece)
         if self._files is not None and data != b"":
             try:
-                self._files.keep(pid, fd, data) if data is not None else self._files.died(pid)
+                if data is not None:
+                    self._files.keep(pid, fd, data)
+                else:
+                    (self._files.forget if fd == FORGET else self._files.died)(pid)
             except OSError as error:
                 folder, self._files = self._files.folder, None
                 why = f"cmpirun: cannot write to {folder}: {error.strerror}; no more is kept there\n"

@@ -139,11 +139,7 @@ class GuestTable:
             self._keeper_ended()
         self._do(self._job.guest_ended(pid, status, time.monotonic()))
         # What earlier guests and theirs have left: those of this one are just being ended.
-        remains.remove(self._folder, self._shared_memory, self._has_ended)
-
-    def _has_ended(self, pid: int) -> bool:
-        process = self._job.processes.get(pid)
-        return process is not None and process.status is not None
+        remains.remove(self._folder, self._shared_memory, self._job.has_ended)
 
     def _keeper_ended(self) -> None:
         if self._keeper_fd >= 0:

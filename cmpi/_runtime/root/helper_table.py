@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.control_peers import Peer
 
 
+MOST_COMPLETED = 10_000  # whoever can ask for a start to be completed does so within a minute
+
+
 class HelperTable:
     """Who they are, and what waits for those that are not up yet.
 
@@ -24,7 +27,7 @@ class HelperTable:
         self._up: dict[tuple[int, str], Peer] = {}
         self._waiting: dict[tuple[int, str], list[Any]] = {}
         self._loads: list[helper_root.Load] = []  # for every fork server, whenever it comes up
-        self._completed: set[int] = set()  # starts whose spawn an usher was asked to complete
+        self._completed: dict[int, None] = {}  # the last starts whose spawn an usher was asked to complete
 
     def came(self, role: int, host: str, peer: Peer) -> None:
         """A helper stands ready."""
@@ -59,5 +62,7 @@ class HelperTable:
     def complete(self, start: int, host: str, port: str) -> None:
         """Have the usher complete the spawn of this start, once."""
         if port and start not in self._completed:
-            self._completed.add(start)
+            self._completed[start] = None
+            if len(self._completed) > MOST_COMPLETED:
+                del self._completed[next(iter(self._completed))]
             self.tell(helper_root.SPAWN_COMPLETER, host, helper_root.ConnectAndLeave(port))

@@ -137,10 +137,11 @@ class MonitorTable:
     def release(self, pid: int) -> None:
         """A process has no monitor any more: it has ended, and nothing of it is left."""
         del self._monitors[pid], self._rank_frames[pid]
+        self._do(self._job.monitor_left(pid))
 
     def gone(self, pid: int) -> None:
         """The connection of its monitor has closed."""
-        self.release(pid)
+        del self._monitors[pid], self._rank_frames[pid]
         self._do(self._job.monitor_lost(pid, time.monotonic()))
 
     def hear(self, pid: int, frame: Any) -> None:

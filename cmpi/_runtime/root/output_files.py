@@ -41,6 +41,12 @@ class OutputFiles:
         if pid in self._dead:  # what it left running wrote this
             os.close(self._open.pop(key))
 
+    def forget(self, pid: int) -> None:
+        """Nothing more will come from a process that has ended."""
+        self._names.pop(pid, None)
+        self._dead.discard(pid)
+        self._begun -= {(pid, fd) for fd in _ENDINGS}
+
     def died(self, pid: int) -> None:
         """A process has ended. Raises: OSError, of a disk that is full."""
         self._dead.add(pid)

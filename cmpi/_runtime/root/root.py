@@ -205,6 +205,7 @@ class Root:
             job_actions.TellPreload: lambda it: self._helpers.load(it.frame),
             job_actions.NeedForkServer: lambda it: self._helpers.start_fork_server(it.host, it.interpreter),
             job_actions.FinishJob: lambda it: self._finish_with(it.code),
+            job_actions.Forget: self._forget,
             job_actions.FinishProgram: lambda it: self._deployments.finish(it.owner, it.code),
         }
 
@@ -234,6 +235,11 @@ class Root:
     def _died(self, action: job_actions.Died) -> None:
         self._consoles.of(action.pid).died(action.pid)
         self._slots.withdraw(self._job.processes[action.pid].start)
+
+    def _forget(self, action: job_actions.Forget) -> None:
+        for console in self._consoles:
+            for pid in action.pids:
+                console.bridge.forget(pid)
 
     def _end_deadlock(self, owner: int) -> None:
         program = self._job.programs[owner]

@@ -1,0 +1,46 @@
+"""What the processes of a program have used, all in all."""
+
+from __future__ import annotations
+
+from cmpi._core.limits import LEAST_ENFORCED_BYTES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cmpi._core.job.process_record import Process
+
+MOST_LABELS = 1000
+
+
+class Usage:
+    """Sums that processes are added to."""
+
+    def __init__(self) -> None:
+        self.processes, self.cpu_s, self.peak_bytes = 0, 0.0, 0
+        self.hosts: set[str] = set()
+        # By label, and memory that was asked for: how many used some, and the most that one did.
+        self.memory: dict[tuple[str, int], tuple[int, int]] = {}
+
+    def add(self, process: Process) -> None:
+        """One more."""
+        self.processes += 1
+        self.cpu_s += process.cpu_s
+        self.peak_bytes = max(self.peak_bytes, process.peak_bytes)
+        self.hosts.add(process.host)
+        asked = process.resources.memory_bytes if process.asks_memory else 0
+        key = process.label, asked
+        if asked < LEAST_ENFORCED_BYTES or not process.peak_bytes:
+            return
+        if key in self.memory or len(self.memory) < MOST_LABELS:
+            n, peak_bytes = self.memory.get(key, (0, 0))
+            self.memory[key] = n + 1, max(peak_bytes, process.peak_bytes)
+
+    def with_all(self, processes: Iterable[Process]) -> Usage:
+        """These sums, and these processes."""
+        total = Usage()
+        total.processes, total.cpu_s, total.peak_bytes = self.processes, self.cpu_s, self.peak_bytes
+        total.hosts, total.memory = set(self.hosts), dict(self.memory)
+        for process in processes:
+            total.add(process)
+        return total
