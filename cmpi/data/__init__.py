@@ -5,9 +5,9 @@
     words = data.text("*.txt").flat_map(str.split).group_by(into=data.count())
     print(words.sort_n_by(10, key=1))
 
-Sources make a `Stream`; its methods make longer ones, or run it. Sinks (`count()`, `mean("ms")`...) say
-what rows are reduced to, in `Stream.fork`, `Stream.group_by` and `Stream.pipe`; steps (`filter(f)`,
-`map(f)`...) go before a sink by `|`.
+Sources create a `Stream`. Its methods extend the stream, or run it. Sinks (`count()`, `mean("ms")`...)
+reduce the rows, in `Stream.fork`, `Stream.group_by` and `Stream.pipe`; steps (`filter(f)`, `map(f)`...)
+are put before a sink with `|`.
 """
 
 from __future__ import annotations

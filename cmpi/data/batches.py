@@ -1,4 +1,4 @@
-"""`map_batches`: functions over many rows at once, as numpy, Arrow, pandas and polars want them."""
+"""`map_batches`: functions over many rows at once, for numpy, Arrow, pandas and polars."""
 
 from __future__ import annotations
 

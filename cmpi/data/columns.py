@@ -21,7 +21,7 @@ MERGED_BY = {"count_all": "sum", "count": "sum", "sum": "sum", "min": "min", "ma
 
 
 def aggregated(split: Any, sink: Sink, reading: Reading) -> tuple[Any] | None:
-    """The state of a sink for a columnar split; None if Arrow cannot compute it."""
+    """Compute the state of a sink for a columnar split; None if Arrow cannot do it."""
     table = _read(split, _columns(sink), reading) if sink.aggregations else None
     if table is None:
         return None
@@ -72,7 +72,7 @@ def merged(tables: Sequence[Any], sink: Sink) -> Any:
 
 
 def is_table(rows: object) -> bool:
-    """Whether what a block holds is an aggregate table."""
+    """Whether a block contains an aggregate table."""
     return type(rows).__module__.startswith("pyarrow")
 
 

@@ -1,4 +1,4 @@
-"""What streams raise besides what their sources' file systems raise."""
+"""The errors of streams; a source's file system may raise others."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from cmpi.errors import CmpiError
 
 
 class BadRow(CmpiError, ValueError):
-    """A row that cannot be read, or for which a function of the user's raised.
+    """A row cannot be read, or a user's function raised for it.
 
     Attributes:
-        reason: What is wrong with it; for a function's exception, its type and text.
-        file: The file it is in; "" if it is in none.
-        line: The number of its line in that file, or of its row in its split; 0 if that is not known.
-        column: The column's name, or the number of the character, from 1; None if it is not known.
-        near: The row is this one or one of the last ones before it.
+        reason: What is wrong; for a function's exception, its type and text.
+        file: The row's file; "" if it is in none.
+        line: The number of its line in the file, or of its row in the split; 0 if not known.
+        column: The column's name, or the number of the character, from 1; None if not known.
+        near: True if the row is this one or one of the last ones before it.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class BadRow(CmpiError, ValueError):
 
 
 class UnreadableFile(CmpiError, OSError):
-    """A file that is not what it should be, or only a part of it."""
+    """A file does not have the expected format, or is truncated."""
 
     def __init__(self, file: str, reason: str) -> None:
         self.file, self.reason = file, reason

@@ -22,10 +22,10 @@ ON_ERROR = ("raise", "skip", "collect")
 
 
 class Stream(Terminals):
-    """Rows, and what is to be done with them: a plan, which nothing changes and which can be used again.
+    """A plan of what to do with rows. It is immutable, and can be used several times.
 
-    The methods that return a stream are lazy. The others run it, in the workers of a pool, and so does
-    iterating over it. `data.of`, `data.text` and others make streams.
+    The methods that return a stream are lazy. The other methods, and iteration, run the stream in the
+    workers of a pool. `data.of`, `data.text` and others create streams.
 
     >>> from cmpi import data
     >>> squares = data.of(range(10), pool=data.Serial()).map(lambda x: x * x)
@@ -45,59 +45,59 @@ class Stream(Terminals):
     # -- each row ------------------------------------------------------------------------------
 
     def map(self, f: Callable[[Any], Any]) -> Stream:
-        """`f` of each row."""
+        """Apply `f` to each row."""
         return self._step(steps.Map(f))
 
     def flat_map(self, f: Callable[[Any], Iterable[Any]]) -> Stream:
-        """All rows of the iterable that `f` makes of each row."""
+        """Replace each row by the items of the iterable that `f` returns for it."""
         return self._step(steps.FlatMap(f))
 
     def filter(self, condition: Callable[[Any], object] | Expression) -> Stream:
-        """The rows for which a condition is true: a function, or an expression over columns
-        (`col("ms") > 100`), which Parquet and IPC files are asked for."""
+        """Keep the rows for which a condition is true. It is a function, or an expression over columns
+        (`col("ms") > 100`), which the readers of Parquet and IPC files apply."""
         return self._step(steps.Filter(condition))
 
     def inspect(self, f: Callable[[Any], object]) -> Stream:
-        """The same rows; `f` is called with each as it passes, to look at it."""
+        """Call `f` with each row, and keep the rows unchanged."""
         return self._step(steps.Inspect(f))
 
     def update(self, f: Callable[[Any], object]) -> Stream:
-        """The same rows, after `f` has changed each in its place; what it returns is ignored."""
+        """Call `f`, which changes each row in place; its return value is ignored."""
         return self._step(steps.Inspect(f, "update"))
 
     def select(self, *names: str) -> Stream:
-        """Records of these columns of records or dicts. Columnar files and CSV are asked for no others."""
+        """Keep only these columns of records or dicts. Only these are read from columnar and CSV files."""
         if not names:
-            raise UsageError("select takes the names of columns; found none")
+            raise UsageError("select needs the name of at least one column")
         return self._step(steps.Select(names))
 
     def batch(self, n: int) -> Stream:
-        """Lists of `n` rows, in their order. The last list of each split may be shorter."""
+        """Group rows into lists of `n`, in order. The last list of each split may be shorter."""
         return self._step(steps.Batch(_at_least(1, n, "n")))
 
     def map_batches(self, f: Callable[[Any], Any], *, format: str = "arrow", n: int = 65536) -> Stream:
-        """The rows of what `f` makes of each batch of rows.
+        """Replace each batch of rows by the rows that `f` returns for it.
 
         Args:
-            f: Takes a batch in the format, and returns an array, a table, or any iterable of rows.
+            f: A function of a batch in this format; it returns an array, a table, or any iterable of rows.
             format: "arrow", "pandas" or "polars" (tables of records or dicts), "numpy" (an array), "list".
-            n: The most rows of a batch. Batches do not reach over the end of a split.
+            n: The most rows in a batch. A batch never spans two splits.
 
         If `f` raises, the stream raises `BadRow`, whatever `on_error` says.
         """
         if format not in FORMATS:
-            raise UsageError(f"format is one of {', '.join(FORMATS)}; found {format!r}")
+            raise UsageError(f"format must be one of {', '.join(FORMATS)}; found {format!r}")
         return self._step(MapBatches(f, _at_least(1, n, "n"), format))
 
     # -- all rows ------------------------------------------------------------------------------
 
     def take(self, n: int) -> Stream:
-        """The first `n` rows. No more of the stream is read than some splits at a time; the rows pass
-        through this process."""
+        """Keep the first `n` rows. Only some splits are read at a time; the rows pass through this
+        process."""
         return self._with(plan.Take(self._node, _at_least(0, n, "n")))
 
     def enumerate(self, start: int = 0) -> Stream:
-        """Pairs of a row's number and the row. The rows lie on disk meanwhile."""
+        """Replace each row by a pair of its number and the row. The rows are stored on disk meanwhile."""
         return self._with(plan.Enumerate(self._node, start))
 
     def zip(self, other: Stream) -> Stream:
@@ -126,43 +126,44 @@ class Stream(Terminals):
             return self._with(plan.Source(job.persist(self._node)))
 
     def chain(self, *others: Stream) -> Stream:
-        """The rows of this stream, then those of the others."""
+        """Append the rows of other streams."""
         return self._with(plan.Chain((self._node, *(_node_of(each) for each in others))))
 
     def group_by(self, key: Key = None, *, into: Sink, value: Key = None) -> Stream:
-        """Pairs of each key and the result of a sink over the rows with that key, in no particular order.
+        """Group the rows by key. The result has pairs of a key and the sink's result for its rows, in no
+        particular order.
 
         Args:
-            key: A function of a row, an index, a column's name, or None for the row itself. Keys are of
-                the types that `stable_hash` takes: text, numbers, dates, tuples of them and the like.
+            key: A function of a row, an index, a column's name, or None for the row itself. Keys have the
+                types that `stable_hash` accepts: text, numbers, dates, tuples of them and the like.
             into: The sink, such as `data.mean()`.
-            value: What of a row goes into the sink: as `key`. If it is not given, the whole row; or for a
-                key that is an index, the rest of the row: the other item of a pair, a tuple of the others.
+            value: The part of a row that goes into the sink, given like `key`. By default the whole row; if
+                `key` is an index, the rest of the row: the other item of a pair, or a tuple of the others.
 
-        Each split is combined to one state for a key before states are sent to where they are merged.
+        Within each split, the rows of a key are combined into one state before the states are exchanged.
         """
         if not isinstance(into, Sink):
-            raise TypeError(f"into is a sink, such as data.count(); found {into!r}")
+            raise TypeError(f"into must be a sink, such as data.count(); found {into!r}")
         key_function(key)
         return self._with(plan.GroupBy(self._node, key, value, into))
 
     def distinct(self) -> Stream:
-        """Each different row once, in no particular order. Rows are of the types that a key can have."""
+        """Keep each distinct row once, in no particular order. Rows have the types that keys can have."""
         return self.group_by(into=First()).map(_second)
 
     def sort(self, key: Key = None, *, reverse: bool = False) -> Stream:
-        """All rows in the order of their keys; rows with equal keys stay in their order. It sorts on disk
-        what does not fit into memory."""
+        """Sort the rows by key; rows with equal keys keep their order. Rows that do not fit into memory are
+        sorted on disk."""
         key_function(key)
         return self._with(plan.Sort(self._node, key, reverse))
 
     def inner_join(self, other: Stream) -> Stream:
-        """`(k, (x, y))` for all pairs `(k, x)` of this stream and `(k, y)` of the other, in no particular
+        """Join pairs `(k, x)` of this stream and `(k, y)` of the other to `(k, (x, y))`, in no particular
         order."""
         return self._with(plan.Join(self._node, _node_of(other), False))
 
     def left_join(self, other: Stream) -> Stream:
-        """As `inner_join`, and `(k, (x, None))` for a pair of this stream without a partner."""
+        """As `inner_join`, with `(k, (x, None))` for each pair of this stream without a partner."""
         return self._with(plan.Join(self._node, _node_of(other), True))
 
     # -- the stream itself ---------------------------------------------------------------------
@@ -178,27 +179,27 @@ class Stream(Terminals):
         partitions: int | None = None,
         progress: bool | None = None,
     ) -> Stream:
-        """The same stream, run in another way. Of joined or chained streams, the first one's options count.
+        """Return the stream with other options. The first of joined or chained streams determines them.
 
         Args:
-            pool: Where it runs: a `ProcessPool`, `data.Serial()`, or another executor that takes closures.
-                If none is named, a pool of the process's own, made when it is first needed.
-            on_error: What becomes of a row that cannot be read or for which a function raises: "raise"
-                `BadRow`, "skip" it, or "collect" the errors: the result is then `(result, errors)`. What a
-                sink raises, and a file that cannot be read, always raises.
-            retries: How often a split whose worker has died is read again: 3, if it is not given.
-            memory: About how much the groups, sorted rows and join partners of one task may take before
-                they are written to disk: bytes, or text such as "64 MiB", which is what it is if not given.
-            spill_folder: Where that is. With workers on several hosts, a folder that all of them see. If
-                it is not given, the folder for temporary files. It is empty again when the stream has run.
-            partitions: Into how many parts shuffles divide the keys: 32, if it is not given.
-            progress: Whether each stage shows a bar on stderr: splits, rows and bytes a second, by tqdm.
-                If it is not given, stages of more than a second do where stderr is shown on a terminal.
+            pool: What runs it: a `ProcessPool`, `data.Serial()`, or another executor that accepts closures.
+                By default this process's own pool, which is created when it is first needed.
+            on_error: What to do with a row that cannot be read or for which a function raises: "raise"
+                `BadRow`; "skip" the row; or "collect" the errors and return `(result, errors)`. Errors of
+                sinks and unreadable files always raise.
+            retries: How often a split is read again after its worker died; by default 3.
+            memory: About how much memory the groups, sorted rows and join partners of one task may take
+                before they are written to disk: bytes, or text such as "64 MiB" (the default).
+            spill_folder: The folder for that. With workers on several hosts, all of them must see it. By
+                default the folder for temporary files. It is emptied when the stream has run.
+            partitions: Into how many parts shuffles divide the keys; by default 32.
+            progress: Whether each stage shows a bar (tqdm) on stderr, with splits, rows and bytes per
+                second. By default stages of more than a second do, if stderr is shown on a terminal.
 
         Blocks: never.
         """
         if on_error is not None and on_error not in ON_ERROR:
-            raise UsageError(f"on_error is raise, skip or collect; found {on_error!r}")
+            raise UsageError(f"on_error must be raise, skip or collect; found {on_error!r}")
         now = self._options
         return Stream(
             self._node,
@@ -215,11 +216,11 @@ class Stream(Terminals):
         )
 
     def explain(self) -> str:
-        """The plan as it is written and as it is run: each node above those that its rows come from."""
+        """Return the plan as written and as run, as text: each node is above the nodes it reads from."""
         return f"{plan.explain(self._node)}\n\nruns as:\n{plan.explain(optimise(self._node))}"
 
     def __iter__(self) -> Iterator[Any]:
-        """The rows in their order, each split when it is ready. With `on_error="collect"` as "skip"."""
+        """Yield the rows in order, each split when it is ready. `on_error="collect"` works like "skip"."""
         with Job(self._options) as job:
             yield from job.rows(self._node)
 
@@ -229,7 +230,7 @@ class Stream(Terminals):
 
 def _node_of(stream: Stream) -> plan.Node:
     if not isinstance(stream, Stream):
-        raise TypeError(f"a stream is joined or chained with a stream; found {stream!r:.60}")
+        raise TypeError(f"expected a stream to join or chain with; found {stream!r:.60}")
     return stream._node
 
 
@@ -239,5 +240,5 @@ def _second(pair: tuple[Any, Any]) -> Any:
 
 def _at_least(least: int, number: int, what: str) -> int:
     if not isinstance(number, int) or number < least:
-        raise UsageError(f"{what} is a number from {least}; found {number!r}")
+        raise UsageError(f"{what} must be a number, {least} or more; found {number!r}")
     return number

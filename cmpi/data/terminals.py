@@ -22,12 +22,12 @@ from cmpi.data.sinks.sink import Fork, Sink
 
 
 class Terminals:
-    """Runs a plan. Every method blocks until its result is there, and with `on_error="collect"` returns
-    `(result, errors)`.
+    """Methods that run a plan. Each blocks until its result is available, and returns `(result, errors)`
+    with `on_error="collect"`.
 
-    Raises (all of them): what the sources raise; `BadRow` for a bad row or a function that raises, unless
+    Raises (all methods): errors of the sources; `BadRow` for a bad row or a function that raises, unless
     `on_error` says otherwise; `WorkerDied` if a split has ended more workers than `retries` allows;
-    NotRunning outside of a job, if no pool is named.
+    NotRunning outside of a job, if no pool is given.
     """
 
     _node: plan.Node
@@ -36,7 +36,7 @@ class Terminals:
     def pipe(self, sink: Sink) -> Any:
         """The result of a sink: one of `cmpi.data`, steps before one, or one of your own."""
         if not isinstance(sink, Sink):
-            raise TypeError(f"pipe takes a sink, such as data.count(); found {sink!r}")
+            raise TypeError(f"pipe needs a sink, such as data.count(); found {sink!r}")
         with Job(self._options) as job:
             return self._result(job.reduce(self._node, sink), job)
 
@@ -57,7 +57,7 @@ class Terminals:
         return self.pipe(Collect(into))
 
     def count(self) -> Any:
-        """How many rows there are."""
+        """The number of rows."""
         return self.pipe(Count())
 
     def sum(self, of: Key = None) -> Any:
@@ -69,7 +69,7 @@ class Terminals:
         return self.pipe(Mean(of))
 
     def stddev(self, of: Key = None, *, ddof: int = 1) -> Any:
-        """The standard deviation; `ddof=1` is that of a sample, 0 that of all there is."""
+        """The standard deviation: of a sample with `ddof=1`, of the whole population with `ddof=0`."""
         return self.pipe(StdDev(of, ddof=ddof))
 
     def min(self, of: Key = None) -> Any:
@@ -106,11 +106,11 @@ class Terminals:
         add: Callable[[Any, Any], Any],
         merge: Callable[[Any, Any], Any] | None = None,
     ) -> Any:
-        """What `add` makes of `init()` and all rows; `merge` (or `add`) joins the states of splits."""
+        """Fold all rows into `init()` with `add`; `merge` (or `add`) combines the states of splits."""
         return self.pipe(Fold(init, add, merge))
 
     def reduce(self, f: Callable[[Any, Any], Any]) -> Any:
-        """What an associative function of two makes of all rows. Raises: TypeError: There are none."""
+        """Combine all rows with an associative function of two. Raises: TypeError: There are no rows."""
         return self.pipe(Reduce(f))
 
     def combine(self, f: Callable[[Any, Any], Any]) -> Any:
@@ -131,11 +131,11 @@ class Terminals:
         return self.pipe(ForEach(f))
 
     def histogram(self, of: Key = None, *, edges: Sequence[float] | None = None) -> Any:
-        """How often each value comes, by value; or with `edges`, how many values each interval has."""
+        """How often each value occurs; with `edges`, how many values lie in each interval."""
         return self.pipe(Histogram(of, edges=edges))
 
     def sample(self, n: int, *, seed: int = 0) -> Any:
-        """`n` rows by chance; the same seed gives the same sample of the same input."""
+        """`n` random rows; the same seed gives the same sample of the same input."""
         return self.pipe(Sample(n, seed=seed))
 
     def most_frequent(self, n: int, of: Key = None) -> Any:
@@ -176,7 +176,7 @@ class Terminals:
 
         Args:
             folder: It is made if it is not there. With a protocol ("s3://..."), by fsspec.
-            rows_per_file: The most rows of one file. A split has a file of its own, or several.
+            rows_per_file: The most rows in one file. Each split has one or more files of its own.
             overwrite: Replace what an earlier stream has written there.
             schema: Of pyarrow, for the columns' types; else they are those of a file's first rows.
 
@@ -186,7 +186,7 @@ class Terminals:
         Raises:
             UsageError: The folder is not empty, and `overwrite` is False.
 
-        If the stream fails or is interrupted, nothing of it is left in the folder.
+        If the stream fails or is interrupted, it leaves nothing in the folder.
         """
         return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, WriteParquet(schema))
 
@@ -194,7 +194,7 @@ class Terminals:
         self, folder: Any, form: str, ending: str, rows_per_file: int, overwrite: bool, how: Write
     ) -> Any:
         if rows_per_file < 1:
-            raise ValueError(f"rows_per_file is a number from 1; found {rows_per_file!r}")
+            raise ValueError(f"rows_per_file must be a number, 1 or more; found {rows_per_file!r}")
         to = Destination(folder, form, overwrite)
         with Job(self._options) as job:
             return self._result(job.write(self._node, to, ending, rows_per_file, how), job)

@@ -1,8 +1,8 @@
-"""Hearing the workers of a pool: one thread, and any thread that waits for a future.
+"""Receives the answers of a pool's workers, in the pool's own thread and in threads that wait for a future.
 
-To be woken costs ten times as much as a message. So the thread that needs an answer looks for it itself
-for a while (`help`), without going through the pool's own thread; that one looks while answers keep
-coming, and sleeps until a worker's channel says that something has come. One of them looks at a time.
+Waking a thread costs ten times as much as a message. A thread that needs an answer therefore polls for it
+itself for a while (`help`), without the pool's own thread. The pool's thread polls while answers keep
+coming, and then sleeps until a worker's channel wakes it. Only one thread polls at a time.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 
     from cmpi.pool.handle import WorkerHandle
 
-LOOK_S = 500e-6  # longer than a worker that sleeps takes to wake and answer
-STANDBY_S = 0.0005  # workers do not ring for so long behind a thread that looked for itself
-PAUSE_S = 50e-6  # between two looks of the pool's own thread
+LOOK_S = 500e-6  # longer than a sleeping worker takes to wake up and answer
+STANDBY_S = 0.0005  # how long workers do not ring after a thread has polled for itself
+PAUSE_S = 50e-6  # between two polls of the pool's own thread
 
 
 class Answers:
     """The pool's receiving side. Thread-safe.
 
     Args:
-        deadline_s: Returns when `tick` has something to do (of `time.monotonic`), if ever.
-        tick: Does it.
+        deadline_s: Returns the time (of `time.monotonic`) at which to call `tick`; None: never.
+        tick: Does whatever is due.
     """
 
     def __init__(self, deadline_s: Callable[[], float | None], tick: Callable[[], None]) -> None:
@@ -46,7 +46,7 @@ class Answers:
         self._thread.start()
 
     def add(self, handle: WorkerHandle) -> None:
-        """Hear this worker too. Blocks: never."""
+        """Receive from this worker too. Blocks: never."""
         with self._changes:
             self._handles = (*self._handles, handle)
         with handle.answers._lock:
@@ -54,21 +54,21 @@ class Answers:
         self._came.set()
 
     def wake(self) -> None:
-        """Have the thread look at its deadline again. Blocks: never."""
+        """Make the thread check its deadline again. Blocks: never."""
         with uncut:
             self._came.set()
 
     def stop(self) -> None:
-        """Hear nobody any more. Blocks: until the thread has ended, unless it is the caller."""
+        """Stop receiving. Blocks: until the thread has ended, unless it is the caller."""
         self._stopped = True
         self._came.set()
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
     def help(self, future: Future[Any], timeout: float | None) -> None:
-        """Look for answers in this thread until the future is done or nothing comes.
+        """Poll for answers in this thread until the future is done or no more answers come.
 
-        Blocks: as long as answers come, for `timeout` seconds at most.
+        Blocks: as long as answers come, for at most `timeout` seconds.
         """
         now_s = time.monotonic()
         end_s = None if timeout is None else now_s + timeout
@@ -84,7 +84,7 @@ class Answers:
                 if heard:
                     until_s = time.monotonic() + LOOK_S
                 elif heard is None:
-                    time.sleep(0)  # the other needs the interpreter's lock to end its look
+                    time.sleep(0)  # the other thread needs the GIL to finish its poll
                 if time.monotonic() > until_s or (end_s is not None and time.monotonic() > end_s):
                     return
         finally:
@@ -94,8 +94,7 @@ class Answers:
                     self._came.set()
 
     def glance(self) -> None:
-        """Hear what is there already, unless another thread is looking: for a thread that will come again
-        soon. Blocks: never."""
+        """Receive the answers that have already come, unless another thread is polling. Blocks: never."""
         with uncut:
             self._helped += 1
             if self._look() is not None and self._asleep:
@@ -133,7 +132,7 @@ class Answers:
             self._tick()
 
     def _left_s(self, most_s: float | None) -> Any:
-        """How long it is until there is something to do."""
+        """The time until the next deadline."""
         deadline_s = self._deadline_s()
         return most_s if deadline_s is None else max(0.0, deadline_s - time.monotonic())
 
@@ -148,7 +147,7 @@ class Answers:
             self._asleep = False
 
     def _arm(self) -> bool:
-        """Have the workers ring for their next answers; False if there is one already."""
+        """Make the workers ring for their next answers; False if an answer has already come."""
         for handle in self._handles:
             with handle.answers._lock:
                 handle.answers._lane.ring_inbox.rest()
@@ -157,14 +156,14 @@ class Answers:
         return True
 
     def _scan(self) -> bool:
-        """Hear what has come from all workers; True if something has."""
+        """Receive from all workers; True if anything has come."""
         heard = False
         for handle in self._handles:
             receiver = handle.answers
             with receiver._lock:
                 end = receiver._end
                 messages = end.take_all()
-                over = not messages and end.readable  # nothing will follow
+                over = not messages and end.readable  # the channel has ended
             if messages:
                 heard = True
                 handle.group.answered(handle, [end.unpack(message) for message in messages])

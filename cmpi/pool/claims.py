@@ -1,14 +1,14 @@
-"""Taking tasks back from a worker that has not begun them: two words in memory that both sides see.
+"""Takes tasks back from a worker that has not begun them, through two words in shared memory.
 
-Tasks that a worker was sent may wait behind one that takes long, while another worker has nothing to do.
-The worker counts the tasks that it gets. Before each it stores its number in `begun`, then reads
-`recalled`; the pool stores a range of numbers in `recalled`, then reads `begun`. Both have a fence between
-the two (see `cmpi/_transport/ring.py`), so at least one of them sees the other's word: a task in the range
-that the worker has not begun, as the pool sees it, is one that the worker will leave out. If both see the
-other's word, the worker leaves the task out too, and says so.
+Tasks that were sent to a worker may wait behind a long one while another worker is idle. The worker
+numbers the tasks that it gets. Before each task it stores the task's number in `begun`, then reads
+`recalled`; the pool stores a range of numbers in `recalled`, then reads `begun`. Both have a memory fence
+in between (see `cmpi/_transport/ring.py`), so at least one of them sees the other's word. If the pool sees
+that the worker has not begun a task in the range, the worker is certain to skip it. If both see the other's
+word, the worker also skips the task, and says so.
 
 Source: the THE protocol of Cilk-5 (Frigo, Leiserson and Randall, "The Implementation of the Cilk-5
-Multithreaded Language", 1998), where a thief takes from the other end than the worker.
+Multithreaded Language", 1998), where a thief and the worker take from opposite ends.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cmpi._transport.ring import usable
 
 NBYTES = 4096
 _BEGUN, _RECALLED = 0, 16  # words of 8 bytes, each in a cache line of its own
-_COUNT_BITS = 16  # of the word of a range; the number of its first task has the others
+_COUNT_BITS = 16  # bits for the length of a range; the others hold the number of its first task
 _fence = threading.Lock()
 
 
@@ -28,7 +28,7 @@ class Claims:
     """The worker's side.
 
     Args:
-        path: Where the pool will find the words; "" for a worker from which nothing is taken back.
+        path: The file with the words; "" for a worker from which no tasks are taken back.
     """
 
     def __init__(self, path: str) -> None:
@@ -39,12 +39,12 @@ class Claims:
                 memory = map_file(path, NBYTES)
                 self.shared = True
             except OSError:
-                pass  # no room for it
+                pass  # there is no room for the file
         self._words = memory.cast("Q")
         self._begun = 0
 
     def begin(self) -> bool:
-        """The next task is to begin; False if it was taken back."""
+        """Begin the next task; False if it was taken back."""
         words = self._words
         self._begun = begun = self._begun + 1
         words[_BEGUN] = begun
@@ -61,7 +61,7 @@ class Recalls:
     """The pool's side.
 
     Args:
-        path: Where the worker has made the words.
+        path: The file that the worker created.
 
     Raises:
         OSError: They cannot be mapped.
@@ -71,11 +71,11 @@ class Recalls:
         self._words = map_file(path, None).cast("Q")
 
     def recall(self, first: int, count: int) -> int:
-        """Take back so many tasks of the worker, fewer than 65,536, from the one with this number on.
+        """Take back `count` tasks (fewer than 65,536), beginning with the one of this number.
 
         Returns:
-            The number of the last task that the worker has begun: it will leave out those behind it, and
-            for those up to it, it will say.
+            The number of the last task that the worker has begun. It will skip the later ones; for those up
+            to this one, the worker itself says whether it skipped them.
         """
         self._words[_RECALLED] = first << _COUNT_BITS | count
         _fence.acquire()

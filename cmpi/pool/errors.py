@@ -1,4 +1,4 @@
-"""What a pool raises besides what its tasks raise."""
+"""The errors of a pool itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`ProcessPool`: an executor on processes that survive each other's deaths."""
+"""`ProcessPool`: an executor whose workers survive each other's deaths."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ class ProcessPool(concurrent.futures.Executor):
 
     Args:
         max_workers: The number of workers. None: as many as the job has cores.
-        minimum: If given, the pool begins with so many workers, grows to `max_workers` as tasks wait, and
-            ends workers that had nothing to do for 10 seconds.
+        minimum: If given, the pool starts with so many workers, grows up to `max_workers` while tasks wait,
+            and ends workers that were idle for 10 seconds.
         resources: What each worker needs: see `Resources`.
-        initializer: Is called in each worker first, with `initargs`.
-        initargs: See there.
-        max_tasks_per_child: After so many tasks a worker is replaced. None: never.
-        max_pending: `submit` blocks while so many tasks are not over. None: it never blocks.
+        initializer: A function that each worker calls first, with `initargs`.
+        initargs: The arguments of `initializer`.
+        max_tasks_per_child: Replace a worker after so many tasks. None: never.
+        max_pending: `submit` blocks while so many tasks are unfinished. None: it never blocks.
 
     Raises:
         UsageError: A number is out of range.
         NotRunning: This process is not part of a job.
 
-    A worker that dies costs only the task that it ran: that task is tried again on another worker (see
-    `options`) or raises `WorkerDied`, and a new worker takes its place. Functions, lambdas and closures
-    travel by value; a function is sent to each worker once, as it was when it was first submitted.
+    The death of a worker affects only the task that it ran: the task is tried again on another worker (see
+    `options`) or raises `WorkerDied`, and a new worker replaces the dead one. Functions, lambdas and
+    closures are sent by value; each worker gets a function once, in its state at the first submission.
 
-    Leaving its `with` block waits for the tasks; leaving it with an exception ends them. Thread-safe.
-    Source: `concurrent.futures.ProcessPoolExecutor`; Constellation's process pool.
+    The end of its `with` block waits for the tasks; an exception that leaves the block ends them.
+    Thread-safe. Source: `concurrent.futures.ProcessPoolExecutor`; Constellation's process pool.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ProcessPool(concurrent.futures.Executor):
             ("max_pending", max_pending),
         ):
             if number is not None and (not isinstance(number, int) or number < 1):
-                raise UsageError(f"{what} is a number from 1; found {number!r}")
+                raise UsageError(f"{what} must be a number, 1 or more; found {number!r}")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         name = f"cmpi-pool-{next(_pools)}"
@@ -95,12 +95,12 @@ class ProcessPool(concurrent.futures.Executor):
         """Run `fn(*args, **kwargs)` in a worker.
 
         Returns:
-            Its future. What cannot be pickled is an exception of the future, which names the path to it.
+            Its future. If something cannot be pickled, the future raises `NotPicklable`.
 
         Raises:
             RuntimeError: The pool was shut down.
 
-        Blocks: while `max_pending` tasks are not over, else for the time of pickling.
+        Blocks: while `max_pending` tasks are unfinished; otherwise only while it pickles.
         """
         return self._submit(_DEFAULTS, fn, args, kwargs)
 
@@ -113,23 +113,23 @@ class ProcessPool(concurrent.futures.Executor):
         ranks: int = 1,
         retry_exceptions: type[BaseException] | tuple[type[BaseException], ...] = (),
     ) -> TaskOptions:
-        """The same pool with other options: `pool.options(retries=3).submit(f, x)`.
+        """Return this pool with other options: `pool.options(retries=3).submit(f, x)`.
 
         Args:
-            retries: How often a task is tried again if its worker dies, with a growing pause between.
-            timeout: The longest time that a task may run, in seconds; then its worker is ended and the
+            retries: How often a task is tried again if its worker dies, after growing pauses.
+            timeout: The longest time that a task may run, in seconds; then its worker is killed, and the
                 future raises TimeoutError.
-            resources: What the task needs, if not what the pool's workers have: other workers are started
-                for such tasks as they come, and end when they are idle.
-            ranks: Run the task as an MPI world of so many processes: the function is called in each, and
-                the result is that of rank 0.
-            retry_exceptions: Exceptions after which the task is tried again too, within `retries`.
+            resources: What the task needs, if that differs from the pool's: separate workers are started
+                for such tasks, and end when they are idle.
+            ranks: Run the task as an MPI world of so many processes: each calls the function, and the
+                result is that of rank 0.
+            retry_exceptions: Also try the task again after these exceptions, within `retries`.
 
         Blocks: never.
         """
         if retries < 0 or ranks < 1 or (timeout is not None and timeout <= 0):
             raise UsageError(
-                "retries is a number from 0, ranks one from 1, timeout a positive number of seconds; found "
+                "retries must be 0 or more, ranks 1 or more, and timeout > 0 seconds; found "
                 f"retries={retries!r}, ranks={ranks!r}, timeout={timeout!r}"
             )
         kinds = retry_exceptions if isinstance(retry_exceptions, tuple) else (retry_exceptions,)
@@ -145,24 +145,24 @@ class ProcessPool(concurrent.futures.Executor):
         ordered: bool = True,
         progress: str | bool = False,
     ) -> Iterator[Any]:
-        """`fn` of each item, or of the items of several iterables together, in the workers.
+        """Call `fn` for each item in the workers, like the built-in `map`.
 
         Args:
             fn: The function.
-            iterables: Where the arguments come from. They are read as results are taken, not all at once.
-            timeout: TimeoutError so many seconds after this call, if a result is not there.
-            chunksize: How many items go in one task. None: as many as take about 20 ms, by measurement.
-            buffersize: The largest number of items that were read and whose results were not yet taken.
-                None: enough to keep the workers busy.
-            ordered: If False, results come as they are ready.
-            progress: A label, or True: show a progress bar on stderr.
+            iterables: The arguments. They are read as results are taken, not all at once.
+            timeout: Raise TimeoutError if a result is not available so many seconds after this call.
+            chunksize: How many items go into one task. None: as many as take about 20 ms, as measured.
+            buffersize: The most items that are read ahead of the results taken. None: enough to keep the
+                workers busy.
+            ordered: If False, results come as soon as they are ready.
+            progress: True or a label: show a progress bar on stderr.
 
         Returns:
             An iterator over the results. The first tasks are sent at once.
 
         Raises:
-            Whatever `fn` raises, at the place of its item. Closing the iterator cancels what has not
-            begun; a KeyboardInterrupt ends what runs too.
+            Whatever `fn` raises, in place of that item's result. Closing the iterator cancels tasks that
+            have not begun; a KeyboardInterrupt also ends running ones.
 
         Blocks: for the first items; the iterator for each result.
         Source: `concurrent.futures.Executor.map`; sizes of chunks: see `cmpi/_core/pool/chunks.py`.
@@ -170,7 +170,7 @@ class ProcessPool(concurrent.futures.Executor):
         return self._map(_DEFAULTS, fn, iterables, timeout, chunksize, buffersize, ordered, progress)
 
     async def asubmit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """The result of `submit`, in an event loop. Cancelling it cancels the task, also one that runs."""
+        """Submit a task and await its result, in an event loop. Cancelling also ends a running task."""
         return await self._asubmit(_DEFAULTS, fn, args, kwargs)
 
     def amap(
@@ -180,15 +180,15 @@ class ProcessPool(concurrent.futures.Executor):
         return amap(self._map(_DEFAULTS, fn, iterables, ordered=ordered, **options))
 
     def share(self, value: object) -> SharedObject:
-        """Put the arrays in a value (and whatever else offers buffers) into shared memory, once per host.
+        """Put the arrays in a value (and other objects with buffers) into shared memory, once per host.
 
         Returns:
-            An object to give to tasks in place of the value: as an argument, or captured by a function. A
-            task gets the value itself, whose arrays lie in shared memory and can only be read.
+            An object to give to tasks in place of the value, as an argument or captured by a function. A
+            task gets the value itself, whose arrays lie in shared memory and are read-only.
 
-        What functions capture is shared by itself, and so is an array of 1 MiB or more that is an argument
-        of a second task, as long as it is not changed. The memory ends with the last reference to the
-        object, or with the pool. Where there is no shared memory, each worker has a copy of its own.
+        Captured arrays are shared automatically, and so is an array of 1 MiB or more that is an argument
+        of a second task, as long as it is not changed. The memory is freed with the last reference to the
+        object, or with the pool. Without shared memory, each worker has its own copy.
 
         Raises: NotPicklable. Blocks: for one copy.
         """
@@ -196,22 +196,22 @@ class ProcessPool(concurrent.futures.Executor):
 
     @property
     def max_workers(self) -> int:
-        """The largest number of workers, as `resize` may have changed it. Blocks: never."""
+        """The largest number of workers, which `resize` changes. Blocks: never."""
         return self._groups.sizes[1]
 
     # -- the pool itself -----------------------------------------------------------------------
 
     def resize(self, max_workers: int, minimum: int | None = None) -> None:
-        """Have another number of workers from now on. Workers beyond it end after the tasks that they have.
+        """Change the number of workers. Surplus workers end after the tasks that they have.
 
         Blocks: never.
         """
         if max_workers < 1:
-            raise UsageError(f"a pool has 1 worker or more; found {max_workers!r}")
+            raise UsageError(f"a pool needs 1 worker or more; found {max_workers!r}")
         self._groups.resize(max_workers if minimum is None else minimum, max_workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more tasks, and end the workers when all tasks are over.
+        """Accept no more tasks, and end the workers when all tasks are finished.
 
         Args:
             wait: Return only when all workers have ended.
@@ -243,7 +243,7 @@ class ProcessPool(concurrent.futures.Executor):
         self.shutdown()
 
     def statistics(self) -> PoolStatistics:
-        """What the pool has done and is doing. Blocks: never."""
+        """Return counts of the pool's past and present work. Blocks: never."""
         return self._groups.statistics()
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
@@ -256,7 +256,7 @@ class ProcessPool(concurrent.futures.Executor):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        """As `with`, but the event loop goes on meanwhile."""
+        """As the end of `with`, without blocking the event loop."""
         import asyncio
 
         await asyncio.to_thread(self.__exit__, kind, error, trace)
@@ -270,15 +270,17 @@ class ProcessPool(concurrent.futures.Executor):
 
     def __reduce__(self) -> Any:
         raise TypeError(
-            "a ProcessPool belongs to its process and cannot be sent to another; a task that needs a pool "
-            "makes one of its own"
+            "a ProcessPool belongs to its process and cannot be sent to another one; create a new pool in "
+            "a task that needs one"
         )
 
-    # -- how -----------------------------------------------------------------------------------
+    # # -- implementation ------------------------------------------------------------------------
 
     def _check_owner(self) -> None:
         if os.getpid() != self._owner:
-            raise NotRunning("this pool is that of the process which forked this one; make a pool here")
+            raise NotRunning(
+                "this pool belongs to the process that forked this one; create a new pool here"
+            )
 
     def _submit(
         self, options: Options, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]

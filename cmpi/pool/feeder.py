@@ -1,4 +1,4 @@
-"""What is sent to the workers of a group: tasks, and before them what these need."""
+"""Sends tasks to the workers of a group, and before them the functions and buffers that these need."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GONE = (PeerExited, PeerClosed, ChannelClosed)
 
 
 class Feeder:
-    """Sends each worker what it does not have yet. Guarded by the group's lock.
+    """Sends each worker its tasks, and what it does not have yet. Guarded by the group's lock.
 
     Args:
         functions: The pool's.
@@ -30,7 +30,7 @@ class Feeder:
         self._present: dict[str, set[int]] = {}  # by host: the hoisted buffers that are there
 
     def send(self, handle: WorkerHandle, submissions: Sequence[Submission]) -> None:
-        """Send tasks to a worker, which has room for them. Blocks: for a copy of large arguments."""
+        """Send tasks to a worker that has room for them. Blocks: while large arguments are copied."""
         while self._buffers.dropped:
             number = self._buffers.dropped.popleft()
             self._have_dropped(worker.DROP, number, lambda each: each.buffers)
@@ -48,17 +48,19 @@ class Feeder:
                     continue
                 self._provide(handle, packed.needs(), records)
                 records.append((submission.kind, submission.number, function, *packed.sent()))
-                handle.send(records)  # so that it lets go of the buffers of each task with the task
+                handle.send(
+                    records
+                )  # separately, so that the worker drops each task's buffers with the task
                 records = []
             if records:
                 handle.send(records)
         except GONE:
-            pass  # the receiving side will notice
+            pass  # the receiving side will notice that the worker has ended
 
     def _provide(
         self, handle: WorkerHandle, buffers: list[Hoisted], records: list[tuple[Any, ...]]
     ) -> None:
-        """Add the hoisted buffers that the worker's host has not."""
+        """Add the hoisted buffers that the worker's host lacks."""
         for buffer in buffers:
             if buffer.number in handle.buffers:
                 continue
@@ -68,16 +70,16 @@ class Feeder:
                 records.append((worker.BUFFER, buffer.number, 0, b"", [buffer.memory]))
 
     def has_buffer(self, handle: WorkerHandle, number: int) -> None:
-        """All workers of this worker's host can see a hoisted buffer now."""
+        """Note that all workers on this worker's host can now see a hoisted buffer."""
         self._present.setdefault(handle.host, set()).add(number)
 
     def release(self, function: int) -> None:
-        """A task with this function is over: tell workers of functions that are forgotten."""
+        """Release the function of a finished task; tell workers which functions to forget."""
         for forgotten in self._functions.release(function):
             self._have_dropped(worker.FORGET, forgotten, lambda handle: handle.functions)
 
     def _have_dropped(self, kind: int, number: int, held: Callable[[WorkerHandle], set[int]]) -> None:
-        """Tell the workers that hold something to let go of it."""
+        """Tell the workers that hold something to drop it."""
         for handle in self.handles.values():
             if number in held(handle):
                 held(handle).discard(number)

@@ -15,14 +15,14 @@ MAX_KEPT = 256
 
 
 class Functions:
-    """Numbers for functions. Thread-safe.
+    """Gives numbers to functions. Thread-safe.
 
     Args:
-        buffers: Where the large arrays that they capture are hoisted to.
+        buffers: Hoists the large arrays that functions capture.
 
-    A function counts as the same as long as it is the same object, and is forgotten when that has gone and
-    its tasks are over. Other callables (bound methods, partials, instances) hold state that may have
-    changed since, and travel with each task.
+    Functions are compared by identity. A function is forgotten when the object has gone and its tasks are
+    finished. Other callables (bound methods, partials, instances) have state that may have changed, so they
+    are sent with each task.
     """
 
     def __init__(self, buffers: SharedBuffers) -> None:
@@ -36,7 +36,7 @@ class Functions:
         self._next = 0
 
     def number(self, function: Callable[..., Any]) -> int | None:
-        """Its number, which `release` takes back; None if it is to travel with each task.
+        """Return the function's number, to be released by `release`; None: send it with each task.
 
         Raises: NotPicklable.
         """
@@ -74,7 +74,8 @@ class Functions:
         return number
 
     def release(self, number: int) -> list[int]:
-        """A task with this function is over; the numbers of functions that are forgotten now."""
+        """Release the function of a finished task; returns the numbers of functions that are now
+        forgotten."""
         with self._lock:
             self._uses[number] -= 1
             forgotten, in_use = [], []
@@ -105,10 +106,10 @@ class Functions:
         return True
 
     def body(self, number: int) -> Packed:
-        """What is sent for it."""
+        """The record that is sent for it."""
         return self._bodies[number]
 
 
 def call(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a function that has come with its task."""
+    """Call a function that was sent with its task."""
     return function(*args, **kwargs)

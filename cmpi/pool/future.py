@@ -14,25 +14,24 @@ if TYPE_CHECKING:
         """The pool's receiving side, as a future sees it."""
 
         def help(self, future: concurrent.futures.Future[Any], timeout: float | None) -> None:
-            """Look for answers in this thread until the future is done or nothing comes."""
+            """Poll for answers in this thread until the future is done or no more answers come."""
 
     class TaskOwner(Protocol):
         """The workers that a task is for, as its future sees them."""
 
         @property
         def receiver(self) -> Receiving:
-            """Where their answers come in."""
+            """The receiving side for their answers."""
 
         def cancel(self, number: int) -> bool:
-            """Take back a task that still waits for a worker; False if it does not."""
+            """Take back a task if it still waits for a worker; False if not."""
 
         def kill(self, number: int) -> None:
             """End a task, even if it runs."""
 
 
 class PoolFuture(concurrent.futures.Future[Any]):
-    """A `concurrent.futures.Future` that can also end its task while that runs, and knows what it
-    printed."""
+    """A `concurrent.futures.Future` that can also end its running task, and has the task's output."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,28 +43,28 @@ class PoolFuture(concurrent.futures.Future[Any]):
     _nbytes = 0  # of the result, if it is large
 
     def cancel(self) -> bool:
-        """Cancel the task if it still waits for a worker; returns whether it is cancelled.
+        """Cancel the task if it still waits for a worker. Returns True if it is cancelled.
 
-        Blocks: never. See `kill` for a task that runs.
+        Blocks: never. For a running task see `kill`.
         """
         if self.done():
             return self.cancelled()
         return self._group.cancel(self._number) and super().cancel()
 
     def kill(self) -> None:
-        """End the task even if it runs: its worker is killed and replaced, and this future raises
+        """End the task even if it is running: its worker is killed and replaced, and this future raises
         `TaskKilled`.
 
-        A task that has ended is not affected. Blocks: never.
+        This does nothing if the task has ended. Blocks: never.
         """
         self._group.kill(self._number)
 
     def output(self) -> str:
-        """What the task printed to sys.stdout and sys.stderr, once it has ended; at most 64 KiB."""
+        """Return what the task printed to sys.stdout and sys.stderr, once it has ended; at most 64 KiB."""
         return self._output
 
     def result(self, timeout: float | None = None) -> Any:
-        """As in `concurrent.futures`; this thread looks for the answer itself before it sleeps."""
+        """As in `concurrent.futures`; this thread polls for the answer itself before it sleeps."""
         if not self.done():
             self._group.receiver.help(self, timeout)
         return super().result(timeout)

@@ -31,7 +31,7 @@ END_S = 10.0  # for a process that has closed its channel to be gone
 
 
 class WorkerGroup:
-    """Carries out what the pool's machine decides. Thread-safe.
+    """Carries out the decisions of the pool's state machine. Thread-safe.
 
     Args:
         sizes: The least and the largest number of workers.
@@ -92,8 +92,11 @@ class WorkerGroup:
         )
 
     def cancel(self, number: int) -> bool:
-        """Take back a task that no worker has had; whether that was possible. One that waits to be tried
-        again is not taken back: its future runs, and a future that runs cannot be cancelled."""
+        """Take back a task if no worker has had it; returns whether that worked.
+
+        A task that waits to be tried again is not taken back: its future is running, and a running future
+        cannot be cancelled.
+        """
         with self._lock:
             submission = self._submissions.get(number)
             if submission is None or submission.future.running() or not self.machine.cancel(number):
@@ -119,12 +122,12 @@ class WorkerGroup:
     # -- the group -----------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Start the workers that there are at least. Blocks: never."""
+        """Start the least number of workers. Blocks: never."""
         with self._lock:
             self._do(self.machine.begin())
 
     def resize(self, minimum: int, maximum: int) -> None:
-        """Have another number of workers."""
+        """Change the number of workers."""
         with self._lock:
             self._do(self.machine.resize(minimum, maximum, time.monotonic()))
 
@@ -137,7 +140,7 @@ class WorkerGroup:
             self._tell_failed()
 
     def close(self) -> None:
-        """No task follows."""
+        """Accept no more tasks."""
         with self._lock:
             self._do(self.machine.close())
 
@@ -150,7 +153,7 @@ class WorkerGroup:
             self._tell_failed()
 
     def join(self) -> None:
-        """Blocks: until all tasks are over and all workers have ended."""
+        """Wait until all tasks are finished and all workers have ended."""
         with self._lock:
             self._settled.wait_for(lambda: not self._submissions and not self.machine.workers)
             gone, self._gone = self._gone, []
@@ -158,7 +161,7 @@ class WorkerGroup:
             _exit_of(pid)
         self._starter.join()
 
-    # -- what workers say ----------------------------------------------------------------------
+    # # -- answers of workers --------------------------------------------------------------------
 
     def answered(self, handle: WorkerHandle, answers: list[Any]) -> None:
         """A worker has answered."""
@@ -242,7 +245,7 @@ class WorkerGroup:
                 future.set_result(value)
 
     def ended(self, handle: WorkerHandle, error: CmpiError) -> None:
-        """A worker has ended, or is about to."""
+        """Handle the end of a worker, which may still be about to end."""
         status = self._status(handle, error)
         handle.tasks.close()
         with self._lock:
@@ -255,7 +258,7 @@ class WorkerGroup:
         self._tell_failed()
 
     def _status(self, handle: WorkerHandle, error: CmpiError) -> ExitStatus:
-        """How a worker has ended. Blocks: for its end, if it left while it had tasks."""
+        """Return a worker's exit status. Blocks: for its end, if it left while it had tasks."""
         if isinstance(error, PeerExited):
             return error.status
         found = self.machine.workers.get(handle.number)
@@ -267,10 +270,10 @@ class WorkerGroup:
             kill(handle.pids[0])
             return _exit_of(handle.pids[0])
 
-    # -- what becomes of a start ---------------------------------------------------------------
+    # # -- results of starts ---------------------------------------------------------------------
 
     def started(self, number: int, pids: list[Pid], name: str) -> None:
-        """There is a worker, with these processes and channels of this name."""
+        """A worker has started, with these processes and channels of this name."""
         handle = WorkerHandle(self, number, pids, name)
         with self._lock:
             found = self.machine.workers.get(number)
@@ -302,7 +305,8 @@ class WorkerGroup:
     # -- carrying out --------------------------------------------------------------------------
 
     def _do(self, todo: list[actions.Action]) -> None:
-        """Carry out what the machine decided. With the lock; `_tell_failed` is to follow without it."""
+        """Carry out the machine's actions. Called with the lock; call `_tell_failed` afterwards, without
+        it."""
         for action in todo:
             if isinstance(action, actions.Send):
                 self._send(action)
@@ -357,7 +361,7 @@ class WorkerGroup:
         self._settled.notify_all()
 
     def _tell_failed(self) -> None:
-        """Fail futures. Without the lock, as they call their callbacks."""
+        """Fail futures. Called without the lock, because futures call their callbacks."""
         with self._lock:
             failed, self._failed = self._failed, []
         for future, error in failed:

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 class Groups:
-    """A pool's groups of workers: one for each combination of resources and ranks that its tasks ask for.
+    """A pool's groups of workers: one for each combination of resources and ranks among its tasks.
 
-    The pool's receiving thread refers to this, and so does not keep a pool alive. Thread-safe.
+    The pool's receiving thread refers to this object, not to the pool, so it does not keep the pool alive.
+    Thread-safe.
 
     Args:
         name: Of the pool.
@@ -74,12 +75,12 @@ class Groups:
             return list(self._groups.values())
 
     def resize(self, minimum: int, maximum: int) -> None:
-        """Have another number of workers in the main group. Blocks: never."""
+        """Change the number of workers in the main group. Blocks: never."""
         self.sizes = (minimum, maximum)
         self.main.resize(minimum, maximum)
 
     def statistics(self) -> PoolStatistics:
-        """What all have done and are doing. Blocks: never."""
+        """Return counts of the past and present work of all groups. Blocks: never."""
         machines = [group.machine for group in self.all()]
         workers = [each for machine in machines for each in list(machine.workers.values())]
         running = sum(len(each.tasks) for each in workers)

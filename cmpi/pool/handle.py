@@ -1,4 +1,4 @@
-"""What a pool keeps of each worker and of each task."""
+"""A pool's records of its workers and tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """The worker has sent these."""
 
         def ended(self, handle: WorkerHandle, error: CmpiError) -> None:
-            """Nothing follows from the worker."""
+            """The worker's channel has ended."""
 
 
 class WorkerHandle:
@@ -34,8 +34,8 @@ class WorkerHandle:
         self.group, self.number, self.pids, self.name = group, number, pids, name
         self.answers = Receiver[Any](pids[0], name=name)
         self.tasks = Sender[Any](pids[0], name=name)
-        self.functions: set[int] = set()  # that it has
-        self.buffers: set[int] = set()  # that it was sent, or has used
+        self.functions: set[int] = set()  # the functions that it has
+        self.buffers: set[int] = set()  # the buffers that it was sent or has used
         self.host = ""
         self.recalls: Recalls | None = None  # by which tasks are taken back from it
 

@@ -16,7 +16,7 @@ from cmpi.pool.worker import exception
 if TYPE_CHECKING:
     from cmpi.pool.future import PoolFuture
 
-CHUNKS_PER_WORKER = 3  # under way, so that a worker has its next one when it ends one
+CHUNKS_PER_WORKER = 3  # in flight, so that a worker already has its next chunk when it finishes one
 
 
 class Mapping:
@@ -80,7 +80,7 @@ class Mapping:
                 future.cancel()
 
     def shown(self, label: str) -> Iterator[Any]:
-        """The same with a progress bar on stderr, by tqdm if that is installed."""
+        """Yield the results with a progress bar on stderr; tqdm draws it if that is installed."""
         try:
             from tqdm.auto import tqdm
         except ImportError:
@@ -100,7 +100,7 @@ class Mapping:
         print(f"\r{label}: {n}{of}", file=sys.stderr, flush=True)
 
     def _fill(self) -> None:
-        """Send chunks, as far as the workers are to have them and the buffer allows."""
+        """Send as many chunks as the workers need and the buffer allows."""
         while not self._exhausted and len(self._under_way) < CHUNKS_PER_WORKER * self._workers:
             size = self._sizer.next_size()
             if self._buffersize is not None:
@@ -132,7 +132,7 @@ class Mapping:
 
 
 async def amap(results: Iterator[Any]) -> AsyncIterator[Any]:
-    """The results in an event loop, which goes on while they are waited for."""
+    """Yield the results in an event loop, without blocking it."""
     import asyncio
 
     missing = object()

@@ -1,4 +1,4 @@
-"""How tasks are to run, and what a pool tells of itself."""
+"""Options of tasks, and statistics of pools."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Options:
-    """How a task is to run: see `ProcessPool.options`."""
+    """The options of a task: see `ProcessPool.options`."""
 
     retries: int = 0
     timeout: float | None = None
@@ -42,7 +42,7 @@ class Options:
 
 @frozen
 class PoolStatistics:
-    """What a pool has done so far, and what it is doing.
+    """Counts of a pool's past and present work.
 
     Attributes:
         workers: Number of processes that take tasks, including those that are starting.
@@ -50,7 +50,8 @@ class PoolStatistics:
         running: Number of tasks that workers have.
         completed: Number of tasks that were answered.
         deaths: Number of workers that ended without being asked to.
-        average_s: Mean duration of the tasks, in seconds; the latest weigh most. 0.0 before any has ended.
+        average_s: Mean duration of the tasks, in seconds, weighted towards the latest. 0.0 if none has
+            ended.
     """
 
     workers: int
@@ -74,13 +75,13 @@ class PoolStatistics:
 
 
 class TaskOptions:
-    """A pool with options for its tasks: `pool.options(...)` makes it. It has the pool's own methods."""
+    """A pool with options for its tasks, which `pool.options(...)` creates. It has the pool's methods."""
 
     def __init__(self, pool: RunsTasks, options: Options) -> None:
         self._pool, self._options = pool, options
 
     def options(self, **changes: Any) -> TaskOptions:
-        """The same with some options changed."""
+        """Return the pool with some options changed."""
         return TaskOptions(self._pool, replace(self._options, **changes))
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> PoolFuture:

@@ -1,12 +1,12 @@
 """Memory that the pool and the workers of a host share: each large buffer lies there once, read-only for
 workers.
 
-A *hoisted* buffer is a file in the job's folder in shared memory, under a number of the pool's. What
-`ProcessPool.share` is given is hoisted at once, and so is what a function captures; an array that is an
-argument again and again is hoisted with its second task. A worker on another host is sent the buffer
-before the first task that needs it, and puts it into the same place there for all workers of that host.
-The file ends with the last reference to the buffer in the pool's process, or with the job; a worker's view
-lives as long as it is used.
+A *hoisted* buffer is a file in the job's folder in shared memory, named by a number of the pool's. The
+arguments of `ProcessPool.share` are hoisted at once, and so are the arrays that a function captures; an
+array that is an argument several times is hoisted with its second task. A worker on another host gets the
+buffer before the first task that needs it, and stores it in the same place there for all workers on that
+host. The file is removed with the last reference to the buffer in the pool's process, or with the job; a
+worker's view lives as long as it is used.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from cmpi._runtime.process import context
 from cmpi._transport import pickling
 
 HOISTED_BYTES = 1 << 20  # smaller buffers travel with each task
-REMEMBERED = 64  # arrays that were arguments
-MAX_REPEATED = 8  # arrays that are hoisted because they repeat
+REMEMBERED = 64  # how many arrays that were arguments are remembered
+MAX_REPEATED = 8  # how many arrays are kept hoisted because they were arguments several times
 
 _packing = threading.local()  # `shares`: the shared objects in what this thread is pickling
 
 
 class Hoisted:
-    """A buffer in shared memory. Its file ends with the last reference to this."""
+    """A buffer in shared memory. Its file is removed with the last reference to this object."""
 
     def __init__(self, number: int, memory: NDArray[np.uint8]) -> None:
         self.number, self.nbytes, self.memory = number, memory.nbytes, memory
 
 
 class SharedObject:
-    """What `ProcessPool.share` returns: give it to tasks as an argument, or capture it; there it is the
-    object."""
+    """A shared object, which `ProcessPool.share` returns. Give it to tasks as an argument, or capture it
+    in a function; in the task it is the object itself."""
 
     def __init__(self, key: str, body: bytes, buffers: list[Any]) -> None:
         self._key, self._body, self._buffers = key, body, buffers
@@ -54,7 +54,7 @@ class SharedObject:
     def __reduce__(self) -> Any:
         shares = getattr(_packing, "shares", None)
         if shares is None:
-            raise TypeError("a shared object can be sent to tasks of its pool only")
+            raise TypeError("a shared object can only be sent to tasks of its own pool")
         shares.append(self)
         numbers = [buffer.number if isinstance(buffer, Hoisted) else buffer for buffer in self._buffers]
         return load, (self._key, self._body, numbers)
@@ -64,8 +64,8 @@ class SharedObject:
 
 
 class Packed:
-    """A pickle on its way to workers: its large buffers, hoisted or not, and the shared objects that it
-    names."""
+    """A pickle for workers, with its large buffers, hoisted or not, and the shared objects that it refers
+    to."""
 
     __slots__ = ("body", "buffers", "shares")
 
@@ -142,7 +142,7 @@ class SharedBuffers:
         return SharedObject(f"{self.name}-{next(self._keys)}", packed.body, packed.buffers)
 
     def hoisted(self, array: NDArray[np.uint8]) -> Hoisted | NDArray[np.uint8]:
-        """The array in shared memory, if it is large and there is room for it; else itself."""
+        """Return the array hoisted into shared memory if it is large and there is room; else the array."""
         if array.nbytes < HOISTED_BYTES or not self.folder:
             return array
         number = next(self._numbers)
@@ -156,7 +156,7 @@ class SharedBuffers:
         return hoisted
 
     def _drop(self, path: str, number: int) -> None:
-        """By the garbage collector, in any thread: takes no lock."""
+        """Called by the garbage collector in any thread, so it takes no lock."""
         self.dropped.append(number)
         try:
             os.unlink(path)
@@ -164,7 +164,7 @@ class SharedBuffers:
             pass  # the job is over
 
     def _if_it_repeats(self, array: NDArray[np.uint8]) -> Hoisted | NDArray[np.uint8]:
-        """As `hoisted`, for an argument: with the second task that has it, and as long as it does not
+        """As `hoisted`, but for an argument: hoists it for its second task, as long as it does not
         change."""
         if array.nbytes < HOISTED_BYTES or not self.folder:
             return array
@@ -175,7 +175,7 @@ class SharedBuffers:
                 if np.array_equal(kept.memory, array):
                     self._repeated.move_to_end(key)
                     return kept
-                del self._repeated[key]  # it was written to, or is another in the same place
+                del self._repeated[key]  # it was changed, or is another array at the same address
             if key not in self._seen:
                 self._seen[key] = None
                 if len(self._seen) > REMEMBERED:
@@ -189,13 +189,13 @@ class SharedBuffers:
             return hoisted
 
     def close(self) -> None:
-        """Let go of what was hoisted because it repeats. Blocks: never."""
+        """Drop the arrays that were hoisted because they were arguments several times. Blocks: never."""
         with self._lock:
             self._repeated.clear()
 
 
 class Attached:
-    """The hoisted buffers as a worker sees them.
+    """A worker's view of the hoisted buffers.
 
     Args:
         name: Of the pool's buffers.
@@ -209,7 +209,7 @@ class Attached:
         self.objects: dict[str, Any] = {}
 
     def get(self, number: int) -> Any:
-        """A buffer, which cannot be written to. Raises: OSError."""
+        """Return a buffer, read-only. Raises: OSError."""
         found = self._buffers.get(number)
         if found is None:
             with open(path_of(self.folder, self._name, number), "rb") as file:
@@ -227,19 +227,19 @@ class Attached:
             self._buffers[number] = array
 
     def drop(self, number: int) -> None:
-        """Nobody will ask for it any more."""
+        """Drop a buffer that is not needed any more."""
         self._buffers.pop(number, None)
         try:
             os.unlink(path_of(self.folder, self._name, number))
         except OSError:
-            pass  # another worker of this host, or the pool, has done it
+            pass  # another worker on this host, or the pool, has removed it
 
 
 _attached: Attached | None = None
 
 
 def attach(name: str) -> Attached:
-    """Make this process see the buffers of the pool that it works for."""
+    """Give this process access to the buffers of its pool."""
     global _attached
     _attached = Attached(name)
     return _attached
@@ -248,7 +248,7 @@ def attach(name: str) -> Attached:
 def load(key: str, body: bytes, buffers: list[Any]) -> Any:
     """A shared object, in a worker: the same one each time."""
     if _attached is None:
-        raise TypeError("a shared object can be unpickled in the workers of its pool only")
+        raise TypeError("a shared object can only be unpickled in the workers of its own pool")
     found = _attached.objects.get(key)
     if found is None:
         found = _attached.objects[key] = unpacked(body, buffers)
@@ -267,20 +267,20 @@ def unpacked(body: bytes, buffers: list[Any]) -> Any:
 
 
 def path_of(folder: str, name: str, what: int | str) -> str:
-    """Where a hoisted buffer lies, by its number, or something else of the pool; "" without a folder."""
+    """The path of a hoisted buffer, by its number, or of another file of the pool; "" without a folder."""
     return f"{folder}/{name}-{what}" if folder else ""
 
 
 def host_of(folder: str) -> str:
-    """Tells hosts apart: two processes with the same one see the same files."""
+    """An identity of this host's files: two processes with the same one see the same files."""
     return f"{os.uname().nodename}:{os.stat(folder).st_ino}" if folder else f"pid:{os.getpid()}"
 
 
 def write(path: str, array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Make a file of an array; returns its memory, which can only be read.
+    """Write an array to a file; returns its memory, read-only.
 
     Raises:
-        OSError: There is no room for it. FileExistsError: It is there already.
+        OSError: There is no room for it. FileExistsError: The file already exists.
     """
     fd = os.open(path + "~", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

@@ -1,4 +1,4 @@
-"""Starting the workers of a group."""
+"""Starts the workers of a group."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
         """A group, as what starts its workers sees it."""
 
         def started(self, number: int, pids: list[Pid], name: str) -> None:
-            """There is a worker, with these processes and channels of this name."""
+            """A worker has started, with these processes and channels of this name."""
 
         def start_failed(self, number: int, error: BaseException) -> None:
-            """It could not be started."""
+            """A worker could not be started."""
 
         def wanted(self, number: int) -> bool:
             """Whether to go on waiting for room for a worker; if not, it counts as ended."""
 
 
-START_S = 1.0  # between two looks whether a worker that waits for room is still wanted
+START_S = 1.0  # how often to check whether a worker that waits for room is still wanted
 
 
 class Starter:
@@ -62,7 +62,7 @@ class Starter:
         thread.start()
 
     def join(self) -> None:
-        """Blocks: until no worker is being started."""
+        """Wait until no worker is being started."""
         for thread in list(self._threads):
             thread.join()
 

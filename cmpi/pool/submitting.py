@@ -1,4 +1,4 @@
-"""From a call to a task: numbers its function, pickles its arguments, makes its future."""
+"""Turns a call into a task: numbers its function, pickles its arguments, creates its future."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cmpi.pool.options import Options
     from cmpi.pool.shared import SharedBuffers
 
-GLANCE_EVERY = 32  # submissions, after which the submitting thread looks for answers
+GLANCE_EVERY = 32  # the submitting thread polls for answers after so many submissions
 
 
 class Submitter:
@@ -29,7 +29,7 @@ class Submitter:
     Args:
         functions: The pool's.
         buffers: The pool's.
-        max_pending: How many tasks there may be that are not over.
+        max_pending: The most unfinished tasks.
     """
 
     def __init__(self, functions: Functions, buffers: SharedBuffers, max_pending: int | None) -> None:
@@ -47,7 +47,7 @@ class Submitter:
         arguments: tuple[Any, Any],
         label: str,
     ) -> PoolFuture:
-        """Make a task and give it to the workers.
+        """Create a task and give it to the workers.
 
         Args:
             group: Those workers.
@@ -58,9 +58,9 @@ class Submitter:
             label: What error messages call it.
 
         Returns:
-            Its future, which has failed already if something cannot be pickled.
+            Its future, which has already failed if something cannot be pickled.
 
-        Blocks: while `max_pending` tasks are not over; for the time of pickling.
+        Blocks: while `max_pending` tasks are unfinished, and while it pickles.
         """
         future = None
         try:

@@ -1,8 +1,8 @@
-"""What runs in the worker processes of a pool.
+"""The code of a pool's worker processes.
 
-A worker reads tasks from one channel, runs them one after another and answers each on another. Functions
-come once and are kept by number. The arguments are pickled apart from the frame around them, so that what
-cannot be unpickled here fails that task and nothing else.
+A worker reads tasks from one channel, runs them one after another and answers each on another channel. Each
+function is sent once and kept by number. Arguments are pickled separately from the record around them, so
+that arguments that cannot be unpickled here fail only their own task.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OUTPUT_BYTES = 64 * 1024  # kept of what one task prints
 
 
 def packed(value: object, name: str = "value") -> tuple[bytes, list[Any]]:
-    """A pickle and its large buffers, as a part of a message. Raises: NotPicklable."""
+    """Pickle a value with its large buffers, as a part of a message. Raises: NotPicklable."""
     message = pickling.dumps(value, name)
     if isinstance(message, bytes):
         return message, []
@@ -49,14 +49,14 @@ def work(
     arguments: tuple[Any, ...],
     pass_on: Callable[[Any], object] | None = None,
 ) -> None:
-    """The life of a worker: until the pool closes its channel, or ends.
+    """Run tasks until the pool closes its channel or ends.
 
     Args:
         parent: The pool's process.
-        name: Of the channels with it.
+        name: The name of the channels to and from it.
         buffers: The name of the pool's hoisted buffers.
-        initializer: Is called first, with the arguments.
-        pass_on: Is called with each task before it runs.
+        initializer: Called first, with its arguments.
+        pass_on: Called with each task before it runs.
     """
     _end_with(parent)
     attached = shared.attach(buffers)
@@ -77,8 +77,11 @@ def work(
 def work_as_rank(
     parent: Pid, name: str, buffers: str, initializer: Any, arguments: tuple[Any, ...]
 ) -> None:
-    """The life of a worker that is one rank of an MPI world: rank 0 talks with the pool and passes on what
-    comes to the other ranks, so that all call the same function at the same time; its result counts."""
+    """Run tasks as one rank of an MPI world.
+
+    Rank 0 talks to the pool and passes tasks on to the other ranks, so that all call the same function at
+    the same time. The result is that of rank 0.
+    """
     from cmpi.processes.process import pid, world
 
     ranks = world()
@@ -101,7 +104,7 @@ def _passed_on(tasks: Iterable[Any], pass_on: Callable[[Any], object]) -> Iterat
 def run(
     tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Attached, claims: Claims
 ) -> None:
-    """Run what comes until nothing follows. Without `answers` an exception ends the process."""
+    """Run tasks until the channel ends. Without `answers` an exception ends the process."""
     functions: dict[int, Any] = {}
     output = _TaskOutput.install()
     for kind, number, function, body, buffers in _records(tasks):
@@ -138,7 +141,7 @@ def run(
 
 
 def _records(messages: Iterable[list[Any]]) -> Iterator[Any]:
-    """The records of the messages; none is referred to any more when the next is asked for."""
+    """Yield the records of the messages, without keeping a reference to the previous one."""
     for records in messages:
         records.reverse()
         while records:
@@ -148,7 +151,7 @@ def _records(messages: Iterable[list[Any]]) -> Iterator[Any]:
 def _keep(
     kind: int, number: int, buffers: list[Any], functions: dict[int, Any], attached: shared.Attached
 ) -> None:
-    """Obey what is no task."""
+    """Carry out a record that is not a task."""
     if kind == FORGET:
         functions.pop(number, None)
     elif kind == BUFFER:
@@ -186,8 +189,8 @@ def exception(body: bytes, buffers: list[Any]) -> BaseException:
 
 
 def _error(error: BaseException) -> tuple[bytes, list[Any]]:
-    """An exception with its traceback, so that it can be raised elsewhere; one that does not survive
-    pickle is replaced by a RuntimeError with its text."""
+    """Pack an exception with its traceback, to be raised elsewhere; one that cannot be pickled is replaced
+    by a RuntimeError with its text."""
     text = "".join(traceback.format_exception(type(error), error, _trimmed(error)))
     error.__traceback__ = None
     try:
@@ -201,7 +204,7 @@ def _error(error: BaseException) -> tuple[bytes, list[Any]]:
 
 
 def _trimmed(error: BaseException) -> Any:
-    """The traceback from the task's own function on."""
+    """The traceback, beginning at the task's own function."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
         trace = trace.tb_next
@@ -216,7 +219,7 @@ def _text(error: BaseException) -> str:
 
 
 def _end_with(parent: Pid) -> None:
-    """End this process with the pool's, also in the middle of a task."""
+    """End this process with the pool's process, even in the middle of a task."""
     from cmpi.processes.process import wait
 
     def watch() -> None:
@@ -227,7 +230,7 @@ def _end_with(parent: Pid) -> None:
 
 
 class _TaskOutput:
-    """What tasks print, kept besides being printed: `future.output()`."""
+    """Keeps a copy of what tasks print, for `future.output()`."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
@@ -235,7 +238,7 @@ class _TaskOutput:
 
     @classmethod
     def install(cls) -> _TaskOutput:
-        """Have everything that is written to sys.stdout and sys.stderr kept too."""
+        """Start copying what is written to sys.stdout and sys.stderr."""
         output = cls()
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):

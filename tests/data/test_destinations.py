@@ -52,13 +52,13 @@ def test_text_is_written_line_by_line(tmp_path):
     manifest = of(["a", "", "é"]).write_text(tmp_path / "out")
     assert [each.name for each in manifest.files] == [f"part-{i:05}-000.txt" for i in range(3)]
     assert data.text(tmp_path / "out", pool=here).collect() == ["a", "", "é"]
-    with pytest.raises(data.BadRow, match="a row of text is one line"):
+    with pytest.raises(data.BadRow, match="a row of text must not contain a line end"):
         of(["a\nb"]).write_text(tmp_path / "lines")
     with pytest.raises(data.BadRow, match="TypeError"):
         of([1]).write_text(tmp_path / "lines")
-    with pytest.raises(data.BadRow, match="CSV is made of records or dicts; found a int: 1"):
+    with pytest.raises(data.BadRow, match="rows for CSV must be records or dicts; found a int: 1"):
         of([1]).write_csv(tmp_path / "lines")
-    with pytest.raises(data.BadRow, match="the columns are a; found b"):
+    with pytest.raises(data.BadRow, match="expected the columns a; found b"):
         of(iter([{"a": 1}] * 9 + [{"b": 1}])).write_csv(tmp_path / "lines")
     assert names_in(tmp_path / "lines") == []
 

@@ -282,7 +282,7 @@ def test_tables_of_each_library_are_made_and_taken_back(library):
         else (records.map_batches(lambda table: table.select(["y", "x"]), n=3))
     )
     assert again.collect() == [(str(x), x) for x in range(20)]
-    with pytest.raises(data.BadRow, match="a table is made of records or dicts; found int"):
+    with pytest.raises(data.BadRow, match="a table needs records or dicts; found int"):
         of([1]).map_batches(len, format=library).collect()
 
 

@@ -197,8 +197,8 @@ for wrong in (dict(max_workers=0), dict(max_tasks_per_child=0)):
         "2",
         "0 True",
         "[0.01, 0.2]",
-        "max_workers is a number from 1; found 0",
-        "max_tasks_per_child is a number from 1; found 0",
+        "max_workers must be a number, 1 or more; found 0",
+        "max_tasks_per_child must be a number, 1 or more; found 0",
     ]
 
 
@@ -246,7 +246,7 @@ print(files() <= 1)
         "[(0.0, True), (1.0, False), (2.0, False)] repeated",
         "(77.0, False) changed",
         "(1.0, True)",
-        "a shared object can be sent to tasks of its pool only",
+        "a shared object can only be sent to tasks of its own pool",
         "True",
     ]
 

@@ -1,9 +1,8 @@
-"""A folder that a stream is written to: all of it, or nothing.
+"""Writes a stream to a folder, completely or not at all.
 
-Tasks write into a hidden folder in it, under names that only their split and the number of the file
-determine: a task that is tried again writes the same names again, from the beginning. When all have ended,
-the files are moved to their places one after another, and the manifest last: a folder with a manifest is
-complete.
+Tasks write into a hidden subfolder, under names that depend only on the split and the number of the file,
+so a task that is tried again overwrites its own files. When all tasks have ended, the files are moved into
+place one after another, and the manifest last: a folder with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What was written: the same as is in `_manifest.json`.
+    """A list of the written files, with the same content as `_manifest.json`.
 
     Attributes:
         format: "parquet", "csv", "json" or "text".
@@ -80,7 +79,7 @@ class Destination:
         except FileNotFoundError:
             return set()
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{MANIFEST} in {self.folder} is none of cmpi's: {error}") from error
+            raise UsageError(f"{MANIFEST} in {self.folder} was not written by cmpi: {error}") from error
 
     def commit(self, splits: Iterable[list[WrittenFile]]) -> Manifest:
         """Move the files to their places, once all are written. Blocks: until they are."""

@@ -26,7 +26,7 @@ def write_text(path: str, rows: Iterator[Any]) -> int:
             text = "\n".join(chunk)
             if text.count("\n") != len(chunk) - 1:
                 bad = next(row for row in chunk if "\n" in row)
-                raise ValueError(f"a row of text is one line; found {bad!r:.60}")
+                raise ValueError(f"a row of text must not contain a line end; found {bad!r:.60}")
             file.write(text)
             file.write("\n")
             n += len(chunk)
@@ -56,13 +56,13 @@ def write_csv(path: str, rows: Iterator[Any]) -> int:
             values = row if isinstance(row, Mapping) else getattr(row, "_asdict", lambda: None)()
             if values is None:
                 raise TypeError(
-                    f"CSV is made of records or dicts; found a {type(row).__name__}: {row!r:.60}"
+                    f"rows for CSV must be records or dicts; found a {type(row).__name__}: {row!r:.60}"
                 )
             if names is None:
                 names = list(values)
                 writer.writerow(names)
             if list(values) != names and sorted(values) != sorted(names):
-                raise ValueError(f"the columns are {', '.join(names)}; found {', '.join(values)}")
+                raise ValueError(f"expected the columns {', '.join(names)}; found {', '.join(values)}")
             writer.writerow([values[name] for name in names])
     return n
 

@@ -46,7 +46,8 @@ class Options:
 
 
 class Collected(NamedTuple):
-    """A result, and the rows that were left out: what a stream with `on_error="collect"` gives."""
+    """A result and the errors of the rows that were left out; a stream with `on_error="collect"` returns
+    it."""
 
     result: Any
     errors: list[BadRow]

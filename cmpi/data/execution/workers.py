@@ -30,7 +30,7 @@ class Serial(Executor):
 
 
 def pool_of_process() -> ProcessPool:
-    """The pool of the streams for which none is named: made when first needed, one for each process.
+    """The default pool for streams, one for each process; it is created when it is first needed.
 
     Raises:
         NotRunning: This process is not part of a job.

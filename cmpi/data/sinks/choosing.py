@@ -63,7 +63,7 @@ class SortN(Sink):
 
     def __init__(self, n: int, key: Key = None, *, largest: bool = True) -> None:
         if n < 0:
-            raise ValueError(f"n is a number of rows; found {n!r}")
+            raise ValueError(f"n must be a number of rows, 0 or more; found {n!r}")
         self.n, self.key, self.largest = n, key, largest
         self._choose = heapq.nlargest if largest else heapq.nsmallest
         self._key = key_function(key)

@@ -25,7 +25,7 @@ class Collect(Sink):
     def __init__(self, into: type | str = list) -> None:
         if into not in _FINISH:
             known = ", ".join(each if isinstance(each, str) else each.__name__ for each in _FINISH)
-            raise TypeError(f"collect makes one of {known}; found {into!r}")
+            raise TypeError(f"collect: into must be one of {known}; found {into!r}")
         self.into = into
         # A state that grows no more than the container does.
         self._kind: Any = _KINDS.get(into, list)
@@ -67,7 +67,7 @@ def columns_of(rows: Rows) -> dict[str, Rows]:
     if isinstance(rows[0], dict):
         every = dict.fromkeys(name for row in rows for name in row)
         return {name: [row.get(name) for row in rows] for name in every}
-    raise TypeError(f"a table is made of records or dicts; found {type(rows[0]).__name__}: use map() first")
+    raise TypeError(f"a table needs records or dicts; found {type(rows[0]).__name__}: use map() first")
 
 
 def _arrow(rows: Rows) -> Any:

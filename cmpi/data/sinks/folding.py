@@ -80,7 +80,7 @@ class Reduce(Combine):
 
     def finish(self, state: tuple[Any, ...]) -> Any:
         if not state:
-            raise TypeError("reduce of a stream without rows; use combine, or fold with a first state")
+            raise TypeError("reduce got a stream without rows; use combine, or fold with an initial state")
         return state[0]
 
 

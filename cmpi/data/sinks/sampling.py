@@ -42,7 +42,7 @@ class Sample(Sink):
 
     def __init__(self, n: int, *, seed: int = 0) -> None:
         if n < 0:
-            raise ValueError(f"n is a number of rows; found {n!r}")
+            raise ValueError(f"n must be a number of rows, 0 or more; found {n!r}")
         self.n, self.seed = n, seed
 
     def init(self) -> list[tuple[float, Any]]:

@@ -1,4 +1,4 @@
-"""What a sink is, and sinks made of other sinks."""
+"""The base class of sinks, and sinks made of other sinks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ CHUNK = 1024  # rows that one sink of a fork takes before the next one does
 
 
 class Sink:
-    """What rows are reduced to. Derive from it to write one of your own.
+    """Reduces rows to a result. Derive from it to write your own.
 
-    Each split has a state of its own: `init` makes it, `add` takes a row into it, and `merge` makes one
-    state of two, of which the first is of earlier rows. `finish` makes the result of the last state. A
-    state can be changed and returned; it must be picklable. The sink itself must not change.
+    Each split has its own state: `init` creates it, `add` adds a row to it, and `merge` combines two
+    states, the first of which is for earlier rows. `finish` turns the final state into the result. A
+    state may be changed in place and returned; it must be picklable. The sink itself must not change.
 
-    For the result not to depend on the splits, merging the states of some rows and of the rows after them
-    must give what adding them all to one state gives, and merging with `init()` must change nothing.
+    The result must not depend on the splits. Therefore merging the states of two runs of rows must give the
+    same as adding all rows to one state, and merging with `init()` must change nothing.
 
     >>> class Longest(Sink):
     ...     def init(self): return ""
@@ -110,7 +110,7 @@ class Fork(Sink):
     def __init__(self, *sinks: Sink) -> None:
         for sink in sinks:
             if not isinstance(sink, Sink):
-                raise TypeError(f"fork takes sinks, such as data.count(); found {sink!r}")
+                raise TypeError(f"fork needs sinks, such as data.count(); found {sink!r}")
         self.sinks = sinks
         if all(sink.aggregations for sink in sinks):
             self.aggregations = tuple(each for sink in sinks for each in sink.aggregations)

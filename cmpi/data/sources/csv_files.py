@@ -173,7 +173,9 @@ class CsvFiles:
                 return None  # an empty file: the next one has the header
         missing = [name for name in (*(self.wanted or ()), *self.types) if name not in header]
         if missing:
-            raise UsageError(f"{part.path} has the columns {', '.join(header)}; found no {missing[0]!r}")
+            raise UsageError(
+                f"{part.path} has no column {missing[0]!r}; its columns are {', '.join(header)}"
+            )
         return Layout(
             header, self.header is None, self.wanted, self.types, self.delimiter, self.quoted_newlines
         )

@@ -102,5 +102,5 @@ def split_bytes_of(text: int | str) -> int:
     """The size of splits. Raises: UsageError: It is less than 1 KiB."""
     nbytes = parse_memory(text)
     if nbytes < 1024:
-        raise UsageError(f"split_bytes is 1 KiB or more; found {text!r}")
+        raise UsageError(f"split_bytes must be 1 KiB or more; found {text!r}")
     return nbytes

@@ -111,7 +111,9 @@ def known_encoding(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
     except LookupError:
-        raise UsageError(f"encoding is a codec of Python's; found {encoding!r}") from None
+        raise UsageError(
+            f"encoding must be a text encoding that Python knows; found {encoding!r}"
+        ) from None
     if name.startswith(("utf-16", "utf-32")):
         raise UsageError(f"text in {encoding} cannot be split at its line ends; convert it to UTF-8")
     return "utf-8" if name == "utf-8-sig" else name

@@ -1,4 +1,4 @@
-"""The functions that make streams."""
+"""The functions that create streams."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ def _stream(reader: Reader, pool: Executor | None) -> Stream:
 
 
 def of(rows: Iterable[Any], *, pool: Executor | None = None) -> Stream:
-    """A stream of what the program holds.
+    """Create a stream from rows in memory.
 
     Args:
-        rows: A collection, which is divided into up to 64 splits; or another iterable, which is read as
-            workers have room, and may go on for ever. An iterator can be read once, so by one run only.
-        pool: See `Stream.options`; as for all sources.
+        rows: A collection, which is divided into up to 64 splits; or another iterable, which may be endless
+            and is read as workers become free. An iterator can be read only once, and so by only one run.
+        pool: See `Stream.options`, as for all sources.
 
     Blocks: never.
     """
     if isinstance(rows, (str, bytes)):
-        raise UsageError(f"rows is a collection or an iterable of rows; found a {type(rows).__name__}")
+        raise UsageError(f"rows must be a collection or an iterable; found a {type(rows).__name__}")
     return _stream(OfCollection(rows) if hasattr(rows, "__len__") else OfIterator(rows), pool)
 
 
 def range(*arguments: int, pool: Executor | None = None) -> Stream:
-    """A stream of the numbers of a `range`. Blocks: never."""
+    """Create a stream of the numbers of a `range`. Blocks: never."""
     return _stream(OfCollection(builtins.range(*arguments)), pool)
 
 
@@ -55,15 +55,15 @@ def text(
     split_bytes: int | str = SPLIT_BYTES,
     pool: Executor | None = None,
 ) -> Stream:
-    """A stream of the lines of files, without their ends (\\n or \\r\\n).
+    """Create a stream of the lines of files, without their ends (\\n or \\r\\n).
 
     Args:
-        paths: A path, a glob, a folder, or a list of them; with a protocol ("s3://...") by fsspec. Names
-            that end with .gz, .bz2 or .xz are decompressed; such a file is one split.
-        encoding: Of the text. A byte order mark of UTF-8 is left out. Not UTF-16 or UTF-32.
-        errors: Of bytes that are not in the encoding: "strict" makes a bad row of their line; else as for
-            `bytes.decode`.
-        split_bytes: The most bytes of a split.
+        paths: A path, a glob, a folder, or a list of them; paths with a protocol ("s3://...") need fsspec.
+            Files whose names end with .gz, .bz2 or .xz are decompressed; such a file is one split.
+        encoding: The encoding of the text, except UTF-16 and UTF-32. A UTF-8 byte order mark is skipped.
+        errors: How to treat bytes that cannot be decoded: "strict" makes their line a bad row; other values
+            are those of `bytes.decode`.
+        split_bytes: The most bytes in a split.
 
     Raises:
         UsageError: An argument is out of range. FileNotFoundError: No file matches, when the stream runs.
@@ -80,7 +80,7 @@ def json_lines(
     split_bytes: int | str = SPLIT_BYTES,
     pool: Executor | None = None,
 ) -> Stream:
-    """A stream of the documents of JSON Lines files, one in each line; empty lines are left out.
+    """Create a stream of the documents of JSON Lines files, one per line; empty lines are skipped.
 
     Args: See `text`. Raises: See `text`. Blocks: never.
     """
@@ -122,17 +122,18 @@ def csv(
     split_bytes: int | str = SPLIT_BYTES,
     pool: Executor | None = None,
 ) -> Stream:
-    """A stream of the records of CSV files: named tuples of texts. Empty lines are left out.
+    """Create a stream of the records of CSV files: named tuples of strings. Empty lines are skipped.
 
     Args:
-        paths: See `text`, as for all that is not named here.
-        columns: The columns to read; they may stand in another order in each file. None: all, and then
-            all files must have the same ones.
-        types: What makes a value of a text, by column: `{"ms": int}`. An empty text is None there.
+        paths: See `text`, also for the arguments that are not listed here.
+        columns: The columns to read; their order may differ between files. None: all columns, which then
+            must be the same in all files.
+        types: Functions that convert text to values, by column: `{"ms": int}`. Empty text becomes None
+            there.
         header: The columns' names, if the files do not have them in their first rows.
-        delimiter: Between fields.
-        quoted_newlines: Whether a quoted field may have a line end in it. If not, large files are divided
-            into splits of `split_bytes`; else a file is one split.
+        delimiter: The character between fields.
+        quoted_newlines: Whether quoted fields may contain line ends. If not, large files are divided
+            into splits of `split_bytes`; otherwise each file is one split.
 
     Raises: See `text`. A row with more or fewer fields than the header, or with a value that its type
         refuses, is a bad row.
@@ -140,7 +141,7 @@ def csv(
     Blocks: never. Source: RFC 4180.
     """
     if len(delimiter) != 1 or delimiter in '"\r\n':
-        raise UsageError(f"delimiter is one character; found {delimiter!r}")
+        raise UsageError(f"delimiter must be one character; found {delimiter!r}")
     reader = CsvFiles(
         paths,
         split_bytes_of(split_bytes),
@@ -162,17 +163,17 @@ def parquet(
     split_bytes: int | str = SPLIT_BYTES,
     pool: Executor | None = None,
 ) -> Stream:
-    """A stream of the records of Parquet files.
+    """Create a stream of the records of Parquet files.
 
     Args:
         paths: See `text`.
-        columns: The columns to read; None: all of the first file. `select` and `filter` by an expression
-            also tell the reader what it can leave out.
-        split_bytes: The most bytes of a split, as they are in memory; a row group is not divided.
+        columns: The columns to read; None: all columns of the first file. `select`, and `filter` with an
+            expression, also tell the reader what it can skip.
+        split_bytes: The most bytes in a split, in memory; row groups are not divided.
 
     Raises:
-        MissingExtra: pyarrow is not installed. UnreadableFile: A file is truncated or no Parquet file,
-            when the stream runs.
+        MissingExtra: pyarrow is not installed.
+        UnreadableFile: When the stream runs: a file is truncated or not a Parquet file.
 
     Blocks: never.
     """
@@ -180,7 +181,7 @@ def parquet(
 
 
 def ipc(paths: Paths, *, columns: Sequence[str] | None = None, pool: Executor | None = None) -> Stream:
-    """A stream of the records of Arrow IPC (Feather) files, each of which is one split.
+    """Create a stream of the records of Arrow IPC (Feather) files, each of which is one split.
 
     Args: See `parquet`. Raises: See `parquet`. Blocks: never.
     """
