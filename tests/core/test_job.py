@@ -293,7 +293,7 @@ def test_ctrl_c_is_sigint_then_sigterm_then_sigkill_and_an_end_without_an_answer
     j, (a, b) = a_job(2)
     assert signals(j.interrupt(2, 100.0)) == [(a, 2), (b, 2)]
     (notice,) = of(Say, j.tick(101.0))
-    assert "of rank 0, rank 1; SIGTERM follows in 4 s, SIGKILL follows in 9 s" in notice.text
+    assert "for rank 0, rank 1 to end; SIGTERM follows in 4 s, SIGKILL follows in 9 s" in notice.text
     assert j.deadline_s() == 105.0 and signals(j.tick(105.0)) == [(a, 15), (b, 15)]
     j.exited(a, ExitStatus(143, 15), 106.0)
     assert signals(j.tick(110.0)) == [(b, 9)]

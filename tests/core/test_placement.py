@@ -20,7 +20,9 @@ def test_by_node_each_host_has_its_turn_while_it_has_slots():
 def test_more_ranks_than_all_hosts_take_is_an_error_that_counts_them():
     places = [HostSlots("a", 2, 3), HostSlots("b", 2, 2)]
     assert place_ranks(5, places, "slot") == ["a", "a", "b", "b", "a"]
-    with pytest.raises(UsageError, match="6 ranks were asked for, and the hosts take 5 at most: a 3, b 2"):
+    with pytest.raises(
+        UsageError, match="6 ranks were requested, but the hosts accept at most 5: a 3, b 2"
+    ):
         place_ranks(6, places, "slot")
 
 

@@ -89,7 +89,7 @@ def test_only_an_earlier_stream_is_replaced_and_only_if_asked(tmp_path):
     of(["d", "e"]).write_text(tmp_path, overwrite=True)
     assert names_in(tmp_path) == ["_manifest.json", "mine", "part-00000-000.txt", "part-00001-000.txt"]
     (tmp_path / "_manifest.json").write_text("[]")
-    with pytest.raises(UsageError, match="is none of cmpi's"):
+    with pytest.raises(UsageError, match="was not written by cmpi"):
         of(["d"]).write_text(tmp_path, overwrite=True)
 
 

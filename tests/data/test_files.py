@@ -225,7 +225,7 @@ def test_csv_files_with_other_columns_are_refused_unless_the_columns_are_named(w
     assert data.csv(tmp_path, pool=here, columns=["a"]).collect() == [("1",), ("4",)]
     with pytest.raises(data.BadRow, match=r"a\.csv, line 1: .*found no 'c'"):
         data.csv([tmp_path / "b.csv", tmp_path / "a.csv"], pool=here, columns=["c"]).collect()
-    with pytest.raises(UsageError, match=r"has the columns a, b; found no 'x'"):
+    with pytest.raises(UsageError, match=r"has no column 'x'; its columns are a, b"):
         data.csv(tmp_path / "a.csv", pool=here, columns=["x"]).collect()
 
 

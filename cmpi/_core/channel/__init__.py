@@ -1,1 +1,1 @@
-"""What the two ends of a channel decide: contracts, credit, closing, places for large payloads. Pure."""
+"""Decisions of the two ends of a channel: contracts, credit, closing, memory for large payloads. Pure."""

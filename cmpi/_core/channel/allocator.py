@@ -1,7 +1,7 @@
-"""Where payloads lie in a piece of shared memory: an allocator, first fit. Pure.
+"""A first-fit allocator for payloads in shared memory. Pure.
 
-First fit from the lowest address, because memory that was used a moment ago is in the caches and in
-the page tables, and untouched memory costs a page fault every 4 KiB.
+It takes the lowest address that fits, because recently used memory is in the caches and page tables, and
+untouched memory costs a page fault every 4 KiB.
 
 Source: Knuth, "The Art of Computer Programming" 1, 2.5 "Dynamic Storage Allocation".
 """
@@ -28,7 +28,7 @@ class Allocator:
         return [index for _, _, index in self._used]
 
     def allocate(self, nbytes: int) -> tuple[int, int] | None:
-        """Index and offset of a new slot; None if there is no room for it."""
+        """Allocate a slot; returns its index and offset, or None if there is no room."""
         if not self._unused:
             return None
         start = 0
@@ -42,6 +42,6 @@ class Allocator:
         return None
 
     def free(self, index: int) -> None:
-        """Give a slot back."""
+        """Free a slot."""
         self._used = [slot for slot in self._used if slot[2] != index]
         self._unused.append(index)

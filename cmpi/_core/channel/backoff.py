@@ -1,4 +1,4 @@
-"""Whether something is worth another try. Pure."""
+"""Decides whether something that failed is worth another try. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ MOST = 6  # doublings
 
 
 class Backoff:
-    """Counts tries: after the first in vain one is left out, after the next two, then four, up to 64.
+    """Skips tries after failures: 1 after the first failure, then 2, 4 and so on up to 64.
 
-    Source: the exponential backoff of Ethernet (Metcalfe and Boggs, 1976), but in occasions, so that
-    what never works costs a sixty-fourth of its price, whatever the pace.
+    Source: the exponential backoff of Ethernet (Metcalfe and Boggs, 1976), but counted in occasions instead
+    of time: something that never works costs 1/64 of its price, however often the occasion arises.
     """
 
     def __init__(self) -> None:
@@ -17,14 +17,14 @@ class Backoff:
 
     @property
     def due(self) -> bool:
-        """Whether to try now. Each question is an occasion."""
+        """Whether to try now. Each call counts as an occasion."""
         if self._left_out > 0:
             self._left_out -= 1
             return False
         return True
 
     def tried(self, worked: bool) -> None:
-        """What came of it."""
+        """Note whether the try was successful."""
         if worked:
             self._in_vain = 0
         else:

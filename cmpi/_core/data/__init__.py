@@ -1,1 +1,1 @@
-"""What parallel streams decide: plans, their optimiser, steps, splits and the hash of a shuffle. Pure."""
+"""Decisions of parallel streams: plans, their optimiser, steps, splits and the shuffle's hash. Pure."""

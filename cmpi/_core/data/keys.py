@@ -1,4 +1,4 @@
-"""How operators that take a key find it in a row, and what of the row is left then."""
+"""Keys of operators: finds a key in a row, and the rest of the row."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ Key = Callable[[Any], Any] | int | str | None
 
 
 def key_function(key: Key) -> Callable[[Any], Any]:
-    """The function that a key stands for: itself, an item by its index, a column by its name (of a mapping
-    or an object with attributes), or for None the row itself.
+    """Return the function for a key: a function itself, an item by its index, a column by its name (of a
+    mapping or an object with attributes), or for None the row itself.
 
     Raises:
-        TypeError: It is none of these.
+        TypeError: The key is none of these.
     """
     if key is None:
         return identity
@@ -28,8 +28,8 @@ def key_function(key: Key) -> Callable[[Any], Any]:
 
 
 def rest_function(key: Key) -> Callable[[Any], Any]:
-    """What of a row goes into the sink of its group: for a key that is an index the other item of a pair,
-    or a tuple of the other items; else the whole row."""
+    """Return the function for the part of a row that goes into the sink of its group: if the key is an
+    index, the other item of a pair or a tuple of the other items; otherwise the whole row."""
     return Rest(key) if isinstance(key, int) and not isinstance(key, bool) else identity
 
 

@@ -1,5 +1,5 @@
-"""How an input is divided into splits. It depends on the input alone, never on the number of workers, so
-that the same input gives the same splits, and the same seed the same sample."""
+"""Divides an input into splits. This depends only on the input, never on the number of workers, so that the
+same input gives the same splits, and the same seed the same sample."""
 
 from __future__ import annotations
 

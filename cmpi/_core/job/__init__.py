@@ -1,1 +1,1 @@
-"""What the root of a job decides: placement, spawning, connections, ends, output, deadlocks. Pure."""
+"""Decisions of a job's root: placement, spawning, connections, ends, output, deadlocks. Pure."""

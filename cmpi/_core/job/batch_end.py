@@ -1,22 +1,22 @@
-"""Whose SIGTERM it is that cmpirun got in a Slurm job: Slurm's, or of somebody who signalled cmpirun alone.
+"""Decides whether a SIGTERM to cmpirun in a Slurm job came from Slurm, or was sent to cmpirun alone.
 
-Slurm sends it to every process in the job, one after another. A process that got it from there must not get
-it from its monitor as well: Python's SystemExit, raised by a handler, would be raised a second time in the
-midst of its `finally`.
+Slurm signals every process of the job, one after another. A process that got Slurm's signal must not get
+another one from its monitor: a handler that raises SystemExit would raise it a second time, in the middle
+of a `finally` block.
 """
 
 from __future__ import annotations
 
 from cmpi._core.job.kill_timers import SIGTERM
 
-SLURM_WITHIN_S = 0.5  # of cmpirun's SIGTERM, monitors tell of theirs, if it was Slurm's
+SLURM_WITHIN_S = 0.5  # if Slurm sent cmpirun's SIGTERM, monitors report theirs within this time
 
 
 class BatchEnd:
-    """Tells, of what cmpirun and the monitors say, what is to be done; time comes in.
+    """Decides from the signals of cmpirun and the monitors what to do. Time is an input.
 
     Args:
-        in_batch_job: Whether the job is in a Slurm job at all; else all that cmpirun says counts at once.
+        in_batch_job: Whether the job is part of a Slurm job; otherwise cmpirun's signals count at once.
     """
 
     def __init__(self, in_batch_job: bool) -> None:
@@ -25,12 +25,12 @@ class BatchEnd:
         self._slurm_was_first = False
 
     def by_cmpirun(self, signal: int, now_s: float, *, interrupted: bool) -> bool:
-        """cmpirun got a signal. True if it counts now; it does not if it was heard of, or Slurm may follow.
+        """Note a signal of cmpirun. True if it counts now: not if it is already known, or may be Slurm's.
 
         Args:
-            signal: Which.
+            signal: The signal.
             now_s: The time.
-            interrupted: Whether the job is being ended already.
+            interrupted: Whether the job is already being ended.
         """
         if self._slurm_was_first:
             self._slurm_was_first = False
@@ -42,7 +42,8 @@ class BatchEnd:
         return True
 
     def by_slurm(self, *, interrupted: bool) -> bool:
-        """A monitor got SIGTERM. True if that is new, and the job is to end; all processes got it."""
+        """Note that a monitor got SIGTERM, so all processes did. True if that is new, and the job must
+        end."""
         if interrupted:
             return False
         self._slurm_was_first = self._due_s is None
@@ -50,7 +51,7 @@ class BatchEnd:
         return True
 
     def tick(self, now_s: float) -> bool:
-        """True if cmpirun alone got a SIGTERM, and the job is to end by that now."""
+        """True if it is now clear that cmpirun alone got a SIGTERM, so that the job must end."""
         if self._due_s is None or now_s < self._due_s:
             return False
         self._due_s = None

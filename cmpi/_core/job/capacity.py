@@ -1,7 +1,7 @@
-"""How much of a host this job may use: never simply what the machine has.
+"""Computes how much of a host this job may use, which may be less than the machine has.
 
-The smallest of what each authority allows: CPU affinity, the cgroup's quota and memory limit,
-Slurm's grant. What the person says (`--cpus`, `--memory`) overrides all of them.
+It is the least of what CPU affinity, the cgroup's quota and memory limit, and Slurm's allocation permit.
+The user's `--cpus` and `--memory` override all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Facts:
-    """What was read on the host. Texts are the files' contents, "" where there is none."""
+    """Facts read on the host. Strings are contents of files, "" if there is no such file."""
 
     affinity_cpus: int
     memory_bytes: int
@@ -25,7 +25,7 @@ class Facts:
 
 
 def usable(facts: Facts, environment: Mapping[str, str]) -> tuple[int, int]:
-    """Scheduler units and bytes that this job may use on the host.
+    """The CPUs, in scheduler units, and bytes that this job may use on the host.
 
     Blocks: never. Source: Linux `cgroup-v2.rst`, "cpu.max" and "memory.max", and `cgroup-v1/`;
     sbatch(1), "Output Environment Variables".

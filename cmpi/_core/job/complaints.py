@@ -1,4 +1,4 @@
-"""What the user is told while the job runs, each kind of thing once. Pure."""
+"""Messages for the user while the job runs, each kind only once. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 class Complaints:
-    """The machine. A program that runs one function a thousand times is told of it once."""
+    """The state machine. If a program runs one function a thousand times, there is only one message."""
 
     def __init__(self) -> None:
         self._memory: set[str] = set()  # labels of processes
         self._room: set[str] = set()
 
     def over_memory(self, process: Process, frame: monitor_root.OverMemory) -> list[Say]:
-        """A process uses, or used, more memory than it asked for."""
+        """Report that a process uses, or used, more memory than it asked for."""
         text = over(process.resources.memory_bytes, frame.used_bytes, frame.at)
         if frame.ended:
             process.fault = f"out of memory: {text}"
@@ -33,7 +33,7 @@ class Complaints:
         ]
 
     def no_room(self, process: Process, shortages: list[str]) -> list[Say]:
-        """A process has waited for a while for room to spawn others."""
+        """Report that a process has waited for a while for room to spawn others."""
         if process.label in self._room or not shortages:
             return []
         self._room.add(process.label)

@@ -1,4 +1,4 @@
-"""Which failures are a program's, or a guest's: those that no process of the job has looked at."""
+"""Decides which failures count for a program or a guest: those that no process has dealt with."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.process_record import Process
 
-MOST_KEPT = 100  # of a guest's, or the program's own, after many other processes have ended
+MOST_KEPT = 100  # failures of a guest or program that are kept after many other processes have ended
 
 
 class Failures:
     """The failed processes of a program in the order in which they ended.
 
     Args:
-        strict: A failure counts though another process has looked at it.
+        strict: Failures count even if another process has dealt with them.
     """
 
     def __init__(self, strict: bool) -> None:
@@ -24,15 +24,15 @@ class Failures:
         self._by_launcher: dict[int, Process] = {}  # MPI's launcher ended them, because of others
 
     def ended(self, process: Process, by_launcher: bool) -> None:
-        """This process has ended, and not well."""
+        """Note that this process has failed."""
         (self._by_launcher if by_launcher else self._failed)[process.pid] = process
 
     def counts(self, process: Process) -> bool:
-        """Whether the failure of this process is the program's.
+        """Whether the failure of this process counts for the program.
 
-        A rank that cmpirun started always counts. A spawned process does not if a supervisor has started
-        it, or if another process has received its end: from `wait`, as a notice, as a PeerExited that it
-        caught.
+        The failure of a rank that cmpirun started always counts. That of a spawned process does not if a
+        supervisor has started it, or if another process has received its end: from `wait`, as a notice, or
+        as a PeerExited that it caught.
         """
         if process.is_rank:
             return True

@@ -1,4 +1,4 @@
-"""How the Python of a process was started, which the processes that it spawns inherit."""
+"""`Interpreter`: how a process's Python was started, which the processes that it spawns inherit."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from cmpi._base.frozen import frozen
 
 @frozen
 class Interpreter:
-    """A program with its flags, and what of its environment counts from its start on only.
+    """A Python program with its flags and the environment variables that matter only when it starts.
 
-    A fork server that was started in the same way can fork a process; else the process is executed.
+    A fork server that was started in the same way can fork a process; otherwise the process is started by
+    exec.
     """
 
     program: str
@@ -18,13 +19,13 @@ class Interpreter:
 
     @property
     def argv(self) -> list[str]:
-        """The command, without what it is to run."""
+        """The command line, up to the flags."""
         return [self.program, *self.flags]
 
     def at(self, program: str) -> Interpreter:
-        """The same, of another host."""
+        """The same interpreter on another host."""
         return Interpreter(program, self.flags, self.settings)
 
     def with_changes(self, flags: list[str], settings: list[str]) -> Interpreter:
-        """The same, started with these instead, if there are any."""
+        """The same interpreter with these flags instead, if there are any."""
         return Interpreter(self.program, flags, settings) if flags or settings else self

@@ -1,23 +1,23 @@
-"""The end of a job that the user, or a batch system, has asked for: its signals, its limits, its code."""
+"""The end of a job at the request of the user or a batch system: signals, time limits, exit code."""
 
 from __future__ import annotations
 
 from cmpi._core.job.kill_timers import SIGINT, escalation
 
-GIVE_UP_AFTER_S = 1.0  # between SIGKILL and going on without an answer
-NOTICE_AFTER_S = 1.0  # before the user is told for whom cmpirun waits
+GIVE_UP_AFTER_S = 1.0  # after SIGKILL, before cmpirun stops waiting
+NOTICE_AFTER_S = 1.0  # after this, cmpirun says which processes it waits for
 MOST_NAMES = 4
 
 
 class Interruption:
-    """One such end.
+    """One requested end.
 
     Args:
-        signal: The one that cmpirun got.
+        signal: The signal that cmpirun got.
         code: cmpirun's exit code.
-        grace_s: Between the first signal to the processes and SIGKILL.
+        grace_s: The time between the first signal to the processes and SIGKILL.
         now_s: When it began.
-        by_slurm: Slurm has sent the signal to all processes.
+        by_slurm: Whether Slurm has sent the signal to all processes.
     """
 
     def __init__(
@@ -31,11 +31,12 @@ class Interruption:
         self._notice_s: float | None = now_s + NOTICE_AFTER_S if grace_s > NOTICE_AFTER_S else None
 
     def hurry(self, now_s: float) -> None:
-        """The user has asked again: SIGKILL, and no patience after that."""
+        """The user has asked again: use SIGKILL, and then do not wait."""
         self.give_up_s, self._notice_s = now_s + GIVE_UP_AFTER_S, None
 
     def notice(self, now_s: float, names: list[str]) -> str:
-        """What to tell the user, once, if it is time for that; `names` are those that have not ended."""
+        """The message for the user, once, when it is time; `names` are the processes that have not
+        ended."""
         if self._notice_s is None or self._notice_s > now_s:
             return ""
         self._notice_s = None
@@ -48,7 +49,7 @@ class Interruption:
         if self.first == SIGINT:
             then = f"SIGTERM follows in {max(0.0, left - self.grace_s / 2):.0f} s, {then}"
         who = f"{', '.join(names[:MOST_NAMES])}{more}"
-        return f"waits for the end, after {what}, of {who}; {then}; Ctrl-C again ends them now"
+        return f"waiting after {what} for {who} to end; {then}; Ctrl-C again kills them now"
 
     def deadline_s(self) -> float:
         """When something is due."""

@@ -1,4 +1,4 @@
-"""What the `Job` machine has the root's shell do."""
+"""Actions of the job's state machine, which the root carries out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class LaunchWorld:
 
 @frozen
 class NeedForkServer:
-    """Action: somebody may spawn; start that host's fork server, in this interpreter. Asked for once."""
+    """Action: start that host's fork server in this interpreter, because a process may spawn. Sent once."""
 
     host: str
     interpreter: Interpreter
@@ -82,7 +82,7 @@ class Born:
 
 @frozen
 class Named:
-    """Action: show a process by this name from now on, unless it was given one when it was spawned."""
+    """Action: show a process under this name from now on, unless it got a name when it was spawned."""
 
     pid: int
     name: str
@@ -104,8 +104,8 @@ class Forget:
 
 @frozen
 class Say:
-    """Action: tell the user this, in a line of its own, on the terminal of the program that the process
-    `pid` is part of; NO_PID: on the job's own."""
+    """Action: print a line for the user on the terminal of the program to which `pid` belongs; NO_PID: on
+    the job's own."""
 
     text: str
     pid: int = NO_PID
@@ -113,7 +113,7 @@ class Say:
 
 @frozen
 class FinishJob:
-    """Action: everything has ended; report, and leave with this code."""
+    """Action: everything has ended; print the report, and exit with this code."""
 
     code: int
 

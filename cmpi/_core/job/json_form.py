@@ -1,4 +1,5 @@
-"""The form for programs: an object a line for each start, output and end of a process, and of the job."""
+"""The output form for programs: a JSON object per line for each start, output and end of a process, and for
+the end of the job."""
 
 from __future__ import annotations
 
@@ -26,13 +27,13 @@ def json_event(event: str, who: Speaker, time_s: float, **fields: object) -> byt
 
 def json_line(event: Mapping[str, object]) -> bytes:
     """The line of an event."""
-    import json  # only for this form, and dear in a root that must start quickly
+    import json  # imported here because only this form needs it, and the root must start quickly
 
     return json.dumps(event, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
 
 
 def json_data(data: bytes) -> dict[str, str]:
-    """What was written: as text, or encoded where it is no UTF-8."""
+    """Output as text, or encoded if it is not UTF-8."""
     import base64
 
     try:

@@ -1,4 +1,4 @@
-"""Who was told to end, and which signals are to follow if it does not."""
+"""The processes that were told to end, and the signals that follow if they do not."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 SIGINT, SIGKILL, SIGTERM = 2, 9, 15
-KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL, where there is nothing to wait for
+KILL_AFTER_S = 1.0  # between SIGTERM and SIGKILL, if there is no grace period
 GRACE_S = 10.0  # between the first signal and SIGKILL, when the user ends the job
 KILL_SOON = ((KILL_AFTER_S, SIGKILL),)
 
 
 def escalation(signal: int, grace_s: float) -> list[tuple[float, int]]:
-    """The signals for a process that is to end, each with when to send it, in seconds from now.
+    """The signals for a process that must end, each with its time in seconds from now.
 
-    SIGINT comes first where `signal` is that: a Python program raises KeyboardInterrupt, and its `except`,
-    `finally`, `with` and exit handlers run. Half of the grace is for these.
+    If `signal` is SIGINT, that comes first: a Python program raises KeyboardInterrupt, and its `except`,
+    `finally`, `with` and exit handlers run. They have half of the grace period.
     """
     if signal == SIGINT:
         return [(0.0, SIGINT), (grace_s / 2, SIGTERM), (grace_s, SIGKILL)]
@@ -30,11 +30,11 @@ class KillTimers:
         self._later: list[tuple[float, int, int]] = []
 
     def later(self, pid: int, now_s: float, signals: Sequence[tuple[float, int]] = KILL_SOON) -> None:
-        """This process was told to end; if it does not, these signals follow, so many seconds later."""
+        """Note that this process was told to end, and the signals to send later if it does not."""
         self._later += [(now_s + after_s, pid, signal) for after_s, signal in signals]
 
     def due(self, now_s: float) -> list[tuple[int, int]]:
-        """The processes to signal now, and by which signal."""
+        """The processes to signal now, with the signals."""
         due = [(pid, signal) for when_s, pid, signal in self._later if when_s <= now_s]
         self._later = [item for item in self._later if item[0] > now_s]
         return due

@@ -1,7 +1,7 @@
-"""Which rank of the job's world runs where. Pure.
+"""Places the ranks of the job's world on hosts. Pure.
 
-By slot, as MPI's launchers do by default: the hosts are filled one after another. By node: one rank to
-each in turn. Where there are more ranks than slots the rest is dealt out the same way once more.
+By slot, the hosts are filled one after another, as MPI's launchers do by default. By node, each host gets
+one rank in turn. If there are more ranks than slots, the remaining ranks are placed in the same way again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def place_ranks(n: int, places: list[HostSlots], by: str) -> list[str]:
     """The host of each rank, in the order of ranks. Blocks: never.
 
     Raises:
-        UsageError: More ranks than `max_slots` allow.
+        UsageError: There are more ranks than `max_slots` allow.
 
     >>> place_ranks(3, [Place("a", 2), Place("b", 2)], "slot")
     ['a', 'a', 'b']
@@ -36,14 +36,14 @@ def place_ranks(n: int, places: list[HostSlots], by: str) -> list[str]:
     if sum(room.values()) < n:
         most = ", ".join(f"{place.name} {room[place.name]}" for place in places)
         raise UsageError(
-            f"{n} ranks were asked for, and the hosts take {sum(room.values())} at most: {most}"
+            f"{n} ranks were requested, but the hosts accept at most {sum(room.values())}: {most}"
         )
     hosts: list[str] = []
     while len(hosts) < n:
         wave = {place.name: min(place.slots, room[place.name]) for place in places}
         for name in wave:
             room[name] -= wave[name]
-        if not any(wave.values()):  # only the slots beyond the last whole wave are left
+        if not any(wave.values()):  # only slots beyond the last complete round are left
             wave, room = dict(room), dict.fromkeys(room, 0)
         if by == "slot":
             hosts += [name for name, count in wave.items() for _ in range(count)]
@@ -54,7 +54,7 @@ def place_ranks(n: int, places: list[HostSlots], by: str) -> list[str]:
 
 
 def runs(hosts: list[str]) -> list[tuple[str, int]]:
-    """Neighbouring ranks of one host together: the host, and how many.
+    """Group consecutive ranks of one host: the host, and how many.
 
     >>> runs(["a", "a", "b"])
     [('a', 2), ('b', 1)]

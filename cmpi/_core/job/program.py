@@ -1,4 +1,4 @@
-"""What a program has of its own: its processes, its failures, the end that was asked for."""
+"""`Program`: the processes, failures and requested end of one program of a job."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """The job's own program, with guests and what these spawn; or one that was deployed into the job.
+    """The job's own program, with guests and the processes that these spawn; or a deployed program.
 
     Args:
         owner: The pid of the cmpirun that has deployed it; NO_PID: it is the job's own.
-        start: The start of its ranks.
-        grace_s: Between the first signal and SIGKILL, when the user ends it.
-        strict: A failure counts though another process has looked at it.
+        start: The number of the start of its ranks.
+        grace_s: The time between the first signal and SIGKILL, when the user ends it.
+        strict: Failures count even if another process has dealt with them.
     """
 
     def __init__(self, owner: int, start: int, grace_s: float, strict: bool) -> None:
@@ -28,11 +28,11 @@ class Program:
         self.members: dict[int, Process] = {}  # its processes that have not ended
         self.interruption: Interruption | None = None
         self.finished = False
-        self.alone = True  # no process of another program can wake one of this
+        self.alone = True  # no process of another program can wake a process of this one
 
     @property
     def deployed(self) -> bool:
-        """Whether it came into a job that was there before."""
+        """Whether it was deployed into a running job."""
         return self.owner != NO_PID
 
     @property

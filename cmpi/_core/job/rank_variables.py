@@ -1,4 +1,4 @@
-"""Which of its world's variables a rank's environment takes up. Pure."""
+"""Decides which variables of its world a rank gets in its environment. Pure."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ if TYPE_CHECKING:
 
 
 def fitting(settings: list[str], variables: Mapping[str, str]) -> dict[str, str]:
-    """What of these settings an environment is to have: what the user has not set; and in a Slurm job the
-    rank's numbers in place of those of the batch script, which are 0 everywhere.
+    """The settings to add to an environment: those that the user has not set. In a Slurm job, the rank's
+    numbers also replace those of the batch script, which are 0 in every process.
 
     >>> fitting(["RANK=1", "SLURM_PROCID=1"], {"RANK": "5"})
     {}

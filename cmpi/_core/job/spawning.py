@@ -1,4 +1,4 @@
-"""From a request for room to the processes that are started for it."""
+"""Turns requests for room into processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Spawning:
         self._state = state
 
     def submit(self, pid: int, frame: process_root.Spawn, now_s: float) -> list[Action]:
-        """A process asks for others."""
+        """Handle a process's request to spawn others."""
         state = self._state
         if not state.alive(pid) or state.bereft(pid) or state.ending(state.processes[pid]):
             return []
@@ -29,7 +29,8 @@ class Spawning:
         return self.answered(state.requests.submit(pid, frame, now_s, near, state.processes[pid].guest))
 
     def answered(self, answers: list[SpawnAnswer]) -> list[Action]:
-        """Start processes where there is room now, and refuse those that there will be none for."""
+        """Start processes for which there is room now, and refuse those for which there will never be
+        room."""
         actions: list[Action] = []
         for answer in answers:
             if isinstance(answer.place, Refuse):
@@ -56,5 +57,5 @@ class Spawning:
         return [*actions, *state.fork_gate.launch(start, state.world(start))]
 
     def shortages(self, pid: int) -> list[str]:
-        """What this process waits for room for, and why there is none; in words."""
+        """Say what this process waits for room for, and why there is none."""
         return self._state.requests.shortages(pid, lambda pid: self._state.processes[pid].title)

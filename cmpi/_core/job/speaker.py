@@ -1,10 +1,11 @@
-"""A process as the output calls it."""
+"""`Speaker`: a process, as the output shows it."""
 
 from __future__ import annotations
 
 
 class Speaker:
-    """A process as the bridge shows it. `title` is how people call it; `rank` is None for a spawned one."""
+    """A process, as the bridge shows it. `title` is its name for people; `rank` is None if it was
+    spawned."""
 
     def __init__(
         self, pid: int, parent: int | None, host: str, rank: int | None, name: str, title: str, label: str

@@ -1,4 +1,4 @@
-"""The numbers of starts: each is of what MPI was asked to start at a time, and says of which kind it is.
+"""Numbers of starts. Each call that starts processes through MPI has a number, which also tells its kind.
 
 A monitor learns its number before anything else, and acts accordingly.
 """
@@ -12,7 +12,7 @@ SLOTS = 1 << 31  # from here on: slots, in which closures run (see `slots.py`)
 
 
 def is_program(start: int) -> bool:
-    """Whether it starts a user's program, rather than closures.
+    """Whether this start is of a user's program, not of closures.
 
     >>> is_program(RANKS), is_program(7), is_program(DEPLOYED + 7), is_program(SLOTS)
     (True, False, True, False)

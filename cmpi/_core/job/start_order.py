@@ -1,4 +1,4 @@
-"""What a monitor is told to start."""
+"""Builds the order that tells a monitor what to start."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 def start_order(
     job: launcher_root.LaunchJob, place: launcher_root.HostIs | None, process: Process, defaults: list[str]
 ) -> monitor_root.StartProcess:
-    """The order for a process.
+    """Return the order for a process.
 
     Args:
-        job: What the cmpirun of its program has asked for.
-        place: What differs on the process's host, if anything does.
+        job: The order of the cmpirun that started its program.
+        place: The differences on the process's host, if any.
         process: The process.
-        defaults: Settings for its environment, where that has none of that name.
+        defaults: Settings for its environment, unless that already has them.
     """
     argv, settings, cwd = job.argv, job.settings, job.cwd
     if place is not None and process.start == RANKS:

@@ -1,1 +1,1 @@
-"""What a process pool decides: queue, prefetch, chunks, retries, deaths, size. Pure."""
+"""Decisions of a process pool: queue, prefetch, chunks, retries, deaths, size. Pure."""

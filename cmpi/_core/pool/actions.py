@@ -1,4 +1,4 @@
-"""What the pool's machine tells its caller to do. Tasks and workers are numbers."""
+"""Actions of the pool's state machine, for its caller. Tasks and workers are numbers."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class KillWorker:
 
 @frozen
 class Recall:
-    """Take back tasks that the worker has not begun; `recalled` is to be called with the outcome.
+    """Take back tasks that the worker has not begun; call `recalled` with the outcome.
 
     Attributes:
-        worker: Whose they are.
-        first: The number of the first, of all tasks that it was sent, counted from 1.
+        worker: The worker that has them.
+        first: The number of the first one, counted from 1 among all tasks sent to this worker.
         count: How many.
     """
 
@@ -55,13 +55,13 @@ class Recall:
 
 @frozen
 class FailTask:
-    """The task is over without a result.
+    """The task has ended without a result.
 
     Attributes:
         task: Its number.
         deaths: How many workers ended while they ran it.
-        killed: It was ended on purpose.
-        late: It ran out of time.
+        killed: Whether it was ended on purpose.
+        late: Whether it exceeded its timeout.
     """
 
     task: int
@@ -72,7 +72,7 @@ class FailTask:
 
 @frozen
 class Break:
-    """The pool is of no use, since no worker could be started; every task has failed."""
+    """The pool is broken, because no worker could be started; every task has failed."""
 
 
 if TYPE_CHECKING:

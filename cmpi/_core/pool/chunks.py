@@ -1,16 +1,16 @@
-"""How many items of a `map` go into one task.
+"""Decides how many items of a `map` go into one task.
 
-Guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling: A Practical Scheduling Scheme
-for Parallel Supercomputers", 1987), bounded by time: a task takes about `TARGET_S`, of which sending it
-and its answer is some percent, and where the number of items is known each takes at most its share of half
-of those that are left, so that no worker idles at the end. Large results go by few, so that the memory
-of one can be used again for the next. Sizes begin with 1 and are measured as answers come.
+This is guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling: A Practical Scheduling
+Scheme for Parallel Supercomputers", 1987), bounded by time: a task takes about `TARGET_S`, of which sending
+the task and its answer is a few percent. If the number of items is known, each task gets at most its share
+of half of the remaining items, so that no worker idles at the end. Large results are sent in small numbers,
+so that the memory of one can be reused for the next. Sizes begin with 1 and are adjusted by measurement.
 """
 
 from __future__ import annotations
 
 TARGET_S = 0.02
-LEAST_S = 0.0005  # of the last tasks too: a worker that idles for so long costs less than more messages
+LEAST_S = 0.0005  # even for the last tasks: idling for so long costs less than more messages
 TARGET_BYTES = 1 << 20  # of the results of one task
 MAX_ITEMS = 4096  # bounds memory, and how much one death costs
 GROWTH = 8  # from one measurement to the next
@@ -20,9 +20,9 @@ class ChunkSizer:
     """The machine. Not thread-safe; never blocks.
 
     Args:
-        workers: How many share the items.
-        total: The number of items, None if that is not known.
-        fixed: The size that the caller asked for, if any.
+        workers: The number of workers.
+        total: The number of items, None if it is not known.
+        fixed: The size that the caller requested, if any.
     """
 
     def __init__(self, workers: int, total: int | None = None, fixed: int | None = None) -> None:
@@ -32,7 +32,7 @@ class ChunkSizer:
         self._limit = 1
 
     def measured(self, items: int, elapsed_s: float, nbytes: int = 0) -> None:
-        """A task of so many items took so long; its results have so many bytes."""
+        """Note the number of items of a task, its duration, and the bytes of its results."""
         if items:
             self._item_bytes += 0.5 * (nbytes / items - self._item_bytes)
             item_s = elapsed_s / items
@@ -53,6 +53,6 @@ class ChunkSizer:
         return max(1, size)
 
     def taken(self, items: int) -> None:
-        """So many items went into a task."""
+        """Note that so many items went into a task."""
         if self._left is not None:
             self._left = max(0, self._left - items)

@@ -1,9 +1,10 @@
-"""How many tasks a worker may hold, the one that it runs included.
+"""Decides how many tasks a worker may hold, including the one that it runs.
 
-A worker that has its next task already does not wait for the pool between two tasks. But a task that waits
-behind a long one could have run elsewhere. So a worker may hold as many tasks of a kind (a function) as
-take `PREFETCH_S` if each takes as long as the longest of late. Of a kind that takes long it may hold one
-more than it runs, if that can be taken back; of one that is not known yet, only the one that it runs.
+A worker that already has its next task does not wait for the pool between tasks. But a task that waits
+behind a long one could have run elsewhere. A worker may therefore hold as many tasks of a kind (a function)
+as fit into `PREFETCH_S` if each takes as long as the longest recent one. If a kind takes long, the worker
+may hold one task besides the running one, provided that it can be taken back; if a kind is not known yet,
+only the running one.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ PREFETCH_S = 0.01
 MAX_PREFETCH = 256  # a channel's window is 1024 messages
 MAX_PREFETCH_BYTES = 8 << 20
 LONG_S = 0.02  # tasks that take longer are long
-FADING = 0.95  # of what counts as the longest task of late, with each task of its kind
-MAX_KINDS = 1024  # whose times are remembered
+FADING = 0.95  # each task multiplies the longest recent time of its kind by this
+MAX_KINDS = 1024  # how many kinds are remembered
 
 
 class Prefetch:
-    """The times of late of each kind of task. Not thread-safe; never blocks."""
+    """The recent times of each kind of task. Not thread-safe; never blocks."""
 
     def __init__(self) -> None:
         self._longest_s: dict[int, float] = {}
 
     def took(self, kind: int, elapsed_s: float) -> None:
-        """A task of this kind has taken so long."""
+        """Note how long a task of this kind took."""
         times = self._longest_s
         faded_s = FADING * times.get(kind, 0.0)
         times[kind] = elapsed_s if elapsed_s > faded_s else faded_s

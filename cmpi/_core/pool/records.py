@@ -1,4 +1,4 @@
-"""What the pool's machine keeps of each task and of each worker."""
+"""The pool machine's records of tasks and workers."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections import deque
 
 
 class Task:
-    """A task that is not over.
+    """An unfinished task.
 
     Attributes:
-        kind: Its function, as a number.
-        nbytes: What travels with it.
-        retries: How many deaths it may survive.
+        kind: The number of its function.
+        nbytes: How many bytes are sent with it.
+        retries: How many deaths of workers it may survive.
         timeout_s: How long it may run.
         worker: The number of the worker that holds it; None while the task waits.
         running_since_s: When it became the first of its worker's tasks.
         deaths: How many workers ended while they ran it.
-        doomed: It is to end as soon as it runs.
-        late: It ran longer than `timeout_s`.
+        doomed: Whether it must be ended as soon as it runs.
+        late: Whether it ran longer than `timeout_s`.
     """
 
     __slots__ = (
@@ -41,26 +41,26 @@ class Task:
 
     @property
     def over_s(self) -> float:
-        """When it runs out of time."""
+        """When it reaches its timeout."""
         if self.timeout_s is None or self.running_since_s is None or self.late:
             return float("inf")
         return self.running_since_s + self.timeout_s
 
 
 class Worker:
-    """A worker that has not ended.
+    """A live worker.
 
     Attributes:
-        tasks: What it was sent and has not answered, in order: it runs the first.
-        nbytes: What travelled with them.
-        ran: How many it has answered.
-        passed: How many it has answered or left out: the number of the first of `tasks` is the next.
-        recallable: It may be asked to leave out tasks that it has not begun.
-        recalled: The number of the last task that it was asked to leave out.
-        up: It has said that it is ready.
-        retiring: It gets no more tasks.
-        dying: It is being killed.
-        idle_since_s: When it last had nothing to do.
+        tasks: The tasks that it was sent and has not answered, in order; it runs the first.
+        nbytes: How many bytes were sent with them.
+        ran: How many tasks it has answered.
+        passed: How many it has answered or skipped; the first of `tasks` has the next number.
+        recallable: Whether it can be asked to skip tasks that it has not begun.
+        recalled: The number of the last task that it was asked to skip.
+        up: Whether it has said that it is ready.
+        retiring: Whether it gets no more tasks.
+        dying: Whether it is being killed.
+        idle_since_s: When it became idle.
     """
 
     __slots__ = (
@@ -84,5 +84,5 @@ class Worker:
 
     @property
     def leaving_out(self) -> bool:
-        """True while it has to leave out tasks that it was sent."""
+        """True while there are tasks that it must skip."""
         return self.passed < self.recalled

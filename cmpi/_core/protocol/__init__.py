@@ -1,1 +1,1 @@
-"""What the processes of a job say to each other: frames, their bytes, and proof of the sender. Pure."""
+"""The protocol between the processes of a job: frames, their encoding, and authentication. Pure."""

@@ -1,5 +1,5 @@
-"""Frames between a running cmpirun and short commands that ask it for something: the one that mpiexec
-takes for ssh, and `cmpirun --add-host`."""
+"""Frames between a running cmpirun and short commands: the one that mpiexec runs in place of ssh, and
+`cmpirun --add-host`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RunThere:
 
 @frame
 class AddHosts:
-    """Take these hosts in as well, written as for --host."""
+    """Add these hosts to the job; they are written as for --host."""
 
     hosts: str
 
@@ -29,7 +29,7 @@ class AddHosts:
 
 @frame
 class Added:
-    """The answer to AddHosts: a line for each host that cannot be taken in, when all have been tried."""
+    """The answer to AddHosts, after all have been tried: a line for each host that cannot be added."""
 
     faults: list[str]
 

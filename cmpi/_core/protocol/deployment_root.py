@@ -1,7 +1,7 @@
-"""Frames between a running job's root and a cmpirun that deploys a program, or asks what was deployed.
+"""Frames between a running job's root and a cmpirun that deploys a program, or lists deployed programs.
 
-The cmpirun says that it is one, is told what it needs, and sends its order and the terminal's three
-descriptors, as the cmpirun of the job itself does: see `launcher_root`.
+That cmpirun first announces itself and gets what it needs to know. It then sends its order and the
+terminal's three descriptors, as the job's own cmpirun does: see `launcher_root`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class DeploymentUp:
 
 @frame
 class AskDeployments:
-    """The first and only frame of a cmpirun that wants to know what was deployed and still runs."""
+    """The only frame of a cmpirun that lists the deployed programs that still run."""
 
 
 # -- root -> cmpirun --------------------------------------------------------------------
@@ -33,8 +33,8 @@ class AskDeployments:
 class MayDeploy:
     """The answer to DeploymentUp: send LaunchJob.
 
-    `inherited` are the names in the environment of the cmpirun that has started the job: a program that
-    comes from elsewhere is not to see these variables.
+    `inherited` are the names of variables in the environment of the cmpirun that started the job: a program
+    from elsewhere must not see them.
     """
 
     inherited: list[str]

@@ -1,4 +1,5 @@
-"""Frames between a guest and the root: those of `process_root`, and two before them; and to stop a job.
+"""Frames between a guest and the root, and to stop a job. After two frames of its own, a guest uses those
+of `process_root`.
 
 A guest is a process of the job that the job has not started. It has no monitor, but a connection of its own
 to the root.
@@ -14,12 +15,12 @@ from cmpi._core.protocol.wire import frame, registry
 
 @frame
 class StopJob:
-    """The first and only frame of a user's command that wants the job to end."""
+    """The only frame of a command that asks the job to end."""
 
 
 @frame
 class GuestUp:
-    """The first frame of a guest: what it is, in words."""
+    """The first frame of a guest, with a description of it."""
 
     label: str
 

@@ -11,7 +11,7 @@ FORK_SERVER, SPAWN_COMPLETER, HOST_SPAWNER = 1, 2, 3  # roles in HelperUp
 
 @frame
 class HelperUp:
-    """A helper stands ready; `fault` says why it could not."""
+    """A helper is ready; or `fault` says why it is not."""
 
     role: U8
     host: str
@@ -20,7 +20,7 @@ class HelperUp:
 
 @frame
 class PortIs:
-    """The port that completes this start, before its monitor is there to tell it. From fork servers."""
+    """The port that completes this start, sent by the fork server before the monitor can send it."""
 
     start: U32
     port: str
@@ -28,7 +28,7 @@ class PortIs:
 
 @frame
 class Complaint:
-    """Something a helper could not do; for the user to read."""
+    """A message for the user about something that a helper could not do."""
 
     text: str
 
@@ -67,7 +67,7 @@ class Load:
 
 @frame
 class SpawnThere:
-    """Have MPI start so many processes, by the fork server or not."""
+    """Have MPI start so many processes, with or without the fork server."""
 
     start: U32
     n: U32

@@ -1,17 +1,18 @@
-"""Frames that two processes exchange: through shared memory, by MPI or by a socket."""
+"""Frames between two processes: through shared memory, MPI or a socket."""
 
 from __future__ import annotations
 
 from cmpi._core.protocol.wire import U32, U64, frame, registry
 
-RESERVED = "\0"  # how names of channels begin that no user can give
-RESULT_CHANNEL = f"{RESERVED}result"  # what a function has returned
-CLOSURE_CHANNEL = f"{RESERVED}closure"  # a closure that does not fit into a request
+RESERVED = "\0"  # the beginning of channel names that users cannot choose
+RESULT_CHANNEL = f"{RESERVED}result"  # for the return value of a function
+CLOSURE_CHANNEL = f"{RESERVED}closure"  # for a closure that does not fit into a request
 
 
 @frame
 class Open:
-    """A sender was opened; `channel` is its number from now on, the rest its type and its window."""
+    """A sender was opened. `channel` is its number from now on; the other fields are its type and
+    window."""
 
     channel: U32
     name: str
@@ -38,7 +39,7 @@ class Data:
 
 @frame
 class Credit:
-    """The reader has taken so many bytes and messages."""
+    """The receiver has taken so many bytes and messages."""
 
     channel: U32
     nbytes: U64
@@ -54,21 +55,21 @@ class AskCredit:
 
 @frame
 class Fin:
-    """Nothing follows on this channel."""
+    """The sender has closed this channel."""
 
     channel: U32
 
 
 @frame
 class ReceiverClosed:
-    """The reader has closed this channel."""
+    """The receiver has closed this channel."""
 
     channel: U32
 
 
 @frame
 class Abort:
-    """An exception made the sender give this channel up; nothing follows on it."""
+    """An exception in the sender aborted this channel; nothing follows on it."""
 
     channel: U32
     cause: str
@@ -76,7 +77,7 @@ class Abort:
 
 @frame
 class ReceiverAborted:
-    """An exception made the reader give this channel up."""
+    """An exception in the receiver aborted this channel."""
 
     channel: U32
     cause: str
@@ -84,7 +85,7 @@ class ReceiverAborted:
 
 @frame
 class Mismatch:
-    """The reader's type is another."""
+    """The receiver has another type."""
 
     channel: U32
     contract: str
@@ -93,23 +94,24 @@ class Mismatch:
 
 @frame
 class Bye:
-    """Nothing follows over this connection: the last frame of each side, sent by one that is about to end
-    and answered by the other. Once both have sent it nothing is under way, and the connection can be
-    freed. `failed` says that the sender of this frame is about to end because of an exception."""
+    """The last frame of each side of a connection. A process that is about to end sends it, and the other
+    answers with it. Once both have sent it, nothing is in flight, and the connection can be freed. `failed`
+    says that the sender of this frame is about to end because of an exception."""
 
     failed: bool
 
 
 @frame
 class Offer:
-    """There is a segment of this number, counted from 1, in the job's folder, for payloads to you."""
+    """The sender has created the segment of this number (from 1) in the job's folder, for payloads to the
+    receiver of this frame."""
 
     number: U32
 
 
 @frame
 class OfferAnswer:
-    """Whether I have mapped what you offered."""
+    """The answer: whether the process has mapped the offered segment."""
 
     number: U32
     mapped: bool

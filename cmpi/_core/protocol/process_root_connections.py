@@ -9,28 +9,28 @@ from cmpi._core.protocol.wire import U16, U32, frame, registry
 
 @frame
 class Connect:
-    """I have something for this process: arrange a connection."""
+    """Asks the root to arrange a connection with this process."""
 
     peer: U32
 
 
 @frame
 class ConnectionUp:
-    """My half of this connection stands."""
+    """The sender's half of this connection is up."""
 
     peer: U32
 
 
 @frame
 class ConnectionFailed:
-    """I have given up this connection."""
+    """The sender has abandoned this connection."""
 
     peer: U32
 
 
 @frame
 class Listening:
-    """The answer to ListenFor: at this port."""
+    """The answer to ListenFor: the sender listens at this port."""
 
     peer: U32
     port: U16
@@ -38,7 +38,7 @@ class Listening:
 
 @frame
 class Leaving:
-    """Order no more connections with me; I am about to end."""
+    """The sender is about to end: arrange no more connections with it."""
 
 
 # -- root -> process --------------------------------------------------------------------
@@ -46,7 +46,7 @@ class Leaving:
 
 @frame
 class GroupWith:
-    """Take part in a connection: make a communicator of you two out of your common world."""
+    """Take part in a connection: create a communicator for the two processes from their common world."""
 
     peer: U32
     rank: U32
@@ -54,7 +54,7 @@ class GroupWith:
 
 @frame
 class ListenFor:
-    """Take part in a connection: listen at this address, for one that knows this key."""
+    """Take part in a connection: listen at this address, for a process that knows this key."""
 
     peer: U32
     address: str
@@ -73,14 +73,14 @@ class Dial:
 
 @frame
 class Abandon:
-    """Give up the half-made connection with this process."""
+    """Abandon the unfinished connection with this process."""
 
     peer: U32
 
 
 @frame
 class Farewell:
-    """The answer to Leaving: no order of a connection follows this."""
+    """The answer to Leaving: no request for a connection follows."""
 
 
 TO_ROOT = registry({37: Connect, 38: ConnectionUp, 40: Leaving, 42: ConnectionFailed, 122: Listening})

@@ -9,7 +9,7 @@ from cmpi._core.protocol.wire import U32, frame, registry
 
 @frame
 class LinkWith:
-    """Link me with this process, or (not `on`) no more."""
+    """Link the sender with this process; with `on` False, undo that."""
 
     pid: U32
     on: bool
@@ -17,14 +17,15 @@ class LinkWith:
 
 @frame
 class Trap:
-    """I want to hear of the ends of those linked with me, rather than end with them; or no more."""
+    """The sender wants notices of the ends of linked processes, instead of ending with them; or no
+    longer."""
 
     on: bool
 
 
 @frame
 class Register:
-    """This process is to have this name."""
+    """Give this process this name."""
 
     request: U32
     name: str
@@ -33,14 +34,14 @@ class Register:
 
 @frame
 class Unregister:
-    """Nobody is to have this name any more."""
+    """Release this name."""
 
     name: str
 
 
 @frame
 class WhereIs:
-    """Who has this name? If nobody has and `wait`, answer when somebody does."""
+    """Asks which process has this name. With `wait`, the answer comes when a process has it."""
 
     request: U32
     name: str
@@ -60,7 +61,7 @@ class NameIs:
 
 @frame
 class LinkedBy:
-    """This process has linked itself with you, or does so no more."""
+    """Another process has linked itself with the receiver, or has undone that."""
 
     pid: U32
     on: bool

@@ -9,7 +9,7 @@ from cmpi._core.protocol.wire import U32, U64, frame, registry
 
 @frame
 class Blocked:
-    """I do nothing but wait, for this; or (an epoch of 0) not any more."""
+    """This process is blocked, waiting for these; or, with an epoch of 0, no longer blocked."""
 
     epoch: U32
     waits: list[str]
@@ -17,7 +17,7 @@ class Blocked:
 
 @frame
 class StillBlocked:
-    """The answer to AskBlocked: the epoch of the wait, or 0; and what was ever sent and received."""
+    """The answer to AskBlocked: the epoch of the wait, or 0, and how much was sent and received in all."""
 
     number: U32
     epoch: U32
@@ -37,14 +37,14 @@ class Stacks:
 
 @frame
 class AskBlocked:
-    """Are you still blocked? Look around first."""
+    """Asks whether the process is still blocked; it must first receive whatever has arrived."""
 
     number: U32
 
 
 @frame
 class AskStacks:
-    """What does each of your threads do?"""
+    """Asks what each thread of the process is doing."""
 
 
 TO_ROOT = registry({43: Blocked, 44: StillBlocked, 45: Stacks})

@@ -1,1 +1,1 @@
-"""Slurm's batch jobs: what Slurm says of them, and how to ask. Pure."""
+"""Slurm's batch jobs: reads Slurm's answers, and decides when to ask. Pure."""

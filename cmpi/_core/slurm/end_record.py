@@ -1,7 +1,8 @@
-"""What a batch script writes down at its end, in JOB.code: its exit code, and how much it wrote. Pure.
+"""The record that a batch script writes to JOB.code at its end: its exit code and the sizes of its output.
+Pure.
 
-The sizes are the end mark of the output: a shared file system may show the files' last bytes seconds after
-the node has written them, and nobody else can tell when they are complete.
+A shared file system may show the last bytes of the output seconds after the node has written them. Only the
+sizes tell when the output is complete.
 """
 
 from __future__ import annotations
@@ -9,10 +10,8 @@ from __future__ import annotations
 from cmpi._base.frozen import frozen
 
 NO_FILES = 53  # slurmstepd's signal number for: folder or output files could not be opened (exit code 181)
-WITHIN_S = (
-    60.0  # a shared file system has shown everything: NFS keeps what it knows of a folder for so long
-)
-KILLED_WITHIN_S = 3.0  # for the record of a script that was perhaps killed before it could write one
+WITHIN_S = 60.0  # after this, a shared file system shows everything: NFS caches a folder for so long
+KILLED_WITHIN_S = 3.0  # the same for a script that may have been killed before it wrote a record
 
 
 @frozen
@@ -25,7 +24,7 @@ class EndRecord:
 
 
 def shell(stem: str) -> list[str]:
-    """The lines of a batch script that write the record, whole or not at all."""
+    """The lines of a batch script that write the record atomically."""
     return [
         f"sizes=$(stat -Lc %s {stem}.out {stem}.err 2>/dev/null)",
         f"echo $code ${{signalled:-no}} $sizes > {stem}.code.new",
@@ -34,7 +33,7 @@ def shell(stem: str) -> list[str]:
 
 
 def parse(text: str) -> EndRecord | None:
-    """What `shell` wrote; None if there is nothing readable.
+    """Parse what `shell` wrote; None if it is not readable.
 
     >>> parse("3 no 120 0 \\n")
     EndRecord(code=3, sizes={1: 120, 2: 0}, signalled=False)
@@ -48,5 +47,5 @@ def parse(text: str) -> EndRecord | None:
 
 
 def complete(record: EndRecord, read: dict[int, int]) -> bool:
-    """Whether what was read of the output files is all that the script had written."""
+    """Whether all that the script had written to the output files has been read."""
     return all(read[fd] >= size for fd, size in record.sizes.items())

@@ -1,15 +1,16 @@
-"""When to ask a scheduler that may be silent for a while, and when to say so. Pure; time comes in."""
+"""Decides when to ask a scheduler that may not answer, and when to tell the user. Pure; time is an
+input."""
 
 from __future__ import annotations
 
-POLL_S = 1.0  # between two questions that are answered
-LONGEST_S = 30.0  # between two that are not
-ANSWER_S = 10.0  # for which the first answer is waited for, before the command is killed
-LONGEST_ANSWER_S = 60.0  # a busy controller needs longer than the first limit; each silence doubles it
+POLL_S = 1.0  # between two questions, if they are answered
+LONGEST_S = 30.0  # the most between two questions, if they are not answered
+ANSWER_S = 10.0  # how long to wait for the first answer before the command is killed
+LONGEST_ANSWER_S = 60.0  # the most; each missing answer doubles the limit, for a busy controller is slow
 
 
 class Patience:
-    """The rhythm of questions: steady while they are answered, else rarer and more patient."""
+    """The timing of questions: regular while they are answered; otherwise rarer, with longer limits."""
 
     def __init__(self) -> None:
         self.due_s = float("-inf")
@@ -18,14 +19,14 @@ class Patience:
         self._pause_s = POLL_S
 
     def answered(self, now_s: float) -> str:
-        """An answer came. Returns what to tell the user, or ""."""
+        """Note an answer. Returns what to tell the user, or ""."""
         was_silent, self.silent = self.silent, False
         self._pause_s, self.limit_s = POLL_S, ANSWER_S
         self.due_s = now_s + POLL_S
         return "Slurm answers again" if was_silent else ""
 
     def unanswered(self, why: str, now_s: float) -> str:
-        """No answer came, in time or at all. Returns what to tell the user, or ""."""
+        """Note that no answer came in time. Returns what to tell the user, or ""."""
         was_silent, self.silent = self.silent, True
         self._pause_s = min(2 * self._pause_s, LONGEST_S)
         self.limit_s = min(2 * self.limit_s, LONGEST_ANSWER_S)
