@@ -351,7 +351,7 @@ def test_a_hostfile_that_is_wrong_or_not_there_is_named(on_hosts, jobs):
     assert result.code == 2 and "bad.hosts:2: 'slot=3'" in result.err, result
     (jobs.folder / "few.hosts").write_text("h1 max_slots=1\nh2 max_slots=1\n")
     result = on_hosts.run("--hostfile", "few.hosts", "-n", "3", "hostname")
-    assert result.code == 2 and "the hosts take 2 at most: h1 1, h2 1" in result.err, result
+    assert result.code == 2 and "the hosts accept at most 2: h1 1, h2 1" in result.err, result
 
 
 SLEEPS = (

@@ -62,5 +62,5 @@ def test_every_rank_is_on_one_host(n, slots, by):
 
 
 def test_more_ranks_than_the_hosts_take_are_refused():
-    with pytest.raises(UsageError, match="the hosts take 1 at most"):
+    with pytest.raises(UsageError, match="the hosts accept at most 1"):
         job([("a", 1, 1)])
