@@ -14,13 +14,14 @@ from cmpi._runtime import environment
 from cmpi._runtime.linux import job_folders
 from cmpi.errors import UsageError
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
-from cmpi.launcher.slurm.script import Batch
 from cmpi.launcher.wrong_guesses import answer, unknown_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, TypeVar
+
+    from cmpi.launcher.slurm.script import Batch
 
     T = TypeVar("T")
 
@@ -337,6 +338,8 @@ def _add_slurm(parser: argparse.ArgumentParser) -> None:
 
 
 def _batch(options: argparse.Namespace) -> Batch:
+    from cmpi.launcher.slurm.script import Batch
+
     return Batch(
         options.time,
         options.partition,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._core.job.kill_timers import GRACE_S
-from cmpi.launcher.slurm.script import Batch
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cmpi.launcher.slurm.script import Batch
 
 SHARED_MEMORY_BYTES = 128 << 20
 

@@ -17,8 +17,8 @@ from cmpi._runtime import environment as names
 from cmpi._runtime.linux import job_folders
 from cmpi._runtime.process import inheritance
 from cmpi._transport import control_socket
-from cmpi.errors import LaunchError, ProtocolError
-from cmpi.launcher import job_order
+from cmpi.errors import CmpiError, LaunchError, ProtocolError
+from cmpi.launcher import cli, job_order
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +28,17 @@ if TYPE_CHECKING:
 
 
 def run(config: LaunchConfig) -> int:
-    """Run the program to its end; returns cmpirun's exit code.
+    """Run the program to its end; returns cmpirun's exit code, or leaves with a message."""
+    if names.CONTROL in os.environ:
+        cli.fail("this is already a process of a cmpi job; start further processes with cmpi.spawn()")
+    try:
+        job_order.check_folder(config.output_dir)
+        return _run(job_folders.the_one(config.into), config)
+    except CmpiError as error:
+        cli.fail(str(error))
 
-    Raises: LaunchError: There is no such job, or it takes in no programs any more.
-    """
-    folder = job_folders.the_one(config.into)
+
+def _run(folder: str, config: LaunchConfig) -> int:
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):

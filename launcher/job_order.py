@@ -96,3 +96,12 @@ def _deadline_s() -> float:
     from cmpi.launcher.slurm import calls
 
     return calls.deadline_s()
+
+
+def check_folder(folder: str) -> None:
+    """Make the folder for files of output, if one is wanted; leaves with a message if that cannot be."""
+    if folder:
+        try:
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            cli.fail(f"cannot create --output-dir {folder}: {error.strerror}")

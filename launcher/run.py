@@ -12,7 +12,7 @@ from cmpi._runtime.own_output import open_own_output
 from cmpi._runtime.programs import ROOT_MAIN, path_of
 from cmpi._transport import job_secret
 from cmpi.errors import CmpiError, UsageError
-from cmpi.launcher import cli
+from cmpi.launcher import cli, job_order
 from cmpi.launcher.config import LaunchConfig
 from cmpi.launcher.hosts import choice
 from cmpi.launcher.mpi import find_mpi
@@ -43,11 +43,9 @@ def run(config: LaunchConfig) -> int:
         return _show_plan(config)
     if names.CONTROL in os.environ:
         cli.fail("this is already a process of a cmpi job; start further processes with cmpi.spawn()")
-    if config.into:
-        return _deploy(config)
     try:
         mpi = find_mpi.find(config.mpiexec)
-        _check_folder(config.output_dir)
+        job_order.check_folder(config.output_dir)
         if config.name and job_folders.find(config.name):
             raise UsageError(f"a job of yours named {config.name} already runs here; choose another --name")
         name = f"{job_folders.PREFIX}{os.urandom(6).hex()}"
@@ -108,7 +106,6 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
     from cmpi._runtime.linux import descendants
     from cmpi._transport.door import Door, listen
-    from cmpi.launcher import job_order
     from cmpi.launcher.mpi.launcher_output import LauncherOutput
     from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
@@ -160,16 +157,6 @@ def _about_running(config: LaunchConfig) -> int:
         return running_jobs.stop(config.stop) if config.stop else running_jobs.show()
     except CmpiError as error:
         cli.fail(str(error), 1)
-
-
-def _deploy(config: LaunchConfig) -> int:
-    from cmpi.launcher import deploy
-
-    try:
-        _check_folder(config.output_dir)
-        return deploy.run(config)
-    except CmpiError as error:
-        cli.fail(str(error))
 
 
 def _run_doctor(config: LaunchConfig) -> int:
@@ -261,14 +248,6 @@ def _make_folder(path: str) -> None:
         os.mkdir(path, 0o700)
     except OSError as error:
         cli.fail(f"cannot create the folder {path}: {error.strerror}. Set TMPDIR to another folder.", 1)
-
-
-def _check_folder(folder: str) -> None:
-    if folder:
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            cli.fail(f"cannot create --output-dir {folder}: {error.strerror}")
 
 
 def _show_version(config: LaunchConfig) -> int:

@@ -1,8 +1,10 @@
-"""`cmpirun -n 1 python -c "from mpi4py import MPI"` against plain `mpiexec -n 1` of the same."""
+"""`cmpirun -n 1 python -c "from mpi4py import MPI"` against `mpiexec -n 1` of the same; `cmpirun --in`
+against plain cmpirun."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Iterator
 
 from cmpi.bench.common import ENVIRONMENT, Row, interleaved, plain_mpiexec, seconds
@@ -31,3 +33,29 @@ def run(name: str, runs: int) -> Iterator[Row]:
     cmpirun, mpiexec, without = (median[key] * 1e3 for key in ("cmpirun", "mpiexec", "without"))
     yield Row("start of one rank", cmpirun, "ms", "mpiexec -n 1", mpiexec, "at most 1.6")
     yield Row("  likewise", cmpirun, "ms", "mpiexec without UCX's hooks, as cmpirun sets it", without)
+    yield from _deployment(runs or RUNS)
+
+
+def _deployment(runs: int) -> Iterator[Row]:
+    """Four ranks in a job that stays, against four in a job of their own."""
+    name = f"bench-{os.getpid()}"
+    serve = ["cmpirun", "--serve", "--name", name]
+    with subprocess.Popen(serve, env=ENVIRONMENT, stdout=subprocess.PIPE) as job:
+        try:
+            assert job.stdout is not None
+            job.stdout.readline()  # it is up
+            there = ["cmpirun", "--in", name, "-n", "4"]
+            seconds([*there, "true"])  # which has the fork server started
+            median = interleaved(
+                runs,
+                there=lambda: seconds([*there, "true"]),
+                alone=lambda: seconds(["cmpirun", "-n", "4", "true"]),
+                there_mpi=lambda: seconds([*there, *PROGRAM]),
+                alone_mpi=lambda: seconds(["cmpirun", "-n", "4", *PROGRAM]),
+            )
+        finally:
+            job.terminate()
+    there_ms, alone_ms = median["there"] * 1e3, median["alone"] * 1e3
+    yield Row("4 ranks in a job that stays", there_ms, "ms", "cmpirun -n 4 true", alone_ms, "at most 0.34")
+    there_ms, alone_ms = median["there_mpi"] * 1e3, median["alone_mpi"] * 1e3
+    yield Row("  that import mpi4py.MPI", there_ms, "ms", "cmpirun -n 4 python ...", alone_ms)

@@ -100,6 +100,16 @@ def test_grid_search(jobs):
     assert result.out.startswith("best: {'C': 10, 'gamma': 0.001}, accuracy 0.97"), result
 
 
+def test_deploy(jobs):
+    result = jobs.run("bash", EXAMPLES / "deploy.sh", cwd=EXAMPLES, timeout=60)
+    assert result.code == 0, result
+    lines = result.out.splitlines()
+    assert sum("hello from rank" in line for line in lines) == 6, result
+    assert sum("the ranks add up to 6" in line for line in lines) == 1
+    assert sum("the ranks add up to 1" in line for line in lines) == 1
+    assert "exit code 7" in result.out and "cmpirun: rank 0 failed: exit code 7" in result.err
+
+
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py")))
 def test_every_example_says_how_to_run_it_and_compiles(name):
     text = (EXAMPLES / name).read_text()
