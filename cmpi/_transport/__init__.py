@@ -1,1 +1,1 @@
-"""Bytes from process to process."""
+"""Moves bytes between processes: rings, MPI, sockets, doorbells, pickling."""

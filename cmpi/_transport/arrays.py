@@ -1,8 +1,8 @@
-"""Numpy arrays to bytes and back without pickle: a short header, and the memory as it lies.
+"""Converts numpy arrays to bytes and back without pickle: a short header, and the array's memory.
 
-The header is a mark that no pickle begins with, then number of dimensions, order of the memory (C
+The header is a byte with which no pickle begins, then the number of dimensions, the memory order (C
 or Fortran), the dtype as numpy writes it (`dtype.str`: kind, size, byte order), and the dimensions.
-Ours: numpy's own format (NEP 1) is text that must be parsed, for files that are to last.
+The format is ours: numpy's own (NEP 1) is made for files, and is text that must be parsed.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 MARK = 0x93
 _HEAD = struct.Struct("<BBBB")
-_KINDS = "biufcSUmM?"  # flat memory: no objects, no fields
+_KINDS = "biufcSUmM?"  # kinds with flat memory: no objects, no fields
 
 
 def plain(array: np.ndarray[Any, Any]) -> bool:
-    """Whether it can travel so: an array itself, not of a subclass, of one of numpy's own dtypes."""
+    """Whether a value can be sent in this way: an ndarray (no subclass) with one of numpy's own dtypes."""
     return type(array) is np.ndarray and array.dtype.kind in _KINDS
 
 
 def reduce_as_writable(array: np.ndarray[Any, Any]) -> Any:
-    """How to pickle an array that may not be written to (pandas hands such out): as one that may, since the
-    receiver's copy is the receiver's own."""
+    """Reduce a read-only array (such as pandas returns) to a writable one, since the receiver owns its
+    copy."""
     flags = array.flags
     if array.dtype.hasobject or not array.nbytes or not (flags.c_contiguous or flags.f_contiguous):
         return array.__reduce_ex__(5)  # which copies
     memory: Any = (ctypes.c_char * array.nbytes).from_address(array.__array_interface__["data"][0])
-    memory.owner = array  # and with it the memory
+    memory.owner = array  # keeps the memory alive
     order: Any = "C" if flags.c_contiguous else "F"
     return np.ndarray(array.shape, array.dtype, memory, order=order).__reduce_ex__(5)
 
 
 def pack(array: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:
-    """The header, and the array with its elements side by side (itself, unless it is a slice)."""
+    """Return the header and the array, as a contiguous copy if it is not contiguous."""
     fortran = array.flags.f_contiguous and not array.flags.c_contiguous
     if not fortran:
         array = np.ascontiguousarray(array).reshape(array.shape)
@@ -49,7 +49,7 @@ def pack(array: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:
 
 
 def unpack(body: bytes, buffer: Any = None) -> np.ndarray[Any, Any]:
-    """The array again, in the memory of `buffer`, or in a copy of what follows the header."""
+    """Return the array, in the memory of `buffer`, or in a copy of the bytes behind the header."""
     _, ndim, fortran, n = _HEAD.unpack_from(body)
     at = _HEAD.size + n
     dtype = np.dtype(body[_HEAD.size : at].decode("ascii"))

@@ -1,4 +1,4 @@
-"""Memory for what is received."""
+"""Buffers for received data, which are reused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# Of what is kept to be used again: one piece, and all of them. Less malloc does not give back to the system
-# anyway; more would be too much for what may never be wanted again.
+# Sizes of the buffers that are kept: of one, and of all together. malloc does not return smaller ones to
+# the system anyway; more would waste memory on buffers that may never be needed again.
 LEAST_BYTES, MOST_BYTES = 1 << 17, 16 << 20
 
 _make: Callable[[None, int], bytearray] = ctypes.pythonapi.PyByteArray_FromStringAndSize
@@ -22,11 +22,11 @@ _lent: dict[int, weakref.ref[Any]] = {}
 
 
 def blank(nbytes: int) -> Any:
-    """So many bytes, a buffer, with whatever was in them, to be overwritten as a whole. Thread-safe.
+    """Return an uninitialised buffer of so many bytes, which the caller must overwrite. Thread-safe.
 
-    `bytearray(nbytes)` is zeroed, and a large one taken anew from the system, with a page fault for each
-    4 KiB: for 8 MiB, 3 ms, as long as it takes to receive them by TCP. So a large one that nothing refers
-    to any more is kept for the next of its size.
+    `bytearray(nbytes)` is zeroed, and a large one is mapped anew, with a page fault for each 4 KiB: 3 ms
+    for 8 MiB, as long as receiving them by TCP. A large buffer that nothing refers to any more is therefore
+    kept for the next one of its size.
     Source: the C API's PyByteArray_FromStringAndSize, whose string may be NULL.
 
     >>> len(blank(1000)), len(blank(1 << 20)), len(blank(0))
@@ -47,7 +47,7 @@ def blank(nbytes: int) -> Any:
         if nbytes + sum(size * len(blocks) for size, blocks in sizes) > MOST_BYTES:
             if len(sizes) == 1 and nbytes in _kept:
                 return
-            _kept.clear()  # of sizes that came before
+            _kept.clear()  # buffers of earlier sizes
         _kept.setdefault(nbytes, []).append(block)
 
     _lent[key] = weakref.ref(buffer, finalized)

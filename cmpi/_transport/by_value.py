@@ -1,9 +1,9 @@
-"""Functions and classes of a script to bytes: by name to a process that runs the script, else by value.
+"""Pickles functions and classes of a script: by name for a process that runs the script, else by value.
 
-By value is cloudpickle's way, with these differences: what arrives is one object per process and origin
-(see `scripts`); functions of one script share one namespace; code keeps the name of its file; `__slots__`,
-qualified names, enums with attributes of their own and what annotations name arrive whole; and caches, such
-as those of `functools.lru_cache`, arrive empty rather than not at all.
+Pickling by value is based on cloudpickle, with these differences: each definition becomes only one object
+in a process (see `scripts`); functions of one script share a namespace; code keeps its file name;
+`__slots__`, qualified names, attributes of enum members and types named in annotations are preserved; and
+caches, such as those of `functools.lru_cache`, arrive empty instead of raising.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _NAMELESS = "<dynamic-code>"  # what cloudpickle 3.1 writes in place of a file's
 _WORD = re.compile(r"[^\W\d]\w*")
 _CACHED = type(functools.lru_cache(lambda: None))
 
-_unfinished: set[int] = set()  # ids of what is being loaded, by however many threads at once
+_unfinished: set[int] = set()  # ids of objects that are being loaded, in any thread
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     """Pickles values that hold functions and classes of a script.
 
     Args:
-        by_name: The receiver is a home of this process's script.
+        by_name: Whether the receiver is a home of this process's script.
     """
 
     dispatch_table: Any
@@ -49,7 +49,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         scripts.own().forget_rebound()
 
     def reducer_override(self, value: Any) -> Any:
-        """How to pickle `value`; NotImplemented: as pickle does by itself."""
+        """Return the reduction of `value`; NotImplemented: pickle it in the normal way."""
         kind = type(value)
         if kind.__name__ == "ndarray" and kind.__module__ == "numpy":
             from cmpi._transport import arrays
@@ -184,7 +184,7 @@ def _finish_function(function: types.FunctionType, state: Any) -> None:
     attributes, slots, closure, where, bindings = state
     _bind(where, bindings)
     if id(function) not in _unfinished:
-        return  # it was here before
+        return  # the object already existed
     function.__dict__.update(attributes)
     for name, value in slots.items():
         if name != "_cloudpickle_submodules":  # which only had to be imported

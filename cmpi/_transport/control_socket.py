@@ -1,7 +1,7 @@
 """Framed control connections over Unix sockets.
 
-The sockets lie in the job's folder, which only its owner may enter; the secret guards them all
-the same. Uses `_socket` directly: `socket` would cost every monitor another 5 ms at its start.
+The sockets are in the job's folder, which only its owner may enter; the secret protects them in addition.
+`_socket` is used directly, because importing `socket` would cost every monitor another 5 ms at its start.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ RECEIVE_BYTES = 1 << 20
 
 
 class ControlSocket:
-    """A connection that carries frames both ways. Reads and writes never block.
+    """A connection that carries frames in both directions. Reads and writes never block.
 
-    One thread at a time. What cannot be written yet is kept; `backlog` tells how much. Output is
-    bounded by credit between monitor and root, all else is small, so the backlog is too.
+    Only one thread may use it at a time. Data that cannot be written yet are queued; `backlog` tells how
+    much. The backlog is bounded: credit between monitor and root bounds the output, and all else is small.
 
     Args:
         sock: The connection.
@@ -40,17 +40,17 @@ class ControlSocket:
         self.sock = sock
         sock.setblocking(False)
         self.closed = False
-        self._deaf = False  # the peer reads no more; what it said before is still to be received
+        self._deaf = False  # the peer no longer reads, but its earlier frames can still be received
         self.expected, self._decoder = expected, Decoder(expected)
         self._unsent: list[bytes] = []
         self._fds: list[int] | None = None  # that have come; None: none are taken
 
     def take_descriptors(self) -> None:
-        """From now on take the descriptors that come with frames; `descriptors` has them."""
+        """From now on accept descriptors that come with frames; `descriptors` returns them."""
         self._fds = []
 
     def descriptors(self) -> list[int]:
-        """Those that have come, which are the caller's now; no more are taken."""
+        """Return the descriptors that have come, which the caller then owns; accept no more."""
         fds, self._fds = self._fds or [], None
         return fds
 
@@ -60,11 +60,11 @@ class ControlSocket:
 
     @property
     def backlog(self) -> int:
-        """Bytes that wait to be written."""
+        """The number of bytes that wait to be written."""
         return sum(map(len, self._unsent))
 
     def send(self, frame: Any) -> None:
-        """Write a frame, or keep it until `flush` can; nothing if the peer has gone."""
+        """Write a frame, or queue it until `flush` can write it. Does nothing if the peer has gone."""
         if self._deaf:
             return
         self._unsent.append(encode(frame))
@@ -72,7 +72,7 @@ class ControlSocket:
             self.flush()
 
     def flush(self) -> bool:
-        """Write what waits; True if all of it is written."""
+        """Write queued data; True if none is left."""
         try:
             while self._unsent and not self.closed:
                 data = self._unsent[0]
@@ -90,10 +90,10 @@ class ControlSocket:
         return True
 
     def receive(self) -> list[Any]:
-        """The frames that have arrived; sets `closed` when none will follow.
+        """Return the frames that have arrived; sets `closed` if no more will follow.
 
         Raises:
-            ProtocolError: The peer does not keep to the protocol; the stream is closed.
+            ProtocolError: The peer violates the protocol; the stream is closed.
         """
         try:
             if self._fds is None:
@@ -115,7 +115,7 @@ class ControlSocket:
             raise
 
     def close(self) -> None:
-        """Close at once; what waits is lost."""
+        """Close at once; queued data are lost."""
         self.closed = True
         for fd in self.descriptors():
             _socket.close(fd)
@@ -127,8 +127,8 @@ def connect(path: str, key: Key, expected: Registry) -> ControlSocket:
     key.
 
     Raises:
-        OSError: Nobody listens there.
-        ProtocolError: Somebody else does.
+        OSError: Nothing listens there.
+        ProtocolError: Something else listens there.
 
     Blocks: at most `HANDSHAKE_S` for each of three messages.
     """
@@ -144,7 +144,7 @@ def connect(path: str, key: Key, expected: Registry) -> ControlSocket:
 
 
 def connect_in(folder: str, name: str, expected: Registry) -> ControlSocket:
-    """A connection to a socket of the job that has this folder. Raises, blocks: as `connect`."""
+    """Connect to a socket of the job with this folder. Raises, blocks: as `connect`."""
     secret = job_secret.read(folder)
     try:
         return connect(f"{folder}/{name}", secret.key, expected)
@@ -153,7 +153,7 @@ def connect_in(folder: str, name: str, expected: Registry) -> ControlSocket:
 
 
 def to_root(environment: Mapping[str, str], expected: Registry) -> ControlSocket:
-    """A connection to the root of the job that this environment is of. Raises, blocks: as `connect`."""
+    """Connect to the root of the job that this environment belongs to. Raises, blocks: as `connect`."""
     return connect_in(environment[names.JOB], "root", expected)
 
 
@@ -163,7 +163,7 @@ def socket_pair() -> tuple[_socket.socket, _socket.socket]:
 
 
 def send_with_fds(stream: ControlSocket, frame: Any, fds: list[int]) -> None:
-    """Send a frame with copies of descriptors. The first on a stream; blocks for its bytes."""
+    """Send a frame with copies of descriptors, as the first on a stream. Blocks: until it is written."""
     rights = b"".join(fd.to_bytes(4, "little") for fd in fds)
     stream.sock.settimeout(HANDSHAKE_S)
     data = encode(frame)
@@ -173,10 +173,10 @@ def send_with_fds(stream: ControlSocket, frame: Any, fds: list[int]) -> None:
 
 
 def receive_with_fds(stream: ControlSocket) -> tuple[Any, list[int]]:
-    """The first frame of a stream and the descriptors that came with it.
+    """Return the first frame of a stream and the descriptors that came with it.
 
     Raises:
-        ProtocolError: The peer sent something else, or nothing for `HANDSHAKE_S`.
+        ProtocolError: The peer sent something else, or nothing within `HANDSHAKE_S`.
     """
     stream.sock.settimeout(HANDSHAKE_S)
     decoder, fds = Decoder(stream.expected), list[int]()
@@ -194,7 +194,7 @@ def receive_with_fds(stream: ControlSocket) -> tuple[Any, list[int]]:
 
 
 def receive_fds(sock: _socket.socket) -> tuple[bytes, list[int]]:
-    """Bytes and the descriptors that came with them. Blocks as the socket does."""
+    """Receive bytes and the descriptors that came with them. Blocks: as the socket does."""
     data, ancillary, _, _ = sock.recvmsg(65536, _socket.CMSG_SPACE(4 * 8), _socket.MSG_CMSG_CLOEXEC)
     return data, fds_in(ancillary)
 

@@ -1,7 +1,7 @@
-"""The door: the one way in which cmpi listens. Visitors prove that they know a secret, or are turned away.
+"""`Door`: accepts connections from visitors that prove that they know a secret, and rejects all others.
 
-Every listening socket is behind one, Unix or TCP, for the job's secret or for the key of one connection.
-Nothing of a visitor is read but its proof, and no descriptor that it passes is received.
+Every listening socket of cmpi is behind one, Unix or TCP, for the job's secret or for the key of one
+connection. Only the proof of a visitor is read, and no descriptors from it are received.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.protocol.authentication import Key
 
-CROWDED_S = 2.0  # for the same, while others wait outside because there are `MAX_VISITORS`
-MAX_VISITORS = 256  # unproved at a time; the rest wait in the kernel's queue
-REST_S = 0.1  # before the next try, when there are no descriptors for a visitor
+CROWDED_S = 2.0  # the same, while others have to wait because there are `MAX_VISITORS`
+MAX_VISITORS = 256  # the most unproved visitors at a time; the rest wait in the kernel's queue
+REST_S = 0.1  # before the next try, if there are no descriptors left for a visitor
 BACKLOG = 1024
 
 
 class Door:
-    """A listening socket, and the visitors that have not proved themselves yet. One thread at a time.
+    """A listening socket, with the visitors that have not proved themselves yet. For one thread at a time.
 
     Wait until `fileno` is readable or `deadline_s` has come, then call `admit`.
 
     Args:
         server: The listening socket; the door closes it.
-        key: What visitors must know.
+        key: The secret that visitors must know.
     """
 
     def __init__(self, server: _socket.socket, key: Key) -> None:
@@ -46,19 +46,19 @@ class Door:
         self._listen(True)
 
     def fileno(self) -> int:
-        """Readable when `admit` has something to do."""
+        """A descriptor that is readable when `admit` has something to do."""
         return self._poll.fileno()
 
     @property
     def deadline_s(self) -> float | None:
-        """When `admit` has something to do even so."""
+        """When to call `admit` even if the descriptor is not readable."""
         times = [] if self._rest_until_s is None else [self._rest_until_s]
         if self._visitors:
             times.append(next(iter(self._visitors.values())).came_s + self._patience_s)
         return min(times, default=None)
 
     def admit(self, now_s: float) -> list[_socket.socket]:
-        """Those that have proved themselves since the last call. Never blocks."""
+        """Return the connections that have proved themselves since the last call. Blocks: never."""
         admitted = []
         ready = [fd for fd, _ in self._poll.poll(0)]
         for fd in ready:
@@ -82,20 +82,20 @@ class Door:
         return admitted
 
     def wait(self, end_s: float) -> _socket.socket | None:
-        """The next one that proves itself; None if none has until `end_s`. Blocks: until then."""
+        """Wait for a visitor that proves itself; None if there is none by `end_s`. Blocks: until then."""
         while True:
             now_s = time.monotonic()
             for sock in self.admit(now_s):
-                return sock  # of a door for one connection: there is one at most that knows the key
+                return sock  # a door for one connection: only one peer knows the key
             if now_s >= end_s:
                 return None
             next_s = min(t for t in (self.deadline_s, end_s) if t is not None)
-            poll = select.poll()  # `select` knows no descriptor above 1023
+            poll = select.poll()  # `select` cannot handle descriptors above 1023
             poll.register(self._poll, select.POLLIN)
             poll.poll(max(0.0, next_s - now_s) * 1000)
 
     def close(self) -> None:
-        """Listen no more, and turn away all that have not proved themselves."""
+        """Stop listening, and reject all visitors that have not proved themselves."""
         for visitor in self._visitors.values():
             visitor.sock.close()
         self._visitors.clear()
@@ -119,7 +119,7 @@ class Door:
                 self._poll.unregister(self.server.fileno())
 
     def _let_come(self, now_s: float) -> None:
-        """Greet those outside, as far as there is room."""
+        """Accept and greet waiting visitors, as far as there is room."""
         while len(self._visitors) < MAX_VISITORS:
             try:
                 sock = accept(self.server)
@@ -150,10 +150,10 @@ class _Visitor:
         try:
             sock.send(self._server.greeting)
         except OSError:
-            pass  # it has gone already, as `proved` will see
+            pass  # it has already gone; `proved` will notice
 
     def proved(self) -> bool:
-        """Whether it has proved itself; it has our proof, too, then. Raises: ProtocolError, OSError."""
+        """Whether it has proved itself; then it also has our proof. Raises: ProtocolError, OSError."""
         try:
             data = self.sock.recv(authentication.ANSWER_BYTES - len(self._answer))
         except BlockingIOError:
@@ -168,10 +168,10 @@ class _Visitor:
 
 
 def listen(path: str) -> _socket.socket:
-    """A listening Unix socket at `path`, for this user alone.
+    """Create a listening Unix socket at `path`, for this user alone.
 
     Raises:
-        LaunchError: The path is longer than the system allows, or taken.
+        LaunchError: The path is too long for the system, or already exists.
     """
     sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
@@ -186,7 +186,7 @@ def listen(path: str) -> _socket.socket:
 
 
 def accept(server: _socket.socket) -> _socket.socket | None:
-    """The next connection that waits, if any. Raises: OSError: there are no descriptors left."""
+    """Accept the next waiting connection, if any. Raises: OSError: There are no descriptors left."""
     try:
         fd, _ = server._accept()  # type: ignore[attr-defined]  # what socket.socket.accept() calls
     except (BlockingIOError, ConnectionError):

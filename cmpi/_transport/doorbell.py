@@ -1,8 +1,8 @@
-"""Doorbells: a sleeping process is woken by a datagram, which costs the sleeper nothing.
+"""Doorbells wake a sleeping process by a datagram, so sleeping costs no CPU.
 
-A bell is a Unix datagram socket in the job's folder. A ring says who rings and how many frames it
-has sent over the transport so far, because the ring may overtake the frame that it announces (seen with
-MPI over TCP): the woken side looks until it has received that many.
+A doorbell is a Unix datagram socket in the job's folder. A ring tells which process rings and how many
+frames it has sent over the transport so far, because the ring may overtake the frame that it announces
+(seen with MPI over TCP): the woken process polls until it has received that many.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _RING = struct.Struct("<IQ")
 
 
 class Doorbell:
-    """This process's own bell."""
+    """This process's own doorbell."""
 
     def __init__(self, folder: str, pid: int) -> None:
         self._folder, self._pid = folder, pid
@@ -35,11 +35,11 @@ class Doorbell:
         except BlockingIOError:
             return False
         except OSError:
-            pass  # it has no bell yet, and will look around when it has; or it has gone
+            pass  # it has no bell yet, and will poll once it has one; or it has gone
         return True
 
     def rings(self) -> list[tuple[int, int]]:
-        """Who has rung since the last call: pids, and how many frames each has sent."""
+        """Return the rings since the last call: pids, and how many frames each has sent."""
         heard = []
         try:
             while True:
@@ -50,12 +50,12 @@ class Doorbell:
             return heard
 
     def close(self) -> None:
-        """Take the bell down."""
+        """Remove the doorbell."""
         self._sock.close()
         try:
             os.unlink(self._path)
         except OSError:
-            pass  # the job's folder has gone already
+            pass  # the job's folder has already gone
 
 
 def _path(folder: str, pid: int) -> str:

@@ -1,7 +1,7 @@
-"""Values of other libraries that can travel as numpy arrays do: tensors of torch, data frames of polars.
+"""Sends values of other libraries like numpy arrays: tensors of torch, data frames of polars.
 
-What pickles to buffers by itself (numpy, pandas, pyarrow) needs nothing here. A library is looked at once
-somebody else has imported it; none is imported here for a process that does not use it.
+Libraries that support out-of-band pickling themselves (numpy, pandas, pyarrow) need nothing here. This
+module never imports a library; it only handles those that the program has imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ reducers: dict[type, Callable[[Any], Any]] = {}  # by the exact type
 
 
 def learn() -> bool:
-    """Look for libraries that were imported since the last time; True if `reducers` has grown."""
+    """Look for newly imported libraries; True if `reducers` has grown."""
     grown = False
     for name in [name for name in _unknown if name in sys.modules]:
         try:

@@ -1,8 +1,8 @@
 """The job's secret: 32 random bytes in one file of mode 0600 in the job's folder.
 
-Processes find it by the folder, so it stands in no environment, which `ps e`, crash reports and a
-launcher's verbose output show, and which forked processes keep for ever. In memory it lies in a page of its
-own that no core dump contains and that is empty in a forked process.
+Processes find it through the folder. It is in no environment, because `ps e`, crash reports and a
+launcher's verbose output show the environment, and forked processes keep it for ever. In memory it lies in
+a page of its own, which is excluded from core dumps and is empty in a forked process.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class JobSecret:
             try:
                 self._page.madvise(advice)
             except OSError:
-                pass  # a kernel without it: then the page is as any other
+                pass  # the kernel does not support it: the page is like any other
 
     def fill(self, path: str) -> None:
         """Read the secret from a file. Raises: OSError."""
@@ -38,13 +38,13 @@ class JobSecret:
             raise OSError(f"{path} holds {nbytes} bytes, not the {NBYTES} of a secret")
 
     def forget(self) -> None:
-        """Give the page back to the kernel; the secret is no longer in this process."""
+        """Return the page to the kernel; the secret is then no longer in this process."""
         self.key.release()
         self._page.close()
 
 
 def create(folder: str) -> JobSecret:
-    """Make the secret of a new job, and its file. Raises: OSError."""
+    """Create the secret of a new job, and its file. Raises: OSError."""
     secret = JobSecret()
     secret.fill("/dev/urandom")
     write(folder, secret.key)

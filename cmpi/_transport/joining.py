@@ -1,8 +1,8 @@
-"""How a process comes by its connection to its monitor.
+"""Creates the connection between a process and its monitor.
 
-What the monitor starts may be a shell, or `su`, which passes an inherited descriptor on to anybody. So that
-one is good for a single request: it carries one end of a new connection, which nobody else has. The kernel
-tells the monitor which user makes the request.
+The monitor may start a shell or `su`, which passes inherited descriptors on to any of its children. The
+inherited descriptor therefore serves only for a single request, which carries one end of a new, private
+connection. The kernel tells the monitor which user makes the request.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from cmpi.errors import NotRunning
 _CREDENTIALS_BYTES = 12  # pid, uid, gid
 WELCOME, TAKEN, STRANGER = b"w", b"t", b"s"  # the monitor's answers
 _REFUSALS = {
-    TAKEN: "another process of this rank uses cmpi already, and there can be only one",
-    STRANGER: "this process runs as another user than the job, and has no part in it",
-    b"": "the monitor of this process takes nobody in any more",
+    TAKEN: "another process of this rank already uses cmpi, and only one can be part of the job",
+    STRANGER: "this process runs as another user than the job, so it cannot be part of it",
+    b"": "the monitor of this process accepts no more processes: the job is ending",
 }
 
 
 def listen(inherited: _socket.socket) -> None:
-    """In the monitor: have requests on this socket carry the sender's user. Source: Linux unix(7)."""
+    """In the monitor: make requests on this socket carry the sender's user. Source: Linux unix(7)."""
     inherited.setsockopt(_socket.SOL_SOCKET, _socket.SO_PASSCRED, 1)
 
 
 def join(inherited: _socket.socket) -> _socket.socket:
-    """In the process: the new connection.
+    """In the process: request and return the new connection.
 
     Raises: NotRunning: The monitor refuses. Blocks: until it answers.
     """
@@ -48,15 +48,15 @@ def join(inherited: _socket.socket) -> _socket.socket:
 
 
 def take(inherited: _socket.socket, taken: bool) -> _socket.socket | None:
-    """In the monitor: the connection of the next request; None if it was refused.
+    """In the monitor: return the connection of the next request; None if it was refused.
 
     Args:
-        inherited: Where requests come.
-        taken: Whether a process has joined already.
+        inherited: The socket for requests.
+        taken: Whether a process has already joined.
 
     Raises:
-        BlockingIOError: Nothing has come.
-        EOFError: Nobody has the other end any more.
+        BlockingIOError: There is no request.
+        EOFError: No process has the other end any more.
     """
     room = _socket.CMSG_SPACE(_CREDENTIALS_BYTES) + _socket.CMSG_SPACE(4 * 4)
     try:

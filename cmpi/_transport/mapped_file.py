@@ -1,10 +1,10 @@
-"""Memory that two processes share, by a file in the job's folder that one makes and the other maps.
+"""Memory that two processes share through a file in the job's folder: one creates it, the other maps it.
 
-Not `mmap.mmap`, which keeps a descriptor for each mapping (before Python 3.13 always): a process
-shares memory with every other that it talks to, and a limit of 256 descriptors is usual.
+`mmap.mmap` is not used, because it keeps a descriptor for each mapping (before Python 3.13 always). A
+process shares memory with every process that it talks to, and a limit of 256 descriptors is common.
 
-Large ones lie in huge pages where the kernel can (Linux 6.1): to copy 8 MiB by turns into two places
-there takes 290 us, in pages of 4 KiB 440, so many that the processor's table of addresses is too small.
+Large mappings use huge pages if the kernel supports that (Linux 6.1). Copying 8 MiB alternately into two
+blocks takes 290 us there, and 440 us in pages of 4 KiB, which are too many for the processor's TLB.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import weakref
 _PROT_READ_WRITE, _MAP_SHARED, _MAP_PRIVATE, _MAP_FIXED, _MAP_ANONYMOUS = 3, 0x1, 0x2, 0x10, 0x20
 _MADV_COLLAPSE = 25
 HUGE_PAGE_BYTES = 2 << 20
-LARGE_BYTES = 16 << 20  # of a file that is worth it
+LARGE_BYTES = 16 << 20  # files from this size on use huge pages
 _FAILED = (None, ctypes.c_void_p(-1).value)
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -33,11 +33,11 @@ _libc.mmap.argtypes = (
 )
 _libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 _libc.madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-_spare = -1  # a descriptor to give away when there are no others
+_spare = -1  # a descriptor in reserve, for when there are no others
 
 
 def keep_spare() -> None:
-    """Keep a descriptor for `map_file`, so that it works in a process that has used up all others."""
+    """Reserve a descriptor, so that `map_file` works even if the process has used up all others."""
     global _spare
     if _spare < 0:
         try:
@@ -47,13 +47,14 @@ def keep_spare() -> None:
 
 
 def map_file(path: str, nbytes: int | None) -> memoryview:
-    """Memory by a file: made here with so many bytes, or if that is None mapped as it is; then its
-    name is taken away, so that nothing is left when both have ended.
+    """Map a file: create it with so many bytes; or with None, map an existing one and unlink it, so that
+    nothing is left when both processes have ended.
 
-    Unmapped when nothing refers to it any more. Parts of its `obj` are bytes, in half of the time.
+    It is unmapped when nothing refers to it any more. Slices of its `obj` are bytes, which takes half of
+    the time.
 
     Raises:
-        OSError: No room for it; or it is not there.
+        OSError: There is no room for the file; or it does not exist.
     """
     if nbytes is None:
         fd = _open(path, os.O_NOFOLLOW)
@@ -65,10 +66,10 @@ def map_file(path: str, nbytes: int | None) -> memoryview:
         return memory
     fd = _open(path + "~", os.O_CREAT | os.O_EXCL)
     try:
-        # Reserved rather than promised: a full file system is an error here, not a SIGBUS later.
+        # Reserves the space now: a full file system then gives an error here, not a SIGBUS later.
         os.posix_fallocate(fd, 0, nbytes)
         memory = _map(fd, nbytes)
-        os.rename(path + "~", path)  # nobody finds it half made
+        os.rename(path + "~", path)  # so that no process sees an unfinished file
         return memory
     except OSError:
         os.unlink(path + "~")
@@ -96,8 +97,8 @@ def _close(fd: int) -> None:
 
 
 def collapse(address: int, nbytes: int) -> None:
-    """Have the kernel put what lies there, in a mapping of `LARGE_BYTES` and more, into huge pages, as far
-    as it can; it counts as used from then on. Blocks: some 0.3 ms a MiB, where it was not used before."""
+    """Ask the kernel to use huge pages for this part of a mapping of at least `LARGE_BYTES`, which then
+    counts as used. Blocks: about 0.3 ms per MiB that was not used before."""
     start = address // HUGE_PAGE_BYTES * HUGE_PAGE_BYTES
     end = -(-(address + nbytes) // HUGE_PAGE_BYTES) * HUGE_PAGE_BYTES
     _libc.madvise(start, end - start, _MADV_COLLAPSE)
@@ -111,14 +112,13 @@ def _map(fd: int, nbytes: int) -> memoryview:
         code = ctypes.get_errno()
         raise OSError(code, f"cannot map {nbytes} bytes: {os.strerror(code)}")
     memory = (ctypes.c_char * nbytes).from_address(address)
-    # Not at exit: threads may still look.
+    # Not unmapped at exit, because threads may still use it.
     weakref.finalize(memory, _libc.munmap, address, nbytes).atexit = False
     return memoryview(memory).cast("B")
 
 
 def _reserve(nbytes: int) -> int | None:
-    """An address at which a mapping of this size begins with a huge page, and nothing else lies; None if
-    there is none."""
+    """A free address for a mapping of this size that begins with a huge page; None if there is none."""
     size = nbytes + HUGE_PAGE_BYTES
     base = _libc.mmap(None, size, 0, _MAP_PRIVATE | _MAP_ANONYMOUS, -1, 0)
     if base in _FAILED:

@@ -1,10 +1,10 @@
-"""The only file that imports `mpi4py.MPI`: starting MPI, spawning, transports.
+"""The only file that imports `mpi4py.MPI`: starts MPI, spawns processes, and has a transport over MPI.
 
-To import this module loads MPI; `initialize` starts it. A transport is a communicator of
-two processes over which frames go as messages with tag HEAD, and large buffers behind their frame
-as messages with tag BULK. Order within a tag is MPI's promise ("Semantics of Point-to-Point
-Communication", non-overtaking), and every transport has its own communicator, so buffers are received
-into the right place by posting their receives in the order of the frames.
+Importing this module loads MPI; `initialize` starts it. A transport is a communicator of two processes. It
+carries frames as messages with tag HEAD, and large buffers after their frame as messages with tag BULK. MPI
+guarantees the order within a tag ("Semantics of Point-to-Point Communication", non-overtaking), and every
+transport has its own communicator, so buffers are received in the right place if their receives are posted
+in the order of the frames.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ CHUNK_BYTES = 1 << 30  # below the 2 GiB that MPI's 32-bit counts allow
 
 
 class TransportBroken(Exception):
-    """MPI says that the peer is not there. Why is for the control plane to say."""
+    """MPI reports that the peer is gone. The control plane knows the reason."""
 
 
 def initialize() -> bool:
-    """Start MPI unless it runs; True if this call did.
+    """Start MPI unless it is running; True if this call started it.
 
     Raises:
-        RuntimeError: MPI runs, but not so that several threads may call it.
+        RuntimeError: MPI is running, but does not allow calls from several threads.
     """
     mine = not MPI.Is_initialized()
     if mine:
@@ -59,12 +59,12 @@ def initialize() -> bool:
 
 
 def runs() -> bool:
-    """Whether MPI was started here, be it that it has been ended since."""
+    """Whether MPI was started in this process; it may have been finalized since."""
     return MPI.Is_initialized()
 
 
 def start_as_mpi4py_does() -> None:
-    """Start MPI as the import of `mpi4py.MPI` does, by what `mpi4py.rc` says now.
+    """Start MPI as the import of `mpi4py.MPI` does, with the present settings of `mpi4py.rc`.
 
     Source: mpi4py's `src/mpi4py/MPI.src/atimport.pxi`, "initialize".
     """
@@ -87,13 +87,13 @@ def start_as_mpi4py_does() -> None:
 
 
 def finalize() -> None:
-    """End MPI, if it runs."""
+    """Finalize MPI, if it is running."""
     if MPI.Is_initialized() and not MPI.Is_finalized():
         MPI.Finalize()
 
 
 def on_finalize(callback: Callable[[], None]) -> None:
-    """Have `callback` called first thing in MPI_Finalize, whoever calls it.
+    """Have `callback` called at the beginning of MPI_Finalize.
 
     Source: MPI-4.1, "Allowing User Functions at Process Termination".
     """
@@ -138,8 +138,9 @@ def hear_root() -> None:
 def _no_delay() -> None:
     """Switch Nagle's algorithm off on Open MPI's connection to its launcher.
 
-    PMIx writes a message as head and body; with Nagle the body waits for the acknowledgement of
-    the head, which the other side delays by 40 ms. Measured: MPI_Finalize 45 ms, so 3.5.
+    PMIx writes a message as head and body; with Nagle's algorithm, the body waits for the acknowledgement
+    of the head, which the other side delays by 40 ms. Measured: MPI_Finalize takes 45 ms with it, 3.5
+    without.
     """
     uri = os.environ.get("PMIX_SERVER_URI4", "")
     port = uri.rpartition(":")[2]
@@ -168,8 +169,7 @@ def spawn(argv: list[str], n: int, host: str) -> None:
     Raises:
         RuntimeError: MPI could not; the message is MPI's own.
 
-    Blocks: until somebody has connected to the port that the new processes are given (see
-    `pmi.py`).
+    Blocks: until the spawn completer has connected to the port that the new processes get (see `pmi.py`).
     """
     info = MPI.Info.Create()
     if vendor() == "openmpi":
@@ -186,17 +186,17 @@ def spawn(argv: list[str], n: int, host: str) -> None:
 
 
 def connect_and_leave(port: str) -> None:
-    """Connect to whoever accepts at `port`, and disconnect. Blocks: for the other end's part in it."""
+    """Connect to the process that accepts at `port`, and disconnect. Blocks: for the other end."""
     with _own_self() as self_comm:
         _part(self_comm.Connect(port))
 
 
 def _part(comm: MPI.Intercomm) -> None:
-    """Let go of a communicator over which nothing is under way, together with the other end.
+    """Free a communicator without messages in flight, together with the other end.
 
-    With MPI_Comm_free MPICH 5.0.2 lost a connection now and then, when the same two processes made
-    the next one while the last was being taken down. With MPI_Comm_disconnect Open MPI 5.0.11
-    waited for ever, under load and with other processes killed meanwhile.
+    With MPI_Comm_free, MPICH 5.0.2 now and then lost a connection if the same two processes created the
+    next one while the last one was being freed. With MPI_Comm_disconnect, Open MPI 5.0.11 waited for ever
+    under load, if other processes were killed meanwhile.
     """
     if vendor() == "mpich":
         comm.Disconnect()
@@ -206,7 +206,7 @@ def _part(comm: MPI.Intercomm) -> None:
 
 @contextlib.contextmanager
 def _own_self() -> Iterator[MPI.Intracomm]:
-    """A COMM_SELF for this thread: two threads must not be in collectives of one communicator."""
+    """A COMM_SELF for this thread, because two threads must not use collectives of one communicator."""
     comm = MPI.COMM_SELF.Dup()
     try:
         comm.Set_errhandler(MPI.ERRORS_RETURN)
@@ -219,7 +219,7 @@ def _own_self() -> Iterator[MPI.Intracomm]:
 
 
 def group(peer_rank: int) -> MpiTransport:
-    """A transport with another rank of MPI_COMM_WORLD, only the two taking part. Blocks for it."""
+    """Create a transport with another rank of MPI_COMM_WORLD. Blocks: until that rank takes part."""
     me = MPI.COMM_WORLD.Get_rank()
     low, high = sorted((me, peer_rank))
     both = MPI.COMM_WORLD.Get_group().Incl([low, high])
@@ -237,7 +237,7 @@ class MpiParts:
         self.buffers, self._spawn_queue = buffers, requests
 
     def ready(self) -> bool:
-        """True if they are here as a whole. Raises: LinkBroken."""
+        """True if all of them have arrived completely. Raises: LinkBroken."""
         try:
             while self._spawn_queue and self._spawn_queue[0].Test():
                 self._spawn_queue.popleft()
@@ -247,10 +247,10 @@ class MpiParts:
 
 
 class MpiTransport:
-    """Frames and buffers to and from one peer. Calls from one thread at a time; none blocks.
+    """Carries frames and buffers to and from one peer. For one thread at a time; no call blocks.
 
     Raises (all calls):
-        LinkBroken: MPI says that the peer is gone.
+        LinkBroken: MPI reports that the peer is gone.
     """
 
     waitable = False  # nothing says that something has come, but to look
@@ -266,7 +266,7 @@ class MpiTransport:
 
     @property
     def busy(self) -> bool:
-        """True if a transfer is under way that only further calls bring to its end."""
+        """True if a transfer is in flight that needs further calls to complete."""
         return bool(self._sends or self._heads)
 
     def fileno(self) -> int:
@@ -282,7 +282,7 @@ class MpiTransport:
     def send_buffers(self, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
         """Send the buffers that belong to a frame (any objects with the buffer protocol).
 
-        They must stay as they are until `done` is called: by this call or by `progress_sends`.
+        They must not change until `done` is called, by this call or by `progress_sends`.
         """
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         pieces = [piece for view in views for piece in _pieces(view)]
@@ -297,7 +297,7 @@ class MpiTransport:
             raise TransportBroken(str(error)) from None
 
     def progress_sends(self) -> bool:
-        """Move what is being sent; True if something was completed."""
+        """Progress the sends; True if any was completed."""
         moved = False
         try:
             while self._sends and self._sends[0][0].Test():
@@ -310,7 +310,7 @@ class MpiTransport:
         return moved
 
     def receive(self) -> bytes | None:
-        """The next frame, if one is here."""
+        """Return the next frame, if one has arrived."""
         try:
             while self._comm.Iprobe(self._peer, HEAD, self._scratch):
                 head = bytearray(self._scratch.Get_count(MPI.BYTE))
@@ -325,7 +325,7 @@ class MpiTransport:
         return None
 
     def expect(self, sizes: list[int]) -> MpiParts:
-        """Begin to receive buffers of so many bytes, which the peer sends behind all before them."""
+        """Begin to receive buffers of these sizes, which the peer sends after all earlier ones."""
         buffers = [blank(size) for size in sizes]
         pieces = [piece for buffer in buffers for piece in _pieces(memoryview(buffer))]
         try:
@@ -335,15 +335,15 @@ class MpiTransport:
         return MpiParts(buffers, requests)
 
     def free(self) -> None:
-        """Let go of the communicator; the peer need not take part.
+        """Free the communicator; the peer need not take part.
 
-        Not MPI_Comm_disconnect, which waits for the peer: both have agreed before (Bye) that
-        nothing is under way.
+        MPI_Comm_disconnect would wait for the peer. That is not needed, because both have agreed (with Bye)
+        that nothing is in flight.
         """
         try:
             self._comm.Free()
         except MPI.Exception:
-            pass  # the peer is dead; there is nothing to be kept in order
+            pass  # the peer is dead, so there is no order to keep
 
 
 def _pieces(view: memoryview) -> list[memoryview]:

@@ -1,10 +1,11 @@
-"""Objects to bytes and back: pickle where that serves, else cloudpickle, large buffers kept out of it.
+"""Converts objects to bytes and back: with pickle if possible, else with cloudpickle; large buffers stay
+outside.
 
-Lambdas, closures, and functions and classes of `__main__` travel by value (see `by_value`), so the
-receiving process needs no copy of the script; where it runs the script, what is of `__main__` goes by
-name.
+Lambdas, closures, and functions and classes of `__main__` are sent by value (see `by_value`), so the
+receiving process needs no copy of the script. If it runs the same script, definitions of `__main__` are
+sent by name.
 Buffers of `OUT_OF_BAND_BYTES` and more (numpy arrays, bytearrays inside PickleBuffer) are not copied into
-the pickle but sent as they lie.
+the pickle but sent directly.
 
 Source: PEP 574, "Pickle protocol 5 with out-of-band data".
 """
@@ -32,9 +33,9 @@ if TYPE_CHECKING:
     from cmpi._transport.segment import Block
 
 OUT_OF_BAND_BYTES: Final = 65536
-KEPT_BYTES: Final = 256  # of a pickle, after which the pickler is used again
+KEPT_BYTES: Final = 256  # a pickler is reused only after a pickle of at most this size
 _of_pickle: Final = pickle.loads  # found faster so
-# Types whose pickle needs nothing of cloudpickle, and which hold nothing that would.
+# Types that plain pickle can handle, with everything that they can contain.
 _PLAIN: Final = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None)))
 _MAIN: Final = b"__main__"
 _STACK_GLOBAL: Final = 0x93  # the opcode of every name; a number is found ten times as fast as a word
@@ -52,10 +53,10 @@ class Large:
         self.buffers = buffers if inline else [memoryview(body), *buffers]
         self.nbytes = len(self.body) + sum(self.sizes)
         self.places: Sequence[Block | None] = [None] * len(self.buffers)  # where the buffers lie
-        self.in_transit = False  # MPI is reading from the buffers
+        self.in_transit = False  # whether MPI is reading from the buffers
 
     def again(self) -> Large:
-        """The same message, to be sent once more."""
+        """A copy of the message, to be sent again."""
         return Large(self.body, self.buffers)
 
     def settle(self, places: Sequence[Block | None]) -> None:
@@ -79,12 +80,12 @@ if TYPE_CHECKING:
 
 
 def in_transit(message: Message) -> bool:
-    """Whether MPI is reading from it."""
+    """Whether MPI is reading from the message."""
     return isinstance(message, Large) and message.in_transit
 
 
 class _Written:
-    """What a pickler writes to: nearly always all at once."""
+    """The output of a pickler, which nearly always writes only once."""
 
     def __init__(self) -> None:
         self.first = b""
@@ -105,9 +106,9 @@ def _plain_pickler(file: Any, buffer_callback: Any) -> Any:
 
 
 class _Kept:
-    """A pickler that is used again: to make one each time took a tenth of the time of a small message.
+    """A reusable pickler: creating a new one took a tenth of the time of a small message.
 
-    Not by two at once: who needs one takes it out of `_kept`, and another thread another.
+    Two threads never share one: a thread takes it out of `_kept` while it uses it.
     """
 
     def __init__(self) -> None:
@@ -124,7 +125,7 @@ class _Kept:
         if written.rest or self.found or len(body) > KEPT_BYTES:
             return b"".join((body, *written.rest))
         written.first = b""
-        self._clear_memo()  # which takes the longer the more was ever in it
+        self._clear_memo()  # takes longer the more the memo has ever held
         _kept.append(self)
         return body
 
@@ -140,16 +141,18 @@ def _take_kept() -> _Kept:
 
 
 def dumps(value: object, name: str = "value", by_name: bool = False) -> Message:
-    """Pickle `value`. The buffers still belong to it: they must not change until they are sent.
+    """Pickle `value`. The buffers still belong to it, so they must not change until they are sent.
 
     Args:
-        name: What the caller calls the value.
-        by_name: The receiver runs the script of this process's `__main__`, and finds there what is of it.
+        value: The value.
+        name: The name of the value, for error messages.
+        by_name: Whether the receiver runs the script of this process's `__main__`, so that definitions of
+            that can be sent by name.
 
     Raises:
-        NotPicklable: It cannot be; the message has the path to the culprit, from `name` on.
+        NotPicklable: It cannot be pickled; the message shows the path from `name` to the part at fault.
 
-    Blocks: for the time of pickling.
+    Blocks: while it pickles.
     """
     views: list[memoryview] = []
     named = True
@@ -167,7 +170,7 @@ def dumps(value: object, name: str = "value", by_name: bool = False) -> Message:
         _kept.clear()
         return dumps(value, name, by_name)
     named = named and by_name and scripts.own().is_home
-    # What is of __main__ is written by name, and the other process may have another __main__.
+    # pickle writes definitions of __main__ by name, but the other process may have another __main__.
     by_value = (_MAIN in body and not named) or bool(cloudpickle.list_registry_pickle_by_value())
     if not by_value and all(view.nbytes >= OUT_OF_BAND_BYTES and not view.readonly for view in views):
         return _message(body, views)
@@ -200,7 +203,7 @@ def _message(body: bytes, buffers: list[memoryview]) -> Message:
 
 
 def dumps_array(value: Any) -> Message:
-    """As `dumps`, for a numpy array, which if it can be travels without pickle."""
+    """As `dumps`, for a numpy array, which is sent without pickle if possible."""
     from cmpi._transport import arrays
 
     if not arrays.plain(value):
@@ -212,12 +215,11 @@ def dumps_array(value: Any) -> Message:
 
 
 def loads(body: bytes, buffers: Sequence[Any] = ()) -> Any:
-    """The object again; its arrays lie in `buffers`, without a copy.
+    """Unpickle an object; its arrays lie in `buffers`, without a copy.
 
     Raises:
-        UsageError: It names something of `__main__` that this process has not defined.
-
-    Raises whatever unpickling the person's own classes raises, too.
+        UsageError: It refers to a definition of `__main__` that this process lacks.
+        Exception: Whatever the unpickling of the user's own classes raises.
     """
     if body and body[0] == _ARRAY:
         from cmpi._transport import arrays
@@ -231,7 +233,7 @@ def loads(body: bytes, buffers: Sequence[Any] = ()) -> Any:
         if "'__main__'" not in str(error):
             raise
         raise UsageError(
-            f"the message names something of the script that this rank does not have: {error}. Define it "
+            f"the message refers to a definition of the script that this rank lacks: {error}. Define it "
             "in every rank, before the first message and not under `if rank == ...`; or in a module."
         ) from error
 

@@ -1,10 +1,10 @@
-"""What a monitor says to the MPI launcher in its process's name.
+"""The monitor's conversation with the MPI launcher, on behalf of its process.
 
-MPI_Comm_spawn returns in the root when a process of the new world connects to the port that it
-published. In cmpi no process does that itself: its MPI would then be tied to the root's, it would
-see a parent that plain `mpiexec` does not give it, and a program that never starts MPI would
-block the root for ever. So the monitor takes the port out of the environment before the process
-can see it, and the root has its usher connect there instead.
+MPI_Comm_spawn returns in the root when a process of the new world connects to the port that the root
+published. In cmpi the new process does not do that: its MPI would then depend on the root's, it would see a
+parent that plain `mpiexec` does not give it, and a program that never starts MPI would block the root for
+ever. The monitor therefore removes the port from the environment before the process can see it, and the
+spawn completer beside the root connects there instead.
 
 Sources: Open MPI's `ompi/dpm` (OMPI_PARENT_PORT) and PMI-1's wire protocol as MPICH's Hydra and
 its simple PMI client speak it (PMI_FD, PMI_SPAWNED, PARENT_ROOT_PORT_NAME).
@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-ANSWER_S = 30.0  # a launcher that does not answer ends the job; on a busy machine it may take a while
+ANSWER_S = 30.0  # a launcher that does not answer within this ends the job; a busy machine may be slow
 
 
 def rank_of(environment: Mapping[str, str]) -> int:
@@ -33,12 +33,13 @@ def rank_of(environment: Mapping[str, str]) -> int:
 
 
 def published_port(environment: Mapping[str, str]) -> str:
-    """The port that completes its spawn, if the launcher tells without being asked: Open MPI's does."""
+    """The port that completes its spawn, if the launcher puts it into the environment, as Open MPI's
+    does."""
     return environment.get("OMPI_PARENT_PORT", "")
 
 
 class Pmi:
-    """The launcher's side of one process, seen from its monitor."""
+    """A monitor's connection to the launcher, for one process."""
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:
         self._environment = environment
@@ -52,19 +53,19 @@ class Pmi:
 
     @property
     def fragile(self) -> bool:
-        """Whether the launcher does not bear every death: that of Open MPI 5.0.11, PMIx's server in it.
+        """Whether some deaths damage the launcher: those of Open MPI 5.0.11 do, in its PMIx server.
 
-        It releases an object twice where a process dies between its request to be connected and the
-        answer (`ptl_base_connection_hdlr.c`, "PMIX_ERR_UNREACH"). And when one of a world has ended, by
-        its stub's exit, it closes the connections of the others as if they were gone, with their events
-        still armed. Some spawns later it crashes, or fails a process in MPI_Init, or lets it hang there.
+        The server releases an object twice if a process dies between its connection request and the
+        answer (`ptl_base_connection_hdlr.c`, "PMIX_ERR_UNREACH"). And when one process of a world has
+        ended, by its stub's exit, it closes the connections of the others as if they were gone, with their
+        events still armed. Some spawns later it crashes, or a process fails or hangs in MPI_Init.
         """
         return self._fd < 0
 
     def take_port(self) -> str:
-        """The port that completes the spawn; the process will not know that it was spawned.
+        """Return the port that completes the spawn; the process will not know that it was spawned.
 
-        Blocks: for the answer of the launcher, at most `ANSWER_S`.
+        Blocks: for the launcher's answer, at most `ANSWER_S`.
         """
         if self._fd < 0:
             return self._environment.pop("OMPI_PARENT_PORT", "")
@@ -75,14 +76,15 @@ class Pmi:
         return self._field(self._ask(f"cmd=get kvsname={kvs} key=PARENT_ROOT_PORT_NAME\n"), "value")
 
     def finalize(self, killed: bool, instead: bool = False) -> None:
-        """Leave in order, whatever the process did: Hydra ends the job of one that just vanishes.
+        """Finalize the process's PMI connection, whatever the process did: if a process vanishes without
+        that, Hydra ends the job.
 
-        A second leave after the process's own is ignored there. One that was `killed` may have
-        been so in the midst of a request, and Hydra's proxy ends, and with it the job, when it has
-        an answer and nobody to give it to. So we ask, before we leave, for a name that nobody has
-        published: requests are answered in their order. The stub does so `instead` of a monitor that
-        was killed, perhaps between that question and its answer, and asks something else: else it took
-        the answer to the monitor's question for its own.
+        Hydra ignores a second finalize after the process's own. A process that was `killed` may have been
+        in the middle of a request; if Hydra's proxy then has an answer but no reader, it ends, and the job
+        with it. Before finalizing we therefore look up a name that does not exist, and wait for the answer,
+        since requests are answered in order. The stub does this `instead` of a killed monitor. It looks up
+        another name, because the monitor may have been killed between its question and the answer, and the
+        stub must not take that answer for its own.
         """
         self.relay.stop()
         if self._fd >= 0:
@@ -94,11 +96,11 @@ class Pmi:
                 self._ask("cmd=finalize\n", "cmd=finalize_ack")
                 os.close(self._fd)
             except OSError:
-                pass  # the launcher has closed its end: it was told already
+                pass  # the launcher has closed its end: the process has already finalized
             self._fd = -1
 
     def _ask(self, command: str, expected: str = "cmd=") -> str:
-        """The answer that begins as expected; others before it are for nobody any more."""
+        """Wait for the answer that begins as expected; earlier ones have no reader any more."""
         os.write(self._fd, command.encode())
         answer = b""
         while not (answer.endswith(b"\n") and expected.encode() in answer):

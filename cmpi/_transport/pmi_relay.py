@@ -1,9 +1,9 @@
-"""Between MPICH's launcher and a process of a world: MPI_Abort is that process's end, not the whole job's.
+"""Relays between MPICH's launcher and a process of a world, so that MPI_Abort does not end the whole job.
 
-Hydra answers a PMI-1 `abort` by killing the whole job, cmpi's root included, and the output on its way is
-lost. So Hydra does not hear of it: the process, which waits to be killed, is killed here, and counts as one
-that exits with the code that it gave. All else is passed on by lines. A process alone in its world needs
-none of this.
+Hydra answers a PMI-1 `abort` by killing the whole job, including cmpi's root, and output in flight is lost.
+The relay therefore does not pass an abort on: it kills the process, which waits for that, and reports the
+exit code that the process gave to MPI_Abort. All other lines are passed on. A process that is alone in its
+world needs no relay.
 
 Source: MPICH's `src/pmi/src/pmi_v1.c` (the line "cmd=abort exitcode=7") and Hydra's `fn_abort`.
 """
@@ -25,15 +25,15 @@ else:
     import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
 
 ABORT = b"cmd=abort "
-LEAVE_S = 5.0  # for the thread to pass on what the process has written last
+LEAVE_S = 5.0  # how long the thread may take to pass on the last lines of the process
 
 
 class PmiRelay:
-    """A context around the start of the process; `stop` ends it.
+    """A context manager around the start of the process; `stop` ends the relay.
 
     Args:
-        environment: Where the process will find its descriptor.
-        launcher: The launcher's.
+        environment: The environment in which the process finds its descriptor.
+        launcher: The launcher's descriptor.
     """
 
     def __init__(self, environment: MutableMapping[str, str], launcher: int) -> None:
@@ -42,14 +42,14 @@ class PmiRelay:
         self._ended = _thread.allocate_lock()
         self._ours: _socket.socket | None = None
         self._pid = 0
-        self._code: int | None = None  # given to MPI_Abort
+        self._code: int | None = None  # the code given to MPI_Abort
 
     def started(self, pid: int) -> None:
-        """The process has this pid."""
+        """Note the process's pid."""
         self._pid = pid
 
     def status(self, status: int) -> tuple[int, int]:
-        """Exit code and signal of the process that ended with this status of `wait4`."""
+        """Return exit code and signal of the process, given its status from `wait4`."""
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         if number == signal.SIGKILL and self._code is not None:
             return self._code, 0
@@ -79,7 +79,10 @@ class PmiRelay:
         _thread.start_new_thread(self._run, (self._ours,))
 
     def stop(self) -> None:
-        """The process has ended: the launcher's descriptor is the monitor's alone. Blocks: a moment."""
+        """Stop relaying after the process has ended: the monitor alone uses the launcher's descriptor now.
+
+        Blocks: for a moment.
+        """
         if self._ours is not None and os.getpid() == self._owner:
             try:
                 self._ours.shutdown(_socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The connecting end's part of a handshake with a door, on a blocking socket."""
+"""The connecting side of the handshake with a door, on a blocking socket."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.protocol.authentication import Key
 
-HANDSHAKE_S = 10.0  # for the other end to prove itself
+HANDSHAKE_S = 10.0  # how long the other end may take to prove itself
 
 
 def prove(sock: _socket.socket, key: Key) -> None:
-    """Prove that we know the key, and have the listener prove it; nothing else is sent before that.
+    """Prove that we know the key, and check the listener's proof, before anything else is sent.
 
     Raises: OSError, ProtocolError. Blocks: as the socket does, for two messages.
     """
@@ -28,7 +28,7 @@ def prove(sock: _socket.socket, key: Key) -> None:
 
 
 def is_ours(sock: _socket.socket) -> bool:
-    """Whether the other end is a process of this user's; by TCP nobody can say, and the proof has to do.
+    """Whether the other end is a process of this user. TCP cannot tell; there only the proof counts.
 
     Source: Linux unix(7), SO_PEERCRED.
     """

@@ -1,29 +1,28 @@
-"""Frames from one process to another through shared memory: a ring of bytes, one writer, one reader.
+"""A ring of bytes in shared memory, which carries frames from one writer to one reader.
 
-A record is a word, of its length and a tag, and the frame; one that does not fit before the end of the
-ring begins at its start. The word is stored last, and is what the reader looks at: where it is zero
-nothing is there yet. So the reader fills what it has read with zeros before it gives the room back, by
-its word of how many bytes it has ever done with, the tail; a sixteenth of the ring at a time. It also
-says whether it sleeps; the writer that has to wake it takes that word back, so that a sleeper is rung
-for once.
+A record is a word with its length and tag, followed by the frame. A record that does not fit before the end
+of the ring begins at its start. The writer stores the word last. The reader polls the word: zero means that
+no record is there yet. The reader therefore zeroes what it has read before it returns the space, by storing
+the number of bytes that it has ever consumed (the tail); it returns a sixteenth of the ring at a time. A
+flag of the reader says whether it sleeps. The writer clears the flag when it rings, so one ring is enough.
 
-Most pairs of processes exchange few frames, so a ring is small to begin with. When one is full, or
-a record too long for it, the writer makes a larger one in the next file, and a mark is the last
-record in the old; the reader goes on there.
+Most pairs of processes exchange few frames, so a ring is small at first. When it is full, or a record is
+too long for it, the writer creates a larger ring in the next file, and puts a mark as the last record into
+the old one; the reader then goes on in the new ring.
 
-The order of memory: the writer stores the frame, then its word, then reads `asleep`; the reader stores
-`asleep`, then reads the word. Both have a locked instruction between their two (`_fence`, or that of
-a lock which is let go), so at least one of them sees the other. A frame before its word, and a tail
-behind the zeros, need nothing more on machines that keep stores in order, as x86 does; elsewhere
-`usable` says no, and frames go by MPI. Whoever is killed in the midst of this harms nobody: a frame
-without its word was never sent.
+Memory order: the writer stores the frame, then its word, then reads `asleep`; the reader stores `asleep`,
+then reads the word. Both have a locked instruction in between (`_fence`, or releasing a lock), so at least
+one of them sees the other's store. That a frame comes before its word, and the zeros before the tail, needs
+nothing more on machines that keep stores in order, such as x86; elsewhere `usable` is false, and frames go
+through MPI. A process that is killed in the middle of this does no harm: a frame without its word was never
+sent.
 
-Ours: a queue of Lamport's kind ("Specifying Concurrent Program Modules", 1983), but without a common head,
-so that one cache line less goes to and fro (Giacomoni, Moseley, Vachharajani: "FastForward for Efficient
-Pipeline Parallelism", 2008). Because between separately spawned processes Open MPI takes the network's
-way, five times slower; because MPICH's own shared memory has one queue for all senders, which one that
-is killed can stop for all; and because only the reader's word says whether the doorbell must be rung,
-which costs as much as a message.
+Why our own: it is a queue like Lamport's ("Specifying Concurrent Program Modules", 1983), but without a
+shared head, which saves the transfer of one cache line (Giacomoni, Moseley, Vachharajani: "FastForward for
+Efficient Pipeline Parallelism", 2008). Between separately spawned processes, Open MPI uses TCP, which is
+five times slower. MPICH's shared memory has one queue for all senders, and a killed sender can block it
+for all. And only the reader's flag tells whether the doorbell must be rung, which costs as much as a
+message.
 """
 
 from __future__ import annotations
@@ -40,19 +39,19 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 HEADER_BYTES: Final = 4096
-SMALL_BYTES: Final = 1 << 14  # of a ring at first
-LARGE_BYTES: Final = 1 << 18  # once that was full
-HUGE_BYTES: Final = 1 << 22  # where what comes in pieces is far larger than that
-# In words of 8 bytes, each in a cache line of its own; and processors fetch lines in pairs.
+SMALL_BYTES: Final = 1 << 14  # the first size of a ring
+LARGE_BYTES: Final = 1 << 18  # the size after the first ring was full
+HUGE_BYTES: Final = 1 << 22  # the size for messages in pieces that are far larger than that
+# Offsets in words of 8 bytes. Each word has a pair of cache lines, because processors fetch lines in pairs.
 _TAIL: Final = 0
 _ASLEEP: Final = 16
 LOOKS: Final = 100  # between two looks at the clock
-_WORD_BYTES: Final = 8  # so much is kept free for the last word
+_WORD_BYTES: Final = 8  # kept free for the last word
 _WRAP: Final = 0x3FFFFFFF  # in place of a length: go on at the start
-_GROWN: Final = 0x3FFFFFFE  # likewise: go on in the next file
+_GROWN: Final = 0x3FFFFFFE  # in place of a length: go on in the next file
 _TAG: Final = 0xFFFFFFFF
 
-# Taking a lock is a locked instruction: what was stored before is seen before what is loaded after.
+# Taking a lock is a locked instruction: earlier stores become visible before later loads.
 _fence: Final = threading.Lock()
 
 
@@ -62,13 +61,13 @@ def usable() -> bool:
 
 
 def free_bytes(folder: str) -> int:
-    """What is free in the file system of this folder. Raises: OSError."""
+    """The free space in the file system of this folder, in bytes. Raises: OSError."""
     stat = os.statvfs(folder)
     return stat.f_bavail * stat.f_frsize
 
 
 def unlink_rings(path: str) -> None:
-    """Remove what a ring's reader never mapped; its writer has ended."""
+    """Remove a ring's files that its reader never mapped, after its writer has ended."""
     number = 0
     while True:
         try:
@@ -84,7 +83,7 @@ def _file(path: str, number: int) -> str:
 
 
 class RingWriter:
-    """The writing side. One thread at a time; nothing blocks.
+    """The writing side. For one thread at a time; nothing blocks.
 
     Raises:
         OSError: There is no room for the file.
@@ -135,7 +134,7 @@ class RingWriter:
         return True
 
     def grow(self, nbytes: int) -> bool:
-        """Go on in a ring of this size; False if this one is as large, or there is no room for it."""
+        """Go on in a ring of this size; False if this one is as large, or if there is no room."""
         words, head, at = self._words, self._head, self._head & self._mask
         if self._nbytes >= nbytes:
             return False
@@ -151,16 +150,16 @@ class RingWriter:
 
     @property
     def position(self) -> int:
-        """Bytes that were ever put in."""
+        """The number of bytes ever put in."""
         return self._put + self._head
 
     @property
     def reader_sleeps(self) -> bool:
-        """Whether the reader sleeps: surely so only behind a fence (see above)."""
+        """Whether the reader sleeps. This is only reliable after a fence (see above)."""
         return bool(self._words[_ASLEEP])
 
     def must_wake(self) -> bool:
-        """Whether the reader sleeps, and is to be rung for; True once each time it falls asleep."""
+        """Whether the reader sleeps and must be woken; True only once each time it falls asleep."""
         _fence.acquire()
         _fence.release()
         if self._words[_ASLEEP]:
@@ -170,7 +169,7 @@ class RingWriter:
 
 
 class RingReader:
-    """The reading side. One thread at a time; nothing blocks.
+    """The reading side. For one thread at a time; nothing blocks.
 
     Raises:
         OSError: The file is not there yet (FileNotFoundError), or cannot be mapped.
@@ -192,7 +191,7 @@ class RingReader:
         self._asleep = True  # as the writer has it; or false, and so is the word
 
     def take(self) -> bytes | None:
-        """The next frame, whose tag is then in `tag`; None if there is none."""
+        """Return the next frame, and set `tag` to its tag; None if there is none."""
         while True:
             tail = self._tail
             start = (tail & self._mask) + HEADER_BYTES
@@ -218,7 +217,7 @@ class RingReader:
         return ((self._tail & self._mask) + HEADER_BYTES) >> 3
 
     def _give_back(self) -> None:
-        """Let the writer have the room of what was read."""
+        """Return the space of the frames that were read to the writer."""
         given, tail = self._given, self._tail
         while given < tail:
             at = given & self._mask
@@ -242,9 +241,9 @@ class RingReader:
         return True
 
     def wait(self, wait_s: float) -> None:
-        """Look for so long whether there is a frame; the writer need not ring from now on.
+        """Poll for a frame for so long; the writer need not ring from now on.
 
-        Blocks: for that long, holding the interpreter's lock where this is compiled.
+        Blocks: for that time, holding the GIL if this is compiled.
         """
         words = self._words
         at = self._next_word()
@@ -265,7 +264,7 @@ class RingReader:
                 return
 
     def sleep(self) -> bool:
-        """Have the writer ring for the next frame. False if there is one already: take it first."""
+        """Make the writer ring for the next frame. False if a frame is already there: take it first."""
         words = self._words
         words[_ASLEEP] = 1
         self._asleep = True
@@ -275,5 +274,5 @@ class RingReader:
 
     @property
     def position(self) -> int:
-        """Bytes that were ever taken out."""
+        """The number of bytes ever taken out."""
         return self._taken + self._tail

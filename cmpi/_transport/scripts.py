@@ -1,14 +1,14 @@
 """The scripts whose definitions this process holds, and the names by which they are known.
 
 A process that runs a script itself (a rank) is a *home* of the script: its `__main__` is the original. A
-spawned process has a `__main__` of its own, made here, in which everything that came by value from the
-script is bound once. Each class and function of a script has a *tag*: the script, its qualified name, and a
-version, which counts how often the script has bound the name to another object. A tag that has been seen
-resolves to the object that is here already, however often and in whatever way the definition arrives.
+spawned process gets a `__main__` of its own, created here, in which everything that arrives by value from
+the script is bound once. Each class and function of a script has a *tag*: the script, its qualified name,
+and a version, which counts how often the script has bound the name to another object. A known tag resolves
+to the existing object, however often and in whatever way the definition arrives.
 
-Values of a script's globals travel with the functions that use them. A home keeps its own values. A
-spawned process takes a value over if it has none of that name, or if the sender has bound the name to
-another object since; so what a function has assigned here with `global` stays.
+Values of a script's globals are sent with the functions that use them. A home keeps its own values. A
+spawned process stores a value if it has none of that name, or if the sender has bound the name to
+another object since it last sent it. What a function here assigned with `global` therefore stays.
 
 Source: ours; cloudpickle tracks classes by a random identifier, and gives each function it loads globals of
 its own.
@@ -50,11 +50,11 @@ class Script:
     """One script, as this process knows it.
 
     Args:
-        name: Tells the script from others in the job.
-        module: Where its definitions are bound. None: in `__main__`, which nothing else may keep alive: at
-            the end of the process its objects are let go of with it.
+        name: The script's name, unique in the job.
+        module: The module in which its definitions are bound. None: `__main__`, which must not be kept
+            alive by anything else, so that its objects are freed at the end of the process.
         homes: Pids of the processes that run the script itself.
-        is_home: Whether this process does.
+        is_home: Whether this process is one of them.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Script:
         return self._module or sys.modules.get(MAIN) or _new_main()
 
     def lookup(self, qualname: str) -> Any:
-        """What the module has under this name; None if it has nothing."""
+        """The module's object of this name; None if there is none."""
         found: Any = self.module
         for part in qualname.split("."):
             found = getattr(found, part, None)
@@ -88,7 +88,7 @@ class Script:
         return version
 
     def token(self, name: str, value: Any) -> Any:
-        """What tells the receiver whether it has this value of a global already."""
+        """A token by which the receiver can tell whether it already has this value of a global."""
         if type(value) in _SCALARS and _is_small(value):
             return type(value).__name__, value
         if isinstance(value, types.ModuleType):
@@ -103,7 +103,7 @@ class Script:
             return known[0]
 
     def bind(self, name: str, token: Any, value: Any) -> None:
-        """Take over the value of a global, unless this process has a better one: see the module's text."""
+        """Store the value of a global, unless this process keeps its own: see the module's docstring."""
         namespace = self.module.__dict__
         if self.is_home or name.startswith("__"):
             namespace.setdefault(name, value)
@@ -113,13 +113,13 @@ class Script:
             self._known[name] = token, value
 
     def forget_rebound(self) -> None:
-        """Hold on to no value whose name stands for another one now."""
+        """Drop the values whose names are bound to other objects now."""
         namespace = self.module.__dict__
         for name in [n for n, (_, value) in list(self._known.items()) if namespace.get(n) is not value]:
             del self._known[name]
 
     def let_go(self) -> None:
-        """Hold on to no value, at the end of the process."""
+        """Drop all values, at the end of the process."""
         self._known.clear()
 
 
@@ -154,18 +154,18 @@ def _new_main() -> types.ModuleType:
 
 
 def identify(name: str, homes: Iterable[int]) -> None:
-    """This process is one of the homes of a script that other processes know by this name."""
+    """Make this process a home of the script that other processes know by this name."""
     _own.name, _own.homes = name, frozenset(homes)
 
 
 def name_own(pids: Iterable[int] = ()) -> None:
-    """Give the script of this process, which is no rank of a job, a name of its own; `pids` are the
-    process's, if it is a guest."""
+    """Name the script of this process, which is not a rank of a job; `pids` are the process's if it is a
+    guest."""
     identify(f"of {process_token()}" if _own.name == _NAMELESS else _own.name, pids)
 
 
 def describe() -> dict[str, Any]:
-    """What `adopt` needs in a process that this one spawns."""
+    """The arguments for `adopt` in a process that this one spawns."""
     main = _own.module
     spec = getattr(main, "__spec__", None)
     return {
@@ -178,7 +178,8 @@ def describe() -> dict[str, Any]:
 
 
 def adopt(description: dict[str, Any]) -> None:
-    """Give this process, which runs a function of somebody else's script, a `__main__` for that script."""
+    """Give this process, which runs a function of another process's script, a `__main__` for that
+    script."""
     global _own
     main = _new_main()
     if description["file"] is not None:
@@ -191,7 +192,8 @@ def adopt(description: dict[str, Any]) -> None:
 
 
 def is_home(pid: int) -> bool:
-    """Whether that process runs the script of this process's `__main__`, so that names are enough."""
+    """Whether that process runs the script of this process's `__main__`, so that sending names is
+    enough."""
     return pid in _own.homes
 
 
@@ -205,8 +207,8 @@ def _let_go() -> None:
 
 
 def tag_of(value: Any) -> Tag | None:
-    """The tag of a class or function of a script; None for what has none: the script has not bound it to
-    its qualified name, and it did not come from elsewhere."""
+    """The tag of a class or function of a script. None: it has no tag, because the script has not bound it
+    to its qualified name, and it did not arrive from another process."""
     tag = _known_tag(value)
     if tag is not None:
         return tag
@@ -268,7 +270,7 @@ def by_name(value: Any) -> str | None:
 
 
 def namespace_of(variables: dict[str, Any]) -> Namespace | None:
-    """How another process finds the globals of a function; None: it does not."""
+    """Where another process finds the globals of a function; None: nowhere."""
     for each in (_own, *_others.values()):
         if each.module.__dict__ is variables:
             return False, each.name
@@ -281,7 +283,7 @@ def namespace_of(variables: dict[str, Any]) -> Namespace | None:
 
 
 def namespace(where: Namespace) -> dict[str, Any]:
-    """The globals that `namespace_of` has named, in this process."""
+    """The globals in this process that `namespace_of` in another process has named."""
     stand_in = stands_for(where)
     return importlib.import_module(where[1]).__dict__ if stand_in is None else stand_in.module.__dict__
 

@@ -1,13 +1,13 @@
-"""Payloads from one process to another through shared memory: slots that one fills and the other holds.
+"""Segments of shared memory for large payloads from one process to another, divided into slots.
 
-A segment is a page of words, one for each slot, and the slots. The writer marks a slot's word before
-it fills the slot and tells of it by a frame; the reader clears the word when nothing refers to the
-slot's memory any more, and the writer finds that when it next looks for room. No message is needed
-to give a slot back, and a slot may be held as long as the reader likes: a writer that finds no room
-sends by MPI instead.
+A segment has a page of words, one for each slot, followed by the slots. The writer sets a slot's word
+before it fills the slot and announces it in a frame. The reader clears the word when nothing refers to the
+slot's memory any more; the writer sees that when it next looks for room. Returning a slot needs no
+message, and the reader may hold it as long as it likes: a writer that finds no room sends the payload in
+another way.
 
-A slot belongs to one process at a time, so what is received may be written to.
-Ours; the idea is that of the loaned samples of zero-copy middleware (Eclipse iceoryx).
+A slot belongs to one process at a time, so the receiver may write to it.
+Ours; the idea comes from the loaned samples of zero-copy middleware (Eclipse iceoryx).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COUNT = HEADER_BYTES // 8  # slots
 
 
 class Block:
-    """A slot that is being filled, or was and is about to be sent. Given back if it never is."""
+    """A slot that is being filled or is about to be sent. It is freed if it is never sent."""
 
     __slots__ = ("_loan", "_words", "index", "memory", "offset", "segment", "was_sent")
 
@@ -44,11 +44,12 @@ class Block:
         self.was_sent = False
 
     def fill(self, data: Any) -> None:
-        """Copy `data`, any buffer of its size, into the slot. Blocks: for that, without the GIL."""
+        """Copy `data`, a buffer of the slot's size, into the slot. Blocks: for that, without the GIL."""
         np.copyto(self.memory, np.frombuffer(data, np.uint8))
 
     def lend(self, array: NDArray[Any], loans: dict[int, Block]) -> Block:
-        """The array in it is a person's, for whom `loans` keeps the place as long as the array lives."""
+        """Note that the user has an array in this slot; `loans` keeps the slot as long as the array
+        lives."""
         key = id(array)
 
         def finalized(_: object) -> None:
@@ -58,7 +59,7 @@ class Block:
         return self
 
     def sent(self) -> tuple[int, int, int]:
-        """Segment, slot and offset, for the reader, whose it is from now on."""
+        """Hand the slot over to the reader; returns segment, slot and offset."""
         self.was_sent = True
         lent = None if self._loan is None else self._loan()
         if lent is not None:
@@ -71,7 +72,7 @@ class Block:
 
 
 class SegmentWriter:
-    """The filling side. One thread at a time; only `await_last` blocks.
+    """The writing side. For one thread at a time; only `await_last` blocks.
 
     Raises:
         OSError: There is no room for the file.
@@ -84,10 +85,12 @@ class SegmentWriter:
         self.memory = np.frombuffer(shared, np.uint8, offset=HEADER_BYTES)
         self._slots = Allocator(nbytes, COUNT)
         self._last = 0  # slot
-        self._collapsed = 0 if nbytes >= LARGE_BYTES else nbytes  # so much lies in huge pages, if it can
+        self._collapsed = (
+            0 if nbytes >= LARGE_BYTES else nbytes
+        )  # bytes for which huge pages were requested
 
     def allocate(self, nbytes: int) -> Block | None:
-        """A slot of so many bytes; None if there is no room."""
+        """Allocate a slot of so many bytes; None if there is no room."""
         for index in self._slots.used:
             if not self.words[index]:
                 self._slots.free(index)
@@ -103,8 +106,7 @@ class SegmentWriter:
         return Block(self, *got, nbytes)
 
     def await_last(self, wait_s: float) -> bool:
-        """Wait so long for the slot that was allocated last to be given back; whether it was.
-        Blocks: for that."""
+        """Wait until the slot that was allocated last is returned; False if that takes too long."""
         words, last = self.words, self._last
         end_s = time.perf_counter() + wait_s
         while words[last]:
@@ -114,7 +116,7 @@ class SegmentWriter:
 
 
 class SegmentReader:
-    """The holding side. Thread-safe; nothing blocks.
+    """The reading side. Thread-safe; nothing blocks.
 
     Raises:
         OSError: The file is not there.
@@ -127,7 +129,7 @@ class SegmentReader:
         self._owner = os.getpid()
 
     def take(self, index: int, offset: int, nbytes: int) -> NDArray[np.uint8]:
-        """The memory of a slot. It is given back when nothing refers to it any more."""
+        """Return the memory of a slot, which is freed when nothing refers to it any more."""
         memory = np.frombuffer(self._map, np.uint8, nbytes, HEADER_BYTES + offset)
 
         def finalized(_: object) -> None:  # by the garbage collector, in any thread, at any time

@@ -274,7 +274,7 @@ class ProcessPool(concurrent.futures.Executor):
             "a task that needs one"
         )
 
-    # # -- implementation ------------------------------------------------------------------------
+    # -- implementation ------------------------------------------------------------------------
 
     def _check_owner(self) -> None:
         if os.getpid() != self._owner:

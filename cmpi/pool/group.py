@@ -161,7 +161,7 @@ class WorkerGroup:
             _exit_of(pid)
         self._starter.join()
 
-    # # -- answers of workers --------------------------------------------------------------------
+    # -- answers of workers --------------------------------------------------------------------
 
     def answered(self, handle: WorkerHandle, answers: list[Any]) -> None:
         """A worker has answered."""
@@ -270,7 +270,7 @@ class WorkerGroup:
             kill(handle.pids[0])
             return _exit_of(handle.pids[0])
 
-    # # -- results of starts ---------------------------------------------------------------------
+    # -- results of starts ---------------------------------------------------------------------
 
     def started(self, number: int, pids: list[Pid], name: str) -> None:
         """A worker has started, with these processes and channels of this name."""

@@ -142,7 +142,7 @@ def result(pid: Pid, timeout: float | None = None) -> Any:
             pass  # it is stuck in its exit handlers
     wanted.receiver.close()
     returned, value = _value(wanted.outcome)
-    # # No call follows, after which a signal handler's exception could lose the value.
+    # No call follows, after which a signal handler's exception could lose the value.
     try:
         del _wanted[pid]
     except KeyError:

@@ -85,5 +85,5 @@ def test_nothing_to_take_and_nobody_to_ask_any_more_are_two_things(pair):
 
 def test_a_monitor_that_has_gone_is_no_monitor(pair):
     pair[0].close()
-    with pytest.raises(NotRunning, match="takes nobody in"):
+    with pytest.raises(NotRunning, match="accepts no more processes"):
         joining.join(pair[1])
