@@ -1,1 +1,1 @@
-"""Processes, threads and clocks: the shells around the machines of `_core`."""
+"""Processes, threads and clocks: the code that carries out the decisions of `_core`."""

@@ -1,9 +1,9 @@
-"""How a Slurm job ends: Slurm sends SIGTERM to every process of it, cmpi's own included.
+"""Protects cmpi's own processes at the end of a Slurm job, when Slurm sends SIGTERM to every process of it.
 
-It does so for `scancel`, at the time limit, and for a job of higher priority, and sends SIGKILL KillWait
-seconds later (slurm.conf(5); 30 by default). The program has received the signal by then, and cmpirun ends
-what is left after --grace. Until then cmpi's own processes have to stay: the launcher of MPI, the root, and
-what helps it would take the program with them.
+Slurm does so for `scancel`, at the time limit, and on preemption, and sends SIGKILL KillWait seconds later
+(slurm.conf(5); 30 by default). The program's processes have then received the signal, and cmpirun ends what
+is left after --grace. Until then cmpi's own processes must live: MPI's launcher, the root and its helpers
+would take the program with them.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def leave_sigterm_to_cmpirun() -> None:
 
 
 def blocked_in_mpiexec(variables: Mapping[str, str]) -> list[int]:
-    """The signals that an mpiexec with this environment is not to see; it never unblocks them.
+    """The signals to block in an mpiexec with this environment; it never unblocks them.
 
-    Open MPI's aborts the job at its eleventh SIGPIPE, and gets one for each process that is killed while
-    the two get to know each other. Blocked, the signal is never seen, and the error that is left serves.
+    Open MPI's mpiexec aborts the job at its eleventh SIGPIPE, and gets one for each process that is killed
+    while they set up their connection. With SIGPIPE blocked, it sees the write error instead.
     """
     return [signal.SIGPIPE, *([signal.SIGTERM] if environment.BATCH in variables else [])]

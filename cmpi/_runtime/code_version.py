@@ -1,4 +1,4 @@
-"""Which cmpi this is: its release, and a fingerprint of its code, which tells two checkouts apart."""
+"""The version of this cmpi: its release, and a fingerprint of its code, which distinguishes checkouts."""
 
 from __future__ import annotations
 

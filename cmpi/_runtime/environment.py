@@ -1,11 +1,11 @@
-"""The environment variables of cmpi, each with who sets it and who reads it. Nothing else spells them.
+"""The environment variables of cmpi, and which process sets and reads each. No other file spells them out.
 
 (`setup.py` reads CMPI_PURE, and the tests have variables of their own.)
 """
 
 PREFIX = "CMPI_"  # of them all; a monitor removes them before it starts the process
 
-# Set by a person, read by cmpirun.
+# Set by the user, read by cmpirun.
 MPIEXEC = "CMPI_MPIEXEC"  # the mpiexec to use; --mpiexec wins
 HOSTFILE = "CMPI_HOSTFILE"  # the hosts to run on; --hostfile wins
 

@@ -1,4 +1,4 @@
-"""How far a spawned process is with MPI: what it tells its monitor of that."""
+"""The state of MPI in a spawned process, which the process shares with its monitor."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where cmpi's own processes write to, and what MPI's libraries print in them: to nobody but cmpirun.
+"""A pipe to cmpirun for the output of cmpi's own processes, and of MPI's libraries in them.
 
-The stdout and stderr that MPI's launcher gives them come out of mpiexec, together with those of processes
-that the program starts by MPI_Comm_spawn itself; only the latter are for people. The launcher's own way of
-telling them apart (Open MPI's tags) leaves out spawned processes.
+The stdout and stderr that MPI's launcher gives them come out of mpiexec, together with the output of
+processes that the program itself starts with MPI_Comm_spawn, which is for the user. The launcher's own
+means of telling them apart (Open MPI's tags) do not cover spawned processes.
 """
 
 import posix

@@ -1,7 +1,7 @@
-"""The programs of cmpi that are started by their path, and where they are.
+"""Locates the programs of cmpi that are started by their path.
 
-A path rather than `-m`, because nothing of ours may be looked up in a user's folders: either with
-`python -I`, or by way of `isolated.py`.
+They are started by path instead of `-m`, because none of our modules may be looked up in a user's folders:
+either with `python -I`, or through `isolated.py`.
 """
 
 import os

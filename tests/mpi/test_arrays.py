@@ -115,7 +115,7 @@ small = to.loan((2, 3), "i4")
 print(small.shape, small.dtype)
 """)
     assert out.splitlines() == [
-        "this loan was sent: its memory is the receiver's now. Ask for another",
+        "this loan was already sent: its memory is the receiver's now. Call loan() again",
         "all",
         "(2, 3) int32",
     ]

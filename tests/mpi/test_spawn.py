@@ -282,7 +282,7 @@ import cmpi, os, subprocess, sys
 cmpi.pid()
 if os.fork() == 0:
     try: cmpi.capacity()
-    except cmpi.NotRunning as e: print("forked:", "no part" in str(e), flush=True)
+    except cmpi.NotRunning as e: print("forked:", "not part" in str(e), flush=True)
     os._exit(0)
 os.wait()
 out = subprocess.run([sys.executable, "-c", "import cmpi; cmpi.pid()"], capture_output=True, text=True)

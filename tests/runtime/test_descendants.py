@@ -26,5 +26,5 @@ def test_what_belongs_to_another_user_is_named_and_all_else_is_ended():
     done = subprocess.run(
         [sys.executable, "-c", FOREIGN], env=environment, capture_output=True, text=True, timeout=30
     )
-    first = "cannot end processes of another user, which run on: PID (sleep 301)"
+    first = "cannot end processes that run as another user: PID (sleep 301); they are still running"
     assert done.stdout.splitlines() == [first, "'' False"], done.stderr

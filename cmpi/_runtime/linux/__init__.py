@@ -1,1 +1,1 @@
-"""What the kernel is asked for: descendants, cgroups, memory use, facts of a host, leftover files."""
+"""Uses of the Linux kernel: descendants, cgroups, memory use, facts about a host, leftover files."""

@@ -1,7 +1,8 @@
-"""A cgroup for one process, in which the kernel bounds its memory: where one may be made.
+"""Creates a cgroup for one process, in which the kernel limits its memory, where that is possible.
 
-That is beside this process's own, in version 2: a cgroup with processes of its own can have none below it
-whose memory is bounded. And only if its own bounds nothing, because who is beside it is out of its bounds.
+It is created beside this process's own cgroup, in version 2, because a cgroup that has processes cannot
+have children with memory limits. This is done only if our own cgroup has no limits, since a process that
+moves to the new one escapes them.
 
 Source: Linux `cgroup-v2.rst`, "No Internal Process Constraint", "Delegation Containment", "Memory Interface
 Files".
@@ -43,7 +44,7 @@ class Cgroup:
         self._folder = folder
 
     def enter(self, pids: list[int]) -> None:
-        """Put these processes in, and whatever they start from now on.
+        """Move these processes into it, with the processes that they start from now on.
 
         Blocks: never. The kernel takes some milliseconds, so a thread waits for it. What they have in
         memory already stays counted where they were.
@@ -66,7 +67,8 @@ class Cgroup:
 
 
 def make(name: str, memory_bytes: int, cpu_weight: int) -> Cgroup | None:
-    """A cgroup whose processes have so much memory and no swap, and end together if they need more.
+    """Create a cgroup whose processes may use so much memory and no swap, and are killed together beyond
+    it.
 
     Args:
         name: Of its folder.
@@ -95,7 +97,7 @@ def make(name: str, memory_bytes: int, cpu_weight: int) -> Cgroup | None:
 
 
 def can_be_made() -> bool:
-    """Whether `make` would make one."""
+    """Whether `make` would succeed."""
     trial = make(f"cmpi-{os.urandom(6).hex()}", 1 << 30, 100)
     if trial is not None:
         trial.remove()
@@ -128,7 +130,8 @@ def _places() -> tuple[str, str]:
 
 
 def _open(own: str, home: str) -> bool:
-    """Whether memory can be bounded in what is made there, and who is moved there loses no bounds."""
+    """Whether new cgroups there can have memory limits, and a process that moves there escapes no
+    limits."""
     control = f"{home}/cgroup.subtree_control"
     if "memory" not in read(control).split() and not (own == home and _write(control, "+memory")):
         return False
@@ -137,7 +140,7 @@ def _open(own: str, home: str) -> bool:
 
 
 def _remove(folder: str) -> bool:
-    """False if there is somebody in it."""
+    """Whether there is no process in it."""
     try:
         os.rmdir(folder)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Ending everything that a process has started, and what those have started.
+"""Ends all descendants of a process.
 
-A subreaper becomes the parent of its descendants' orphans, so nothing escapes it by daemonising.
-A monitor is one for its process, and cmpirun for the whole job: MPI's launchers kill monitors.
+A subreaper becomes the parent of its descendants' orphans, so none escapes by daemonising. Each monitor is
+a subreaper for its process, and cmpirun for the whole job, because MPI's launchers kill monitors.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def adopt_orphans() -> None:
-    """Be a subreaper from now on. Source: Linux prctl(2)."""
+    """Make this process a subreaper. Source: Linux prctl(2)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def die_with_parent(on: bool = True) -> None:
-    """Be killed when the parent ends, or not any more. Source: Linux prctl(2)."""
+    """Have this process killed when its parent ends, or no longer. Source: Linux prctl(2)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if on else 0)
 
 
 def leave_group() -> None:
-    """Be out of reach when MPI's launcher kills its process group: there is an end to be put first."""
+    """Leave the process group that MPI's launcher kills, because this process has to clean up first."""
     try:
         os.setsid()
     except PermissionError:
@@ -51,8 +51,8 @@ def end_all() -> str:
     """Kill all children, then the orphans that they leave, until there are none.
 
     Returns:
-        What cannot be killed because it is another user's, such as a `sudo` and all under it, in words; ""
-        if there is nothing.
+        A message about processes that cannot be killed because they belong to another user, such as a
+        `sudo` and all its descendants; "" if there are none.
 
     Blocks: until they are reaped. Only for a subreaper.
     """
@@ -61,7 +61,7 @@ def end_all() -> str:
         ours = [pid for pid in _children() if pid not in foreign]
         if not ours:
             names = ", ".join(f"{pid} ({_command(pid)})" for pid in sorted(foreign))
-            return f"cannot end processes of another user, which run on: {names}"
+            return f"cannot end processes that run as another user: {names}; they are still running"
         for pid in ours:
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The folders of this user's jobs on this host, and what the jobs are called."""
+"""The folders of this user's jobs on this host, and the jobs' names."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def above() -> str:
 
 
 def describe(folder: str, name: str, runs: str) -> None:
-    """Say what the job of a new folder is called ("": as the folder), and what it runs. Raises: OSError."""
+    """Note the name of a new folder's job ("": the folder's), and what it runs. Raises: OSError."""
     with open(f"{folder}/{_ABOUT}", "x", errors="surrogateescape") as file:
         file.write(f"{name or os.path.basename(folder)}\n{runs}")
 
 
 def about(folder: str) -> tuple[str, str, float]:
-    """What the job is called, what it runs, and since when, in seconds since 1970."""
+    """The job's name, what it runs, and when it started, in seconds since 1970."""
     try:
         with open(f"{folder}/{_ABOUT}", errors="surrogateescape") as file:
             name, _, runs = file.read().partition("\n")
@@ -33,7 +33,7 @@ def about(folder: str) -> tuple[str, str, float]:
 
 
 def name(folder: str) -> str:
-    """What the job that has this folder is called."""
+    """The name of the job that has this folder."""
     return about(folder)[0]
 
 

@@ -1,8 +1,8 @@
-"""Removing what MPI leaves behind when its processes die, and the job's own folders.
+"""Removes the files that MPI leaves behind when its processes die, and the job's own folders.
 
-MPICH unlinks its shared-memory file when a process finalizes, so one that is killed leaves it for
-ever; UCX and PMIx unlink theirs at once, unless killed just then. Open MPI's files lie in a folder
-of the job's (`launcher/mpi/mpiexec.py`).
+MPICH unlinks its shared-memory file when a process finalizes, so a killed process leaves it behind. UCX and
+PMIx unlink theirs at once, unless the process is killed at that moment. Open MPI's files are in a folder of
+the job (`launcher/mpi/mpiexec.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and no
 
 
 def clean_up(folders: Sequence[str]) -> None:
-    """Remove the job's folders and cgroups, and all that MPI has left here. Blocks: as `remove_folders`."""
+    """Remove the job's folders and cgroups, and MPI's leftovers here. Blocks: as `remove_folders`."""
     remove_folders(folders)
     remove_unmapped_segments()
     remove_topologies()

@@ -1,4 +1,4 @@
-"""Which shared libraries a process has loaded.
+"""Tells which shared libraries a process has loaded.
 
 Sources: Linux dl_iterate_phdr(3), proc(5).
 """

@@ -1,4 +1,4 @@
-"""How much memory a process uses, with all that it has started, and what the kernel does about it.
+"""Measures the memory of a process and its descendants, and reads what the kernel killed.
 
 Source: Linux proc(5).
 """
@@ -11,7 +11,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def family(pid: int) -> list[int]:
-    """The process and its descendants, as far as they run."""
+    """The process and its descendants that are running."""
     found = [pid]
     for each in found:
         try:
@@ -24,7 +24,7 @@ def family(pid: int) -> list[int]:
 
 
 def resident_bytes(pids: list[int]) -> int:
-    """What lies in memory, shared pages counted by each: an upper bound, cheaply had."""
+    """Resident memory, with shared pages counted for each process: an upper bound that is cheap to read."""
     return sum(int(words[1]) * _PAGE for pid in pids if (words := read(f"/proc/{pid}/statm").split()))
 
 
@@ -47,8 +47,8 @@ def available_bytes() -> int:
 
 
 def kernel_kills() -> int:
-    """How many processes the kernel of this machine has killed for want of memory, be it of a cgroup; 0 if
-    it does not say."""
+    """How many processes this machine's kernel has killed for lack of memory (also of a cgroup's); 0 if it
+    does not say."""
     for line in read("/proc/vmstat").splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])

@@ -1,4 +1,4 @@
-"""How many files a process may have open, and how near to that limit another process is."""
+"""The limit of open files, and how many more a process may open."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ ENOUGH = (
 
 
 def raise_limit() -> int:
-    """Let this process, and what it starts, open as many files as they may; the limit until now."""
+    """Raise the soft limit of this process, which its children inherit, to the hard one; returns the old
+    one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = ENOUGH if hard == resource.RLIM_INFINITY else min(hard, ENOUGH)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -20,7 +21,7 @@ def raise_limit() -> int:
 
 
 def restore_limit(soft: int) -> None:
-    """Have the limit again that `raise_limit` returned."""
+    """Restore the limit that `raise_limit` returned."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

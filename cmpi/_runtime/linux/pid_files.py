@@ -1,7 +1,7 @@
-"""What the job's own processes on this host are, in files of its folder: PID.pid holds what that one is.
+"""Files in the job's folder that describe the job's own processes on this host, named PID.pid.
 
-Each writes its file as its first act, before it can be heard of in any other way. So the root finds that
-one has ended for which it waits.
+Each process writes its file first of all, before the root can learn of it in any other way. So the root
+notices if a process that it waits for has ended.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def start_number(what: str) -> int:
 
 
 def announce(folder: str, what: str, port: str = "", pid: int = 0) -> None:
-    """Say what this process is, or the one that was just started; `port` completes its spawn."""
+    """Describe this process, or one that was just started; `port` completes its spawn."""
     with contextlib.suppress(OSError):  # the job is over, and its folder gone
         path = f"{folder}/{pid or os.getpid()}{SUFFIX}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -36,7 +36,7 @@ def announce(folder: str, what: str, port: str = "", pid: int = 0) -> None:
 
 
 def withdraw(folder: str) -> None:
-    """This process ends in order."""
+    """Remove this process's file, because it ends normally."""
     with contextlib.suppress(OSError):
         os.unlink(f"{folder}/{os.getpid()}{SUFFIX}")
 

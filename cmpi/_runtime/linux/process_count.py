@@ -1,4 +1,4 @@
-"""How many processes and threads may be started here yet: by the user, and in the cgroup of this process.
+"""Counts how many more processes and threads may be started: by the user, and in this process's cgroup.
 
 Source: Linux getrlimit(2), "RLIMIT_NPROC"; `cgroup-v2.rst`, "PID".
 """
@@ -17,7 +17,7 @@ MANY = 30_000
 
 
 def room() -> tuple[int, int]:
-    """How many more there can be, and the limit of all that are counted together."""
+    """How many more there may be, and the limit."""
     return min([_of_user(), *map(_of_cgroup, cgroup.levels("") + cgroup.levels("pids"))])
 
 

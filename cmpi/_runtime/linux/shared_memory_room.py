@@ -1,4 +1,4 @@
-"""Which folder the processes of a host share memory in, and what to say where /dev/shm lacks room."""
+"""Chooses the folder for shared memory, and has the messages for a /dev/shm without room."""
 
 from __future__ import annotations
 

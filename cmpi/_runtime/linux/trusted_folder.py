@@ -1,4 +1,4 @@
-"""Whether other users can take the place of what lies in a folder.
+"""Checks whether other users could replace the contents of a folder.
 
 A job's sockets, secret and rings are guarded by the modes of the folders that hold them. A user who can
 write to a folder above those can rename what is in it and put something else in its place, unless that
@@ -18,9 +18,9 @@ _MAX_LINKS = 40  # as Linux has it
 
 
 def fault(path: str, lstat: Callable[[str], os.stat_result] = os.lstat, uid: int = -1) -> str:
-    """Why other users could take the place of what lies in `path`; "" if they cannot.
+    """Why other users could replace the contents of `path`; "" if they cannot.
 
-    Every folder on the way there is looked at, and every link, and the folders to which the links lead.
+    Checks every folder on the way there, every symbolic link, and the folders to which the links lead.
 
     Args:
         path: A folder.

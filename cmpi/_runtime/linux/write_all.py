@@ -1,4 +1,4 @@
-"""Writing to a descriptor that somebody else may have made non-blocking."""
+"""Writes to a descriptor that another process may have made non-blocking."""
 
 from __future__ import annotations
 

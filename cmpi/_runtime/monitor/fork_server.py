@@ -1,11 +1,12 @@
-"""The fork server: libraries loaded, MPI not started; forks a monitor for each stub, which forks on.
+"""The fork server has libraries loaded, but MPI not started. It forks a monitor for each stub, and the
+monitor forks the process.
 
-A cold start spends nearly all its time in loading: the interpreter, libmpi with what it links to,
-numpy. Here that is done once for a host. The server has one thread and holds nothing but its two
-sockets, so that what it forks inherits nothing but the loaded modules.
+A cold start spends nearly all its time loading the interpreter, libmpi with its dependencies, and numpy.
+The fork server does that once per host. It has one thread and holds only its two sockets, so that forked
+processes inherit nothing but the loaded modules.
 
-The stub of a slot (see `_core/job/slots.py`) gets a monitor whose processes start MPI when they import
-it. A module that was preloaded and holds on to `mpi4py.MPI` would not notice: then they start it when they
+The monitor for a slot's stub (see `_core/job/slots.py`) forks processes that start MPI when they import it.
+That does not work for a preloaded module that already refers to `mpi4py.MPI`: then MPI starts when they
 join.
 """
 
@@ -53,10 +54,10 @@ PRELOADED = (
 
 
 class ForkServer:
-    """`run` serves stubs until the root goes; it returns, in a forked process, what that is to do.
+    """Serves stubs until the root ends.
 
-    `leash` is, in such a process, a socket to its stub, which stays while anybody has that open; `lazy` is
-    what starts MPI in it, if that is not to be started at once.
+    In a forked process `run` returns. `leash` is then a socket to the process's stub, which lives as long
+    as any process has the socket open; `lazy` starts MPI in the process, if it is not started at once.
     """
 
     def __init__(self) -> None:
@@ -124,7 +125,7 @@ class ForkServer:
             complete = coming.progress()
         except (OSError, ValueError):
             complete = False
-            self._refuse(coming)  # it was killed, or is no stub
+            self._refuse(coming)  # the stub was killed, or is not a stub
         return complete and self._serve(coming)
 
     def _refuse(self, coming: HandOver) -> None:
@@ -194,7 +195,7 @@ def _close_inherited() -> None:
 
 
 def main() -> int:
-    """The fork server's life; or, in a process forked from it, that one's."""
+    """Run the fork server, or, in a process forked from it, that process."""
     _close_inherited()
     batch_end.leave_sigterm_to_cmpirun()
     server = ForkServer()

@@ -1,10 +1,10 @@
-"""The monitor: one beside each process, its parent.
+"""The monitor, which runs beside each process and is its parent.
 
-It starts the process, passes on what it writes, what it says to the root and what the root says
-to it, and reports how it ended. It outlives the process as long as something that the process
-started lives on; when the root dismisses it, or is gone, it ends all of that.
+It starts the process, forwards its output and its frames to and from the root, and reports how it ended. It
+lives as long as any descendant of the process does; when the root dismisses it, or has ended, it ends all
+descendants.
 
-The monitor of a slot forks one process after another, each ahead of the closure that it is to run.
+The monitor of a slot forks one process after another, each ahead of the closure that it will run.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ LINGER_S = 2.0
 
 
 class Monitor:
-    """The monitor of one process, or of those of a slot; `run` is its whole life.
+    """The monitor of one process, or of the processes of a slot.
 
     Args:
-        number: Which start of the root's this belongs to, or which slot it is.
-        leash: A socket to the stub; its end means that MPI's launcher wants ours.
+        number: The number of the start to which it belongs, or of the slot.
+        leash: A socket to the stub; if it is closed, MPI's launcher wants the monitor to end.
         fork_only: In the fork server: `run` raises `BecomeProcess` in a new process.
         lazy: The process starts MPI when it imports it, and may never do so.
     """
@@ -79,13 +79,13 @@ class Monitor:
     def run(self) -> int:
         """Monitor the process from its start to its end; returns the exit code, always 0.
 
-        MPI's launcher sees this code; a process's own failure is the root's to judge.
+        MPI's launcher sees this code; the root decides about a process's own failure.
         """
         descendants.leave_group()
         signal.signal(signal.SIGTERM, self._on_batch_end if in_batch_job() else self._on_sigterm)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # see `batch_end`
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
-        # What is ours in the environment is not for the process, but for where it finds things.
+        # The process must not see our variables in the environment, except those that tell it of folders.
         ours = {
             name: os.environ.pop(name) for name in list(os.environ) if name.startswith(environment.PREFIX)
         }
@@ -121,10 +121,10 @@ class Monitor:
         return 0
 
     def bury(self) -> int:
-        """Do what is left to do for a monitor of this start that was killed; returns the exit code, 0.
+        """Finish the work of a killed monitor of this start; returns the exit code, 0.
 
-        Hydra ends the whole job when nobody leaves in the process's name; and the root may not have heard
-        of that monitor yet. It has then, and sees a connection close.
+        Hydra ends the whole job if nobody finalizes PMI for the process. The root may not have heard of the
+        killed monitor yet: it now does, and then sees the connection close.
         """
         self._pmi.finalize(killed=True, instead=True)
         try:
@@ -316,7 +316,7 @@ class Monitor:
     # -- its end ---------------------------------------------------------------------------
 
     def _leave_mpi(self, process: WatchedProcess, exited: monitor_root.ProcessExited) -> None:
-        """Leave MPI's launcher in its name: at once, because Hydra waits for that when others finalize."""
+        """Finalize PMI for the process, at once, because Hydra waits for that when others finalize."""
         if self._may_be_used_again(process):
             return
         if self._pmi.fragile and exited.code:

@@ -1,4 +1,4 @@
-"""The command that a rank's monitor starts: a Python program is run by `rank_main`."""
+"""Builds the command that a rank's monitor starts: Python programs run through `rank_main`."""
 
 from __future__ import annotations
 

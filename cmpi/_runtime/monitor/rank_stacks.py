@@ -1,11 +1,11 @@
-"""The Python stacks of a rank, whether it uses cmpi or not.
+"""Reads the Python stacks of a rank, whether it uses cmpi or not.
 
-When a signal comes, the rank has faulthandler write them to a file in memory, which `rank_main` has left
-open in it. The monitor finds that file among the descriptors of the rank. Where it is missing, the rank
-runs no Python program that `rank_main` has started, or has become another program, and gets no signal.
+On a signal, faulthandler in the rank writes the stacks to a file in memory, which `rank_main` has left
+open. The monitor finds that file among the rank's descriptors. If it is missing, the rank does not run a
+Python program that `rank_main` has started, or has exec'ed another program; then it gets no signal.
 
-A second signal tells whether the rank goes on: its handler is Python's, and runs when the main thread has
-returned from the call of C in which it is.
+A second signal tells whether the rank goes on: its handler is in Python, and runs only when the main thread
+has returned from the C call that it is in.
 """
 
 from __future__ import annotations

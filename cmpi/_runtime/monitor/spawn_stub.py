@@ -1,9 +1,9 @@
-"""What MPI_Comm_spawn starts: `python -I -S spawn_stub.py START [SOCKET]`.
+"""The program that MPI_Comm_spawn starts: `python -I -S spawn_stub.py START [SOCKET]`.
 
-It hands its environment and descriptors to the fork server that listens at SOCKET and stays, doing
-nothing, until the process has ended, because MPI's launcher watches it. Without SOCKET, or when there is
-no fork server any more, it becomes the monitor itself. Before that it imports little beyond built-in
-modules: every one is paid for in each spawn.
+It hands its environment and descriptors to the fork server that listens at SOCKET. It then waits until the
+process has ended, because MPI's launcher watches the stub. Without SOCKET, or if the fork server has
+ended, it becomes the monitor itself. Before that it imports little beyond built-in modules, because each
+import costs time in every spawn.
 """
 
 import _socket
@@ -68,7 +68,7 @@ def hand_over(start: str, server: str) -> bytes:
 
 
 def main() -> int:
-    """The whole of it."""
+    """Run the stub; returns the exit code."""
     sys.path.append(__file__.rsplit("/", 4)[0])
     from cmpi._runtime.batch_end import leave_sigterm_to_cmpirun
     from cmpi._runtime.own_output import write_there

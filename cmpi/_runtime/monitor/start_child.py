@@ -1,4 +1,4 @@
-"""Starting the process that a monitor looks after: pipes, a session of its own, exec or fork."""
+"""Starts the process of a monitor, with pipes and a session of its own, by exec or fork."""
 
 from __future__ import annotations
 
@@ -116,7 +116,9 @@ def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) 
                 os.close(fd)
         ours.close()
         theirs.close()
-        raise LaunchError(f"the kernel refuses another process: {error.strerror}") from None
+        raise LaunchError(
+            f"the kernel does not allow another process: {error.strerror}. Use fewer, or raise ulimit -u"
+        ) from None
     if pid == 0:
         try:
             _settle(0 if protect else monitor, source[0], out[1], err[1], theirs)

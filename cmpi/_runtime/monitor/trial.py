@@ -1,4 +1,4 @@
-"""Trying out whether a module can be loaded before a fork."""
+"""Tries out whether a module can be loaded before a fork."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ else:
 def fault(module: str) -> str:
     """Why the fork server must not import a module, or "".
 
-    The import is tried out in a fork. One that ends the process ends that fork alone. One that starts
-    threads would leave every forked process without them, waiting for ever for a pool that is not there.
-    And one that makes a random generator would leave every process with the same numbers.
+    The import is tried in a fork. If it ends the process, it ends only that fork. If it starts threads,
+    forked processes would lack them, and might wait for ever for a thread pool. If it creates a random
+    generator, all processes would get the same numbers.
 
     Blocks: while the module is imported.
     """

@@ -1,5 +1,4 @@
-"""The process that a monitor looks after, from its start to its end: what goes in, what comes out, how it
-ends."""
+"""The monitor's process, from its start to its end: its input, its output and its exit."""
 
 from __future__ import annotations
 
@@ -85,7 +84,7 @@ class WatchedProcess:
     # -- one turn of the loop --------------------------------------------------------------
 
     def register(self, poll: select.poll) -> None:
-        """Have `poll` wait for what there is to do."""
+        """Register the descriptors to serve with `poll`."""
         child = self.child
         if self.exited is None:
             poll.register(child.pidfd, select.POLLIN)
@@ -107,7 +106,7 @@ class WatchedProcess:
         return max(0.0, min(due) - now_s) if due else -1
 
     def serve(self, ready: set[int], told: bool) -> None:
-        """Do what there is to do. `told`: MPI's launcher wants its end."""
+        """Serve the ready descriptors. `told`: MPI's launcher wants the process to end."""
         child = self.child
         if self._held and not self._is_young():
             held, self._held = self._held, []
@@ -307,7 +306,7 @@ class WatchedProcess:
         self.reported = True
 
     def remove(self) -> None:
-        """Let go of what it had; nothing that it has started is left."""
+        """Free its resources, after all its descendants have ended."""
         if self._cgroup is not None:
             self._cgroup.remove()
         self.child.close()

@@ -1,1 +1,1 @@
-"""Runs in each process of a person's program: the node, its connections and the ends of its channels."""
+"""Code that runs in each process of the user's program: the node, its connections, its channel ends."""

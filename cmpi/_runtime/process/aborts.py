@@ -1,8 +1,8 @@
-"""Aborts on their way to the peers, who are to see how this process ends, if it ends by the same exception.
+"""Delays aborts of channels until it is clear whether their exception ends the process.
 
-An exception that leaves a `with` block either ends the process or is caught, and nothing tells which. So
-the peer is told of the abort once the exception has gone, which shows that it was caught, or when the
-process has outlived it for `HOLD_S`. If the process ends first, its exit status tells the peer all.
+An exception that leaves a `with` block either ends the process or is caught, and nothing tells which. The
+peer is therefore told of the abort once the exception object has gone, which shows that it was caught, or
+when the process has outlived it for `HOLD_S`. If the process ends first, its exit status tells the peer.
 """
 
 from __future__ import annotations

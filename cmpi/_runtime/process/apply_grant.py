@@ -1,4 +1,4 @@
-"""Taking up a grant, in the process that has it: cores, priority, threads."""
+"""Applies a grant of resources to this process: cores, priority, threads."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ blas_threads = 0  # of numpy's library, as it was loaded; 0: not known
 
 
 def take_up(cores: list[int], nice: int, threads: int, environment: MutableMapping[str, str]) -> None:
-    """Be bound to these cores (none: to no more than before), be that nice, start so many threads.
+    """Bind this process to these cores ([]: leave it as it is), and set its nice value and thread counts.
 
-    Affinity and nice value are of the calling thread, and of those it starts from now on. What the
-    environment says about threads stays, unless it was us who had it say so.
+    Affinity and nice value apply to the calling thread and the threads that it starts later. Thread
+    settings that are in the environment are kept, unless cmpi has set them.
     """
     if cores:
         try:

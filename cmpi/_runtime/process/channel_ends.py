@@ -1,7 +1,7 @@
-"""The two ends of a channel as the node keeps them: a machine, who waits for it, what went wrong.
+"""The node's view of a channel's two ends: the state machine, waiting threads, errors.
 
-What a small message needs, as long as nobody has to wait, is one method of each (`send_now`, `recv_now`):
-so all of it can be compiled (see `setup.py`).
+A small message that need not wait takes a single method of each end (`send_now`, `recv_now`), so that its
+whole path can be compiled (see `setup.py`).
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ class SenderEnd(End):
         place = self.loans.get(id(value)) if self.loans else None
         if place is not None:
             if place.was_sent:
-                raise UsageError("this loan was sent: its memory is the receiver's now. Ask for another")
+                raise UsageError(
+                    "this loan was already sent: its memory is the receiver's now. Call loan() again"
+                )
             message = pickling.dumps_array(value)
             assert isinstance(message, pickling.Large)
             message.places = [place]
@@ -156,7 +158,7 @@ class SenderEnd(End):
             return self._peer_failed(self.machine.cause)
         if self.status is not None:
             return self._peer_exited()
-        return PeerClosed(f"{self.pid} has closed its receiver; nobody would read this")
+        return PeerClosed(f"{self.pid} has closed its receiver, so the message would never be read")
 
 
 class ReceiverEnd(End):
@@ -276,4 +278,4 @@ class ReceiverEnd(End):
             return self._peer_exited()
         if self.machine.state == "failed":
             return self._peer_failed(self.machine.cause)
-        return EndOfChannel(f"{self.pid} has closed its sender, and all it sent was read")
+        return EndOfChannel(f"{self.pid} has closed its sender, and all its messages have been read")

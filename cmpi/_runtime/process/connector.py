@@ -1,7 +1,7 @@
-"""Making connections: a thread that sits in blocking calls, so that nobody else has to.
+"""Creates connections, in a thread of its own, because the calls for that block.
 
-While it is inside MPI, this process makes no other call of MPI's (`NodeState.connecting`). The root sees to
-it that both ends are at it at the same time, so that this is a matter of milliseconds.
+While it is inside MPI, this process makes no other MPI call (`NodeState.connecting`). The root makes both
+ends connect at the same time, so this takes only milliseconds.
 """
 
 from __future__ import annotations

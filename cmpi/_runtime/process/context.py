@@ -1,4 +1,4 @@
-"""What this process is part of: the node, made at first use, and the surroundings a child inherits."""
+"""This process's context: the node, created at first use, and the surroundings that a child inherits."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
                 control = descriptor(text)
             except (OSError, ValueError):
                 raise NotRunning(
-                    "this process was started by a process of the job, not by cmpi, and has no part in it"
+                    "this process was started by a process of the job, not by cmpi, so it is not "
+                    "part of the job. Start it with cmpi.spawn()"
                 ) from None
             from cmpi._runtime.process.node import Node
 
@@ -113,7 +114,7 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
 
 
 def _connection(control: int) -> socket.socket:
-    """The connection to this process's monitor. Raises: NotRunning: it takes nobody in any more."""
+    """Connect to this process's monitor. Raises: NotRunning: It accepts no more processes."""
     with socket.socket(fileno=control) as inherited:
         return socket.socket(fileno=joining.join(inherited).detach())
 

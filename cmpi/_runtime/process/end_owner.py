@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         status: ExitStatus | None  # of the process, once it has ended
 
         def new_condition(self) -> ChannelCondition:
-            """What those wait for who wait for one of its ends."""
+            """The condition on which threads wait for one of its ends."""
 
         def looked_at(self) -> None:
             """The program has received how the process ended, or failed."""

@@ -1,4 +1,4 @@
-"""What the root has said of other processes: that they live, whether they share memory, how they ended."""
+"""The root's information on other processes: that they live, whether they share memory, how they ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a process leaves the job: everything that it sent is delivered first, and its peers are told."""
+"""Leaves the job: delivers everything that this process has sent, and tells its peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a process that no monitor has started comes by its connection: it goes to the root itself.
+"""Connects a process without a monitor, a guest, directly to the root.
 
 The job's folder is its owner's alone, and both sides prove that they know the secret in it.
 """
@@ -34,7 +34,7 @@ def connect(folder: str, label: str) -> tuple[socket.socket, str]:
         answer, _ = control_socket.receive_with_fds(stream)
     except ProtocolError as error:
         stream.close()
-        raise NotRunning(f"the job at {folder} takes in nobody any more: {error}") from None
+        raise NotRunning(f"the job at {folder} accepts no more guests: {error}") from None
     sock = socket.socket(fileno=os.dup(stream.fileno()))
     stream.close()
     sock.settimeout(None)

@@ -1,6 +1,6 @@
-"""What a spawned process inherits beside its environment: its interpreter's flags, and limits.
+"""What a spawned process inherits besides its environment: interpreter flags and resource limits.
 
-As by fork and exec, whichever way it is started.
+It inherits them as by fork and exec, however it is started.
 """
 
 from __future__ import annotations

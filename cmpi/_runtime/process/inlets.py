@@ -1,4 +1,4 @@
-"""What mailboxes stand on: channels that any process may open to this one, read together.
+"""Inlets, the basis of mailboxes: channels that any process may open to this one, read together.
 
 A sender to a mailbox is a sender like any other, on a channel with a reserved name. Its receiving end is
 claimed by the mailbox's inlet as soon as the peer opens it, and the messages of all of them are read in the

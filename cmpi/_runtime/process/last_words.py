@@ -1,4 +1,4 @@
-"""What a process that ends by an exception tells the root of it."""
+"""Tells the root about the exception by which this process ends."""
 
 from __future__ import annotations
 

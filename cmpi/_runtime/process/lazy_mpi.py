@@ -1,13 +1,13 @@
 """MPI starts in a spawned process when the program imports `mpi4py.MPI`, not before.
 
-A spawned process sends and receives without MPI, and starting MPI takes longer than all else in its life.
-The fork server has loaded the module `mpi4py.MPI`, and the MPI library with it; here the name of the
-module is taken away, and a finder in front of all others gives it back, and starts MPI meanwhile. So a
-program sees no difference, whether it imports the module itself, by a library, or by unpickling one of its
-objects.
+A spawned process sends and receives without MPI, and starting MPI takes longer than all its other steps.
+The fork server has loaded the module `mpi4py.MPI` and the MPI library. This module removes the name from
+`sys.modules`, and installs a finder before all others, which starts MPI and restores the name when it is
+imported. The program sees no difference, whether it imports the module itself, through a library, or by
+unpickling an object.
 
-Until then the variables by which MPI's launcher tells the process which rank it is are not in its
-environment: a program that it starts, which uses MPI by itself, is none of that world.
+Until then the variables by which MPI's launcher tells the process its rank are not in the environment, so a
+program that this process starts, and that uses MPI itself, is not part of that world.
 """
 
 from __future__ import annotations

@@ -59,8 +59,8 @@ class NodeLock:
         if self._is_owned():
             raise UsageError(
                 "a finalizer (`__del__`, or a weak reference's callback) called cmpi while its thread was "
-                "inside another call of cmpi. Have the finalizer leave the work to somebody else, for "
-                "instance by a queue.SimpleQueue."
+                "inside another call of cmpi. Have the finalizer pass the work to another thread, for "
+                "instance through a queue.SimpleQueue."
             )
 
     def refuse(self, error: Callable[[], Exception]) -> None:
@@ -76,8 +76,8 @@ class NodeLock:
 def forked() -> NotRunning:
     """The error of a call in a process that was forked from one of the job."""
     return NotRunning(
-        "this process was forked from a process of the job (by multiprocessing or os.fork) and has "
-        "no part in it. Use cmpi.spawn(), or multiprocessing's spawn method."
+        "this process was forked from a process of the job (by multiprocessing or os.fork), so it is not "
+        "part of the job. Use cmpi.spawn(), or multiprocessing's spawn method."
     )
 
 

@@ -1,7 +1,7 @@
-"""The progress thread: moves frames when nobody waits for them, and hears the root.
+"""The progress thread: moves frames when no other thread waits for them, and serves the root's frames.
 
-It sleeps in poll on the control connection, the doorbell, a pipe to nudge it, and the connections that can
-be waited on. Nobody spins for longer than it takes a frame to follow its ring.
+It sleeps in poll on the control connection, the doorbell, a pipe to nudge it, and the connections that have
+descriptors. It polls actively no longer than a frame takes to arrive after its ring.
 """
 
 from __future__ import annotations

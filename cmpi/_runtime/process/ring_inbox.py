@@ -1,7 +1,7 @@
-"""The way in from one peer, through a ring: who looks into it, and when its writer has to ring.
+"""Receives from one peer through a ring: decides which thread polls it, and when its writer has to ring.
 
-To ring, and to be rung for, costs ten times as much as a message. So a thread that waits looks for
-a while itself, and where much comes for which nobody waits, the progress thread looks every millisecond.
+Ringing and being woken costs ten times as much as a message. A waiting thread therefore polls for a while
+itself; if many messages come for which no thread waits, the progress thread polls every millisecond.
 """
 
 from __future__ import annotations

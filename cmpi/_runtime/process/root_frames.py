@@ -1,4 +1,4 @@
-"""What the root says to a process, and who in it is told."""
+"""Hands the root's frames to their handlers in this process."""
 
 from __future__ import annotations
 

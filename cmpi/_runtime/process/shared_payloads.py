@@ -1,7 +1,7 @@
-"""The large payloads of one lane: segments of shared memory, in either direction.
+"""Large payloads of one connection, in segments of shared memory for each direction.
 
-A segment is offered by a frame and used once the other side has answered that it has mapped it. What
-finds no room in one follows its frame instead, by the way of the frames.
+A segment is offered in a frame, and used once the other side has answered that it has mapped it. A payload
+that does not fit into a segment follows its frame on the connection instead.
 """
 
 from __future__ import annotations

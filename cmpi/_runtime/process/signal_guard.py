@@ -1,12 +1,14 @@
-"""Signal handlers wait while the main thread is inside cmpi: their exceptions leave nothing half done.
+"""Delays signal handlers while the main thread is inside cmpi, so that their exceptions leave nothing half
+done.
 
-Python calls a handler between any two instructions of the main thread. One that raises (a time limit by
-SIGALRM, Ctrl-C) would cut what cmpi is doing in two; one that calls cmpi would find it in the midst of
-something. So each handler is wrapped: while the main thread holds a lock of cmpi's, the call is put off
-until it lets go of the lock, or is about to sleep; likewise in a `with uncut:` block.
+Python calls a handler between any two instructions of the main thread. A handler that raises (a time limit
+by SIGALRM, Ctrl-C) would interrupt cmpi in the middle of an operation; a handler that calls cmpi would
+find it in an inconsistent state. Each handler is therefore wrapped: while the main thread holds one of
+cmpi's locks, or is in a `with uncut:` block, the call is delayed until it releases the lock or is about to
+sleep.
 
 `signal.signal` and `signal.getsignal` are replaced: they wrap and unwrap, so that a program sees the
-handlers that it has set. Handlers that C libraries set are not concerned, nor are those of asyncio's
+handlers that it has set. Handlers set by C libraries are not affected, nor are those of asyncio's
 `loop.add_signal_handler`, which the event loop calls.
 """
 

@@ -1,13 +1,15 @@
-"""Whether an object is being dropped because of an exception: for finalizers, which Python does not tell.
+"""Tells finalizers whether their object is being dropped because of an exception, which Python does not
+tell.
 
-An exception that leaves a frame drops what the frame held, in one of two ways:
+An exception that leaves a frame drops the frame's objects in one of two ways:
 
-- What lay on the frame's stack (`Sender(pid).send(risky())`) goes at once. The traceback refers to the
-  frame then, at the instruction that the frame has come to.
-- Its local variables go with the traceback, when the exception was caught and is let go of. The frame that
-  caught it is then at the end of an `except` clause.
+- Objects on the frame's stack (`Sender(pid).send(risky())`) are dropped at once. The traceback then refers
+to
+  the frame, at its current instruction.
+- Local variables are dropped with the traceback, when the exception was caught and is released. The frame
+  that caught it is then at the end of an `except` clause.
 
-An exception that was stored somewhere and let go of later is not recognised.
+An exception that was stored somewhere and released later is not recognised.
 
 Source: CPython 3.10 to 3.14, `Python/ceval.c` and `Python/compile.c`. Elsewhere, nothing is recognised.
 """

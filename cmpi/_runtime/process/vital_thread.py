@@ -1,4 +1,4 @@
-"""Threads without which the rest of the process would wait for ever."""
+"""Threads whose failure ends the process, because the rest of it would wait for ever."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the threads of this process wait for, and since when: for stacks and for the deadlock check."""
+"""Records what the threads of this process wait for, and since when, for stacks and the deadlock check."""
 
 from __future__ import annotations
 

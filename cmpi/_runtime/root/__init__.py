@@ -1,1 +1,1 @@
-"""Runs once per job: the root with its helper rank, and their counterparts on other hosts."""
+"""Code that runs once per job: the root with its spawn completer, and their counterparts on other hosts."""

@@ -1,8 +1,8 @@
-"""The bridge: everything the processes write comes out here, in the form that was asked for.
+"""The bridge: prints everything that the processes write, in the requested form.
 
-A thread writes, because a terminal or a pager may block as long as it likes. What is printed is
-told to the monitor it came from, which sends no more than its window ahead: so memory is bounded
-however slow the reader and however fast the writers.
+A thread writes, because a terminal or a pager may block for any time. The bridge tells each monitor how
+much of its output was printed, and the monitor sends at most a window ahead. Memory is therefore bounded,
+however slow the reader and however fast the writers are.
 """
 
 from __future__ import annotations

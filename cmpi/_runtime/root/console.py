@@ -1,4 +1,4 @@
-"""What a program has of its own in the root: its cmpirun's order and terminal, a check for deadlocks."""
+"""`Console`: the root's state for one program: its cmpirun's order and terminal, and its deadlock check."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Processes that MPI has started and that have not been heard of yet: where their deaths are noticed.
+"""Notices the deaths of processes that MPI has started but that have not reported to the root yet.
 
-MPI says nothing of a process that ends before it has called MPI_Init, and MPI_Comm_spawn goes on waiting
-for it; the spawn completer may end before it has connected. Each has its file before that
-(`linux/pid_files.py`), so whoever waits for it need only look. Once it is up, the end of its connection is
-its death. (The fork server is a child of those who start it; see `ForkServerProcess`.)
+MPI does not report a process that ends before MPI_Init, and MPI_Comm_spawn goes on waiting for it; and the
+spawn completer may end before it has connected. Each process writes its file before that
+(`linux/pid_files.py`), so the root can check it. Once a process has reported, its death is seen as the end
+of its connection. (The fork server is a child of the process that starts it; see `ForkServerProcess`.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The root's helpers, on each host: an usher, a fork server, and on other hosts than its own a deputy."""
+"""The root's helpers on each host: a spawn completer, a fork server, and on other hosts a host spawner."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""What starts processes for the root: its spawner and fork server here, a host spawner on each other host.
+"""Starts processes for the root: through its spawner and fork server here, and host spawners elsewhere.
 
-The spawn completer, which stands beside each of these, is told the port on which MPI's launcher waits for
-every start.
+The spawn completer on each host is told the port on which MPI's launcher waits for every start.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The deputy: what the root is to MPI on its own host, this is on another, beside an usher of its own.
+"""The host spawner: plays the root's part towards MPI on another host, beside a spawn completer of its own.
 
-Each host has an `mpiexec` of its own, started by the agent there, so that no MPI spans the hosts and none
-falls with another. (Through one above all of them, Hydra starts a process on another host by a
-new ssh, 0.5 s each time, and Open MPI 5.0.11's loses connects; and either ends with a lost host.)
+Each host has its own `mpiexec`, started by the agent there, so that no MPI spans several hosts and none
+fails with another. (With one mpiexec for all hosts, Hydra uses a new ssh for each process on another host,
+0.5 s each time, Open MPI 5.0.11 loses connects, and both end when a host is lost.)
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class HostSpawner:
 
 
 def main() -> int:
-    """The deputy's whole life."""
+    """Run the host spawner; returns the exit code."""
     host_spawner = HostSpawner()
     mpi.tell_spawn_completer()
     return host_spawner.run()

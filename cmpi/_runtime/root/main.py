@@ -1,7 +1,8 @@
-"""What `mpiexec -n 2` starts: rank 0 is the root, or its deputy on another host, rank 1 the usher there.
+"""The program that `mpiexec -n 2` starts: rank 0 is the root, or on another host the host spawner; rank 1
+is the spawn completer.
 
-Run as `python -I main.py`, which then looks for modules where cmpirun does. Nothing in the job's working
-folder is for the root to import, nor anything that PYTHONPATH would have Python run at its start.
+It runs as `python -I main.py`, and then looks for modules where cmpirun does. The root must not import
+anything from the job's working folder, nor run anything that PYTHONPATH would make Python run at its start.
 """
 
 import _thread

@@ -1,4 +1,4 @@
-"""The monitors of the job's processes: what they report, and what they are told."""
+"""The monitors of the job's processes: receives their reports, and sends them orders."""
 
 from __future__ import annotations
 
