@@ -1,13 +1,13 @@
-"""The lives of a job's other hosts: starting, up, lost, away, returning. Pure.
+"""The states of a job's other hosts: starting, up, lost, away, returning. Pure.
 
     starting ──up──▶ up ──closed──▶ lost ──forgotten──▶ away ──(5 s, or added)──▶ returning ──taken in──▶ up
                                                           ▲                           │
                                                           └──────────closed───────────┘
 
-A host is up as long as its agent is heard of. One that is lost is not looked for before the root has
-answered that it knows: the processes there count as dead from then on. A returning host, and one that is
-new to the job, is checked, told of the job and given the program before it is taken in; whatever fails
-there is the end of its agent, and of the attempt.
+A host is up as long as its agent sends heartbeats. A lost host is tried again only after the root has
+acknowledged the loss; from then on the processes there count as dead. Before a returning or new host is
+used, it is checked, told of the job and sent the program. If any of that fails, its agent is ended, and
+the attempt is over.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Beat:
 
 @frozen
 class CloseSilent:
-    """Action: the agent there has not been heard of for too long; it counts as closed."""
+    """Action: the agent there has been silent for too long; treat its connection as closed."""
 
     name: str
 
 
 @frozen
 class Check:
-    """Action: see whether the host can take part, and say so by `checked`."""
+    """Action: check whether the host can take part, and report the result with `checked`."""
 
     name: str
 
@@ -66,21 +66,21 @@ class Begin:
 
 @frozen
 class Equip:
-    """Action: give the host the program, if it lacks that, and say so by `equipped`."""
+    """Action: send the host the program if it lacks it, and report the result with `equipped`."""
 
     name: str
 
 
 @frozen
 class TakeIn:
-    """Action: the host can be used; the root is to learn of it."""
+    """Action: tell the root that the host can be used."""
 
     name: str
 
 
 @frozen
 class TellLost:
-    """Action: the root is to learn that this host is lost; it answers, for `forgotten`."""
+    """Action: tell the root that this host is lost; its answer is for `forgotten`."""
 
     name: str
     reason: str
@@ -112,11 +112,11 @@ class _Life:
 
 
 class HostLives:
-    """The machine. Methods are events and return actions; not thread-safe, never blocks.
+    """The state machine. Methods are events and return actions; not thread-safe, never blocks.
 
     Args:
-        beat_s: Seconds between two signs of life.
-        lost_s: Seconds without one, after which a host is lost.
+        beat_s: Seconds between two heartbeats.
+        lost_s: Seconds without a heartbeat after which a host is lost.
         now_s: The time.
     """
 
@@ -126,7 +126,7 @@ class HostLives:
         self._attended = False
 
     def state(self, name: str) -> str:
-        """The state of a host; "" if it is none of this job."""
+        """The state of a host; "" if it does not belong to this job."""
         return self._lives[name].state if name in self._lives else ""
 
     # -- the job's start -------------------------------------------------------------------

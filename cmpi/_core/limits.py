@@ -1,4 +1,4 @@
-"""What a grant means for the process that has it: its memory, its priority, its threads. Pure."""
+"""Translates a grant of resources into limits of its process: memory, priority, threads. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command line of Python's, taken apart: what it runs, and the same by way of a program of ours.
+"""Parses a Python command line, and rewrites it to run its program through one of ours.
 
 Source: `Python/getopt.c` and `Modules/main.c` of CPython 3.10 to 3.14.
 """

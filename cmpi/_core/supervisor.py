@@ -1,9 +1,9 @@
-"""A supervisor: which children to start again, when, and when to give up.
+"""Decisions of a supervisor: which children to restart, when, and when to give up.
 
-Events in, actions out; the children are numbered in the order in which they are started, and
-stopped in the reverse, one after another. What ends while others are being stopped waits for its
-decision. Further children may join; one that was stopped on request stays so until it is started on
-request.
+It takes events and returns actions. Children are numbered in the order in which they are started, and
+stopped in reverse order, one after another. If a child ends while others are being stopped, the decision
+about it waits. Further children may be added; a child that was stopped on request stays stopped until it
+is started on request.
 
 Source: Erlang/OTP Design Principles, "Supervisor Behaviour". Ours: the back-off, because a child that
 cannot start would use up all its restarts in milliseconds; and that a supervisor is done when no
@@ -34,7 +34,7 @@ class StartChild:
 
 @frozen
 class StopChild:
-    """Action: ask this child to end, or (`now`) end it: it has not done so in its time."""
+    """Action: ask this child to end; or kill it (`now`), because it has not ended in time."""
 
     child: int
     now: bool
@@ -42,7 +42,7 @@ class StopChild:
 
 @frozen
 class Done:
-    """Action: nobody runs and nobody will."""
+    """Action: no child is running, and none will run."""
 
 
 if TYPE_CHECKING:

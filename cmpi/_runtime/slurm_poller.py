@@ -1,4 +1,4 @@
-"""One watch over all batch jobs that this process waits for: one question to Slurm for all of them."""
+"""Watches all batch jobs that this process waits for, with one question to Slurm for all of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Questions to Slurm, by its own commands, which may hang for as long as its controller does."""
+"""Asks Slurm with its own commands, which may hang as long as its controller does."""
 
 from __future__ import annotations
 

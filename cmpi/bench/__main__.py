@@ -1,4 +1,4 @@
-"""Medians of interleaved runs, each beside what it is compared with, and the ratio that matters."""
+"""Runs benchmarks: prints medians of interleaved runs of cmpi and of another tool, and their ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the benchmarks share: rows of a table, commands, interleaved timing."""
+"""Code shared by the benchmarks: rows of a table, commands, interleaved timing."""
 
 from __future__ import annotations
 

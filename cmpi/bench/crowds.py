@@ -1,4 +1,4 @@
-"""Many processes: what blocked ones cost, and how the first messages of all pairs take their time."""
+"""Many processes: the cost of blocked ones, and the time of the first messages between all pairs."""
 
 from __future__ import annotations
 

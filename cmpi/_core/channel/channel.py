@@ -1,12 +1,12 @@
-"""One channel: the sending half and the receiving half, as two machines.
+"""A channel: its sending half and its receiving half, as two state machines.
 
-Credit bounds what is under way: the sender has in flight (sent and not yet taken by the reader)
-at most `WINDOW_BYTES` and `WINDOW_MESSAGES`; a message larger than the window goes when nothing
-else is in flight. So the reader's memory is bounded by the window or by one message, and every
-message can be sent some time. Credit comes back as the reader takes messages, in batches of a
-quarter of the window. A sender that waits asks for what is left of it, and is given that as soon
-as the inbox is empty (else one that needs the whole window would wait for ever); a sender that does
-not wait is not, because a frame for each message would double the work of a ping-pong.
+Credit bounds the data in flight: the sender may have at most `WINDOW_BYTES` and `WINDOW_MESSAGES` sent but
+not yet taken by the receiver; a message larger than the window is sent when nothing else is in flight. So
+the receiver's memory is bounded by the window or by one message, and every message can be sent eventually.
+Credit is returned as the receiver takes messages, in batches of a quarter of the window. A waiting sender
+asks for the rest of the credit, and gets it as soon as the inbox is empty; otherwise a sender that needs
+the whole window would wait for ever. A sender that does not wait gets no such frame, because a frame for
+each message would double the work of a ping-pong.
 
     sending half     open ──Close──▶ closed (Fin follows the last message)
                      open ──Abort──▶ closed (the abort follows the last message that was sent)

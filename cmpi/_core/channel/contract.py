@@ -1,4 +1,4 @@
-"""The type of a channel: checked on every send, compared by both ends."""
+"""The type of a channel, which is checked on every send and compared by both ends."""
 
 from __future__ import annotations
 

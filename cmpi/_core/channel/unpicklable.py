@@ -1,4 +1,4 @@
-"""Where in an object the part is that cannot be pickled, as a path a person can follow."""
+"""Finds the part of an object that cannot be pickled, and describes it by a readable path."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""Which pairs of processes are connected, and how the root brings a connection about.
+"""Decides which pairs of processes get connected, and how the root sets up a connection.
 
-The ranks of one MPI world on one host make a communicator of their own (`Create_group`), inside which both
-block. Any other pair is connected by a socket, for which one end listens and the other dials, with a key
-that the root gives both: a Unix socket on one host, TCP between two. Either way the root is the matchmaker:
-it tells both ends at the same moment, and has no process in two half-made connections at once. Nobody waits
-for anybody who is busy elsewhere, so there are no circles, and connections between different processes are
-made side by side. If one end dies in between, the other is told to abandon the connection.
+Ranks of one MPI world on one host create a communicator (`Create_group`); both block in that call. Any
+other pair is connected by a socket, a Unix socket on one host and TCP between two: one end listens, the
+other connects, with a key that the root gives to both. In either case the root tells both ends at the same
+time, and never has a process in two unfinished connections at once. No process waits for a busy one, so
+there are no cycles, and connections between different processes are set up in parallel. If one end dies
+meanwhile, the other is told to abandon the connection.
 
 MPI's own way between two worlds, accept and connect, was tried on one host and on several, and does not
-survive deaths. MPICH 5.0.2: all who send to a process through UCX's shared memory take their places in one
-queue, and one that is killed between taking its place and filling it stops the queue for all; by UCX over
-TCP, processes crashed with nobody killed. Open MPI 5.0.11 (ULFM): crashed in `mca_pml_ob1_revoke_comm`
-within 300 kills; between hosts it lost one in two or three connects. Neither notices a cut cable for 15
-seconds and more. The ranks of one world fall together anyway.
+survive deaths. With MPICH 5.0.2, all senders to a process through UCX's shared memory share one queue, and
+a sender that is killed between taking its place and filling it blocks the queue for all; with UCX over TCP,
+processes crashed although none was killed. Open MPI 5.0.11 (ULFM) crashed in `mca_pml_ob1_revoke_comm`
+within 300 kills, and between hosts one in two or three connects failed. Neither notices a cut cable within
+15 seconds. The ranks of one world end together anyway.
 """
 
 from __future__ import annotations

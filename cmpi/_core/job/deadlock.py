@@ -1,15 +1,15 @@
-"""Whether every process of a program waits for another one of it. Pure.
+"""Detects that every process of a program waits for another process of it. Pure.
 
-A process says that it is blocked when it has been so for a while, and when it is no more. When all
-are, each is asked whether it still is, in the very same wait, having looked for everything that was
-under way to it, and how much it has ever sent and received.
+A process reports that it is blocked when it has been blocked for a while, and when it no longer is. When
+all are, each is asked whether it is still in the same wait, after it has received everything in flight to
+it, and how much it has ever sent and received.
 
-If all say yes, there was a moment, when the question was asked, at which all were blocked. Whatever
-could still wake one of them was under way then. If as much was received as was sent, all of that has
-arrived, and has woken nobody: nothing ever will.
+If all say yes, there was a moment, when the question was asked, at which all were blocked. Anything that
+could still wake one of them was in flight at that moment. If as much was received as was sent, all of it
+has arrived and has woken no process: so nothing ever will.
 
 Source: Mattern, "Algorithms for distributed termination detection" (1987), counting messages. One
-round is enough here, because a process tells by the number of its wait that it was never awake.
+round is enough here, because a process shows by the number of its wait that it was never awake meanwhile.
 """
 
 from __future__ import annotations

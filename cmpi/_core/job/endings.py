@@ -1,4 +1,4 @@
-"""How processes end, who ends with them, and when the job is over."""
+"""Decides how processes end, which others end with them, and when the job is over."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Endings:
         return [order] if process.monitored else []
 
     def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
-        """The ranks of one world stand and fall together, as MPI's users expect."""
+        """End the other ranks of a world with one of them, as MPI's users expect."""
         actions: list[Action] = []
         for other in self._state.world(process.start):
             if other.status is not None or other.doomed:

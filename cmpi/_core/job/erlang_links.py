@@ -1,4 +1,4 @@
-"""Who is linked with whom, who traps exits, who has which name: Erlang's half of the job.
+"""Links between processes, trapped exits and registered names, as in Erlang.
 
 Source: Erlang/OTP, "Erlang Reference Manual: Processes" (links, exit signals, registered names).
 """

@@ -1,4 +1,4 @@
-"""Which starts go by the fork server of their host, and which wait until it has loaded its modules."""
+"""Decides which starts use their host's fork server, and which wait until it has loaded its modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The form for people: who wrote it before each line, `rank 2 │ text`, or a heading where that changes."""
+"""The output forms for people: a name before each line, `rank 2 │ text`, or a heading when the name
+changes."""
 
 from __future__ import annotations
 

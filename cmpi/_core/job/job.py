@@ -1,8 +1,9 @@
-"""The job as the root sees it: processes, who started whom, how each ended, when all is over.
+"""The job's state machine in the root: its processes, which started which, how each ended, when the job is
+over.
 
-The machine of the root rank: events in, actions out. Everything the root does is decided here, in the
-machine's parts (`spawning`, `endings`, `process_requests`), or in the machines that these share
-(`job_state`); the root's shell only carries out.
+It takes events and returns actions. Everything that the root does is decided here, in the machine's parts
+(`spawning`, `endings`, `process_requests`), or in the machines that these share (`job_state`); the root
+only carries it out.
 """
 
 from __future__ import annotations

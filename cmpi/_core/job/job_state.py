@@ -1,4 +1,4 @@
-"""What the parts of the job machine share: the processes, and a machine for each subject."""
+"""The state that the parts of the job machine share: the processes, and a machine for each subject."""
 
 from __future__ import annotations
 

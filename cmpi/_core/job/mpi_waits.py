@@ -1,9 +1,9 @@
-"""Whether every process of a job has waited for others for a while, some of them inside MPI. Pure.
+"""Detects that every process of a job has waited for others for a while, some of them inside MPI. Pure.
 
-A rank that waits in MPI keeps its core busy, as one that computes does. It is known by three signs: the
-innermost line of Python calls MPI, the main thread uses its core, and it has not returned to Python since
-it was last asked. The result is a report and never ends the job: what a rank waits for may still come by a
-way that nobody here knows of.
+A rank that waits in MPI keeps its core busy, as a rank that computes does. It is recognised by three signs:
+its innermost line of Python calls MPI, its main thread uses its core, and it has not returned to Python
+since it was last asked. This only leads to a report and never ends the job, because whatever a rank waits
+for may still arrive in a way that cmpi does not see.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""What the bridge prints: output events in, bytes for the terminal out.
+"""Formats the output of a job: takes output events, returns bytes for the terminal.
 
-Four forms. `human`: who wrote it before each line. `headings`: a title where the speaker changes, its
-lines indented below. `plain`: the bytes themselves, in whole lines. `json`: an object a line.
+There are four forms. `human`: each line begins with the name of its process. `headings`: a title whenever
+the process changes, with its lines indented below. `plain`: only the bytes, in whole lines. `json`: one
+object per line.
 
-A line is kept until its end has come. On a terminal, one without an end stands in status lines below the
+A line is held until its end has come. On a terminal, an unfinished line is shown in status lines below the
 text, redrawn in place. Elsewhere it is printed after `FLUSH_AFTER_S` (a prompt), or, if the program
-redraws it (a progress bar), in its state of every `STATE_S`.
+redraws it (a progress bar), in its current state every `STATE_S`.
 """
 
 from __future__ import annotations

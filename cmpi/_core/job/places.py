@@ -1,4 +1,5 @@
-"""Where output goes: a place that only takes more and more text, or a terminal that can be redrawn.
+"""Destinations of output: a file or pipe, to which text is only appended, or a terminal that can be
+redrawn.
 
 A `Paper` (a file, a pipe, any place in plain form) gets whole lines, and an unfinished one after a while.
 A `Terminal` keeps what is unfinished in status lines below the text, redrawn in place.

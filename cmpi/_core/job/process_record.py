@@ -1,4 +1,4 @@
-"""What the root knows of one process."""
+"""The root's record of one process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What processes ask of the root, and the answers."""
+"""Handles the requests of processes to the root."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is in the job: its processes by pid, their starts, and which of them have not been heard of yet."""
+"""The processes of the job by pid, their starts, and which of them have not reported yet."""
 
 from __future__ import annotations
 

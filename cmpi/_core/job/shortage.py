@@ -1,4 +1,4 @@
-"""Why a request for room waits or is refused, in words. Pure."""
+"""Messages that explain why a request for room waits or is refused. Pure."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Slots: places that MPI_Comm_spawn has made, in which one closure after another runs.
+"""Slots, which MPI_Comm_spawn creates, and in which one closure after another runs.
 
-A slot is a process that MPI's launcher watches (the spawn stub), a monitor, and most of the time a process
-forked ahead by that monitor, which has joined the job and waits for a closure. A closure that is spawned
-alone takes a free slot of its host. When it has ended, without having started MPI, its slot is free again:
-MPI's launcher has never heard of it. So a spawn costs neither an MPI_Comm_spawn nor, mostly, a fork.
+A slot has a spawn stub, which MPI's launcher watches, a monitor, and usually a process that the monitor has
+forked ahead, which has joined the job and waits for a closure. A closure that is spawned alone takes a free
+slot on its host. If it ends without having started MPI, the slot is free again, because MPI's launcher does
+not know about the process. A spawn then costs no MPI_Comm_spawn, and usually no fork.
 
 The states of a slot: ordered from MPI, idle (its monitor waits), forking (until its process has joined),
 ready, taken (a closure runs), or leaving.

@@ -1,4 +1,4 @@
-"""Requests for room: who made them, who was placed for them. Between the `Job` and its `Scheduler`."""
+"""Tracks requests for room and the processes placed for them, between the job machine and its scheduler."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What one descriptor of a process has written: whole lines to pass on, and one that is not whole yet.
+"""The output of one descriptor of a process: whole lines to pass on, and one unfinished line.
 
-A line that is redrawn (a progress bar: it contains carriage returns), or several of them (the cursor
-moves up), is passed on in its last state alone, if it took its time.
+If a program redraws a line (a progress bar, with carriage returns) or several lines (the cursor moves up)
+for a while, only the last state is passed on.
 """
 
 from __future__ import annotations

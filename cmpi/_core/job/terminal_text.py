@@ -1,4 +1,5 @@
-"""Bytes as a terminal shows them: lines, characters, columns, and what is left after a line was redrawn."""
+"""Interprets bytes as a terminal does: lines, characters, columns, and the visible rest of redrawn
+lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the ranks of a world are told of each other, and when they may begin: once that is known.
+"""The environment variables that tell a world's ranks of each other; the ranks begin once these are known.
 
 A rank has in its environment what torchrun would give it, so that `torch.distributed` finds its peers by
 `env://`, and what `jax.distributed.initialize()` looks for. Rank 0's monitor finds a free port for each.

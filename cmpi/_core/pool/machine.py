@@ -1,16 +1,16 @@
-"""Which worker runs which task: the queue, retries, deaths and the number of workers.
+"""Decides which worker runs which task: the queue, retries, deaths and the number of workers.
 
 Methods are events and return actions; tasks and workers are numbers. A worker runs its tasks in the order
-in which it got them and answers each, so the first of its tasks is the one that runs, and the only one
-that a death is charged to.
+in which it got them and answers each. The first of its tasks is therefore the running one, and the only one
+that a death counts against.
 
-A worker that has nothing to do gets the next task at once. One that has some gets more with its answers,
-when it holds half of what it may (see `prefetch`) or less: as many as that allows, but no more than its
-share of those that wait, so that all workers end at about the same time. A message to a worker costs as
-much as running a trivial task, and so carries as many tasks as there are for it.
+An idle worker gets the next task at once. A busy worker gets more with its answers, when it holds at most
+half of what it may (see `prefetch`): up to that limit, but no more than its share of the waiting tasks, so
+that all workers finish at about the same time. A message to a worker costs as much as a trivial task, so
+it carries as many tasks as possible.
 
-When a worker has nothing to do and no task waits, the tasks that wait behind one that has run for long are
-taken back from their worker, all of them: nobody knows how long that one will still run.
+If a worker is idle and no task waits, all tasks that wait behind a long-running one are taken back from
+their worker, since it is not known how much longer that one will run.
 
 Source: work stealing (Blumofe and Leiserson, "Scheduling Multithreaded Computations by Work Stealing",
 1999); the share is that of guided self-scheduling (Polychronopoulos and Kuck, "Guided Self-Scheduling: A

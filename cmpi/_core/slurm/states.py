@@ -1,4 +1,4 @@
-"""What Slurm says of a batch job. Pure.
+"""Reads Slurm's information on batch jobs. Pure.
 
 Source: squeue(1) "JOB STATE CODES", scontrol(1) "show job".
 """

@@ -8,12 +8,12 @@ _ENDINGS = {1: "stdout", 2: "stderr"}
 
 
 class OutputFiles:
-    """Appends to them. No process that has ended keeps a descriptor open.
+    """Appends to the files. For processes that have ended, no descriptor is kept open.
 
     Args:
-        folder: Where they lie.
+        folder: The folder of the files.
 
-    One thread calls `born`, another one all else.
+    One thread calls `born`, another one all other methods.
     """
 
     def __init__(self, folder: str) -> None:

@@ -1,8 +1,8 @@
-"""The root rank: bridge and scheduler. It never runs a user's code.
+"""The root, with the bridge and the scheduler. It never runs user code.
 
-One loop takes in what monitors, helpers and cmpirun say, asks the `JobMachine` what to do, and does it. All
-that may block is elsewhere: MPI_Comm_spawn in the spawner's thread, the terminal in the bridge's, stdin in
-the feeder's.
+One loop receives frames from monitors, helpers and cmpirun, asks the `JobMachine` what to do, and does it.
+Everything that may block is in other threads: MPI_Comm_spawn in the spawner's, the terminal in the
+bridge's, stdin in the feeder's.
 """
 
 from __future__ import annotations
@@ -323,7 +323,7 @@ class Root:
 
 
 def main() -> int:
-    """The root's whole life."""
+    """Run the root; returns its exit code."""
     root = Root()
     mpi.tell_spawn_completer()
     return root.run()

@@ -1,4 +1,4 @@
-"""The monitors of slots: what `SlotTable` decides is carried out here."""
+"""The monitors of slots: carries out the decisions of `SlotTable`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The usher: rank 1 beside the root. It completes what would otherwise block for ever.
+"""The spawn completer: rank 1 beside the root. It completes calls of MPI_Comm_spawn.
 
-MPI has no way out of MPI_Comm_spawn but that somebody plays the new processes' part (`pmi.py` says why they
-do not). The usher plays it, and leaves.
+MPI_Comm_spawn returns only when the new processes connect to the root. They do not (`pmi.py` says why), so
+the spawn completer connects in their place, and disconnects.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class SpawnCompleter:
 
 
 def main() -> int:
-    """The usher's whole life."""
+    """Run the spawn completer; returns the exit code."""
     if mpi.vendor() == "mpich":
         leftovers.unlink_own_segments()  # the root's too; here, because nobody waits for the usher
     mpi.hear_root()

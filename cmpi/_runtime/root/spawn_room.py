@@ -1,7 +1,8 @@
-"""Whether there is room for more processes: open files of MPI's launcher and of the root, and processes.
+"""Checks whether there is room for more processes: open files of MPI's launcher and of the root, and
+processes.
 
-MPI's launcher ends the whole job when it may open no more files; Hydra (MPICH) starts nothing any more once
-the kernel has refused it a process.
+MPI's launcher ends the whole job when it cannot open more files; Hydra (MPICH) cannot start anything any
+more once the kernel has refused it a process.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The root's thread that sits in MPI_Comm_spawn, so that the root itself never blocks.
+"""The root's thread that calls MPI_Comm_spawn, so that the root itself never blocks.
 
-One thread, though facts of earlier prototypes had Open MPI gain from four: with four, accepts of
-one process met connects of another (the usher's) side by side, and Open MPI 5.0.11 hung in about
-one of ten runs of 176 spawns. One after another, none of them did, and took as long.
+There is only one, although earlier prototypes were faster with four threads on Open MPI. With four,
+accepts of one process ran at the same time as connects of another (the spawn completer), and Open MPI
+5.0.11 hung in about one of ten runs of 176 spawns. With one thread, no run hung, and the runs took as long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The stacks of processes: shown on Ctrl-\\, and looked at where all may be waiting inside MPI."""
+"""The stacks of processes: shows them on Ctrl-\\, and inspects them if all may be waiting inside MPI."""
 
 from __future__ import annotations
 
