@@ -14,13 +14,14 @@ from typing import Any
 
 import cloudpickle
 
+from cmpi._runtime.linux.own_file import open_own
 from cmpi.identifiers import RAISED
 
 
 def main() -> int:
     """Call the function, and write down what comes of it."""
     path = sys.argv[1]
-    with open(path, "rb") as file:
+    with open_own(path) as file:
         function, calls, sys_path = pickle.load(file)
     # Not by the variable alone, which a job has inherited that a task of another array has submitted.
     task = os.environ["SLURM_ARRAY_TASK_ID"] if sys.argv[2:] == ["array"] else ""

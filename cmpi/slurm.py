@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cloudpickle
 
 from cmpi._runtime import programs
+from cmpi._runtime.linux.own_file import open_own
 from cmpi._runtime.slurm_poller import POLLER
 from cmpi.errors import CmpiError, LaunchError, UsageError
 
@@ -147,7 +148,7 @@ class SlurmJob:
     def _outcome(self, rank: int) -> tuple[Any] | tuple[Any, BaseException] | None:
         """A task's outcome: (value,) or (None, exception); None if there is none yet."""
         try:
-            with open(f"{self._call}.{rank}", "rb") as file:
+            with open_own(f"{self._call}.{rank}") as file:
                 outcome: tuple[Any] | tuple[Any, BaseException] = pickle.load(file)
                 return outcome
         except FileNotFoundError:

@@ -41,6 +41,17 @@ class SpawnFailed:
     reason: str
 
 
+@frame
+class EndedUnheard:
+    """A process of this host has ended before the root has heard of it; `port` completes its spawn.
+
+    From host spawners. `what` is what `pid_files` calls it.
+    """
+
+    what: str
+    port: str
+
+
 # -- root -> spawn completer ------------------------------------------------------------
 
 
@@ -83,7 +94,14 @@ class StartForkServer:
     settings: list[str]
 
 
-TO_ROOT = registry({64: Complaint, 66: HelperUp, 67: PortIs, 120: SpawnFailed})
+@frame
+class IsUp:
+    """The root has heard of this process, which has `what` as its name in `pid_files`."""
+
+    what: str
+
+
+TO_ROOT = registry({64: Complaint, 66: HelperUp, 67: PortIs, 120: SpawnFailed, 173: EndedUnheard})
 TO_SPAWN_COMPLETER = registry({61: ConnectAndLeave})
 TO_FORK_SERVER = registry({63: Load})
-TO_HOST_SPAWNER = registry({118: SpawnThere, 119: StartForkServer})
+TO_HOST_SPAWNER = registry({118: SpawnThere, 119: StartForkServer, 174: IsUp})

@@ -27,7 +27,7 @@ class HelperTable:
         self._up: dict[tuple[int, str], Peer] = {}
         self._waiting: dict[tuple[int, str], list[Any]] = {}
         self._loads: list[helper_root.Load] = []  # for every fork server, whenever it comes up
-        self._completed: dict[int, None] = {}  # the last starts whose spawn an usher was asked to complete
+        self._completed: dict[int, None] = {}  # starts that a completer was last asked to complete
 
     def came(self, role: int, host: str, peer: Peer) -> None:
         """A helper stands ready."""
@@ -43,6 +43,10 @@ class HelperTable:
                 del self._up[key]
                 return key
         return None
+
+    def host_of(self, peer: Peer) -> str | None:
+        """The host of a helper; None if it is none."""
+        return next((host for (_, host), other in self._up.items() if other is peer), None)
 
     def tell(self, role: int, host: str, frame: Any) -> None:
         """Send a helper this, now or when it is up."""
@@ -60,7 +64,7 @@ class HelperTable:
                 self._send(peer, frame)
 
     def complete(self, start: int, host: str, port: str) -> None:
-        """Have the usher complete the spawn of this start, once."""
+        """Have the spawn completer complete the spawn of this start, once."""
         if port and start not in self._completed:
             self._completed[start] = None
             if len(self._completed) > MOST_COMPLETED:

@@ -74,6 +74,7 @@ class Helpers:
             helper_root.HelperUp: self.take_in,
             helper_root.PortIs: lambda _, frame: self._complete(frame.start, frame.port),
             helper_root.SpawnFailed: lambda _, frame: self._start_failed(frame.start, frame.reason),
+            helper_root.EndedUnheard: self._ended_there,
             helper_root.Complaint: lambda _, frame: self._say(frame.text),
         }
 
@@ -88,7 +89,7 @@ class Helpers:
     def tick(self, now_s: float) -> None:
         """Do what is due."""
         for what, port in self._expected.ended(now_s):
-            self._ended_unheard(what, port)
+            self._ended_unheard(what, port, self._here)
         self._fork_server.tick(now_s)
 
     def over(self) -> None:
@@ -131,12 +132,25 @@ class Helpers:
 
     def monitor_up(self, frame: monitor_root.MonitorUp) -> None:
         """A monitor has come up: the start that it belongs to can be completed."""
-        self._expected.came(pid_files.start(frame.start, frame.rank))
+        host = self._host_of(frame.start)
+        if host is not None:
+            self._came_up(pid_files.start(frame.start, frame.rank), host)
         self._complete(frame.start, frame.port)
 
-    def _complete(self, start: int, port: str) -> None:
+    def _came_up(self, what: str, host: str) -> None:
+        """A process that was expected has been heard of."""
+        if host == self._here:
+            self._expected.came(what)
+        else:
+            self._helper_table.tell(helper_root.HOST_SPAWNER, host, helper_root.IsUp(what))
+
+    def _host_of(self, start: int) -> str | None:
+        """Where a start is, if it is one of a process or a slot that there still is."""
         pids = self._job.starts.get(start)
-        host = self._job.processes[pids[0]].host if pids else self.slots.host(start)
+        return self._job.processes[pids[0]].host if pids else self.slots.host(start)
+
+    def _complete(self, start: int, port: str) -> None:
+        host = self._host_of(start)
         if host is not None:
             self._helper_table.complete(start, host, port)
 
@@ -150,10 +164,17 @@ class Helpers:
         else:
             self._do(self._job.start_failed(start, reason, time.monotonic()))
 
-    def _ended_unheard(self, what: str, port: str) -> None:
+    def _ended_there(self, peer: Peer, frame: helper_root.EndedUnheard) -> None:
+        """A process has ended on another host before it was up."""
+        host = self._helper_table.host_of(peer)
+        start = pid_files.start_number(frame.what)
+        if host is not None and (start < 0 or self._host_of(start) == host):
+            self._ended_unheard(frame.what, frame.port, host)
+
+    def _ended_unheard(self, what: str, port: str, host: str) -> None:
         """A process has ended before it was up."""
         if what == pid_files.COMPLETER:
-            self._went(helper_root.SPAWN_COMPLETER, self._here)
+            self._went(helper_root.SPAWN_COMPLETER, host)
         else:
             start = pid_files.start_number(what)
             self._complete(start, port)  # or MPI_Comm_spawn would not return, and the next one has to wait
@@ -205,8 +226,8 @@ class Helpers:
             self._do(self._job.fork_server(host, "ready"))
             if host == self._here:
                 self._fork_server.reported()
-        elif host == self._here:
-            self._expected.came(pid_files.COMPLETER)
+        elif frame.role == helper_root.SPAWN_COMPLETER:
+            self._came_up(pid_files.COMPLETER, host)
         self._helper_table.came(frame.role, host, peer)
 
     def _gone(self, peer: Peer) -> None:

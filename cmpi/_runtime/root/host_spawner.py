@@ -16,7 +16,9 @@ from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import helper_root
 from cmpi._runtime import environment
+from cmpi._runtime.linux import pid_files
 from cmpi._runtime.root import spawn_room
+from cmpi._runtime.root.expected import Expected
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.spawner import Spawner
 from cmpi._transport import control_socket, mpi
@@ -34,6 +36,8 @@ class HostSpawner:
         self._spawner = Spawner(self._spawn_failed)
         self._rooms = spawn_room.of_host()
         self._fork_server = ForkServerProcess()
+        self._expected = Expected(os.environ[environment.JOB])
+        self._expected.started(pid_files.COMPLETER, time.monotonic())
 
     def run(self) -> int:
         """Serve; the exit code, 0."""
@@ -42,7 +46,8 @@ class HostSpawner:
         while not self._root.closed:
             backlog = select.POLLOUT if self._root.backlog else 0
             poll.register(self._root, select.POLLIN | backlog)
-            ready = {fd for fd, _ in poll.poll(self._watch_fork_server(poll))}
+            self._watch_fork_server(poll)
+            ready = {fd for fd, _ in poll.poll(self._tick())}
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
                 while self._failures:
@@ -60,25 +65,35 @@ class HostSpawner:
 
     def _obey(self, frame: object) -> None:
         if isinstance(frame, helper_root.SpawnThere):
-            lack = spawn_room.lack(self._rooms, frame.n)
+            lack = spawn_room.lack(self._rooms, frame.n, len(self._expected))
             if lack:
                 self._root.send(helper_root.SpawnFailed(frame.start, lack))
             else:
+                for rank in range(frame.n):
+                    self._expected.started(pid_files.start(frame.start, rank), time.monotonic())
                 self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, frame.forked))
         elif isinstance(frame, helper_root.StartForkServer):
             try:
                 self._fork_server.start(Interpreter(frame.python, frame.flags, frame.settings))
             except OSError as error:
                 self._no_fork_server(f"{frame.python}: {error.strerror}")
+        elif isinstance(frame, helper_root.IsUp):
+            self._expected.came(frame.what)
 
-    def _watch_fork_server(self, poll: select.poll) -> float | None:
-        """Have poll notice the end of one; how long it may wait, in milliseconds."""
+    def _watch_fork_server(self, poll: select.poll) -> None:
+        """Have poll notice the end of one."""
+        if self._fork_server.fileno() >= 0:
+            poll.register(self._fork_server.fileno(), select.POLLIN)
+
+    def _tick(self) -> float | None:
+        """Do what is due; how long poll may wait, in milliseconds."""
         server, now_s = self._fork_server, time.monotonic()
         server.tick(now_s)
-        if server.fileno() < 0:
-            return None
-        poll.register(server.fileno(), select.POLLIN)
-        return None if server.deadline_s is None else max(0.0, server.deadline_s - now_s) * 1000
+        for what, port in self._expected.ended(now_s):
+            self._root.send(helper_root.EndedUnheard(what, port))
+        times_s = [self._expected.deadline_s, server.deadline_s if server.fileno() >= 0 else None]
+        next_s = min((time_s for time_s in times_s if time_s is not None), default=None)
+        return None if next_s is None else max(0.0, next_s - now_s) * 1000
 
     def _no_fork_server(self, reason: str) -> None:
         self._root.send(helper_root.HelperUp(helper_root.FORK_SERVER, self._host, reason))

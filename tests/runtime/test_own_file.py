@@ -1,0 +1,27 @@
+"""Files of pickles are read if they are this user's, and not otherwise."""
+
+import os
+
+import pytest
+
+from cmpi._runtime.linux.own_file import open_own
+
+
+def test_a_file_of_this_user_is_read(tmp_path):
+    (tmp_path / "call").write_bytes(b"data")
+    with open_own(f"{tmp_path}/call") as file:
+        assert file.read() == b"data"
+
+
+def test_a_file_of_another_user_is_not_read_and_named(tmp_path, monkeypatch):
+    (tmp_path / "call").write_bytes(b"data")
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(PermissionError, match=rf"call belongs to another user \(uid {os.getuid()}\)"):
+        open_own(f"{tmp_path}/call")
+
+
+def test_what_a_link_leads_to_counts(tmp_path, monkeypatch):
+    os.symlink("/etc/passwd", tmp_path / "call")
+    monkeypatch.setattr(os, "geteuid", lambda: os.stat("/etc/passwd").st_uid + 1)
+    with pytest.raises(PermissionError):
+        open_own(f"{tmp_path}/call")
