@@ -131,7 +131,7 @@ def tell_spawn_completer() -> None:
 
 
 def hear_root() -> None:
-    """Rank 1: wait for `tell_usher`."""
+    """Rank 1: wait until the root listens."""
     MPI.COMM_WORLD.Recv([bytearray(0), MPI.BYTE], 0, HEAD)
 
 
@@ -160,7 +160,7 @@ def _no_delay() -> None:
             pass  # not a connected socket
 
 
-# -- the root and its usher ---------------------------------------------------------------
+# -- the root and the spawn completer -----------------------------------------------------
 
 
 def spawn(argv: list[str], n: int, host: str) -> None:

@@ -23,21 +23,21 @@ def run(name: str, runs: int) -> Iterator[Row]:
     if name == "pingpong":
         what = "ping-pong, small object"
         yield Row(what, found["cmpi"], "us", "mpi4py send/recv", found["raw"], "at most 2.0")
-        yield Row("  likewise", found["cmpi"], "us", "multiprocessing.Pipe", found["pipe"], "at most 0.33")
+        yield Row("  the same", found["cmpi"], "us", "multiprocessing.Pipe", found["pipe"], "at most 0.33")
     elif name == "rate":
         what = "one way, small objects"
         yield Row(what, found["cmpi"], "k/s", "mpi4py send/recv", found["raw"], "at least 1.0")
-        yield Row("  likewise", found["cmpi"], "k/s", "multiprocessing.Pipe", found["pipe"])
+        yield Row("  the same", found["cmpi"], "k/s", "multiprocessing.Pipe", found["pipe"])
     elif name == "stream":
         queue = _queue_bandwidth(runs)
         what = "stream of 8 MiB arrays"
         yield Row(what, found["cmpi"], "GB/s", "memcpy", found["memcpy"], "at least 0.8")
         yield Row("  with loan", found["loan"], "GB/s", "memcpy", found["memcpy"], "above 1.0")
-        yield Row("  likewise", found["cmpi"], "GB/s", "mpi4py Send/Recv", found["raw"], "at least 2.0")
-        yield Row("  likewise", found["cmpi"], "GB/s", "multiprocessing.Queue", queue, "at least 10")
+        yield Row("  the same", found["cmpi"], "GB/s", "mpi4py Send/Recv", found["raw"], "at least 2.0")
+        yield Row("  the same", found["cmpi"], "GB/s", "multiprocessing.Queue", queue, "at least 10")
     elif name == "tensor":
         what = "stream of 8 MiB tensors (torch)"
-        yield Row(what, found["torch"], "GB/s", "numpy arrays likewise", found["numpy"], "at least 0.8")
+        yield Row(what, found["torch"], "GB/s", "numpy arrays", found["numpy"], "at least 0.8")
     elif name == "dict":
         what = "dict of arrays, 1 MiB"
         yield Row(what, found["cmpi"], "us", "mpi4py pkl5", found["raw"], "at most 1.0")

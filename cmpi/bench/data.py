@@ -34,4 +34,4 @@ def run(name: str, runs: int) -> Iterator[Row]:
             yield Row(what, ours, unit)
         for i, (other, theirs) in enumerate(figures.items()):
             limit = LIMITS.get(key, {}).get(other, "")
-            yield Row(what if i == 0 else "  likewise", ours, unit, other, theirs, limit)
+            yield Row(what if i == 0 else "  the same", ours, unit, other, theirs, limit)

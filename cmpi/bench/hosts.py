@@ -15,10 +15,10 @@ def run(hosts: str, runs: int) -> Iterator[Row]:
     found = in_a_job("cmpi.bench.jobs.host_pair", runs or 11, *names[:2], options=options)
     what = "two hosts: ping-pong, small object"
     yield Row(what, found["cmpi"]["pingpong"], "us", "mpi4py send/recv", found["raw"]["pingpong"])
-    yield Row("  likewise", found["cmpi"]["pingpong"], "us", "a TCP socket", found["tcp"]["pingpong"])
+    yield Row("  the same", found["cmpi"]["pingpong"], "us", "a TCP socket", found["tcp"]["pingpong"])
     what = "two hosts: stream of 8 MiB arrays"
     yield Row(what, found["cmpi"]["stream"], "GB/s", "mpi4py Send/Recv", found["raw"]["stream"])
-    yield Row("  likewise", found["cmpi"]["stream"], "GB/s", "a TCP socket", found["tcp"]["stream"])
+    yield Row("  the same", found["cmpi"]["stream"], "GB/s", "a TCP socket", found["tcp"]["stream"])
     spawns = found["spawn"]
     what = "spawn there, to the running closure"
     yield Row(what, spawns["there"], "ms", "spawn here", spawns["here"])

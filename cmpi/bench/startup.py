@@ -32,7 +32,7 @@ def run(name: str, runs: int) -> Iterator[Row]:
     )
     cmpirun, mpiexec, without = (median[key] * 1e3 for key in ("cmpirun", "mpiexec", "without"))
     yield Row("start of one rank", cmpirun, "ms", "mpiexec -n 1", mpiexec, "at most 1.6")
-    yield Row("  likewise", cmpirun, "ms", "mpiexec without UCX's hooks, as cmpirun sets it", without)
+    yield Row("  the same", cmpirun, "ms", "mpiexec without UCX's hooks, as cmpirun sets it", without)
     yield from _deployment(runs or RUNS)
 
 

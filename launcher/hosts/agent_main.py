@@ -54,7 +54,7 @@ class Agent:
 
     def __init__(self) -> None:
         self._in, self._out = 0, os.dup(1)
-        os.dup2(2, 1)  # what else is printed here is for the person's eyes, not a frame
+        os.dup2(2, 1)  # other output here is for the user, and must not mix with frames
         for fd in (self._in, self._out):
             os.set_blocking(fd, False)
         self._unwritten = bytearray()

@@ -84,7 +84,7 @@ class Formatter:
             tuple[int, int], None
         ] = {}  # streams with a rest, in the order in which it came
         self._notes = SpawnNotes()
-        self._failed: list[tuple[float, Speaker, str]] = []  # with the time at which that is said
+        self._failed: list[tuple[float, Speaker, str]] = []  # with the time at which to report it
         self._tails: dict[int, tuple[bytes, int]] = {}  # the last on stderr, and where its place was then
 
     # -- events ----------------------------------------------------------------------------

@@ -48,7 +48,7 @@ class Process:
         self.nice, self.cpu_weight = 0, 100
         self.asks_memory = False  # else what it was granted is the default
         self.peak_bytes, self.cpu_s, self.core = 0, 0.0, ""  # when it has ended
-        self.memory = ""  # the shared memory that it sees; likewise
+        self.memory = ""  # the shared memory that it sees; known when it has joined
         self.monitored = False  # its monitor has reported
         self.begun = False  # its monitor was told to start it
         self.joined = False

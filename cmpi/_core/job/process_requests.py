@@ -178,7 +178,7 @@ class ProcessRequests:
             return []
         if links.traps(process.pid):
             return []  # it watches, and hears of that end
-        # Nobody else fails by that: it is this process's own failure, and its reason.
+        # This is a failure of this process alone, with that as its reason.
         process.fault = f"linked itself with {frame.pid:07x}, which had ended before"
         self._state.kill_timers.later(process.pid, now_s)
         return [Order(process.pid, monitor_root.Signal(SIGTERM))]

@@ -1,13 +1,13 @@
-"""Who may start where, and when: the scheduler's decisions.
+"""The scheduler decides which requests start where, and when.
 
-Requests wait in one line per requester; the lines take turns, and the request whose turn it is holds
-the turn until it fits (one for a certain host, for that host). So nobody is overtaken by smaller
-requests for ever, and a process that asks for a thousand others delays its neighbour by one. First the
-parties take turns (programs that were deployed into the job, its guests, its own program), and then the
-lines of each; so a program of many processes that ask delays another program by one, too.
+Each requester has a queue, and the queues take turns. The request whose turn it is keeps the turn until it
+fits (only for that host, if it names one). So smaller requests cannot overtake it for ever, and a process
+that asks for a thousand others delays its neighbour by one. First the parties take turns (deployed
+programs, guests, the job's own program), then the queues of each; so a program with many requesting
+processes also delays another program by only one.
 
-A request for no CPU never waits for one. It is placed as if it needed a core, so that such processes spread
-over the hosts as well, but it holds none.
+A request for no CPU never waits for a core. It is placed as if it needed one, so that such processes also
+spread over the hosts, but it reserves none.
 """
 
 from __future__ import annotations

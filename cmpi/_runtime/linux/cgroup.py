@@ -92,7 +92,9 @@ def make(name: str, memory_bytes: int, cpu_weight: int) -> Cgroup | None:
     _write(f"{folder}/memory.oom.group", "1")
     _write(f"{folder}/memory.swap.max", "0")  # where there is swap
     _write(f"{folder}/cpu.weight", str(cpu_weight))  # where the controller is enabled
-    _write(f"{folder}/pids.max", read(f"{own}/pids.max"))  # likewise; systemd sets one for everybody
+    _write(
+        f"{folder}/pids.max", read(f"{own}/pids.max")
+    )  # if the controller is enabled; systemd sets a limit for all
     return Cgroup(folder)
 
 

@@ -196,7 +196,7 @@ class ReceiverEnd(End):
         """The value of the oldest message, if there is one or comes while this looks; else NOTHING. Without
         the lock.
 
-        Raises: UsageError in an event loop; whatever unpickling the person's own classes raises.
+        Raises: UsageError in an event loop; whatever unpickling the user's own classes raises.
         """
         self.refuse_in_loop()
         if self._owned():

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
         lock: NodeLock
         pid: Pid
-        connecting: bool  # a thread is inside MPI, where nobody else may be
+        connecting: bool  # a thread is inside MPI, so no other thread may call MPI
         shared_memory: str  # the folder where processes of this host meet; "": none
         shared_memory_bytes: int  # that this process may share with each other one
         doorbell: Doorbell

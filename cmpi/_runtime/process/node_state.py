@@ -44,7 +44,7 @@ class NodeState:
         self.doorbell = Doorbell(welcome.bells, welcome.pid)
         self.shared_memory = memory if welcome.shared_memory_bytes else ""
         self.shared_memory_bytes = welcome.shared_memory_bytes
-        self.connecting = False  # the connector is inside MPI, where nobody else may be
+        self.connecting = False  # the connector is inside MPI, so no other thread may call MPI
         self.failed = False  # ending by an error: peers learn that, rather than an orderly close
         self.parting = False  # saying goodbye to the peers
         self.farewell = False  # the root orders no connections with this process any more

@@ -31,7 +31,7 @@ class RingInbox:
         host: This process.
         pid: The peer.
         deliver: Is called with each frame that comes, and its buffers.
-        hear_small: Likewise with a message that is all in its pickle, the number of its channel first;
+        hear_small: Called with each message that is a single pickle, after the number of its channel;
             returns whether somebody waited for it.
     """
 

@@ -52,7 +52,7 @@ class RootFrames:
         self._state, self._changed, self._exits, self._peers = state, changed, exits, peers
         self._alone: dict[
             type, Callable[[Any], None]
-        ] = {  # without the lock, and of interest to nobody else
+        ] = {  # handled without the lock; no other thread waits for them
             GroupWith: connector.order,
             ListenFor: connector.order,
             Dial: connector.order,

@@ -32,7 +32,7 @@ class SharedPayloads:
         folder: Where segments are made, and both sides find them.
         limit_bytes: Of all segments that are ever offered.
         out: The stem of the names of ours.
-        into: Likewise of the peer's.
+        into: The stem of the names of the peer's.
         post: Sends a frame to the peer.
     """
 

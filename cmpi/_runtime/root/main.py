@@ -46,7 +46,7 @@ def main() -> int:
 
     leads = pid_files.HOST_SPAWNER if environment.HOST in os.environ else pid_files.ROOT
     pid_files.announce(os.environ[environment.JOB], pid_files.COMPLETER if rank_of(os.environ) else leads)
-    # PRRTE, under load and with processes killed meanwhile, now and then loses what root and usher
+    # PRRTE, under load and with processes killed meanwhile, now and then loses what root and completer
     # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
     # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.
     os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
@@ -75,7 +75,7 @@ def main() -> int:
     signal.alarm(FINALIZE_S)  # whose default action needs nobody to be awake
     if mpi.vendor() == "mpich":
         # All that Hydra wants to hear of MPI_Finalize, which takes 10 ms; there is nothing else left to be
-        # taken down, and what the two share in memory has no name any more (see the usher).
+        # taken down, and what the two share in memory has no name any more (see the spawn completer).
         from cmpi._transport.pmi import Pmi
 
         Pmi(os.environ).finalize(killed=False)

@@ -41,7 +41,7 @@ class SpawnCompleter:
 def main() -> int:
     """Run the spawn completer; returns the exit code."""
     if mpi.vendor() == "mpich":
-        leftovers.unlink_own_segments()  # the root's too; here, because nobody waits for the usher
+        leftovers.unlink_own_segments()  # also the root's; here, because nothing waits for this process
     mpi.hear_root()
     SpawnCompleter().run()
     return 0
