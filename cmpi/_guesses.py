@@ -1,4 +1,4 @@
-"""What `cmpi.X` says for an X that cmpi does not have: which word is the right one."""
+"""The message of `cmpi.X` for an X that cmpi does not have, which suggests the right name."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Pid:
 
 
 class Resources:
-    """What a process needs: CPUs and memory.
+    """The CPUs and memory that a process needs.
 
     Args:
         cpus: Logical cores, possibly a fraction, in steps of 1/65536. A process that asks for whole cores

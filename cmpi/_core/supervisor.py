@@ -130,7 +130,7 @@ class Supervisor:
         self._running.add(child)
 
     def state(self, child: int) -> str:
-        """What this child is: RUNNING, STOPPING, RESTARTING or ENDED."""
+        """The state of this child: RUNNING, STOPPING, RESTARTING or ENDED."""
         if child in self._running:
             return STOPPING if child in self._to_stop else RUNNING
         waits = child in self._to_start or any(child == each for each, _ in self._undecided)

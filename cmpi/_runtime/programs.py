@@ -31,5 +31,5 @@ def path_of(program: str) -> str:
 
 
 def isolated(function: str, *arguments: str) -> list[str]:
-    """What an interpreter on this host is to be given, to run one of these functions."""
+    """The arguments that make an interpreter on this host run one of these functions."""
     return [path_of(ISOLATED), function, *arguments]

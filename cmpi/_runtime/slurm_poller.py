@@ -37,7 +37,7 @@ class SlurmPoller:
                 self._known.pop(job, None)
 
     def state(self, job: str) -> State | None:
-        """What has become of a job; None: not known yet. One that Slurm has forgotten is "UNKNOWN".
+        """Return the state of a job; None: not known yet. A job that Slurm has forgotten is "UNKNOWN".
 
         Blocks: for Slurm's answer, if it is this caller's turn to ask: once a second for all jobs together.
         """

@@ -18,7 +18,7 @@ LOOK_S = 0.05  # between looks for an answer
 
 
 class Answer:
-    """What a command printed and complained of, and its exit code; None: it was killed, being silent."""
+    """A command's output, its complaint and its exit code; None: it gave no answer and was killed."""
 
     def __init__(self, code: int | None, out: str, complaint: str) -> None:
         self.code, self.out, self.complaint = code, out, complaint

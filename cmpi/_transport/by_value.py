@@ -139,7 +139,7 @@ def _slots(cls: Any, attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_attributes(member: Any) -> dict[str, Any]:
-    """What an enum's `__init__` or `__new__` has given to this member."""
+    """The attributes that an enum's `__init__` or `__new__` has given to this member."""
     return {n: v for n, v in vars(member).items() if not (n.startswith("_") and n.endswith("_"))}
 
 

@@ -11,7 +11,7 @@ _NAMES = ("cmpi-", "ompi.")
 
 
 def files() -> set[str]:
-    """What lies in shared memory, and what cmpi and Open MPI keep in the temporary folder."""
+    """The files in shared memory, and those of cmpi and Open MPI in the temporary folder."""
     temporary = os.environ.get("TMPDIR", "/tmp")
     names = {f"{temporary}/{name}" for name in os.listdir(temporary) if name.startswith(_NAMES)}
     return names | {f"/dev/shm/{name}" for name in os.listdir("/dev/shm")}
@@ -37,7 +37,7 @@ def leftovers(before: set[str], limit_s: float = 2.0) -> list[str]:
 
 
 def _unused(paths: set[str]) -> set[str]:
-    """Those of the paths that no living process maps, has open or names in its environment. The folder of
+    """The paths that no living process maps, has open or names in its environment. The folder of
     Open MPI processes that were started alone is in use as long as there is one."""
     temporary = os.environ.get("TMPDIR", "/tmp")
     sessions = f"{temporary}/ompi.{os.uname().nodename}.{os.geteuid()}"

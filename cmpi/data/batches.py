@@ -18,7 +18,7 @@ FORMATS = ("list", "numpy", "arrow", "pandas", "polars")
 
 @dataclass(frozen=True)
 class MapBatches(Step):
-    """What `f` makes of each batch of `n` rows; see `Stream.map_batches`."""
+    """Applies `f` to each batch of `n` rows; see `Stream.map_batches`."""
 
     f: Callable[[Any], Any]
     n: int

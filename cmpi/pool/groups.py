@@ -70,7 +70,7 @@ class Groups:
             return group
 
     def all(self) -> list[WorkerGroup]:
-        """Those that there are."""
+        """The existing groups."""
         with self._lock:
             return list(self._groups.values())
 

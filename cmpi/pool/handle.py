@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cmpi.pool.shared import Packed
 
     class WorkerOwner(Protocol):
-        """Who hears a worker."""
+        """Receives from a worker."""
 
         def answered(self, handle: WorkerHandle, answers: list[Any]) -> None:
             """The worker has sent these."""

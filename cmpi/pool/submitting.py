@@ -134,6 +134,6 @@ class Submitter:
 
 
 def label_of(fn: Callable[..., Any]) -> str:
-    """What error messages call a task with this function."""
+    """The name of a task with this function, for error messages."""
     function = getattr(fn, "func", fn)  # of a functools.partial
     return str(getattr(function, "__qualname__", type(fn).__qualname__))

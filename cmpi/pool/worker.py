@@ -263,5 +263,5 @@ class _TaskOutput:
             self._left = OUTPUT_BYTES
 
     def taken(self) -> str:
-        """What the task has printed."""
+        """The task's output."""
         return "".join(self._texts) if self._texts else ""

@@ -102,7 +102,7 @@ class Unpacker:
 
 
 def pieces(archive: IO[bytes], shipment: Shipment) -> Iterator[launcher_agent.Unpack]:
-    """What has a host unpack the archive. Several may be under way at once."""
+    """Yield the frames that send the archive to a host; hosts may be served at the same time."""
     at, piece = 0, os.pread(archive.fileno(), launcher_agent.PIECE_BYTES, 0)
     while piece:
         at += len(piece)

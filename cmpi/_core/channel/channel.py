@@ -44,7 +44,7 @@ def _credit(window_bytes: int, used_bytes: int) -> int | None:
 
 @frozen
 class Statistics:
-    """What went through one end of a channel so far, and how much more may go now.
+    """Counts of what went through one end of a channel so far, and how much more may be sent now.
 
     Attributes:
         messages: Number of messages sent (by a sender) or read (by a receiver).
@@ -208,7 +208,7 @@ class Outgoing:
 
     @property
     def statistics(self) -> Statistics:
-        """What went through so far."""
+        """Counts of what went through so far."""
         return Statistics(
             messages=self.sent_messages,
             nbytes=self.sent_bytes,
@@ -302,7 +302,7 @@ class Incoming:
 
     @property
     def statistics(self) -> Statistics:
-        """What went through so far."""
+        """Counts of what went through so far."""
         return Statistics(
             messages=self.read_messages,
             nbytes=self.read_bytes,

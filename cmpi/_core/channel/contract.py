@@ -101,7 +101,7 @@ def describe(hint: object) -> str:
 
 
 def _expanded(hint: typing.Any) -> typing.Any:
-    """What a `type` alias stands for (PEP 695). numpy's NDArray is one from 2.5 on."""
+    """The type that a `type` alias stands for (PEP 695). numpy's NDArray is one from 2.5 on."""
     while hasattr(alias := typing.get_origin(hint) or hint, "__value__"):
         arguments = typing.get_args(hint)
         hint = alias.__value__[arguments] if arguments else alias.__value__

@@ -114,7 +114,7 @@ class Field(Expression):
 
 
 class Binary(Expression):
-    """What an operator makes of two operands, of which the second may be a constant."""
+    """An operator with two operands, of which the second may be a constant."""
 
     def __init__(self, name: str, left: Expression, right: object) -> None:
         self.name, self.left, self.right = name, left, right

@@ -100,7 +100,7 @@ class ConnectionBroker:
         return self._advance(pid)
 
     def hear(self, pid: int, frame: object) -> list[Action]:
-        """What a process says about its connections: one of `heard`."""
+        """Handle a process's frame about its connections: one of `heard`."""
         return self._handlers[type(frame)](pid, frame)
 
     def want(self, pid: int, peer: int) -> list[Action]:

@@ -73,7 +73,7 @@ class DeadlockCheck:
         return self._ask()
 
     def hear(self, pid: int, frame: Blocked | StillBlocked, now_s: float) -> list[Action]:
-        """What a process says of itself; an epoch of 0: it is not blocked."""
+        """Handle a process's report on itself; an epoch of 0: it is not blocked."""
         if isinstance(frame, Blocked):
             if frame.epoch:
                 self.blocked[pid] = (frame.epoch, frame.waits)

@@ -120,7 +120,7 @@ class Endings:
         return actions
 
     def _end_linked(self, process: Process, now_s: float) -> list[Action]:
-        """Those that are linked with a process that ended other than normally end with it."""
+        """End the processes that are linked with a process that ended abnormally."""
         linked = self._state.erlang_links.ended(process.pid)
         status = process.status
         assert status is not None
@@ -153,7 +153,7 @@ class Endings:
         return actions + self._maybe_finish(program)
 
     def concerned(self, program: Program) -> list[Process]:
-        """Those that end with a program: its processes, and with the job's own all others."""
+        """The processes that end with a program: its own, and with the job's own program all others."""
         return list(program.members.values()) if program.deployed else self._state.living()
 
     def give_up(self, program: Program, now_s: float) -> list[Action]:

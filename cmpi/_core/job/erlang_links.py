@@ -46,7 +46,7 @@ class ErlangLinks:
         return [Tell(other, LinkedBy(one, False))]
 
     def linked(self, pid: int) -> list[int]:
-        """Those linked with it."""
+        """The processes linked with it."""
         return sorted(self._linked.get(pid, ()))
 
     def traps(self, pid: int) -> bool:

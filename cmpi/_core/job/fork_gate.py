@@ -51,7 +51,7 @@ class ForkGate:
         return wanted.at(there.program or self._programs.get(host, "") or wanted.program)
 
     def _server(self, host: str) -> Interpreter:
-        """That of the host's fork server; of no program, if it has none."""
+        """The interpreter of the host's fork server; one without a program if there is none."""
         return self._servers[host][0] if host in self._servers else Interpreter("")
 
     def launch(self, start: int, group: list[Process]) -> list[Action]:

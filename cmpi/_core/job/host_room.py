@@ -1,4 +1,4 @@
-"""What a host has room for, and what is asked of it."""
+"""The room on a host, and requests for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Submit:
 
 
 class Host:
-    """What one host has, in all and free."""
+    """The resources of one host, in total and free."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Host:
 
     @property
     def quiet_cpu_units(self) -> int:
-        """What is free, if each process that holds none used a core; below 0 where there are many."""
+        """The free CPUs if each process that reserves none used a core; negative if there are many."""
         return self.free_cpu_units - CPU_UNIT * self.coreless
 
     def bind(self, request: Submit) -> tuple[int, ...]:

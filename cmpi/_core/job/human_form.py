@@ -47,7 +47,7 @@ class HumanForm:
         return self._prefixes[key]
 
     def _untitled(self, mark: str) -> bytes:
-        """What stands before a line that goes on in another row."""
+        """The prefix of a line's further rows."""
         return encode(f"{' ' * self._title_columns} {self._bar(mark)} ")
 
     def titled_columns(self, who: Speaker) -> int:

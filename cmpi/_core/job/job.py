@@ -193,7 +193,7 @@ class JobMachine:
         return process.pid, limits + list(self._state.worlds.monitored(process, service_port, world))
 
     def used(self, pid: int, frame: monitor_root.ProcessExited) -> None:
-        """What a process had used when it ended."""
+        """Note what a process had used when it ended."""
         process = self.processes[pid]
         process.peak_bytes, process.cpu_s, process.core = frame.peak_rss_bytes, frame.cpu_s, frame.core
 

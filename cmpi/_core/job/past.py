@@ -1,4 +1,4 @@
-"""What is remembered of the processes of a job that may have very many of them.
+"""Decides what to remember of ended processes, of which a job may have very many.
 
 A process that has ended, and of which nothing more will be heard, keeps its record for a while; of those
 that ended longest ago only how they ended is kept, and of still more only of those that failed. So the

@@ -114,7 +114,7 @@ class Terminal:
         return max(1, min(MOST_STATUS_LINES, self.rows // 3))
 
     def draw(self, status: list[bytes], now_s: float) -> bytes:
-        """What brings the terminal up to date."""
+        """Return the bytes that bring the terminal up to date."""
         text, self._text, self._changed = self._text, b"", False
         if not text and status == self._status and not self._typed_lines:
             return b""

@@ -98,7 +98,7 @@ class Process:
         linked: list[int],
         deadline_s: float,
     ) -> process_root.Welcome:
-        """What it is told when it joins: what it is, and what of the job concerns it."""
+        """The welcome that it gets when it joins, with its identity and the facts about the job."""
         return process_root.Welcome(
             pid=self.pid,
             parent=self.parent,
@@ -139,7 +139,7 @@ class Process:
 
     @property
     def title(self) -> str:
-        """What people call it, and what tells it from others of that name."""
+        """Its name for people, with what distinguishes it from others of that name."""
         if self.is_rank:
             rank = f"rank {self.rank}"
             return rank if self.name == rank else f"{rank} · {self.name}"
@@ -159,7 +159,7 @@ class Process:
 
     @property
     def usage(self) -> dict[str, float]:
-        """What it was granted, and what it had used when it ended."""
+        """The resources that it was granted, and those that it had used when it ended."""
         return {
             "granted_cpus": self.resources.cpus,
             "cpu_s": round(self.cpu_s, 3),
@@ -199,7 +199,7 @@ def memory_between(one: Process | None, other: Process | None, *, allowed: bool)
 
 
 def ended_frame(pid: int, status: ExitStatus) -> process_root.Ended:
-    """What watchers are told of the end of a process."""
+    """The frame that tells watchers about the end of a process."""
     return process_root.Ended(
         pid=pid,
         code=status.code,

@@ -97,7 +97,8 @@ class ProcessTable:
         return len(self._living)
 
     def overdue(self, now_s: float) -> list[int]:
-        """Those of which nothing will be heard any more, for MPI itself never says that it cannot."""
+        """The processes that will never report, since MPI itself does not say that it could not start
+        them."""
         if self._unheard and self._heard_s is None:
             self._heard_s = now_s
         late = self._heard_s is not None and self._heard_s + START_S <= now_s

@@ -126,7 +126,7 @@ def _names(processes: list[Process]) -> str:
 
 
 def _others(failed: list[Process]) -> list[str]:
-    """Those that failed after the first, together where they did so alike."""
+    """The lines for processes that failed after the first; equal failures are grouped."""
     alike: dict[str, list[Process]] = {}
     for process in failed:
         alike.setdefault(str(process.status), []).append(process)

@@ -161,7 +161,7 @@ class Scheduler:
         insort(self._by_quiet, self._quiet_of(host))
 
     def placed(self, ticket: int) -> tuple[Submit, Host]:
-        """What was placed for this ticket, and where."""
+        """The request that was placed for this ticket, and its host."""
         return self._placed[ticket]
 
     @property

@@ -26,7 +26,7 @@ class Holder:
 
 
 def call(ask: process_root.Spawn) -> str:
-    """What was asked for, as one would write it: `spawn(cpus=1)`."""
+    """The request as a call: `spawn(cpus=1)`."""
     amounts = [str(ask.n)] if ask.n > 1 else []
     if ask.asks_cpus:
         amounts.append(f"cpus={format_cpus(ask.cpu_units)}")

@@ -77,7 +77,7 @@ class _Slot:
 
 
 class _HostSlots:
-    """Those of one host."""
+    """The slots of one host."""
 
     def __init__(self) -> None:
         self.slots: dict[int, _Slot] = {}
@@ -196,7 +196,7 @@ class SlotTable:
     # -- hosts -----------------------------------------------------------------------------
 
     def preloaded(self) -> list[Action]:
-        """What fork servers fork from now on has more modules than the slots that there are."""
+        """Note that fork servers have loaded more modules, which existing slots lack."""
         actions = [action for at in self._hosts.values() for action in self._make_stale(at)]
         return [action for host, at in self._hosts.items() for action in self._serve(host, at)] + actions
 

@@ -59,7 +59,7 @@ class SpawnNotes:
 
 
 def _list(children: list[Speaker]) -> str:
-    """What was spawned: titles, or how many of which name."""
+    """Describe the spawned processes by titles, or by numbers for each name."""
     kinds: dict[str, list[Speaker]] = {}
     for child in children:
         kinds.setdefault(child.name, []).append(child)

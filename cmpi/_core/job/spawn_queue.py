@@ -157,7 +157,7 @@ class SpawnQueue:
         return [self._waiting[ticket][0] for ticket in tickets]
 
     def shortages(self, pid: int, name: Callable[[int], str]) -> list[str]:
-        """What this process waits for room for, and why there is none; in words.
+        """Say what this process waits for room for, and why there is none.
 
         Args:
             pid: Who asked.

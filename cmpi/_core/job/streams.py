@@ -85,7 +85,7 @@ class Stream:
         return b"\n".join((last_state(first) if _is_redrawn(first.rstrip(b"\r")) else first, *others))
 
     def rows(self) -> list[bytes]:
-        """What a screen would show of the rest."""
+        """The rest as a screen would show it."""
         if not self.redrawn:
             return [self.rest]
         return [row for row in Rows(self.rest).rows if row] or [b""]

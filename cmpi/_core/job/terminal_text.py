@@ -148,7 +148,7 @@ def encode(text: str) -> bytes:
 
 
 def last_state(line: bytes) -> bytes:
-    """What is seen of a line that was redrawn, with carriage returns and backspaces.
+    """The visible state of a line that was redrawn with carriage returns and backspaces.
 
     >>> last_state(b"90 % of it\\r100 %")
     b'100 %of it'
@@ -197,7 +197,7 @@ class Rows:
 
     @property
     def rows(self) -> list[bytes]:
-        """What is seen, each row without the spaces at its end."""
+        """The visible rows, without trailing spaces."""
         return [encode(_row_text(cells)) for cells in self._cells]
 
     def _put(self, style: str, character: str) -> None:

@@ -1,4 +1,4 @@
-"""What the processes of a program have used, all in all."""
+"""The total resources that a program's processes have used."""
 
 from __future__ import annotations
 

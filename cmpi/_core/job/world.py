@@ -22,7 +22,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def environment(hosts: list[str], rank: int, address: str, port: int) -> list[str]:
-    """What a rank finds in its environment, unless the user has set that.
+    """The environment variables of a rank, unless the user has set them.
 
     Args:
         hosts: Where each rank runs.

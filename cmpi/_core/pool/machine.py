@@ -174,7 +174,7 @@ class PoolMachine:
         return [*actions, *self._next(worker, now_s)]
 
     def recalled(self, worker: int, begun: int, now_s: float) -> list[Action]:
-        """What was to be taken back is, but for the tasks that the worker seems to have begun.
+        """Note that tasks were taken back, except those that the worker seems to have begun.
 
         Args:
             worker: See `Recall`.

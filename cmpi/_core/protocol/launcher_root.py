@@ -10,7 +10,7 @@ from cmpi._core.protocol.wire import U8, U32, U64, frame, keyword_frame, registr
 
 @keyword_frame
 class LaunchJob:
-    """What to run, with which settings; sent with the terminal's three descriptors."""
+    """The program to run and its settings; sent with the terminal's three descriptors."""
 
     argv: list[str]
     settings: list[str]  # "NAME=value", for the ranks' environment alone

@@ -158,7 +158,7 @@ class ToRank:
 
 @frame
 class AskRankStacks:
-    """What does the rank do? It need not use cmpi.
+    """Asks what the rank is doing. It need not use cmpi.
 
     `watching`: leave a rank alone that uses no CPU; of others say whether they went on, too.
     """

@@ -87,7 +87,7 @@ class Kill:
 
 @frame
 class AskCapacity:
-    """What is there, and what is free?"""
+    """Asks for the job's resources, in total and free."""
 
     request: U32
 
@@ -129,7 +129,7 @@ class Raised:
 
 @keyword_frame
 class Welcome:
-    """Who you are. A parent of NO_PID: the launcher started you.
+    """The receiver's identity. A parent of NO_PID: the launcher started it.
 
     `bells` is a folder. Each process may share so many bytes of memory with each other for what it
     sends there; with none all goes by MPI or sockets. `memory` is as in Alive, of the parent.

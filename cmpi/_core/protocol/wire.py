@@ -86,7 +86,8 @@ else:
 
 
 def registry(classes: dict[int, type[Any]]) -> Registry:
-    """What one end of a connection may receive, by number: a frame has the same one in all registries."""
+    """The frames that one end of a connection may receive, by number; a frame has one number in all
+    registries."""
     for number, cls in classes.items():
         known = cls.NUMBER
         assert known in (None, number), f"{cls.__name__} is frame {known}, not {number}"

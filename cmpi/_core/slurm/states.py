@@ -28,8 +28,8 @@ VERDICTS = {
 
 @frozen
 class State:
-    """What Slurm says of a job. `name` is its state; `code` and `signal` are of its script, `folder` is
-    where it was submitted; `array`: it is a task of a job array."""
+    """A job's state, as Slurm reports it. `name` is the state; `code` and `signal` are of its script,
+    `folder` is where it was submitted; `array`: it is a task of a job array."""
 
     name: str
     reason: str = ""

@@ -13,7 +13,7 @@ from cmpi._runtime.linux.memory_usage import read
 
 
 def facts() -> Facts:
-    """What this host allows this process."""
+    """Read what this host allows this process."""
     cpus = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     own = levels("")

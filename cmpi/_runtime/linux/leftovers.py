@@ -218,7 +218,7 @@ def _polls(process: str) -> bool:
 
 
 def _texts(processes: Iterable[str], name: str) -> Iterator[str]:
-    """What stands in /proc of these processes under this name, as far as we may read it."""
+    """The contents of this file in /proc of these processes, as far as we may read it."""
     for process in processes:
         try:
             with open(f"/proc/{process}/{name}", errors="replace") as file:

@@ -73,7 +73,7 @@ def core_dump(pid: int) -> str:
 
 
 def read(path: str) -> str:
-    """What stands in this file; "" if it cannot be read: its process has ended, or there is none."""
+    """The contents of this file; "" if it cannot be read: its process has ended, or there is none."""
     try:
         with open(path) as file:
             return file.read()

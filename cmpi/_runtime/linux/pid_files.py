@@ -16,7 +16,7 @@ ROOT, COMPLETER, HOST_SPAWNER = "root", "spawn completer", "host spawner"
 
 
 def start(number: int, rank: int) -> str:
-    """What a process is that MPI starts as part of a start of the root's."""
+    """The description of a process that MPI starts for a start of the root."""
     return f"start {number} {rank}"
 
 
@@ -42,7 +42,8 @@ def withdraw(folder: str) -> None:
 
 
 def announced(folder: str) -> dict[int, str]:
-    """What processes have said they are, and their ports in the next line, by number; some have ended."""
+    """The descriptions in the files, with ports in the next line, by process id; some processes have
+    ended."""
     found = {}
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):

@@ -1,4 +1,4 @@
-"""What a stub hands over to the fork server: its start, pid, environment and descriptors, as they come in.
+"""Receives what a stub hands over to the fork server: its start, pid, environment and descriptors.
 
 Behind the handshake the stub sends a line "NBYTES START PID" with its descriptors 0, 1, 2 and, with MPICH,
 that of PMI_FD, and then NBYTES of environment.

@@ -127,7 +127,7 @@ def _is_whole(text: str) -> bool:
 
 
 def with_source(text: str) -> str:
-    """What faulthandler wrote, with the source below each line, without the lines that start programs."""
+    """Faulthandler's output, with the source below each line, without the lines that start programs."""
     lines: list[str] = []
     for line in text.splitlines():
         file, found, rest = line.strip().removeprefix('File "').partition('", line ')

@@ -37,7 +37,7 @@ NOTHING: Any = object()  # what `recv_now` gives if there is no message
 
 
 class End:
-    """What both ends have. All of it is guarded by the node's lock, `lock`."""
+    """The common base of both ends. Guarded by the node's lock, `lock`."""
 
     def __init__(self, peer: EndOwner, name: str, contract: Contract, site: str) -> None:
         self.peer, self.pid, self.name, self.contract, self.site = peer, peer.pid, name, contract, site

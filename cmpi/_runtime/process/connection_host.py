@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cmpi.identifiers import Pid
 
     class ConnectionHost(Protocol):
-        """What a connection needs. All but `lock` is guarded by that."""
+        """The interface that a connection needs. All but `lock` is guarded by that."""
 
         lock: NodeLock
         pid: Pid
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
             """A peer has opened such a channel, and nobody has claimed it."""
 
     class PeerHost(ConnectionHost, Protocol):
-        """What a peer needs besides."""
+        """The further interface that a peer needs."""
 
         failed: bool  # this process is ending by an error
         aborts: PendingAborts

@@ -210,13 +210,13 @@ def _leave() -> None:
 
 
 def _own_program() -> str:
-    """What this process runs, wherever it lies on this host."""
+    """A description of this process's program, independent of its path on this host."""
     file = getattr(sys.modules["__main__"], "__file__", None)
     return os.path.basename(file or (sys.argv or [""])[0])
 
 
 def surroundings() -> bytes:
-    """What a process that is spawned now inherits, as it would from os.fork and exec."""
+    """The state that a process spawned now inherits, as it would from os.fork and exec."""
     with open("/proc/self/status") as file:
         umask = next(line for line in file if line.startswith("Umask:")).split()[1]
     return pickle.dumps(

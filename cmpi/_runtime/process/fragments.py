@@ -30,7 +30,7 @@ HUGE_FROM_BYTES: Final = 16 << 20  # to be sent in pieces: worth a ring of its o
 
 
 class OutgoingFrame:
-    """What is to be sent. `done` is called when the buffers, if there are any, are free again."""
+    """A frame to be sent, with its buffers. `done` is called when the buffers, if any, are free again."""
 
     def __init__(self, head: bytes, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
         self.head, self.buffers, self.done = head, buffers, done
@@ -71,7 +71,7 @@ def _pieces(buffer: Any, most: int) -> Iterator[tuple[int, memoryview]]:
 
 
 class Joiner:
-    """What comes in pieces: buffers of these sizes, in their order."""
+    """Buffers of these sizes that arrive in pieces, in order."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.buffers = [blank(size) for size in sizes]
@@ -91,7 +91,7 @@ class Joiner:
 
 
 class Assembly:
-    """What comes through a ring in pieces, put together again.
+    """Reassembles frames and buffers that arrive through a ring in pieces.
 
     Args:
         deliver: Called with each frame and its buffers, when they are whole.

@@ -1,4 +1,4 @@
-"""What a spawned process inherits besides its environment: interpreter flags and resource limits.
+"""Interpreter flags and resource limits, which a spawned process inherits besides its environment.
 
 It inherits them as by fork and exec, however it is started.
 """

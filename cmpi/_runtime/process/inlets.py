@@ -51,7 +51,7 @@ class Inlets:
         return inlet
 
     def _of(self, name: str) -> Inlet | None:
-        """Whose a channel is: that of its key, or of the mailbox without one."""
+        """The inlet for a channel: the one of its key, or the one without a key."""
         key = name[len(MAILBOX) :]
         other = None if key.startswith(RESERVED) else self._inlets.get("")
         return self._inlets.get(key) or other

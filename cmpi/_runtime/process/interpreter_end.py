@@ -1,4 +1,4 @@
-"""What Python does at its end, for processes that must not, or need not, do all of it.
+"""Python's own shutdown, for processes that must not, or need not, do all of it.
 
 A rank that failed leaves without MPI_Finalize; a spawned process leaves out the interpreter taking itself
 apart, module by module, which with numpy takes 15 ms and frees what the kernel frees anyway. Everything a

@@ -26,7 +26,8 @@ MOST_TRACE = 4000
 
 
 def of(error: BaseException) -> list[Any]:
-    """What a process that ends by this exception says: which ends it has not dealt with, and that."""
+    """The frames for the root when a process ends by this exception: the ends that it did not deal with,
+    and the exception."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
         trace = trace.tb_next  # from the program's code on

@@ -1,4 +1,4 @@
-"""What this process is in its job, as its connections and peers see it (see `connection_host`)."""
+"""The state of this process in its job, as its connections and peers see it (see `connection_host`)."""
 
 from __future__ import annotations
 

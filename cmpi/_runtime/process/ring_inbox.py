@@ -24,7 +24,7 @@ MOST_FRAMES: Final = 4096  # to be heard at once
 
 
 class RingInbox:
-    """What comes through the ring from one peer. Guarded by the node's lock.
+    """Receives from one peer through its ring. Guarded by the node's lock.
 
     Args:
         path: Of the ring, which the peer makes with its first frame.

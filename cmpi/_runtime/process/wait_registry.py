@@ -124,7 +124,7 @@ class WaitRegistry:
         return [] if foreign_threads.may_call_back(known) else waits
 
     def stacks(self) -> str:
-        """What each thread waits for, and its Python stack from the user's code on."""
+        """Describe what each thread waits for, and its Python stack from the user's code on."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         parts = []
         for ident, frame in sys._current_frames().items():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Console:
-    """That of the job's own program, or of one that was deployed.
+    """The console of the job's own program, or of a deployed one.
 
     Args:
         owner: The cmpirun that has deployed it; NO_PID: it is the job's own.
@@ -104,11 +104,11 @@ class Consoles:
         del self._deployed[console.owner]
 
     def of_owner(self, owner: int) -> Console:
-        """That of the program which this cmpirun has deployed; NO_PID: of the job's own."""
+        """The console of the program that this cmpirun has deployed; NO_PID: of the job's own."""
         return self._deployed.get(owner, self.own)
 
     def of(self, pid: int) -> Console:
-        """That of the program which a process is part of."""
+        """The console of the program that a process belongs to."""
         return self.of_owner(self._job.program_of(pid).owner)
 
     def say(self, text: str, pid: int) -> None:

@@ -53,7 +53,8 @@ class Expected:
         self._when_s.pop(what, None)
 
     def ended(self, now_s: float) -> list[tuple[str, str]]:
-        """Those that have ended unheard since the last call: what each is, and its port or ""."""
+        """Return the processes that have ended unreported since the last call: what each is, and its port
+        or ""."""
         due = [what for what, when_s in self._when_s.items() if when_s <= now_s]
         if not due:
             return []

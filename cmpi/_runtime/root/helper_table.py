@@ -16,7 +16,7 @@ MOST_COMPLETED = 10_000  # whoever can ask for a start to be completed does so w
 
 
 class HelperTable:
-    """Who they are, and what waits for those that are not up yet.
+    """The helpers, and the frames that wait for those that are not up yet.
 
     Args:
         send: Sends a frame to one.

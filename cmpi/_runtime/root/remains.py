@@ -1,4 +1,4 @@
-"""What processes that were killed leave in the job's folders, removed while the job goes on.
+"""Removes what killed processes leave in the job's folders, while the job goes on.
 
 A process that ends in order removes its doorbell and its rings itself; all else goes with the job's
 folders. A job that stays would gather them.

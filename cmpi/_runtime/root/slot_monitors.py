@@ -24,7 +24,7 @@ ROOM_BYTES = 512 << 20  # of memory that must be free on this host, before a pro
 
 
 class _Monitor:
-    """That of one slot."""
+    """The monitor of one slot."""
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer

@@ -30,7 +30,7 @@ MISSING: Any = object()
 
 
 class Tick(Exception):
-    """What the signal handler raises."""
+    """The exception of the signal handler."""
 
 
 def _tick(*_: object) -> None:

@@ -127,7 +127,7 @@ class Job:
         return self.run(label, self.flow(node), tasks.keep(self._spill.path))
 
     def run(self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False) -> Iterator[Any]:
-        """What the work gives for each split, in their order."""
+        """Yield the work's result for each split, in order."""
         task = tasks.task(work, flow.pipelines, self.options.on_error, reads_ahead)
         progress = Progress(label, flow.total, self.options.progress)
         sizes: deque[int] = deque()

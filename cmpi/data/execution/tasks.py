@@ -1,4 +1,4 @@
-"""What runs in the workers: a split, its steps, and what becomes of the rows."""
+"""The code that runs in workers: reads a split, applies its steps, and handles the rows."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def pool_of_process() -> ProcessPool:
 def results(
     pool: Executor, retries: int, task: Callable[[Any], Any], arguments: Iterable[Any]
 ) -> Iterator[Any]:
-    """What the task returns for each argument, in their order. No more arguments are read than keep the
+    """Yield the task's result for each argument, in order. No more arguments are read than keep the
     workers busy.
 
     Closing it ends the tasks that are under way, and so does an exception of a task.

@@ -15,7 +15,7 @@ NOTHING: tuple[Any, ...] = ()
 
 
 class Fold(Sink):
-    """What `add` makes of a first state and each row.
+    """Folds each row into a state with `add`.
 
     Args:
         init: Makes the state for no rows.
@@ -48,7 +48,7 @@ class Fold(Sink):
 
 
 class Combine(Sink):
-    """What an associative function of two makes of all rows; None if there are none."""
+    """Combines all rows with an associative function of two; None if there are none."""
 
     def __init__(self, f: Callable[[Any, Any], Any]) -> None:
         self.f = f

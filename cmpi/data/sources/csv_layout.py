@@ -1,4 +1,4 @@
-"""What is known of CSV files before their rows are read."""
+"""The layout of CSV files, found before their rows are read."""
 
 from __future__ import annotations
 
