@@ -93,7 +93,8 @@ def test_its_interrupt_and_its_grace_are_its_own():
     join(j, a)
     child = a_child(j, a)
     assert sorted(signals(j.interrupt(2, 1.0, owner=one))) == sorted([(a, 2), (child, 2)])
-    assert spawn(j, a) == [], "it is to start nothing more"
+    (refused,) = told(spawn(j, a), process_root.Refused)
+    assert refused.never and "no process is started any more" in refused.reason
     (notice,) = of(Say, j.tick(2.0))
     assert notice.pid == one and "rank 0" in notice.text
     assert sorted(signals(j.tick(5.0))) == sorted([(a, 15), (child, 15), (a, 9), (child, 9)])

@@ -300,6 +300,19 @@ def test_ctrl_c_is_sigint_then_sigterm_then_sigkill_and_an_end_without_an_answer
     assert j.processes[a].status.ok and of(FinishJob, j.tick(111.0)) == [FinishJob(130)]
 
 
+def test_an_interrupted_job_refuses_to_start_what_waits_for_room_and_what_is_asked_for_later():
+    j, (a,) = a_job()
+    join(j, a)
+    assert not told(spawn(j, a, request=7, cpus=99 * CORE), process_root.Spawned)
+    spawn(j, a, request=8, cpus=4 * CORE)
+    waits = told(spawn(j, a, request=9, cpus=4 * CORE), process_root.Spawned)
+    assert waits == []
+    (refused,) = told(j.interrupt(2, 0.0), process_root.Refused)
+    assert refused.request == 9 and refused.never and "the job was interrupted" in refused.reason
+    (refused,) = told(spawn(j, a, request=10), process_root.Refused)
+    assert refused.request == 10
+
+
 def test_sigterm_is_passed_on_with_the_same_grace():
     j, (a,) = a_job(grace_s=4.0)
     assert of(Order, j.interrupt(15, 0.0)) == [Order(a, monitor_root.Signal(15, 4.0))]

@@ -101,4 +101,5 @@ sorted_rows.map(slow).write_text(folder + "/out")
     os.killpg(job.pid, signal.SIGINT)
     out, err = job.communicate(timeout=30)
     assert job.returncode == 130 and b"KeyboardInterrupt" in out + err, (job.returncode, out, err)
+    assert b"waiting after" not in err, err
     assert os.listdir(spill) == [] == os.listdir(jobs.folder / "out")

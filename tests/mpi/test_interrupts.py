@@ -1,5 +1,8 @@
 """Exceptions out of signal handlers: every call is done or not done, and the caller can tell."""
 
+import os
+import signal
+
 import pytest
 
 from cmpi.bench.jobs.interrupted import KINDS
@@ -16,6 +19,23 @@ def test_a_call_that_a_signal_handler_cuts_is_done_or_not_and_nothing_is_lost(cm
     assert result.code == 0 and not result.err, result
     lines = result.out.splitlines()
     assert len(lines) == len(kinds) and all(line.endswith("everything accounted for") for line in lines)
+
+
+def test_what_is_spawned_after_ctrl_c_is_refused_at_once(jobs):
+    text = """
+import cmpi, signal, sys, time
+cmpi.init()
+print("up", flush=True)
+try: time.sleep(60)
+except KeyboardInterrupt:
+    try: cmpi.spawn(lambda parent: None)
+    except cmpi.NeverFits as error: sys.exit(str(error))
+"""
+    job = jobs.start("cmpirun", "--output", "plain", "python", jobs.script(text))
+    assert job.stdout.readline() == b"up\n"
+    os.killpg(job.pid, signal.SIGINT)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 130 and err.startswith(b"no process is started any more: the job was"), err
 
 
 def test_ctrl_c_waits_in_a_spawned_process_until_it_is_not_inside_cmpi(job):

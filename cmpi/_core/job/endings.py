@@ -145,10 +145,10 @@ class Endings:
         program.interruption = end = Interruption(signal, code, program.grace_s, now_s, by_slurm=by_slurm)
         actions: list[Action] = []
         if not program.deployed:  # nothing of the job goes on
-            self._state.requests.withdraw_all()
+            actions += self._spawning.answered(self._state.requests.refuse_all())
         for process in self.concerned(program):
             if program.deployed:
-                actions += self._spawning.answered(self._state.requests.withdraw(process.pid))
+                actions += self._spawning.answered(self._state.requests.refuse(process.pid))
             actions += self.end(process, end.first, now_s, because, end)
         return actions + self._maybe_finish(program)
 

@@ -29,6 +29,11 @@ class SpawnAnswer:
     place: Place | Refuse
 
 
+def refusal(ticket: int = 0) -> Refuse:
+    """The answer to whoever asks for processes while the job, or the program, is ending."""
+    return Refuse(ticket, True, "no process is started any more: the job was interrupted")
+
+
 class SpawnQueue:
     """The machine. Every method is an event, and returns answers where it may bring some."""
 
@@ -115,10 +120,18 @@ class SpawnQueue:
                 answers += self._cancel(ticket)
         return answers
 
-    def withdraw_all(self) -> None:
-        """Nothing is to be started any more."""
+    def refuse(self, pid: int) -> list[SpawnAnswer]:
+        """Nothing more is to be started for `pid`; what it waits for is refused."""
+        mine = [(ticket, frame) for ticket, (asker, frame) in self._waiting.items() if asker == pid]
+        refused = [SpawnAnswer(pid, frame, refusal(ticket)) for ticket, frame in mine]
+        return refused + self.withdraw(pid)
+
+    def refuse_all(self) -> list[SpawnAnswer]:
+        """Nothing more is to be started at all."""
+        refused = [SpawnAnswer(*waiting, refusal(ticket)) for ticket, waiting in self._waiting.items()]
         while self._waiting:
             self._cancel(next(iter(self._waiting)))
+        return refused
 
     def _cancel(self, ticket: int) -> list[SpawnAnswer]:
         self._patient.pop(ticket, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cmpi._core.job.job_actions import Born, Tell
 from cmpi._core.job.scheduler import Refuse
+from cmpi._core.job.spawn_queue import SpawnAnswer, refusal
 from cmpi._core.job.start_numbers import SPAWNED
 from cmpi._core.protocol import process_root
 
@@ -11,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.job_actions import Action
     from cmpi._core.job.job_state import JobState
-    from cmpi._core.job.spawn_queue import SpawnAnswer
 
 
 class Spawning:
@@ -23,8 +23,10 @@ class Spawning:
     def submit(self, pid: int, frame: process_root.Spawn, now_s: float) -> list[Action]:
         """Handle a process's request to spawn others."""
         state = self._state
-        if not state.alive(pid) or state.bereft(pid) or state.ending(state.processes[pid]):
+        if not state.alive(pid) or state.bereft(pid):
             return []
+        if state.ending(state.processes[pid]):
+            return self.answered([SpawnAnswer(pid, frame, refusal())])
         near = state.processes[frame.near].host if frame.near in state.processes else ""
         return self.answered(state.requests.submit(pid, frame, now_s, near, state.processes[pid].guest))
 

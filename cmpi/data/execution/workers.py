@@ -65,11 +65,18 @@ def results(
         for argument in arguments:
             under_way.append(submit(task, argument))
             if len(under_way) >= window:
-                yield under_way.popleft().result()
+                yield _first(under_way)
         while under_way:
-            yield under_way.popleft().result()
+            yield _first(under_way)
     finally:
         _end(under_way)
+
+
+def _first(futures: deque[Future[Any]]) -> Any:
+    """The result of the first one, which is removed once it is there. Blocks: until it is."""
+    result = futures[0].result()
+    futures.popleft()
+    return result
 
 
 def _end(futures: Iterable[Future[Any]]) -> None:
