@@ -23,7 +23,7 @@ import time
 import weakref
 from _thread import get_ident
 
-from cmpi._base.interrupts import FINALIZERS, mark
+from cmpi._base.interrupts import FINALIZERS, came_from_handler, mark
 from cmpi._runtime.process.wait_registry import PACKAGE
 
 TYPE_CHECKING = False
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Final
 
-FINALIZER_S: Final = 0.001  # after which a signal that came in a finalizer comes again
+AGAIN_S: Final = 0.001  # after which a signal comes again that came in a finalizer, or a recovery
 _FINALIZE: Final[Any] = weakref.finalize.__call__.__code__
 MAIN: Final = threading.main_thread().ident
 # Handlers by signal, to be called as soon as an exception may cut what the main thread does.
@@ -73,7 +73,7 @@ class _Wrapped:
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if _inside():
             put_off[number] = self.handler
-        elif _in_finalizer(frame):
+        elif _in_finalizer(frame) or _in_recovery(frame):
             _thread.start_new_thread(_again, (number,))  # a finalizer may be of anything: no lock is taken
         else:
             _call(self.handler, number, frame)
@@ -97,9 +97,27 @@ def _in_finalizer(frame: FrameType | None) -> bool:
     return False
 
 
+def _in_recovery(frame: FrameType | None) -> bool:
+    """Whether cmpi is dealing with an earlier handler's exception, which a second one would cut short."""
+    error = sys.exc_info()[1]
+    while error is not None and not came_from_handler(error):
+        error = error.__context__
+    if error is None:
+        return False
+    passed, trace = [], error.__traceback__
+    while trace is not None:
+        passed.append(trace.tb_frame)
+        trace = trace.tb_next
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        if any(frame is each for each in passed):
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _again(number: int) -> None:
-    """Have the main thread get this signal again. Blocks: for a moment, by which the finalizer is over."""
-    time.sleep(FINALIZER_S)
+    """Have the main thread get this signal again. Blocks: for a moment."""
+    time.sleep(AGAIN_S)
     _thread.interrupt_main(signal.Signals(number))
 
 
@@ -119,6 +137,9 @@ def call_put_off() -> None:
         return
     while put_off:
         number, handler = put_off.popitem()
+        if _in_recovery(sys._getframe(1)):
+            _thread.start_new_thread(_again, (number,))
+            continue
         try:
             _call(handler, number, sys._getframe(1))
         finally:

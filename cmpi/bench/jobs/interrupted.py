@@ -22,6 +22,7 @@ import cmpi
 from cmpi import Mailbox, Pid, Receiver, Resources, Sender, select
 
 SHORTEST_S, LONGEST_S = 1e-5, 4e-4  # from one interrupt to the next, for calls of microseconds
+AGAIN_S = 5e-4, 2e-3, 0.1  # to the next one, which may come while the first is dealt with
 SLOWER = 20  # times as long, for calls of milliseconds
 STALL_S = 60.0  # without an interrupt: it hangs
 SMALL = Resources(cpus=0.01, memory="60 MiB")
@@ -33,8 +34,13 @@ class Tick(Exception):
     """The exception of the signal handler."""
 
 
+_left = [0]  # how often the handler may still raise, until the timer is set again
+
+
 def _tick(*_: object) -> None:
-    raise Tick
+    if _left[0]:
+        _left[0] -= 1
+        raise Tick
 
 
 def interrupt(step: Callable[[], object], count: int, slower: int) -> None:
@@ -47,7 +53,9 @@ def interrupt(step: Callable[[], object], count: int, slower: int) -> None:
             if len(ticks) % 64 == 0:
                 faulthandler.dump_traceback_later(STALL_S, exit=True)
             try:
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(shortest_s, longest_s), 0.1)
+                first_s, again_s = random.uniform(shortest_s, longest_s), random.choice(AGAIN_S)
+                _left[0] = 2
+                signal.setitimer(signal.ITIMER_REAL, first_s, again_s)
                 while True:
                     step()
             except Tick:
