@@ -14,6 +14,7 @@ from cmpi._core.data.keys import Key, key_function
 from cmpi.data.execution.spill import BLOCK_ROWS, Block, BlockWriter, memory_of, read
 from cmpi.data.sources.reading import Reading
 
+BLOCK_MEMORY = 256 << 10  # of the rows of one block: a merge holds a block of every run
 PART_BYTES = 16 << 20  # of runs, for each part of the result
 
 Run = list[tuple[Any, Any, Block]]  # the first key, the last key, and the rows between
@@ -30,8 +31,9 @@ def sorted_runs(rows: Iterable[Any], key: Key, reverse: bool, folder: str, memor
     def write() -> None:
         held.sort(key=key_of, reverse=reverse)
         keys.append([])
-        for at in range(0, len(held), BLOCK_ROWS):
-            block = held[at : at + BLOCK_ROWS]
+        size = min(BLOCK_ROWS, max(1, len(held) * BLOCK_MEMORY // max(1, nbytes)))
+        for at in range(0, len(held), size):
+            block = held[at : at + size]
             writer.write(block)
             keys[-1].append((key_of(block[0]), key_of(block[-1])))
         held.clear()
