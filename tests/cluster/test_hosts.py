@@ -62,11 +62,16 @@ def end(job, jobs, number):
     return job.communicate(timeout=20)
 
 
+def silent(result):
+    """Whether cmpirun has nothing to say but that it waits, as it does on a busy machine."""
+    return all(line.startswith("cmpirun: waiting for ") for line in result.err.splitlines())
+
+
 def test_ranks_fill_one_host_after_another_and_are_one_world(on_hosts):
     for n, hosts in ((2, "h1 h1"), (4, "h1 h1 h2 h2"), (7, "h1 h1 h2 h2 h3 h3 h1")):
         result = on_hosts.job(WORLD, options=(*THREE, "-n", str(n)))
         assert result.out.split() == [*hosts.split(), str(n * (n - 1) // 2), str(n)], result
-        assert result.code == 0 and not result.err
+        assert result.code == 0 and silent(result), result
     for host in HOSTS:
         assert "hydra" not in on_hosts.hosts.call(host, "ls", "/tmp")
 
@@ -118,7 +123,7 @@ for pid, to, back in pids.values():
 def test_processes_are_spawned_on_all_hosts_and_arrays_stream_between_them(on_hosts):
     result = on_hosts.job(PRELUDE + STREAMS, options=THREE)
     assert result.out.splitlines() == ["h1 h2 h3", "0", "0", "0"], result
-    assert result.code == 0 and not result.err, result
+    assert result.code == 0 and silent(result), result
 
 
 BETWEEN = """
@@ -349,7 +354,7 @@ def test_a_hostfile_that_is_wrong_or_not_there_is_named(on_hosts, jobs):
     assert result.code == 2 and "nowhere.hosts: No such file" in result.err, result
     (jobs.folder / "bad.hosts").write_text("h1 slots=2\nh2 slot=3\n")
     result = on_hosts.run("--hostfile", "bad.hosts", "hostname")
-    assert result.code == 2 and "bad.hosts:2: 'slot=3'" in result.err, result
+    assert result.code == 2 and "bad.hosts:2: unknown setting 'slot=3'" in result.err, result
     (jobs.folder / "few.hosts").write_text("h1 max_slots=1\nh2 max_slots=1\n")
     result = on_hosts.run("--hostfile", "few.hosts", "-n", "3", "hostname")
     assert result.code == 2 and "the hosts accept at most 2: h1 1, h2 1" in result.err, result
@@ -499,7 +504,7 @@ def test_the_secret_is_in_no_argv_on_any_host_and_folders_are_for_their_owner(on
 
 def test_the_doctor_looks_at_every_host_and_runs_a_job_on_all(on_hosts):
     result = on_hosts.run("--doctor", "--host", "h1:1,h2:1,h3:1")
-    assert result.code == 0 and "a job on all hosts  ok       3 ranks" in result.out, result
+    assert result.code == 0 and "a job on all hosts   ok       3 ranks" in result.out, result
     result = on_hosts.run("--doctor", "--host", "h1,h2,h9")
     assert result.code == 2 and "fix: getent hosts h9" in result.out, result
     assert "host h2" in result.out and "free in /dev/shm" in result.out
@@ -521,7 +526,7 @@ print(*Receiver[list](pids[0]).recv(timeout=20))
 def test_a_group_may_be_on_several_hosts_or_on_another(on_hosts):
     result = on_hosts.job(PRELUDE + GROUP, options=(*THREE, "--cpus", "2"))
     assert result.out.splitlines() == ["h1 h2 h2 h3 h3 [0, 0, 0, 0, 0]", "h3 h3"], result
-    assert result.code == 0 and not result.err, result
+    assert result.code == 0 and silent(result), result
 
 
 BACK = """

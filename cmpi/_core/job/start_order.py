@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from cmpi._core.job.start_numbers import RANKS
 from cmpi._core.protocol import monitor_root
 
 TYPE_CHECKING = False
@@ -18,12 +17,12 @@ def start_order(
 
     Args:
         job: The order of the cmpirun that started its program.
-        place: The differences on the process's host, if any.
+        place: The differences on the process's host, if any; None for a program that was deployed.
         process: The process.
         defaults: Settings for its environment, unless that already has them.
     """
     argv, settings, cwd = job.argv, job.settings, job.cwd
-    if place is not None and process.start == RANKS:
+    if place is not None:
         argv, cwd = place.argv or argv, place.cwd[0] if place.cwd else cwd
     if not process.is_rank:  # a closure's: its monitor knows where our program is
         argv, settings = process.interpreter.argv, process.interpreter.settings

@@ -86,7 +86,9 @@ class MonitorTable:
         if pid not in self._monitors:
             return
         process, console = self._job.processes[pid], self._consoles.of(pid)
-        order = start_order(console.order, self._places.get(process.host), process, settings)
+        own = console is self._consoles.own
+        place = self._places.get(process.host) if own else None
+        order = start_order(console.order, place, process, settings)
         self.tell(pid, order)
         if order.stdin:
             console.feeder.start(lambda data: self._loop.post(lambda: self._feed(pid, data)))
