@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cmpi._runtime.process.signal_guard import uncut
+from cmpi._runtime.process.signal_guard import call_handlers, uncut
 from cmpi.errors import CmpiError
 
 if TYPE_CHECKING:
@@ -73,22 +73,22 @@ class Answers:
         now_s = time.monotonic()
         end_s = None if timeout is None else now_s + timeout
         until_s = now_s + LOOK_S
-        self._helping += 1
-        self._helped += 1
-        try:
-            while not future.done():
-                with uncut:
+        with uncut:  # a handler's exception at the wrong moment would leave `_helping` too large for ever
+            self._helping += 1
+            self._helped += 1
+            try:
+                while not future.done():
                     heard = self._look()
                     if heard and self._asleep:
                         self._came.set()  # its deadline may have changed
-                if heard:
-                    until_s = time.monotonic() + LOOK_S
-                elif heard is None:
-                    time.sleep(0)  # the other thread needs the GIL to finish its poll
-                if time.monotonic() > until_s or (end_s is not None and time.monotonic() > end_s):
-                    return
-        finally:
-            with uncut:
+                    if heard:
+                        until_s = time.monotonic() + LOOK_S
+                    elif heard is None:
+                        time.sleep(0)  # the other thread needs the GIL to finish its poll
+                    if time.monotonic() > until_s or (end_s is not None and time.monotonic() > end_s):
+                        return
+                    call_handlers()
+            finally:
                 self._helping -= 1
                 if self._asleep or not (future.done() or self._arm()):
                     self._came.set()

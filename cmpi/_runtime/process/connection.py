@@ -193,8 +193,8 @@ class Connection:
             sent, self._unsure = self._unsure, None
             if not shared:  # all again, the other way
                 self._outbox.extendleft(OutgoingFrame(head, (), None) for head in reversed(sent))
-                self._writer, self._unheard = None, False
-                ring.unlink_rings(self._out)
+                self._drop_writer(unlink=True)
+                self._unheard = False
         self.flush()
 
     def flush(self, *, wake: bool = True) -> None:
@@ -351,6 +351,18 @@ class Connection:
 
     # -- the end -------------------------------------------------------------------------------
 
+    def _drop_writer(self, *, unlink: bool) -> None:
+        """Let go of our ring.
+
+        `wake` looks at it without the lock. Compiled, an assignment lets go of the old object before the
+        attribute has the new one, and unmapping lets other threads run: `wake` would take an object that is
+        being deallocated. So the attribute is empty before the last reference, `writer`, goes.
+        """
+        writer = self._writer
+        self._writer = None
+        if writer is not None and unlink:
+            ring.unlink_rings(self._out)
+
     def free(self, *, peer_ended: bool = False) -> None:
         """Let go of the transport and the memory. What was received stays where it is.
 
@@ -359,12 +371,11 @@ class Connection:
         if not self.freed and self.transport is not None:
             self.transport.free()
         self.freed = True
-        if peer_ended and self._host.shared_memory:
+        unlink = peer_ended and self._host.shared_memory != ""
+        if unlink:
             self._payloads.unlink()
-            if self._writer is not None:
-                ring.unlink_rings(self._out)
             if self.ring_inbox.reader is not None:
                 ring.unlink_rings(self._into)
-        self._writer = None
+        self._drop_writer(unlink=unlink)
         self.ring_inbox.free()
         self._payloads.free()

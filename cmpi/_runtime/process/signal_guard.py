@@ -146,6 +146,15 @@ def call_put_off() -> None:
             call_put_off()  # the others, even if this one raises
 
 
+def call_handlers() -> None:
+    """In a `with uncut:` block, call the handlers that were put off: their exceptions do no harm here.
+    While one runs, others wait."""
+    if put_off and get_ident() == MAIN:
+        while put_off:
+            number, handler = put_off.popitem()
+            _call(handler, number, sys._getframe(1))
+
+
 def protect(lock: Any) -> None:
     """Have handlers wait while the main thread holds this lock, which has `_is_owned()`."""
     _locks.append(lock)
