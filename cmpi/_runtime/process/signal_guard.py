@@ -137,7 +137,7 @@ def call_put_off() -> None:
         return
     while put_off:
         number, handler = put_off.popitem()
-        if _in_recovery(sys._getframe(1)):
+        if _in_finalizer(sys._getframe(1)) or _in_recovery(sys._getframe(1)):
             _thread.start_new_thread(_again, (number,))
             continue
         try:
