@@ -25,8 +25,9 @@ def test_what_is_spawned_after_ctrl_c_is_refused_at_once(jobs):
     text = """
 import cmpi, signal, sys, time
 cmpi.init()
-print("up", flush=True)
-try: time.sleep(60)
+try:
+    print("up", flush=True)
+    time.sleep(60)
 except KeyboardInterrupt:
     try: cmpi.spawn(lambda parent: None)
     except cmpi.NeverFits as error: sys.exit(str(error))
