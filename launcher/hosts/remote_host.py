@@ -144,12 +144,16 @@ class RemoteHost:
         return list(self._decoder.feed(data))
 
     def tell(self, frame: Any) -> None:
-        """Send the agent a frame, now or as soon as possible."""
+        """Send the agent a frame, now or as soon as possible; nothing once the connection has ended."""
+        if self.gone:
+            return
         waited = bool(self._pipe.unsent)
         try:
             self._pipe.write(encode(frame))
-        except OSError:
-            return  # the end of its stdout will be read
+        except OSError:  # the end of its stdout will be read
+            if not waited:
+                self._pipe.unsent.clear()  # nobody watches for room for it
+            return
         if self._pipe.unsent and not waited:
             self._selector.register(self._pipe.writable, selectors.EVENT_WRITE, (self._write_on,))
 
@@ -166,6 +170,8 @@ class RemoteHost:
             self.tell(piece)
 
     def _write_on(self, _: int) -> None:
+        if self.gone:
+            return  # closed by what was read at the same time
         try:
             self._pipe.write(b"")
         except OSError:

@@ -193,14 +193,14 @@ def doctor(**kwargs):
 def test_who_is_bounded_stays_within_its_bounds_and_the_doctor_says_so(session):
     assert doctor().startswith("memory limits are enforced by the kernel")
     write(f"{SCOPE}/memory.max", str(900 << 20))
-    assert doctor().startswith("watched")
+    assert doctor().startswith("memory limits are enforced by monitors")
     write(f"{SCOPE}/memory.max", "max")
     assert not ours(SLICE)
 
 
 def test_who_is_not_root_needs_a_place_of_its_own(session):
     nobody = 65534
-    assert doctor(user=nobody).startswith("watched")
+    assert doctor(user=nobody).startswith("memory limits are enforced by monitors")
     for path in (SLICE, f"{SLICE}/cgroup.procs", f"{SLICE}/cgroup.subtree_control"):
         os.chown(path, nobody, nobody)  # as systemd does for a person's own services
     assert doctor(user=nobody).startswith("memory limits are enforced by the kernel")

@@ -95,7 +95,7 @@ def test_gpus_features_and_unknown_wishes(here):
         cmpi_slurm.submit(print, constraint="big")
     with pytest.raises(TypeError, match="unknown option 'memory'"):
         cmpi_slurm.map_array(print, [1], memory="1G")
-    with pytest.raises(UsageError, match="1 element or more"):
+    with pytest.raises(UsageError, match="at least 1 element"):
         cmpi_slurm.map_array(print, [])
 
 
