@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from cmpi._runtime.linux.leftovers import singleton_runs
+from cmpi._runtime.linux.leftovers import session_folder, singleton_runs
 
 _NAMES = ("cmpi-", "ompi.")
 
@@ -39,10 +39,8 @@ def leftovers(before: set[str], limit_s: float = 2.0) -> list[str]:
 def _unused(paths: set[str]) -> set[str]:
     """The paths that no living process maps, has open or names in its environment. The folder of
     Open MPI processes that were started alone is in use as long as there is one."""
-    temporary = os.environ.get("TMPDIR", "/tmp")
-    sessions = f"{temporary}/ompi.{os.uname().nodename}.{os.geteuid()}"
-    if sessions in paths and singleton_runs(temporary):
-        paths = paths - {sessions}
+    if session_folder() in paths and singleton_runs():
+        paths = paths - {session_folder()}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if not paths:
             break

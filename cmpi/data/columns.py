@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cmpi._core.data.stable_hash import stable_hash
+from cmpi._core.data.stable_hash import mixed, stable_hash
 from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
@@ -124,12 +124,8 @@ def hashes_of_integers(keys: Any) -> Any:
 
     Source: as `stable_hash`, for a whole array at once.
     """
-    np, modulus, mask = numpy(), sys.hash_info.modulus, 0xFFFFFFFF
+    np, modulus = numpy(), sys.hash_info.modulus
     wide = keys.astype(np.int64)
     if keys.dtype == np.uint64 or ((wide >= modulus) | (wide <= -modulus)).any():
         return np.array(list(map(stable_hash, keys.tolist())), np.uint32)
-    wide = np.where(wide == -1, -2, wide)  # as Python's hash
-    low = ((wide ^ (wide >> 32)) & mask).astype(np.uint64)
-    low = ((low ^ (low >> 16)) * 0x85EBCA6B) & mask
-    low = ((low ^ (low >> 13)) * 0xC2B2AE35) & mask
-    return (low ^ (low >> 16)).astype(np.uint32)
+    return mixed(np.where(wide == -1, -2, wide)).astype(np.uint32)  # -2 is Python's hash of -1

@@ -10,8 +10,9 @@ import fractions
 import numbers
 import uuid
 import zlib
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 BITS = 32
 _MASK = (1 << BITS) - 1
 _NONE, _EMPTY = 0x9E3779B9, 0x85EBCA6B
@@ -36,21 +37,23 @@ def stable_hash(key: Any) -> int:
     if kind is str:
         return zlib.crc32(key.encode("utf-8", "surrogatepass"))
     if kind is int or kind is float:
-        return _mixed(hash(key))
+        return mixed(hash(key))
     return _of_other(key)
 
 
 def partition(key: Any, partitions: int, level: int = 0) -> int:
     """Which of `partitions` a key belongs to. Each level divides the keys of one partition anew."""
     number = stable_hash(key)
-    return (_mixed(number + level * _NONE) if level else number) % partitions
+    return (mixed(number + level * _NONE) if level else number) % partitions
 
 
-def _mixed(number: int) -> int:
-    number = (number ^ (number >> 32)) & _MASK
-    number = ((number ^ (number >> 16)) * 0x85EBCA6B) & _MASK
-    number = ((number ^ (number >> 13)) * 0xC2B2AE35) & _MASK
-    return number ^ (number >> 16)
+def mixed(number: T) -> T:
+    """The mixing step: of an int, or of each number of a numpy array of int64, whose products may wrap."""
+    low: Any = number
+    low = (low ^ (low >> 32)) & _MASK
+    low = ((low ^ (low >> 16)) * 0x85EBCA6B) & _MASK
+    low = ((low ^ (low >> 13)) * 0xC2B2AE35) & _MASK
+    return low ^ (low >> 16)  # type: ignore[no-any-return]
 
 
 def _of_other(key: Any) -> int:
@@ -63,15 +66,15 @@ def _of_other(key: Any) -> int:
             return stable_hash(key.value)
         return _of_parts((type(key).__qualname__, key.name))
     if isinstance(key, (numbers.Number, decimal.Decimal, fractions.Fraction)):
-        return _mixed(hash(key))  # Python's numbers, and numpy's, hash alike if they are equal
+        return mixed(hash(key))  # Python's numbers, and numpy's, hash alike if they are equal
     if isinstance(key, str):
         return zlib.crc32(str(key).encode("utf-8", "surrogatepass"))
     if isinstance(key, (bytes, memoryview)):
         return zlib.crc32(key)
     if isinstance(key, frozenset):
-        return _mixed(sum(stable_hash(each) for each in key) + _EMPTY)
+        return mixed(sum(stable_hash(each) for each in key) + _EMPTY)
     if isinstance(key, uuid.UUID):
-        return _mixed(key.int)
+        return mixed(key.int)
     if isinstance(key, datetime.datetime):
         offset = key.utcoffset()
         naive = key.replace(tzinfo=None, fold=0)
@@ -96,5 +99,5 @@ def _of_text(text: str) -> int:
 def _of_parts(parts: tuple[Any, ...]) -> int:
     value = _EMPTY
     for part in parts:
-        value = _mixed((value * 31 + stable_hash(part)) & _MASK)
+        value = mixed((value * 31 + stable_hash(part)) & _MASK)
     return value

@@ -196,8 +196,8 @@ class Scheduler:
         return actions
 
     def _next(self) -> tuple[Submit, Place] | None:
-        """Place the first whose turn it is and who fits; what was asked, and where. Who waits for a certain
-        host holds the turn for that one alone, so that the others are not idle meanwhile."""
+        """Find room for the first request in turn that fits; return it and its place. A request for a host
+        that has no room holds up later requests for that host only, so that no other host is idle."""
         held: set[str] = set()
         for line in self._all_lines():
             place = self._try(line[0], held)

@@ -87,19 +87,19 @@ def remove_topologies() -> None:
 def remove_session_folders() -> None:
     """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
     it goes on as one that was started alone. Not while one that was runs here in the same `TMPDIR`."""
-    above, name = _temporary_folder(os.environ), f"ompi.{os.uname().nodename}.{os.geteuid()}"
-    top = _open_own(f"{above}/{name}")
+    sessions = session_folder()
+    top = _open_own(sessions)
     if top < 0:
         return
     try:
-        if singleton_runs(above):
+        if singleton_runs():
             return
         for _, folders, _, at in os.fwalk(".", topdown=False, dir_fd=top):
             for folder in folders:
                 _rmdir(folder, at)
     finally:
         os.close(top)
-    _rmdir(f"{above}/{name}")
+    _rmdir(sessions)
 
 
 def _open_own(folder: str) -> int:
@@ -122,9 +122,15 @@ def _rmdir(folder: str, at: int | None = None) -> None:
         pass  # not empty, or a link
 
 
-def singleton_runs(temporary: str) -> bool:
-    """Whether any process of this host runs Open MPI without a launcher, with its files in this temporary
-    folder. Blocks: to read what /proc says of all processes."""
+def session_folder() -> str:
+    """The folder of this user's Open MPI processes that were started without a launcher."""
+    return f"{_temporary_folder(os.environ)}/ompi.{os.uname().nodename}.{os.geteuid()}"
+
+
+def singleton_runs() -> bool:
+    """Whether any process of this host runs Open MPI without a launcher, and has the same temporary folder.
+    Blocks: to read what /proc says of all processes."""
+    temporary = _temporary_folder(os.environ)
     return any(_is_singleton(process, temporary) for process in _all_processes())
 
 

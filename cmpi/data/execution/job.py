@@ -21,13 +21,12 @@ from cmpi.data.execution import tasks
 from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, JoinPart, Partitions
 from cmpi.data.execution.sorting import parts
-from cmpi.data.execution.spill import Block, SpillFolder, read
-from cmpi.data.execution.stored import Persisted, Stored, WindowPart, ZipPart
+from cmpi.data.execution.spill import Block, SpillFolder
+from cmpi.data.execution.stored import NumberedPart, Persisted, Stored, WindowPart, ZipPart
 from cmpi.data.execution.workers import pool_of_process, results
 from cmpi.data.sinks.collecting import Collect
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.memory import Items
-from cmpi.data.sources.reading import Reading
 
 REDUCE_BYTES = 8 << 20  # of partitions that one task takes together
 
@@ -60,19 +59,6 @@ class Flow:
     pipelines: list[Steps]
     splits: Iterator[tuple[int, Any]]
     total: int | None = None  # splits, if that is known
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A split of rows on disk, numbered if `start` is given."""
-
-    blocks: tuple[Block, ...]
-    start: int | None = None
-
-    def rows(self, reading: Reading) -> Iterator[Any]:
-        """The rows, or pairs of their numbers and them."""
-        rows = itertools.chain.from_iterable(read(self.blocks))
-        return rows if self.start is None else enumerate(rows, self.start)
 
 
 @dataclass
@@ -202,11 +188,12 @@ class Job:
         return _plain(taken())
 
     def _enumerate(self, node: plan.Enumerate) -> Flow:
-        def numbered() -> Iterator[Kept]:
+        def numbered() -> Iterator[NumberedPart]:
             start = node.start
             for blocks in self.keep("enumerate", node.parent):
-                yield Kept(tuple(blocks), start)
-                start += sum(block.rows for block in blocks)
+                part = Stored(blocks).whole()
+                yield NumberedPart(part, start)
+                start += part.length
 
         return _plain(numbered())
 

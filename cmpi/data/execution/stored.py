@@ -36,6 +36,18 @@ class Slice:
 
 
 @dataclass(frozen=True)
+class NumberedPart:
+    """A split of pairs of a row's number, from `start`, and the row."""
+
+    part: Slice
+    start: int
+
+    def rows(self, reading: Reading) -> Iterator[tuple[int, Any]]:
+        """The pairs."""
+        return enumerate(self.part.rows(reading), self.start)
+
+
+@dataclass(frozen=True)
 class ZipPart:
     """A split of pairs of the rows of two streams."""
 
@@ -76,8 +88,7 @@ class Persisted:
 
     def splits(self) -> list[Slice]:
         """One for each split that there was."""
-        parts = map(Stored, self._splits)
-        return [part.slice(0, len(part)) for part in parts]
+        return [Stored(blocks).whole() for blocks in self._splits]
 
     def describe(self) -> str:
         """As plans show it."""
@@ -103,6 +114,10 @@ class Stored:
 
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
+
+    def whole(self) -> Slice:
+        """All rows."""
+        return self.slice(0, len(self))
 
     def slice(self, begin: int, end: int) -> Slice:
         """The rows from `begin` up to `end`, as far as there are such."""

@@ -80,13 +80,11 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
         groups = Groups(node.sink, folder, partitions, 0, memory)
         named = isinstance(node.key, str) and node.value is None and not steps.all
-        if (
-            named
-            and is_columnar(split, reading)
-            and (table := _in_columns(split, node, reading)) is not None
-        ):
-            groups.merge_table(table)
-            return groups.close()
+        if named and is_columnar(split, reading):
+            table = aggregated_by_key(split, str(node.key), node.sink, reading)
+            if table is not None:
+                groups.merge_table(table)
+                return groups.close()
         key_of = key_function(node.key)
         value_of = rest_function(node.key) if node.value is None else key_function(node.value)
         rows = rows_of(split, steps, reading)
@@ -96,12 +94,6 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
         return groups.close()
 
     return work
-
-
-def _in_columns(split: Any, node: GroupBy, reading: Reading) -> Any:
-    """The aggregate table of a columnar split, if Arrow can compute it."""
-    assert isinstance(node.key, str)
-    return aggregated_by_key(split, node.key, node.sink, reading)
 
 
 def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading) -> Any:

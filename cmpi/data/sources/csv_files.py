@@ -46,16 +46,12 @@ class CsvPart:
 
     def batches(self, columns: tuple[str, ...] | None = None) -> Iterator[Any]:
         """Record batches of the columns that were selected, or of these. Raises: NotColumnar, BadRow."""
-        header, skip = self._header()
+        header, skip = self.layout.header, 0
+        if self.layout.in_file:
+            header = header_of(self.part, self.layout.delimiter, self.layout)
+            skip = 1 if self.part.begin == 0 else 0
         names = self.layout.names if columns is None else columns
         return batches_of(self.part, self.layout, header, names, skip)
-
-    def _header(self) -> tuple[tuple[str, ...], int]:
-        """The columns of this file, and how many rows they take at the beginning of this part."""
-        if not self.layout.in_file:
-            return self.layout.header, 0
-        header = header_of(self.part, self.layout.delimiter, self.layout)
-        return header, 1 if self.part.begin == 0 else 0
 
     @property
     def nbytes(self) -> int:
@@ -77,9 +73,12 @@ class CsvPart:
                 return self.part.place(reader.line_num)
 
             reading.where = place
-            header, skip = self._header()
-            for _ in range(skip):
-                next(reader, None)
+            header = self.layout.header
+            if self.layout.in_file:
+                if self.part.begin == 0:
+                    header = _checked(next(reader, None), self.part.path, self.layout)
+                else:
+                    header = header_of(self.part, self.layout.delimiter, self.layout)
             for record in self._records(reader, header, reading):
                 reading.rows += 1
                 yield record
@@ -159,11 +158,13 @@ class CsvFiles:
         a reader that begins in the middle cannot know whether it is inside of one."""
         divide = not self.quoted_newlines
         layout: Layout | None = None
+        columnar = False
         for part in lines.parts(self.paths, self.split_bytes, self.encoding, self.errors, divide):
             if layout is None:
                 layout = self._layout(part)
+                columnar = layout is not None and can_be_columns(part, layout)
             if layout is not None:
-                yield CsvPart(part, layout, can_be_columns(part, layout))
+                yield CsvPart(part, layout, columnar)
 
     def _layout(self, part: Part) -> Layout | None:
         header = self.header
