@@ -237,7 +237,7 @@ class MpiParts:
         self.buffers, self._spawn_queue = buffers, requests
 
     def ready(self) -> bool:
-        """True if all of them have arrived completely. Raises: LinkBroken."""
+        """True if all of them have arrived completely. Raises: TransportBroken."""
         try:
             while self._spawn_queue and self._spawn_queue[0].Test():
                 self._spawn_queue.popleft()
@@ -250,7 +250,7 @@ class MpiTransport:
     """Carries frames and buffers to and from one peer. For one thread at a time; no call blocks.
 
     Raises (all calls):
-        LinkBroken: MPI reports that the peer is gone.
+        TransportBroken: MPI reports that the peer is gone.
     """
 
     waitable = False  # nothing says that something has come, but to look

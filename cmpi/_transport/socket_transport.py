@@ -73,8 +73,8 @@ class SocketParts:
 class SocketTransport:
     """Frames and buffers to and from one peer. Calls from one thread at a time; none blocks.
 
-    Raises (all calls):
-        LinkBroken: The connection has ended.
+    What is sent when the peer reads no more is lost. Only `receive` says that the connection has ended,
+    after all that the peer had sent before.
     """
 
     waitable = True
@@ -90,6 +90,7 @@ class SocketTransport:
         self._parts: deque[SocketParts] = deque()
         self._scratch = bytearray(RECEIVE_BYTES)
         self._broken = False
+        self._unread = False  # the peer reads no more
         self._low_water = 1
 
     def fileno(self) -> int:
@@ -103,13 +104,17 @@ class SocketTransport:
 
     def send(self, frame: bytes) -> None:
         """Send a frame."""
+        if self._unread:
+            return
         self._unsent.append((memoryview(_LENGTH.pack(len(frame)) + frame), None))
         self.sent += 1
         if len(self._unsent) == 1:
             self.progress_sends()
 
     def send_buffers(self, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
-        """As `mpi.MpiTransport.send_buffers`."""
+        """As `mpi.MpiTransport.send_buffers`; `done` is not called for what is lost."""
+        if self._unread:
+            return
         views = [memoryview(buffer).cast("B") for buffer in buffers]
         for i, view in enumerate(views, 1):
             self._unsent.append((view, done if i == len(views) else None))
@@ -126,9 +131,9 @@ class SocketTransport:
                 self._written(written)
         except BlockingIOError:
             pass
-        except OSError as error:
-            self._broken = True
-            raise TransportBroken(str(error)) from None
+        except OSError:  # what the peer sent before may still be there
+            self._unread = True
+            self._unsent.clear()
         return moved
 
     def _written(self, n: int) -> None:
@@ -142,7 +147,7 @@ class SocketTransport:
             self._unsent[0] = view[n:], done
 
     def receive(self) -> bytes | None:
-        """The next frame, if one is here."""
+        """The next frame, if one is here. Raises: TransportBroken: The connection has ended."""
         while True:
             while self._parts and self._parts[0].ready():
                 self._parts.popleft()

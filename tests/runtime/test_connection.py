@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import socket
 import tempfile
 from collections import deque
 
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from cmpi._core.protocol import process_process
+from cmpi._core.protocol.wire import encode_bare
 from cmpi._runtime.process.connection import Connection
 from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._transport import ring
+from cmpi._transport.mpi import TransportBroken
+from cmpi._transport.socket_transport import SocketTransport
 from cmpi.identifiers import Pid
 from tests.transport.memory_transport import MemoryTransport
 
@@ -325,3 +329,22 @@ def test_what_nobody_will_read_is_removed_with_its_reader(tmp_path):
     connection.hush()
     connection.free(peer_ended=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_large_message_and_what_follows_it_are_heard_before_the_end_of_a_socket():
+    """All of it may lie in the socket, the end too, when this process looks."""
+    heard = []
+    node = Node(Pid(2), "", 0, False)
+    connection = Connection(node, Pid(1), lambda frame, buffers: heard.append((frame, buffers)), deaf)
+    ours, theirs = socket.socketpair()
+    connection.transport, peer = SocketTransport(ours), SocketTransport(theirs)
+    peer.send(encode_bare(process_process.Data(3, [100_000], [0, 0, 0], b"head")))
+    peer.send_buffers([bytes(100_000)], None)
+    peer.send(encode_bare(process_process.Fin(3)))
+    assert not peer.busy
+    peer.free()
+    with pytest.raises(TransportBroken):
+        connection.progress()
+    (data, (buffer,)), (fin, _) = heard
+    assert (data.body, bytes(buffer), fin) == (b"head", bytes(100_000), process_process.Fin(3))
+    connection.free()

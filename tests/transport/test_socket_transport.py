@@ -90,3 +90,18 @@ def test_a_frame_of_absurd_length_breaks_the_link():
         b.receive()
     a.free()
     b.free()
+
+
+def test_what_came_before_the_end_is_received_while_more_waits_to_be_sent():
+    a, b = meet()
+    b.send(b"a last word")
+    a.send_buffers([bytes(30_000_000)], lambda: pytest.fail("nobody has read that"))
+    assert a.busy
+    b.free()
+    while a.busy:
+        a.progress_sends()  # finds that nobody reads any more
+    a.send(b"nor this")
+    assert a.receive() == b"a last word"
+    with pytest.raises(TransportBroken):
+        a.receive()
+    a.free()

@@ -308,7 +308,7 @@ class Connection:
         self.ring_inbox.map()
 
     def progress(self) -> bool:
-        """Move what can be moved; True if something was. Raises: LinkBroken."""
+        """Move what can be moved; True if something was. Raises: TransportBroken."""
         if self.freed:
             return False
         if self._unheard:
@@ -324,15 +324,23 @@ class Connection:
 
     def _progress_transport(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> bool:
         moved = transport.progress_sends()
-        while (head := transport.receive()) is not None:
-            moved = True
-            frame = decode(head, process_process.TO_PEER)
-            sizes = following(frame)
-            parts = transport.expect(sizes) if sizes else None
-            if parts is None and not self._held:
-                self._deliver(frame, ())
-            else:
-                self._held.append((frame, parts))
+        try:
+            while (head := transport.receive()) is not None:
+                moved = True
+                frame = decode(head, process_process.TO_PEER)
+                sizes = following(frame)
+                parts = transport.expect(sizes) if sizes else None
+                if parts is None and not self._held:
+                    self._deliver(frame, ())
+                else:
+                    self._held.append((frame, parts))
+        finally:  # also what came before the end of the connection, which `receive` raises
+            moved |= self._deliver_held()
+        return moved
+
+    def _deliver_held(self) -> bool:
+        """Deliver what has all its buffers; True if anything had."""
+        moved = False
         while self._held and (self._held[0][1] is None or self._held[0][1].ready()):
             frame, parts = self._held.popleft()
             moved = True

@@ -56,7 +56,8 @@ def worker(boss: Pid, top: Pid) -> None:
 
 
 def boss(top: Pid) -> None:
-    """The workers' supervisor."""
+    """The workers' supervisor, until the accounts' keeper ends."""
+    cmpi.link(top)
     children = [Child(worker, top, name=f"worker {i}", resources=SMALL) for i in range(WORKERS)]
     cmpi.supervise(children, max_restarts=10**9, backoff=(0.0, 0.0))
 
