@@ -131,6 +131,7 @@ class Chaos:
             if self._kills_left and time.monotonic() >= kill_s:
                 self._kill()
                 kill_s = time.monotonic() + self._choice.random() * 2 * KILL_EVERY_S
+        cmpi.unlink(top)
         cmpi.kill(top)
         for origin, end, _ in self._pairs:
             cmpi.kill(origin)
