@@ -26,7 +26,7 @@ HOMES = {
     "pool": "pool",
     "data": "data",
 }
-ALONE = "soak", "chaos", "interrupts", "scaling", "hosts"  # run by themselves, when asked for
+ALONE = "soak", "chaos", "interrupts", "limits", "scaling", "hosts"  # run by themselves, when asked for
 
 
 def main() -> int:
@@ -36,14 +36,17 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"{', '.join(HOMES)}, soak, chaos, interrupts, scaling, or hosts (default: all but those)",
+        help=f"{', '.join(HOMES)}, {', '.join(ALONE[:-1])}, or {ALONE[-1]} (default: all but those)",
     )
     parser.add_argument("--runs", type=int, default=0, help="repetitions (default: the benchmark's own)")
     parser.add_argument("--json", action="store_true", help="an object for each row in place of the table")
     parser.add_argument("--plot", metavar="FILE.png", help="draw the ratios (needs matplotlib)")
     parser.add_argument("--seconds", type=float, default=600, help="how long to soak (default 600)")
     parser.add_argument(
-        "--count", type=int, default=100_000, help="of interrupts of each kind (default 100,000)"
+        "--count",
+        type=int,
+        default=0,
+        help="of interrupts of each kind (default 100,000), or of the short processes of limits (10,000)",
     )
     parser.add_argument(
         "--kinds", metavar="A,B", default="", help="of calls to be interrupted (default: all)"
@@ -66,7 +69,7 @@ def main() -> int:
     if options.names == ["interrupts"]:
         from cmpi.bench.soak import interrupts
 
-        return interrupts([kind for kind in options.kinds.split(",") if kind], options.count)
+        return interrupts([kind for kind in options.kinds.split(",") if kind], options.count or 100_000)
     if options.names == ["chaos"]:
         from cmpi.bench.soak import chaos
 
@@ -80,7 +83,8 @@ def main() -> int:
         module = importlib.import_module(f"cmpi.bench.{HOMES.get(name, name)}")
         if name == "hosts" and options.hosts.count(",") != 1:
             parser.error("hosts needs two: --hosts node1,node2, of which the first is this one")
-        for row in module.run(options.hosts if name == "hosts" else name, options.runs):
+        how_many = options.count if name == "limits" else options.runs
+        for row in module.run(options.hosts if name == "hosts" else name, how_many):
             rows.append(row)
             line = json.dumps({**row.__dict__, "ratio": row.ratio}) if options.json else row.line()
             print(line, flush=True)

@@ -29,11 +29,23 @@ def test_a_short_soak_loses_nothing(jobs):
     assert result.code == 0, result
 
 
-@pytest.mark.parametrize(("workload", "kills"), [("messages", 40), ("pool", 25)])
-def test_some_chaos_is_survived_and_everything_accounted_for(jobs, workload, kills):
-    options = ("--workload", workload, "--kills", str(kills))
+@pytest.mark.parametrize(
+    ("workload", "kills", "options"),
+    [("messages", 40, ()), ("messages", 40, ("--no-shared-memory",)), ("pool", 25, ())],
+    ids=["messages", "messages by sockets", "pool"],
+)
+def test_some_chaos_is_survived_and_everything_accounted_for(jobs, workload, kills, options):
+    options = ("--workload", workload, "--kills", str(kills), *options)
     result = jobs.run(sys.executable, "-m", "cmpi.bench", "chaos", *options, timeout=80)
     assert result.code == 0 and f"{kills} kills survived" in result.out, result
+
+
+def test_processes_under_limits_are_counted(jobs):
+    result = jobs.run("cmpirun", "--output", "plain", "python", "-m", "cmpi.bench.jobs.limited", "3", "50")
+    figures = json.loads(result.out.splitlines()[-1])
+    assert set(figures["alive"]["descriptors"]) >= {"cmpirun", "mpiexec", "root", "fork server"}
+    assert figures["short"]["last"] > 0
+    assert not any(figures["short"]["more descriptors"].values()), figures
 
 
 def test_an_unknown_benchmark_is_refused(jobs):
