@@ -41,8 +41,11 @@ def parts() -> dict[str, list[Any]]:
         line = " ".join(process.cmdline())
         name = next((name for word, name in PARTS.items() if word in line), "")
         # Monitors and closures are forks of the fork server, with its command line.
-        forked = name == "fork server" and "root/main" not in " ".join(process.parent().cmdline())
-        if name and not forked and process.pid != os.getpid():
+        parent = process.parent()
+        forked = (
+            name == "fork server" and parent is not None and "root/main" not in " ".join(parent.cmdline())
+        )
+        if name and not forked:
             found.setdefault(name, []).append(process)
     return found
 
