@@ -159,14 +159,20 @@ def test_a_kernel_that_is_killed_or_starts_again_leaves_nothing(jobs, kernel):
 def test_pytest_gets_a_job(jobs):
     jobs.script(
         """
+import time
 import cmpi, pytest
-def child(parent): print("loud"); cmpi.Sender(parent).send(42)
+def child(parent): cmpi.Sender(parent).send(42)
+def loud(parent): print("loud")
 @pytest.fixture(scope="session")
 def job():
     with cmpi.Job() as job:
         yield job
 def test_a_job_of_its_own(job):
     assert cmpi.Receiver(cmpi.spawn(child)).recv(timeout=20) == 42
+def test_output_is_captured(job, capfd):
+    cmpi.spawn(loud)
+    while "loud" not in capfd.readouterr().out:
+        time.sleep(0.01)
 def test_the_same_job(job):
     assert cmpi.wait(cmpi.spawn(child)).ok and not job.failures
 """,
@@ -183,7 +189,7 @@ def test_init():
         "test_init.py",
     )
     result = jobs.run("pytest", "-q", "-p", "no:cacheprovider", "test_fixture.py", "test_init.py")
-    assert result.code == 0 and "3 passed" in result.out and "loud" not in result.out, result
+    assert result.code == 0 and "4 passed" in result.out and "loud" not in result.out, result
     result = jobs.run("cmpirun", "pytest", "-q", "-p", "no:cacheprovider", "test_init.py")
     assert result.code == 0 and "1 passed" in result.out, result
 
