@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 import cmpi
 from cmpi.bench.channels import ARRAY_BYTES
 
-ROUND_TRIPS, ARRAYS, SPAWNS = 300, 10, 5
+ROUND_TRIPS, MESSAGES, ARRAYS, SPAWNS = 300, 2000, 10, 5
+SLEEPS, SLEEP_S = 20, 0.005
 OBJECT = ("abc", 1.5, [1, 2, 3])
 _array = np.ones(ARRAY_BYTES // 8)
 _target = np.zeros_like(_array)
@@ -89,6 +90,32 @@ class Ways:
                 send()
         return (time.perf_counter() - started) / ROUND_TRIPS * 1e6
 
+    def one_way(self, way: str) -> float:
+        """Microseconds for each small message, until the last has arrived."""
+        send, receive = getattr(self, f"{way}_send"), getattr(self, f"{way}_receive")
+        started = time.perf_counter()
+        for _ in range(MESSAGES):
+            send() if self.first else receive()
+        self.of.recv() if self.first else self.to.send(0)
+        return (time.perf_counter() - started) / MESSAGES * 1e6
+
+    def sleeping(self, way: str) -> float:
+        """Microseconds for a round trip with one that has fallen asleep."""
+        send, receive = getattr(self, f"{way}_send"), getattr(self, f"{way}_receive")
+        times = []
+        for _ in range(SLEEPS):
+            if self.first:
+                time.sleep(SLEEP_S)
+            started = time.perf_counter()
+            if self.first:
+                send()
+                receive()
+            else:
+                receive()
+                send()
+            times.append(time.perf_counter() - started)
+        return statistics.median(times) * 1e6
+
     def stream(self, way: str) -> float:
         """GB/s, until the last has arrived."""
         move = getattr(self, f"{way}_stream")
@@ -113,11 +140,11 @@ def main() -> None:
     ways = Ways()
     found: dict[str, Any] = {}
     for way in ("cmpi", "raw", "tcp"):
-        found[way] = {"pingpong": [], "stream": []}
+        found[way] = {"pingpong": [], "one_way": [], "sleeping": [], "stream": []}
     for i in range(runs + 1):
         for way in ("cmpi", "raw", "tcp"):
-            for what, measure in (("pingpong", ways.pingpong), ("stream", ways.stream)):
-                figure = measure(way)
+            for what in found[way]:
+                figure = getattr(ways, what)(way)
                 if i:  # the first round warms up
                     found[way][what].append(figure)
     figures = {way: {k: statistics.median(v) for k, v in of.items()} for way, of in found.items()}
