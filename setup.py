@@ -21,6 +21,7 @@ COMPILED = [
     "cmpi/_runtime/process/channel_ends.py",
     "cmpi/_runtime/process/ring_inbox.py",
     "cmpi/_runtime/process/connection.py",
+    "cmpi/_runtime/process/socket_inbox.py",
     "cmpi/_runtime/process/fragments.py",
     "cmpi/_runtime/process/shared_payloads.py",
     "cmpi/_runtime/process/peer.py",

@@ -1,7 +1,7 @@
 """A transport by a stream socket, used as `mpi.MpiTransport` is: TCP between two hosts, Unix on one.
 
-A frame goes as its length and its bytes, the buffers that belong to it follow as they are. Unlike an
-MPI transport it can be waited on: readiness to be read, or written while something waits, is all that
+A frame goes as its length, its tag and its bytes, the buffers that belong to it follow as they are. Unlike
+an MPI transport it can be waited on: readiness to be read, or written while something waits, is all that
 moves it. Both ends prove that they know the key that the root gave them for this one transport before
 anything else is read (`door.py`).
 """
@@ -27,13 +27,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Final
 
 HANDSHAKE_S = 5.0
 RECEIVE_BYTES = 1 << 18
 WAKE_BYTES = 1 << 19  # of a buffer that is being received, before its reader is woken again
 GATHER = 64  # pieces in one call; far below IOV_MAX
-_LENGTH = struct.Struct("<I")
+_HEAD = struct.Struct("<II")  # length and tag
+FRAME: Final = 0xFFFFFFFF  # the tag of a frame; any other is its sender's
 
 
 class SocketParts:
@@ -85,11 +86,12 @@ class SocketTransport:
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sent = self.received = 0  # frames, ever
+        self.tag = FRAME  # of the frame that was received last
         self._unsent: deque[tuple[memoryview, Callable[[], None] | None]] = deque()
         self._came = bytearray()  # behind the buffers that are being received
         self._parts: deque[SocketParts] = deque()
         self._scratch = bytearray(RECEIVE_BYTES)
-        self._broken = False
+        self._broken = False  # nothing can be received any more
         self._unread = False  # the peer reads no more
         self._low_water = 1
 
@@ -102,11 +104,11 @@ class SocketTransport:
         """True if something waits to be written."""
         return bool(self._unsent)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, tag: int = FRAME) -> None:
         """Send a frame."""
         if self._unread:
             return
-        self._unsent.append((memoryview(_LENGTH.pack(len(frame)) + frame), None))
+        self._unsent.append((memoryview(_HEAD.pack(len(frame), tag) + frame), None))
         self.sent += 1
         if len(self._unsent) == 1:
             self.progress_sends()
@@ -151,14 +153,14 @@ class SocketTransport:
         while True:
             while self._parts and self._parts[0].ready():
                 self._parts.popleft()
-            if not self._parts and len(self._came) >= _LENGTH.size:
-                (length,) = _LENGTH.unpack_from(self._came)
+            if not self._parts and len(self._came) >= _HEAD.size:
+                length, self.tag = _HEAD.unpack_from(self._came)
                 if length > MAX_FRAME_BYTES:
                     self._broken = True
                     raise TransportBroken(f"a frame of {length} bytes")
-                if len(self._came) >= _LENGTH.size + length:
-                    head = bytes(self._came[_LENGTH.size : _LENGTH.size + length])
-                    del self._came[: _LENGTH.size + length]
+                if len(self._came) >= _HEAD.size + length:
+                    head = bytes(self._came[_HEAD.size : _HEAD.size + length])
+                    del self._came[: _HEAD.size + length]
                     self.received += 1
                     return head
             if not self._read():

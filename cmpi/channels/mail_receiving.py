@@ -10,6 +10,7 @@ from cmpi.errors import ChannelClosed
 
 if TYPE_CHECKING:
     from cmpi._runtime.process.channel_ends import ReceiverEnd
+    from cmpi._runtime.process.connection import Connection
     from cmpi._runtime.process.inlets import Inlet
     from cmpi._runtime.process.node import Node
     from cmpi._runtime.process.wait_registry import Wait
@@ -39,6 +40,10 @@ class MailReceiving(Operation[R]):
     @property
     def pids(self) -> list[Pid]:
         return []  # any process
+
+    @property
+    def connections(self) -> list[Connection]:
+        return self._inlet.connections
 
     def begin(self) -> None:
         super().begin()

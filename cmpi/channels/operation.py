@@ -8,7 +8,10 @@ from cmpi._base.interrupts import came_from_handler
 from cmpi.errors import ChannelBusy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
+    from cmpi._runtime.process.connection import Connection
     from cmpi._runtime.process.node import Node
     from cmpi._runtime.process.wait_registry import Wait
     from cmpi.identifiers import Pid
@@ -42,6 +45,11 @@ class Operation(Generic[R]):
     def pids(self) -> list[Pid]:
         """The processes that it may wait for."""
         return [self.end.pid]
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """By which that comes for which it may wait. With the lock."""
+        return (self.end.connection,)
 
     @property
     def given(self) -> Any:

@@ -34,7 +34,7 @@ class Receiving(Operation[R]):
 
     def look(self, timeout_s: float | None) -> None:
         if timeout_s == 0.0:
-            self.end.peer.connection.ring_inbox.look(0.0)
+            self.end.peer.connection.inbox.look(0.0)
             return
         self.end.look()
         if not self.end.readable and (timeout_s is None or timeout_s > LONG_S):

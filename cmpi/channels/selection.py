@@ -6,7 +6,7 @@ import time
 from typing import Any, NamedTuple
 
 from cmpi._base.interrupts import came_from_handler
-from cmpi._runtime.process.condition import ChannelCondition
+from cmpi._runtime.process.connection_condition import ConnectionCondition
 from cmpi.channels.operation import Operation
 
 MISSING = object()
@@ -63,7 +63,9 @@ class Selection:
         n = len(self._operations)
         if self._do_one([(_turn + i) % n for i in range(n)]) or self._default is not MISSING:
             return
-        wake = ChannelCondition(self._lock)
+        connections = [connection for operation in self._operations for connection in operation.connections]
+        waits = self._operations[0].node.state.socket_waits
+        wake = ConnectionCondition(self._lock, waits, lambda: connections)
         hits: list[int] = []
 
         def watcher(i: int) -> Any:
@@ -79,7 +81,6 @@ class Selection:
         try:
             for operation in self._operations:
                 operation.await_ready()
-                operation.end.changed.rest()
             self._sleep(wake, hits)
         finally:
             for operation, hit in zip(self._operations, watchers):
@@ -87,7 +88,7 @@ class Selection:
             for operation in self._operations:
                 operation.stop_waiting()
 
-    def _sleep(self, wake: ChannelCondition, hits: list[int]) -> None:
+    def _sleep(self, wake: ConnectionCondition, hits: list[int]) -> None:
         """Sleep until a signalled operation is ready and carry it out, or until the timeout."""
         end_s = None if self._timeout_s is None else time.monotonic() + self._timeout_s
         pids = [pid for operation in self._operations for pid in operation.pids]
@@ -98,7 +99,7 @@ class Selection:
                 return
             if not hits:
                 with waits.on("select of", pids, left, lambda: hits):
-                    wake.wait(left)
+                    wake.wait_for(lambda: hits, left)
             looked, hits[:] = list(dict.fromkeys(hits)), []
             if self._do_one(looked):
                 return

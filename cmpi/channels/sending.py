@@ -51,7 +51,7 @@ class Sending(Operation[None]):
         )
 
     def look(self, timeout_s: float | None) -> None:
-        inbox = self._connection.ring_inbox
+        inbox = self._connection.inbox
         inbox.glance()  # credit may have arrived without waking anybody
         if timeout_s == 0.0 or self.ready():
             return

@@ -150,7 +150,7 @@ class Answers:
         """Make the workers ring for their next answers; False if an answer has already come."""
         for handle in self._handles:
             with handle.answers._lock:
-                handle.answers._lane.ring_inbox.rest()
+                handle.answers._lane.rest()
                 if handle.answers._end.readable:
                     return False
         return True

@@ -2,6 +2,7 @@
 
 import os
 import random
+import select
 import shutil
 import socket
 import tempfile
@@ -18,7 +19,6 @@ from cmpi._core.protocol.wire import encode_bare
 from cmpi._runtime.process.connection import Connection
 from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._transport import ring
-from cmpi._transport.mpi import TransportBroken
 from cmpi._transport.socket_transport import SocketTransport
 from cmpi.identifiers import Pid
 from tests.transport.memory_transport import MemoryTransport
@@ -331,20 +331,20 @@ def test_what_nobody_will_read_is_removed_with_its_reader(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_large_message_and_what_follows_it_are_heard_before_the_end_of_a_socket():
-    """All of it may lie in the socket, the end too, when this process looks."""
-    heard = []
-    node = Node(Pid(2), "", 0, False)
-    connection = Connection(node, Pid(1), lambda frame, buffers: heard.append((frame, buffers)), deaf)
+def test_what_came_as_a_whole_is_heard_though_the_connection_ended_behind_it():
+    node, heard = Node(Pid(1), "", 0, False), []
+    node.sockets = select.epoll()
+    connection = Connection(node, Pid(2), lambda *it: heard.append(it), lambda *it: True)
     ours, theirs = socket.socketpair()
     connection.transport, peer = SocketTransport(ours), SocketTransport(theirs)
-    peer.send(encode_bare(process_process.Data(3, [100_000], [0, 0, 0], b"head")))
-    peer.send_buffers([bytes(100_000)], None)
-    peer.send(encode_bare(process_process.Fin(3)))
-    assert not peer.busy
+    connection.socket_inbox.connect(connection.transport)
+    peer.send(encode_bare(process_process.Data(1, [4], [0, 0, 0], b"body")))
+    peer.send_buffers([b"abcd"], None)
     peer.free()
-    with pytest.raises(TransportBroken):
-        connection.progress()
-    (data, (buffer,)), (fin, _) = heard
-    assert (data.body, bytes(buffer), fin) == (b"head", bytes(100_000), process_process.Fin(3))
+    connection.socket_inbox.scan()
+    ((frame, buffers),) = heard
+    assert frame.body == b"body" and bytes(buffers[0]) == b"abcd" and node.nudged
+    assert connection.descriptor == -1 and not connection.socket_inbox.usable
+    assert not node.sockets.poll(0)
     connection.free()
+    node.sockets.close()

@@ -19,6 +19,7 @@ from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.dropped_ends import DroppedEnds
 from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._runtime.process.peers import Peers
+from cmpi._runtime.process.socket_waits import SocketWaits
 from cmpi._runtime.process.wait_registry import WaitRegistry
 from cmpi._transport import ring
 from cmpi.identifiers import ExitStatus, Pid
@@ -41,6 +42,7 @@ class Node:
             WaitRegistry(),
         )
         self.changed = ChannelCondition(self.lock)
+        self.state, self.socket_waits = self, SocketWaits(self.lock)
         self.looked_at = lambda pid: None
         self.nodes, self.exits, self.peers = nodes, self, Peers(self, self)
         self.aborts, self.dropped_ends, self.failed = PendingAborts(self.nudge), DroppedEnds(self), False

@@ -82,9 +82,22 @@ def test_a_host_that_does_not_have_the_address_that_others_know_listens_at_all()
     socket_transport.close(door)
 
 
+def test_a_frame_arrives_with_its_tag():
+    a, b = meet()
+    for tag in (7, socket_transport.FRAME, 0):
+        a.send(b"x" * tag if tag < 8 else b"y", tag)
+    came = []
+    while len(came) < 3:
+        if (head := b.receive()) is not None:
+            came.append((b.tag, head))
+    assert came == [(7, b"x" * 7), (socket_transport.FRAME, b"y"), (0, b"")]
+    a.free()
+    b.free()
+
+
 def test_a_frame_of_absurd_length_breaks_the_link():
     a, b = meet()
-    a._sock.sendall(b"\xff\xff\xff\xff")
+    a._sock.sendall(b"\xff" * 8)
     wait(b)
     with pytest.raises(TransportBroken, match="4294967295"):
         b.receive()

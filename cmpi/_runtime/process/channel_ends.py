@@ -180,8 +180,8 @@ class ReceiverEnd(End):
 
     def look(self) -> None:
         """Look for a message, as long as there is something to hear."""
-        ring_inbox = self.connection.ring_inbox
-        while not self.readable and ring_inbox.look():
+        inbox = self.connection.inbox
+        while not self.readable and inbox.look():
             pass
 
     def refuse_in_loop(self) -> None:
@@ -224,9 +224,9 @@ class ReceiverEnd(End):
         return message
 
     def take_all(self) -> list[Any]:
-        """All messages that are here or in the ring, oldest first. With the lock."""
+        """All messages that are here or on the way in, oldest first. With the lock."""
         if not self.machine.inbox:
-            self.connection.ring_inbox.scan()
+            self.connection.inbox.scan()
         messages = []
         while self.machine.inbox:
             messages.append(self.take())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from cmpi._runtime.process.sleeper import Sleeper
     from cmpi._runtime.process.wait_registry import Wait
 
 _modules: Final = sys.modules
@@ -35,20 +36,27 @@ class ChannelCondition(threading.Condition):
         self._watchers: list[Callable[[], None]] = []
         self.waiters = 0  # threads and watchers
 
-    def wait(self, timeout: float | None = None) -> bool:
+    def wait(self, timeout: float | None = None, sleeper: Sleeper | None = None) -> bool:
         """As in `threading`, but a signal handler's exception finds the lock either let go of or taken
         again, and the thread no waiter any more.
+
+        Args:
+            timeout: In seconds; None waits for ever.
+            sleeper: What the thread sleeps on, which may end its sleep early; None: a lock of its own.
 
         Raises:
             UsageError: The lock was taken twice: to let go of it would show others what is half done.
         """
         main = get_ident() == signal_guard.MAIN
-        uncut, sleeper = signal_guard.uncut, allocate_lock()
-        sleeper.acquire()
+        uncut = signal_guard.uncut
+        sleeping_on: Any = sleeper
+        if sleeping_on is None:
+            sleeping_on = allocate_lock()
+            sleeping_on.acquire()
         sleepers: Any = self._waiters  # type: ignore[attr-defined]  # those whom `notify` wakes
-        sleepers.append(sleeper)
+        sleepers.append(sleeping_on)
         self.waiters += 1
-        woken = False
+        woken: bool = False
         depth = uncut.depth
         if main:
             uncut.depth = 1
@@ -64,9 +72,9 @@ class ChannelCondition(threading.Condition):
                 if signal_guard.put_off:
                     signal_guard.call_put_off()
             if timeout is None:
-                woken = sleeper.acquire()
+                woken = sleeping_on.acquire()
             else:
-                woken = sleeper.acquire(True, timeout) if timeout > 0 else sleeper.acquire(False)
+                woken = sleeping_on.acquire(True, timeout) if timeout > 0 else sleeping_on.acquire(False)
         finally:
             if main:
                 uncut.depth = 1
@@ -74,13 +82,17 @@ class ChannelCondition(threading.Condition):
             if main:
                 uncut.depth = depth
             self.waiters -= 1
-            if not woken and sleeper in sleepers:
-                sleepers.remove(sleeper)
-        return woken
+            if sleeping_on in sleepers:
+                sleepers.remove(sleeping_on)
+        return bool(woken)
 
     def wait_for(self, predicate: Callable[[], Any], timeout: float | None = None) -> Any:
         """As in `threading`."""
         self.rest()
+        return self.sleep_for(predicate, timeout)
+
+    def sleep_for(self, predicate: Callable[[], Any], timeout: float | None) -> Any:
+        """As `wait_for`, for a caller that has rested."""
         return super().wait_for(predicate, timeout)
 
     def notify_all(self) -> None:

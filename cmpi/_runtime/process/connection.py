@@ -12,25 +12,27 @@ writer has ended, and there is no moment at which the death of one harms the oth
 
 from __future__ import annotations
 
-import select
 from collections import deque
 
 from cmpi._core.protocol import process_process
 from cmpi._core.protocol.process_root_connections import Connect
 from cmpi._core.protocol.wire import decode, encode_bare
-from cmpi._runtime.process.fragments import OutgoingFrame
+from cmpi._runtime.process.fragments import LONG, OutgoingFrame
 from cmpi._runtime.process.ring_inbox import RingInbox
 from cmpi._runtime.process.shared_payloads import SharedPayloads, following
+from cmpi._runtime.process.socket_inbox import SocketInbox
 from cmpi._transport import mpi, ring, socket_transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any
+    from typing import Any, Final
 
     from cmpi._runtime.process.connection_host import ConnectionHost
     from cmpi._transport.segment import Block
     from cmpi.identifiers import Pid
+
+SMALL_BYTES: Final = 1 << 16  # of a message that goes by a socket without a frame of its own
 
 
 class Connection:
@@ -52,7 +54,7 @@ class Connection:
         hear_small: Callable[[int, bytes], bool],
     ) -> None:
         self._host, self._pid = host, pid
-        self._hear = hear
+        self._hear, self._hear_small = hear, hear_small
         self.transport: mpi.MpiTransport | socket_transport.SocketTransport | None = None
         self.announced = 0  # frames that the peer says it has sent by MPI
         self._ending = False  # our last frame is sent, or waits to be
@@ -69,6 +71,7 @@ class Connection:
         self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
         self._into = f"{folder}/{pid.value:x}-{host.pid.value:x}"
         self.ring_inbox = RingInbox(self._into, host, pid, self._deliver, hear_small)
+        self.socket_inbox = SocketInbox(host, self._read_socket)
         self._payloads = SharedPayloads(folder, host.shared_memory_bytes, self._out, self._into, self.post)
 
     @property
@@ -82,18 +85,9 @@ class Connection:
 
     @property
     def descriptor(self) -> int:
-        """What poll is to watch for the transport; -1: nothing, as MPI has nothing to be watched."""
+        """What a thread that waits may poll; -1: nothing, as MPI has nothing to be polled."""
         transport = self.transport
         return -1 if transport is None or self.freed or not transport.waitable else transport.fileno()
-
-    @property
-    def events(self) -> int:
-        """For what poll is to watch it."""
-        return (
-            select.POLLIN | select.POLLOUT
-            if self.transport is not None and self.transport.busy
-            else select.POLLIN
-        )
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -169,8 +163,25 @@ class Connection:
         ):
             if wake and writer.must_wake():
                 self._ring_bell()
-        else:
+        elif not self._post_small_by_socket(number, body):
             self.post(process_process.Data(number, [], [], body))
+
+    def _post_small_by_socket(self, number: int, body: bytes) -> bool:
+        """Send it by the socket, without a frame of its own; False if it must wait, or go another way."""
+        transport = self.transport
+        if (
+            not isinstance(transport, socket_transport.SocketTransport)
+            or not self._by_transport
+            or self._outbox
+            or self._ending
+            or self.freed
+            or len(body) > SMALL_BYTES
+        ):
+            return False
+        transport.send(body, number)
+        if transport.busy:
+            self._host.nudge()
+        return True
 
     def wake(self) -> None:
         """Ring for the peer if it sleeps. Without the lock, just behind it: to let go of it is the fence
@@ -289,6 +300,22 @@ class Connection:
     # -- in ------------------------------------------------------------------------------------
 
     @property
+    def inbox(self) -> RingInbox | SocketInbox:
+        """Where a thread that waits for the peer looks."""
+        by_ring = self.ring_inbox.reader is not None or not self.socket_inbox.usable
+        return self.ring_inbox if by_ring else self.socket_inbox
+
+    def rest(self) -> None:
+        """Somebody will wait without looking."""
+        self.ring_inbox.rest()
+        self.socket_inbox.rest()
+
+    @property
+    def watched(self) -> bool:
+        """True if the progress thread must look every millisecond."""
+        return self.ring_inbox.watched or self.socket_inbox.watched
+
+    @property
     def restless(self) -> bool:
         """True if looking again soon is worth it."""
         if self.freed:
@@ -308,14 +335,17 @@ class Connection:
         self.ring_inbox.map()
 
     def progress(self) -> bool:
-        """Move what can be moved; True if something was. Raises: TransportBroken."""
+        """Move what can be moved; True if something was. Raises: TransportBroken: in MPI."""
         if self.freed:
             return False
         if self._unheard:
             self._ring_bell()
         moved = self.ring_inbox.progress()
         if self.transport is not None and not self.shut_out:
-            moved |= self._progress_transport(self.transport)
+            if self.transport.waitable:
+                moved |= self.socket_inbox.progress()
+            else:
+                moved |= self._progress_transport(self.transport)
         if self._outbox:
             waiting = len(self._outbox)
             self.flush()
@@ -325,27 +355,50 @@ class Connection:
     def _progress_transport(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> bool:
         moved = transport.progress_sends()
         try:
-            while (head := transport.receive()) is not None:
-                moved = True
-                frame = decode(head, process_process.TO_PEER)
-                sizes = following(frame)
-                parts = transport.expect(sizes) if sizes else None
-                if parts is None and not self._held:
-                    self._deliver(frame, ())
-                else:
-                    self._held.append((frame, parts))
-        finally:  # also what came before the end of the connection, which `receive` raises
+            moved |= self._receive_frames(transport)
+        finally:  # what had come as a whole before the connection broke is delivered, too
             moved |= self._deliver_held()
         return moved
 
+    def _receive_frames(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> bool:
+        moved = False
+        while (head := transport.receive()) is not None:
+            moved = True
+            if isinstance(transport, socket_transport.SocketTransport) and transport.tag < LONG:
+                if not self._held:
+                    self._hear_small(transport.tag, head)
+                else:
+                    self._held.append((process_process.Data(transport.tag, [], [], head), None))
+                continue
+            frame = decode(head, process_process.TO_PEER)
+            sizes = following(frame)
+            parts = transport.expect(sizes) if sizes else None
+            if parts is None and not self._held:
+                self._deliver(frame, ())
+            else:
+                self._held.append((frame, parts))
+        return moved
+
     def _deliver_held(self) -> bool:
-        """Deliver what has all its buffers; True if anything had."""
+        """Deliver the frames whose buffers are all here."""
         moved = False
         while self._held and (self._held[0][1] is None or self._held[0][1].ready()):
             frame, parts = self._held.popleft()
             moved = True
             self._deliver(frame, () if parts is None else parts.buffers)
         return moved
+
+    def _read_socket(self) -> bool:
+        """Hear what has come by the socket, in whichever thread; true if something had."""
+        transport = self.transport
+        if transport is None or self.freed or not transport.waitable:
+            return False
+        try:
+            return self._progress_transport(transport)
+        except mpi.TransportBroken:
+            self.socket_inbox.watch()
+            self._host.nudge()  # the progress thread waits for this, if the peer has ended
+            return False
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
         if isinstance(frame, process_process.Offer):
@@ -376,6 +429,7 @@ class Connection:
 
         A peer that lives on may still read what it has not; where it has ended, nobody will.
         """
+        self.socket_inbox.free()
         if not self.freed and self.transport is not None:
             self.transport.free()
         self.freed = True

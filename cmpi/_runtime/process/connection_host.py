@@ -4,10 +4,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from typing import Any, Protocol
 
     from cmpi._runtime.process.aborts import PendingAborts
     from cmpi._runtime.process.node_lock import NodeLock
+    from cmpi._runtime.process.socket_waits import SocketWaits
     from cmpi._transport.doorbell import Doorbell
     from cmpi.identifiers import Pid
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
         shared_memory: str  # the folder where processes of this host meet; "": none
         shared_memory_bytes: int  # that this process may share with each other one
         doorbell: Doorbell
+        sockets: select.epoll  # wakes the progress thread
+        socket_waits: SocketWaits
 
         def nudge(self) -> None:
             """Have the progress thread look at its connections now. From any thread."""

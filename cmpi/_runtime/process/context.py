@@ -61,7 +61,7 @@ def current() -> Node:
 
 def _refuse_after_fork() -> None:
     if _node is not None:
-        _node.refuse(node_lock.forked)
+        _node.forked()
 
 
 def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
@@ -121,7 +121,7 @@ def _connection(control: int) -> socket.socket:
 
 def _prepare(node: Node) -> None:
     global _prepared
-    signal_guard.before.append(node.peers.wake_readers)
+    signal_guard.before.extend(node.before_handlers)
     if not _prepared:
         _prepared = True
         os.register_at_fork(after_in_child=_refuse_after_fork)
@@ -166,7 +166,8 @@ def leave_as_guest(guest_node: Node) -> None:
     with _lock:
         if joined() is guest_node:
             guest_node.close()
-            signal_guard.before.remove(guest_node.peers.wake_readers)
+            for first in guest_node.before_handlers:
+                signal_guard.before.remove(first)
             guest_node.forget_job()
             _node = None
 

@@ -13,6 +13,7 @@ from cmpi._core.channel.contract import Contract
 from cmpi._core.protocol.process_process import RESERVED
 from cmpi._runtime.process.aborts import cause_of
 from cmpi._runtime.process.condition import ChannelCondition
+from cmpi._runtime.process.connection_condition import ConnectionCondition
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._runtime.process.channel_ends import ReceiverEnd
+    from cmpi._runtime.process.connection import Connection
     from cmpi._runtime.process.node_lock import NodeLock
     from cmpi._runtime.process.peer import Peer
+    from cmpi._runtime.process.socket_waits import SocketWaits
 
 ANY = Contract()
 MAILBOX = f"{RESERVED}mailbox "  # and behind it the mailbox's key
@@ -30,8 +33,8 @@ MAILBOX = f"{RESERVED}mailbox "  # and behind it the mailbox's key
 class Inlets:
     """Of one process, by the keys of their mailboxes. Guarded by the node's lock."""
 
-    def __init__(self, peers: Iterable[Peer], lock: NodeLock) -> None:
-        self._peers, self.lock = peers, lock
+    def __init__(self, peers: Iterable[Peer], lock: NodeLock, waits: SocketWaits) -> None:
+        self._peers, self.lock, self.waits = peers, lock, waits
         self._inlets: dict[str, Inlet] = {}
         self._closed: set[str] = set()  # keys of mailboxes that there were
         self._refused: set[tuple[int, str]] = set()
@@ -90,7 +93,7 @@ class Inlet:
 
     def __init__(self, inlets: Inlets, key: str, contract: Contract, site: str) -> None:
         self.key, self._inlets, self._contract, self._site = key, inlets, contract, site
-        self.changed = ChannelCondition(inlets.lock, self._rest)
+        self.changed = ConnectionCondition(inlets.lock, inlets.waits, lambda: self.connections)
         self._listed: dict[ReceiverEnd, int] = {}  # how many messages of each are in the next, or current
         self._arrivals: deque[ReceiverEnd] = deque()  # one entry for each message, in their order
         self._current: ReceiverEnd | None = None  # whose first message is being dealt with
@@ -133,7 +136,7 @@ class Inlet:
 
     def look(self) -> None:
         """Look for the next of whoever sent last, who may be about to."""
-        while not self.readable and self._last is not None and self._last.peer.connection.ring_inbox.look():
+        while not self.readable and self._last is not None and self._last.peer.connection.inbox.look():
             pass
 
     def take(self) -> tuple[ReceiverEnd, Any]:
@@ -170,17 +173,17 @@ class Inlet:
         self._inlets.forget(self)
         self.changed.notify_all()
 
-    def _rest(self) -> None:
-        """Somebody will wait without looking."""
-        for end in self._listed:
-            end.peer.connection.ring_inbox.rest()
+    @property
+    def connections(self) -> list[Connection]:
+        """By which something comes."""
+        return [end.connection for end in self._listed]
 
 
 class _Arrivals(ChannelCondition):
     """The condition of an end that an inlet reads."""
 
     def __init__(self, inlet: Inlet, end: ReceiverEnd) -> None:
-        super().__init__(end.changed.lock)
+        super().__init__(end.lock)
         self._inlet, self._end = inlet, end
         self.waiters = 1  # so that it is always told
 

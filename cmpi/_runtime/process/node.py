@@ -18,7 +18,7 @@ from cmpi._runtime.process.dropped_ends import DroppedEnds
 from cmpi._runtime.process.exits import Exits
 from cmpi._runtime.process.goodbye import Goodbye
 from cmpi._runtime.process.inlets import Inlets
-from cmpi._runtime.process.node_lock import NodeLock
+from cmpi._runtime.process.node_lock import NodeLock, forked
 from cmpi._runtime.process.node_state import NodeState
 from cmpi._runtime.process.peers import Peers
 from cmpi._runtime.process.progress_loop import ProgressLoop
@@ -75,7 +75,7 @@ class Node:
         self.exits.linked.update(welcome.linked)
         self.state = state = NodeState(self.lock, self.root, self.exits, welcome, memory if name else "")
         self.peers = Peers(state, self.exits)
-        self.inlets = state.inlets = Inlets(self.peers, self.lock)
+        self.inlets = state.inlets = Inlets(self.peers, self.lock, state.socket_waits)
         self.dropped_ends = DroppedEnds(state)
         connector = Connector(state, self.peers)
         self._goodbye = Goodbye(state, self.changed, self.root, self.peers, connector, self.inlets)
@@ -112,6 +112,8 @@ class Node:
             for linked in self.exits.linked:
                 self.exits.watch(Pid(linked))
         self._progress_thread = self.state.progress_thread
+        # What this thread must do before a signal handler runs in it, which may take long.
+        self.before_handlers = (self.peers.wake_readers, state.socket_waits.interrupted)
         loop.start()
 
     def _mpi_started(self) -> None:
@@ -194,6 +196,13 @@ class Node:
         """Every call for which this node would be needed raises this error from now on."""
         self.lock.refuse(error)
         self.root.refuse(error)
+
+    def forked(self) -> None:
+        """This process was forked from the node's: it has no part in the job."""
+        self.refuse(forked)
+        self.state.socket_waits.forked()
+        for peer in self.peers:
+            peer.connection.socket_inbox.forked()
 
 
 def _end_with_monitor() -> None:

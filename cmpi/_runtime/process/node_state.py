@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 
 from cmpi._runtime.process.aborts import PendingAborts
+from cmpi._runtime.process.socket_waits import SocketWaits
 from cmpi._transport.doorbell import Doorbell
 from cmpi.identifiers import Pid
 
@@ -51,6 +53,8 @@ class NodeState:
         self.closed = False  # this process has left the job
         self.owner = os.getpid()  # a process forked from it is not the node
         self.wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.sockets = select.epoll()
+        self.socket_waits = SocketWaits(lock)
         self.progress_thread: threading.Thread | None = None
         self.tell_root, self.looked_at = root.tell, root.looked_at
         self.watch = exits.watch
@@ -70,3 +74,5 @@ class NodeState:
         write, self._wake_write = self._wake_write, -1
         os.close(write)
         os.close(self.wake_read)
+        self.sockets.close()
+        self.socket_waits.close()

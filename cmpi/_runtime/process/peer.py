@@ -13,6 +13,7 @@ from cmpi._core.protocol.wire import handler
 from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
+from cmpi._runtime.process.connection_condition import ConnectionCondition
 from cmpi._transport import mpi, socket_transport
 
 TYPE_CHECKING = False
@@ -53,6 +54,8 @@ class Peer:
     def transport_up(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
         """The connection stands."""
         self.connection.transport = transport
+        if isinstance(transport, socket_transport.SocketTransport) and not self.connection.freed:
+            self.connection.socket_inbox.connect(transport)
         self._host.watch(self.pid)
         self.connection.flush()
 
@@ -185,6 +188,7 @@ class Peer:
 
     def _bye(self, frame: process_process.Bye) -> None:
         self._bye_heard, self._failing = True, frame.failed
+        self._host.nudge()  # the progress thread frees the connection
         if not frame.failed:  # else its exit status will say why
             for sender in list(self.senders.values()):
                 self.carry_out(sender, channel.ReaderClosed())  # it reads nothing any more
@@ -232,7 +236,7 @@ class Peer:
 
     def new_condition(self) -> ChannelCondition:
         """What those wait for who wait for one of its ends."""
-        return ChannelCondition(self._host.lock, self.connection.ring_inbox.rest)
+        return ConnectionCondition(self._host.lock, self._host.socket_waits, lambda: (self.connection,))
 
     def _mark(self, end: SenderEnd | ReceiverEnd) -> None:
         if self.status is not None and self._quiet_left == 0:

@@ -80,10 +80,10 @@ class Peers:
                 del self._peers[pid]
         return moved
 
-    def descriptors(self) -> dict[int, int]:
-        """Of the connections that can be waited on: what poll is to watch each for."""
-        connections = [peer.connection for peer in self._peers.values()]
-        return {it.descriptor: it.events for it in connections if it.descriptor >= 0}
+    def watch_sockets(self) -> None:
+        """Have the progress thread woken for what it has to do at each socket."""
+        for peer in self._peers.values():
+            peer.connection.socket_inbox.watch()
 
     def wake_readers(self) -> None:
         """Ring for every peer that sleeps though something was sent to it. Without the lock."""

@@ -1,7 +1,8 @@
 """The progress thread: moves frames when no other thread waits for them, and serves the root's frames.
 
-It sleeps in poll on the control connection, the doorbell, a pipe to nudge it, and the connections that have
-descriptors. It polls actively no longer than a frame takes to arrive after its ring.
+It sleeps in epoll on the control connection, the doorbell, a pipe to nudge it, and the sockets that no
+waiting thread has claimed (see `socket_inbox`). It polls actively no longer than a frame takes to arrive
+after its ring.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ SPINS = 200  # rounds without news before the thread sleeps between them
 NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
 NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
 LONG_NAP_S = 1e-3
-WATCH_S = 1e-3  # between looks into a ring that need not be rung for
+WATCH_S = 1e-3  # between looks into a ring that need not be rung for, or at a socket that wakes nobody
 BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
 LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 
@@ -85,15 +86,13 @@ class ProgressLoop:
 
     def _run(self) -> None:
         state, doorbell = self._state, self._state.doorbell
-        poll = select.poll()
+        poll = state.sockets
         for source in (self._root, doorbell, state.wake_read):
-            poll.register(source, select.POLLIN)
+            poll.register(source, select.EPOLLIN)
         idle = 0
-        connections: dict[int, int] = {}
         while not state.closed:
-            pause = self._pause(idle)
-            connections = self._register(poll, connections)
-            ready = {fd for fd, _ in poll.poll(pause)}
+            pause_s = self._pause_s(idle)
+            ready = {fd for fd, _ in poll.poll(pause_s)}
             self._connector.end_if_stuck()
             if self._root.fileno() in ready:
                 for frame in self._root.receive():
@@ -105,7 +104,7 @@ class ProgressLoop:
                     os.read(state.wake_read, 4096)
                 if doorbell.fileno() in ready:
                     self._peers.rung()
-                if not ready and pause >= LOOK_AROUND_S * 1000:
+                if not ready and pause_s >= LOOK_AROUND_S:
                     self._peers.map_rings()
                 self._dropped_ends.close()
                 if not state.failed:
@@ -116,27 +115,17 @@ class ProgressLoop:
                     self._changed.notify_all()  # a connection is up, credit has come, all is sent
             idle = 0 if moved or ready else idle + 1
 
-    def _register(self, poll: select.poll, before: dict[int, int]) -> dict[int, int]:
-        """Have poll watch the connections that can be waited on; what it watches of them now."""
+    def _pause_s(self, idle: int) -> float:
+        """How long to poll, after so many rounds without news; have poll watch what there is to watch."""
         with self._state.lock:
-            now = self._peers.descriptors()
-        for fd in before.keys() - now.keys():
-            poll.unregister(fd)
-        for fd, events in now.items():
-            if before.get(fd) != events:
-                poll.register(fd, events)
-        return now
-
-    def _pause(self, idle: int) -> float:
-        """Milliseconds to poll for, after so many rounds without news."""
-        with self._state.lock:
+            self._peers.watch_sockets()
             peers = list(self._peers)
             restless = any(peer.restless for peer in peers)
-            watched = any(peer.connection.ring_inbox.watched for peer in peers)
+            watched = any(peer.connection.watched for peer in peers)
             held_s = self._state.aborts.pause_s
         if not restless:
             pause_s = WATCH_S if watched else LOOK_AROUND_S
-            return 1000 * (pause_s if held_s is None else min(pause_s, held_s))
+            return pause_s if held_s is None else min(pause_s, held_s)
         if idle > SPINS:
             time.sleep(NAP_S if idle < SPINS + NAPS else LONG_NAP_S)
         return 0
