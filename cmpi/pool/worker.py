@@ -81,17 +81,29 @@ def work_as_rank(
 
     Rank 0 talks to the pool and passes tasks on to the other ranks, so that all call the same function at
     the same time. The result is that of rank 0.
+
+    Rank 0 waits for the first message of each other rank before it passes on the first task. Without
+    shared memory, a task that calls MPI could otherwise keep the connections to them from being made:
+    mpi4py duplicates a communicator without letting go of the GIL.
     """
     from cmpi.processes.process import pid, world
 
     ranks = world()
     if pid() == ranks[0]:
+        starting = [Receiver[None](rank, name=name) for rank in ranks[1:]]
         others = Sender[Any].broadcast(ranks[1:], name=name)
-        work(parent, name, buffers, initializer, arguments, others.send)
+
+        def pass_on(task: Any) -> None:
+            while starting:
+                starting.pop().recv()
+            others.send(task)
+
+        work(parent, name, buffers, initializer, arguments, pass_on)
         others.close()
         return
     if initializer is not None:
         initializer(*arguments)
+    Sender[None](ranks[0], name=name).send(None)
     run(Receiver[Any](ranks[0], name=name), None, shared.attach(buffers), Claims(""))
 
 

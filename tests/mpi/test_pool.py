@@ -202,8 +202,9 @@ for wrong in (dict(max_workers=0), dict(max_tasks_per_child=0)):
     ]
 
 
-def test_a_task_that_is_an_mpi_world_and_one_with_resources_of_its_own(pool_job):
-    out = pool_job("""
+@pytest.mark.parametrize("options", [(), ("--shared-memory", "0")], ids=["rings", "sockets"])
+def test_a_task_that_is_an_mpi_world_and_one_with_resources_of_its_own(pool_job, options):
+    text = """
 def world(x):
     from mpi4py import MPI
     return MPI.COMM_WORLD.size, MPI.COMM_WORLD.allreduce(x)
@@ -212,8 +213,8 @@ with ProcessPool(1) as pool:
     mine = pool.submit(cmpi.resources).result()
     larger = pool.options(resources=cmpi.Resources(cpus=0.1, memory="200 MiB"))
     print(mine.memory_bytes != larger.submit(cmpi.resources).result().memory_bytes == 200 << 20)
-""")
-    assert out.splitlines() == ["(3, 15)", "True"]
+"""
+    assert pool_job(text, options=options).splitlines() == ["(3, 15)", "True"]
 
 
 def test_arrays_are_shared_once_and_can_only_be_read(pool_job):
