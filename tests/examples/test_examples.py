@@ -2,8 +2,13 @@
 
 import pathlib
 import re
+import signal
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -113,5 +118,52 @@ def test_deploy(jobs):
 @pytest.mark.parametrize("name", sorted(p.name for p in EXAMPLES.glob("*.py")))
 def test_every_example_says_how_to_run_it_and_compiles(name):
     text = (EXAMPLES / name).read_text()
-    assert f"python {name}" in text.split('"""')[1]
+    assert re.search(rf"python {name}|uvicorn {name.removesuffix('.py')}:app", text.split('"""')[1])
     subprocess.run([sys.executable, "-m", "py_compile", EXAMPLES / name], check=True)
+
+
+class WebService:
+    """The example under uvicorn, at a port of its own."""
+
+    def __init__(self, jobs):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        app = ("uvicorn", "web_service:app", "--app-dir", EXAMPLES, "--port", str(port))
+        self.process = jobs.start("python", "-m", *app, "--no-access-log", cwd=EXAMPLES)
+        self.said = ""
+        while "running on" not in self.said:
+            line = self.process.stderr.readline().decode()
+            assert line, self.said
+            self.said += line
+
+    def get(self, path):
+        with urllib.request.urlopen(f"{self.address}/{path}", timeout=60) as answer:
+            return answer.read().decode()
+
+
+def test_web_service(jobs):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    service = WebService(jobs)
+    assert "started the job" in service.said
+    paths = ["primes?below=1000", "countdown?start=3"] * 30
+    with ThreadPoolExecutor(10) as clients:
+        assert (
+            list(clients.map(service.get, paths))
+            == ['{"below":1000,"primes":168}', "3\n2\n1\nliftoff\n"] * 30
+        )
+    with pytest.raises(urllib.error.HTTPError, match="422"):
+        service.get("primes?below=-1")
+    service.process.send_signal(signal.SIGINT)
+    _, err = service.process.communicate(timeout=60)
+    assert service.process.returncode == 0 and b"shutdown complete" in err, err
+
+
+def test_a_web_service_that_is_killed_leaves_nothing_behind(jobs):
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    service = WebService(jobs)
+    assert service.get("primes?below=10") == '{"below":10,"primes":4}'
+    service.process.kill()
+    service.process.wait()
