@@ -19,6 +19,7 @@ import cmpi
 from cmpi import Pid, ProcessPool, Receiver, Sender
 
 cmpi.init()
+cmpi.preload("fastapi")  # once, and not in each process that is to call a function of this module
 Number = Annotated[int, Query(ge=0, le=10_000_000)]
 
 
