@@ -1,5 +1,6 @@
 """Each example, run by its one line, with its expected tree and output."""
 
+import json
 import pathlib
 import re
 import signal
@@ -168,3 +169,30 @@ def test_a_web_service_that_is_killed_leaves_nothing_behind(jobs):
     assert service.get("primes?below=10") == '{"below":10,"primes":4}'
     service.process.kill()
     service.process.wait()
+
+
+EXECUTE = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], 4)
+NotebookClient(notebook, timeout=60, coalesce_streams=True).execute()
+nbformat.write(notebook, sys.argv[2])
+"""
+
+
+def shown_by_cells(notebook):
+    """The lines below each cell; ranks print in any order, and each job has a name of its own."""
+    cells = json.loads(notebook.read_text())["cells"]
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = ["".join(it.get("text") or it["data"]["text/plain"]) for it in outputs]
+    return [sorted(re.sub("cmpi-[0-9a-f]{12}", "cmpi-", text).splitlines()) for text in texts]
+
+
+def test_notebook(jobs):
+    """Its cells show what they showed when it was written."""
+    pytest.importorskip("nbclient")
+    notebook, executed = EXAMPLES / "notebook.ipynb", jobs.folder / "executed.ipynb"
+    result = jobs.run("python", jobs.script(EXECUTE), notebook, executed, timeout=90)
+    assert result.code == 0, result
+    assert shown_by_cells(executed) == shown_by_cells(notebook)
+    assert len(shown_by_cells(executed)) == 6
