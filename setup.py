@@ -1,7 +1,8 @@
-"""Compiles the way of a message, where there is a C compiler; without one all runs as it is, only slower.
+"""Compiles the modules that every message passes through, if there is a C compiler; without one everything
+works, only more slowly.
 
-mypyc makes C of the same sources, so nothing is written twice. `CMPI_PURE=1` leaves it out, and so does an
-editable install: what is compiled there would hide later edits.
+mypyc translates the same sources to C, so nothing is written twice. `CMPI_PURE=1` skips that, and so does
+an editable install, in which compiled modules would hide later edits.
 """
 
 import os
@@ -26,7 +27,7 @@ COMPILED = [
     "cmpi/_runtime/process/shared_payloads.py",
     "cmpi/_runtime/process/peer.py",
 ]
-# The types are checked elsewhere, with the packages that this imports at hand.
+# Types are checked elsewhere, where the packages imported here are installed.
 LAX = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
 
 
@@ -41,13 +42,13 @@ def extensions() -> list[Extension]:
 
     try:
         return mypycify([*LAX, *COMPILED], opt_level="2", debug_level="0")
-    except (Exception, SystemExit) as error:  # a Python that it does not know yet
+    except (Exception, SystemExit) as error:  # for example a Python version that mypyc does not support yet
         print(f"cmpi will not be compiled: mypyc: {error}", file=sys.stderr)
         return []
 
 
 class Build(build_ext):
-    """Compiles all or nothing: a part of it could not be imported."""
+    """Compiles everything or nothing: modules compiled in part could not be imported."""
 
     def run(self) -> None:
         try:

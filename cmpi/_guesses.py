@@ -1,4 +1,4 @@
-"""The message of `cmpi.X` for an X that cmpi does not have, which suggests the right name."""
+"""The message for `cmpi.X` if cmpi has no X: it suggests the right name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What to use, and the names for which people look for it.
+# What to use, and the names under which people look for it.
 _MEANT = {
     "`from mpi4py import MPI`, then MPI.COMM_WORLD.{name}(...): collective operations are MPI's, in the "
     "ranks of `cmpirun -n N` and in the processes of a cmpi.spawn_group": (
@@ -42,7 +42,7 @@ _GUESSES = {name: words for words, names in _MEANT.items() for name in names.spl
 
 
 def answer(name: str, names: Iterable[str]) -> str:
-    """The message for a name that is none of `names`, the public ones."""
+    """Return the message for a name that is not among the public `names`."""
     text = f"module 'cmpi' has no attribute {name!r}"
     if name.startswith("_"):
         return text

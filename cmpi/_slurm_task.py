@@ -1,7 +1,7 @@
-"""What a batch job of `cmpi.slurm.submit` runs in each rank, with the name of a FILE as argument.
+"""The program of each rank in a batch job of `cmpi.slurm.submit`; its argument is the name of a FILE.
 
-The result goes to FILE.RANK, or FILE.TASK.RANK in a job array, under another name first: a reader finds all
-of it or nothing.
+The result goes to FILE.RANK, or FILE.TASK.RANK in a job array. It is first written under another name, so
+that readers find a complete file or none.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from cmpi.identifiers import RAISED
 
 
 def main() -> int:
-    """Call the function, and write down what comes of it."""
+    """Call the function, and write its outcome to the file."""
     path = sys.argv[1]
     with open_own(path) as file:
         function, calls, sys_path = pickle.load(file)
-    # Not by the variable alone, which a job has inherited that a task of another array has submitted.
+    # The variable alone does not tell: a job inherits it if a task of another array has submitted the job.
     task = os.environ["SLURM_ARRAY_TASK_ID"] if sys.argv[2:] == ["array"] else ""
     arguments = calls[int(task or 0)]
     path += f".{task}" if task else ""
@@ -43,7 +43,7 @@ def main() -> int:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception, with its traceback as a note; a plain one in its place if it cannot travel."""
+    """The exception with its traceback as a note; replaced by a plain one if it cannot be pickled."""
     text = "".join(traceback.format_exception(error))
     try:
         if hasattr(error, "add_note"):

@@ -1,8 +1,8 @@
-"""`cmpirun --in NAME`: run a program in a job that is there already.
+"""`cmpirun --in NAME`: runs a program in a running job.
 
-The root of that job starts the program, and writes what it prints to this cmpirun's own terminal. This
-cmpirun passes signals on, and ends with the program's exit code; if it is killed, the root sees that by the
-connection's end, and ends the program.
+The root of that job starts the program, and writes the program's output directly to this cmpirun's
+terminal. This cmpirun passes signals on, and ends with the program's exit code. If it is killed, the root
+sees the end of its connection, and ends the program.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def run(config: LaunchConfig) -> int:
-    """Run the program to its end; returns cmpirun's exit code, or leaves with a message."""
+    """Run the program to its end; returns cmpirun's exit code, or exits with a message."""
     if names.CONTROL in os.environ:
         cli.fail("this is already a process of a cmpi job; start further processes with cmpi.spawn()")
     try:
@@ -42,7 +42,7 @@ def _run(folder: str, config: LaunchConfig) -> int:
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        # Ignored by nohup or in the background, a signal stays so; SIGQUIT only asks for a report.
+        # Signals ignored by nohup or in the background stay ignored; SIGQUIT only asks for a report.
         if number == signal.SIGQUIT or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
     return _follow(_deploy(folder, config), wake_read, config.into)
@@ -65,12 +65,12 @@ def _deploy(folder: str, config: LaunchConfig) -> control_socket.ControlSocket:
 
 
 def settings(ours: Mapping[str, str], theirs: list[str]) -> list[str]:
-    """What makes the environment of the program that of this cmpirun, but for what MPI's launcher and cmpi
-    have set there.
+    """The changes that give the program this cmpirun's environment, except for variables of MPI's launcher
+    and cmpi.
 
     Args:
         ours: This cmpirun's environment.
-        theirs: The names in that of the cmpirun which has started the job.
+        theirs: The names of the variables in the environment of the cmpirun that started the job.
 
     >>> settings({"A": "1", "PMIX_RANK": "0", "OMPI_MCA_btl": "tcp"}, ["A", "B", "CMPI_JOB"])
     ['B', 'A=1', 'OMPI_MCA_btl=tcp']
@@ -100,7 +100,7 @@ def _follow(root: control_socket.ControlSocket, wake: int, job: str) -> int:
                 signals.append(number)
                 root.send(launcher_root.Interrupt(number))
         if len(signals) > 2:
-            return 128 + signals[0]  # the third time at once; the root ends the program without us
+            return 128 + signals[0]  # at once, on the third signal; the root ends the program by itself
         if root.fileno() not in ready:
             continue
         root.flush()

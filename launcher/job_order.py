@@ -1,4 +1,4 @@
-"""The order that cmpirun gives to a root: what to run, and how to show what it writes."""
+"""Makes the order that cmpirun gives to the root: what to run, and how to show its output."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 def make(
     config: LaunchConfig, where: list[str], settings: list[str], here: str = "", hosts: bytes = b""
 ) -> launcher_root.LaunchJob:
-    """The order for these options.
+    """Make the order for these options.
 
     Args:
         config: The options.
         where: The host of each rank; "": the root's.
-        settings: "NAME=value" or "NAME", for the environment of the ranks alone.
-        here: The name of the root's own host, if there are several.
-        hosts: All of them, as the root is told.
+        settings: "NAME=value" or "NAME", only for the environment of the ranks.
+        here: The name of the root's own host, if there is more than one host.
+        hosts: All hosts, encoded for the root.
     """
     return launcher_root.LaunchJob(
         argv=config.argv,
@@ -75,7 +75,7 @@ def _terminal_settings(config: LaunchConfig) -> list[str]:
         "PYTHONUNBUFFERED": "1",
         # Makes rich (version 14 and later) draw bars and colours.
         "TTY_COMPATIBLE": "1",
-        # The width of a line behind its title.
+        # The width that remains after a line's title.
         "COLUMNS": str(max(40, os.get_terminal_size(1).columns - TYPICAL_TITLE - 4)),
     }
     return [f"{name}={value}" for name, value in settings.items() if name not in os.environ]
@@ -99,7 +99,7 @@ def _deadline_s() -> float:
 
 
 def check_folder(folder: str) -> None:
-    """Make the folder for files of output, if one is wanted; leaves with a message if that cannot be."""
+    """Create the folder for output files, if requested; exits with a message if that is impossible."""
     if folder:
         try:
             os.makedirs(folder, exist_ok=True)

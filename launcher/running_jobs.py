@@ -15,7 +15,7 @@ _PID_WIDTH = 8
 
 
 def show() -> int:
-    """Print a line for each job: its name, its start time, its program; and below it one for each program
+    """Print a line for each job with its name, start time and program, followed by a line for each program
     deployed into it. Returns cmpirun's exit code."""
     found = [(job_folders.about(path), path) for path in job_folders.mine() if _runs(path)]
     width = max([_PID_WIDTH, *(len(name) for (name, _, _), _ in found)])
@@ -29,7 +29,7 @@ def show() -> int:
 def stop(name: str) -> int:
     """End the job of this name, as SIGTERM to its cmpirun does. Returns cmpirun's exit code.
 
-    Raises: LaunchError: There is no such job, or there are several.
+    Raises: LaunchError: There is no such job, or more than one.
 
     Blocks: until the job has ended, which takes at most its grace period.
     """
@@ -45,13 +45,13 @@ def stop(name: str) -> int:
 
 
 def _deployed(folder: str) -> list[tuple[int, int, str]]:
-    """The programs that were deployed into a job: pid, since when, and what. Blocks: for its root."""
+    """The programs deployed into a job: pid, start time, and command. Blocks: for its root's answer."""
     try:
         stream = control_socket.connect_in(folder, "root", deployment_root.TO_DEPLOYER)
         stream.send(deployment_root.AskDeployments())
         answer, _ = control_socket.receive_with_fds(stream)
     except (OSError, ProtocolError):
-        return []  # it ends just now
+        return []  # the job is just ending
     return list(zip(answer.pids, answer.since_s, answer.labels))
 
 
@@ -60,7 +60,7 @@ def _time(since_s: float) -> str:
 
 
 def _runs(folder: str) -> bool:
-    """Whether the job's root listens there: a job whose processes were all killed leaves its folder
+    """Whether the job's root listens in the folder. A job whose processes were all killed leaves its folder
     behind."""
     with socket.socket(socket.AF_UNIX) as sock:
         return sock.connect_ex(f"{folder}/root") == 0

@@ -1,4 +1,4 @@
-"""Values in messages: a short text for any value, also one whose own `repr` fails or is huge."""
+"""Values in messages: a short text for any value, even if its own `repr` fails or is huge."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ MOST_CHARACTERS = 60
 
 
 class _Brief(reprlib.Repr):
-    """Looks at no more of a value than it shows."""
+    """A repr that looks at no more of a value than it shows."""
 
     def __init__(self) -> None:
         super().__init__()
         self.maxstring = self.maxother = MOST_CHARACTERS
 
     def repr_int(self, value: int, level: int) -> str:
-        digits = value.bit_length() * 3 // 10  # the text of a large one is refused by Python, or slow
+        # Python refuses to convert a large number to text, or is slow.
+        digits = value.bit_length() * 3 // 10
         return repr(value) if digits < 100 else f"<an int of about {digits} digits>"
 
     def repr_instance(self, value: object, level: int) -> str:
@@ -44,6 +45,6 @@ def brief(value: object) -> str:
     """
     try:
         text = _brief.repr(value)
-    except Exception:  # a container of somebody's own, or nested too deep
+    except Exception:  # a user's own container, or one nested too deeply
         text = f"<{type(value).__name__} whose repr fails>"
     return text if len(text) <= MOST_CHARACTERS else text[: MOST_CHARACTERS - 3] + "..."

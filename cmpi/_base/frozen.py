@@ -1,8 +1,8 @@
-"""Frozen value classes without the price of importing `dataclasses`.
+"""Frozen value classes without the cost of importing `dataclasses`.
 
-Every monitor and the root import the frame classes before they do anything useful,
-and `dataclasses` (with `inspect`, `re`, `typing` behind it) costs 12 ms there: more
-than the interpreter itself. Ours, because that time is on the path of each launch.
+Every monitor and the root import the frame classes before they do anything useful, and `dataclasses` (with
+`inspect`, `re` and `typing` behind it) costs 12 ms there, more than the interpreter itself. That time would
+delay each launch, so this module replaces it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 else:
 
     def frozen(cls):
-        """Make `cls` a frozen value of its annotated fields; class attributes are defaults. It may have
-        a `__repr__` of its own."""
+        """Make `cls` a frozen value of its annotated fields; class attributes are defaults. It may define
+        its own `__repr__`."""
         names = tuple(name for name in cls.__annotations__ if not name.isupper())
         defaults = {name: getattr(cls, name) for name in names if hasattr(cls, name)}
 
@@ -61,5 +61,5 @@ else:
 
 
 def replace(value: Any, **changes: Any) -> Any:
-    """A copy of a record with some fields changed."""
+    """Return a copy of a record with some fields changed."""
     return type(value)(**{**value.__dict__, **changes})

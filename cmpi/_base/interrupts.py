@@ -1,4 +1,4 @@
-"""Telling an exception that a signal handler raised from one that the interrupted code raised."""
+"""Tells exceptions that a signal handler raised from those that the interrupted code raised."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ if TYPE_CHECKING:
     from typing import Final
 
 _MARK: Final = "__cmpi_handler__"
-# Functions of these names are called by the garbage collector, and Python drops their exceptions. For that,
-# callbacks of weak references are called `finalized`.
+# Functions of these names are called by the garbage collector, and Python drops their exceptions. So that
+# this applies to them too, callbacks of weak references are named `finalized`.
 FINALIZERS: Final = ("__del__", "finalized")
 
 
 def mark(error: BaseException) -> None:
-    """A signal handler raised this."""
+    """Mark an exception as raised by a signal handler."""
     error.__dict__[_MARK] = True
 
 

@@ -1,10 +1,10 @@
-"""CPUs and bytes as people write them, and back."""
+"""Converts CPUs and bytes from and to the forms that people write."""
 
 from __future__ import annotations
 
 from cmpi._base.usage_error import UsageError
 
-CPU_UNIT = 65536  # a logical core in scheduler units, as Constellation counts them
+CPU_UNIT = 65536  # the scheduler's units for a logical core, as in Constellation
 _SUFFIXES = {
     "": 1, "b": 1,
     "k": 1000, "kb": 1000, "kib": 1 << 10,

@@ -1,4 +1,4 @@
-"""The errors that the ground floor raises itself. Import them from `cmpi.errors`, where all others are."""
+"""The errors that this lowest layer raises. Import them from `cmpi.errors`, together with all others."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ class CmpiError(Exception):
 
 
 class UsageError(CmpiError):
-    """A call that can never work as it stands."""
+    """The call is wrong, and can never work in this form."""
 
     __module__ = "cmpi.errors"

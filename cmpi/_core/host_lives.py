@@ -24,21 +24,21 @@ RETRY_S = 5.0  # between looks for a host that is away
 
 @frozen
 class StartAgent:
-    """Action: start an agent there. It comes up, or closes."""
+    """Action: start an agent on the host. It reports `up`, or `closed`."""
 
     name: str
 
 
 @frozen
 class EndAgent:
-    """Action: end the agent there, which closes then."""
+    """Action: end the agent on the host; `closed` follows."""
 
     name: str
 
 
 @frozen
 class Beat:
-    """Action: give the agent there a sign of life."""
+    """Action: send a heartbeat to the agent on the host."""
 
     name: str
 
@@ -59,7 +59,7 @@ class Check:
 
 @frozen
 class Begin:
-    """Action: tell the agent there of the job; its answer is for `begun`."""
+    """Action: tell the agent on the host about the job, and report its answer with `begun`."""
 
     name: str
 
@@ -80,7 +80,7 @@ class TakeIn:
 
 @frozen
 class TellLost:
-    """Action: tell the root that this host is lost; its answer is for `forgotten`."""
+    """Action: tell the root that this host is lost, and report its answer with `forgotten`."""
 
     name: str
     reason: str
@@ -88,8 +88,8 @@ class TellLost:
 
 @frozen
 class AnswerAdd:
-    """Action: answer the request to add this host: "" if it is there; `fault` is None where its agent has
-    closed of itself, which is the fault."""
+    """Action: answer the request to add this host. "": it was added. None: its agent ended by itself, and
+    that is the fault."""
 
     name: str
     fault: str | None
@@ -105,14 +105,14 @@ class _Life:
     def __init__(self, state: str, now_s: float) -> None:
         self.state = state
         self.heard_s = self.tried_s = now_s
-        self.reason: str | None = None  # for which it is lost, as long as the root has not been told
+        self.reason: str | None = None  # why it is lost, until the root has been told
         self.wanted = False  # somebody waits for it to be added
-        self.new = False  # it never was a host of this job
-        self.fault: str | None = None  # why it cannot be taken in
+        self.new = False  # it has never been a host of this job
+        self.fault: str | None = None  # why it cannot be used
 
 
 class HostLives:
-    """The state machine. Methods are events and return actions; not thread-safe, never blocks.
+    """The state machine of all hosts. Methods are events and return actions; not thread-safe, never blocks.
 
     Args:
         beat_s: Seconds between two heartbeats.
@@ -132,23 +132,23 @@ class HostLives:
     # -- the job's start -------------------------------------------------------------------
 
     def start(self, name: str, now_s: float) -> list[Action]:
-        """A host of the job."""
+        """Start an agent on a host of the job."""
         self._lives[name] = _Life(STARTING, now_s)
         return [StartAgent(name)]
 
     def attend(self) -> list[Action]:
-        """The root is there to be told, and hosts may come back or be added from now on."""
+        """The root can be told about hosts from now on, and hosts may return or be added."""
         self._attended = True
         return [action for name in self._lives for action in self._tell_lost(name)]
 
     # -- of agents -------------------------------------------------------------------------
 
     def heard(self, name: str, now_s: float) -> None:
-        """The agent there has sent something."""
+        """The agent on the host has sent something."""
         self._lives[name].heard_s = now_s
 
     def up(self, name: str) -> list[Action]:
-        """The agent there says what there is on the host."""
+        """The agent on the host has reported what the host has."""
         life = self._lives[name]
         if life.state == RETURNING:
             return [Check(name)]
@@ -156,13 +156,13 @@ class HostLives:
         return []
 
     def closed(self, name: str, reason: str) -> list[Action]:
-        """The connection with the agent there has ended, for this reason if it is not its own."""
+        """The connection with the agent has ended; `reason` says why, unless the fault is already known."""
         life = self._lives[name]
         if life.state == UP:
             life.state, life.reason = LOST, reason
             return self._tell_lost(name)
         if life.state != RETURNING:
-            return []  # it never came up: those who wait for it see that
+            return []  # it never came up; those who wait for it notice
         if life.new:
             del self._lives[name]
         life.state = AWAY
@@ -170,22 +170,22 @@ class HostLives:
         return [AnswerAdd(name, life.fault)] if wanted else []
 
     def not_started(self, name: str, fault: str) -> list[Action]:
-        """No agent could be started there, of a host that is to be taken in."""
+        """No agent could be started on a host that was to be taken in."""
         self._lives[name].fault = fault
         return self.closed(name, "")
 
     # -- of returning hosts ----------------------------------------------------------------
 
     def checked(self, name: str, fault: str) -> list[Action]:
-        """Whether the host can take part."""
+        """The host was checked; `fault` says why it cannot take part, "" if it can."""
         return self._go_on(name, fault, Begin(name))
 
     def begun(self, name: str, fault: str) -> list[Action]:
-        """Whether the agent there could begin."""
+        """The agent was told about the job; `fault` says why it cannot begin, "" if it can."""
         return self._go_on(name, fault, Equip(name))
 
     def equipped(self, name: str, fault: str) -> list[Action]:
-        """Whether the program is there."""
+        """The host was sent the program; `fault` says why it lacks it, "" if it has it."""
         life = self._lives[name]
         actions = self._go_on(name, fault, TakeIn(name))
         if life.fault is None:
@@ -205,7 +205,7 @@ class HostLives:
     # -- of the root and the user ------------------------------------------------------------
 
     def forgotten(self, name: str, now_s: float) -> list[Action]:
-        """The root knows that this host is lost."""
+        """The root has acknowledged the loss of this host."""
         life = self._lives[name]
         if life.state != LOST:
             return []

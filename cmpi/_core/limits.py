@@ -5,16 +5,16 @@ from __future__ import annotations
 from cmpi._base.units import CPU_UNIT, format_memory
 
 MODES = ("none", "warn", "kill")
-NONE, WARN, KILL = 0, 1, 2  # what to do about too much memory; the places in MODES
+NONE, WARN, KILL = 0, 1, 2  # what to do about excessive memory; indices into MODES
 LEAST_NICE, MOST_NICE = 0, 19
-# An interpreter with MPI and numpy uses 10 to 40 MiB before it does anything. Who asks for less wants to
-# say "next to nothing", and is not ended for that.
+# An interpreter with MPI and numpy uses 10 to 40 MiB before it does anything. A process that asks for less
+# means "next to nothing", and is not ended for exceeding that.
 LEAST_ENFORCED_BYTES = 64 << 20
-# Between looks at the memory: while less than half is used, or more; and at most, where it stays as it
-# is. A look costs 0.2 ms, which a hundred idle processes should not pay.
+# Pauses between looks at the memory, while less than half of the limit is used, or more; and the longest,
+# while usage stays as it is. A look costs 0.2 ms, which a hundred idle processes should not pay.
 FAR_S, NEAR_S, IDLE_S = 0.5, 0.05, 2.0
-STEPS = 64  # of the limit; a smaller change is none
-# What libraries read, when they are loaded, for how many threads to start.
+STEPS = 64  # of the limit; a smaller change counts as none
+# Libraries read these when they are loaded, to decide how many threads to start.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -25,11 +25,11 @@ THREAD_VARIABLES = (
 
 
 def enforcement(mode: str, *, asked: bool) -> int:
-    """What to do about a process that uses more memory than it was granted.
+    """Decide what to do about a process that uses more memory than it was granted.
 
     Args:
-        mode: One of MODES, or "" where cmpirun was not told.
-        asked: Whether it asked for an amount; one that did not has no limit.
+        mode: One of MODES, or "" if cmpirun was not given one.
+        asked: Whether the process asked for an amount; otherwise it has no limit.
     """
     if not asked:
         return NONE
@@ -37,7 +37,7 @@ def enforcement(mode: str, *, asked: bool) -> int:
 
 
 def niceness(cpu_units: int) -> int:
-    """The nice value that gives a fraction of a core that share of it, against others of nice 0.
+    """The nice value that gives a process this fraction of a core, in competition with processes of nice 0.
 
     Blocks: never. Source: Linux `kernel/sched/core.c`, `sched_prio_to_weight`: 1.25 times for each step.
 
@@ -51,7 +51,7 @@ def niceness(cpu_units: int) -> int:
 
 
 def weight(cpu_units: int) -> int:
-    """The weight of a cgroup that gives it that share, against others of 100 for a whole core.
+    """The cgroup weight that gives a process this share, where 100 stands for a whole core.
 
     Source: Linux `cgroup-v2.rst`, "cpu.weight".
 
@@ -62,11 +62,11 @@ def weight(cpu_units: int) -> int:
 
 
 def kernel_bound(limit_bytes: int) -> int:
-    """How much the kernel lets a process have that may use so much.
+    """The memory limit to set in the kernel for a process that may use `limit_bytes`.
 
-    More than that: it counts what the process has read or written of files, and memory shared with others
-    as that of whoever touched it first. Who needs more little by little is seen by the monitor before that;
-    this is for those that are too quick for it.
+    It is larger, because the kernel also counts cached file pages, and charges shared memory to the process
+    that touched it first. The monitor catches slow growth before that; the kernel's limit is for growth
+    that is too fast for the monitor.
 
     >>> kernel_bound(100 << 20) >> 20
     189
@@ -75,7 +75,7 @@ def kernel_bound(limit_bytes: int) -> int:
 
 
 def threads(cpu_units: int) -> int:
-    """How many threads a library should start for so much CPU.
+    """How many threads a library should start for this much CPU.
 
     >>> threads(CPU_UNIT // 16), threads(5 * CPU_UNIT // 2)
     (1, 2)
@@ -84,7 +84,7 @@ def threads(cpu_units: int) -> int:
 
 
 class MemoryWatch:
-    """Says once what is to be done about a process that uses more than `limit_bytes`.
+    """Decides, once, what to do about a process that uses more than `limit_bytes`.
 
     >>> watch = MemoryWatch(1 << 20, KILL)
     >>> watch.seen(2 << 20), watch.seen(65 << 20), watch.seen(99 << 20)
@@ -98,11 +98,11 @@ class MemoryWatch:
 
     @property
     def watching(self) -> bool:
-        """False once nothing would be said any more."""
+        """False once there is nothing more to decide."""
         return self._left != NONE
 
     def pause_s(self, used_bytes: int) -> float:
-        """How long to wait for the next look, with so much used now, be it an upper bound.
+        """How long to wait before the next look, if this much is used now (or at most this much).
 
         >>> watch = MemoryWatch(64 << 30, KILL)
         >>> [watch.pause_s(n) for n in (40 << 20, 40 << 20, 2 << 30, 33 << 30, 33 << 30)]
@@ -116,7 +116,7 @@ class MemoryWatch:
         return self._pause_s
 
     def seen(self, used_bytes: int) -> int:
-        """So much is used now: NONE, or what is to be done."""
+        """This much is used now: return NONE, or what to do."""
         if used_bytes <= self.limit_bytes:
             return NONE
         todo, self._left = self._left, NONE
@@ -124,7 +124,7 @@ class MemoryWatch:
 
 
 def over(limit_bytes: int, used_bytes: int, at: str) -> str:
-    """In words.
+    """Describe the excess in words.
 
     >>> over(100 << 20, 412 << 20, "12:00:03")
     'asked 100 MiB, used 412 MiB at 12:00:03'

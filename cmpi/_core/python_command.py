@@ -1,4 +1,4 @@
-"""Parses a Python command line, and rewrites it to run its program through one of ours.
+"""Parses a Python command line, and rewrites it to run its program through a script of cmpi's.
 
 Source: `Python/getopt.c` and `Modules/main.c` of CPython 3.10 to 3.14.
 """
@@ -18,12 +18,12 @@ def is_python(program: str) -> bool:
 
 
 def through(argv: list[str], runner: str) -> list[str] | None:
-    """The command that has `runner` run what this command of Python's runs.
+    """Return a command in which `runner` runs what this Python command runs.
 
     Args:
         argv: The command; its first word is the interpreter.
-        runner: A script. It finds in its arguments how to run (-c, -m or "" for a file), what, and the
-            arguments of that.
+        runner: A script. Its arguments are the kind (-c, -m or "" for a file), what to run, and the
+            arguments for that.
 
     Returns:
         None if the command runs no program (--version), an interactive session or standard input, or has an
@@ -63,7 +63,7 @@ def through(argv: list[str], runner: str) -> list[str] | None:
 
 
 def interpreter_of(head: bytes) -> list[str]:
-    """The words that a script's first line puts before its path; empty if there is no such line.
+    """The interpreter words in a script's first line; empty if there is no such line.
 
     `/usr/bin/env NAME` counts as NAME alone. Source: Linux execve(2), "Interpreter scripts".
     """

@@ -50,17 +50,17 @@ if TYPE_CHECKING:
 
 
 class Supervisor:
-    """The machine. Not thread-safe; never blocks. Times are seconds of any clock.
+    """The state machine. Not thread-safe; never blocks. Times are seconds of any clock.
 
     Args:
-        restarts: For each child when it is started again: one of RESTARTS.
-        shutdown_s: For each child how long it may take to end when it is asked to.
-        strategy: Who is started again with one: one of STRATEGIES.
-        max_restarts: How often in `within_s`; with one more the supervisor gives up.
-        within_s: See there.
-        backoff_s: The wait before the second restart in that time, doubled for each further one; and
-            the longest.
-        dynamic: Go on when no child is left: others may join.
+        restarts: For each child, when to restart it: one of RESTARTS.
+        shutdown_s: For each child, how long it may take to end when asked to.
+        strategy: Which siblings are restarted along with a child: one of STRATEGIES.
+        max_restarts: The most restarts within `within_s`; at one more the supervisor gives up.
+        within_s: The period for `max_restarts`, in seconds.
+        backoff_s: The wait before the second restart in that period, doubled for each further one; and the
+            longest wait.
+        dynamic: Go on when no child is left, because others may join.
     """
 
     def __init__(
@@ -75,23 +75,23 @@ class Supervisor:
         dynamic: bool = False,
     ) -> None:
         self._dynamic = dynamic
-        self._unwanted: set[int] = set()  # stopped on request, or temporary and at their end
+        self._unwanted: set[int] = set()  # stopped on request, or temporary and ended
         self._restarts, self._shutdown_s, self._strategy = restarts, shutdown_s, strategy
         self._max, self._within_s, self._backoff_s = max_restarts, within_s, backoff_s
-        self.counts = [0] * len(restarts)  # how often each was started again
+        self.counts = [0] * len(restarts)  # restarts of each child
         self.gave_up = False  # because of too many restarts
         self._running: set[int] = set()
-        self._history: deque[float] = deque()  # of restarts, in the time that counts
-        self._to_stop: list[int] = []  # the last one first
-        self._stopping: int | None = None  # of these, the one that was asked to end
-        self._kill_s: float | None = None  # it must have ended by then
+        self._history: deque[float] = deque()  # times of restarts within the period
+        self._to_stop: list[int] = []  # children to stop, the last one first
+        self._stopping: int | None = None  # the child of these that was asked to end
+        self._kill_s: float | None = None  # when to kill it
         self._to_start: list[int] = []
-        self._start_s = 0.0  # when
-        self._undecided: deque[tuple[int, bool]] = deque()  # children that ended; whether normally
+        self._start_s = 0.0  # when to start the next
+        self._undecided: deque[tuple[int, bool]] = deque()  # children that ended, and whether normally
         self._closing = self._done = False
 
     def begin(self) -> list[Action]:
-        """Start all."""
+        """Start all children."""
         self._to_start = list(range(len(self._restarts)))
         return self._advance(self._start_s)
 
@@ -107,7 +107,7 @@ class Supervisor:
         return self._advance(now_s)
 
     def join(self, restart: str, shutdown_s: float) -> int:
-        """One more child runs, the last in the order; its number."""
+        """Another child is running, the last in the order; return its number."""
         self._restarts.append(restart)
         self._shutdown_s.append(shutdown_s)
         self.counts.append(0)
@@ -115,7 +115,7 @@ class Supervisor:
         return len(self.counts) - 1
 
     def terminate(self, child: int, now_s: float) -> list[Action]:
-        """Stop this child, and do not start it again."""
+        """Stop this child for good."""
         self._unwanted.add(child)
         self._to_start = [each for each in self._to_start if each != child]
         self._undecided = deque(each for each in self._undecided if each[0] != child)
@@ -124,7 +124,7 @@ class Supervisor:
         return self._advance(now_s)
 
     def back(self, child: int) -> None:
-        """A child that did not run was started on request."""
+        """A stopped child was started on request."""
         assert self.state(child) == ENDED
         self._unwanted.discard(child)
         self._running.add(child)
@@ -138,11 +138,11 @@ class Supervisor:
 
     @property
     def closing(self) -> bool:
-        """True if all are being stopped, for good."""
+        """True if all are being stopped for good."""
         return self._closing
 
     def close(self, now_s: float) -> list[Action]:
-        """Stop all, and be done."""
+        """Stop all children for good."""
         self._close()
         return self._advance(now_s)
 
@@ -160,7 +160,7 @@ class Supervisor:
         return self._advance(now_s)
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         if self._to_stop:
             return self._kill_s
         return self._start_s if self._to_start else None
@@ -205,8 +205,8 @@ class Supervisor:
             "rest_for_one": list(everybody)[child:],
         }[self._strategy]
         self._to_stop = [each for each in affected if each in self._running]
-        # A temporary one that ends with its siblings stays away, as OTP says. So does who waits for its
-        # restart already: it is in the list.
+        # As in OTP, a temporary child that ends with its siblings stays away. A child that waits for its
+        # restart is in the list already.
         again = {each for each in affected if self._restarts[each] != "temporary"} - self._unwanted
         for each in again.difference(self._to_start):
             self.counts[each] += 1

@@ -1,9 +1,9 @@
 """Protects cmpi's own processes at the end of a Slurm job, when Slurm sends SIGTERM to every process of it.
 
 Slurm does so for `scancel`, at the time limit, and on preemption, and sends SIGKILL KillWait seconds later
-(slurm.conf(5); 30 by default). The program's processes have then received the signal, and cmpirun ends what
-is left after --grace. Until then cmpi's own processes must live: MPI's launcher, the root and its helpers
-would take the program with them.
+(slurm.conf(5); 30 by default). The program's processes have then received the signal, and cmpirun ends the
+rest after --grace. Until then cmpi's own processes must live: if MPI's launcher, the root or its helpers
+ended, the program would end with them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def in_batch_job() -> bool:
 
 
 def leave_sigterm_to_cmpirun() -> None:
-    """Ignore SIGTERM in a Slurm job; elsewhere nothing is changed."""
+    """Ignore SIGTERM in a Slurm job; elsewhere do nothing."""
     if in_batch_job():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 

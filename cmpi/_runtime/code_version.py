@@ -12,7 +12,7 @@ NOT_IN_JOBS = ("bench", "__pycache__")  # folders that take no part in a job
 
 
 def code_version(package: str = "") -> str:
-    """The release and the fingerprint of what is in the folder `package`, by default of this cmpi.
+    """Return the release and the fingerprint of the code in the folder `package`, by default this cmpi.
 
     Blocks: while it reads some 300 small files, about 10 ms.
     """

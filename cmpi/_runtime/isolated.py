@@ -1,30 +1,30 @@
-"""Runs a module of cmpi so that no file of the user's can take the place of one that cmpi needs.
+"""Runs a module of cmpi so that no file of the user's can replace a module that cmpi needs.
 
     python isolated.py MODULE:FUNCTION [ARGS...]
 
-`python -m` looks up modules in the working folder first: a `random.py` or `select.py` there was imported
-instead of the standard library's. Started by its path, Python looks in the folder of this file first, and
-`order_path` removes that before anything else is imported. (`python -I` would also ignore PYTHONHASHSEED,
-PYTHONUNBUFFERED and the like, which count for the processes that the fork server forks.)
+`python -m` looks up modules in the working folder first, so a `random.py` or `select.py` there would be
+imported instead of the standard library's. If Python is given the path of this file, it looks in this
+file's folder first, and `order_path` removes that folder before anything else is imported. (`python -I`
+would also ignore PYTHONHASHSEED, PYTHONUNBUFFERED and others, which the forked processes need.)
 """
 
-import os  # the interpreter has imported both before it looks at any path
+import os  # both are imported before the interpreter looks at any path
 import sys
 
 
 def order_path() -> None:
-    """Order sys.path: the standard library, what PYTHONPATH and site say, the working folder.
+    """Order sys.path: the standard library, the folders from PYTHONPATH and site, the working folder.
 
-    Modules of cmpi come from the folder that this file is in, whatever else is called `cmpi`.
+    Modules of cmpi come from this file's folder, even if there is another package called `cmpi`.
     """
     home = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     library = os.path.dirname(os.__file__)
     first = [library, f"{library}/lib-dynload"]
     try:
-        # An empty part of PYTHONPATH, as in "$PYTHONPATH:/x", names it; few mean that.
+        # An empty part of PYTHONPATH, as in "$PYTHONPATH:/x", means the working folder, mostly by accident.
         last = ["", os.getcwd()]
     except OSError:
-        last = [""]  # it was removed
+        last = [""]  # it has been removed
     own = f"{home}/cmpi/_runtime"
     others = [path for path in sys.path if path not in (own, *first, *last)]
     end = [path for path in last if path in sys.path]
@@ -37,7 +37,7 @@ def order_path() -> None:
 
 
 def main() -> int:
-    """Call the function that the command line names; returns what it returns, the exit code."""
+    """Call the function that the command line names; return its result as the exit code."""
     order_path()
     from importlib import import_module
 

@@ -15,7 +15,7 @@ class MpiState:
 
     @property
     def value(self) -> int:
-        """One of the above."""
+        """The current state."""
         return self._memory[0]
 
     @value.setter

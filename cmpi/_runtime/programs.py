@@ -1,7 +1,7 @@
 """Locates the programs of cmpi that are started by their path.
 
-They are started by path instead of `-m`, because none of our modules may be looked up in a user's folders:
-either with `python -I`, or through `isolated.py`.
+They are started by path instead of `-m`, because cmpi's modules must not be looked up in a user's folders.
+That takes `python -I`, or `isolated.py`.
 """
 
 import os
@@ -12,7 +12,7 @@ RANK_MAIN = "cmpi/_runtime/process/rank_main.py"
 RSH_CLIENT = "cmpi/launcher/hosts/rsh_client.py"
 ISOLATED = "cmpi/_runtime/isolated.py"
 
-# What `isolated.py` is asked to run.
+# Functions that `isolated.py` can run.
 CMPIRUN = "cmpi.launcher.__main__:main"
 DOCTORS_JOB = "cmpi.launcher.doctor.probe_job:main"
 FORK_SERVER = "cmpi._runtime.monitor.fork_server:main"
@@ -26,10 +26,10 @@ def home() -> str:
 
 
 def path_of(program: str) -> str:
-    """Where one of the above is on this host."""
+    """The path of one of the programs above on this host."""
     return f"{home()}/{program}"
 
 
 def isolated(function: str, *arguments: str) -> list[str]:
-    """The arguments that make an interpreter on this host run one of these functions."""
+    """The arguments with which an interpreter on this host runs one of these functions."""
     return [path_of(ISOLATED), function, *arguments]

@@ -1,4 +1,4 @@
-"""Watches all batch jobs that this process waits for, with one question to Slurm for all of them."""
+"""Watches all batch jobs that this process waits for, with one query to Slurm for all of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from cmpi._core.slurm.patience import POLL_S
 from cmpi._core.slurm.states import State
 from cmpi._runtime.slurm_question import ask
 
-RARE_S = 10.0  # between questions while Slurm does not answer
+RARE_S = 10.0  # between queries while Slurm does not answer
 
 
 class SlurmPoller:
-    """Knows what has become of jobs. Threads that wait for one take turns to ask for all of them."""
+    """Knows the states of batch jobs. The threads that wait for jobs take turns to query all of them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,13 +23,13 @@ class SlurmPoller:
         self._due_s = float("-inf")
 
     def wait_for(self, job: str) -> None:
-        """Ask for this job, too, from now on."""
+        """Include this job in the queries from now on."""
         with self._lock:
             self._waited[job] = self._waited.get(job, 0) + 1
             self._due_s = float("-inf")
 
     def forget(self, job: str) -> None:
-        """The opposite of `wait_for`."""
+        """Leave this job out of the queries again."""
         with self._lock:
             self._waited[job] -= 1
             if not self._waited[job]:
@@ -37,9 +37,11 @@ class SlurmPoller:
                 self._known.pop(job, None)
 
     def state(self, job: str) -> State | None:
-        """Return the state of a job; None: not known yet. A job that Slurm has forgotten is "UNKNOWN".
+        """Return the state of a job; None if it is not known yet. A job that Slurm has forgotten is
+        "UNKNOWN".
 
-        Blocks: for Slurm's answer, if it is this caller's turn to ask: once a second for all jobs together.
+        Blocks: for Slurm's answer, if it is this caller's turn to query; that happens once a second for all
+        jobs together.
         """
         if self._lock.acquire(blocking=False):
             try:

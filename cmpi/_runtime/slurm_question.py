@@ -1,4 +1,4 @@
-"""Asks Slurm with its own commands, which may hang as long as its controller does."""
+"""Runs Slurm's own commands, which hang when Slurm's controller does."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ LOOK_S = 0.05  # between looks for an answer
 
 
 class Answer:
-    """A command's output, its complaint and its exit code; None: it gave no answer and was killed."""
+    """A command's output, its complaint and its exit code; None if it was killed without an answer."""
 
     def __init__(self, code: int | None, out: str, complaint: str) -> None:
         self.code, self.out, self.complaint = code, out, complaint
 
 
 class Question:
-    """A command of Slurm's that runs.
+    """A running command of Slurm.
 
     Raises:
-        LaunchError: There is no such command: no Slurm here.
+        LaunchError: There is no such command, so there is no Slurm here.
     """
 
     def __init__(self, command: Sequence[str], limit_s: float) -> None:
@@ -48,7 +48,7 @@ class Question:
             ) from None
 
     def answer(self) -> Answer | None:
-        """The answer, once there is one, or it is too late for one. Blocks: never."""
+        """The answer, once there is one or the time is up. Blocks: never."""
         code = self._process.poll()
         if code is None:
             if time.monotonic() < self._end_s:
@@ -58,7 +58,7 @@ class Question:
         return Answer(code, _all(self._out), _all(self._err).strip())
 
     def give_up(self) -> None:
-        """Want no answer any more."""
+        """Give up: kill the command."""
         self._process.kill()
         self._process.wait()
         self._out.close()
@@ -72,7 +72,7 @@ def _all(file: IO[bytes]) -> str:
 
 
 def ask(*command: str, limit_s: float = ANSWER_S) -> Answer:
-    """Ask once. Blocks: for the answer, `limit_s` at most. Raises: LaunchError, as `Question`."""
+    """Ask once. Blocks: for the answer, at most `limit_s`. Raises: LaunchError, as `Question`."""
     question = Question(command, limit_s)
     try:
         while (answer := question.answer()) is None:
@@ -84,10 +84,11 @@ def ask(*command: str, limit_s: float = ANSWER_S) -> Answer:
 
 
 class Inquiry:
-    """The same question over and over, for as long as it takes; `say` is told of Slurm's silences.
+    """Asks the same question again and again, for as long as it takes; `say` is told when Slurm does not
+    answer.
 
     Attributes:
-        silent: The last question had no answer.
+        silent: Whether the last question had no answer.
     """
 
     def __init__(self, say: Callable[[str], None], *command: str, understood: Callable[[Answer], bool]):
@@ -119,7 +120,7 @@ class Inquiry:
         return None if self._patience.silent else answer
 
     def close(self) -> None:
-        """Ask no more."""
+        """Stop asking."""
         if self._question is not None:
             self._question.give_up()
             self._question = None

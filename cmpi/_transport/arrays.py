@@ -1,8 +1,8 @@
 """Converts numpy arrays to bytes and back without pickle: a short header, and the array's memory.
 
-The header is a byte with which no pickle begins, then the number of dimensions, the memory order (C
-or Fortran), the dtype as numpy writes it (`dtype.str`: kind, size, byte order), and the dimensions.
-The format is ours: numpy's own (NEP 1) is made for files, and is text that must be parsed.
+The header is a byte that no pickle begins with, then the number of dimensions, the memory order (C or
+Fortran), the dtype as numpy writes it (`dtype.str`: kind, size, byte order), and the dimensions. numpy's
+own format (NEP 1) was rejected: it is made for files, and is text that must be parsed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def pack(array: np.ndarray[Any, Any]) -> tuple[bytes, np.ndarray[Any, Any]]:
 
 
 def unpack(body: bytes, buffer: Any = None) -> np.ndarray[Any, Any]:
-    """Return the array, in the memory of `buffer`, or in a copy of the bytes behind the header."""
+    """Return the array, in the memory of `buffer`, or in a copy of the bytes after the header."""
     _, ndim, fortran, n = _HEAD.unpack_from(body)
     at = _HEAD.size + n
     dtype = np.dtype(body[_HEAD.size : at].decode("ascii"))

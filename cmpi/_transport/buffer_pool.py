@@ -22,7 +22,7 @@ _lent: dict[int, weakref.ref[Any]] = {}
 
 
 def blank(nbytes: int) -> Any:
-    """Return an uninitialised buffer of so many bytes, which the caller must overwrite. Thread-safe.
+    """Return an uninitialised buffer of this size, which the caller must overwrite. Thread-safe.
 
     `bytearray(nbytes)` is zeroed, and a large one is mapped anew, with a page fault for each 4 KiB: 3 ms
     for 8 MiB, as long as receiving them by TCP. A large buffer that nothing refers to any more is therefore
@@ -38,10 +38,11 @@ def blank(nbytes: int) -> Any:
         block = _kept[nbytes].pop()
     except (KeyError, IndexError):
         block = _make(None, nbytes)
-    buffer = (ctypes.c_ubyte * nbytes).from_buffer(block)  # unlike a bytearray it may be referred to weakly
+    # Unlike a bytearray, this can be referenced weakly.
+    buffer = (ctypes.c_ubyte * nbytes).from_buffer(block)
     key = id(buffer)
 
-    def finalized(_: object) -> None:  # by the garbage collector, in any thread, at any time
+    def finalized(_: object) -> None:  # called by the garbage collector, in any thread, at any time
         del _lent[key]
         sizes = list(_kept.items())
         if nbytes + sum(size * len(blocks) for size, blocks in sizes) > MOST_BYTES:

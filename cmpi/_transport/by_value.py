@@ -60,7 +60,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         if self._by_name:
             name = scripts.by_name(value)
             if name is not None:
-                return name  # pickle looks it up in __main__, here and there
+                return name  # pickle looks it up in __main__ on both sides
         if kind is types.FunctionType:
             return self._reduce_function(value)
         if issubclass(kind, type):
@@ -99,7 +99,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             members = {name: _own_attributes(member) for name, member in cls.__members__.items()}
         else:
             meta, name, bases, keywords, _, _ = arguments
-            if typing.NamedTuple in bases:  # which would make fields of what the body is to be later
+            if typing.NamedTuple in bases:  # it would turn later attributes into fields
                 bases = cls.__bases__
             keywords = {**keywords, "__qualname__": cls.__qualname__, **_slots(cls, attributes)}
             arguments = meta, name, bases, keywords, None, None
@@ -118,7 +118,7 @@ def _bindings(script: scripts.Script, variables: dict[str, Any]) -> list[tuple[s
 
 
 def _named_in(annotations: Any, variables: dict[str, Any]) -> dict[str, Any]:
-    """The types that annotations which are text refer to: `typing.get_type_hints` will look for them."""
+    """The types that string annotations refer to: `typing.get_type_hints` will look for them."""
     words = {word for text in annotations.values() if isinstance(text, str) for word in _WORD.findall(text)}
     return {word: variables[word] for word in sorted(words & variables.keys()) if _is_type(variables[word])}
 
@@ -139,7 +139,7 @@ def _slots(cls: Any, attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_attributes(member: Any) -> dict[str, Any]:
-    """The attributes that an enum's `__init__` or `__new__` has given to this member."""
+    """The attributes that an enum's `__init__` or `__new__` gave to this member."""
     return {n: v for n, v in vars(member).items() if not (n.startswith("_") and n.endswith("_"))}
 
 
@@ -147,7 +147,8 @@ def _own_attributes(member: Any) -> dict[str, Any]:
 
 
 def _make_once(tag: Tag | None, make: Any, arguments: tuple[Any, ...], finished: bool = False) -> Any:
-    """The object of this tag; made now, to be finished by its state, unless it is here already."""
+    """Return the object with this tag; unless it exists already, create it here, to be completed by its
+    state."""
     made = None if tag is None else scripts.resolve(tag)
     if made is not None:
         return made
@@ -187,7 +188,7 @@ def _finish_function(function: types.FunctionType, state: Any) -> None:
         return  # the object already existed
     function.__dict__.update(attributes)
     for name, value in slots.items():
-        if name != "_cloudpickle_submodules":  # which only had to be imported
+        if name != "_cloudpickle_submodules":  # that variable only imported modules
             setattr(function, name, value)
     for mine, cell in zip(function.__closure__ or (), closure or ()):
         try:
@@ -224,7 +225,7 @@ def _reduce_code(code: types.CodeType) -> Any:
 
 
 def _reduce_cached_property(value: functools.cached_property[Any]) -> Any:
-    return _cached_property, (value.func, value.attrname)  # without the lock that it has up to Python 3.11
+    return _cached_property, (value.func, value.attrname)  # without the lock that it has before Python 3.12
 
 
 def _cached_property(function: Any, name: str | None) -> Any:

@@ -43,7 +43,7 @@ class ControlSocket:
         self._deaf = False  # the peer no longer reads, but its earlier frames can still be received
         self.expected, self._decoder = expected, Decoder(expected)
         self._unsent: list[bytes] = []
-        self._fds: list[int] | None = None  # that have come; None: none are taken
+        self._fds: list[int] | None = None  # descriptors that have come; None: not accepted
 
     def take_descriptors(self) -> None:
         """From now on accept descriptors that come with frames; `descriptors` returns them."""

@@ -1,4 +1,4 @@
-"""`Door`: accepts connections from visitors that prove that they know a secret, and rejects all others.
+"""`Door`: accepts connections from visitors who prove that they know a secret, and rejects all others.
 
 Every listening socket of cmpi is behind one, Unix or TCP, for the job's secret or for the key of one
 connection. Only the proof of a visitor is read, and no descriptors from it are received.
@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.protocol.authentication import Key
 
-CROWDED_S = 2.0  # the same, while others have to wait because there are `MAX_VISITORS`
+CROWDED_S = 2.0  # the same, if others must wait because there are `MAX_VISITORS`
 MAX_VISITORS = 256  # the most unproved visitors at a time; the rest wait in the kernel's queue
 REST_S = 0.1  # before the next try, if there are no descriptors left for a visitor
 BACKLOG = 1024
@@ -123,7 +123,7 @@ class Door:
         while len(self._visitors) < MAX_VISITORS:
             try:
                 sock = accept(self.server)
-            except OSError as error:  # out of descriptors: those that are in must do
+            except OSError as error:  # out of descriptors: serve the visitors already accepted
                 self.fault = error.strerror or str(error)
                 self._rest_until_s = now_s + REST_S
                 self._listen(False)

@@ -77,7 +77,7 @@ def take(inherited: _socket.socket, taken: bool) -> _socket.socket | None:
         try:
             sockets.append(_socket.socket(fileno=fd))
         except OSError:
-            os.close(fd)  # no socket
+            os.close(fd)  # it is not a socket
     if len(sockets) == len(fds) == 1:
         sockets[0].setblocking(False)
         verdict = STRANGER if uids != [os.getuid()] else TAKEN if taken else WELCOME

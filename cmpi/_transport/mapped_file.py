@@ -47,7 +47,7 @@ def keep_spare() -> None:
 
 
 def map_file(path: str, nbytes: int | None) -> memoryview:
-    """Map a file: create it with so many bytes; or with None, map an existing one and unlink it, so that
+    """Map a file: create it with this size; or with None, map an existing one and unlink it, so that
     nothing is left when both processes have ended.
 
     It is unmapped when nothing refers to it any more. Slices of its `obj` are bytes, which takes half of

@@ -21,7 +21,7 @@ if "mpi4py.MPI" not in sys.modules:
     mpi4py.rc.initialize = False
     mpi4py.rc.finalize = False
 else:
-    rc_before = None  # the program has loaded it, not this module
+    rc_before = None  # the program has loaded MPI before this module
 from mpi4py import MPI
 
 from cmpi._transport.buffer_pool import blank
@@ -126,12 +126,12 @@ def in_world() -> bool:
 
 
 def tell_spawn_completer() -> None:
-    """Rank 0 to rank 1: the root listens from now on. Blocks: never (an empty, eager message)."""
+    """Rank 0 tells rank 1 that the root listens from now on. Blocks: never (an empty, eager message)."""
     MPI.COMM_WORLD.Send([b"", MPI.BYTE], 1, HEAD)
 
 
 def hear_root() -> None:
-    """Rank 1: wait until the root listens."""
+    """Rank 1 waits until the root listens."""
     MPI.COMM_WORLD.Recv([bytearray(0), MPI.BYTE], 0, HEAD)
 
 
@@ -223,7 +223,7 @@ def group(peer_rank: int) -> MpiTransport:
     me = MPI.COMM_WORLD.Get_rank()
     low, high = sorted((me, peer_rank))
     both = MPI.COMM_WORLD.Get_group().Incl([low, high])
-    # A tag of its own, should two pairs with a common rank be under way at once.
+    # The tag is unique for a pair, in case two pairs with a common rank are connecting at the same time.
     tag = (low * MPI.COMM_WORLD.Get_size() + high) % 32768
     comm = MPI.COMM_WORLD.Create_group(both, tag)
     both.Free()
@@ -253,12 +253,12 @@ class MpiTransport:
         TransportBroken: MPI reports that the peer is gone.
     """
 
-    waitable = False  # nothing says that something has come, but to look
+    waitable = False  # it has no descriptor: arrivals are found only by looking
 
     def __init__(self, comm: Any, peer: int) -> None:
         self._comm, self._peer = comm, peer
         comm.Set_errhandler(MPI.ERRORS_RETURN)
-        self.sent = self.received = 0  # frames, ever
+        self.sent = self.received = 0  # numbers of frames
         # Requests and what they read from, in order; the callback belongs to the last of its send.
         self._sends: deque[tuple[MPI.Request, object, Callable[[], None] | None]] = deque()
         self._heads: deque[tuple[MPI.Request, bytearray]] = deque()
@@ -270,7 +270,7 @@ class MpiTransport:
         return bool(self._sends or self._heads)
 
     def fileno(self) -> int:
-        """As of a transport that can be waited on: nothing for poll."""
+        """The descriptor for poll; there is none."""
         return -1
 
     def send(self, frame: bytes) -> None:
@@ -314,7 +314,8 @@ class MpiTransport:
         try:
             while self._comm.Iprobe(self._peer, HEAD, self._scratch):
                 head = bytearray(self._scratch.Get_count(MPI.BYTE))
-                # One thread receives from this communicator, so the probed message is still ours.
+                # Only one thread receives from this communicator, so the probed message cannot be taken by
+                # another.
                 request = self._comm.Irecv([head, MPI.BYTE], self._peer, HEAD)
                 self._heads.append((request, head))
             if self._heads and self._heads[0][0].Test():
@@ -347,5 +348,5 @@ class MpiTransport:
 
 
 def _pieces(view: memoryview) -> list[memoryview]:
-    """In lengths that MPI can count; one of none if it is empty."""
+    """Split a view into lengths that MPI can count; an empty view gives one empty piece."""
     return [view[at : at + CHUNK_BYTES] for at in range(0, max(len(view), 1), CHUNK_BYTES)]

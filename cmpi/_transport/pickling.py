@@ -34,16 +34,17 @@ if TYPE_CHECKING:
 
 OUT_OF_BAND_BYTES: Final = 65536
 KEPT_BYTES: Final = 256  # a pickler is reused only after a pickle of at most this size
-_of_pickle: Final = pickle.loads  # found faster so
+_of_pickle: Final = pickle.loads  # a global name is found faster
 # Types that plain pickle can handle, with everything that they can contain.
 _PLAIN: Final = frozenset((int, float, complex, bool, str, bytes, bytearray, type(None)))
 _MAIN: Final = b"__main__"
-_STACK_GLOBAL: Final = 0x93  # the opcode of every name; a number is found ten times as fast as a word
-_ARRAY: Final = 0x93  # `arrays.MARK`; importing that imports numpy
+# The opcode before every global name; searching for a number is ten times as fast as for a bytes object.
+_STACK_GLOBAL: Final = 0x93
+_ARRAY: Final = 0x93  # `arrays.MARK`; importing `arrays` would import numpy
 
 
 class Large:
-    """A message with buffers: a head in `body`, which if it is large too is the first of them."""
+    """A message with buffers. Its head is in `body`, or in the first buffer if it is large."""
 
     __slots__ = ("body", "buffers", "in_transit", "nbytes", "places")
 
@@ -60,7 +61,7 @@ class Large:
         return Large(self.body, self.buffers)
 
     def settle(self, places: Sequence[Block | None]) -> None:
-        """Copy the buffers that have a place there. Blocks: for that."""
+        """Copy the buffers that have places in shared memory there. Blocks: for the copies."""
         for buffer, place in zip(self.buffers, places):
             if place is not None:
                 place.fill(buffer)
@@ -68,7 +69,7 @@ class Large:
 
     @property
     def sizes(self) -> list[int]:
-        """Bytes of each buffer."""
+        """The length of each buffer in bytes."""
         return [buffer.nbytes for buffer in self.buffers]
 
     def __len__(self) -> int:
@@ -76,7 +77,7 @@ class Large:
 
 
 if TYPE_CHECKING:
-    Message: TypeAlias = bytes | Large  # bytes: all that there is, and less than OUT_OF_BAND_BYTES
+    Message: TypeAlias = bytes | Large  # bytes: the whole message, below OUT_OF_BAND_BYTES
 
 
 def in_transit(message: Message) -> bool:
@@ -118,7 +119,7 @@ class _Kept:
         self._dump, self._clear_memo = pickler.dump, pickler.clear_memo
 
     def pickle(self, value: object) -> bytes:
-        """The pickle, but for the buffers in `found`."""
+        """The pickle, without the buffers in `found`."""
         written = self._written
         self._dump(value)
         body = written.first
@@ -159,7 +160,8 @@ def dumps(value: object, name: str = "value", by_name: bool = False) -> Message:
     try:
         kept = _take_kept()
         body = kept.pickle(value)
-        if not kept.found and (_STACK_GLOBAL not in body or type(value) in _PLAIN):  # it names nothing
+        # It contains no global name.
+        if not kept.found and (_STACK_GLOBAL not in body or type(value) in _PLAIN):
             return _message(body, views)
         views = [buffer.raw() for buffer in kept.found]
     except Exception as error:  # a lambda, a module, a class inside a function; or it cannot be pickled
@@ -184,7 +186,7 @@ def _dumps_with_buffers(value: object, ours: bool, name: str, by_name: bool) -> 
     def keep(buffer: pickle.PickleBuffer) -> bool:
         view = buffer.raw()
         if view.nbytes < OUT_OF_BAND_BYTES:
-            return True  # into the pickle: a message of its own costs more than the copy
+            return True  # keep it in the pickle: sending it separately costs more than copying
         buffers.append(view)
         return False
 

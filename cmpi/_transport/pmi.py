@@ -96,11 +96,11 @@ class Pmi:
                 self._ask("cmd=finalize\n", "cmd=finalize_ack")
                 os.close(self._fd)
             except OSError:
-                pass  # the launcher has closed its end: the process has already finalized
+                pass  # the launcher has closed its end, because the process has already finalized
             self._fd = -1
 
     def _ask(self, command: str, expected: str = "cmd=") -> str:
-        """Wait for the answer that begins as expected; earlier ones have no reader any more."""
+        """Wait for the answer that begins as expected; drop earlier answers, whose reader is gone."""
         os.write(self._fd, command.encode())
         answer = b""
         while not (answer.endswith(b"\n") and expected.encode() in answer):

@@ -91,7 +91,7 @@ class RingWriter:
 
     def __init__(self, path: str) -> None:
         self._path, self._number = path, 0
-        self._put = 0  # into earlier files
+        self._put = 0  # bytes put into earlier files
         self._make(SMALL_BYTES)
 
     def _make(self, nbytes: int) -> None:
@@ -99,9 +99,9 @@ class RingWriter:
         self._map, self._nbytes, self._mask = shared, nbytes, nbytes - 1
         self._words = shared.cast("Q")
         self._words[_ASLEEP] = 1
-        self._head = 0  # bytes that were ever put in
-        self._room = nbytes - _WORD_BYTES  # at least so much is free
-        # Record that surely fits some time: with what is left at the end, and not yet given back.
+        self._head = 0  # bytes ever put in
+        self._room = nbytes - _WORD_BYTES  # at least this much is free
+        # A record of this size always fits eventually, after the unused end and the space not yet returned.
         self.longest = nbytes * 3 // 8 - 64
 
     def put(self, tag: int, frame: bytes | memoryview) -> bool:
@@ -179,7 +179,7 @@ class RingReader:
         self._path, self._number = path, 0
         self.stalled = False  # the next file cannot be mapped; `take` tries again
         self.tag = 0
-        self._taken = 0  # from earlier files
+        self._taken = 0  # bytes from earlier files
         self._open()
 
     def _open(self) -> None:
@@ -187,8 +187,8 @@ class RingReader:
         self._map, self._nbytes = shared, len(shared) - HEADER_BYTES
         self._bytes: Any = shared.obj
         self._words, self._mask, self._portion = shared.cast("Q"), self._nbytes - 1, self._nbytes // 16
-        self._tail = self._given = 0  # bytes that were ever taken out, and given back
-        self._asleep = True  # as the writer has it; or false, and so is the word
+        self._tail = self._given = 0  # bytes ever taken out, and bytes returned
+        self._asleep = True  # the flag as the writer sees it, unless it has cleared it
 
     def take(self) -> bytes | None:
         """Return the next frame, and set `tag` to its tag; None if there is none."""
@@ -213,7 +213,7 @@ class RingReader:
         return frame
 
     def _next_word(self) -> int:
-        """Where the word of the next record will be."""
+        """The index of the next record's word."""
         return ((self._tail & self._mask) + HEADER_BYTES) >> 3
 
     def _give_back(self) -> None:

@@ -10,8 +10,8 @@ Values of a script's globals are sent with the functions that use them. A home k
 spawned process stores a value if it has none of that name, or if the sender has bound the name to
 another object since it last sent it. What a function here assigned with `global` therefore stays.
 
-Source: ours; cloudpickle tracks classes by a random identifier, and gives each function it loads globals of
-its own.
+Source: none; cloudpickle identifies classes by random numbers, and gives each function that it loads its
+own globals.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Script:
     ) -> None:
         self.name, self._module, self.homes, self.is_home = name, module, frozenset(homes), is_home
         self._versions: dict[str, int] = {}  # by qualified name: of the next object
-        self._arrived: dict[str, Any] = {}  # by global name: the token of the value that came last
+        self._arrived: dict[str, Any] = {}  # by global name: the token of the value that arrived last
         self._known: dict[str, tuple[Any, Any]] = {}  # by global name: a token, and the value it stands for
 
     @property
@@ -96,7 +96,7 @@ class Script:
         tag = tag_of(value)
         if tag is not None:
             return tag
-        with lock:  # two threads that send it at a time name the same value
+        with lock:  # two threads that send the same value must get the same token
             known = self._known.get(name)
             if known is None or known[1] is not value:
                 known = self._known[name] = ((process_token(), _next_serial()), value)
@@ -129,7 +129,7 @@ def _is_small(value: Any) -> bool:
     return not isinstance(value, (str, bytes)) or len(value) < _MOST_SCALAR
 
 
-_NAMELESS = "?"  # until the job has a name for it
+_NAMELESS = "?"  # until the job names it
 _own = Script(_NAMELESS, is_home=True)
 _others: dict[str, Script] = {}
 
@@ -217,7 +217,7 @@ def tag_of(value: Any) -> Tag | None:
         return None
     if _own.lookup(qualname) is not value:
         return None
-    with lock:  # another thread may have given it one just now
+    with lock:  # another thread may have just given it one
         return _known_tag(value) or remember((_own.name, qualname, _own.next_version(qualname)), value)[1]
 
 
@@ -245,7 +245,8 @@ def resolve(tag: Tag) -> Any:
 
 
 def remember(tag: Tag, value: Any) -> tuple[Any, Tag]:
-    """Give a tag to an object, unless there is one for it: the object that has the tag, and the tag."""
+    """Give a tag to an object, unless an object has that tag already; return the object that has it, and
+    the tag."""
     with lock:
         value = _objects.setdefault(tag, value)
         key = id(value)
@@ -270,7 +271,7 @@ def by_name(value: Any) -> str | None:
 
 
 def namespace_of(variables: dict[str, Any]) -> Namespace | None:
-    """Where another process finds the globals of a function; None: nowhere."""
+    """A description of where another process finds the globals of a function; None: nowhere."""
     for each in (_own, *_others.values()):
         if each.module.__dict__ is variables:
             return False, each.name
@@ -283,7 +284,7 @@ def namespace_of(variables: dict[str, Any]) -> Namespace | None:
 
 
 def namespace(where: Namespace) -> dict[str, Any]:
-    """The globals in this process that `namespace_of` in another process has named."""
+    """The globals in this process for a description that `namespace_of` made in another process."""
     stand_in = stands_for(where)
     return importlib.import_module(where[1]).__dict__ if stand_in is None else stand_in.module.__dict__
 
@@ -305,7 +306,7 @@ _serial = 0
 
 
 def process_token() -> str:
-    """Tells what this process has made from what others have."""
+    """An identity of this process, for values that it created from what others sent."""
     global _process
     if _process[0] != os.getpid():
         with lock:

@@ -6,8 +6,8 @@ slot's memory any more; the writer sees that when it next looks for room. Return
 message, and the reader may hold it as long as it likes: a writer that finds no room sends the payload in
 another way.
 
-A slot belongs to one process at a time, so the receiver may write to it.
-Ours; the idea comes from the loaned samples of zero-copy middleware (Eclipse iceoryx).
+A slot belongs to one process at a time, so the receiver may write to it. The idea comes from the loaned
+samples of zero-copy middleware (Eclipse iceoryx).
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ class SegmentWriter:
         self.words = shared[:HEADER_BYTES].cast("Q")
         self.memory = np.frombuffer(shared, np.uint8, offset=HEADER_BYTES)
         self._slots = Allocator(nbytes, COUNT)
-        self._last = 0  # slot
+        self._last = 0  # the slot allocated last
         self._collapsed = (
             0 if nbytes >= LARGE_BYTES else nbytes
         )  # bytes for which huge pages were requested
 
     def allocate(self, nbytes: int) -> Block | None:
-        """Allocate a slot of so many bytes; None if there is no room."""
+        """Allocate a slot of this size; None if there is no room."""
         for index in self._slots.used:
             if not self.words[index]:
                 self._slots.free(index)
@@ -132,7 +132,7 @@ class SegmentReader:
         """Return the memory of a slot, which is freed when nothing refers to it any more."""
         memory = np.frombuffer(self._map, np.uint8, nbytes, HEADER_BYTES + offset)
 
-        def finalized(_: object) -> None:  # by the garbage collector, in any thread, at any time
+        def finalized(_: object) -> None:  # called by the garbage collector, in any thread, at any time
             self._held.pop(index, None)
             if os.getpid() == self._owner:  # a forked process's copy is not the reader
                 self._words[index] = 0

@@ -1,9 +1,10 @@
-"""A transport by a stream socket, used as `mpi.MpiTransport` is: TCP between two hosts, Unix on one.
+"""A transport over a stream socket, with the interface of `mpi.MpiTransport`: TCP between hosts, Unix on
+one host.
 
-A frame goes as its length, its tag and its bytes, the buffers that belong to it follow as they are. Unlike
-an MPI transport it can be waited on: readiness to be read, or written while something waits, is all that
-moves it. Both ends prove that they know the key that the root gave them for this one transport before
-anything else is read (`door.py`).
+A frame is sent as its length, its tag and its bytes; its buffers follow without lengths. Unlike an MPI
+transport it has a descriptor: it can move whenever that is readable or, while data wait, writable. Both
+ends prove that they know the key that the root gave them for this transport before anything else is read
+(`door.py`).
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
 
 HANDSHAKE_S = 5.0
 RECEIVE_BYTES = 1 << 18
-WAKE_BYTES = 1 << 19  # of a buffer that is being received, before its reader is woken again
+WAKE_BYTES = 1 << 19  # bytes of a buffer to receive before its reader is woken again
 GATHER = 64  # pieces in one call; far below IOV_MAX
 _HEAD = struct.Struct("<II")  # length and tag
-FRAME: Final = 0xFFFFFFFF  # the tag of a frame; any other is its sender's
+FRAME: Final = 0xFFFFFFFF  # the tag of a frame; any other tag is the sender's own
 
 
 class SocketParts:
@@ -45,11 +46,11 @@ class SocketParts:
         self._missing = deque(memoryview(buffer).cast("B") for buffer in self.buffers if len(buffer))
 
     def ready(self) -> bool:
-        """True if they are here as a whole."""
+        """True if all of them have arrived completely."""
         return not self._missing
 
     def take(self, data: memoryview) -> int:
-        """Take what belongs to them; how much that was."""
+        """Take as much of the data as belongs to them; return how much that was."""
         taken = 0
         while self._missing and taken < len(data):
             room = self._missing[0]
@@ -61,21 +62,21 @@ class SocketParts:
 
     @property
     def room(self) -> memoryview | None:
-        """Where the next bytes belong."""
+        """The memory for the next bytes."""
         return self._missing[0] if self._missing else None
 
     def filled(self, n: int) -> None:
-        """So many bytes were put into `room`."""
+        """Note that `n` bytes were put into `room`."""
         rest = self._missing.popleft()[n:]
         if rest:
             self._missing.appendleft(rest)
 
 
 class SocketTransport:
-    """Frames and buffers to and from one peer. Calls from one thread at a time; none blocks.
+    """Carries frames and buffers to and from one peer. For one thread at a time; no call blocks.
 
-    What is sent when the peer reads no more is lost. Only `receive` says that the connection has ended,
-    after all that the peer had sent before.
+    Data sent after the peer has stopped reading are lost. Only `receive` reports that the connection has
+    ended, after everything that the peer had sent.
     """
 
     waitable = True
@@ -85,23 +86,23 @@ class SocketTransport:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.sent = self.received = 0  # frames, ever
-        self.tag = FRAME  # of the frame that was received last
+        self.sent = self.received = 0  # numbers of frames
+        self.tag = FRAME  # of the frame received last
         self._unsent: deque[tuple[memoryview, Callable[[], None] | None]] = deque()
-        self._came = bytearray()  # behind the buffers that are being received
+        self._came = bytearray()  # data after the buffers that are being received
         self._parts: deque[SocketParts] = deque()
         self._scratch = bytearray(RECEIVE_BYTES)
-        self._broken = False  # nothing can be received any more
-        self._unread = False  # the peer reads no more
+        self._broken = False  # nothing more can be received
+        self._unread = False  # the peer no longer reads
         self._low_water = 1
 
     def fileno(self) -> int:
-        """The descriptor, for poll; -1 if there is nothing to wait for any more."""
+        """The descriptor, for poll; -1 if there is nothing more to wait for."""
         return -1 if self._broken else self._sock.fileno()
 
     @property
     def busy(self) -> bool:
-        """True if something waits to be written."""
+        """True if data wait to be written."""
         return bool(self._unsent)
 
     def send(self, frame: bytes, tag: int = FRAME) -> None:
@@ -114,7 +115,7 @@ class SocketTransport:
             self.progress_sends()
 
     def send_buffers(self, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
-        """As `mpi.MpiTransport.send_buffers`; `done` is not called for what is lost."""
+        """As `mpi.MpiTransport.send_buffers`; `done` is not called for buffers that are lost."""
         if self._unread:
             return
         views = [memoryview(buffer).cast("B") for buffer in buffers]
@@ -123,7 +124,7 @@ class SocketTransport:
         self.progress_sends()
 
     def progress_sends(self) -> bool:
-        """Write what waits, as far as the connection takes it; True if something was."""
+        """Write waiting data, as much as the connection takes; True if anything was written."""
         moved = False
         try:
             while self._unsent:
@@ -133,7 +134,7 @@ class SocketTransport:
                 self._written(written)
         except BlockingIOError:
             pass
-        except OSError:  # what the peer sent before may still be there
+        except OSError:  # data that the peer sent earlier may still be there
             self._unread = True
             self._unsent.clear()
         return moved
@@ -149,7 +150,7 @@ class SocketTransport:
             self._unsent[0] = view[n:], done
 
     def receive(self) -> bytes | None:
-        """The next frame, if one is here. Raises: TransportBroken: The connection has ended."""
+        """Return the next frame, if one has arrived. Raises: TransportBroken: The connection has ended."""
         while True:
             while self._parts and self._parts[0].ready():
                 self._parts.popleft()
@@ -167,7 +168,7 @@ class SocketTransport:
                 return None
 
     def _read(self) -> bool:
-        """Read what has come, into its place; False if nothing has."""
+        """Read what has arrived into its place; False if nothing has."""
         parts = self._parts[0] if self._parts else None
         room = None if parts is None else parts.room
         try:
@@ -188,14 +189,14 @@ class SocketTransport:
         return True
 
     def _sleep_until(self, nbytes: int) -> None:
-        """Have poll find it readable with so many bytes. A wake-up for each packet of a large buffer takes
-        longer than to receive it. Source: Linux socket(7), SO_RCVLOWAT."""
+        """Have poll report the socket as readable only with this many bytes. Waking up for each packet of a
+        large buffer takes longer than receiving it. Source: Linux socket(7), SO_RCVLOWAT."""
         if nbytes != self._low_water:
             self._low_water = nbytes
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, nbytes)
 
     def expect(self, sizes: list[int]) -> SocketParts:
-        """The buffers of so many bytes that follow the frame that was received last."""
+        """Prepare to receive buffers of these sizes, which follow the frame received last."""
         parts = SocketParts(sizes)
         with memoryview(self._came) as came:
             taken = parts.take(came)
@@ -204,7 +205,7 @@ class SocketTransport:
         return parts
 
     def free(self) -> None:
-        """Close the connection; both have agreed before (Bye) that nothing is under way."""
+        """Close the connection; both ends have agreed before (with Bye) that nothing is in flight."""
         self._sock.close()
 
 
@@ -236,27 +237,28 @@ def listen(address: str, key: bytes) -> Door:
 
 
 def port_of(door: Door) -> int:
-    """Where it listens; 0 at a path."""
+    """The port of a door; 0 if it is at a path."""
     return 0 if door.server.family == socket.AF_UNIX else int(door.server.getsockname()[1])
 
 
 def close(door: Door) -> None:
-    """Listen no more."""
+    """Stop listening."""
     path = door.server.getsockname() if door.server.family == socket.AF_UNIX else ""
     door.close()
     if path:
-        with contextlib.suppress(OSError):  # the job's folder has gone
+        with contextlib.suppress(OSError):  # the job's folder has been removed
             os.unlink(path)
 
 
 def accept(door: Door, timeout_s: float) -> SocketTransport | None:
-    """The connection of one that knows the key; None if none has come. Blocks: at most `timeout_s`."""
+    """Wait for the peer that knows the key; return the connection, None if it has not come. Blocks: at most
+    `timeout_s`."""
     sock = door.wait(time.monotonic() + timeout_s)
     return None if sock is None else SocketTransport(sock)
 
 
 def dial(address: str, port: int, key: bytes, timeout_s: float) -> SocketTransport | None:
-    """A connection with the one that listens there and knows the key; None if there is none.
+    """Connect to the peer that listens there and knows the key; None if there is none.
 
     Blocks: at most `timeout_s` for the connection, then `HANDSHAKE_S` for each message.
     """

@@ -1,1 +1,1 @@
-"""Benchmarks: `python -m cmpi.bench startup|spawn|output`, each against its yardstick in one run."""
+"""Benchmarks: `python -m cmpi.bench startup|spawn|output`, each compared with its yardstick in one run."""

@@ -1,4 +1,5 @@
-"""A channel between two spawned processes, beside raw mpi4py between the same two, and pipes."""
+"""Times a channel between two spawned processes, compared with raw mpi4py between the same two, and with
+pipes."""
 
 from __future__ import annotations
 

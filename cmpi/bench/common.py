@@ -25,10 +25,10 @@ class Row:
 
     Attributes:
         what: What was measured.
-        ours: By cmpi, in `unit`.
-        against: What it is compared with; "" if with nothing.
-        theirs: That, in the same unit.
-        limit: What the ratio, or else `ours`, must be, in words.
+        ours: The figure for cmpi, in `unit`.
+        against: What cmpi is compared with; "" if nothing.
+        theirs: The figure for that, in the same unit.
+        limit: In words, what the ratio must be (or `ours`, if there is no ratio).
     """
 
     what: str
@@ -40,11 +40,11 @@ class Row:
 
     @property
     def ratio(self) -> float | None:
-        """Ours to theirs."""
+        """The ratio of `ours` to `theirs`."""
         return self.ours / self.theirs if self.theirs else None
 
     def line(self) -> str:
-        """As a line of a table."""
+        """The row as a line of a table."""
         theirs = f"{self.theirs:10.2f}" if self.against else " " * 10
         ratio = "" if self.ratio is None else f"{self.ratio:.2f}"
         return (
@@ -57,7 +57,7 @@ HEADINGS = f"{'':34} {'cmpi':>10} {'other':>10} {'':6} {'ratio':>7}  {'must be':
 
 
 def plain_mpiexec(program: list[str]) -> list[str]:
-    """`mpiexec -n 1` with the flags that cmpirun gives, without cmpi."""
+    """The command `mpiexec -n 1` with the flags that cmpirun uses, without cmpi."""
     mpi = find_mpi.find()
     argv = mpiexec.command(mpi, program, [], {}, superuser=os.geteuid() == 0)
     if mpi.kind == "openmpi":
@@ -78,10 +78,10 @@ def seconds(command: list[str]) -> float:
 
 
 def in_a_job(program: str, *arguments: object, options: Sequence[str] = ()) -> Any:
-    """What a program that runs under cmpirun, with these options of its, prints as JSON.
+    """Run a program under cmpirun with these options; return what it prints, parsed as JSON.
 
     Raises:
-        CalledProcessError: It failed.
+        CalledProcessError: The program failed.
     """
     command = [
         "cmpirun",
@@ -99,7 +99,7 @@ def in_a_job(program: str, *arguments: object, options: Sequence[str] = ()) -> A
 
 
 def interleaved(runs: int, **measure: Callable[[], float]) -> dict[str, float]:
-    """The median of each measure over `runs` rounds; every round has one of each."""
+    """The median of each measure over `runs` rounds; each round runs every measure once."""
     times: dict[str, list[float]] = {name: [] for name in measure}
     for _ in range(runs):
         for name, take in measure.items():
@@ -108,7 +108,7 @@ def interleaved(runs: int, **measure: Callable[[], float]) -> dict[str, float]:
 
 
 def header() -> str:
-    """On what this is measured."""
+    """A description of the machine that is measured."""
     mpi = find_mpi.find()
     kind, version = find_mpi.check_version(mpi.mpiexec)
     how = "compiled" if compiled() else "not compiled"

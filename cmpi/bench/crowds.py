@@ -1,4 +1,4 @@
-"""Many processes: the cost of blocked ones, and the time of the first messages between all pairs."""
+"""Many processes: what blocked ones cost, and the time of the first messages between all pairs."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`cmpi.data` beside multiprocessing by hand, Dask Bag, Polars and a plain loop: the same files, in turn.
-Those of them that are not installed are left out."""
+"""Times `cmpi.data` and, in turn on the same files, multiprocessing by hand, Dask Bag, Polars and a plain
+loop. Libraries that are not installed are left out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from cmpi.bench.common import Row, in_a_job
 
 RUNS = 3
-SCALE = 0.2  # of the files of a gigabyte that the generator can make: what a test machine has time for
+SCALE = 0.2  # of the generator's files of one gigabyte: as much as a test machine has time for
 LIMITS = {
     "words": {"multiprocessing by hand": "at least 0.9", "Dask Bag": "at least 3"},
     "mean": {"Polars": "at least 0.6"},

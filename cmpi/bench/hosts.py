@@ -1,5 +1,6 @@
-"""A channel between two hosts, beside mpi4py between ranks there and a bare TCP connection; and a spawn
-there. `python -m cmpi.bench hosts --hosts node1:2,node2:2`, on the first of them."""
+"""Times a channel between two hosts, compared with mpi4py between ranks there and with a bare TCP
+connection; and a spawn there. Run `python -m cmpi.bench hosts --hosts node1:2,node2:2` on the first
+host."""
 
 from __future__ import annotations
 

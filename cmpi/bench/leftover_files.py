@@ -1,4 +1,4 @@
-"""Which files a job has left behind, also while other jobs run on the same machine."""
+"""Finds files that a job has left behind, even while other jobs run on the same machine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def files() -> set[str]:
 
 
 def leftovers(before: set[str], limit_s: float = 2.0) -> list[str]:
-    """The files that are new since `before`, stay, and are in no living process's use.
+    """The files that are new since `before`, persist, and are not used by any living process.
 
     Args:
         before: What `files` returned before the job.
-        limit_s: How long a file may take to go, in seconds.
+        limit_s: How long a file may take to disappear, in seconds.
 
-    Blocks: until no such file is left, for `limit_s` at most.
+    Blocks: until no such file is left, at most `limit_s`.
     """
     end_s = time.monotonic() + limit_s
     left = files() - before
@@ -37,8 +37,8 @@ def leftovers(before: set[str], limit_s: float = 2.0) -> list[str]:
 
 
 def _unused(paths: set[str]) -> set[str]:
-    """The paths that no living process maps, has open or names in its environment. The folder of
-    Open MPI processes that were started alone is in use as long as there is one."""
+    """The paths that no living process maps, has open or names in its environment. The folder of Open MPI
+    processes that were started without a launcher is in use as long as there is such a process."""
     if session_folder() in paths and singleton_runs():
         paths = paths - {session_folder()}
     for pid in filter(str.isdigit, os.listdir("/proc")):

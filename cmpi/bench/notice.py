@@ -1,4 +1,5 @@
-"""How soon others know that a process was killed, and how long a send to it can block."""
+"""Measures how soon other processes learn that a process was killed, and how long a send to it can
+block."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ DEATHS = 40
 def run(name: str, runs: int) -> Iterator[Row]:
     """The rows."""
     command = ["cmpirun", "--output", "plain", sys.executable, "-m", "cmpi.bench.notice"]
-    # Its exit code is that of the killed.
+    # cmpirun's exit code is that of the killed process
     job = subprocess.run([*command, str(runs or DEATHS)], env=ENVIRONMENT, capture_output=True, text=True)
     noticed, sent = json.loads(job.stdout)
     noticed.sort()
@@ -34,7 +35,7 @@ def victim(parent: cmpi.Pid) -> None:
 
 
 def main(n: int) -> None:
-    """The job: kill and receive, n times; then kill and send."""
+    """The job: n times kill and receive, then n times kill and send."""
     noticed: list[float] = []
     sent: list[float] = []
     for i in range(2 * n):
@@ -48,7 +49,7 @@ def main(n: int) -> None:
         try:
             while i >= n:
                 before = time.perf_counter()
-                out.send(1)  # the second of them finds no room: it blocks until the end is known
+                out.send(1)  # the second of these finds no room: it blocks until the end is known
             receiver.recv()
         except cmpi.PeerExited:
             (noticed if i < n else sent).append(time.perf_counter() - before)

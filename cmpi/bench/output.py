@@ -1,4 +1,4 @@
-"""One GiB of lines from four ranks through monitors, root and terminal, counted at the end."""
+"""One GiB of lines from four ranks through monitors, root and terminal, counted at the other end."""
 
 from __future__ import annotations
 

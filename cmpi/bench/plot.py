@@ -1,4 +1,4 @@
-"""The table as a picture: what cmpi takes, as a multiple of what the other takes."""
+"""Draws the table: cmpi's figures as multiples of those it is compared with."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from cmpi.bench.common import Row
 
 
 def draw(rows: list[Row], title: str, path: str) -> None:
-    """Write the ratios of the rows that have one to a file of matplotlib's formats.
+    """Draw the ratios of the rows that have one, to a file in any of matplotlib's formats.
 
     Raises:
         SystemExit: matplotlib is not installed.

@@ -1,6 +1,6 @@
-"""`ProcessPool` beside the executors of the standard library, mpi4py, joblib, Dask and Ray, in turn.
+"""Times `ProcessPool` and, in turn, the executors of the standard library, mpi4py, joblib, Dask and Ray.
 
-Two workers each; those that are not installed are left out.
+Each has two workers; libraries that are not installed are left out.
 """
 
 from __future__ import annotations

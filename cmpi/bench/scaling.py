@@ -1,8 +1,9 @@
-"""The scheduler alone at a size that no laptop holds: hosts, processes, arrivals and ends at random.
+"""Times the scheduler alone at a size beyond any laptop, with random arrivals and ends of processes.
 
     python -m cmpi.bench scaling         1,000 hosts of 64 cores, 100,000 processes alive
 
-Nothing is started: the machine of `cmpi._core.job.scheduler` is driven as the root drives it.
+Nothing is started: the state machine in `cmpi._core.job.scheduler` gets the events that the root would give
+it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cmpi.bench.common import Row
 
 HOSTS, CORES, MEMORY_BYTES = 1_000, 64, 256 << 30
 PROCESSES, OWNERS, SEED = 100_000, 200, 1
-CPUS = (1 / 16, 1 / 4, 1 / 2, 1)  # what a process may ask for; 0.45 in the mean
+CPUS = (1 / 16, 1 / 4, 1 / 2, 1)  # what a process may ask for; 0.45 on average
 GIB = 1 << 30
 
 
@@ -41,7 +42,7 @@ class Simulation:
         self.decisions = 0
 
     def submit(self, owner: int) -> None:
-        """An owner wants one more."""
+        """An owner asks for another process."""
         ticket = len(self.owner)
         self.owner[ticket] = owner
         self.waiting[owner] += 1
@@ -67,14 +68,15 @@ class Simulation:
             self.waiting[owner] -= 1
 
     def fill(self) -> float:
-        """Start with all hosts empty; decisions a second until as many run as are wanted, or fit."""
+        """Start with empty hosts and fill them until the wanted number is running, or no more fit; returns
+        decisions per second."""
         begin_s = time.perf_counter()
         while len(self.alive) < self.processes and not self.scheduler.waiting:
             self.submit(len(self.owner) % OWNERS)
         return self.decisions / (time.perf_counter() - begin_s)
 
     def churn(self, rounds: int) -> float:
-        """Arrivals and ends in turn, with every owner in the queue; decisions a second."""
+        """Alternate arrivals and ends, with every owner in the queue; returns decisions per second."""
         for owner in range(OWNERS):
             for _ in range(3):
                 self.submit(owner)
@@ -82,7 +84,7 @@ class Simulation:
         before, begin_s = self.decisions, time.perf_counter()
         for _ in range(rounds):
             self.end_one()
-            # A greedy owner asks ten times as often as the others; it is to get no more for that.
+            # A greedy owner asks ten times as often as the others, but must not get more.
             owner = 0 if self.rng.random() < 0.1 else self.rng.randrange(OWNERS)
             if self.waiting[owner] < 50:
                 self.submit(owner)
@@ -93,17 +95,17 @@ class Simulation:
 
 
 def run(_: str, runs: int) -> Iterator[Row]:
-    """Rows of the table; `runs` thousand rounds of churn."""
+    """Rows of the table, for `runs` thousand rounds of churn."""
     rounds = 1000 * (runs or 20)
     simulation = Simulation(HOSTS, PROCESSES, SEED)
     filled = simulation.fill()
     yield Row("scheduler: hosts", HOSTS, "", "processes alive", len(simulation.alive))
     yield Row("  decisions while it fills", filled / 1e3, "k/s")
-    simulation.processes = 1 << 60  # from here on there is no room for all that is wanted
+    simulation.processes = 1 << 60  # from here on, more is wanted than there is room for
     simulation.fill()
     churned = simulation.churn(rounds)
     yield Row("  decisions while it is full", churned / 1e3, "k/s")
-    simulation.scheduler.validate()  # no host is overbooked, no core bound twice
+    simulation.scheduler.validate()  # no host is overbooked, and no core is bound twice
     counts = [simulation.placed[owner] for owner in range(OWNERS)]
     median = statistics.median(counts)
     yield Row("  placed for a greedy owner", counts[0], "", "the median owner", median, "about 1")

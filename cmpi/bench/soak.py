@@ -1,5 +1,5 @@
-"""What runs long and counts: `soak`, messages through pipelines; `chaos`, work among kills and signals;
-`interrupts`, exceptions out of signal handlers in the midst of calls."""
+"""Long tests that count: `soak` (messages through pipelines), `chaos` (work among kills and signals) and
+`interrupts` (exceptions from signal handlers inside calls)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cmpi.bench.leftover_files import files, leftovers
 
 
 def soak(seconds: float, seed: int) -> int:
-    """Soak for so long; 0 if no message was lost, came twice or out of order, and nothing grew."""
+    """Soak for this long; returns 0 if no message was lost, duplicated or reordered, and nothing grew."""
     print(f"{header()}, soaking for {seconds:.0f} s, seed {seed}", flush=True)
     return _run("soaking", [str(seconds), str(seed)], seconds + 60)
 
@@ -21,24 +21,24 @@ WORKLOADS = {"messages": "chaotic", "pool": "chaotic_pool"}  # and their program
 
 
 def chaos(workload: str, kills: int, seed: int, *options: str) -> int:
-    """Kill so many processes; 0 if all work was done, nothing hung and nothing is left over.
+    """Kill this many processes; returns 0 if all work was done, nothing hung and nothing is left over.
 
     Args:
         workload: One of `WORKLOADS`.
-        kills: How many.
-        seed: Of the choices that are made.
-        options: Of cmpirun.
+        kills: The number of kills.
+        seed: The seed of all random choices.
+        options: Options of cmpirun.
     """
     print(f"{header()}, {kills} kills among {workload}, seed {seed}", *options, flush=True)
     return _run(WORKLOADS[workload], [str(kills), str(seed)], 60 + kills * 0.5, *options)
 
 
 def interrupts(kinds: Sequence[str], count: int) -> int:
-    """Interrupt so many calls of each of these kinds; 0 if everything was accounted for.
+    """Interrupt this many calls of each kind; returns 0 if everything was accounted for.
 
     Args:
-        kinds: Of `cmpi.bench.jobs.interrupted.KINDS`; none: all of them.
-        count: How many of each.
+        kinds: Keys of `cmpi.bench.jobs.interrupted.KINDS`; empty: all of them.
+        count: The number of interrupts of each kind.
     """
     from cmpi.bench.jobs.interrupted import KINDS
 

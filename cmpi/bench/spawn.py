@@ -1,6 +1,7 @@
-"""From `cmpi.spawn` to the first message: against multiprocessing, and a bare MPI_Comm_spawn.
+"""Times `cmpi.spawn` up to the first message, compared with multiprocessing and a bare MPI_Comm_spawn.
 
-Those that are spawned at once stay until all run, on both sides: bare ones wait in MPI_Comm_disconnect.
+Processes that are spawned at once stay until all are running, in both cases: bare ones wait in
+MPI_Comm_disconnect.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""`cmpirun -n 1 python -c "from mpi4py import MPI"` against `mpiexec -n 1` of the same; `cmpirun --in`
-against plain cmpirun."""
+"""Times `cmpirun -n 1 python -c "from mpi4py import MPI"` against the same under `mpiexec -n 1`, and
+`cmpirun --in` against plain cmpirun."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def run(name: str, runs: int) -> Iterator[Row]:
 
 
 def _deployment(runs: int) -> Iterator[Row]:
-    """Four ranks in a job that stays, against four in a job of their own."""
+    """Time four ranks in a job that stays, and four in a job of their own."""
     name = f"bench-{os.getpid()}"
     serve = ["cmpirun", "--serve", "--name", name]
     with subprocess.Popen(serve, env=ENVIRONMENT, stdout=subprocess.PIPE) as job:
         try:
             assert job.stdout is not None
-            job.stdout.readline()  # it is up
+            job.stdout.readline()  # wait until it is up
             there = ["cmpirun", "--in", name, "-n", "4"]
-            seconds([*there, "true"])  # which has the fork server started
+            seconds([*there, "true"])  # starts the fork server
             median = interleaved(
                 runs,
                 there=lambda: seconds([*there, "true"]),

@@ -102,7 +102,8 @@ def call(to: str | Pid, request: Any, *, timeout: float | None = 5.0, _key: str 
                 try:
                     question.sender.send(question.call, timeout=left_s())
                 except GONE as error:
-                    route.failed(question.sender, error)  # was not sent, and goes to the next of that name
+                    # It was not sent, and goes to the next process with that name.
+                    route.failed(question.sender, error)
                     continue
                 return question.answer(left_s())
     except TimeoutError as error:

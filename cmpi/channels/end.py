@@ -33,7 +33,7 @@ class Typed:
         return self._cls(pid, **options, _hint=self.hint)
 
     def any(self, pids: Iterable[Pid], *, name: str = "") -> Any:
-        return self._cls.any.__func__(self, pids, name=name)  # which makes its ends by calling us
+        return self._cls.any.__func__(self, pids, name=name)  # it creates its ends by calling this object
 
     def broadcast(self, pids: Iterable[Pid], *, name: str = "") -> Any:
         return self._cls.broadcast.__func__(self, pids, name=name)

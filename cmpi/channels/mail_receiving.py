@@ -39,7 +39,7 @@ class MailReceiving(Operation[R]):
 
     @property
     def pids(self) -> list[Pid]:
-        return []  # any process
+        return []  # it may wait for any process
 
     @property
     def connections(self) -> list[Connection]:

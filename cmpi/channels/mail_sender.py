@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.node import Node
 
 T = TypeVar("T")
-GONE = PeerExited, PeerClosed, PeerFailed  # who had the mailbox, or what it had
+GONE = PeerExited, PeerClosed, PeerFailed  # the process with the mailbox has ended, closed or aborted it
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.02, 1.0  # before a process that refused is tried again
 
 

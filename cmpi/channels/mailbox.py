@@ -53,7 +53,7 @@ class Mailbox(Generic[T]):
         if name is not None and (not isinstance(name, str) or not name):
             raise UsageError(f"a mailbox's name must be a non-empty string; found {name!r}")
         self._node, self.name = context.current(), name
-        self.lock, self.busy = self._node.lock, False  # to an operation, as the end of a channel
+        self.lock, self.busy = self._node.lock, False  # used by operations, like those of a channel end
         with self._node.lock:
             inlet = self._node.inlets.open(name or _key, Contract(_hint), call_site())
         if inlet is None:

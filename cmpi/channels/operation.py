@@ -48,7 +48,7 @@ class Operation(Generic[R]):
 
     @property
     def connections(self) -> Sequence[Connection]:
-        """By which that comes for which it may wait. With the lock."""
+        """The connections whose input it may wait for. With the lock held."""
         return (self.end.connection,)
 
     @property

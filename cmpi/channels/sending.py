@@ -34,8 +34,8 @@ class Sending(Operation[None]):
         return sending
 
     def prepare(self) -> None:
-        """Copy large buffers into shared memory if there is room; the rest are sent directly from where
-        they lie."""
+        """Copy large buffers into shared memory if there is room; the rest are sent directly from the
+        caller's memory."""
         message = self._message
         if isinstance(message, pickling.Large) and None in message.places:
             with self.end.lock:
@@ -55,7 +55,7 @@ class Sending(Operation[None]):
         inbox.glance()  # credit may have arrived without waking anybody
         if timeout_s == 0.0 or self.ready():
             return
-        self.await_ready()  # the receiver then returns all credit as soon as it has read everything
+        self.await_ready()  # so the receiver returns all credit as soon as it has read everything
         while not self.ready() and inbox.look():
             pass
 

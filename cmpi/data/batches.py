@@ -30,7 +30,7 @@ class MapBatches(Step):
         return itertools.chain.from_iterable(map(self._apply, lists))
 
     def over_batches(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """The same for the record batches of a columnar source, which need not become rows first."""
+        """Apply `f` to the record batches of a columnar source without making rows of them first."""
         table = pyarrow().Table
         for batch in batches:
             for at in range(0, batch.num_rows, self.n):
@@ -66,7 +66,7 @@ def _from_arrow(table: Any, form: str) -> Any:
 
 
 def _rows(result: Any) -> list[Any]:
-    """The rows of what a function has returned: a table's records, an array's items, or any iterable."""
+    """The rows of a function's result: a table's records, an array's items, or those of any iterable."""
     module = type(result).__module__.partition(".")[0]
     if module == "pandas":
         result, module = pyarrow().Table.from_pandas(result, preserve_index=False), "pyarrow"

@@ -1,7 +1,7 @@
-"""Sinks over columns: Arrow aggregates each split, and merges the aggregates of groups behind the shuffle.
+"""Sinks over columns: Arrow aggregates each split, and merges the groups' aggregates after the shuffle.
 
 An *aggregate table* has a row for each group: first its key, if there is one, then a column for each
-aggregation of the sink. Where Arrow cannot go on, its rows become pairs of a key and a state.
+aggregation of the sink. If Arrow cannot continue, its rows become pairs of a key and a state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
 from cmpi.data.sources.reading import Reading
 
-# What merges the aggregates of two splits. Others, such as a variance, are merged as states.
+# How the aggregates of two splits are merged. Others, such as a variance, are merged as states.
 MERGED_BY = {"count_all": "sum", "count": "sum", "sum": "sum", "min": "min", "max": "max"}
 
 
@@ -25,7 +25,7 @@ def aggregated(split: Any, sink: Sink, reading: Reading) -> tuple[Any] | None:
     table = _read(split, _columns(sink), reading) if sink.aggregations else None
     if table is None:
         return None
-    if not _columns(sink):  # all that is asked is how many rows there are
+    if not _columns(sink):  # only the number of rows is needed
         return (sink.from_arrow((table.num_rows,) * len(sink.aggregations)),)
     if not table.num_rows:
         return (sink.init(),)
@@ -45,15 +45,15 @@ def pairs(table: Any, sink: Sink) -> Iterator[tuple[Any, Any]]:
 
 
 def can_be_shuffled(table: Any, sink: Sink) -> bool:
-    """Whether aggregate tables such as this can be divided by their keys and merged."""
+    """Whether aggregate tables like this one can be divided by key and merged."""
     kind, types = table.schema.types[0], pyarrow("types")
     hashable = types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)
     return hashable and all(function in MERGED_BY for _, function in sink.aggregations)
 
 
 def divided(table: Any, partitions: int) -> Iterator[tuple[int, Any]]:
-    """The rows of an aggregate table by their keys: numbers of partitions, as `partition` gives them for
-    the keys, and tables."""
+    """Divide an aggregate table by key: yields numbers of partitions, as `partition` would give for the
+    keys, and tables."""
     np = numpy()
     numbers = _hashes(table.column(0)) % partitions
     order = np.argsort(numbers, kind="stable")
@@ -64,7 +64,7 @@ def divided(table: Any, partitions: int) -> Iterator[tuple[int, Any]]:
 
 
 def merged(tables: Sequence[Any], sink: Sink) -> Any:
-    """One aggregate table of several; None if Arrow cannot compute it."""
+    """Merge aggregate tables into one; None if Arrow cannot."""
     functions = [MERGED_BY[function] for _, function in _distinct(sink)]
     table = pyarrow().concat_tables(tables)
     names = [str(i) for i in range(table.num_columns)]
@@ -85,7 +85,8 @@ def _columns(sink: Sink) -> tuple[str, ...]:
 
 
 def _read(split: Any, names: tuple[str, ...], reading: Reading) -> Any:
-    """Columns of a split as a table; None if it lacks one: the error is then that of its rows."""
+    """Columns of a split as a table; None if the split lacks one, because reading it as rows gives the
+    better error."""
     needed = tuple(dict.fromkeys(names))
     if not set(needed) <= set(split.schema.names if split.columns is None else split.columns):
         return None

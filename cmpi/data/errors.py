@@ -8,14 +8,14 @@ from cmpi.errors import CmpiError
 
 
 class BadRow(CmpiError, ValueError):
-    """A row cannot be read, or a user's function raised for it.
+    """A row could not be read, or a user's function raised an exception for it.
 
     Attributes:
-        reason: What is wrong; for a function's exception, its type and text.
-        file: The row's file; "" if it is in none.
+        reason: What is wrong; for an exception, its type and text.
+        file: The row's file; "" if it does not come from a file.
         line: The number of its line in the file, or of its row in the split; 0 if not known.
         column: The column's name, or the number of the character, from 1; None if not known.
-        near: True if the row is this one or one of the last ones before it.
+        near: True if the place is approximate: it is this row, or one of the last rows before it.
     """
 
     def __init__(
@@ -54,11 +54,11 @@ class UnreadableFile(CmpiError, OSError):
 
 
 class NotColumnar(CmpiError):
-    """A split cannot be read in columns: it is read in rows then."""
+    """A split cannot be read in columns, and is read in rows instead."""
 
 
 def described(error: BaseException) -> str:
-    """An exception in one line."""
+    """Describe an exception in one line."""
     try:
         text = str(error)
     except Exception:

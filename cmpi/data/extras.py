@@ -1,4 +1,4 @@
-"""Libraries that are imported when something needs them, and an error that says what to install."""
+"""Imports optional libraries when they are needed, with an error that says what to install."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class MissingExtra(UsageError, ImportError):
 
 
 def load(name: str, what: str, install: str) -> Any:
-    """A library. Raises: MissingExtra."""
+    """Import a library. Raises: MissingExtra."""
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -24,7 +24,7 @@ def load(name: str, what: str, install: str) -> Any:
 
 
 def pyarrow(module: str = "") -> Any:
-    """pyarrow, or a module of it. Raises: MissingExtra."""
+    """pyarrow, or one of its modules. Raises: MissingExtra."""
     return load(f"pyarrow{module and '.'}{module}", "Arrow and Parquet data", "'cmpi[data]'")
 
 
@@ -34,7 +34,7 @@ def fsspec() -> Any:
 
 
 def numpy() -> Any:
-    """numpy, which is imported late because it takes long."""
+    """numpy, imported only here because that takes long."""
     return load("numpy", "an array", "numpy")
 
 
@@ -49,7 +49,8 @@ def polars() -> Any:
 
 
 def tqdm() -> Any:
-    """tqdm's bar, without its thread: that would make the deadlock check silent. Raises: MissingExtra."""
+    """tqdm's bar without its monitoring thread, which would disable the deadlock check. Raises:
+    MissingExtra."""
     bar = load("tqdm.auto", "a progress bar", "'cmpi[data]'").tqdm
     return type(bar.__name__, (bar,), {"monitor_interval": 0})
 

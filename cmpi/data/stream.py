@@ -1,4 +1,4 @@
-"""`Stream`: a plan, and the operators that make a longer one."""
+"""`Stream`: a plan, with the operators that extend it."""
 
 from __future__ import annotations
 
@@ -101,24 +101,24 @@ class Stream(Terminals):
         return self._with(plan.Enumerate(self._node, start))
 
     def zip(self, other: Stream) -> Stream:
-        """Pairs of the first rows of both streams, of the second ones and so on, to the end of the shorter
-        stream. The rows of both lie on disk meanwhile."""
+        """Pair the first rows of both streams, the second rows, and so on to the end of the shorter stream.
+        The rows of both are stored on disk meanwhile."""
         return self._with(plan.Zip(self._node, _node_of(other)))
 
     def window(self, n: int, step: int = 1) -> Stream:
-        """Tuples of `n` neighbouring rows. Each begins `step` rows after the one before, and all are full:
-        what is left at the end is left out. The rows lie on disk meanwhile."""
+        """Make tuples of `n` consecutive rows; each begins `step` rows after the one before. Rows at the
+        end that do not fill a tuple are left out. The rows are stored on disk meanwhile."""
         return self._with(plan.Window(self._node, _at_least(1, n, "n"), _at_least(1, step, "step")))
 
     def repartition(self, n: int) -> Stream:
-        """The same rows in `n` splits of about equal numbers of rows, fewer if there are fewer rows: to
-        give every worker its share of few large splits, or to write `n` files. The rows lie on disk
+        """Divide the rows into `n` splits of about equal length (fewer if there are fewer rows), to give
+        every worker its share of a few large splits, or to write `n` files. The rows are stored on disk
         meanwhile."""
         return self._with(plan.Repartition(self._node, _at_least(1, n, "n")))
 
     def persist(self) -> Stream:
         """Run the stream now and keep its rows on disk, in `spill_folder`, for streams that begin with it.
-        They are removed with the last such stream. Bad rows: as `on_error` says, "collect" as "skip".
+        They are removed with the last such stream. `on_error` applies; "collect" works like "skip".
 
         Blocks: until all rows are there.
         """

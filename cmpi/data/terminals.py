@@ -27,14 +27,14 @@ class Terminals:
 
     Raises (all methods): errors of the sources; `BadRow` for a bad row or a function that raises, unless
     `on_error` says otherwise; `WorkerDied` if a split has ended more workers than `retries` allows;
-    NotRunning outside of a job, if no pool is given.
+    `NotRunning` outside a job, if no pool is given.
     """
 
     _node: plan.Node
     _options: Options
 
     def pipe(self, sink: Sink) -> Any:
-        """The result of a sink: one of `cmpi.data`, steps before one, or one of your own."""
+        """The result of a sink: one of `cmpi.data`, steps followed by a sink, or one of your own."""
         if not isinstance(sink, Sink):
             raise TypeError(f"pipe needs a sink, such as data.count(); found {sink!r}")
         with Job(self._options) as job:
@@ -61,11 +61,12 @@ class Terminals:
         return self.pipe(Count())
 
     def sum(self, of: Key = None) -> Any:
-        """The sum of the rows, or of a value of each; None is left out. 0 if there are none."""
+        """The sum of the rows, or of a value of each row. None is left out; 0 if there are none."""
         return self.pipe(Sum(of))
 
     def mean(self, of: Key = None) -> Any:
-        """The mean of the rows, or of a value of each; None is left out. None if there are none."""
+        """The mean of the rows, or of a value of each row. None is left out; the result is None if there
+        are none."""
         return self.pipe(Mean(of))
 
     def stddev(self, of: Key = None, *, ddof: int = 1) -> Any:
@@ -73,11 +74,11 @@ class Terminals:
         return self.pipe(StdDev(of, ddof=ddof))
 
     def min(self, of: Key = None) -> Any:
-        """The least row, or value of a row; None is left out. None if there are none."""
+        """The least row, or value of a row. None is left out; the result is None if there are none."""
         return self.pipe(Min(of))
 
     def max(self, of: Key = None) -> Any:
-        """The greatest row, or value of a row; None is left out. None if there are none."""
+        """The greatest row, or value of a row. None is left out; the result is None if there are none."""
         return self.pipe(Max(of))
 
     def min_by_key(self, key: Key) -> Any:
@@ -89,11 +90,11 @@ class Terminals:
         return self.pipe(MaxByKey(key))
 
     def min_by(self, compare: Callable[[Any, Any], int]) -> Any:
-        """The least row by a comparison, which is negative, 0 or positive."""
+        """The least row by a comparison function, which returns a negative or positive number or 0."""
         return self.pipe(MinBy(compare))
 
     def max_by(self, compare: Callable[[Any, Any], int]) -> Any:
-        """The greatest row by a comparison, which is negative, 0 or positive."""
+        """The greatest row by a comparison function, which returns a negative or positive number or 0."""
         return self.pipe(MaxBy(compare))
 
     def sort_n_by(self, n: int, key: Key = None, *, largest: bool = True) -> Any:
@@ -110,7 +111,8 @@ class Terminals:
         return self.pipe(Fold(init, add, merge))
 
     def reduce(self, f: Callable[[Any, Any], Any]) -> Any:
-        """Combine all rows with an associative function of two. Raises: TypeError: There are no rows."""
+        """Combine all rows with an associative function of two rows. Raises: TypeError: There are no
+        rows."""
         return self.pipe(Reduce(f))
 
     def combine(self, f: Callable[[Any, Any], Any]) -> Any:
@@ -126,8 +128,8 @@ class Terminals:
         return self.pipe(Any_(condition))
 
     def for_each(self, f: Callable[[Any], object]) -> Any:
-        """Call a function with each row, in the workers. A split that is read again, because its worker
-        has died, calls it again."""
+        """Call a function with each row, in the workers. It is called again for a split that is read again,
+        because its worker died."""
         return self.pipe(ForEach(f))
 
     def histogram(self, of: Key = None, *, edges: Sequence[float] | None = None) -> Any:
@@ -143,17 +145,17 @@ class Terminals:
         return self.pipe(MostFrequent(n, of))
 
     def count_distinct(self, of: Key = None, *, error: float = 0.0) -> Any:
-        """How many different values there are; with `error`, an estimate in little memory."""
+        """The number of distinct values; with `error`, an estimate that needs little memory."""
         return self.pipe(CountDistinct(of, error=error))
 
     def most_distinct(self, n: int, *, error: float = 0.0) -> Any:
-        """Of pairs (key, value), the `n` keys with the most different values, as pairs (key, how many)."""
+        """Of pairs (key, value), the `n` keys with the most distinct values, as pairs (key, how many)."""
         return self.pipe(MostDistinct(n, error=error))
 
     # -- destinations --------------------------------------------------------------------------
 
     def write_text(self, folder: Any, *, rows_per_file: int = sys.maxsize, overwrite: bool = False) -> Any:
-        """Write rows, which are texts without line ends, as lines: see `write_parquet`."""
+        """Write rows, which must be strings without line ends, as lines: see `write_parquet`."""
         return self._write(folder, "text", "txt", rows_per_file, overwrite, write_text)
 
     def write_json(self, folder: Any, *, rows_per_file: int = sys.maxsize, overwrite: bool = False) -> Any:
@@ -175,13 +177,14 @@ class Terminals:
         """Write records or dicts as Parquet files `part-<split>-<number>.parquet`.
 
         Args:
-            folder: It is made if it is not there. With a protocol ("s3://..."), by fsspec.
-            rows_per_file: The most rows in one file. Each split has one or more files of its own.
+            folder: Created if it does not exist. A path with a protocol ("s3://...") is handled by fsspec.
+            rows_per_file: The most rows in one file. Each split has its own file or files.
             overwrite: Replace what an earlier stream has written there.
-            schema: Of pyarrow, for the columns' types; else they are those of a file's first rows.
+            schema: A pyarrow schema with the types of the columns; by default they are found in a file's
+                first rows.
 
         Returns:
-            The `Manifest`, which is also written, as `_manifest.json`, when all files are in place.
+            The `Manifest`, which is also written to `_manifest.json` when all files are in place.
 
         Raises:
             UsageError: The folder is not empty, and `overwrite` is False.
@@ -201,5 +204,5 @@ class Terminals:
 
 
 def memory_bytes(memory: int | str | None, otherwise: int) -> int:
-    """The bytes that an option says."""
+    """The number of bytes that an option gives."""
     return otherwise if memory is None else parse_memory(memory)

@@ -30,7 +30,7 @@ class Answers:
 
     Args:
         deadline_s: Returns the time (of `time.monotonic`) at which to call `tick`; None: never.
-        tick: Does whatever is due.
+        tick: Does what is due.
     """
 
     def __init__(self, deadline_s: Callable[[], float | None], tick: Callable[[], None]) -> None:
@@ -73,7 +73,7 @@ class Answers:
         now_s = time.monotonic()
         end_s = None if timeout is None else now_s + timeout
         until_s = now_s + LOOK_S
-        with uncut:  # a handler's exception at the wrong moment would leave `_helping` too large for ever
+        with uncut:  # a signal handler's exception could leave `_helping` too large for ever
             self._helping += 1
             self._helped += 1
             try:
@@ -101,7 +101,8 @@ class Answers:
                 self._came.set()
 
     def _look(self) -> bool | None:
-        """Hear what is there; whether something was. None: another thread is looking. With `uncut`."""
+        """Take in what is there; True if there was anything. None: another thread is looking. With
+        `uncut`."""
         if not self._looking.acquire(blocking=False):
             return None
         try:
@@ -117,7 +118,7 @@ class Answers:
         until_s, seen = 0.0, 0
         while not self._stopped:
             helped = self._helped
-            if helped != seen:  # a thread looks for itself, and will probably do so again at once
+            if helped != seen:  # a thread is polling for itself, and will probably do so again at once
                 seen = helped
                 self._came.clear()
                 self._came.wait(min(STANDBY_S, self._left_s(STANDBY_S)))

@@ -64,7 +64,7 @@ class Recalls:
         path: The file that the worker created.
 
     Raises:
-        OSError: They cannot be mapped.
+        OSError: The words cannot be mapped.
     """
 
     def __init__(self, path: str) -> None:
@@ -74,8 +74,8 @@ class Recalls:
         """Take back `count` tasks (fewer than 65,536), beginning with the one of this number.
 
         Returns:
-            The number of the last task that the worker has begun. It will skip the later ones; for those up
-            to this one, the worker itself says whether it skipped them.
+            The number of the last task that the worker has begun. It will skip the later tasks; for those
+            up to this one, the worker reports whether it skipped them.
         """
         self._words[_RECALLED] = first << _COUNT_BITS | count
         _fence.acquire()

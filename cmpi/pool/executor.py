@@ -32,13 +32,13 @@ class ProcessPool(concurrent.futures.Executor):
 
     Args:
         max_workers: The number of workers. None: as many as the job has cores.
-        minimum: If given, the pool starts with so many workers, grows up to `max_workers` while tasks wait,
-            and ends workers that were idle for 10 seconds.
+        minimum: If given, the pool starts with this many workers, grows up to `max_workers` while tasks
+            wait, and ends workers that were idle for 10 seconds.
         resources: What each worker needs: see `Resources`.
         initializer: A function that each worker calls first, with `initargs`.
         initargs: The arguments of `initializer`.
-        max_tasks_per_child: Replace a worker after so many tasks. None: never.
-        max_pending: `submit` blocks while so many tasks are unfinished. None: it never blocks.
+        max_tasks_per_child: Replace a worker after this many tasks. None: never.
+        max_pending: `submit` blocks while this many tasks are unfinished. None: it never blocks.
 
     Raises:
         UsageError: A number is out of range.
@@ -95,7 +95,7 @@ class ProcessPool(concurrent.futures.Executor):
         """Run `fn(*args, **kwargs)` in a worker.
 
         Returns:
-            Its future. If something cannot be pickled, the future raises `NotPicklable`.
+            The task's future. If something cannot be pickled, the future raises `NotPicklable`.
 
         Raises:
             RuntimeError: The pool was shut down.
@@ -121,7 +121,7 @@ class ProcessPool(concurrent.futures.Executor):
                 future raises TimeoutError.
             resources: What the task needs, if that differs from the pool's: separate workers are started
                 for such tasks, and end when they are idle.
-            ranks: Run the task as an MPI world of so many processes: each calls the function, and the
+            ranks: Run the task as an MPI world of this many processes: each calls the function, and the
                 result is that of rank 0.
             retry_exceptions: Also try the task again after these exceptions, within `retries`.
 
@@ -150,7 +150,7 @@ class ProcessPool(concurrent.futures.Executor):
         Args:
             fn: The function.
             iterables: The arguments. They are read as results are taken, not all at once.
-            timeout: Raise TimeoutError if a result is not available so many seconds after this call.
+            timeout: Raise TimeoutError if a result is not available this many seconds after this call.
             chunksize: How many items go into one task. None: as many as take about 20 ms, as measured.
             buffersize: The most items that are read ahead of the results taken. None: enough to keep the
                 workers busy.
@@ -338,6 +338,6 @@ class ProcessPool(concurrent.futures.Executor):
 
 
 def _shut_down_all() -> None:
-    """At the end of the process, as `concurrent.futures` does."""
+    """At the end of the process, shut down all pools, as `concurrent.futures` does."""
     for pool in list(_open):
         pool.shutdown()

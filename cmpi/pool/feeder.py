@@ -20,8 +20,8 @@ class Feeder:
     """Sends each worker its tasks, and what it does not have yet. Guarded by the group's lock.
 
     Args:
-        functions: The pool's.
-        buffers: The pool's.
+        functions: The pool's functions.
+        buffers: The pool's hoisted buffers.
     """
 
     def __init__(self, functions: Functions, buffers: SharedBuffers) -> None:
@@ -79,7 +79,7 @@ class Feeder:
             self._have_dropped(worker.FORGET, forgotten, lambda handle: handle.functions)
 
     def _have_dropped(self, kind: int, number: int, held: Callable[[WorkerHandle], set[int]]) -> None:
-        """Tell the workers that hold something to drop it."""
+        """Tell the workers that hold this function or buffer to drop it."""
         for handle in self.handles.values():
             if number in held(handle):
                 held(handle).discard(number)

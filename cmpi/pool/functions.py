@@ -27,7 +27,7 @@ class Functions:
 
     def __init__(self, buffers: SharedBuffers) -> None:
         self._buffers = buffers
-        self._lock = threading.RLock()  # a finalizer may submit a task, in the midst of this
+        self._lock = threading.RLock()  # a finalizer may submit a task while it is held
         self._kept: OrderedDict[int, tuple[int, weakref.ref[Any]]] = OrderedDict()  # by id
         self._keys: dict[int, int] = {}  # ids, by number
         self._bodies: dict[int, Packed] = {}
@@ -52,7 +52,7 @@ class Functions:
         return number
 
     def _used(self, function: Callable[..., Any]) -> int | None:
-        """Its number, for one more task; None if it has none."""
+        """The function's number, counting one more task; None if it has none."""
         with self._lock:
             found = self._kept.get(id(function))
             if found is None or found[1]() is not function:
@@ -100,13 +100,13 @@ class Functions:
         if key is None:
             return False
         found = self._kept.get(key)
-        if found is not None and found[0] == number:  # else another function has its place, and its id
+        if found is not None and found[0] == number:  # otherwise another function now has its place and id
             del self._kept[key]
         del self._bodies[number], self._uses[number]
         return True
 
     def body(self, number: int) -> Packed:
-        """The record that is sent for it."""
+        """The record that is sent for a function."""
         return self._bodies[number]
 
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
             """Take back a task if it still waits for a worker; False if not."""
 
         def kill(self, number: int) -> None:
-            """End a task, even if it runs."""
+            """End a task, even if it is running."""
 
 
 class PoolFuture(concurrent.futures.Future[Any]):
-    """A `concurrent.futures.Future` that can also end its running task, and has the task's output."""
+    """A `concurrent.futures.Future` that can also end its running task and return the task's output."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cmpi.pool.future import PoolFuture
     from cmpi.pool.shared import SharedBuffers
 
-END_S = 10.0  # for a process that has closed its channel to be gone
+END_S = 10.0  # for a process to end after it has closed its channel
 
 
 class WorkerGroup:
@@ -38,11 +38,11 @@ class WorkerGroup:
         resources: What each process of a worker needs.
         ranks: How many processes a worker has; with more than one they are one MPI world.
         setup: The initializer and its arguments.
-        max_tasks: After so many tasks a worker is replaced.
-        name: Of the group, in the names of channels and processes.
-        functions: The pool's.
-        buffers: The pool's.
-        receiver: Where the workers' answers come in.
+        max_tasks: After this many tasks a worker is replaced.
+        name: The group's name, used in the names of channels and processes.
+        functions: The pool's functions.
+        buffers: The pool's hoisted buffers.
+        receiver: Receives the workers' answers.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class WorkerGroup:
         self._last: tuple[Pid, ExitStatus] | None = None  # the worker that ended last
         self._start_fault: BaseException | None = None
         self._gone: list[Pid] = []  # processes that are about to end
-        self._failed: list[tuple[PoolFuture, BaseException]] = []  # to be told without the lock
+        self._failed: list[tuple[PoolFuture, BaseException]] = []  # futures to fail, without the lock
 
     # -- tasks ---------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class WorkerGroup:
             elif answer[0] == worker.HAS_BUFFER:
                 self._feeder.has_buffer(handle, answer[1])
             else:
-                self._start_fault = worker.exception(*answer[1:])  # its end follows
+                self._start_fault = worker.exception(*answer[1:])  # the worker will end now
         self._tell_failed()
 
     def _recalls(self, name: str) -> Recalls | None:
@@ -258,7 +258,7 @@ class WorkerGroup:
         self._tell_failed()
 
     def _status(self, handle: WorkerHandle, error: CmpiError) -> ExitStatus:
-        """Return a worker's exit status. Blocks: for its end, if it left while it had tasks."""
+        """Return a worker's exit status. Blocks: until it ends, if it left while it had tasks."""
         if isinstance(error, PeerExited):
             return error.status
         found = self.machine.workers.get(handle.number)
@@ -293,7 +293,7 @@ class WorkerGroup:
         self._tell_failed()
 
     def wanted(self, number: int) -> bool:
-        """Whether to go on waiting for room for a worker; if not, it counts as ended."""
+        """Whether to go on waiting for room for a worker; otherwise it counts as ended."""
         with self._lock:
             found = self.machine.workers.get(number)
             if found is not None and not found.retiring:
@@ -369,6 +369,5 @@ class WorkerGroup:
 
 
 def _exit_of(pid: Pid, timeout_s: float | None = None) -> ExitStatus:
-    """As `cmpi.wait`, which would refuse to block an event loop; an executor's shutdown does so
-    everywhere."""
+    """As `cmpi.wait`, but usable in an event loop, because an executor's shutdown must be."""
     return context.current().exits.wait_exit(pid, timeout_s)

@@ -23,13 +23,13 @@ class Groups:
     Thread-safe.
 
     Args:
-        name: Of the pool.
+        name: The pool's name.
         sizes: The least and the largest number of workers of the main group.
-        resources: What each worker needs if a task does not say.
+        resources: What each worker needs, unless a task's options differ.
         setup: The initializer and its arguments.
-        max_tasks: After so many tasks a worker is replaced.
-        functions: The pool's.
-        buffers: The pool's.
+        max_tasks: After this many tasks a worker is replaced.
+        functions: The pool's functions.
+        buffers: The pool's hoisted buffers.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Groups:
         self.main = self.of(Options())
 
     def of(self, options: Options) -> WorkerGroup:
-        """The workers for tasks with these options. Blocks: never."""
+        """The group for tasks with these options. Blocks: never."""
         key = (options.resources, options.ranks)
         with self._lock:
             group = self._groups.get(key)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from cmpi.pool.shared import Packed
 
     class WorkerOwner(Protocol):
-        """Receives from a worker."""
+        """The group, as a worker's handle sees it."""
 
         def answered(self, handle: WorkerHandle, answers: list[Any]) -> None:
-            """The worker has sent these."""
+            """The worker has sent these answers."""
 
         def ended(self, handle: WorkerHandle, error: CmpiError) -> None:
             """The worker's channel has ended."""
@@ -37,7 +37,7 @@ class WorkerHandle:
         self.functions: set[int] = set()  # the functions that it has
         self.buffers: set[int] = set()  # the buffers that it was sent or has used
         self.host = ""
-        self.recalls: Recalls | None = None  # by which tasks are taken back from it
+        self.recalls: Recalls | None = None  # the way to take tasks back from it
 
     def send(self, records: list[tuple[Any, ...]]) -> None:
         """Send records (see `worker`) in one message, also from a thread with an event loop.
@@ -77,4 +77,4 @@ class Submission:
         self.future, self.number, self.kind, self.function = future, future._number, kind, function
         self.packed, self.label = packed, label
         self.retries, self.retry_exceptions, self.timeout_s = retries, retry_exceptions, timeout_s
-        self.begun = False  # a worker has got it, or it has failed: the future is running
+        self.begun = False  # a worker has it, or it has failed: its future is running

@@ -20,16 +20,16 @@ CHUNKS_PER_WORKER = 3  # in flight, so that a worker already has its next chunk 
 
 
 class Mapping:
-    """One call of `map`. One thread at a time.
+    """One call of `map`. Not thread-safe.
 
     Args:
-        submit: Makes a task of items; whether each is a tuple of arguments.
+        submit: Makes a task from items, and a bool: whether each item is a tuple of arguments.
         iterables: The input.
-        workers: How many share it.
-        timeout: As of `ProcessPool.map`, as all that follow.
-        chunksize: See there.
-        buffersize: See there.
-        ordered: See there.
+        workers: The number of workers.
+        timeout: See `ProcessPool.map`.
+        chunksize: See `ProcessPool.map`.
+        buffersize: See `ProcessPool.map`.
+        ordered: See `ProcessPool.map`.
     """
 
     def __init__(
@@ -49,9 +49,9 @@ class Mapping:
         lengths = [operator.length_hint(each, -1) for each in iterables]
         self.total = min(lengths, default=0) if -1 not in lengths else None
         self._sizer = ChunkSizer(workers, self.total, chunksize)
-        self._under_way: dict[PoolFuture, int] = {}  # chunks in the order of their items, and their sizes
+        self._under_way: dict[PoolFuture, int] = {}  # chunks in the order of their items, with their sizes
         self._ready: queue.SimpleQueue[PoolFuture] = queue.SimpleQueue()
-        self._buffered = 0  # items that were read and whose results were not taken
+        self._buffered = 0  # items that were read but whose results were not taken
         self._exhausted = False
         self._fill()
 
@@ -80,7 +80,7 @@ class Mapping:
                 future.cancel()
 
     def shown(self, label: str) -> Iterator[Any]:
-        """Yield the results with a progress bar on stderr; tqdm draws it if that is installed."""
+        """Yield the results with a progress bar on stderr, drawn by tqdm if it is installed."""
         try:
             from tqdm.auto import tqdm
         except ImportError:
@@ -89,7 +89,7 @@ class Mapping:
         return shown
 
     def _counted(self, label: str) -> Iterator[Any]:
-        """One line that is written again ten times a second at most."""
+        """A line that is rewritten at most ten times a second."""
         of = "" if self.total is None else f" of {self.total}"
         shown_s, n = 0.0, 0
         for n, result in enumerate(self, 1):
@@ -119,11 +119,11 @@ class Mapping:
                 future.add_done_callback(self._ready.put)  # type: ignore[arg-type]
 
     def _next(self) -> PoolFuture:
-        """The chunk whose results come next. Raises: TimeoutError."""
+        """The chunk whose results are next. Raises: TimeoutError."""
         left_s = None if self._end_s is None else max(0.0, self._end_s - time.monotonic())
         if self._ordered:
             future = next(iter(self._under_way))
-            future.exception(left_s)  # which waits
+            future.exception(left_s)  # waits for the chunk
             return future
         try:
             return self._ready.get(timeout=left_s)

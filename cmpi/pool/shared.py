@@ -1,7 +1,7 @@
-"""Memory that the pool and the workers of a host share: each large buffer lies there once, read-only for
+"""Memory that the pool and the workers of a host share: each large buffer is there once, read-only for
 workers.
 
-A *hoisted* buffer is a file in the job's folder in shared memory, named by a number of the pool's. The
+A *hoisted* buffer is a file in the job's shared memory folder, named by a number that the pool assigns. The
 arguments of `ProcessPool.share` are hoisted at once, and so are the arrays that a function captures; an
 array that is an argument several times is hoisted with its second task. A worker on another host gets the
 buffer before the first task that needs it, and stores it in the same place there for all workers on that
@@ -26,7 +26,7 @@ from cmpi._runtime.process import context
 from cmpi._transport import pickling
 
 HOISTED_BYTES = 1 << 20  # smaller buffers travel with each task
-REMEMBERED = 64  # how many arrays that were arguments are remembered
+REMEMBERED = 64  # how many array arguments are remembered
 MAX_REPEATED = 8  # how many arrays are kept hoisted because they were arguments several times
 
 _packing = threading.local()  # `shares`: the shared objects in what this thread is pickling
@@ -40,15 +40,15 @@ class Hoisted:
 
 
 class SharedObject:
-    """A shared object, which `ProcessPool.share` returns. Give it to tasks as an argument, or capture it
-    in a function; in the task it is the object itself."""
+    """An object that `ProcessPool.share` returns. Pass it to tasks as an argument, or capture it in a
+    function; the task gets the original value."""
 
     def __init__(self, key: str, body: bytes, buffers: list[Any]) -> None:
         self._key, self._body, self._buffers = key, body, buffers
 
     @property
     def nbytes(self) -> int:
-        """The bytes of its buffers."""
+        """The size of its buffers in bytes."""
         return sum(buffer.nbytes for buffer in self._buffers)
 
     def __reduce__(self) -> Any:
@@ -74,7 +74,7 @@ class Packed:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that travel with it."""
+        """The number of bytes that travel with it."""
         nbytes = len(self.body)
         for buffer in self.buffers:
             if not isinstance(buffer, Hoisted):
@@ -89,7 +89,7 @@ class Packed:
         return found
 
     def sent(self) -> tuple[bytes, list[Any]]:
-        """What is sent for it."""
+        """The part of a message that carries it."""
         if not self.buffers:
             return self.body, self.buffers
         return self.body, [each.number if isinstance(each, Hoisted) else each for each in self.buffers]
@@ -99,7 +99,7 @@ class SharedBuffers:
     """The buffers that a pool has hoisted. Thread-safe.
 
     Args:
-        name: Of the pool.
+        name: The pool's name.
     """
 
     def __init__(self, name: str) -> None:
@@ -112,13 +112,13 @@ class SharedBuffers:
         self._lock = threading.Lock()
         self._seen: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._repeated: OrderedDict[tuple[int, int], Hoisted] = OrderedDict()
-        self.dropped: deque[int] = deque()  # numbers of those that have ended
+        self.dropped: deque[int] = deque()  # numbers of buffers whose last reference has gone
 
     def pack(self, value: object, name: str, *, hoist: bool) -> Packed:
         """Pickle a value for workers.
 
         Args:
-            value: What to pickle.
+            value: The value to pickle.
             name: What it is, for error messages.
             hoist: Hoist all its large buffers, not only those that repeat.
 
@@ -156,7 +156,8 @@ class SharedBuffers:
         return hoisted
 
     def _drop(self, path: str, number: int) -> None:
-        """Called by the garbage collector in any thread, so it takes no lock."""
+        """Note that a buffer's last reference has gone. The garbage collector calls this in any thread, so
+        it takes no lock."""
         self.dropped.append(number)
         try:
             os.unlink(path)
@@ -164,8 +165,8 @@ class SharedBuffers:
             pass  # the job is over
 
     def _if_it_repeats(self, array: NDArray[np.uint8]) -> Hoisted | NDArray[np.uint8]:
-        """As `hoisted`, but for an argument: hoists it for its second task, as long as it does not
-        change."""
+        """As `hoisted`, for an argument: hoists the array for its second task, if it has not changed
+        since."""
         if array.nbytes < HOISTED_BYTES or not self.folder:
             return array
         key = (array.ctypes.data, array.nbytes)
@@ -198,7 +199,7 @@ class Attached:
     """A worker's view of the hoisted buffers.
 
     Args:
-        name: Of the pool's buffers.
+        name: The name of the pool's buffers.
     """
 
     def __init__(self, name: str) -> None:
@@ -246,7 +247,7 @@ def attach(name: str) -> Attached:
 
 
 def load(key: str, body: bytes, buffers: list[Any]) -> Any:
-    """A shared object, in a worker: the same one each time."""
+    """Load a shared object in a worker; the same object each time."""
     if _attached is None:
         raise TypeError("a shared object can only be unpickled in the workers of its own pool")
     found = _attached.objects.get(key)
@@ -256,7 +257,7 @@ def load(key: str, body: bytes, buffers: list[Any]) -> Any:
 
 
 def unpacked(body: bytes, buffers: list[Any]) -> Any:
-    """The value of `Packed.sent`. Raises: whatever unpickling it raises."""
+    """The value of a `Packed.sent`. Raises: whatever unpickling raises."""
     if not buffers:
         return pickling.loads(body)
     attached = _attached

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cmpi.identifiers import Pid, Resources
 
     class Starting(Protocol):
-        """A group, as what starts its workers sees it."""
+        """A group, as its `Starter` sees it."""
 
         def started(self, number: int, pids: list[Pid], name: str) -> None:
             """A worker has started, with these processes and channels of this name."""
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """A worker could not be started."""
 
         def wanted(self, number: int) -> bool:
-            """Whether to go on waiting for room for a worker; if not, it counts as ended."""
+            """Whether to go on waiting for room for a worker; otherwise it counts as ended."""
 
 
 START_S = 1.0  # how often to check whether a worker that waits for room is still wanted
@@ -34,11 +34,11 @@ class Starter:
     """Starts workers, each in a thread of its own. Thread-safe.
 
     Args:
-        group: Is told how it went.
+        group: It is told the outcome.
         resources: What each process of a worker needs.
         ranks: How many processes a worker has; with more than one they are one MPI world.
         setup: The initializer and its arguments.
-        name: Of the group, in the names of channels.
+        name: The group's name, used in the names of channels.
         buffers: The name of the pool's hoisted buffers.
     """
 
@@ -78,7 +78,8 @@ class Starter:
             self._threads.discard(threading.current_thread())
 
     def _spawned(self, number: int, name: str) -> list[Pid] | None:
-        """The processes of a new worker; None if it is not wanted any more before there was room for it."""
+        """The processes of a new worker; None if the worker was not wanted any more before there was room
+        for it."""
         needs, label = self._resources, f"worker {number}"
         while True:
             try:

@@ -20,22 +20,22 @@ if TYPE_CHECKING:
     from cmpi.pool.options import Options
     from cmpi.pool.shared import SharedBuffers
 
-GLANCE_EVERY = 32  # the submitting thread polls for answers after so many submissions
+GLANCE_EVERY = 32  # the submitting thread polls for answers after this many submissions
 
 
 class Submitter:
     """Makes the tasks of one pool. Thread-safe.
 
     Args:
-        functions: The pool's.
-        buffers: The pool's.
+        functions: The pool's functions.
+        buffers: The pool's hoisted buffers.
         max_pending: The most unfinished tasks.
     """
 
     def __init__(self, functions: Functions, buffers: SharedBuffers, max_pending: int | None) -> None:
         self._functions, self._buffers = functions, buffers
         self._room = None if max_pending is None else UncutCondition()
-        self._places = max_pending or 0  # that are free
+        self._places = max_pending or 0  # free places for unfinished tasks
         self._numbers = itertools.count()
 
     def submit(
@@ -50,15 +50,15 @@ class Submitter:
         """Create a task and give it to the workers.
 
         Args:
-            group: Those workers.
-            options: How it is to run.
+            group: The workers.
+            options: The task's options.
             kind: TASK with (args, kwargs) as arguments, or CHUNK with (items, whether they are tuples).
-            fn: Its function.
+            fn: The function.
             arguments: See `kind`.
-            label: What error messages call it.
+            label: The task's name in error messages.
 
         Returns:
-            Its future, which has already failed if something cannot be pickled.
+            The task's future, which has already failed if something cannot be pickled.
 
         Blocks: while `max_pending` tasks are unfinished, and while it pickles.
         """
@@ -70,7 +70,7 @@ class Submitter:
                     group.receiver.glance()
             return future
         except BaseException as error:
-            if future is not None and came_from_handler(error):  # nobody would ever know of it
+            if future is not None and came_from_handler(error):  # the caller never gets the future
                 with uncut:
                     if not future.cancel():
                         future.kill()
@@ -96,7 +96,7 @@ class Submitter:
             future.add_done_callback(self._make_room)
         try:
             function = self._functions.number(fn)
-            if function is None:  # it travels as an argument of one that has a number
+            if function is None:  # the function travels as an argument of one that has a number
                 args, rest = arguments
                 if kind == worker.TASK:
                     function, arguments = self._functions.number(call), ((fn, *args), rest)
@@ -116,7 +116,7 @@ class Submitter:
         return future
 
     def _named(self, fn: Callable[..., Any], arguments: tuple[Any, Any]) -> NotPicklable | None:
-        """The error that names what the caller wrote."""
+        """Replace the internal names in the error by what the caller wrote."""
         args, kwargs = arguments
         named = {"the function": fn, **{f"argument {i}": each for i, each in enumerate(args)}, **kwargs}
         for name, value in named.items():

@@ -24,11 +24,11 @@ from cmpi.identifiers import Pid
 from cmpi.pool import shared
 from cmpi.pool.claims import Claims
 
-# What the pool sends: lists of records (kind, number, function, body, buffers).
+# The pool sends lists of records (kind, number, function, body, buffers).
 FUNCTION, TASK, CHUNK, FORGET, BUFFER, DROP = range(6)
-# What a worker answers: (kind, number of the task or buffer, ...).
+# A worker answers (kind, number of the task or buffer, ...).
 UP, START_FAILED, VALUE, ERROR, LEFT_OUT, HAS_BUFFER = range(6)
-OUTPUT_BYTES = 64 * 1024  # kept of what one task prints
+OUTPUT_BYTES = 64 * 1024  # of a task's output are kept
 
 
 def packed(value: object, name: str = "value") -> tuple[bytes, list[Any]]:
@@ -116,7 +116,7 @@ def _passed_on(tasks: Iterable[Any], pass_on: Callable[[Any], object]) -> Iterat
 def run(
     tasks: Iterable[Any], answers: Sender[Any] | None, attached: shared.Attached, claims: Claims
 ) -> None:
-    """Run tasks until the channel ends. Without `answers` an exception ends the process."""
+    """Run tasks until the channel ends. Without `answers`, an exception ends the process."""
     functions: dict[int, Any] = {}
     output = _TaskOutput.install()
     for kind, number, function, body, buffers in _records(tasks):
@@ -173,8 +173,8 @@ def _keep(
 
 
 def run_chunk(call: Callable[..., Any], items: list[Any], several: bool) -> tuple[list[Any], Any, float]:
-    """The results of the items up to the first that raised, its exception (see `exception`) or None, and
-    how many seconds all took."""
+    """Return the results of the items up to the first that raised, its exception (see `exception`) or None,
+    and how many seconds all took."""
     results: list[Any] = []
     begin_s = time.perf_counter()
     append = results.append
@@ -191,7 +191,7 @@ def run_chunk(call: Callable[..., Any], items: list[Any], several: bool) -> tupl
 
 
 def exception(body: bytes, buffers: list[Any]) -> BaseException:
-    """The exception of `_error`, or the one with which that cannot be unpickled here."""
+    """The exception that `_error` packed, or the one that unpickling it raised."""
     try:
         error, text = shared.unpacked(body, buffers)
     except BaseException as failed:
@@ -201,8 +201,8 @@ def exception(body: bytes, buffers: list[Any]) -> BaseException:
 
 
 def _error(error: BaseException) -> tuple[bytes, list[Any]]:
-    """Pack an exception with its traceback, to be raised elsewhere; one that cannot be pickled is replaced
-    by a RuntimeError with its text."""
+    """Pack an exception with its traceback, to be raised elsewhere. An exception that cannot be pickled is
+    replaced by a RuntimeError with its text."""
     text = "".join(traceback.format_exception(type(error), error, _trimmed(error)))
     error.__traceback__ = None
     try:
@@ -231,7 +231,7 @@ def _text(error: BaseException) -> str:
 
 
 def _end_with(parent: Pid) -> None:
-    """End this process with the pool's process, even in the middle of a task."""
+    """Have this process end with the pool's process, even in the middle of a task."""
     from cmpi.processes.process import wait
 
     def watch() -> None:
@@ -275,5 +275,5 @@ class _TaskOutput:
             self._left = OUTPUT_BYTES
 
     def taken(self) -> str:
-        """The task's output."""
+        """Return the task's output."""
         return "".join(self._texts) if self._texts else ""

@@ -23,7 +23,8 @@ from cmpi.processes import process
 
 CHANNEL = "cells"
 RUN, GET, SET = "run", "get", "set"  # orders; answered by VALUE or ERROR
-BEGUN, OUT, VALUE, ERROR = "begun", "out", "value", "error"  # of a RUN, the first two come before
+# Answers; the first two precede the others during a RUN.
+BEGUN, OUT, VALUE, ERROR = "begun", "out", "value", "error"
 
 
 class CellGroup:
@@ -112,7 +113,7 @@ class CellGroup:
             if self._interrupts > 1:
                 self.end()
                 raise KeyboardInterrupt
-            for rank in list(self._begun):  # the others as soon as they have begun
+            for rank in list(self._begun):  # the others follow when they have begun
                 process.kill(self.pids[rank], signal.SIGINT)
 
         before = signal.signal(signal.SIGINT, interrupted)
@@ -132,14 +133,14 @@ class _Output(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """As of a file."""
+        """The file method."""
         whole, newline, self._line = (self._line + text).rpartition("\n")
         if newline:
             self._answers.send((OUT, whole + newline))
         return len(text)
 
     def flush(self) -> None:
-        """As of a file."""
+        """The file method."""
         line, self._line = self._line, ""
         if line:
             self._answers.send((OUT, line))

@@ -108,7 +108,7 @@ class Desk:
 
     def __init__(self, office: Office) -> None:
         self._office = office
-        self._leaving: dict[int, list[Call]] = {}  # by child: who waits for its end
+        self._leaving: dict[int, list[Call]] = {}  # by child: calls that wait for its end
 
     def serve(self, asked: Call) -> None:
         """Answer a request, now or when the child has ended."""

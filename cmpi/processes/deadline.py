@@ -26,13 +26,13 @@ def deadline() -> float | None:
 def on_deadline(callback: Callable[[], object], before: float = 60.0) -> None:
     """Call `callback` once, `before` seconds ahead of the deadline, for instance to save results.
 
-    It is called in a thread of its own; at once if less time is left, and never if there is no
-    deadline. Each process of the job sets its own. Exceptions in it are shown on stderr.
+    It is called in its own thread, at once if less time is left, and never if there is no deadline. Each
+    process of the job sets its own callbacks. Exceptions in it are shown on stderr.
 
     Raises:
         UsageError: `before` is negative, or `callback` is not callable.
 
-    Blocks: as `pid`. Source: ours, because Slurm's `--signal` reaches only the batch script.
+    Blocks: as `pid`. Source: none; Slurm's `--signal` reaches only the batch script.
     """
     if not callable(callback) or not before >= 0:
         raise UsageError(

@@ -60,7 +60,7 @@ class Job:
     if processes have failed and no process has dealt with that. Without a block the job ends with this
     process, even if that is killed.
 
-    Blocks: until the job is up, about a third of a second. Source: ours.
+    Blocks: until the job is up, about a third of a second.
     """
 
     def __init__(self, *, stdout: TextIO | None = None, **options: Any) -> None:
@@ -86,13 +86,13 @@ class Job:
             name: The job's name (`cmpirun --name`), or its folder.
 
         Raises:
-            LaunchError: There is no such job, or there are several.
+            LaunchError: There is no such job, or more than one.
             UsageError: This process is already part of a job.
             NotRunning: The job is ending and accepts no more guests.
 
         When this process leaves, the processes that it has spawned end; the job goes on.
 
-        Blocks: until the process has joined. Source: ours.
+        Blocks: until the process has joined.
         """
         if context.in_job():
             raise UsageError("this process is already part of a job, and can be part of only one at a time")
@@ -150,7 +150,7 @@ class Job:
             elif context.joined() is self._node:
                 failures = self.failures
         except NotRunning:
-            pass  # the job has ended, and it has said why
+            pass  # the job has ended, and cmpirun has reported it
         finally:
             self.close()
         if failures:

@@ -124,8 +124,8 @@ def whereis(name: str, *, timeout: float | _NoWait | None = _NoWait.NO_WAIT) -> 
     Raises:
         TimeoutError: No process had the name in time.
 
-    Blocks: for that time, and for one answer. Source: Erlang `whereis/1`; the wait is ours, because a
-    restarted process gets its name a moment later.
+    Blocks: for that time, and for one answer. Source: Erlang `whereis/1`; the timeout is an addition,
+    because a restarted process gets its name a moment later.
     """
     node = context.current()
     if isinstance(timeout, _NoWait) or timeout == 0:

@@ -35,7 +35,7 @@ class Notices:
         self._wanted: set[int] = set()
         self._linked = linked
         self._told: set[int] = set()
-        self.changed, self.lock = node.changed, node.lock  # to an operation, as the end of a channel
+        self.changed, self.lock = node.changed, node.lock  # used by operations, like those of a channel end
         self.busy = False
 
     def add(self, pid: Pid) -> None:
@@ -108,7 +108,7 @@ class Notices:
         return not self._linked and not self._wanted - self._told
 
     def told(self, notice: Exited, on: bool) -> None:
-        """Note that this notice was handed out; with `on` False, that it was not after all."""
+        """Note that this notice was returned to the program; with `on` False, that it was not after all."""
         (self._told.add if on else self._told.discard)(notice.pid.value)
 
 

@@ -133,7 +133,7 @@ def spawn_tied(
     timeout: float | None = None,
     name: str | None = None,
 ) -> Pid:
-    """As `spawn`, with one of the ties between parent and child that `relations` defines."""
+    """As `spawn`, with one of the ties between parent and child that `erlang_links` defines."""
     return _Order(Call(f, args), resources, name, tie=tie).run(timeout)[0]
 
 
@@ -358,7 +358,8 @@ def preload(*modules: str) -> None:
     for module in modules:
         if not isinstance(module, str):
             raise UsageError(f"preload takes names of modules, as strings; found {brief(module)}")
-    folders = [folder for folder in sys.path if isinstance(folder, str)]  # Python ignores others, too
+    # Python ignores other entries, too.
+    folders = [folder for folder in sys.path if isinstance(folder, str)]
     context.current().root.tell(process_root.Preload(list(modules), folders))
 
 

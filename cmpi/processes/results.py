@@ -76,7 +76,7 @@ def raised(error: BaseException, trace: str) -> Outcome:
         body = pickling.dumps(error)
         if not isinstance(body, bytes) or not isinstance(pickling.loads(body), BaseException):
             body = b""
-    except Exception:  # for instance because its __init__ needs arguments that pickle does not know
+    except Exception:  # for example because its __init__ needs arguments that pickle does not know
         body = b""
     return False, body, trace
 
@@ -139,7 +139,7 @@ def result(pid: Pid, timeout: float | None = None) -> Any:
         try:  # waiting for its end marks the failure as dealt with
             context.current().exits.wait_exit(pid, ENDING_S)
         except TimeoutError:
-            pass  # it is stuck in its exit handlers
+            pass  # it hangs in its exit handlers
     wanted.receiver.close()
     returned, value = _value(wanted.outcome)
     # No call follows, after which a signal handler's exception could lose the value.

@@ -70,7 +70,7 @@ def supervise(
 
 
 class _Shell(Office):
-    """Carries out the state machine's actions."""
+    """Carries out the actions of the supervisor's state machine."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Shell(Office):
             ) from None
         self._pids: dict[Pid, int] = {}  # of the running children
         self._done = False
-        self._last: tuple[int, ExitStatus] | None = None  # after which it gave up
+        self._last: tuple[int, ExitStatus] | None = None  # the end after which it gave up
 
     def run(self) -> Mapping[str, int]:
         """Supervise until the last child has ended."""

@@ -79,7 +79,7 @@ class Agent:
         """Serve cmpirun, then clean up."""
         descendants.adopt_orphans()
         open_files.raise_limit()  # for MPI's launcher here
-        in_slurm = "SLURM_JOB_ID" in os.environ  # whose SIGTERM cmpirun gets, too: see `batch_end`
+        in_slurm = "SLURM_JOB_ID" in os.environ  # cmpirun gets Slurm's SIGTERM too: see `batch_end`
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             ignored = in_slurm and number == signal.SIGTERM
             signal.signal(number, signal.SIG_IGN if ignored else lambda *_: self._end())
@@ -122,7 +122,7 @@ class Agent:
         except BlockingIOError:
             pass
         except OSError:
-            self._over = True  # cmpirun, or the way to it, has gone
+            self._over = True  # cmpirun, or the connection to it, has ended
         self._writing = bool(self._unwritten)
         if self._writing and not waited:
             self._selector.register(self._out, selectors.EVENT_WRITE, self._write)
@@ -153,7 +153,7 @@ class Agent:
             launcher_agent.Run: self._run,
             launcher_agent.Unpack: self._unpack,
             launcher_agent.EndAgent: lambda _: self._end(),
-            launcher_agent.Beat: lambda _: None,  # it was heard: that is all
+            launcher_agent.Beat: lambda _: None,  # a heartbeat needs no action
         }
 
     def _piece(self, frame: launcher_agent.Piece) -> None:
@@ -199,7 +199,7 @@ class Agent:
         normally, it kills this process with all others."""
         alive, agent = os.pipe2(os.O_CLOEXEC)
         if os.fork() != 0:
-            os.close(alive)  # `agent` stays open as long as this process
+            os.close(alive)  # the process ends when `agent` is closed
             return
         os.close(agent)
         for fd in (self._in, self._out, 0, 1, 2):
@@ -276,7 +276,7 @@ class Agent:
 
     def _serve(self, channel: int, events: int) -> None:
         if channel not in self._channels:
-            return  # closed by what came in the same round
+            return  # closed by an earlier event of this round
         if events & selectors.EVENT_WRITE:
             self._push(channel)
         if events & selectors.EVENT_READ:
@@ -321,7 +321,7 @@ class Agent:
             connection.settimeout(1.0)
             connection.sendall(waiting)
         except OSError:
-            pass  # it has gone
+            pass  # the monitor has ended
 
     def _listen_to(self, channel: int, fd: int) -> None:
         data = os.read(fd, launcher_agent.PIECE_BYTES)

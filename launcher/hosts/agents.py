@@ -43,7 +43,7 @@ class Agents:
         way: Builds the command that runs a command there.
         python: The interpreter there, unless the hostfile names one.
         gather_s: How long agents may take to come up, in seconds.
-        lost_s: A host is lost when its agent has sent nothing for so many seconds.
+        lost_s: A host is lost when its agent has sent nothing for this many seconds.
 
     Raises:
         LaunchError: The command that starts agents, such as ssh, cannot be run.
@@ -66,13 +66,13 @@ class Agents:
         self.lost: Callable[[str, str], None] = lambda name, reason: None
         self.back: Callable[[str], None] = lambda name: None
         self._way, self._python, self._version = way, python, code_version()
-        self._specs = {spec.name: spec for spec in specs}  # of those that were added, too
+        self._specs = {spec.name: spec for spec in specs}  # including hosts that were added
         self.hosts: dict[str, RemoteHost] = {}
-        self._returning: dict[str, RemoteHost] = {}  # not taken in yet
+        self._returning: dict[str, RemoteHost] = {}  # not accepted yet
         self._begin: launcher_agent.Begin | None = None
         self._check: Callable[[RemoteHost], str] = lambda host: ""
         self._provide: Callable[[RemoteHost], Iterator[launcher_agent.Unpack] | None] = lambda host: None
-        self._told: dict[str, Callable[[str], None]] = {}  # who waits for a host to be added
+        self._told: dict[str, Callable[[str], None]] = {}  # waiting for a host to be added
         self._carry_out = self._actions()
         self._handlers, self._handlers_of_returning = self._frames()
         try:
@@ -197,8 +197,8 @@ class Agents:
             name: The host; if it is not up, the command ends at once with 255.
             argv: The command.
             settings: "NAME=value", added to the job's environment.
-            said: Called with its output.
-            ended: Called with its exit code.
+            said: Called with the command's output.
+            ended: Called with the command's exit code.
         """
         host = self.hosts.get(name)
         if host is None or not self._up(host):
@@ -222,8 +222,8 @@ class Agents:
     ) -> None:
         """Start watching hosts, now that there is a root to tell.
 
-        A host that comes back is used again if `check` finds no fault in it and once it has the program:
-        `provide` returns what must be sent there, or None, and may raise CmpiError.
+        A host that returns is used again if `check` finds no fault and once it has the program: `provide`
+        returns what must be sent there, or None, and may raise CmpiError.
         """
         self._check, self._provide = check, provide
         self._do(self._lives.attend())
@@ -356,7 +356,7 @@ class Agents:
         lives = self._lives
         both: dict[type, Callable[..., None]] = {
             launcher_agent.HostFacts: self._came_up,
-            launcher_agent.Beat: lambda host, _: None,  # it was heard of: that is all
+            launcher_agent.Beat: lambda host, _: None,  # a heartbeat needs no action
         }
         of_job: dict[type, Callable[..., None]] = {
             launcher_agent.Begun: self._begun,

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.protocol.launcher_agent import HostFacts
 
-# Messages of ssh, and what they mean. Sources: OpenSSH's ssh(1), sshconnect.c, and what was seen.
+# Messages of ssh, and what they mean. Sources: OpenSSH's ssh(1), sshconnect.c, and observation.
 _SSH_SAYS = (
     # This must come before "Host key verification failed", which ssh prints with it.
     ("REMOTE HOST IDENTIFICATION HAS CHANGED", "its host key has changed", "ssh-keygen -R {name}"),

@@ -1,8 +1,8 @@
 """Parses hostfiles and --host. Pure.
 
-Accepts the forms of Open MPI (`host slots=4 max_slots=8`) and MPICH (`host:4`), one host per line, and
-some settings of our own. Sources: Open MPI's prterun(1), "The Hostfile"; MPICH's "Using the Hydra
-Process Manager", "Host file format".
+Accepts the forms of Open MPI (`host slots=4 max_slots=8`) and MPICH (`host:4`), one host per line, and some
+additional settings. Sources: Open MPI's prterun(1), "The Hostfile"; MPICH's "Using the Hydra Process
+Manager", "Host file format".
 """
 
 from __future__ import annotations

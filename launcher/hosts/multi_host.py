@@ -45,7 +45,7 @@ class MultiHost:
         way: Builds the command that runs a command on a host.
         mpi_args: Further arguments for every mpiexec.
         gather_s: How long the agents of all hosts may take to come up, in seconds.
-        lost_s: A host is lost when nothing has come from it for so many seconds.
+        lost_s: A host is lost when nothing has come from it for this many seconds.
 
     Raises:
         LaunchError: Some hosts cannot take part.
@@ -75,13 +75,13 @@ class MultiHost:
             self.agents.finish()
             raise
         self._rsh_server: RshServer | None = None
-        self._archive: IO[bytes] | None = None  # of the program's folder, once a host was found to lack it
+        self._archive: IO[bytes] | None = None  # of the program's folder, if a host lacks it
         self._shipment: Shipment | None = None
         self._shipped: set[str] = set()  # the hosts that have it
         self._argv, self._cwd, self._ship = list[str](), "", ""
         self._folder = self._program = ""
         self._environment: dict[str, str] = {}
-        self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, where it says things
+        self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, output descriptor
         self._noise: dict[int, bytes] = {}
         self._tell_root: Callable[[Any], None] = lambda frame: None
         self.noise: Callable[[bytes], None] = lambda data: None
@@ -326,5 +326,5 @@ def local_name(specs: list[HostSpec]) -> str:
                 sock.bind(found[4])  # possible for an address of this host alone
             return spec.name
         except OSError:
-            continue  # another host's; or of no known name, of which ssh will tell
+            continue  # another host's address, or an unknown name, which ssh will report
     return own

@@ -36,7 +36,7 @@ def by_ssh(ssh: list[str], connect_s: float = CONNECT_S) -> Way:
 
 
 def by_srun(target: str, argv: list[str]) -> list[str]:
-    """Run a command through srun, on a node of our Slurm job: beside other steps, with all its
+    """Run a command through srun on a node of our Slurm job, alongside other steps and with all the node's
     resources."""
     step = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--quiet", "--unbuffered"]
     return ["srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
@@ -109,13 +109,11 @@ class RemoteHost:
         assert self.ssh.stdin and self.ssh.stdout and self.ssh.stderr
         self._pipe = BufferedPipe(self.ssh.stdout.fileno(), self.ssh.stdin.fileno())
         self._errors = BufferedPipe(self.ssh.stderr.fileno(), self.ssh.stderr.fileno())
-        self._said, self._silent = b"", False  # on stderr; whether that is closed
+        self._said, self._silent = b"", False  # its stderr, and whether that is closed
         self.facts: launcher_agent.HostFacts | None = None
-        self.answer: str | None = None  # to what all hosts were told last; "": well
+        self.answer: str | None = None  # the answer to the last request; "": success
         self.has_program = True
-        self._shipping: Iterator[launcher_agent.Unpack] = iter(
-            ()
-        )  # what is still to be sent of the program
+        self._shipping: Iterator[launcher_agent.Unpack] = iter(())  # what remains to be sent of the program
         self.gone = False  # the connection has ended
         self.channels: dict[int, BufferedPipe] = {}  # to the root, by what the agent calls them
         self.version = ""  # of cmpi there, once its agent has said it
@@ -139,7 +137,7 @@ class RemoteHost:
                 return []
             self.version = version.decode("utf-8", "replace")
             if self.version != self._ours:
-                self.close("it has another cmpi")  # whose frames may be other ones
+                self.close("it has another cmpi")  # with which frames may differ
                 return []
         return list(self._decoder.feed(data))
 
@@ -152,7 +150,7 @@ class RemoteHost:
             self._pipe.write(encode(frame))
         except OSError:  # the end of its stdout will be read
             if not waited:
-                self._pipe.unsent.clear()  # nobody watches for room for it
+                self._pipe.unsent.clear()  # nobody watches until it is writable
             return
         if self._pipe.unsent and not waited:
             self._selector.register(self._pipe.writable, selectors.EVENT_WRITE, (self._write_on,))
@@ -171,7 +169,7 @@ class RemoteHost:
 
     def _write_on(self, _: int) -> None:
         if self.gone:
-            return  # closed by what was read at the same time
+            return  # closed by an earlier event of this round
         try:
             self._pipe.write(b"")
         except OSError:

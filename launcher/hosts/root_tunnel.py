@@ -27,7 +27,8 @@ class RootTunnel:
         self.address = ""  # of the root's socket
 
     def connect(self, host: RemoteHost, channel: int) -> None:
-        """A process there has connected to its agent, which stands in for the root: connect to the root."""
+        """A process there has connected to its agent, which stands in for the root: connect to the root for
+        it."""
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.connect(self.address)

@@ -33,7 +33,7 @@ class LauncherNoise:
         self._rest = b""  # the beginning of an incomplete line
         self._in_line = False  # the beginning of this line has already been passed on
         self._block: list[bytes] = []  # lines of a message, or of something that only begins like one
-        self._to_come = 0  # at most so many more lines of a message whose beginning was recognised
+        self._to_come = 0  # the most lines still expected of a message whose beginning was recognised
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take more bytes; returns output of processes and messages. Empty data: decide about held

@@ -107,7 +107,7 @@ class LauncherOutput:
         self._ahead = 0
 
     def taken(self, nbytes: int) -> None:
-        """The root has printed so many bytes of what was passed on."""
+        """The root has printed this many bytes of what was passed on."""
         self._ahead -= nbytes
 
     def keep(self, data: bytes) -> None:

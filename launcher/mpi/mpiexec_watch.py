@@ -33,7 +33,7 @@ class MpiexecWatch:
     Args:
         pid: Process id of mpiexec, which leads a session of its own.
         door: Where the root will connect.
-        order: What the root is to run.
+        order: The order for the root.
         fds: The terminal's descriptors 0, 1, 2, for the root.
         output: Reads mpiexec's output.
         others: The other hosts, if there are any.

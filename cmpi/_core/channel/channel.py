@@ -19,8 +19,8 @@ The receiving half reads everything that has arrived before it sees the end. An 
 because an exception made it give up, never looks like one that was closed: the other half fails with the
 cause.
 
-The events are records given to `handle`, but for the three of every message (`admit`, `arrived`,
-`take`), which are methods: making a record takes as long as all the rest of them.
+Events are records passed to `handle`, except the three that occur for every message: `admit`, `arrived` and
+`take` are methods, because creating a record would double their cost.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ class Statistics:
 
 @frozen
 class AwaitRoom:
-    """The owner waits to send a message of so many bytes, for which there is no room."""
+    """The owner waits to send a message of `nbytes`, for which there is no room."""
 
     nbytes: int
 
 
 @frozen
 class StopWaiting:
-    """The owner waits no more."""
+    """The owner has stopped waiting."""
 
 
 @frozen
@@ -87,14 +87,14 @@ class Close:
 
 @frozen
 class Abort:
-    """An exception made the owner give this half up; `cause` describes it."""
+    """An exception made the owner abandon this half; `cause` describes it."""
 
     cause: str
 
 
 @frozen
 class CreditCame:
-    """The reader took so much."""
+    """The reader has taken this much, which returns as credit."""
 
     nbytes: int
     messages: int
@@ -107,7 +107,7 @@ class ReaderClosed:
 
 @frozen
 class ReaderAborted:
-    """An exception made the reader give its half up."""
+    """An exception made the reader abandon its half."""
 
     cause: str
 
@@ -119,12 +119,12 @@ class Gone:
 
 @frozen
 class FinArrived:
-    """The sender closed its half; this is behind its last message."""
+    """The sender closed its half; this follows its last message."""
 
 
 @frozen
 class AbortArrived:
-    """An exception made the sender give its half up; this is behind the last message that it sent."""
+    """An exception made the sender abandon its half; this follows the last message that it sent."""
 
     cause: str
 
@@ -156,7 +156,7 @@ class RequestCredit:
 
 @frozen
 class GiveCredit:
-    """Tell the sender that so much was taken; whether it waits for that."""
+    """Tell the sender how much was taken, and whether this answers its request for credit."""
 
     nbytes: int
     messages: int
@@ -165,12 +165,12 @@ class GiveCredit:
 
 @frozen
 class TellDropped:
-    """Tell the sender that nobody reads any more."""
+    """Tell the sender that the receiving half is closed."""
 
 
 @frozen
 class TellAborted:
-    """Tell the sender that nobody reads any more, and why."""
+    """Tell the sender that the receiving half was abandoned, and why."""
 
     cause: str
 
@@ -192,13 +192,13 @@ class Outgoing:
         self.cause = ""  # why the reader aborted, in the state "failed"
         self.window_bytes, self.window_messages = window_bytes, window_messages
         self.sent_bytes = self.sent_messages = self.peak_bytes = 0
-        self._read_bytes = self._read_messages = 0  # of what was sent, by all the credit that came
+        self._read_bytes = self._read_messages = 0  # of what was sent, as reported by credit
         self._awaited: int | None = None  # bytes of the message that waits for room
-        self._asked = False  # for credit, since some last came
+        self._asked = False  # for credit, since credit last came
 
     @property
     def in_flight_bytes(self) -> int:
-        """Sent, and not known to be read."""
+        """Bytes sent and not known to be read."""
         return self.sent_bytes - self._read_bytes
 
     @property
@@ -219,7 +219,7 @@ class Outgoing:
         )
 
     def room_for(self, nbytes: int) -> bool:
-        """True if a message of so many bytes would go now."""
+        """True if a message of this size could be sent now."""
         flying = self.sent_messages - self._read_messages
         return flying == 0 or (
             flying < self.window_messages
@@ -227,7 +227,8 @@ class Outgoing:
         )
 
     def admit(self, nbytes: int) -> bool:
-        """The owner sends a message of so many bytes: True if it goes now, and is counted."""
+        """Ask to send a message of this size; True if it may be sent now, and then it is counted as
+        sent."""
         if self.state != "open" or not self.room_for(nbytes):
             return False
         self._awaited = None
@@ -239,7 +240,7 @@ class Outgoing:
         return True
 
     def handle(self, event: OutgoingEvent) -> list[OutgoingAction]:
-        """Take in an event; return what is to be done, in order."""
+        """Handle an event; return the actions to take, in order."""
         if isinstance(event, CreditCame):
             self._asked = False
             self._read_bytes += event.nbytes
@@ -267,7 +268,7 @@ class Outgoing:
         return []
 
     def _ask(self) -> list[OutgoingAction]:
-        """Ask for credit, if a message waits for it and nobody has asked since some came."""
+        """Ask for credit if a message waits for it, unless that was done since credit last came."""
         if self._awaited is None or self._asked or self.room_for(self._awaited):
             return []
         self._asked = True
@@ -283,7 +284,7 @@ class Incoming:
         self.inbox: deque[tuple[Any, int]] = deque()  # messages with their bytes
         self.read_bytes = self.read_messages = self.peak_bytes = 0
         self._arrived_bytes = 0
-        self._credited_bytes = self._credited_messages = 0  # of what was read, what the sender knows
+        self._credited_bytes = self._credited_messages = 0  # of what was read, as much as the sender knows
         self._asked = False  # the sender waits
         self.set_window(window_bytes, window_messages)
 
@@ -292,11 +293,11 @@ class Incoming:
 
     @property
     def unread_bytes(self) -> int:
-        """Of what waits here."""
+        """Bytes that have arrived and are unread."""
         return self._arrived_bytes - self.read_bytes
 
     def set_window(self, nbytes: int, messages: int) -> None:
-        """The sender's window, of which it tells on opening."""
+        """Set the sender's window, which it announces when it opens the channel."""
         self._window_bytes, self._window_messages = nbytes, messages
         self._quarter_bytes, self._quarter_messages = nbytes // 4, messages // 4
 
@@ -313,7 +314,7 @@ class Incoming:
         )
 
     def arrived(self, message: object, nbytes: int) -> None:
-        """A message of so many bytes came from the sender. None is not a message."""
+        """Take in a message from the sender, of this size. A message is never None."""
         if self.state == "closed":
             return
         self.inbox.append((message, nbytes))
@@ -322,7 +323,8 @@ class Incoming:
             self.peak_bytes = arrived - self.read_bytes
 
     def take(self) -> tuple[Any, bool]:
-        """The owner takes the oldest message, None if there is none; whether credit is due now."""
+        """Return the oldest message (None if there is none) for the owner, and whether credit is due
+        now."""
         if not self.inbox:
             return None, False
         message, nbytes = self.inbox.popleft()
@@ -335,15 +337,15 @@ class Incoming:
         )
 
     def put_back(self, message: object, nbytes: int) -> None:
-        """The owner could not use the message that it took last: it is the oldest again. Credit that was
-        given for it stays given."""
+        """Put back the message taken last, which the owner could not use: it is the oldest again. Credit
+        already given for it stays given."""
         if self.state != "closed":
             self.inbox.appendleft((message, nbytes))
             self.read_bytes -= nbytes
             self.read_messages -= 1
 
     def give_credit(self) -> list[IncomingAction]:
-        """Credit for what was taken, if the sender can still use it."""
+        """Return credit for what was taken, if the sender can still use it."""
         nbytes = self.read_bytes - self._credited_bytes
         messages = self.read_messages - self._credited_messages
         if self.state != "open" or messages <= 0:  # as it is after `put_back`
@@ -353,7 +355,7 @@ class Incoming:
         return [GiveCredit(nbytes, messages, asked)]
 
     def handle(self, event: IncomingEvent) -> list[IncomingAction]:
-        """Take in an event; return what is to be done, in order."""
+        """Handle an event; return the actions to take, in order."""
         if self.state == "closed":
             return []
         if isinstance(event, CreditAsked):

@@ -9,20 +9,20 @@ from collections.abc import Callable
 from cmpi._base.brief import brief
 from cmpi.errors import ContractMismatch, UsageError
 
-# What PEP 484 lets pass where the wider number is asked for.
+# PEP 484 accepts these narrower numbers where the wider one is expected.
 _NUMERIC_TOWER: dict[type, tuple[type, ...]] = {float: (float, int), complex: (complex, float, int)}
 
 
 class Contract:
-    """The type that a channel carries; `Any` carries everything and fits to everything.
+    """The type that a channel carries; `Any` accepts every value and is compatible with every type.
 
-    The cost of a check is constant. A plain class is one isinstance, a numpy array type asks for the
-    dtype and the shape as well, and what is deeper, such as `list[int]`, is left to beartype, which
-    looks at the container and at one item of each level.
+    The cost of a check is constant. A plain class takes one isinstance; a numpy array type also checks the
+    dtype and the shape; deeper types, such as `list[int]`, are left to beartype, which checks the container
+    and one item of each level.
 
     Attributes:
         text: The type in words, the same for the same type in any process.
-        anything: Whether every value is of it.
+        anything: Whether it accepts every value.
         array: Whether it is a numpy array of some dtype, which can travel without pickle.
         accepts: Whether a value is of the type.
     """
@@ -33,7 +33,7 @@ class Contract:
         self.accepts = _checker(hint)
 
     def refuse(self, value: object) -> typing.NoReturn:
-        """Say that the value is of another type.
+        """Report that the value is of another type.
 
         Raises:
             ContractMismatch: Always.
@@ -47,7 +47,7 @@ class Shape:
     """The shape of the arrays that a channel carries: `Annotated[NDArray[np.float64], Shape(480, 640)]`.
 
     Args:
-        sizes: Of each dimension; None for one of any size.
+        sizes: The size of each dimension; None accepts any size.
     """
 
     def __init__(self, *sizes: int | None) -> None:
@@ -57,7 +57,7 @@ class Shape:
         self.sizes = sizes
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array has it."""
+        """Whether an array of this shape matches."""
         return len(shape) == len(self.sizes) and all(
             mine is None or mine == found for mine, found in zip(self.sizes, shape)
         )
@@ -67,12 +67,12 @@ class Shape:
 
 
 def fits(one: str, other: str) -> bool:
-    """Whether two ends, each by its contract's text, belong together."""
+    """Whether the contracts of two ends, given as text, are compatible."""
     return one == other or "Any" in (one, other)
 
 
 def describe(hint: object) -> str:
-    """A hint as text, the same for the same type in any process.
+    """Return a type hint as text, the same for the same type in any process.
 
     >>> describe(int), describe(typing.Optional[int]), describe(list[int])
     ('int', 'int | None', 'list[int]')
@@ -101,7 +101,7 @@ def describe(hint: object) -> str:
 
 
 def _expanded(hint: typing.Any) -> typing.Any:
-    """The type that a `type` alias stands for (PEP 695). numpy's NDArray is one from 2.5 on."""
+    """The type that a `type` alias stands for (PEP 695). numpy's NDArray is such an alias from 2.5 on."""
     while hasattr(alias := typing.get_origin(hint) or hint, "__value__"):
         arguments = typing.get_args(hint)
         hint = alias.__value__[arguments] if arguments else alias.__value__
@@ -136,7 +136,7 @@ def _checker(hint: object) -> Callable[[object], bool]:
 
 
 class _Deep:
-    """A check by beartype, which takes 80 ms to import: at the first value."""
+    """A check by beartype, imported at the first value because the import takes 80 ms."""
 
     def __init__(self, hint: typing.Any) -> None:
         self._hint = hint
@@ -150,11 +150,11 @@ class _Deep:
         try:
             return bool(door.is_bearable(value, self._hint, conf=self._conf))
         except roar.BeartypeException:
-            return True  # a hint that it does not know: there is nothing to check
+            return True  # beartype does not support the hint, so nothing is checked
 
 
 def _array_checker(dtype: str, shape: Shape | None) -> Callable[[typing.Any], bool]:
-    known = set()  # dtypes that were found to be right: to name one takes 10 us
+    known = set()  # dtypes already found to match: naming one takes 10 us
 
     def accepts(value: typing.Any) -> bool:
         found = getattr(value, "dtype", None)
@@ -170,7 +170,7 @@ def _array_checker(dtype: str, shape: Shape | None) -> Callable[[typing.Any], bo
 
 
 def _array_of(hint: object) -> tuple[str, Shape | None] | None:
-    """Dtype's name and shape if the hint is a numpy array type, else None."""
+    """The name of the dtype and the shape if the hint is a numpy array type, else None."""
     shape, hint = None, _expanded(hint)
     if typing.get_origin(hint) is typing.Annotated:
         hint, *notes = typing.get_args(hint)

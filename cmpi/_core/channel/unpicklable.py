@@ -22,10 +22,10 @@ def path_to_unpicklable(name: str, thing: object, fault: Callable[[object], str 
     Args:
         name: What the caller calls the object.
         thing: An object that cannot be pickled.
-        fault: Tries to pickle an object: the reason why not, or None. May be slow.
+        fault: Tries to pickle an object; returns the reason for the failure, or None. May be slow.
 
     Blocks: for the time of at most `MOST_STEPS * MOST_PARTS` trials.
-    Source: ours; cloudpickle and pickle name the type but not where it is.
+    Source: none; cloudpickle and pickle name the type, but not its place.
     """
     steps = [name]
     seen = {id(thing)}
@@ -68,8 +68,9 @@ def _all_parts(thing: object) -> Iterator[tuple[str, object]]:
         for name, value in vars(thing).items():
             yield f"class attribute {name!r}", value
     elif type(thing).__reduce__ is object.__reduce__ or hasattr(thing, "func"):
-        # (What has a __reduce__ of its own decides for itself, and has said why not.)
-        func = getattr(thing, "func", None)  # functools.partial and what looks like it
+        # (An object with its own __reduce__ decides for itself how to be pickled, and its error says why it
+        # cannot.)
+        func = getattr(thing, "func", None)  # functools.partial and its look-alikes
         if func is not None and hasattr(thing, "args"):
             yield "function", func
             for i, value in enumerate(getattr(thing, "args", ())):

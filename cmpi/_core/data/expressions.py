@@ -22,7 +22,7 @@ OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def _junction(left: Any, right: Any, decides: bool) -> Any:
-    """`&` (what decides is False) or `|` (True) in the logic of three values, as in SQL and in Arrow."""
+    """`&` (False decides) or `|` (True decides) in three-valued logic, as in SQL and Arrow."""
     for value in (left, right):
         if value is not None and bool(value) is decides:
             return decides
@@ -30,7 +30,7 @@ def _junction(left: Any, right: Any, decides: bool) -> Any:
 
 
 class Expression:
-    """A value for each row: a column, or what operators make of columns and constants.
+    """A value computed from each row: a column, or operators applied to columns and constants.
 
     `==`, `!=`, `<`, `<=`, `>`, `>=`, `+`, `-`, `*`, `&` (and), `|` (or) and `~` (not) make expressions;
     parentheses are needed around comparisons next to `&` and `|`. A comparison with None is never true.
@@ -42,7 +42,7 @@ class Expression:
     __hash__ = None  # type: ignore[assignment]
 
     def __call__(self, row: Any) -> Any:
-        """Its value for one row."""
+        """The value for one row."""
         raise NotImplementedError
 
     def columns(self) -> set[str]:
@@ -50,7 +50,7 @@ class Expression:
         raise NotImplementedError
 
     def arrow(self, field: Callable[[str], Any]) -> Any:
-        """The same as an expression of pyarrow, whose `pyarrow.compute.field` is given."""
+        """The equivalent pyarrow expression; `field` is `pyarrow.compute.field`."""
         raise NotImplementedError
 
     def __bool__(self) -> bool:
@@ -144,7 +144,7 @@ class Binary(Expression):
 
 
 class Not(Expression):
-    """The opposite of a condition; of one that is unknown for want of a value, unknown too."""
+    """The negation of a condition; unknown if the condition is unknown because a value is missing."""
 
     def __init__(self, of: Expression) -> None:
         self.of = of
@@ -164,5 +164,5 @@ class Not(Expression):
 
 
 def col(name: str) -> Expression:
-    """A column, by its name, for `filter`: `stream.filter(col("ms") > 100)`."""
+    """Return the column of this name, for `filter`: `stream.filter(col("ms") > 100)`."""
     return Field(name)

@@ -65,6 +65,6 @@ class Rest:
 
 
 def name_of(function: object) -> str:
-    """A function as plans show it."""
+    """A function's name as plans show it."""
     name = getattr(function, "__qualname__", None)
     return str(name).rpartition("<locals>.")[2] if name else repr(function)

@@ -10,7 +10,7 @@ from cmpi._core.data.steps import Filter, Limit, Select, Steps
 
 
 def optimise(node: Node) -> Node:
-    """The plan that is run for a plan.
+    """Return the plan that is actually run for a plan.
 
     The rules: neighbouring steps are fused into one pipeline; columns and conditions at its beginning are
     pushed down into a columnar source; `take` also limits each split; groups are combined within each
@@ -25,14 +25,14 @@ def optimise(node: Node) -> Node:
 
 
 def fuse(node: Node) -> Node:
-    """Steps over steps are one pipeline, and no steps are nothing."""
+    """Merge consecutive steps into one pipeline, and drop empty ones."""
     if isinstance(node, Apply) and isinstance(node.parent, Apply):
         node = Apply(node.parent.parent, Steps(node.parent.steps.all + node.steps.all))
     return node.parent if isinstance(node, Apply) and not node.steps.all else node
 
 
 def push_down(node: Node) -> Node:
-    """The first steps of a pipeline, as far as a columnar source can do them itself."""
+    """Move the first steps of a pipeline into a columnar source, as far as it can do them itself."""
     if not (isinstance(node, Apply) and isinstance(node.parent, Source)):
         return node
     reader: Any = node.parent.reader
@@ -51,14 +51,15 @@ def push_down(node: Node) -> Node:
 
 
 def limit_splits(node: Node) -> Node:
-    """The first n rows are among the first n of each split."""
+    """Limit each split to n rows, because the first n rows are among the first n of each split."""
     if isinstance(node, Take) and not (isinstance(node.parent, Apply) and _is_limited(node.parent)):
         return replace(node, parent=fuse(Apply(node.parent, Steps((Limit(node.n),)))))
     return node
 
 
 def combine_first(node: Node) -> Node:
-    """All sinks merge, so one state for each key and split travels instead of its rows."""
+    """Combine groups within each split, so that one state for each key and split travels instead of its
+    rows. All sinks can be merged."""
     return replace(node, combine=True) if isinstance(node, GroupBy) else node
 
 
@@ -67,7 +68,7 @@ def _is_limited(node: Apply) -> bool:
 
 
 def _with_parents(node: Node, change: Any) -> Node:
-    """The node over changed parents."""
+    """Return the node with changed parents."""
     changed = {}
     for field in fields(node):  # type: ignore[arg-type]
         value = getattr(node, field.name)

@@ -1,4 +1,5 @@
-"""Plans: what a stream is. A tree of frozen nodes, from the sources up; see `optimise` for how one runs."""
+"""Plans: the operations of a stream, as a tree of frozen nodes with the sources at its leaves; see
+`optimise` for how one is run."""
 
 from __future__ import annotations
 
@@ -18,27 +19,27 @@ class Reader(Protocol):
     """Where rows come from."""
 
     def splits(self) -> Iterable[Any]:
-        """Its parts, each of which a worker reads by itself, in the order of their rows."""
+        """The parts, each read by one worker, in the order of their rows."""
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
 
 
 class ColumnarReader(Reader, Protocol):
     """A reader that reads only the columns that it is asked for, and leaves out rows by a condition."""
 
     def select(self, names: tuple[str, ...]) -> Self:
-        """The same with these columns only."""
+        """The same reader restricted to these columns."""
 
     def where(self, condition: Expression) -> Self | None:
-        """The same with the rows for which the condition is true; None if it cannot."""
+        """The same reader restricted to rows for which the condition is true; None if it cannot do that."""
 
 
 class Node:
     """A node of a plan."""
 
     def parents(self) -> tuple[Node, ...]:
-        """The nodes from which its rows come."""
+        """The nodes that its rows come from."""
         return ()
 
     def __str__(self) -> str:
@@ -126,7 +127,7 @@ class Zip(Node):
 
 @dataclass(frozen=True)
 class Window(Node):
-    """Tuples of `n` neighbouring rows; each begins `step` rows after the one before."""
+    """Tuples of `n` consecutive rows; each begins `step` rows after the one before."""
 
     parent: Node
     n: int
@@ -141,7 +142,7 @@ class Window(Node):
 
 @dataclass(frozen=True)
 class Repartition(Node):
-    """The same rows in splits of even numbers of rows."""
+    """The same rows in splits of equal size, as far as possible."""
 
     parent: Node
     n: int
@@ -213,7 +214,7 @@ def show_key(key: Key) -> str:
 
 
 def explain(node: Node) -> str:
-    """A plan as text: each node above those from which its rows come."""
+    """Show a plan as text: each node above its parents."""
     lines: list[str] = []
 
     def walk(node: Node, depth: int) -> None:

@@ -10,7 +10,7 @@ MAX_CHUNK = 4096  # rows of one split of an iterator
 
 
 def byte_ranges(nbytes: int, split_bytes: int) -> list[tuple[int, int]]:
-    """Ranges (begin, end) that cover a file, of about equal sizes that are at most `split_bytes`.
+    """Ranges (begin, end) that cover a file, of about equal size and at most `split_bytes` each.
 
     An empty file has none.
 
@@ -41,8 +41,8 @@ def chunk_sizes() -> Iterator[int]:
 
 
 def groups_by_size(sizes: list[int], split_bytes: int) -> list[tuple[int, int]]:
-    """Ranges (begin, end) of neighbours whose sizes add up to at most `split_bytes`; one that is larger
-    is alone.
+    """Ranges (begin, end) of consecutive items whose sizes add up to at most `split_bytes`; a larger item
+    gets a range of its own.
 
     >>> groups_by_size([3, 3, 3, 9, 1], 6)
     [(0, 2), (2, 3), (3, 4), (4, 5)]

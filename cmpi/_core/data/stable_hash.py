@@ -28,7 +28,7 @@ def stable_hash(key: Any) -> int:
     Raises:
         TypeError: It is none of these.
 
-    Blocks: never. Source: CRC-32 of text, the mixing step of MurmurHash3; ours for the rest.
+    Blocks: never. Source: CRC-32 for text and the mixing step of MurmurHash3; the rest is our own.
 
     >>> stable_hash("a"), stable_hash(1) == stable_hash(1.0) == stable_hash(True)
     (3904355907, True)
@@ -42,13 +42,13 @@ def stable_hash(key: Any) -> int:
 
 
 def partition(key: Any, partitions: int, level: int = 0) -> int:
-    """Which of `partitions` a key belongs to. Each level divides the keys of one partition anew."""
+    """Which of `partitions` a key belongs to. Each level divides the keys of one partition differently."""
     number = stable_hash(key)
     return (mixed(number + level * _NONE) if level else number) % partitions
 
 
 def mixed(number: T) -> T:
-    """The mixing step: of an int, or of each number of a numpy array of int64, whose products may wrap."""
+    """The mixing step, for an int or for each number of a numpy array of int64, whose products may wrap."""
     low: Any = number
     low = (low ^ (low >> 32)) & _MASK
     low = ((low ^ (low >> 16)) * 0x85EBCA6B) & _MASK
@@ -62,7 +62,7 @@ def _of_other(key: Any) -> int:
     if isinstance(key, tuple):
         return _of_parts(key)
     if isinstance(key, enum.Enum):
-        if isinstance(key, (int, str)):  # equal to its value
+        if isinstance(key, (int, str)):  # hash it as its value: they compare equal
             return stable_hash(key.value)
         return _of_parts((type(key).__qualname__, key.name))
     if isinstance(key, (numbers.Number, decimal.Decimal, fractions.Fraction)):

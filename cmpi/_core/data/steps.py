@@ -21,15 +21,16 @@ class Step:
     reads_ahead = False  # whether it takes rows that it has not passed on
 
     def over(self, rows: Iterator[Any]) -> Iterator[Any]:
-        """The rows that come out for these rows."""
+        """Yield the rows that these rows become."""
         raise NotImplementedError
 
     def guarded(self, note: Note) -> Step:
-        """The same, but a row for which the user's function raises is noted and left out."""
+        """The same step, but a row for which the user's function raises is passed to `note` and left
+        out."""
         return self
 
     def steps(self) -> tuple[Step, ...]:
-        """The single steps of which it is made."""
+        """The single steps that it consists of."""
         return (self,)
 
     def __or__(self, after: Any) -> Any:
@@ -135,8 +136,8 @@ class Filter(Step):
 
 @dataclass(frozen=True)
 class Inspect(Step):
-    """The same rows; `f` is called with each. What it does to them remains (`update`), what it returns
-    does not."""
+    """The same rows; `f` is called with each. Changes that it makes to them remain (`update`); its return
+    value is ignored."""
 
     f: Callable[[Any], object]
     word: str = "inspect"

@@ -13,7 +13,7 @@ SLURM_WITHIN_S = 0.5  # if Slurm sent cmpirun's SIGTERM, monitors report theirs 
 
 
 class BatchEnd:
-    """Decides from the signals of cmpirun and the monitors what to do. Time is an input.
+    """Decides what the signals that reach cmpirun and the monitors mean. Time is an input.
 
     Args:
         in_batch_job: Whether the job is part of a Slurm job; otherwise cmpirun's signals count at once.
@@ -25,7 +25,8 @@ class BatchEnd:
         self._slurm_was_first = False
 
     def by_cmpirun(self, signal: int, now_s: float, *, interrupted: bool) -> bool:
-        """Note a signal of cmpirun. True if it counts now: not if it is already known, or may be Slurm's.
+        """Note a signal to cmpirun. True if the job must end for it: not if it is already ending, or while
+        the signal may be Slurm's.
 
         Args:
             signal: The signal.
@@ -42,7 +43,7 @@ class BatchEnd:
         return True
 
     def by_slurm(self, *, interrupted: bool) -> bool:
-        """Note that a monitor got SIGTERM, so all processes did. True if that is new, and the job must
+        """Note that a monitor got SIGTERM, so all processes got it. True if that is new and the job must
         end."""
         if interrupted:
             return False
@@ -58,5 +59,5 @@ class BatchEnd:
         return True
 
     def deadline_s(self) -> float | None:
-        """When `tick` is to be called."""
+        """When to call `tick`."""
         return self._due_s

@@ -20,8 +20,8 @@ class Facts:
 
     affinity_cpus: int
     memory_bytes: int
-    cpu_max: str = ""  # cgroup v2 cpu.max, of every level, one a line; of version 1 in the same form
-    memory_max: str = ""  # cgroup v2 memory.max, or memory.limit_in_bytes of version 1, in the same form
+    cpu_max: str = ""  # cgroup v2 cpu.max of every level, one a line; v1 converted to this form
+    memory_max: str = ""  # cgroup v2 memory.max, or v1 memory.limit_in_bytes, in the same form
 
 
 def usable(facts: Facts, environment: Mapping[str, str]) -> tuple[int, int]:

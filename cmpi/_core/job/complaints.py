@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 class Complaints:
-    """The state machine. If a program runs one function a thousand times, there is only one message."""
+    """Remembers which messages were given: a program that runs one function a thousand times gets only
+    one."""
 
     def __init__(self) -> None:
         self._memory: set[str] = set()  # labels of processes

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-GRACE_S = 0.1  # a survivor's own LinkUp may still be on its way
+GRACE_S = 0.1  # a survivor's own report that the connection stands may still be on its way
 
 
 if TYPE_CHECKING:
@@ -57,21 +57,22 @@ class ConnectionBroker:
     """The machine. Every method is an event and returns actions; not thread-safe, never blocks.
 
     Args:
-        addresses: Of each host, where the others reach it.
-        secret: Out of which the keys of connections by sockets are made.
-        sockets: The folder in which two processes of one host meet.
+        addresses: The address of each host, as the other hosts reach it.
+        secret: The keys of socket connections are derived from it.
+        sockets: The folder of the Unix sockets by which two processes of one host connect.
     """
 
     def __init__(
         self, addresses: dict[str, str] | None = None, secret: bytes = b"", sockets: str = ""
     ) -> None:
         self._addresses, self._secret, self._sockets = addresses or {}, secret, sockets
-        self._listens: dict[int, tuple[str, bytes]] = {}  # by who does: where, and with which key
+        self._listens: dict[int, tuple[str, bytes]] = {}  # by listening process: its address and key
         self._keys_made = 0
         self._apart: set[tuple[str, str]] = set()  # hosts between which a connection has failed
         self._members: dict[int, _Member] = {}
-        self._early: dict[int, dict[int, None]] = {}  # wanted before they joined, and by whom
-        # When to tell, who is left, who died, whether the one left knows nothing of the link.
+        self._early: dict[int, dict[int, None]] = {}  # peers that have not joined yet, and who wants them
+        # Connections whose one end has died: when to tell the survivor, the survivor, the dead process, and
+        # whether the survivor knows nothing of the connection.
         self._widowed: list[tuple[float, int, int, bool]] = []
         self._joined = 0
         self._handlers: dict[type, Callable[[int, Any], list[Action]]] = {
@@ -83,15 +84,15 @@ class ConnectionBroker:
         self.heard = tuple(self._handlers)
 
     def address_of(self, host: str) -> str:
-        """Where the others reach a host; "" if that was not said."""
+        """The address at which other hosts reach a host; "" if it is not known."""
         return self._addresses.get(host, "")
 
     def address(self, host: str, address: str) -> None:
-        """Where a host that has come into the job is reached."""
+        """Note the address of a host that has come into the job."""
         self._addresses[host] = address
 
     def join(self, pid: int, world: int, rank: int, host: str = "") -> list[Action]:
-        """A process takes part from now on; worlds are compared by their number."""
+        """Add a process; ranks of one `world` share an MPI world."""
         self._joined += 1
         member = self._members[pid] = _Member(world, rank, host, self._joined)
         for peer in self._early.pop(pid, {}):
@@ -100,11 +101,11 @@ class ConnectionBroker:
         return self._advance(pid)
 
     def hear(self, pid: int, frame: object) -> list[Action]:
-        """Handle a process's frame about its connections: one of `heard`."""
+        """Handle a process's frame about its connections; `heard` lists the types."""
         return self._handlers[type(frame)](pid, frame)
 
     def want(self, pid: int, peer: int) -> list[Action]:
-        """`pid` has something for `peer`; asking again does nothing."""
+        """`pid` has something to send to `peer`; asking again does nothing."""
         member = self._members[pid]
         if pid == peer or peer in member.connected or peer in member.wants or peer == member.busy_with:
             return []
@@ -115,24 +116,24 @@ class ConnectionBroker:
         return self._advance(pid)
 
     def up(self, pid: int, peer: int) -> list[Action]:
-        """`pid` says that its half stands."""
+        """`pid` reports that its end of the connection stands."""
         self._members[pid].connected.add(peer)
         return self._free(pid)
 
     def failed(self, pid: int, peer: int) -> list[Action]:
-        """`pid` says that it has given its half up: the peer died, or did not come in time."""
+        """`pid` reports that it has abandoned its end: the peer died, or did not connect in time."""
         other = self._members.get(peer)
         if other is None:
             return self._free(pid)
         member = self._members[pid]
         if self._listens.pop(pid, None) is not None and other.busy_with == pid:
-            other.busy_with = None  # it could not even listen, so that one has no part in it yet
+            other.busy_with = None  # it could not even listen, so the peer has no part in it yet
         if other.busy_with != pid and pid not in other.wants:
-            member.wants[peer] = other.wants[pid] = None  # both have given up: once more
+            member.wants[peer] = other.wants[pid] = None  # both have abandoned it: try again
         return [*self._complain(member.host, other.host), *self._free(pid), *self._advance(peer)]
 
     def listening(self, pid: int, peer: int, port: int) -> list[Action]:
-        """`pid` listens at this TCP port, or at its path, for `peer`."""
+        """`pid` listens for `peer`, at this TCP port or at the path of its socket."""
         address, key = self._listens.pop(pid, ("", b""))
         if self._members[pid].busy_with != peer or peer not in self._members or not key:
             return []
@@ -148,12 +149,12 @@ class ConnectionBroker:
         return [Say(f"{what} Is there a firewall between the two?")]
 
     def retire(self, pid: int) -> None:
-        """`pid` is about to end: it takes part in what was ordered, and in nothing new."""
+        """`pid` is about to end: it finishes connections that were ordered, and gets no new ones."""
         if pid in self._members:
             self._members[pid].retired = True
 
     def leave(self, pid: int, now_s: float) -> None:
-        """`pid` has ended. A process that was being connected with it is told after a grace."""
+        """`pid` has ended. A process that was being connected with it is told after a grace period."""
         member = self._members.pop(pid, None)
         self._early.pop(pid, None)
         for peer in [peer for peer, askers in self._early.items() if pid in askers]:
@@ -166,13 +167,13 @@ class ConnectionBroker:
             self._members[peer].wants.pop(pid, None)
         for peer in member.connected & self._members.keys():
             self._members[peer].connected.discard(pid)
-        untold = self._listens.pop(pid, None) is not None  # its partner has no part in the connection yet
+        untold = self._listens.pop(pid, None) is not None  # the peer has no part in the connection yet
         for peer, other in self._members.items():
             if other.busy_with == pid:
                 self._widowed.append((now_s + GRACE_S, peer, pid, untold))
 
     def tick(self, now_s: float) -> list[Action]:
-        """Tell those that wait for the dead."""
+        """Tell survivors whose grace period is over that the other end is dead."""
         due = [item for item in self._widowed if item[0] <= now_s]
         self._widowed = [item for item in self._widowed if item[0] > now_s]
         actions: list[Action] = []
@@ -182,7 +183,7 @@ class ConnectionBroker:
         return actions
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         return min((item[0] for item in self._widowed), default=None)
 
     def _free(self, pid: int) -> list[Action]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 CODE = 86  # cmpirun's exit code for it
-AGAIN_S = 0.5  # before all are asked again, if something was under way
+AGAIN_S = 0.5  # before all are asked again, if something was in flight
 
 
 @frozen
@@ -36,7 +36,8 @@ class Probe:
 
 @frozen
 class Deadlock:
-    """Action: it is one, of the program that this cmpirun has deployed; NO_PID: of the job's own."""
+    """Action: report a deadlock of the program deployed by the cmpirun `owner` (NO_PID: of the job's own
+    program)."""
 
     owner: int = NO_PID
 
@@ -46,34 +47,34 @@ if TYPE_CHECKING:
 
 
 class DeadlockCheck:
-    """The machine, for the processes of one program. Not thread-safe; never blocks.
+    """The state machine for the processes of one program. Not thread-safe; never blocks.
 
     Args:
-        owner: The cmpirun that has deployed it; NO_PID: it is the job's own.
+        owner: The cmpirun that has deployed the program; NO_PID: it is the job's own.
     """
 
     def __init__(self, owner: int = NO_PID) -> None:
         self._owner = owner
         self._living: set[int] = set()
-        self.blocked: dict[int, tuple[int, list[str]]] = {}  # the epoch of the wait, and it in words
+        self.blocked: dict[int, tuple[int, list[str]]] = {}  # the epoch of the wait, and the wait in words
         self._round = 0
-        self._waiting: set[int] = set()  # for their answers
-        self._under_way = 0  # sent and not received, of those that have answered
+        self._waiting: set[int] = set()  # pids whose answers have not come
+        self._under_way = 0  # sent and not received, by those that have answered
         self._again_s: float | None = None
 
     def born(self, pid: int) -> None:
-        """There is a process; it is not blocked."""
+        """A process was born; it is not blocked."""
         self._living.add(pid)
         self._stop_asking()
 
     def died(self, pid: int) -> list[Action]:
-        """It has ended; others may see that and go on, or be blocked for good."""
+        """A process has ended; the others may notice and go on, or be blocked for good."""
         self._living.discard(pid)
         self.blocked.pop(pid, None)
         return self._ask()
 
     def hear(self, pid: int, frame: Blocked | StillBlocked, now_s: float) -> list[Action]:
-        """Handle a process's report on itself; an epoch of 0: it is not blocked."""
+        """Handle a process's report about itself; an epoch of 0 means that it is not blocked."""
         if isinstance(frame, Blocked):
             if frame.epoch:
                 self.blocked[pid] = (frame.epoch, frame.waits)
@@ -82,7 +83,7 @@ class DeadlockCheck:
             self._stop_asking()
         elif frame.number == self._round and pid in self._waiting:
             if frame.epoch != self.blocked[pid][0]:
-                self._stop_asking()  # it says more about that by itself
+                self._stop_asking()  # its own report follows
                 return []
             self._waiting.discard(pid)
             self._under_way += frame.sent - frame.received
@@ -99,7 +100,7 @@ class DeadlockCheck:
         return self._ask()
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         return self._again_s
 
     def _stop_asking(self) -> None:

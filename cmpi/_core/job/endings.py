@@ -43,7 +43,7 @@ class Endings:
             program.failures.ended(process, by_launcher)
         ended = ended_frame(pid, status)
         actions += [Tell(watcher, ended) for watcher in sorted(process.watchers) if state.alive(watcher)]
-        process.watchers = set()  # which is smaller than one that has had members
+        process.watchers = set()  # a new set, smaller than one that has had members
         state.connections.leave(pid, now_s)
         actions += self._spawning.answered(state.requests.withdraw(pid))
         actions += self._spawning.answered(state.requests.release(pid))
@@ -52,14 +52,14 @@ class Endings:
         actions += self._end_linked(process, now_s)
         actions += self._maybe_finish(program)
         if not process.monitored or process.is_guest:
-            actions += state.over(process)  # else its monitor is, later
+            actions += state.over(process)  # otherwise when its monitor has left
         return actions
 
     def guest_ended(self, pid: int, status: ExitStatus, now_s: float) -> list[Action]:
-        """A guest has ended, or left the job: what it and its children have spawned ends with it."""
+        """A guest has ended or left the job: end what it and its children have spawned."""
         actions = self.exited(pid, status, now_s)
         if self._state.own.interruption is not None:
-            return actions  # all are told to end already
+            return actions  # all have been told to end already
         because = f"its guest {pid:07x} has left the job"
         if pid in self._state.programs:
             because = "the cmpirun that deployed it has ended"
@@ -70,15 +70,15 @@ class Endings:
         return actions
 
     def lost(self, pid: int, now_s: float) -> list[Action]:
-        """Nothing will be heard of a process any more: it counts as killed."""
+        """A process can no longer be heard of: it counts as killed."""
         return self.exited(pid, ExitStatus(137, SIGKILL), now_s)
 
     def not_started(self, pids: list[int], reason: str, now_s: float) -> list[Action]:
-        """These could not be started."""
+        """These processes could not be started."""
         actions: list[Action] = []
         for pid in pids:
             process = self._state.processes[pid]
-            if process.doomed and not process.monitored:  # it was not to be started any more
+            if process.doomed and not process.monitored:  # nobody wants it started any more
                 actions += self.exited(pid, ExitStatus(128 + process.doomed, process.doomed), now_s)
                 continue
             process.fault = f"could not be started: {reason}"
@@ -90,14 +90,14 @@ class Endings:
     def end(
         self, process: Process, signal: int, now_s: float, because: str, end: Interruption | None = None
     ) -> list[Action]:
-        """Have a process end.
+        """Make a process end.
 
         Args:
             process: The process.
-            signal: By which.
+            signal: The signal to send.
             now_s: The time.
-            because: Why; "" if the program itself wants it.
-            end: The end of the whole job, if it is that.
+            because: The reason; "" if the program itself asked for it.
+            end: The requested end of its program or the job, if that is the reason.
         """
         then, linger_s = (KILL_SOON, 0.0) if end is None else (end.later, end.grace_s)
         process.doomed, process.because = signal, because
@@ -108,12 +108,12 @@ class Endings:
         return [order] if process.monitored else []
 
     def _fell_together(self, process: Process, now_s: float, by_launcher: bool) -> list[Action]:
-        """End the other ranks of a world with one of them, as MPI's users expect."""
+        """End the other ranks of a world when one of them has ended, as MPI's users expect."""
         actions: list[Action] = []
         for other in self._state.world(process.start):
             if other.status is not None or other.doomed:
                 continue
-            if by_launcher:  # which ends the others too; who fell by itself is still to be heard
+            if by_launcher:  # it ends the others too; wait for the one that fell by itself
                 self._state.kill_timers.later(other.pid, now_s)
             else:
                 actions += self.end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")
@@ -138,13 +138,13 @@ class Endings:
     def interrupt(
         self, program: Program, signal: int, now_s: float, because: str, code: int | None, *, by_slurm: bool
     ) -> list[Action]:
-        """The user wants an end, or there is no sense in going on; see `JobMachine.interrupt`."""
+        """The user wants an end, or going on is pointless; see `JobMachine.interrupt`."""
         if program.interruption is not None or program.finished:
             return []
         code = 128 + signal if code is None else code
         program.interruption = end = Interruption(signal, code, program.grace_s, now_s, by_slurm=by_slurm)
         actions: list[Action] = []
-        if not program.deployed:  # nothing of the job goes on
+        if not program.deployed:  # the whole job ends
             actions += self._spawning.answered(self._state.requests.refuse_all())
         for process in self.concerned(program):
             if program.deployed:
@@ -153,11 +153,11 @@ class Endings:
         return actions + self._maybe_finish(program)
 
     def concerned(self, program: Program) -> list[Process]:
-        """The processes that end with a program: its own, and with the job's own program all others."""
+        """The processes that end with a program: its own; for the job's own program, all processes."""
         return list(program.members.values()) if program.deployed else self._state.living()
 
     def give_up(self, program: Program, now_s: float) -> list[Action]:
-        """It was interrupted, and what lives on has had its time."""
+        """The program was interrupted, and its remaining processes have had their time."""
         return [action for it in self.concerned(program) for action in self.lost(it.pid, now_s)]
 
     def _maybe_finish(self, program: Program) -> list[Action]:

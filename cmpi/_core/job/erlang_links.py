@@ -17,7 +17,7 @@ NO_TIE, LINK, SUPERVISE = 0, 1, 2  # how a process is tied to the one that spawn
 
 
 class ErlangLinks:
-    """The machine. Methods are events; not thread-safe, never blocks."""
+    """The state machine. Methods are events; not thread-safe, never blocks."""
 
     heard = (Trap, Register, Unregister, WhereIs)
 
@@ -25,12 +25,13 @@ class ErlangLinks:
         self._linked: dict[int, set[int]] = {}
         self._trapping: set[int] = set()
         self._names: dict[str, int] = {}
-        self._waiting: dict[str, list[tuple[int, int]]] = {}  # for a name: who asked, its request
+        # By name: who waits for it, with which request.
+        self._waiting: dict[str, list[tuple[int, int]]] = {}
 
     # -- links -----------------------------------------------------------------------------
 
     def tie(self, one: int, other: int) -> list[Tell]:
-        """`one` links itself with `other`, which lives; doing it again does nothing."""
+        """Link `one` with `other`, which is alive; repeating it does nothing."""
         if one == other or other in self._linked.get(one, ()):
             return []
         self._linked.setdefault(one, set()).add(other)
@@ -38,7 +39,7 @@ class ErlangLinks:
         return [Tell(other, LinkedBy(one, True))]
 
     def untie(self, one: int, other: int) -> list[Tell]:
-        """They are linked no more."""
+        """Remove the link between the two."""
         if other not in self._linked.get(one, ()):
             return []
         self._linked[one].discard(other)
@@ -50,11 +51,11 @@ class ErlangLinks:
         return sorted(self._linked.get(pid, ()))
 
     def traps(self, pid: int) -> bool:
-        """Whether it hears of the ends of those linked with it, rather than end with them."""
+        """Whether the process gets notices of the ends of linked processes rather than end with them."""
         return pid in self._trapping
 
     def ended(self, pid: int) -> list[int]:
-        """A process has ended: who is to end with it, if it did so other than normally."""
+        """A process has ended; return those that must end with it if its end was abnormal."""
         others = sorted(self._linked.pop(pid, ()))
         for other in others:
             self._linked[other].discard(pid)
@@ -70,7 +71,7 @@ class ErlangLinks:
         return [other for other in others if other not in self._trapping]
 
     def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> Sequence[Tell | Named]:
-        """A frame of a process's that needs no more than this machine: one of `heard`."""
+        """Handle a process's frame that concerns only this machine; `heard` lists the types."""
         if isinstance(frame, Register):
             return self._register(pid, frame, alive(frame.pid))
         if isinstance(frame, WhereIs):
@@ -85,7 +86,7 @@ class ErlangLinks:
     # -- names -----------------------------------------------------------------------------
 
     def _register(self, asker: int, frame: Register, alive: bool) -> list[Tell | Named]:
-        """The answer says who has the name then: another, if it had it before."""
+        """Register a name; the answer tells which process has it then, which may be an earlier one."""
         if not alive:
             return [Tell(asker, NameIs(frame.request, NO_PID))]
         owner = self._names.setdefault(frame.name, frame.pid)
@@ -104,6 +105,6 @@ class ErlangLinks:
         return [Tell(asker, NameIs(frame.request, NO_PID if owner is None else owner))]
 
     def cancel(self, asker: int, request: int) -> None:
-        """The answer to this request is of no more interest."""
+        """The asker no longer wants the answer to this request."""
         for name, waiting in self._waiting.items():
             self._waiting[name] = [each for each in waiting if each != (asker, request)]

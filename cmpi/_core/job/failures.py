@@ -21,7 +21,7 @@ class Failures:
     def __init__(self, strict: bool) -> None:
         self.strict = strict
         self._failed: dict[int, Process] = {}
-        self._by_launcher: dict[int, Process] = {}  # MPI's launcher ended them, because of others
+        self._by_launcher: dict[int, Process] = {}  # ended by MPI's launcher because others ended
 
     def ended(self, process: Process, by_launcher: bool) -> None:
         """Note that this process has failed."""
@@ -39,21 +39,23 @@ class Failures:
         return not process.supervised and (self.strict or not process.looked_at_by)
 
     def needs(self, process: Process) -> bool:
-        """Whether this one is to be told of at the end: it counts, and few of its guest came before it."""
+        """Whether the final report may need this process: its failure counts, and is among the first of its
+        guest."""
         if process.pid not in self._failed and process.pid not in self._by_launcher:
             return False
         return self.counts(process) and process in self.of(process.guest)[:MOST_KEPT]
 
     def forget(self, pid: int) -> None:
-        """Nobody is to be told of this one."""
+        """Drop this process from the list."""
         self._failed.pop(pid, None)
         self._by_launcher.pop(pid, None)
 
     def first(self, guest: int = NO_PID) -> Process | None:
-        """The first of those `of` this guest."""
+        """The first failure that counts for this guest."""
         return next(iter(self.of(guest)), None)
 
     def of(self, guest: int) -> list[Process]:
-        """Those that count for this guest; NO_PID: for the job itself. In the order in which they ended."""
+        """The failures that count for this guest (NO_PID: for the job itself), in the order in which they
+        ended; those that MPI's launcher ended come last."""
         failed = [*self._failed.values(), *self._by_launcher.values()]
         return [process for process in failed if process.guest == guest and self.counts(process)]

@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 
 class ForkGate:
-    """The machine. Methods are events and return actions."""
+    """The state machine. Methods are events and return actions."""
 
     def __init__(self, hosts: list[Host]) -> None:
-        self._programs = {host.name: host.python for host in hosts}  # "": as where the parent runs
+        # By host; "" stands for the parent's interpreter.
+        self._programs = {host.name: host.python for host in hosts}
         # By host: its interpreter, and whether it is "loading", "ready" or "dead".
         self._servers: dict[str, tuple[Interpreter, str]] = {}
-        self._held: list[tuple[Launch, Interpreter, bool]] = []  # true: it needs no MPI world of its own
+        self._held: list[tuple[Launch, Interpreter, bool]] = []  # True: it needs no MPI world
 
     def need(self, host: str, interpreter: Interpreter) -> list[NeedForkServer]:
-        """Somebody who runs this interpreter may spawn there."""
+        """A process with this interpreter may spawn on this host, so the host needs a fork server."""
         if host in self._servers:
             return []
         self._servers[host] = interpreter, "loading"
@@ -37,11 +38,12 @@ class ForkGate:
         return host in self._servers and self._servers[host][1] == "ready"
 
     def back(self, host: Host) -> None:
-        """A host can be used, again or as a new one."""
+        """A host can be used: it has returned, or is new."""
         self._programs[host.name] = host.python
 
     def interpreter(self, host: str, parent: Process, order: process_root.Spawn) -> Interpreter:
-        """The parent's, for what it has ordered; on another host one that runs there already."""
+        """The interpreter for a spawned process: the parent's with the changes ordered; on another host
+        preferably the one that the fork server there runs."""
         wanted = parent.interpreter.with_changes(order.flags, order.settings)
         if host == parent.host:
             return wanted
@@ -51,11 +53,12 @@ class ForkGate:
         return wanted.at(there.program or self._programs.get(host, "") or wanted.program)
 
     def _server(self, host: str) -> Interpreter:
-        """The interpreter of the host's fork server; one without a program if there is none."""
+        """The interpreter of the host's fork server; one without a program if there is no fork server."""
         return self._servers[host][0] if host in self._servers else Interpreter("")
 
     def launch(self, start: int, group: list[Process]) -> list[Action]:
-        """Start closures, now or as soon as it is clear how; on several hosts, as one world, by exec."""
+        """Start closures, now or once the fork server has loaded; a group on several hosts is one world,
+        started by exec."""
         hosts = [process.host for process in group]
         if len(set(hosts)) > 1:
             return [LaunchWorld(start, hosts)]
@@ -77,13 +80,14 @@ class ForkGate:
         return [*actions, launch]
 
     def turned(self, host: str, state: str) -> list[Action]:
-        """The fork server of this host is "ready" or "dead"."""
+        """The state of the fork server on this host has changed to "ready" or "dead"."""
         self._servers[host] = self._server(host), state
         due = [item for item in self._held if item[0].host == host]
         self._held = [item for item in self._held if item[0].host != host]
         return [a for x, it, alone in due for a in self._launch(x.start, x.pids, x.host, it, alone)]
 
     def lost(self, host: str) -> None:
-        """Nothing is to be started there any more; should it come back, it has no fork server."""
+        """The host is lost: hold no starts for it, and forget its fork server, which will not be there if
+        the host returns."""
         self._servers.pop(host, None)
         self._held = [item for item in self._held if item[0].host != host]

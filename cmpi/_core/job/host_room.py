@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @frozen
 class Submit:
-    """Event: somebody asks for room. `ticket` names the request in the answer."""
+    """Event: a request for room. `ticket` names the request in the answer."""
 
     ticket: int
     owner: int
     cpu_units: int
     memory_bytes: int
     wait: bool
-    bind: bool = False  # to cores of its own, if it asks for whole ones and there are any
-    host: str = ""  # the only one that will do
-    near: str = ""  # the one that is best, if there is room now
-    pack: bool = False  # onto the host with least room, rather than with most
-    n: int = 1  # so many at once or none, as a group: tickets from this one on
-    party: int = NO_PID  # whose the owner is: a guest, or who has deployed its program
+    bind: bool = False  # bind to cores of its own, if it asks for whole ones and any are free
+    host: str = ""  # only this host
+    near: str = ""  # preferred, if there is room now
+    pack: bool = False  # onto the host with the least room that fits, not the most
+    n: int = 1  # a group: n at once or none; their tickets follow this one
+    party: int = NO_PID  # the owner's party: a guest, or the cmpirun that deployed it
 
 
 class Host:
@@ -43,7 +43,7 @@ class Host:
         python: str = "",
     ) -> None:
         self.name, self.address, self.python = name, address, python
-        self.unbound = sorted(cores, reverse=True)  # cores to which nobody is bound
+        self.unbound = sorted(cores, reverse=True)  # cores that no process is bound to
         self.cpu_units = self.free_cpu_units = cpu_units
         self.memory_bytes = self.free_memory_bytes = memory_bytes
         self.coreless = 0  # processes here that hold no CPU
@@ -66,23 +66,25 @@ class Host:
         return min(by_cpus, self.free_memory_bytes // memory_bytes if memory_bytes else inf)
 
     def take(self, request: Submit, sign: int = 1) -> None:
-        """Take the request's share, or give it back with sign -1."""
+        """Subtract the request's share from what is free; with sign -1, give it back."""
         self.free_cpu_units -= sign * request.cpu_units
         self.free_memory_bytes -= sign * request.memory_bytes
         self.coreless += 0 if request.cpu_units else sign
 
     @property
     def quiet_cpu_units(self) -> int:
-        """The free CPUs if each process that reserves none used a core; negative if there are many."""
+        """The CPUs that would be free if each process without a reservation used a core; negative if there
+        are many."""
         return self.free_cpu_units - CPU_UNIT * self.coreless
 
     def bind(self, request: Submit) -> tuple[int, ...]:
-        """Cores for this request alone; none if it does not want whole ones, or too few are left."""
+        """Choose cores for this request alone; none if it does not want whole cores, or too few are
+        left."""
         n, rest = divmod(request.cpu_units, CPU_UNIT)
         if not request.bind or rest or not 0 < n <= len(self.unbound):
             return ()
         return tuple(self.unbound.pop() for _ in range(n))
 
     def unbind(self, cores: tuple[int, ...]) -> None:
-        """They are nobody's again."""
+        """Give the cores back."""
         self.unbound = sorted([*self.unbound, *cores], reverse=True)

@@ -20,12 +20,13 @@ LEAST_TEXT = 20  # columns for the text, however narrow the terminal is
 
 
 class HumanForm:
-    """How lines look.
+    """Formats lines for people.
 
     Args:
-        headings: A title on a line of its own wherever the speaker changes, in place of one in each line.
+        headings: Put a title on a line of its own whenever the process changes, instead of one in each
+            line.
         colour: Whether escape sequences may be used.
-        utf8: Whether the place shows more than ASCII.
+        utf8: Whether the destination shows more than ASCII.
     """
 
     def __init__(self, *, headings: bool, colour: bool, utf8: bool) -> None:
@@ -34,12 +35,13 @@ class HumanForm:
         self._prefixes: dict[tuple[int, str], bytes] = {}
 
     def met(self, who: Speaker) -> None:
-        """A speaker has come, or has another title."""
+        """Take a new speaker, or the changed title of one, into account for the width of the title
+        column."""
         self._title_columns = max(self._title_columns, min(MOST_TITLE, _width(who.title)))
         self._prefixes.clear()
 
     def titled(self, who: Speaker, mark: str) -> bytes:
-        """Title and mark, which stand before a line."""
+        """The title and the mark, which precede a line."""
         key = who.pid, mark
         if key not in self._prefixes:
             space = " " * (self._title_columns - _width(who.title))
@@ -51,15 +53,15 @@ class HumanForm:
         return encode(f"{' ' * self._title_columns} {self._bar(mark)} ")
 
     def titled_columns(self, who: Speaker) -> int:
-        """How many columns those take."""
+        """How many columns title and mark take."""
         return max(self._title_columns, _width(who.title)) + 3
 
     def heading(self, who: Speaker) -> bytes:
-        """The line with the title, for where headings are wanted."""
+        """The line with the title, in the form with headings."""
         return encode(self._title(who, bold=True) + "\n")
 
     def lines(self, who: Speaker, mark: str, data: bytes, width: int = 0) -> bytes:
-        """Whole lines with their prefix; longer ones than `width` columns (0: never) are wrapped and
+        """Whole lines with their prefix; lines longer than `width` columns (0: no limit) are wrapped and
         keep their indent."""
         if self.headings:
             prefix, indent = (b"  ", 2) if mark == OUT else (encode(f"  {self._bar(mark)} "), 4)
@@ -78,7 +80,7 @@ class HumanForm:
         return prefix + (b"\n" + prefix).join(rows) + b"\n"
 
     def painted(self, text: str, code: int) -> str:
-        """In a colour, where those are wanted."""
+        """The text in a colour, if colours may be used."""
         return f"\x1b[{code}m{text}\x1b[0m" if self.colour and code else text
 
     def _bar(self, mark: str) -> str:
@@ -93,7 +95,7 @@ class HumanForm:
 
 
 def _closed(row: bytes) -> bytes:
-    """Without a colour that would go on in what stands before the next line."""
+    """The row, with any open colour reset so that it does not run on into the next line's prefix."""
     return row + b"\x1b[0m" if b"\x1b[" in row and not row.endswith(b"\x1b[0m") else row
 
 

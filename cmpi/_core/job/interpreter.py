@@ -15,11 +15,11 @@ class Interpreter:
 
     program: str
     flags: list[str] = []
-    settings: list[str] = []  # "NAME=value"; "NAME" alone: it is not set
+    settings: list[str] = []  # "NAME=value"; "NAME" alone: it is unset
 
     @property
     def argv(self) -> list[str]:
-        """The command line, up to the flags."""
+        """The command line up to the flags."""
         return [self.program, *self.flags]
 
     def at(self, program: str) -> Interpreter:

@@ -31,12 +31,11 @@ class Interruption:
         self._notice_s: float | None = now_s + NOTICE_AFTER_S if grace_s > NOTICE_AFTER_S else None
 
     def hurry(self, now_s: float) -> None:
-        """The user has asked again: use SIGKILL, and then do not wait."""
+        """The user has asked again: use SIGKILL, and if that was done, stop waiting."""
         self.give_up_s, self._notice_s = now_s + GIVE_UP_AFTER_S, None
 
     def notice(self, now_s: float, names: list[str]) -> str:
-        """The message for the user, once, when it is time; `names` are the processes that have not
-        ended."""
+        """The message for the user, once, when it is due; `names` are the processes that have not ended."""
         if self._notice_s is None or self._notice_s > now_s:
             return ""
         self._notice_s = None
@@ -52,5 +51,5 @@ class Interruption:
         return f"waiting after {what} for {who} to end; {then}; Ctrl-C again kills them now"
 
     def deadline_s(self) -> float:
-        """When something is due."""
+        """When the next step is due."""
         return self.give_up_s if self._notice_s is None else min(self._notice_s, self.give_up_s)

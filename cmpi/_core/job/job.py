@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class JobMachine:
-    """The machine. Methods are the events and return actions; not thread-safe, never blocks.
+    """The state machine. Methods are the events and return actions; not thread-safe, never blocks.
 
     Args:
         hosts: Where processes may run.
@@ -61,13 +61,13 @@ class JobMachine:
         return self._state.process_table.past.has_been(pid) and not self._state.alive(pid)
 
     def program_of(self, pid: int) -> Program:
-        """The program that a process is part of."""
+        """The program that a process belongs to."""
         return self._state.program_of(self.processes[pid])
 
     # -- events of the launcher ----------------------------------------------------------
 
     def launch(self, argv: list[str], where: list[str], cpu_units: int = 0) -> list[Action]:
-        """Start the SPMD ranks, each on its host, where it holds so much of what there is."""
+        """Start the SPMD ranks on the hosts in `where`; each occupies this share of its host."""
         start = self._state.process_table.new_start(RANKS)
         return self._launch(self._state.own, start, " ".join(argv), where, cpu_units)
 
@@ -80,7 +80,7 @@ class JobMachine:
         cpu_units: int,
         forked: bool = False,
     ) -> list[Action]:
-        """Start the ranks of a program; none in a job for guests. `forked`: their monitors are."""
+        """Start the ranks of a program; a job for guests has none. `forked`: their monitors are forked."""
         if not where:
             return []
         for rank, host in enumerate(where):
@@ -97,12 +97,12 @@ class JobMachine:
     def deploy(
         self, order: launcher_root.LaunchJob, interpreter: Interpreter, here: str, now_s: float
     ) -> tuple[int | None, list[Action]]:
-        """A cmpirun wants a program to run here; returns that cmpirun's pid (None: the job is ending).
+        """A cmpirun deploys a program into this job; returns that cmpirun's pid (None: the job is ending).
 
         Args:
-            order: The program; its host, here, comes before others for its ranks.
-            interpreter: That of the cmpirun: the program's, most likely.
-            here: The root's host, where the cmpirun runs, too.
+            order: The program; its host, `here`, is filled before others.
+            interpreter: The cmpirun's own, which is most likely the program's too.
+            here: The root's host, where the cmpirun also runs.
             now_s: The time.
         """
         state = self._state
@@ -121,11 +121,11 @@ class JobMachine:
         return owner.pid, [Born(owner.pid), *needed, *launch]
 
     def forget_program(self, owner: int) -> None:
-        """The program that this cmpirun has deployed is over, and its end is reported."""
+        """The program that this cmpirun deployed is over and its end is reported: forget it."""
         del self.programs[owner]
 
     def host_lost(self, host: str, reason: str, now_s: float) -> list[Action]:
-        """A host is out of reach: what ran there counts as dead, and the others go on."""
+        """A host is out of reach: its processes count as dead, and the others go on."""
         if host in self._lost:
             return []
         self._lost.add(host)
@@ -135,12 +135,13 @@ class JobMachine:
         for process in self._state.living():
             if process.host == host:
                 process.fault = f"host lost: {host}: {reason}"
-                actions.append(Order(process.pid, monitor_root.Signal(SIGKILL)))  # if it hears us after all
+                # The host may still be reachable.
+                actions.append(Order(process.pid, monitor_root.Signal(SIGKILL)))
                 actions += self._endings.lost(process.pid, now_s)
         return actions
 
     def host_back(self, host: Host) -> list[Action]:
-        """A host that was lost can be used again, or one that is new can be."""
+        """A lost host can be used again, or a new host can be used."""
         what = "is back" if host.name in self._lost else "has been added"
         self._lost.discard(host.name)
         self._state.fork_gate.back(host)
@@ -157,16 +158,16 @@ class JobMachine:
         owner: int = NO_PID,
         by_slurm: bool = False,
     ) -> list[Action]:
-        """The user wants an end, or there is no sense in going on: signals to all, SIGKILL at last.
+        """The user wants an end, or going on is pointless: send signals to all, and finally SIGKILL.
 
-        `code` is cmpirun's then; None: that of the signal. `owner`: of the program that is to end; NO_PID:
-        the whole job. `by_slurm`: all processes have got the signal.
+        `code` is then cmpirun's exit code (None: derived from the signal). `owner` names the program that
+        is to end (NO_PID: the whole job). `by_slurm`: all processes have got the signal already.
         """
         program = self.programs[owner]
         return self._endings.interrupt(program, signal, now_s, because, code, by_slurm=by_slurm)
 
     def hurry(self, now_s: float, owner: int = NO_PID) -> list[Action]:
-        """The user does not want to wait for that end."""
+        """The user does not want to wait for the end that was requested."""
         program = self.programs[owner]
         assert program.interruption is not None
         program.interruption.hurry(now_s)
@@ -178,7 +179,7 @@ class JobMachine:
     def monitor_up(
         self, start: int, rank: int, now_s: float, service_port: int = 0
     ) -> tuple[int | None, list[Action]]:
-        """A monitor reports; returns the pid it is to look after (None: it is not wanted)."""
+        """A monitor has come up; returns the pid that it is to look after (None: it is not needed)."""
         pids = self.starts.get(start, [])
         if rank >= len(pids) or self.processes[pids[rank]].monitored:
             return None, []
@@ -193,35 +194,35 @@ class JobMachine:
         return process.pid, limits + list(self._state.worlds.monitored(process, service_port, world))
 
     def used(self, pid: int, frame: monitor_root.ProcessExited) -> None:
-        """Note what a process had used when it ended."""
+        """Note the resources that a process had used when it ended."""
         process = self.processes[pid]
         process.peak_bytes, process.cpu_s, process.core = frame.peak_rss_bytes, frame.cpu_s, frame.core
 
     def exited(self, pid: int, status: ExitStatus, now_s: float, by_launcher: bool = False) -> list[Action]:
         """A process has ended; `status` is what its monitor saw.
 
-        `by_launcher`: because MPI's own launcher told the monitor to end it, which happens to the
-        other ranks of a world when one dies, and may be reported before that one's death.
+        `by_launcher`: MPI's own launcher told the monitor to end it. This happens to the other ranks of a
+        world when one dies, and may be reported before that death.
         """
         return self._endings.exited(pid, status, now_s, by_launcher)
 
     def monitor_lost(self, pid: int, now_s: float) -> list[Action]:
-        """A monitor's connection closed before it reported an exit: it dies with its process."""
+        """A monitor's connection closed before it reported an exit: its process dies with it."""
         actions = self.exited(pid, ExitStatus(137, SIGKILL, "its monitor was lost"), now_s)
         return actions + self.monitor_left(pid)
 
     def monitor_left(self, pid: int) -> list[Action]:
-        """A monitor looks after a process no more, of which nothing is left."""
+        """A monitor has left a process of which nothing remains."""
         return self._state.over(self.processes[pid])
 
     def over_memory(self, pid: int, frame: monitor_root.OverMemory) -> list[Action]:
-        """A monitor says that its process uses, or used, more memory than it was granted."""
+        """A monitor reports that its process uses, or used, more memory than it was granted."""
         return list(self._state.complaints.over_memory(self.processes[pid], frame))
 
     # -- events of guests ------------------------------------------------------------------
 
     def guest_up(self, label: str, host: str, now_s: float) -> tuple[int | None, list[Action]]:
-        """A process that the job has not started is here; returns its pid (None: the job is ending)."""
+        """A process that the job has not started has joined; returns its pid (None: the job is ending)."""
         state = self._state
         if state.own.interruption is not None or state.own.finished:
             return None, []
@@ -229,13 +230,13 @@ class JobMachine:
         return guest.pid, [Born(guest.pid)]
 
     def guest_ended(self, pid: int, status: ExitStatus, now_s: float) -> list[Action]:
-        """A guest has ended, or left the job: what it and its children have spawned ends with it."""
+        """A guest has ended or left the job: end what it and its children have spawned."""
         return self._endings.guest_ended(pid, status, now_s)
 
     # -- events of those who start processes -----------------------------------------------
 
     def start_failed(self, start: int, reason: str, now_s: float) -> list[Action]:
-        """MPI could not start these processes, or could not complete the start of some that run."""
+        """MPI could not start these processes, or could not complete the start of some that are running."""
         silent = [process.pid for process in self._state.world(start) if not process.monitored]
         return self._endings.not_started(silent, reason, now_s)
 
@@ -269,7 +270,7 @@ class JobMachine:
         return actions
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         state = self._state
         deadlines = (
             self.connections.deadline_s,

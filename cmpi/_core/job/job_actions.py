@@ -30,9 +30,9 @@ class Order:
 
 @frozen
 class Launch:
-    """Action: have MPI start one process for each pid, as one world; `forked` by the fork server.
+    """Action: have MPI start one process for each pid, as one world; `forked`: by the fork server.
 
-    Or, if `in_slot`, run the one process in a slot of the host (see `slots.py`).
+    If `in_slot`, run the only process in a slot of the host (see `slots.py`).
     """
 
     start: int
@@ -47,12 +47,13 @@ class LaunchWorld:
     """Action: have MPI start ranks on several hosts, as one world."""
 
     start: int
-    hosts: list[str]  # of each
+    hosts: list[str]  # the host of each rank
 
 
 @frozen
 class NeedForkServer:
-    """Action: start that host's fork server in this interpreter, because a process may spawn. Sent once."""
+    """Action: start a fork server with this interpreter on the host, because a process may spawn there.
+    Sent once."""
 
     host: str
     interpreter: Interpreter
@@ -67,7 +68,8 @@ class TellPreload:
 
 @frozen
 class Begin:
-    """Action: have the monitor of a process start it; `settings` are for its environment, if not there."""
+    """Action: have a process's monitor start it; `settings` go into its environment unless already set
+    there."""
 
     pid: int
     settings: list[str]
@@ -82,7 +84,7 @@ class Born:
 
 @frozen
 class Named:
-    """Action: show a process under this name from now on, unless it got a name when it was spawned."""
+    """Action: show a process under this name, unless it got a name when it was spawned."""
 
     pid: int
     name: str
@@ -97,15 +99,15 @@ class Died:
 
 @frozen
 class Forget:
-    """Action: nothing will be heard, and nobody will be told, of these processes any more."""
+    """Action: these processes will not be heard of or asked about again."""
 
     pids: list[int]
 
 
 @frozen
 class Say:
-    """Action: print a line for the user on the terminal of the program to which `pid` belongs; NO_PID: on
-    the job's own."""
+    """Action: print a line for the user on the terminal of the program that `pid` belongs to (NO_PID: the
+    job's own)."""
 
     text: str
     pid: int = NO_PID
@@ -120,7 +122,7 @@ class FinishJob:
 
 @frozen
 class FinishProgram:
-    """Action: all processes of the program that this cmpirun has deployed have ended; its exit code."""
+    """Action: all processes of the program deployed by this cmpirun have ended; `code` is its exit code."""
 
     owner: int
     code: int

@@ -28,16 +28,16 @@ class JobState:
 
     Args:
         hosts: Where processes may run.
-        seed: Where the pids start; any number, another for each job.
-        bells: The folder of the doorbells, which processes are told when they join, and of the sockets by
-            which they connect to each other.
-        shared_memory_bytes: How much memory one process may share with one other to send to it.
+        seed: Determines the first pid; any number, different for each job.
+        bells: The folder of the doorbells and of the sockets by which processes connect; processes learn it
+            when they join.
+        shared_memory_bytes: How much shared memory one process may use to send to one other.
         enforce: The value of --enforce, or "".
-        secret: Out of which the keys of connections by sockets are made.
-        deadline_s: When the job will be ended, in seconds since 1970; 0: never.
-        grace_s: Between the first signal and SIGKILL, when the user ends the job.
-        strict: A failure counts though another process has looked at it.
-        standing: The job goes on when no process is left, until it is interrupted.
+        secret: The keys of socket connections are derived from it.
+        deadline_s: When the job's time limit ends it, in seconds since 1970; 0: never.
+        grace_s: The time between the first signal and SIGKILL, when the user ends the job.
+        strict: Failures count even if another process has dealt with them.
+        standing: The job goes on without processes until it is interrupted.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class JobState:
         self.worlds = WorldStarts(self.connections.address_of)
         self.kill_timers = KillTimers()
         self.own = Program(NO_PID, RANKS, grace_s, strict)
-        self.programs = {NO_PID: self.own}  # and those that were deployed, by their owners
+        self.programs = {NO_PID: self.own}  # and the deployed ones, by owner
         self.complaints = Complaints()
 
     def add(self, parent: int, start: int, rank: int, label: str, guest: int = NO_PID) -> Process:
-        """A new process, of this `guest` or deploying cmpirun."""
+        """Add a process; `guest` is the guest or deploying cmpirun that it belongs to."""
         process = self.process_table.add(parent, start, rank, label)
         process.guest = guest
         self.program_of(process).members[process.pid] = process
         return process
 
     def add_guest(self, host: str, label: str, name: str) -> Process:
-        """A process that the job has not started, on this host."""
+        """Add a process on this host that the job has not started."""
         start = self.process_table.new_start(SPAWNED)
         guest = self.add(NO_PID, start, 0, label)
         guest.came_as_guest(host, name)
@@ -84,37 +84,38 @@ class JobState:
         return guest
 
     def over(self, process: Process) -> list[Action]:
-        """Nothing more will be heard of a process that has ended; some that ended before may be
-        forgotten."""
+        """Nothing more will be heard of a process that has ended; drop the oldest records if there are too
+        many."""
         actions: list[Action] = []
         for start in self.process_table.over(process, self._needed):
             gone = self.process_table.forget(start)
             for each in gone:
                 program = self.program_of(each)
                 program.failures.forget(each.pid)
-                for one in {program, self.own}:  # the job's own sums are of all
+                for one in {program, self.own}:  # the job's own sums cover all programs
                     one.usage.add(each)
             self.worlds.forget(start)
             actions.append(Forget([each.pid for each in gone]))
         return actions
 
     def _needed(self, start: int) -> bool:
-        """Whether the records of a start, whose processes are all over, may still be asked for."""
+        """Whether the records of a start are still needed, though all its processes are over."""
         if any(program.start == start for program in self.programs.values()):
-            return True  # what its processes have spawned is told of its world
+            return True  # processes that these spawned are told about their world
         return any(self._to_be_told(process) for process in self.world(start))
 
     def _to_be_told(self, process: Process) -> bool:
-        """Whether this is a failure that somebody is still to be told of."""
+        """Whether this is a failure that must still be reported to somebody."""
         somebody = process.guest == NO_PID or self.alive(process.guest)
         return somebody and self.program_of(process).failures.needs(process)
 
     def program_of(self, process: Process) -> Program:
-        """The program that a process is part of. A cmpirun that deploys one is itself of the job's own."""
+        """The program that a process belongs to. A cmpirun that deploys a program belongs itself to the
+        job's own."""
         return self.own if process.is_guest else self.programs.get(process.guest, self.own)
 
     def ending(self, process: Process) -> bool:
-        """Whether a process is to end because its program, or the whole job, is."""
+        """Whether a process must end because its program, or the whole job, is ending."""
         ends = self.program_of(process).interruption is not None
         return ends or self.own.interruption is not None
 
@@ -123,11 +124,11 @@ class JobState:
         return [self.processes[pid] for pid in self.starts[start]]
 
     def bereft(self, pid: int) -> bool:
-        """Whether a process is a guest's, and that guest has ended: so does the process."""
+        """Whether a process belongs to a guest that has ended, so that it must end too."""
         guest = self.processes[pid].guest
         return guest != NO_PID and not self.alive(guest)
 
     def memory(self, pid: int, other: int) -> int:
-        """Whether these two can send to each other through shared memory: a `process_root.MEMORY_*`."""
+        """Whether these two can communicate through shared memory: a `process_root.MEMORY_*`."""
         one, another = self.processes.get(pid), self.processes.get(other)
         return memory_between(one, another, allowed=self.shared_memory_bytes > 0)

@@ -13,7 +13,7 @@ KILL_SOON = ((KILL_AFTER_S, SIGKILL),)
 
 
 def escalation(signal: int, grace_s: float) -> list[tuple[float, int]]:
-    """The signals for a process that must end, each with its time in seconds from now.
+    """The signals that make a process end, each with its time in seconds from now.
 
     If `signal` is SIGINT, that comes first: a Python program raises KeyboardInterrupt, and its `except`,
     `finally`, `with` and exit handlers run. They have half of the grace period.
@@ -24,7 +24,7 @@ def escalation(signal: int, grace_s: float) -> list[tuple[float, int]]:
 
 
 class KillTimers:
-    """The list."""
+    """The processes that were told to end, with the signals still due."""
 
     def __init__(self) -> None:
         self._later: list[tuple[float, int, int]] = []

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
     from cmpi._core.protocol.monitor_root import RankStacks
 
-LOOKS = 4  # in the time after which waits are reported
-RARE = 8  # times that time: the longest pause between looks at ranks that do something else
-# The blocking calls, by the names of mpi4py's methods in lower case.
+LOOKS = 4  # looks within the time after which waits are reported
+RARE = 8  # times that time: the longest pause between looks at ranks that are not waiting
+# MPI's blocking calls: mpi4py's method names in lower case.
 _PLAIN = """
     send ssend bsend rsend recv sendrecv sendrecv_replace probe mprobe wait waitall waitany waitsome barrier
     bcast gather gatherv scatter scatterv allgather allgatherv alltoall alltoallv alltoallw reduce allreduce
@@ -31,7 +31,7 @@ CALLS |= {name: f"MPI_Comm_{name}" for name in _COMM.split()} | {"fence": "MPI_W
 
 @frozen
 class MpiCall:
-    """A call of MPI at the top of a stack."""
+    """An MPI call at the top of a stack."""
 
     name: str  # such as MPI_Recv
     where: str  # file:line; "" at the program's end
@@ -41,10 +41,10 @@ AT_END = MpiCall("MPI_Finalize", "")
 
 
 def mpi_call(stacks: str) -> MpiCall | None:
-    """The call of MPI in which the main thread is; None if its innermost line makes none.
+    """The MPI call that the main thread is in; None if its innermost line makes none.
 
     Args:
-        stacks: What faulthandler writes of all threads, the main one last, with the source below each line.
+        stacks: faulthandler's output for all threads, the main one last, with the source below each line.
     """
     lines = stacks.splitlines()
     heads = [i for i, line in enumerate(lines) if line.endswith("(most recent call first):")]
@@ -60,7 +60,7 @@ def mpi_call(stacks: str) -> MpiCall | None:
 
 
 class MpiWaits:
-    """When to look at the ranks, and what the looks amount to. Not thread-safe; never blocks.
+    """Decides when to look at the ranks, and judges what was found. Not thread-safe; never blocks.
 
     Args:
         after_s: How long all must have waited, in seconds; 0: never look.
@@ -71,15 +71,15 @@ class MpiWaits:
         self.moved()
 
     def moved(self) -> None:
-        """A process has written something, was born or has ended: the job goes on."""
+        """A process was born, has ended or has written something: the job goes on."""
         self._pause_s = self._after_s / LOOKS
         self._next_s: float | None = None
-        self._looked_at: set[int] = set()  # in the last round
-        self._asked: set[int] = set()  # of these, those that have not answered
-        self._in: dict[int, tuple[MpiCall, float]] = {}  # by pid: the call, and since when it is known
+        self._looked_at: set[int] = set()  # pids, in the last round
+        self._asked: set[int] = set()  # those of them that have not answered
+        self._in: dict[int, tuple[MpiCall, float]] = {}  # by pid: the call, and when it was first seen
 
     def tick(self, ranks: Collection[int], now_s: float) -> list[int]:
-        """The ranks to look at now; `ranks` are those that live and do not wait in cmpi."""
+        """Return the ranks to look at now; `ranks` are those that are alive and do not wait in cmpi."""
         if self._over or not ranks:
             return []
         if self._next_s is None:
@@ -92,7 +92,8 @@ class MpiWaits:
         return sorted(ranks)
 
     def look(self, pid: int, found: RankStacks, now_s: float) -> dict[int, str]:
-        """A rank was looked at. Returns in words what each waits in, once, when all have for so long."""
+        """Note what a rank is doing. Once all have waited long enough, return what each waits for, in
+        words; that happens once."""
         call = AT_END if found.ending else mpi_call(found.text)
         before = self._in.get(pid)
         if call is None:
@@ -103,7 +104,7 @@ class MpiWaits:
         return {} if self._asked else self._judge(now_s)
 
     def _judge(self, now_s: float) -> dict[int, str]:
-        """All that were asked have answered."""
+        """Judge the answers of a complete round."""
         if self._over or self._in.keys() != self._looked_at:
             self._pause_s = min(self._pause_s * 2, self._after_s * RARE)
             return {}
@@ -114,7 +115,7 @@ class MpiWaits:
         return {pid: _words(call, now_s - since_s) for pid, (call, since_s) in self._in.items()}
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         return None if self._over else self._next_s
 
 

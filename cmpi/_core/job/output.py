@@ -32,25 +32,25 @@ if TYPE_CHECKING:
 FLUSH_AFTER_S = 0.2  # a line without end is printed
 SHOW_AFTER_S = 0.1  # or shown, on a terminal
 INTERRUPT_AFTER_S = 1.0  # or printed though another process is in the middle of a line
-LONGEST_S = 10.0  # for the end of a line, while what is before it cannot be written
+LONGEST_S = 10.0  # the longest wait for the end of a line while earlier output is stuck
 STATE_S = 10.0  # between two states of a line that is redrawn, where it cannot be redrawn
 FIRST_STATE_S = 2.0  # before the first of them
-FAILED_S = 0.3  # a failure waits that long, for the end of the job, whose report names it
+FAILED_S = 0.3  # a failure waits this long for the end of the job, whose report names it
 TAIL_BYTES = 4096  # of stderr, kept for the closing report
 FAR_LINES = 40  # more than a screen shows
 QUIET, NORMAL, VERBOSE = 0, 1, 2
 
 
 class Formatter:
-    """The machine: events in, `(destination, bytes)` out; destination is 1 or 2.
+    """The state machine: events in, `(destination, bytes)` out; destination is 1 or 2.
 
     Args:
         form: "human", "headings", "plain" or "json".
         colour: Whether escape sequences may be used.
-        one_place: Whether both destinations are the same place: then all goes to 1.
+        one_place: Whether both destinations are the same file or terminal: then all goes to 1.
         terminals: The destinations whose status lines can be redrawn.
         utf8: Whether they show more than ASCII.
-        verbosity: QUIET, NORMAL or VERBOSE: which starts and ends are noted.
+        verbosity: QUIET, NORMAL or VERBOSE: which starts and ends are shown.
         epoch_s: What to add to the times of events to get seconds since 1970, for JSON.
 
     Not thread-safe; never blocks. Time comes in with the events, in seconds of any clock.
@@ -78,14 +78,13 @@ class Formatter:
             self._places[2] = self._places[1]
         self._one_place = one_place
         self._speakers: dict[int, Speaker] = {}
-        self._met = 0  # how many there have been
+        self._met = 0  # how many speakers there have been
         self._streams: dict[tuple[int, int], Stream] = {}
-        self._waiting: dict[
-            tuple[int, int], None
-        ] = {}  # streams with a rest, in the order in which it came
+        self._waiting: dict[tuple[int, int], None] = {}  # streams with an unfinished line, oldest first
         self._notes = SpawnNotes()
         self._failed: list[tuple[float, Speaker, str]] = []  # with the time at which to report it
-        self._tails: dict[int, tuple[bytes, int]] = {}  # the last on stderr, and where its place was then
+        # The end of stderr, and the position in the text then.
+        self._tails: dict[int, tuple[bytes, int]] = {}
 
     # -- events ----------------------------------------------------------------------------
 
@@ -103,21 +102,21 @@ class Formatter:
         return self._note_spawns(now_s) if self._verbosity == VERBOSE else []
 
     def met(self, who: Speaker) -> None:
-        """Somebody will write who is no process of the job."""
+        """A speaker that is not a process of the job will write."""
         who.number, self._met = self._met, self._met + 1
         self._speakers[who.pid] = who
         if self._human is not None:
             self._human.met(who)
 
     def named(self, pid: int, name: str, title: str) -> None:
-        """A process is called something else from now on."""
+        """A process gets another name."""
         who = self._speakers[pid]
         who.name, who.title = name, title
         if self._human is not None:
             self._human.met(who)
 
     def output(self, pid: int, fd: int, data: bytes, now_s: float) -> Printed:
-        """Bytes from descriptor `fd`; none means that it was closed."""
+        """Bytes from descriptor `fd`; no bytes mean that it was closed."""
         who, key = self._speakers[pid], (pid, fd)
         printed = self._note_spawns(now_s) if self._notes.awaits(pid) else []
         stream = self._streams.get(key)
@@ -142,14 +141,14 @@ class Formatter:
         return printed + self._draw(now_s)
 
     def typed(self, pid: int, data: bytes, now_s: float) -> Printed:
-        """The person has typed something for this process, and the terminal has shown it."""
+        """The user has typed something for this process, and the terminal has echoed it."""
         for fd in (1, 2):
             place = self._places[fd]
             if isinstance(place, Terminal) and (fd == 1 or not self._one_place):
                 place.typed(data)
             stream = self._streams.get((pid, fd))
             if isinstance(place, Terminal) and stream is not None and stream.rest and not stream.redrawn:
-                # Its prompt is answered: what is on the screen is a line now.
+                # Its prompt is answered: what is on the screen is now a whole line.
                 line = stream.end(now_s) + data.partition(b"\n")[0] + b"\n"
                 self._waiting.pop((pid, fd), None)
                 place.add(self._speakers[pid], _MARKS[fd], line)
@@ -157,7 +156,7 @@ class Formatter:
         return self._draw(now_s)
 
     def died(self, pid: int, status: ExitStatus, usage: Mapping[str, float], now_s: float) -> Printed:
-        """A process has ended. Its streams may still bring what its own children write."""
+        """A process has ended. Its streams may still carry output of its own children."""
         who = self._speakers[pid]
         printed: Printed = []
         for fd in (1, 2):
@@ -177,7 +176,7 @@ class Formatter:
         return printed + self._draw(now_s)
 
     def forget(self, pid: int) -> None:
-        """Nothing more will come from a process, and nobody will ask for its `tail`."""
+        """A process will write nothing more, and nobody will ask for its `tail`."""
         self._speakers.pop(pid, None)
         self._tails.pop(pid, None)
         for fd in (1, 2):
@@ -185,7 +184,7 @@ class Formatter:
             self._waiting.pop((pid, fd), None)
 
     def ended(self, fields: Mapping[str, object], now_s: float) -> Printed:
-        """The job has ended: all that waits is printed; but not of failures, which a report names."""
+        """The job has ended: print all that waits, except notes on failures, which the report names."""
         self._failed.clear()
         printed = self._note_spawns(now_s)
         for pid, fd in list(self._waiting):
@@ -196,7 +195,8 @@ class Formatter:
         return printed + self._draw(now_s, at_once=True)
 
     def say(self, text: str, now_s: float, *, alarm: bool = False) -> Printed:
-        """A word of cmpirun's own, in whole lines, to stderr; the first of an `alarm` in red."""
+        """Print a message of cmpirun itself, in whole lines, on stderr; the first line of an `alarm` is
+        red."""
         if alarm and self._human is not None:
             first, newline, rest = text.partition("\n")
             text = self._human.painted(first, human_form.RED) + newline + rest
@@ -232,15 +232,15 @@ class Formatter:
         return printed + self._draw(now_s)
 
     def late(self, now_s: float) -> None:
-        """What was printed before is not written yet: the ends of lines may be stuck behind it, so lines
-        without an end wait on, within reason."""
+        """Earlier output is not written yet, and the ends of lines may be stuck behind it: let unfinished
+        lines wait on, up to a limit."""
         for key in self._waiting:
             stream, place = self._streams[key], self._places[key[1]]
             if not isinstance(place, Terminal) and now_s < stream.began_s + LONGEST_S:
                 stream.since_s = now_s
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         times: list[float | None] = [self._due_s(key, self._streams[key]) for key in self._waiting]
         times += [self._streams[key].deadline_s for key in self._waiting]
         times += [place.due_s() for place in self._places.values() if isinstance(place, Terminal)]
@@ -248,7 +248,7 @@ class Formatter:
         return min((t for t in times if t is not None and t < float("inf")), default=None)
 
     def tail(self, pid: int) -> bytes:
-        """The last that a process wrote to descriptor 2, unless it can still be seen."""
+        """The end of what a process wrote to stderr, unless it is still visible."""
         tail, at = self._tails.get(pid, (b"", 0))
         return b"" if not self._json and self._places[2].finished_lines - at < FAR_LINES else tail
 
@@ -261,14 +261,14 @@ class Formatter:
             self._waiting.pop(key, None)
 
     def _finish(self, who: Speaker, fd: int, stream: Stream, now_s: float) -> Printed:
-        """The rest of a stream, as nothing follows."""
+        """The rest of a stream that has ended."""
         if stream.shown:
             self._status_changed(fd)
         self._waiting.pop((who.pid, fd), None)
         return self._print(who, fd, stream.end(now_s), now_s)
 
     def _due_s(self, key: tuple[int, int], stream: Stream) -> float:
-        """When the rest of a stream is to be shown."""
+        """When the unfinished line of a stream must be shown."""
         place = self._places[key[1]]
         if isinstance(place, Terminal):
             return float("inf") if stream.shown else stream.since_s + SHOW_AFTER_S
@@ -327,7 +327,7 @@ class Formatter:
             place.status_changed()
 
     def _draw(self, now_s: float, *, at_once: bool = False) -> Printed:
-        """Bring the terminals up to date, where that is due."""
+        """Redraw the terminals that are due."""
         printed = []
         for fd, place in self._places.items():
             if not isinstance(place, Terminal) or (fd == 2 and self._one_place):
@@ -340,16 +340,14 @@ class Formatter:
         return printed
 
     def _status(self, fd: int, place: Terminal) -> list[bytes]:
-        """The status lines: what each process writes that is not a whole line yet."""
+        """The status lines: the unfinished line of each process."""
         shown = [
             key for key in self._waiting if self._streams[key].shown and self._destination(key[1]) == fd
         ]
-        shown.sort(
-            key=lambda key: not self._streams[key].redrawn
-        )  # prompts stand last, where the cursor is
+        shown.sort(key=lambda key: not self._streams[key].redrawn)  # prompts come last, where the cursor is
         rows = [(key, row) for key in shown for row in self._streams[key].rows()]
         if len(rows) > place.most_status_lines:
-            rows = [(key, self._streams[key].rows()[-1]) for key in shown]  # of each the last
+            rows = [(key, self._streams[key].rows()[-1]) for key in shown]  # the last row of each
         lines = [place.status_row(self._speakers[pid], _MARKS[of], row) for (pid, of), row in rows]
         if len(lines) > place.most_status_lines:
             n = len(lines) - place.most_status_lines + 1

@@ -1,8 +1,7 @@
 """Decides what to remember of ended processes, of which a job may have very many.
 
-A process that has ended, and of which nothing more will be heard, keeps its record for a while; of those
-that ended longest ago only how they ended is kept, and of still more only of those that failed. So the
-memory of a job does not grow with the number of its processes.
+A process that is over keeps its full record for a while. Later only its exit status is kept, and in the end
+only the statuses of failed processes. So a job's memory does not grow with the number of its processes.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 MOST_RECORDS = 1000  # of processes that have ended
 MOST_STATUSES = 10_000  # of processes without a record that have not ended by code 0
-AT_A_TIME = 2  # starts that are looked at for each that ends: more than come, so none are left behind
+AT_A_TIME = 2  # starts examined for each that ends: more than are added, so none are left behind
 NEVER = ExitStatus(RAISED, 0, "there is no such process in this job")
 UNKNOWN = ExitStatus(RAISED, 0, "it ended so long ago that the job does not know any more how")
 
@@ -27,30 +26,31 @@ _INVERSE = pow(_FACTOR, -1, 1 << PID_BITS)
 
 
 class Past:
-    """The memory. `seed` is where the pids start; any number, another for each job."""
+    """Numbers processes and remembers how they ended. `seed` determines the first pid; any number,
+    different for each job."""
 
     def __init__(self, seed: int) -> None:
         self._seed, self.born = seed, 0  # how many processes there have been
         self._statuses: dict[int, ExitStatus] = {}  # by pid
-        self._vague = 0  # of this many processes, the first, nothing is known without a status
-        self._starts: deque[tuple[int, int]] = deque()  # all over, the oldest first; how many processes
+        self._vague = 0  # the first this many processes: nothing is known of those without a status
+        self._starts: deque[tuple[int, int]] = deque()  # all over, oldest first: start, processes
         self._records = 0
 
     def new_pid(self) -> int:
-        """The pid of one more process."""
+        """Return the pid of a new process."""
         self.born += 1
         return ((self._seed + self.born - 1) * _FACTOR) & _MASK
 
     def _number(self, pid: int) -> int:
-        """Which process in the order of their births has this pid, counted from 0."""
+        """The position of a pid in the order of births, counted from 0."""
         return (pid * _INVERSE - self._seed) & _MASK
 
     def has_been(self, pid: int) -> bool:
-        """Whether there is, or was, such a process."""
+        """Whether a process with this pid exists or has existed."""
         return self._number(pid) < self.born
 
     def status(self, pid: int) -> ExitStatus:
-        """How a process that has no record ended, as far as that is known."""
+        """How a process without a record ended, as far as that is known."""
         if not self.has_been(pid):
             return NEVER
         if pid in self._statuses:
@@ -58,12 +58,12 @@ class Past:
         return UNKNOWN if self._number(pid) < self._vague else ExitStatus(0)
 
     def over(self, start: int, processes: int, needed: Callable[[int], bool]) -> list[int]:
-        """All processes of a start are over; the starts whose records are to be forgotten now.
+        """Note that all processes of a start are over; return the starts whose records must be dropped now.
 
         Args:
-            start: Which one.
-            processes: How many it has.
-            needed: Whether the records of a start are to be kept all the same.
+            start: Its number.
+            processes: How many processes it has.
+            needed: Whether the records of a start must be kept all the same.
         """
         self._starts.append((start, processes))
         self._records += processes
@@ -80,7 +80,7 @@ class Past:
         return forgotten
 
     def forget(self, pid: int, status: ExitStatus) -> None:
-        """The record of a process goes; this is how it ended."""
+        """Keep only the exit status of a process whose record is dropped."""
         if status == ExitStatus(0):
             return
         self._statuses[pid] = status

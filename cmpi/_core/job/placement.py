@@ -22,14 +22,14 @@ class HostSlots:
 
 
 def place_ranks(n: int, places: list[HostSlots], by: str) -> list[str]:
-    """The host of each rank, in the order of ranks. Blocks: never.
+    """Return the host of each rank, in the order of ranks. Blocks: never.
 
     Raises:
         UsageError: There are more ranks than `max_slots` allow.
 
-    >>> place_ranks(3, [Place("a", 2), Place("b", 2)], "slot")
+    >>> place_ranks(3, [HostSlots("a", 2), HostSlots("b", 2)], "slot")
     ['a', 'a', 'b']
-    >>> place_ranks(3, [Place("a", 2), Place("b", 2)], "node")
+    >>> place_ranks(3, [HostSlots("a", 2), HostSlots("b", 2)], "node")
     ['a', 'b', 'a']
     """
     room = {place.name: place.max_slots or n for place in places}

@@ -15,26 +15,26 @@ if TYPE_CHECKING:
     from cmpi._core.job.speaker import Speaker
 
 REDRAW_S = 0.1  # between two updates of a terminal's status lines
-MOST_TEXT_BYTES = 1 << 18  # that wait for the next update
+MOST_TEXT_BYTES = 1 << 18  # bytes of text that wait for the next update
 MOST_STATUS_LINES = 16
 
 
 class Paper:
-    """A place to which text is only added. Not thread-safe, never blocks."""
+    """A destination that text is only appended to. Not thread-safe, never blocks."""
 
     def __init__(self, form: HumanForm | None) -> None:
-        self._form = form  # None: just the bytes
+        self._form = form  # None: bytes as they are
         self._speaker: int | None = None
-        self._unfinished: tuple[int, str] | None = None  # whose line the place is in the middle of
+        self._unfinished: tuple[int, str] | None = None  # whose unfinished line stands at the end
         self.finished_lines = 0
         self.unfinished_s = 0.0  # since when
 
     def busy(self, who: Speaker, mark: str) -> bool:
-        """Whether it is in the middle of somebody else's line."""
+        """Whether another process's unfinished line stands at the end."""
         return self._unfinished not in (None, (who.pid, mark))
 
     def add(self, who: Speaker | None, mark: str, data: bytes, now_s: float) -> bytes:
-        """Text of a speaker, or of cmpirun itself (None); its last line may be unfinished."""
+        """Append text of a speaker, or of cmpirun itself (None); its last line may be unfinished."""
         key = (-1 if who is None else who.pid, mark)
         goes_on = self._unfinished == key
         head = b"\n" if self._unfinished and not goes_on else b""
@@ -63,8 +63,8 @@ class Paper:
 class Terminal:
     """A terminal: text that scrolls, and status lines below it that are redrawn in place.
 
-    What is to be shown is collected, and `draw` returns the bytes for it, to be called once in `REDRAW_S`
-    while there are status lines. Not thread-safe, never blocks.
+    Text is collected, and `draw` returns the bytes that show it; call it every `REDRAW_S` while there are
+    status lines. Not thread-safe, never blocks.
     """
 
     def __init__(self, form: HumanForm) -> None:
@@ -72,14 +72,14 @@ class Terminal:
         self.columns, self.rows = 80, 24
         self._text = b""
         self._speaker: int | None = None
-        self._status: list[bytes] = []  # as it stands on the screen
-        self._typed_lines = 0  # by which the cursor is below them
+        self._status: list[bytes] = []  # as they stand on the screen
+        self._typed_lines = 0  # how far the cursor is below them
         self._changed = False
         self._drawn_s = float("-inf")
         self.finished_lines = 0
 
     def add(self, who: Speaker | None, mark: str, data: bytes) -> None:
-        """Whole lines of a speaker, or of cmpirun itself (None)."""
+        """Add whole lines of a speaker, or of cmpirun itself (None)."""
         self.finished_lines += data.count(b"\n")
         if who is None:
             self._speaker = None
@@ -91,17 +91,17 @@ class Terminal:
         self._text += self._form.lines(who, mark, data, self.columns)
 
     def status_changed(self) -> None:
-        """The status lines are others than those drawn, or may be."""
+        """The status lines differ from those drawn, or may differ."""
         self._changed = True
 
     def typed(self, data: bytes) -> None:
-        """The person has typed this, and the terminal has shown it."""
+        """The user has typed this, and the terminal has echoed it."""
         if self._status:
             self._typed_lines += data.count(b"\n")
             self._changed = True
 
     def due_s(self) -> float | None:
-        """When to draw, if there is anything to draw; a time in the past: now."""
+        """When to draw, None if there is nothing to draw; a time in the past means now."""
         if not self._text and not self._changed:
             return None
         if len(self._text) >= MOST_TEXT_BYTES:
@@ -110,7 +110,7 @@ class Terminal:
 
     @property
     def most_status_lines(self) -> int:
-        """How many the status lines may be."""
+        """The largest number of status lines."""
         return max(1, min(MOST_STATUS_LINES, self.rows // 3))
 
     def draw(self, status: list[bytes], now_s: float) -> bytes:
@@ -125,16 +125,16 @@ class Terminal:
             if text or len(status) != len(self._status) or self._typed_lines:
                 out += b"\x1b[J"
         out += text
-        # Each row clears what it does not cover: nothing is blank meanwhile.
+        # Each row clears only what it does not cover, so nothing flickers.
         out += b"\x1b[K\n".join(status) + (b"\x1b[K" if status else b"")
         self._status, self._typed_lines, self._drawn_s = status, 0, now_s
         return out
 
     def status_row(self, who: Speaker, mark: str, row: bytes) -> bytes:
-        """A status line: who, and as much as fits of what."""
+        """A status line: the title of a process, and as much of the row as fits."""
         room = max(1, self.columns - 1 - self._form.titled_columns(who))
         return self._form.titled(who, mark) + cut(row, room)
 
     def note_row(self, text: str) -> bytes:
-        """A status line of cmpirun's own."""
+        """A status line of cmpirun itself."""
         return cut(self._form.painted(text, 2).encode(), self.columns - 1)

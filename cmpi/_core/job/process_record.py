@@ -20,9 +20,9 @@ MOST_NAME = 27  # characters of a name that are shown
 
 
 class Process:
-    """A process of the job; the `Job` machine keeps it up to date."""
+    """A process of the job; the job machine keeps it up to date."""
 
-    # There may be thousands of them.
+    # Slots save memory: there may be thousands of processes.
     __slots__ = (
         "_given", "asks_memory", "because", "begun", "core", "cores", "cpu_s", "cpu_weight",
         "doomed", "fault", "grouped", "guest", "host", "interpreter", "is_guest", "joined", "label",
@@ -34,41 +34,39 @@ class Process:
         self.pid, self.parent, self.start, self.rank = pid, parent, start, rank
         self.label = label
         self.name = f"rank {rank}" if self.is_rank else function_name(label)  # for people
-        self._given = False  # it got its name when it was spawned
-        self.grouped = False  # spawned as one of several
-        self.is_guest = False  # it came by itself: the job has not started it
-        self.guest = (
-            NO_PID  # whose it is: the guest, or deploying cmpirun, that its ancestors go back to; or itself
-        )
+        self._given = False  # it was named when it was spawned
+        self.grouped = False  # spawned as part of a group
+        self.is_guest = False  # it joined by itself: the job has not started it
+        self.guest = NO_PID  # the guest or deploying cmpirun that it descends from, or is
         self.host = ""
         self.resources = Resources()
-        self.order: process_root.Spawn | None = None  # the closure, until the process has it
+        self.order: process_root.Spawn | None = None  # the closure, until the process has been sent it
         self.interpreter = Interpreter("")  # known when it has joined
-        self.cores: list[int] = []  # of its own
+        self.cores: list[int] = []  # cores that it is bound to
         self.nice, self.cpu_weight = 0, 100
-        self.asks_memory = False  # else what it was granted is the default
-        self.peak_bytes, self.cpu_s, self.core = 0, 0.0, ""  # when it has ended
-        self.memory = ""  # the shared memory that it sees; known when it has joined
-        self.monitored = False  # its monitor has reported
+        self.asks_memory = False  # otherwise its memory grant is the default
+        self.peak_bytes, self.cpu_s, self.core = 0, 0.0, ""  # once it has ended
+        self.memory = ""  # which shared memory it sees; known once it has joined
+        self.monitored = False  # its monitor has connected
         self.begun = False  # its monitor was told to start it
         self.joined = False
         self.supervised = False  # its failures are its supervisor's business
         self.doomed = 0  # the signal it was sent on somebody's request
-        self.because = ""  # why, if not by the program's own wish
+        self.because = ""  # why; "" if the program itself asked for it
         self.summary = self.trace = ""  # of the exception it raised
         self.fault = ""  # why it could not be started
         self.status: ExitStatus | None = None
         self.over = False  # it has ended, and nothing more will be heard of it
         self.watchers: set[int] = set()
-        self.looked_at_by: set[int] = set()  # processes that have received its end, and dealt with it
+        self.looked_at_by: set[int] = set()  # processes that have received its end and dealt with it
 
     @property
     def is_rank(self) -> bool:
-        """Whether cmpirun started it, as one of the ranks of a program; else it was spawned."""
+        """Whether cmpirun started it, as a rank of a program; otherwise it was spawned."""
         return is_program(self.start)
 
     def placed(self, order: process_root.Spawn, place: Place, interpreter: Interpreter) -> None:
-        """There is room for what was ordered; it runs in this interpreter."""
+        """There is room for the ordered process; it will run in this interpreter."""
         self.host, self.order, self.interpreter = place.host, order, interpreter
         self.resources = Resources.of_units(order.cpu_units, order.memory_bytes)
         self.cores, self.asks_memory = list(place.cores), order.asks_memory
@@ -79,13 +77,13 @@ class Process:
             self.name, self._given = readable(order.name), True
 
     def came_as_guest(self, host: str, name: str) -> None:
-        """It runs already, on this host, and is about to join."""
+        """It is already running on this host, and is about to join."""
         self.is_guest, self.guest, self.host = True, self.pid, host
         self.name, self._given = name, True
-        self.monitored = self.begun = True  # there is no monitor, and nothing to start
+        self.monitored = self.begun = True  # it has no monitor, and need not be started
 
     def registered(self, name: str) -> None:
-        """It has this name among processes; people call it by that, unless it was given another."""
+        """It has registered this name, and is shown by it unless it was named when it was spawned."""
         if not self._given:
             self.name = readable(name)
 
@@ -98,7 +96,7 @@ class Process:
         linked: list[int],
         deadline_s: float,
     ) -> process_root.Welcome:
-        """The welcome that it gets when it joins, with its identity and the facts about the job."""
+        """The welcome that it gets when it joins, with its identity and facts about the job."""
         return process_root.Welcome(
             pid=self.pid,
             parent=self.parent,
@@ -116,20 +114,22 @@ class Process:
         )
 
     def end(self, status: ExitStatus, *, with_others: bool) -> ExitStatus:
-        """It has ended, as its monitor saw it; returns how that counts.
+        """Note how it ended, as its monitor saw it; return the status that counts.
 
-        `with_others`: because another of its world was killed by the program.
+        `with_others`: MPI's launcher ended it, because the program killed another rank of its world.
         """
         verdict = self.because or self.fault or self.summary or status.verdict
         if self.summary and status.signal == SIGKILL and not self.doomed:
-            status = ExitStatus(RAISED)  # killed by us where its exception could not end it
-        # Sent away with the others, it may leave by any code; killed by the program, by the signal.
+            status = ExitStatus(RAISED)  # killed by us because its exception could not end it
+        # Told to end with the others, it may exit with any code; killed by the program, it reports the
+        # signal.
         requested = bool(self.because) or status.signal == self.doomed != 0 or with_others
         self.order, self.status = None, ExitStatus(status.code, status.signal, verdict, requested)
         return self.status
 
     def looked_at(self, by: int, *, handled: bool) -> None:
-        """Another process has received its end, or failure; or was ended itself by that after all."""
+        """Another process has received its end or failure, or was itself ended by it after all (`handled`
+        is false)."""
         (self.looked_at_by.add if handled else self.looked_at_by.discard)(by)
 
     def limit(self, mode: str) -> Order:
@@ -139,7 +139,7 @@ class Process:
 
     @property
     def title(self) -> str:
-        """Its name for people, with what distinguishes it from others of that name."""
+        """Its name for people, with what distinguishes it from others of the same name."""
         if self.is_rank:
             rank = f"rank {self.rank}"
             return rank if self.name == rank else f"{rank} · {self.name}"
@@ -151,7 +151,7 @@ class Process:
 
     @property
     def file_name(self) -> str:
-        """The beginning of the names of its files."""
+        """The stem of the names of its files."""
         if self.is_rank:
             return f"rank-{self.rank}"
         name = "".join(c if c.isalnum() or c in "_.-" else "_" for c in self.name).lstrip(".")
@@ -159,7 +159,7 @@ class Process:
 
     @property
     def usage(self) -> dict[str, float]:
-        """The resources that it was granted, and those that it had used when it ended."""
+        """The resources that it was granted and, once it has ended, those that it used."""
         return {
             "granted_cpus": self.resources.cpus,
             "cpu_s": round(self.cpu_s, 3),
@@ -169,7 +169,7 @@ class Process:
 
 
 def readable(name: str) -> str:
-    """A name as it may stand in a line: short, and without anything that a terminal would obey.
+    """A name as it may stand in a line: short, and without characters that a terminal would interpret.
 
     >>> readable("a\\nb" + 50 * "c")
     'a_bcccccccccccccccccccccccc'
@@ -188,7 +188,7 @@ def function_name(label: str) -> str:
 
 
 def memory_between(one: Process | None, other: Process | None, *, allowed: bool) -> int:
-    """Whether these two can send to each other through shared memory, as far as that is known."""
+    """Whether these two can communicate through shared memory, as far as that is known."""
     if one is None or other is None:
         return process_root.MEMORY_UNKNOWN
     if one.joined and other.joined:

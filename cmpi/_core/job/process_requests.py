@@ -54,7 +54,7 @@ class ProcessRequests:
         return set(self._handlers)
 
     def hear(self, pid: int, frame: object, now_s: float) -> list[Action]:
-        """A frame of a process's. Raises: ProtocolError."""
+        """Handle a process's frame. Raises: ProtocolError."""
         return handler(self._handlers, frame)(self._state.processes[pid], frame, now_s)
 
     # -- its own life ----------------------------------------------------------------------
@@ -65,11 +65,11 @@ class ProcessRequests:
         state = self._state
         state.process_table.joined(process, now_s)
         found = Interpreter(frame.python, frame.flags, frame.settings)
-        if found != process.interpreter:  # else that of its parent does, and takes no memory of its own
+        if found != process.interpreter:  # otherwise the parent's object will do, which saves memory
             process.interpreter = found
         process.memory = frame.memory
         actions: list[Action] = []
-        if frame.asks:  # a rank has said what it needs; more than there is cannot be given
+        if frame.asks:  # a rank has declared its needs; more than there is cannot be given
             process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
             process.asks_memory = frame.asks_memory
             occupied = state.requests.occupy(process.pid, process.host, process.resources)
@@ -101,7 +101,7 @@ class ProcessRequests:
     def _raised(self, process: Process, frame: process_root.Raised, now_s: float) -> list[Action]:
         process.summary, process.trace = frame.summary, frame.trace
         if len(self._state.starts[process.start]) > 1 and not self._state.ending(process):
-            # Its MPI_Finalize may wait for ranks that wait for it.
+            # Its MPI_Finalize may wait for ranks that in turn wait for it.
             self._state.kill_timers.later(process.pid, now_s)
         return []
 
@@ -130,7 +130,7 @@ class ProcessRequests:
 
     def _looked_at(self, process: Process, frame: process_root.LookedAt, now_s: float) -> list[Action]:
         if frame.pid in self._state.processes:
-            handled = frame.handled and not process.because  # else it ends, by that perhaps
+            handled = frame.handled and not process.because  # else it ends, perhaps by that
             self._state.processes[frame.pid].looked_at(process.pid, handled=handled)
         return []
 
@@ -156,7 +156,7 @@ class ProcessRequests:
     def _connection(self, process: Process, frame: Any, now_s: float) -> list[Action]:
         if isinstance(frame, Connect):
             if not self._state.alive(frame.peer):
-                return []  # whoever asks watches it, and hears of that
+                return []  # the asker watches it, and will get the notice
             self._meet(process, self._state.processes[frame.peer])
         return list(self._state.connections.hear(process.pid, frame))
 
@@ -172,13 +172,13 @@ class ProcessRequests:
         links = self._state.erlang_links
         if self._state.alive(frame.pid):
             told = (links.tie if frame.on else links.untie)(process.pid, frame.pid)
-            # One that has not joined yet learns of it when it does.
+            # A process that has not joined yet is told when it does.
             return [tell for tell in told if self._state.processes[tell.pid].joined]
         if not frame.on:
             return []
         if links.traps(process.pid):
-            return []  # it watches, and hears of that end
-        # This is a failure of this process alone, with that as its reason.
+            return []  # it watches, and will get the notice
+        # Only this process fails, with that as the reason.
         process.fault = f"linked itself with {frame.pid:07x}, which had ended before"
         self._state.kill_timers.later(process.pid, now_s)
         return [Order(process.pid, monitor_root.Signal(SIGTERM))]

@@ -10,22 +10,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-START_S = 60.0  # for the next of the processes that are being started to be heard of
+START_S = 60.0  # the longest wait for the next sign of processes that are being started
 
 
 class ProcessTable:
-    """The list. `seed` is where the pids start; any number, another for each job."""
+    """The table. `seed` determines the first pid; any number, different for each job."""
 
     def __init__(self, seed: int) -> None:
         self.processes: dict[int, Process] = {}
         self.starts: dict[int, list[int]] = {}
         self._living: dict[int, Process] = {}
         self.past = Past(seed)
-        self._not_over: dict[int, int] = {}  # by start: how many of its processes
+        self._not_over: dict[int, int] = {}  # by start: how many of its processes are not over
         self._next_start = {kind: kind for kind in (RANKS, SPAWNED, DEPLOYED)}
-        # Their monitor has not been heard of; or, of a closure, the process that is to join has not.
+        # Processes whose monitor has not connected; for closures, those that have not joined.
         self._unheard: set[int] = set()
-        self._heard_s: float | None = None  # when the last of them was; None: look at the clock
+        # When one of them was last heard of; None: take the time at the next look.
+        self._heard_s: float | None = None
 
     def new_start(self, kind: int) -> int:
         """The number of a new start of this kind: see `start_numbers`."""
@@ -35,7 +36,7 @@ class ProcessTable:
         return start
 
     def add(self, parent: int, start: int, rank: int, label: str) -> Process:
-        """A new process, the last of its start."""
+        """Add a process, the last of its start."""
         pid = self.past.new_pid()
         process = self.processes[pid] = self._living[pid] = Process(pid, parent, start, rank, label)
         self.starts[start].append(pid)
@@ -46,7 +47,7 @@ class ProcessTable:
         return process
 
     def monitored(self, process: Process, now_s: float) -> None:
-        """Its monitor has been heard of. What a rank does is its own business; a closure's joins."""
+        """Its monitor has connected. A rank need not join; a closure's process will."""
         process.monitored = True
         if process.is_rank:
             self._unheard.discard(process.pid)
@@ -59,13 +60,13 @@ class ProcessTable:
         self._heard_s = now_s
 
     def ended(self, pid: int) -> None:
-        """It is to have a status now."""
+        """Take a process off the living; its status follows."""
         del self._living[pid]
         self._unheard.discard(pid)
 
     def over(self, process: Process, needed: Callable[[int], bool]) -> list[int]:
-        """Nothing more will be heard of a process that has ended; the starts to `forget` now: see
-        `Past`."""
+        """Nothing more will be heard of a process that has ended; return the starts to `forget` now (see
+        `Past`)."""
         if process.over or process.status is None:
             return []
         process.over = True
@@ -76,7 +77,7 @@ class ProcessTable:
         return self.past.over(process.start, len(self.starts[process.start]), needed)
 
     def forget(self, start: int) -> list[Process]:
-        """Drop the records of a start; these were they."""
+        """Drop the records of a start, and return them."""
         gone = [self.processes.pop(pid) for pid in self.starts.pop(start)]
         for process in gone:
             assert process.status is not None
@@ -84,21 +85,20 @@ class ProcessTable:
         return gone
 
     def alive(self, pid: int) -> bool:
-        """Whether there is such a process, and it has not ended."""
+        """Whether a process with this pid exists and has not ended."""
         return pid in self._living
 
     def living(self) -> list[Process]:
-        """All that have not ended."""
+        """All processes that have not ended."""
         return list(self._living.values())
 
     @property
     def living_count(self) -> int:
-        """How many have not ended."""
+        """How many processes have not ended."""
         return len(self._living)
 
     def overdue(self, now_s: float) -> list[int]:
-        """The processes that will never report, since MPI itself does not say that it could not start
-        them."""
+        """The processes that will never report: MPI itself does not tell when it could not start one."""
         if self._unheard and self._heard_s is None:
             self._heard_s = now_s
         late = self._heard_s is not None and self._heard_s + START_S <= now_s

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Program:
-    """The job's own program, with guests and the processes that these spawn; or a deployed program.
+    """The job's own program, with guests and what these spawn; or a deployed program.
 
     Args:
         owner: The pid of the cmpirun that has deployed it; NO_PID: it is the job's own.
@@ -24,11 +24,11 @@ class Program:
 
     def __init__(self, owner: int, start: int, grace_s: float, strict: bool) -> None:
         self.owner, self.start, self.grace_s = owner, start, grace_s
-        self.failures, self.usage = Failures(strict), Usage()  # of those without a record any more
+        self.failures, self.usage = Failures(strict), Usage()  # of processes whose records are dropped
         self.members: dict[int, Process] = {}  # its processes that have not ended
         self.interruption: Interruption | None = None
         self.finished = False
-        self.alone = True  # no process of another program can wake a process of this one
+        self.alone = True  # no process of another program can wake one of this program
 
     @property
     def deployed(self) -> bool:

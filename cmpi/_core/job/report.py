@@ -20,13 +20,13 @@ MOST_ALIKE = 8
 
 
 def final_report(job: JobMachine, tail: Callable[[int], bytes], verbosity: int, owner: int = NO_PID) -> str:
-    """The report on the first failure, or "" when there was none; if VERBOSE, on memory too.
+    """The report on the first failure, "" if there was none; if VERBOSE, on memory too.
 
     Args:
         job: The job.
-        tail: Gives the last that a process wrote to its stderr, as far as it cannot be seen any more.
+        tail: Returns the end of a process's stderr, as far as it is not visible any more.
         verbosity: QUIET, NORMAL or VERBOSE.
-        owner: The cmpirun that has deployed the program, which is over; NO_PID: it is the job's own.
+        owner: The cmpirun that deployed the program that is over; NO_PID: it is the job's own.
     """
     verbose = verbosity >= VERBOSE
     return _failure(job, tail, verbose, owner) + (memory_report(job, owner) if verbose else "")
@@ -37,7 +37,7 @@ def _usage_of(job: JobMachine, owner: int) -> Usage:
 
 
 def _of(job: JobMachine, owner: int) -> list[Process]:
-    """The processes of a program that have a record; for the job's own, all."""
+    """The processes of a program that have a record; for the job's own program, of all programs."""
     return [p for p in job.processes.values() if owner == NO_PID or (p.guest == owner and not p.is_guest)]
 
 
@@ -78,7 +78,7 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool, owner
 
 
 def end_event(job: JobMachine, code: int, wall_s: float, owner: int = NO_PID) -> dict[str, object]:
-    """The last event of a program, for programs: its exit code, its first failure, and what it used."""
+    """The last event of a program in JSON form: its exit code, its first failure, and its usage."""
     program, used = job.programs[owner], _usage_of(job, owner)
     interrupted = job.interruption is not None or program.interruption is not None
     first: dict[str, object] | None = None
@@ -137,7 +137,8 @@ def _others(failed: list[Process]) -> list[str]:
 
 
 def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) -> str:
-    """The report on a job whose processes all wait for each other: who, for whom, where, how long."""
+    """The report on a job whose processes all wait for each other: which, for which, where, and how
+    long."""
     shortages = {pid: job.shortages(pid) for pid in blocked}
     if any(shortages.values()):
         lines = [
@@ -145,7 +146,7 @@ def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) 
         ]
     else:
         lines = ["cmpirun: deadlock: all processes of the job wait, and nothing is under way between them"]
-    alike: dict[tuple[str, ...], list[int]] = {}  # by what they run and wait for, but for how long
+    alike: dict[tuple[str, ...], list[int]] = {}  # by what they run and wait for, leaving out how long
     for pid in sorted(blocked, key=lambda pid: job.processes[pid].start):
         waits = [*(wait.rpartition(", for ")[0] for wait in blocked[pid][1]), *shortages[pid]]
         alike.setdefault((job.processes[pid].label, *waits), []).append(pid)
@@ -159,8 +160,8 @@ def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) 
 
 
 def memory_report(job: JobMachine, owner: int = NO_PID) -> str:
-    """What those that asked for memory have used of it, so that people learn what to ask for; "" if nobody
-    asked, but for next to nothing."""
+    """How much of the memory that processes asked for was used, so that users learn what to ask for; "" if
+    none asked for more than next to nothing."""
     alike = _usage_of(job, owner).memory
     if not alike:
         return ""

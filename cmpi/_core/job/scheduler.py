@@ -28,31 +28,31 @@ if TYPE_CHECKING:
 
 @frozen
 class CancelRequest:
-    """Event: the request is of no more interest, whether it waits or was placed."""
+    """Event: the request is withdrawn, whether it waits or was placed."""
 
     ticket: int
 
 
 @frozen
 class Release:
-    """Event: what was placed for this ticket has ended."""
+    """Event: the process placed for this ticket has ended."""
 
     ticket: int
 
 
 @frozen
 class Place:
-    """Action: there is room for this ticket on that host, and it is taken."""
+    """Action: there is room for this ticket on that host, and it is now taken."""
 
     ticket: int
     host: str
-    cores: tuple[int, ...] = ()  # of its own
+    cores: tuple[int, ...] = ()  # cores that it is bound to
     more: tuple[Place, ...] = ()  # the rest of its group
 
 
 @frozen
 class Refuse:
-    """Action: no room for this ticket now, or (`never`) at any time."""
+    """Action: there is no room for this ticket now, or (`never`) at any time."""
 
     ticket: int
     never: bool
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 
 class Scheduler:
-    """The machine. Not thread-safe; all calls return at once."""
+    """The state machine. Not thread-safe; all calls return at once."""
 
     def __init__(self, hosts: list[Host]) -> None:
         self.hosts: dict[str, Host] = {}
@@ -73,16 +73,16 @@ class Scheduler:
         # the CPUs if each of these used one.
         self._by_room: list[tuple[int, int, int, str]] = []
         self._by_quiet: list[tuple[int, int, int, str]] = []
-        self._turns: dict[str, int] = {}  # of hosts with equal room the first that was named is the first
+        self._turns: dict[str, int] = {}  # of hosts with equal room, the one named first comes first
         for host in hosts:
             self._admit(host)
-        # By party and owner, each in the order of their turns.
+        # By party and owner, each in the order of its turns.
         self._lines: dict[int, dict[int, deque[Submit]]] = {}
         self._placed: dict[int, tuple[Submit, Host]] = {}
         self._cores: dict[int, tuple[int, ...]] = {}  # by ticket
 
     def handle(self, event: Event) -> list[Action]:
-        """Take in an event; return what is to be done, in order."""
+        """Handle an event; return the actions to take, in order."""
         if isinstance(event, Submit):
             return self._submit(event)
         if event.ticket in self._placed:
@@ -96,11 +96,11 @@ class Scheduler:
     ) -> list[Action]:
         """Count a process that must run whether there is room or not (a rank asked for with -n).
 
-        It takes no more than what is free, so that what was asked for on the command line
-        never makes the books negative. `instead_of` is the ticket that it had before.
+        It takes no more than what is free, so that the command line can never make the balance negative.
+        `instead_of` is the ticket that it had before.
         """
         place = self.hosts.get(host)
-        if place is None:  # lost, or the root's own, on which nothing else is to run
+        if place is None:  # lost, or the root's own host, on which nothing else may run
             place = Host(host, 0, 0)
         if instead_of is not None:
             old, at = self._placed.pop(instead_of)
@@ -117,7 +117,7 @@ class Scheduler:
         return self._advance()
 
     def lose(self, host: str) -> list[Action]:
-        """A host is no more; what was placed there is still to be released."""
+        """A host is lost; what was placed there is still to be released."""
         if host in self.hosts:
             lost = self.hosts.pop(host)
             self._by_room.remove(self._room_of(lost))
@@ -133,7 +133,7 @@ class Scheduler:
         return [*refused, *self._advance()]
 
     def add(self, host: Host) -> list[Action]:
-        """One more host."""
+        """Add a host."""
         self._admit(host)
         return self._advance()
 
@@ -150,9 +150,9 @@ class Scheduler:
         return host.quiet_cpu_units, -host.coreless, self._turns[host.name], host.name
 
     def _take(self, host: Host, request: Submit, sign: int = 1) -> None:
-        """As `Host.take`, with the order kept."""
+        """`Host.take`, keeping the hosts in order."""
         if self.hosts.get(host.name) is not host:
-            host.take(request, sign)  # lost meanwhile
+            host.take(request, sign)  # lost in the meantime
             return
         del self._by_room[bisect_left(self._by_room, self._room_of(host))]
         del self._by_quiet[bisect_left(self._by_quiet, self._quiet_of(host))]
@@ -166,7 +166,7 @@ class Scheduler:
 
     @property
     def waiting(self) -> int:
-        """Requests in line."""
+        """How many requests wait."""
         return sum(map(len, self._all_lines()))
 
     def _all_lines(self) -> Iterator[deque[Submit]]:
@@ -190,14 +190,14 @@ class Scheduler:
             actions.append(place)
             line.popleft()
             if line:
-                lines[request.owner] = line  # to the end: the next owner has its turn
+                lines[request.owner] = line  # to the end of the line: the next owner has its turn
             if lines:
                 self._lines[request.party] = lines  # and the next party
         return actions
 
     def _next(self) -> tuple[Submit, Place] | None:
-        """Find room for the first request in turn that fits; return it and its place. A request for a host
-        that has no room holds up later requests for that host only, so that no other host is idle."""
+        """Find room for the first request in turn that fits; return it and its place. A request for one
+        host that has no room delays later requests for that host only, so that no other host idles."""
         held: set[str] = set()
         for line in self._all_lines():
             place = self._try(line[0], held)
@@ -221,7 +221,7 @@ class Scheduler:
         return found >= request.n
 
     def _try(self, request: Submit, held: Collection[str] = ()) -> Place | None:
-        """Place it, with all of its group; None, and nothing is changed, if there is no room for that."""
+        """Place the request with all of its group; if there is no room, return None and change nothing."""
         places: list[Place] = []
         for i in range(request.n):
             host = self._room(request, held)
@@ -250,15 +250,15 @@ class Scheduler:
         return None
 
     def _order(self, request: Submit) -> Iterator[str]:
-        """The emptiest host first, so that processes spread and leave each other memory bandwidth; or the
-        fullest of those that are not full."""
+        """The emptiest host first, so that processes spread and leave each other memory bandwidth; or, to
+        pack, the fullest host that is not full."""
         order = self._by_room if request.cpu_units else self._by_quiet
         first = bisect_left(order, (request.cpu_units or CPU_UNIT,))
         if request.pack:
             yield from (name for *_, name in order[first:])
         else:
             yield from (order[i][3] for i in reversed(range(first, len(order))))
-        if not request.cpu_units:  # all are busy: the one that is least so
+        if not request.cpu_units:  # all are busy: the least busy one
             yield from (order[i][3] for i in reversed(range(first)))
 
     def _place(self, request: Submit, host: Host, ticket: int) -> Place:

@@ -40,13 +40,13 @@ def call(ask: process_root.Spawn) -> str:
 def why_it_waits(
     ask: process_root.Spawn, hosts: Collection[Host], holders: Collection[Holder], before: int
 ) -> str:
-    """One sentence: what is free, who holds the rest, what to do.
+    """One sentence: what is free, which processes hold the rest, what to do.
 
     Args:
         ask: The request; it would fit if the hosts were empty.
-        hosts: Those of the job.
+        hosts: The hosts of the job.
         holders: All processes that hold something.
-        before: How many requests were made before it and still wait.
+        before: How many earlier requests still wait.
     """
     named = [host for host in hosts if ask.host in ("", host.name)]
     begin = f"{call(ask)} waits for room"
@@ -83,7 +83,7 @@ def why_it_waits(
 
 
 def too_large(ask_units: int, ask_bytes: int, n: int, host: str, hosts: Collection[Host]) -> str:
-    """Why no host, were it empty, has room for this."""
+    """Why no host, even an empty one, has room for the request."""
     asked = _asked(ask_units, ask_bytes, n)
     if not hosts:
         return f"asked for {asked}; no host is left"
@@ -106,7 +106,7 @@ def too_large(ask_units: int, ask_bytes: int, n: int, host: str, hosts: Collecti
 
 
 def no_room(ask_units: int, ask_bytes: int, n: int, hosts: Collection[Host], waiting: int) -> str:
-    """Why there is no room for this now."""
+    """Why there is no room for the request now."""
     host = max(hosts, key=lambda host: host.free_cpu_units)
     return (
         f"asked for {_asked(ask_units, ask_bytes, n)}; the most that is free is "
@@ -131,7 +131,7 @@ def _times(free: int, each: int, most: int) -> int:
 
 
 def _cores(units: int) -> str:
-    """With two decimals; what is next to nothing with more.
+    """Cores with two decimals; tiny amounts with more.
 
     >>> _cores(61440), _cores(2 * CPU_UNIT), _cores(66)
     ('0.94', '2', '0.001')

@@ -1,9 +1,9 @@
 """Slots, which MPI_Comm_spawn creates, and in which one closure after another runs.
 
-A slot has a spawn stub, which MPI's launcher watches, a monitor, and usually a process that the monitor has
-forked ahead, which has joined the job and waits for a closure. A closure that is spawned alone takes a free
-slot on its host. If it ends without having started MPI, the slot is free again, because MPI's launcher does
-not know about the process. A spawn then costs no MPI_Comm_spawn, and usually no fork.
+A slot consists of a spawn stub, which MPI's launcher watches, a monitor, and usually a process that the
+monitor has forked in advance and that has joined the job and waits for a closure. A closure that is spawned
+alone takes a free slot on its host. If it ends without having started MPI, the slot is free again, because
+MPI's launcher does not know about the process. A spawn then costs no MPI_Comm_spawn, and usually no fork.
 
 The states of a slot: ordered from MPI, idle (its monitor waits), forking (until its process has joined),
 ready, taken (a closure runs), or leaving.
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
 FIRST = SLOTS
-SPARE = 2  # slots of a host that have a process ready, or will have, though no closure waits
-QUIET_S = 0.01  # without a spawn, before spares are made: they are not to be in the way of one
-DEMAND_S = 10.0  # idle slots that were not needed for so long are given up
-MOST_REFUSALS = 3  # slots that could not be made, one after another, before a start fails
-MOST_FAILURES = 20  # one after another, before a start fails, too: somebody may kill all that wait
+SPARE = 2  # slots of a host kept ready, or being made ready, though no closure waits
+QUIET_S = 0.01  # without a spawn, before spares are made: they must not delay one
+DEMAND_S = 10.0  # idle slots that were not needed for this long are given up
+MOST_REFUSALS = 3  # successive failures to make a slot, before a start fails
+MOST_FAILURES = 20  # successive ends of unused processes, before that: something may kill them
 
 ORDERED, IDLE, FORKING, READY, TAKEN, LEAVING = "ordered", "idle", "forking", "ready", "taken", "leaving"
 _COMING = (ORDERED, FORKING)
@@ -46,7 +46,7 @@ class ForkNext:
 
 @frozen
 class Bind:
-    """Action: the process in the slot is that of this start from now on."""
+    """Action: give the process in the slot to this start."""
 
     number: int
     start: int
@@ -61,7 +61,7 @@ class Retire:
 
 @frozen
 class FailStart:
-    """Action: this start cannot be, because no slot could be made."""
+    """Action: this start fails, because no slot could be made."""
 
     start: int
     reason: str
@@ -83,8 +83,8 @@ class _HostSlots:
         self.slots: dict[int, _Slot] = {}
         self.waiting: list[int] = []  # starts, the oldest first
         self.starts = 0  # ever
-        self.failures = 0  # one after another
-        self.peak = self.last_peak = 0  # slots taken at a time, in this period and in the one before
+        self.failures = 0  # successive ones
+        self.peak = self.last_peak = 0  # most slots taken at a time, in this period and the last
         self.spares_s: float | None = None  # when to make spares
         self.period_s: float | None = None  # when the period is over
 
@@ -96,12 +96,13 @@ class _HostSlots:
 
     @property
     def spares(self) -> int:
-        """How many slots are to be ready ahead of need: as many as there were starts, up to `SPARE`."""
+        """How many slots to keep ready: as many as there were starts, up to `SPARE`."""
         return 0 if self.failures else min(SPARE, self.starts)
 
 
 class SlotTable:
-    """The machine, for all hosts. Methods are events and return actions; not thread-safe, never blocks."""
+    """The state machine for all hosts. Methods are events and return actions; not thread-safe, never
+    blocks."""
 
     def __init__(self) -> None:
         self._hosts: dict[str, _HostSlots] = {}
@@ -110,13 +111,13 @@ class SlotTable:
         self._closed = False
 
     def host(self, number: int) -> str | None:
-        """Where a slot is; None if there is none of this number any more."""
+        """The host of a slot; None if there is no such slot any more."""
         return self._host_of.get(number)
 
     # -- starts ----------------------------------------------------------------------------
 
     def want(self, start: int, host: str, now_s: float) -> list[Action]:
-        """A closure is to run there."""
+        """A closure is to run on this host."""
         at = self._hosts.setdefault(host, _HostSlots())
         at.starts += 1
         at.waiting.append(start)
@@ -134,7 +135,7 @@ class SlotTable:
     # -- slots -----------------------------------------------------------------------------
 
     def monitored(self, number: int) -> list[Action]:
-        """The monitor of a slot has come, and has forked its first process."""
+        """The monitor of a slot has connected, and has forked its first process."""
         slot = self._slot(number)
         if slot is None or slot.state != ORDERED or slot.stale or self._closed:
             return self._retire(slot) if slot else [Retire(number)]
@@ -142,7 +143,7 @@ class SlotTable:
         return []
 
     def joined(self, number: int) -> list[Action]:
-        """The process in it waits for a closure."""
+        """The process in the slot waits for a closure."""
         slot = self._slot(number)
         if slot is None or slot.state != FORKING:
             return []
@@ -154,20 +155,21 @@ class SlotTable:
         return self._serve(host, at)
 
     def idle(self, number: int, fault: str = "") -> list[Action]:
-        """Its process has ended, and nothing of it is left; or (for this reason) none could be forked."""
+        """The process in the slot has ended without leftovers; or none could be forked, for the reason in
+        `fault`."""
         slot = self._slot(number)
         if slot is None or slot.state == LEAVING:
             return []
         at = self._hosts[self._host_of[number]]
         if slot.state in (FORKING, READY):
-            at.failures += 1  # it was never used
+            at.failures += 1  # its process was never used
         if slot.stale or self._closed:
             return self._retire(slot)
         slot.state = IDLE
         return self._fail_late(at, fault) + self._serve(self._host_of[number], at)
 
     def gone(self, number: int, reason: str = "") -> list[Action]:
-        """A slot is no more, or (for this reason) could not be made."""
+        """A slot has ended, or could not be made, for this reason."""
         slot = self._slot(number)
         if slot is None:
             return []
@@ -181,12 +183,13 @@ class SlotTable:
 
     @staticmethod
     def _fail_late(at: _HostSlots, reason: str) -> list[Action]:
-        """A start fails for this reason, if it is one, after some refusals, and if nothing comes for it."""
+        """Let a waiting start fail, if there is a reason, after several refusals, when no slot is on its
+        way."""
         late = at.failures >= MOST_REFUSALS and at.count(*_COMING) < len(at.waiting)
         return [FailStart(at.waiting.pop(0), reason)] if reason and late else []
 
     def taken_again(self, number: int) -> list[Action]:
-        """The start that it was bound to is not wanted any more: its process waits on."""
+        """The start that got this slot is not wanted any more: its process waits on."""
         slot = self._slot(number)
         if slot is None or slot.state != TAKEN:
             return []
@@ -196,12 +199,12 @@ class SlotTable:
     # -- hosts -----------------------------------------------------------------------------
 
     def preloaded(self) -> list[Action]:
-        """Note that fork servers have loaded more modules, which existing slots lack."""
+        """Fork servers have loaded more modules, which existing slots lack."""
         actions = [action for at in self._hosts.values() for action in self._make_stale(at)]
         return [action for host, at in self._hosts.items() for action in self._serve(host, at)] + actions
 
     def server_ended(self, host: str) -> tuple[list[int], list[Action]]:
-        """The host has no fork server any more: the starts that waited for it, and actions."""
+        """The host has no fork server any more; return the starts that waited there, and actions."""
         at = self._hosts.get(host)
         if at is None:
             return [], []
@@ -209,7 +212,7 @@ class SlotTable:
         return waiting, self._make_stale(at)
 
     def host_lost(self, host: str) -> None:
-        """Nothing that was there is there any more."""
+        """A host is lost: forget its slots."""
         at = self._hosts.pop(host, None)
         for number in at.slots if at else ():
             del self._host_of[number]
@@ -217,7 +220,7 @@ class SlotTable:
     # -- time ------------------------------------------------------------------------------
 
     def tick(self, now_s: float, *, room: bool) -> list[Action]:
-        """Do what is due. `room`: there is memory enough for processes that nobody needs yet."""
+        """Do what is due. `room`: there is enough memory for processes that nobody needs yet."""
         actions: list[Action] = []
         for host, at in self._hosts.items():
             if at.spares_s is not None and at.spares_s <= now_s:
@@ -228,7 +231,7 @@ class SlotTable:
         return actions
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         times = [time_s for at in self._hosts.values() for time_s in (at.spares_s, at.period_s)]
         return min((time_s for time_s in times if time_s is not None), default=None)
 
@@ -248,7 +251,7 @@ class SlotTable:
         return None if host is None else self._hosts[host].slots[number]
 
     def _serve(self, host: str, at: _HostSlots) -> list[Action]:
-        """Give those that wait what is ready, and see to it that something comes for the rest."""
+        """Give ready slots to the starts that wait, and provide slots for the rest."""
         actions: list[Action] = []
         if at.failures >= MOST_FAILURES:
             at.failures = 0
@@ -267,7 +270,7 @@ class SlotTable:
         return self._make(host, at, len(at.waiting) + at.spares - at.count(READY))
 
     def _make(self, host: str, at: _HostSlots, wanted: int) -> list[Action]:
-        """Have so many slots become ready."""
+        """Get this many slots ready."""
         actions: list[Action] = []
         for _ in range(wanted - at.count(*_COMING)):
             slot = at.first(IDLE)
@@ -283,7 +286,7 @@ class SlotTable:
         return actions
 
     def _end_period(self, at: _HostSlots, now_s: float) -> list[Action]:
-        """Give up what was not needed for a while."""
+        """Give up slots that were not needed for a while."""
         needed = max(at.peak, at.last_peak, 1)
         at.last_peak, at.peak = at.peak, at.count(TAKEN)
         surplus = at.count(READY, IDLE, TAKEN, *_COMING) - max(needed, at.spares)
@@ -297,7 +300,7 @@ class SlotTable:
         return actions
 
     def _make_stale(self, at: _HostSlots) -> list[Action]:
-        """Use no slot of this host again: those that run a closure end with it, the others now."""
+        """Use none of this host's slots again: busy ones end with their closure, the others now."""
         for slot in at.slots.values():
             slot.stale = True
         return self._retire_all(at, READY, IDLE)

@@ -1,4 +1,4 @@
-"""Notes that processes were spawned, few however many they are."""
+"""Writes notes about spawned processes, few however many processes there are."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.job.speaker import Speaker
 
-FOLD_S = 0.25  # the first spawns are noted together after so long
+FOLD_S = 0.25  # the first spawns are noted together after this time
 MOST_FOLD_S = 30.0  # the longest that later ones wait
-QUIET_S = 5.0  # without spawns, after which they are the first again
-MOST_LISTED = 3  # pids of one function
-MOST_KINDS = 4  # functions, and spawning processes, in one note
+QUIET_S = 5.0  # after this long without spawns, the next ones count as the first again
+MOST_LISTED = 3  # pids listed for one function
+MOST_KINDS = 4  # functions, and spawning processes, named in one note
 
 
 class SpawnNotes:
-    """The machine. Notes wait a while for others to join them, each time twice as long.
+    """The state machine. Notes wait to be combined with later ones, each time twice as long.
 
     So n spawns one after another make about log2(n) notes, and the spawn of a single process makes one
     at once.
@@ -27,7 +27,7 @@ class SpawnNotes:
         self._last_s = float("-inf")
 
     def add(self, parent: Speaker, child: Speaker, now_s: float) -> None:
-        """`parent` has spawned `child`."""
+        """Note that `parent` has spawned `child`."""
         if now_s - self._last_s > QUIET_S:
             self._fold_s = FOLD_S
         self._last_s = now_s
@@ -40,11 +40,11 @@ class SpawnNotes:
         return self._due_s
 
     def awaits(self, pid: int) -> bool:
-        """Whether the note on this process should come now, because it is about to be seen."""
+        """Whether the note on this process must be shown now, because its output is about to be."""
         return self._fold_s == FOLD_S and any(child.pid == pid for _, child in self._waiting)
 
     def take(self) -> list[tuple[Speaker, str]]:
-        """The notes that wait: by whom, of what. The next ones wait longer."""
+        """Take the waiting notes: the spawning process, and what it spawned. The next ones wait longer."""
         by_parent: dict[Speaker, list[Speaker]] = {}
         for parent, child in self._waiting:
             by_parent.setdefault(parent, []).append(child)

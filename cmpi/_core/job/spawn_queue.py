@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
     from cmpi._core.job.host_room import Host
 
-LATE_S = 1.0  # that a request may wait for room before the user is told
+LATE_S = 1.0  # how long a request waits for room before the user is told
 
 
 @frozen
 class SpawnAnswer:
-    """To what `asker` asked with `frame`. The process that is made of a `Place` is to be `settled`."""
+    """The answer to `asker` for `frame`. Call `settled` once there is a process for a `Place`."""
 
     asker: int
     frame: process_root.Spawn
@@ -30,17 +30,17 @@ class SpawnAnswer:
 
 
 def refusal(ticket: int = 0) -> Refuse:
-    """The answer to whoever asks for processes while the job, or the program, is ending."""
+    """The answer to a request for processes while the job, or the program, is ending."""
     return Refuse(ticket, True, "no process is started any more: the job was interrupted")
 
 
 class SpawnQueue:
-    """The machine. Every method is an event, and returns answers where it may bring some."""
+    """The state machine. Every method is an event, and returns answers if it can bring some."""
 
     def __init__(self, hosts: list[Host]) -> None:
         self.scheduler = Scheduler(hosts)
-        self._waiting: dict[int, tuple[int, process_root.Spawn]] = {}  # by ticket: who asked, for what
-        self._patient: dict[int, float] = {}  # of these, those of which nothing was said yet: when to
+        self._waiting: dict[int, tuple[int, process_root.Spawn]] = {}  # by ticket: the asker, its request
+        self._patient: dict[int, float] = {}  # requests not reported yet, with the time to do so
         self._tickets: dict[int, int] = {}  # by process
         self._next = 1
 
@@ -50,7 +50,7 @@ class SpawnQueue:
 
     @property
     def capacity(self) -> Capacity:
-        """All that the job has, and what is free of it."""
+        """The total and the free resources of the job."""
         hosts = self.scheduler.hosts.values()
         total = Resources.of_units(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts))
         free_cpu_units = sum(host.free_cpu_units for host in hosts)
@@ -58,7 +58,7 @@ class SpawnQueue:
         return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
 
     def capacity_is(self, request: int) -> process_root.CapacityIs:
-        """The answer to one who asks for that."""
+        """The answer to a request for the capacity."""
         it = self.capacity
         return process_root.CapacityIs(
             request=request,
@@ -69,7 +69,7 @@ class SpawnQueue:
         )
 
     def occupy(self, pid: int, host: str, wants: Resources) -> list[SpawnAnswer]:
-        """A process runs there, whether there is room or not; again with what it needs instead."""
+        """Count a process that runs whether there is room or not; called again if its needs change."""
         old = self._tickets.get(pid)
         ticket = self._tickets[pid] = self._ticket()
         return self._answers(
@@ -77,7 +77,7 @@ class SpawnQueue:
         )
 
     def place_ranks(self, n: int, first: str) -> list[str]:
-        """Where the ranks of a program are to run, on the host `first` before others; see `placement`."""
+        """The hosts for the ranks of a program, `first` before others; see `placement`."""
         hosts = sorted(self.scheduler.hosts.values(), key=lambda host: host.name != first)
         slots = [HostSlots(host.name, max(1, host.cpu_units // CPU_UNIT)) for host in hosts]
         return place_ranks(n, slots, "slot") if slots else [first] * n
@@ -85,9 +85,9 @@ class SpawnQueue:
     def submit(
         self, pid: int, frame: process_root.Spawn, now_s: float, near: str = "", party: int = NO_PID
     ) -> list[SpawnAnswer]:
-        """A process of a `party` asks for room for another, best on the host `near`."""
+        """A process of a `party` asks for room for another, preferably on the host `near`."""
         ticket = self._ticket()
-        self._next += frame.n - 1  # those that follow are of its group
+        self._next += frame.n - 1  # the tickets that follow belong to its group
         self._waiting[ticket] = (pid, frame)
         self._patient[ticket] = now_s + LATE_S
         return self._answers(
@@ -109,11 +109,11 @@ class SpawnQueue:
         )
 
     def settled(self, place: Place, pid: int) -> None:
-        """This is the process for which there was room."""
+        """This process was made for the place."""
         self._tickets[pid] = place.ticket
 
     def withdraw(self, pid: int, request: int | None = None) -> list[SpawnAnswer]:
-        """Of those that `pid` made, this request is of no more interest; None: none is."""
+        """`pid` withdraws this request of its own; None: all of them."""
         answers = []
         for ticket, (asker, frame) in list(self._waiting.items()):
             if asker == pid and request in (None, frame.request):
@@ -121,13 +121,13 @@ class SpawnQueue:
         return answers
 
     def refuse(self, pid: int) -> list[SpawnAnswer]:
-        """Nothing more is to be started for `pid`; what it waits for is refused."""
+        """Refuse what `pid` waits for: nothing more is to be started for it."""
         mine = [(ticket, frame) for ticket, (asker, frame) in self._waiting.items() if asker == pid]
         refused = [SpawnAnswer(pid, frame, refusal(ticket)) for ticket, frame in mine]
         return refused + self.withdraw(pid)
 
     def refuse_all(self) -> list[SpawnAnswer]:
-        """Nothing more is to be started at all."""
+        """Refuse everything: nothing more is to be started at all."""
         refused = [SpawnAnswer(*waiting, refusal(ticket)) for ticket, waiting in self._waiting.items()]
         while self._waiting:
             self._cancel(next(iter(self._waiting)))
@@ -136,15 +136,15 @@ class SpawnQueue:
     def _cancel(self, ticket: int) -> list[SpawnAnswer]:
         self._patient.pop(ticket, None)
         if self._waiting.pop(ticket, None) is None:
-            return []  # it got its room by an earlier one's going
+            return []  # it got its room when an earlier request was refused
         return self._answers(self.scheduler.handle(CancelRequest(ticket)))
 
     def lose(self, host: str) -> list[SpawnAnswer]:
-        """A host is no more; its processes are still to be released."""
+        """A host is lost; its processes are still to be released."""
         return self._answers(self.scheduler.lose(host))
 
     def add(self, host: Host) -> list[SpawnAnswer]:
-        """One more host."""
+        """Add a host."""
         return self._answers(self.scheduler.add(host))
 
     def release(self, pid: int) -> list[SpawnAnswer]:
@@ -159,7 +159,7 @@ class SpawnQueue:
     # -- notices about requests that wait ----------------------------------------------------
 
     def deadline_s(self) -> float | None:
-        """When `late` may have something to tell."""
+        """When `late` may have something to report."""
         return next(iter(self._patient.values()), None)  # in the order in which they came
 
     def late(self, now_s: float) -> list[int]:
@@ -170,11 +170,11 @@ class SpawnQueue:
         return [self._waiting[ticket][0] for ticket in tickets]
 
     def shortages(self, pid: int, name: Callable[[int], str]) -> list[str]:
-        """Say what this process waits for room for, and why there is none.
+        """The requests of this process that wait for room, and why there is none, in words.
 
         Args:
-            pid: Who asked.
-            name: What to call a process.
+            pid: The process that asked.
+            name: Returns the name of a process.
         """
         mine = [ticket for ticket, (asker, _) in self._waiting.items() if asker == pid]
         if not mine:

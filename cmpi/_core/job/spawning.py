@@ -31,8 +31,7 @@ class Spawning:
         return self.answered(state.requests.submit(pid, frame, now_s, near, state.processes[pid].guest))
 
     def answered(self, answers: list[SpawnAnswer]) -> list[Action]:
-        """Start processes for which there is room now, and refuse those for which there will never be
-        room."""
+        """Start the processes for which there is room, and refuse those for which there never will be."""
         actions: list[Action] = []
         for answer in answers:
             if isinstance(answer.place, Refuse):
@@ -59,5 +58,5 @@ class Spawning:
         return [*actions, *state.fork_gate.launch(start, state.world(start))]
 
     def shortages(self, pid: int) -> list[str]:
-        """Say what this process waits for room for, and why there is none."""
+        """The requests of this process that wait for room, and why there is none, in words."""
         return self._state.requests.shortages(pid, lambda pid: self._state.processes[pid].title)

@@ -17,14 +17,14 @@ def start_order(
 
     Args:
         job: The order of the cmpirun that started its program.
-        place: The differences on the process's host, if any; None for a program that was deployed.
+        place: How the process's host differs, if it does; None for a deployed program.
         process: The process.
         defaults: Settings for its environment, unless that already has them.
     """
     argv, settings, cwd = job.argv, job.settings, job.cwd
     if place is not None:
         argv, cwd = place.argv or argv, place.cwd[0] if place.cwd else cwd
-    if not process.is_rank:  # a closure's: its monitor knows where our program is
+    if not process.is_rank:  # a closure: its monitor knows where our program is
         argv, settings = process.interpreter.argv, process.interpreter.settings
     feed = process.is_rank and process.rank == 0
     return monitor_root.StartProcess(

@@ -16,28 +16,28 @@ from cmpi._core.job.terminal_text import (
 )
 
 LONG_LINE_BYTES = 65536
-LIVE_BYTES = 2048  # of redrawn text, beyond which it is brought into its last state
-LIVE_ROWS = 16  # that one stream redraws; those above are done
-LIVE_S = 1.0  # without movements of the cursor, after which they are all done
+LIVE_BYTES = 2048  # redrawn text beyond this is reduced to its last state
+LIVE_ROWS = 16  # rows that one stream may redraw; those above are final
+LIVE_S = 1.0  # after this long without cursor movements, all rows are final
 
 
 class Stream:
-    """The machine. `rest` is what has no end yet.
+    """The state machine. `rest` is the unfinished part.
 
     Args:
-        screen: Lines are for people: what is redrawn is passed on in its last state alone, also where
-            several lines are redrawn at once. Else bytes are passed on as they are, but of a line
-            that is redrawn for longer than `patience_s`.
-        patience_s: See there.
+        screen: Lines are for people: only the last state of redrawn text is passed on, also if several
+            lines are redrawn. Otherwise bytes are passed on as they are, except a line that is redrawn for
+            longer than `patience_s`.
+        patience_s: See `screen`.
     """
 
     def __init__(self, *, screen: bool, patience_s: float) -> None:
         self._screen, self._patience_s = screen, patience_s
         self.rest = b""
         self.since_s = 0.0  # when the rest began, or was last shown
-        self.shown = False  # as it is, or in an earlier state
+        self.shown = False  # in this state or an earlier one
         self.changed = False  # since it was shown
-        self.began_s = 0.0  # when its line did
+        self.began_s = 0.0  # when its line began
         self._live_until_s = float("-inf")
 
     @property
@@ -47,11 +47,11 @@ class Stream:
 
     @property
     def live(self) -> bool:
-        """Whether that may be several lines."""
+        """Whether several lines may be being redrawn."""
         return self._live_until_s > float("-inf")
 
     def take(self, data: bytes, now_s: float) -> bytes:
-        """More bytes; returns the lines that are whole now."""
+        """Take more bytes; return the lines that are whole now."""
         if not self.rest:
             self._begin(now_s)
         self.changed = True
@@ -79,19 +79,19 @@ class Stream:
         if not _is_redrawn(data) or not self._is_slow(now_s):
             return data
         first, *others = data.split(b"\n")
-        # The others came at once.
+        # The other lines came whole.
         if self._screen:
             return b"\n".join(last_state(line.rstrip(b"\r")) for line in (first, *others))
         return b"\n".join((last_state(first) if _is_redrawn(first.rstrip(b"\r")) else first, *others))
 
     def rows(self) -> list[bytes]:
-        """The rest as a screen would show it."""
+        """The unfinished part as a screen would show it."""
         if not self.redrawn:
             return [self.rest]
         return [row for row in Rows(self.rest).rows if row] or [b""]
 
     def tick(self, now_s: float) -> bytes:
-        """Lines that are not redrawn any more."""
+        """Return lines that are no longer redrawn."""
         if not self.live or self._live_until_s > now_s:
             return b""
         self._live_until_s = float("-inf")
@@ -106,11 +106,11 @@ class Stream:
 
     @property
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do."""
+        """When `tick` is due; None if nothing is."""
         return self._live_until_s if self.live else None
 
     def end(self, now_s: float) -> bytes:
-        """The rest, whole or not, because nothing follows; as `take`."""
+        """Return the rest, whole or not, because nothing follows; as `take`."""
         rest, live, self.rest = self.rest, self.live, b""
         self._live_until_s, self.shown = float("-inf"), False
         if live:
@@ -119,10 +119,10 @@ class Stream:
         return self._last_states(rest, now_s)
 
     def _settle_rows(self) -> bytes:
-        """Keep redrawn text short: rows above those that are still redrawn are done."""
+        """Keep redrawn text short: rows above the redrawn ones are final."""
         if len(self.rest) <= LIVE_BYTES:
             return b""
-        if len(self.rest) > LONG_LINE_BYTES:  # a flood, not a few bars
+        if len(self.rest) > LONG_LINE_BYTES:  # a flood rather than a few progress bars
             whole, rest = split_lines(self.rest)
             self.rest = rest[-LIVE_BYTES:]
             return without_movements(whole)

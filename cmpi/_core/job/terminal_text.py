@@ -11,20 +11,20 @@ if TYPE_CHECKING:
 
 TAB = 8
 MOST_ROWS = 200  # of one stream's live text
-LONG_BYTES = 8192  # of a line, beyond which its characters are not looked at one by one
-MOST_STATES = 64  # of a line, of which earlier ones do not matter
+LONG_BYTES = 8192  # in longer lines, characters are not examined one by one
+MOST_STATES = 64  # states of one line; earlier ones do not matter
 _ESCAPE = re.compile(
     r"\x1b(?:\[([0-9;:?<=>]*)[ -/]*([@-~])"  # CSI: parameters, final character
     r"|\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, such as a title or a link
     r"|[ -/]*[0-~])"  # two characters, and what has some between
 )
 _SIMPLE = re.compile(rb"[ -~]*")  # a byte is a character is a column
-# Moves to an earlier line, or hides the cursor, as programs do that draw several lines again and again.
+# Moves to an earlier line, or hides the cursor: programs that redraw several lines do this.
 _LIVE = re.compile(rb"\x1b\[(?:[0-9]*[AF]|\?25l)")
 
 
 def split_lines(data: bytes) -> tuple[bytes, bytes]:
-    """Whole lines, and the rest.
+    """Split into whole lines and the rest.
 
     >>> split_lines(b"a\\nb\\nc")
     (b'a\\nb\\n', b'c')
@@ -34,9 +34,9 @@ def split_lines(data: bytes) -> tuple[bytes, bytes]:
 
 
 def split_characters(data: bytes) -> tuple[bytes, bytes]:
-    """Whole UTF-8 characters, and the start of one whose end is missing (at most 3 bytes).
+    """Split into whole UTF-8 characters and the beginning of an incomplete one (at most 3 bytes).
 
-    Bytes that are no UTF-8 at all count as whole, so nothing is held for ever.
+    Bytes that are not UTF-8 count as whole, so nothing is held for ever.
 
     >>> split_characters("né".encode()[:-1])
     (b'n', b'\\xc3')
@@ -52,7 +52,7 @@ def split_characters(data: bytes) -> tuple[bytes, bytes]:
 
 
 def redraws_lines(data: bytes) -> bool:
-    """Whether this draws several lines again and again, by moving the cursor up."""
+    """Whether this redraws several lines, by moving the cursor up."""
     return _LIVE.search(data) is not None
 
 
@@ -84,7 +84,8 @@ def _pieces(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def wrap(line: bytes, width: int) -> list[bytes]:
-    """A line (without its end) in pieces of at most `width` columns; colours go on in the next piece.
+    """Split a line (without its end) into pieces of at most `width` columns; colours continue in the next
+    piece.
 
     >>> wrap(b"abcdef", 4)
     [b'abcd', b'ef']
@@ -129,7 +130,7 @@ def cut(line: bytes, width: int) -> bytes:
 
 
 def _next_style(style: str, escape: str) -> str:
-    """The colours and the like that are on behind this sequence."""
+    """The style that is in effect after this sequence."""
     if not (escape.startswith("\x1b[") and escape.endswith("m")):
         return style
     if escape in ("\x1b[m", "\x1b[0m"):
@@ -138,7 +139,7 @@ def _next_style(style: str, escape: str) -> str:
 
 
 def decode(data: bytes) -> str:
-    """As text; bytes that are no UTF-8 come back by `encode`."""
+    """Bytes as text; `encode` restores bytes that are not UTF-8."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -165,7 +166,7 @@ def last_state(line: bytes) -> bytes:
 
 
 def without_movements(data: bytes) -> bytes:
-    """Text that moves no cursor: its lines with their colours."""
+    """Text without cursor movements: its lines with their colours."""
     text = "".join(
         piece
         for piece, escape in _pieces(decode(data))
@@ -175,7 +176,7 @@ def without_movements(data: bytes) -> bytes:
 
 
 class Rows:
-    """What a terminal would show of some bytes: a few rows, of which cursor movements redraw parts.
+    """The rows that a terminal would show for some bytes, after all cursor movements.
 
     >>> Rows(b"10 %\\r20 %").rows
     [b'20 %']
@@ -184,8 +185,8 @@ class Rows:
     def __init__(self, data: bytes) -> None:
         self._cells: list[list[tuple[str, str]]] = [[]]  # by row: (style, character)
         self.row = self._column = 0
-        self.top = 0  # the highest row to which the cursor went up, when it last did
-        self._went_up = False  # and has written nothing since
+        self.top = 0  # the highest row that the cursor last went up to
+        self._went_up = False  # and nothing was written since
         style = ""
         for piece, escape in _pieces(decode(_without_overdrawn(data))):
             if not escape:
@@ -263,7 +264,7 @@ class Rows:
 
 
 def _without_overdrawn(data: bytes) -> bytes:
-    """Shorter, of bytes that redraw one line very often: of such only the last matter."""
+    """Drop states of a line that is redrawn very often: only the last ones matter."""
     if data.count(b"\r") < MOST_STATES or b"\n" in data:
         return data
     return b"\r".join(data.split(b"\r")[-MOST_STATES:])

@@ -14,16 +14,16 @@ MOST_LABELS = 1000
 
 
 class Usage:
-    """Sums that processes are added to."""
+    """Sums over processes."""
 
     def __init__(self) -> None:
         self.processes, self.cpu_s, self.peak_bytes = 0, 0.0, 0
         self.hosts: set[str] = set()
-        # By label, and memory that was asked for: how many used some, and the most that one did.
+        # By label and requested memory: how many processes used some, and the most that one used.
         self.memory: dict[tuple[str, int], tuple[int, int]] = {}
 
     def add(self, process: Process) -> None:
-        """One more."""
+        """Add a process."""
         self.processes += 1
         self.cpu_s += process.cpu_s
         self.peak_bytes = max(self.peak_bytes, process.peak_bytes)
@@ -37,7 +37,7 @@ class Usage:
             self.memory[key] = n + 1, max(peak_bytes, process.peak_bytes)
 
     def with_all(self, processes: Iterable[Process]) -> Usage:
-        """These sums, and these processes."""
+        """These sums with these processes added."""
         total = Usage()
         total.processes, total.cpu_s, total.peak_bytes = self.processes, self.cpu_s, self.peak_bytes
         total.hosts, total.memory = set(self.hosts), dict(self.memory)

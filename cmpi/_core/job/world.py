@@ -1,7 +1,8 @@
-"""The environment variables that tell a world's ranks of each other; the ranks begin once these are known.
+"""The environment variables by which the ranks of a world find each other; ranks begin once these are
+known.
 
-A rank has in its environment what torchrun would give it, so that `torch.distributed` finds its peers by
-`env://`, and what `jax.distributed.initialize()` looks for. Rank 0's monitor finds a free port for each.
+A rank's environment has what torchrun would set, so that `torch.distributed` finds its peers by `env://`,
+and what `jax.distributed.initialize()` looks for. Rank 0's monitor finds a free port for each.
 
 Sources: torch/distributed/run.py, "Environment Variables"; jax/_src/clusters/ompi_cluster.py, which
 recognises Open MPI 4's `mpiexec` by the address of its launcher.
@@ -25,10 +26,10 @@ def environment(hosts: list[str], rank: int, address: str, port: int) -> list[st
     """The environment variables of a rank, unless the user has set them.
 
     Args:
-        hosts: Where each rank runs.
-        rank: Which one this is for.
-        address: Where the others reach rank 0.
-        port: A free port there; the next one is free, too.
+        hosts: The host of each rank.
+        rank: The rank that the variables are for.
+        address: The address at which the others reach rank 0.
+        port: A free port there; the next port is free too.
 
     >>> environment(["a", "a", "b"], 1, "a", 20000)[:5]
     ['RANK=1', 'WORLD_SIZE=3', 'LOCAL_RANK=1', 'LOCAL_WORLD_SIZE=2', 'GROUP_RANK=0']
@@ -65,10 +66,10 @@ class WorldStarts:
 
     def __init__(self, address: Callable[[str], str]) -> None:
         self._address = address
-        self._ports: dict[int, int] = {}  # by start: what its rank 0 has found
+        self._ports: dict[int, int] = {}  # by start: the port that its rank 0 has found
 
     def monitored(self, process: Process, port: int, world: list[Process]) -> list[Begin | Tell]:
-        """A monitor stands ready; that of rank 0 has found this free port."""
+        """A monitor is ready; rank 0's has found this free port."""
         if process.rank == 0:
             self._ports[process.start] = port
         waiting = world if process.rank == 0 else [process]
@@ -77,7 +78,7 @@ class WorldStarts:
     def begin(self, process: Process, world: list[Process]) -> list[Begin | Tell]:
         """Have a process begin, and give it its closure if it has joined; not while its world lacks a port.
 
-        A process that was spawned alone is of no world, and needs none.
+        A process that was spawned alone belongs to no world, and needs no port.
         """
         alone = not process.is_rank and len(world) == 1
         if process.status is not None or (not alone and process.start not in self._ports):
@@ -94,7 +95,7 @@ class WorldStarts:
         return actions
 
     def forget(self, start: int) -> None:
-        """All processes of this start have ended."""
+        """Forget a start whose processes have all ended."""
         self._ports.pop(start, None)
 
     def _settings(self, process: Process, world: list[Process]) -> list[str]:

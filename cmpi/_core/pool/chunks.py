@@ -53,6 +53,6 @@ class ChunkSizer:
         return max(1, size)
 
     def taken(self, items: int) -> None:
-        """Note that so many items went into a task."""
+        """Note that a task of this many items was taken."""
         if self._left is not None:
             self._left = max(0, self._left - items)

@@ -42,17 +42,17 @@ if TYPE_CHECKING:
 
 BACKOFF_S = 0.05  # before the second retry, doubled for each further one; the first is at once
 STEAL_S = 0.02  # a task that runs for longer is one behind which no other should wait
-IDLE_S = 10.0  # a worker beyond the minimum ends after so long without a task
+IDLE_S = 10.0  # a worker beyond the minimum ends after this long without a task
 MAX_START_FAILURES = 3  # in a row
 
 
 class PoolMachine:
-    """The machine. Not thread-safe; never blocks. Times are seconds of any clock.
+    """The state machine. Not thread-safe; never blocks. Times are seconds of any clock.
 
     Args:
-        minimum: How many workers there are at least.
-        maximum: How many at most.
-        max_tasks: After so many tasks a worker is replaced by a new one; None: never.
+        minimum: The least number of workers.
+        maximum: The largest number of workers.
+        max_tasks: After this many tasks a worker is replaced by a new one; None: never.
     """
 
     def __init__(self, minimum: int, maximum: int, max_tasks: int | None = None) -> None:
@@ -64,7 +64,7 @@ class PoolMachine:
         self.average_s = 0.0
         self.started = self.deaths = self.completed = 0
         self.closed = self.broken = False
-        self._idle: dict[int, None] = {}  # workers with nothing to do; the last has been so most shortly
+        self._idle: dict[int, None] = {}  # idle workers; the one that became idle last is at the end
         self._leaving: set[int] = set()  # workers that retire or are being killed
         self._delayed: list[tuple[float, int]] = []
         self._failures = 0
@@ -72,7 +72,7 @@ class PoolMachine:
     # -- events --------------------------------------------------------------------------------
 
     def begin(self) -> list[Action]:
-        """Start the workers that there are at least."""
+        """Start the minimum of workers."""
         return self._grow()
 
     def submit(
@@ -85,7 +85,7 @@ class PoolMachine:
         retries: int = 0,
         timeout_s: float | None = None,
     ) -> list[Action]:
-        """A task has come. Tasks of one kind are expected to take about as long."""
+        """Take a new task. Tasks of one kind are expected to take about equally long."""
         self.tasks[task] = Task(kind, nbytes, retries, timeout_s)
         if self.broken:
             return [self._fail(task)]
@@ -95,7 +95,7 @@ class PoolMachine:
         return self._grow() if len(self.workers) - len(self._leaving) < self.maximum else []
 
     def cancel(self, task: int) -> bool:
-        """Take a task back that no worker has; whether that was possible."""
+        """Withdraw a task that no worker has; return whether that was possible."""
         found = self.tasks.get(task)
         if found is None or found.worker is not None:
             return False
@@ -105,7 +105,7 @@ class PoolMachine:
         return True
 
     def kill(self, task: int) -> list[Action]:
-        """End a task wherever it is; its worker, if it runs, is ended with it and replaced."""
+        """End a task wherever it is; if it is running, its worker is killed and replaced."""
         found = self.tasks.get(task)
         if found is None:
             return []
@@ -116,7 +116,7 @@ class PoolMachine:
         return self._execute_doomed(found.worker)
 
     def worker_up(self, worker: int, now_s: float, *, recallable: bool = False) -> list[Action]:
-        """A worker is ready. What it has not begun can be taken back if it is `recallable`."""
+        """A worker is ready. If it is `recallable`, tasks that it has not begun can be taken back."""
         found = self.workers.get(worker)
         if found is None:
             return []
@@ -162,13 +162,13 @@ class PoolMachine:
         return [*actions, *self._next(worker, now_s)]
 
     def left_out(self, worker: int, task: int, now_s: float) -> list[Action]:
-        """A worker has not run a task, because it was to be taken back."""
+        """A worker has skipped a task that was to be taken back."""
         if self.broken:
             return []
         found = self.workers[worker]
         found.passed += 1
         actions: list[Action] = []
-        if found.tasks and found.tasks[0] == task:  # it seemed to have begun
+        if found.tasks and found.tasks[0] == task:  # the worker had seemed to have begun it
             found.tasks.popleft()
             actions += self._take_back(found, task)
         return [*actions, *self._next(worker, now_s)]
@@ -205,7 +205,7 @@ class PoolMachine:
         return [*actions, *self._feed_idle(now_s), *self._grow()]
 
     def resize(self, minimum: int, maximum: int, now_s: float) -> list[Action]:
-        """From now on so many workers at least and at most."""
+        """Change the least and the largest number of workers."""
         self.minimum, self.maximum = minimum, maximum
         actions: list[Action] = []
         active = [number for number in self.workers if number not in self._leaving]
@@ -215,12 +215,12 @@ class PoolMachine:
         return [*actions, *self._grow(), *self._feed_idle(now_s)]
 
     def close(self) -> list[Action]:
-        """No task follows; workers end when all have been answered."""
+        """No task follows; workers end once all tasks are answered."""
         self.closed = True
         return self.settled()
 
     def settled(self) -> list[Action]:
-        """To be called when a task is over: dismisses the workers of a closed pool with the last."""
+        """Call this when a task is over: it dismisses the workers of a closed pool after the last task."""
         if self.tasks or not self.closed:
             return []
         actions: list[Action] = []
@@ -246,7 +246,7 @@ class PoolMachine:
         return [*actions, *self._feed_idle(now_s), *self._grow(), *self._steal(now_s)]
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         soonest = self._delayed[0][0] if self._delayed else float("inf")
         for number, worker in self.workers.items():
             if worker.tasks:
@@ -258,11 +258,11 @@ class PoolMachine:
     # -- decisions -----------------------------------------------------------------------------
 
     def _superfluous(self, worker: int) -> bool:
-        """Whether an idle worker may end for want of tasks."""
+        """Whether an idle worker is not needed any more."""
         return worker in self._idle and len(self.workers) - len(self._leaving) > self.minimum
 
     def _next(self, worker: int, now_s: float) -> list[Action]:
-        """A worker has one task less."""
+        """A worker has finished a task."""
         found = self.workers[worker]
         actions: list[Action] = []
         if found.tasks:
@@ -297,7 +297,7 @@ class PoolMachine:
         return [Recall(number, worker.passed + 2, len(worker.tasks) - 1)]
 
     def _take_back(self, worker: Worker, task: int) -> list[Action]:
-        """A task that its worker will not run is the first of those that wait."""
+        """A task that its worker will not run goes to the front of the waiting tasks."""
         record = self.tasks[task]
         worker.nbytes -= record.nbytes
         record.worker = record.running_since_s = None
@@ -308,14 +308,14 @@ class PoolMachine:
         return []
 
     def _feed_idle(self, now_s: float) -> list[Action]:
-        """Give each worker that has nothing to do its share of the waiting tasks."""
+        """Give each idle worker its share of the waiting tasks."""
         actions: list[Action] = []
         while self._idle and self.waiting:
             actions += self._feed(next(reversed(self._idle)), now_s)
         return actions
 
     def _feed(self, number: int, now_s: float) -> list[Action]:
-        """Give a worker its share of the waiting tasks, if it has little to do."""
+        """Give a worker its share of the waiting tasks, if it holds few."""
         worker, waiting = self.workers[number], self.waiting
         if number in self._leaving or worker.leaving_out:
             return []
@@ -346,7 +346,7 @@ class PoolMachine:
         return [Send(number, tuple(got))]
 
     def _grow(self) -> list[Action]:
-        """Start workers: up to the minimum, and beyond it as long as tasks wait for one."""
+        """Start workers: up to the minimum, and more as long as tasks wait for one."""
         if self.broken or (self.closed and not self.tasks):
             return []
         active = len(self.workers) - len(self._leaving)
@@ -378,7 +378,7 @@ class PoolMachine:
         return [KillWorker(worker), *self._leave(worker)]
 
     def _execute_doomed(self, worker: int) -> list[Action]:
-        """End the worker if the task that it runs is to end."""
+        """Kill the worker if the task that it runs must be ended."""
         tasks = self.workers[worker].tasks
         return self._kill(worker) if tasks and self.tasks[tasks[0]].doomed else []
 
@@ -388,7 +388,7 @@ class PoolMachine:
         self._idle.pop(worker, None)
 
     def _charge(self, task: int, now_s: float) -> list[Action]:
-        """The worker that ran this task has ended."""
+        """The worker that ran this task has ended: retry the task or let it fail."""
         record = self.tasks[task]
         record.worker = record.running_since_s = None
         record.deaths += not record.doomed

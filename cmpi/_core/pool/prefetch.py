@@ -35,8 +35,8 @@ class Prefetch:
         """How many tasks a worker may hold if the next is of this kind, at least 1.
 
         Args:
-            kind: That kind.
-            recallable: What the worker has not begun can be taken back.
+            kind: The kind of the next task.
+            recallable: Whether tasks that the worker has not begun can be taken back.
         """
         longest_s = self._longest_s.get(kind)
         if longest_s is None:

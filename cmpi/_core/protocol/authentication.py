@@ -40,10 +40,10 @@ class Server:
         self.greeting = MAGIC + nonce
 
     def check(self, answer: bytes) -> bytes:
-        """The bytes that let the client in.
+        """Verify the client; return the bytes that prove the server's identity.
 
         Raises:
-            ProtocolError: It does not know the secret.
+            ProtocolError: The client does not know the secret.
         """
         nonce, proof = answer[:NONCE_BYTES], answer[NONCE_BYTES:]
         if not _compare_digest(proof, _proof(self._secret, b"client", self._nonce, nonce)):
@@ -59,10 +59,10 @@ class Client:
         self._theirs = b""
 
     def answer(self, greeting: bytes) -> bytes:
-        """The answer to a server's greeting.
+        """Return the answer to a server's greeting.
 
         Raises:
-            ProtocolError: No server of ours greets like this.
+            ProtocolError: This is not the greeting of a cmpi server.
         """
         if greeting[: len(MAGIC)] != MAGIC or len(greeting) != GREETING_BYTES:
             raise ProtocolError("the address belongs to something else than cmpi")
@@ -73,7 +73,7 @@ class Client:
         """Verify the server.
 
         Raises:
-            ProtocolError: It does not know the secret.
+            ProtocolError: The server does not know the secret.
         """
         if not _compare_digest(proof, _proof(self._secret, b"server", self._nonce, self._theirs)):
             raise ProtocolError("the server does not know the job's secret")

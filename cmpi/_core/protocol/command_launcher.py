@@ -11,7 +11,7 @@ from cmpi._core.protocol.wire import frame, registry
 
 @frame
 class RunThere:
-    """Run this on that host, and tell me how it ends: by CommandEnded."""
+    """Run this command on that host, and report its end by CommandEnded."""
 
     host: str
     argv: list[str]

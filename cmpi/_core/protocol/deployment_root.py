@@ -14,7 +14,8 @@ from cmpi._core.protocol.wire import U64, frame, registry
 
 @frame
 class DeploymentUp:
-    """The first frame of one that deploys: how its Python was started, as most likely its program's."""
+    """The first frame of a cmpirun that deploys a program: how its Python was started, which most likely
+    holds for the program too."""
 
     python: str
     flags: list[str]
@@ -33,8 +34,8 @@ class AskDeployments:
 class MayDeploy:
     """The answer to DeploymentUp: send LaunchJob.
 
-    `inherited` are the names of variables in the environment of the cmpirun that started the job: a program
-    from elsewhere must not see them.
+    `inherited` lists the variables in the environment of the cmpirun that started the job; a deployed
+    program must not see them.
     """
 
     inherited: list[str]
@@ -42,7 +43,8 @@ class MayDeploy:
 
 @frame
 class DeploymentsAre:
-    """The answer to AskDeployments: of each the pid, since when it runs (seconds since 1970), and what."""
+    """The answer to AskDeployments: for each program its pid, when it started (seconds since 1970), and
+    what it runs."""
 
     pids: list[U64]
     since_s: list[U64]

@@ -35,7 +35,7 @@ class Complaint:
 
 @frame
 class SpawnFailed:
-    """MPI could not start these processes. From host spawners."""
+    """MPI could not start these processes. Sent by host spawners."""
 
     start: U32
     reason: str
@@ -43,9 +43,9 @@ class SpawnFailed:
 
 @frame
 class EndedUnheard:
-    """A process of this host has ended before the root has heard of it; `port` completes its spawn.
+    """A process on this host has ended before the root heard of it; `port` completes its spawn.
 
-    From host spawners. `what` is what `pid_files` calls it.
+    Sent by host spawners. `what` is its name in `pid_files`.
     """
 
     what: str
@@ -78,7 +78,7 @@ class Load:
 
 @frame
 class SpawnThere:
-    """Have MPI start so many processes, with or without the fork server."""
+    """Have MPI start this many processes, with or without the fork server."""
 
     start: U32
     n: U32
@@ -87,7 +87,7 @@ class SpawnThere:
 
 @frame
 class StartForkServer:
-    """Start a fork server, in this `Interpreter`."""
+    """Start a fork server with this `Interpreter`."""
 
     python: str
     flags: list[str]
@@ -96,7 +96,7 @@ class StartForkServer:
 
 @frame
 class IsUp:
-    """The root has heard of this process, which has `what` as its name in `pid_files`."""
+    """The root has heard of this process, whose name in `pid_files` is `what`."""
 
     what: str
 

@@ -1,20 +1,20 @@
 """Frames between cmpirun and its agent on another host, over the agent's stdin and stdout.
 
-A connection to the root's socket on that host, and what a command there writes, go over numbered
-channels, of which the side that opens one chooses the number: even for the agent, odd for cmpirun.
+Each connection to the root's socket on that host, and the output of each command there, is a numbered
+channel. The side that opens a channel chooses its number: even for the agent, odd for cmpirun.
 """
 
 from __future__ import annotations
 
 from cmpi._core.protocol.wire import U8, U32, U64, frame, keyword_frame, registry
 
-# In front of the first frame, with the agent's version up to the end of the line. What a login prints comes
-# before it.
+# Precedes the first frame; the agent's version follows up to the end of the line. Whatever a login prints
+# comes before it.
 GREETING = b"\ncmpi agent "
 PIECE_BYTES = 256 * 1024
 BEAT_S = 1.0
 LOST_S = 8.0  # unless --host-timeout says otherwise
-LEAVE_LATER_S = 4.0  # for which agents wait longer than cmpirun: its clock decides which host is lost
+LEAVE_LATER_S = 4.0  # agents wait this much longer than cmpirun, whose clock decides which host is lost
 SHELL = "/bin/sh"  # the first word of a command for a shell
 
 # -- agent -> cmpirun -------------------------------------------------------------------
@@ -22,7 +22,7 @@ SHELL = "/bin/sh"  # the first word of a command for a shell
 
 @keyword_frame
 class HostFacts:
-    """The agent stands ready; what there is on the host."""
+    """The agent is ready; the facts about its host."""
 
     node: str
     cmpi: str
@@ -34,19 +34,20 @@ class HostFacts:
     cpu_units: U64
     memory_bytes: U64
     cores: list[U64]
-    # Where other hosts reach it, a blank, and where it reaches cmpirun's; "" if ssh does not say.
+    # The address at which other hosts reach it, a blank, and the one at which it reaches cmpirun's host; ""
+    # if ssh does not tell.
     address: str
     superuser: bool
     rdma: bool = False  # whether there is an RDMA network card
     temporary: str = ""  # why the job's folder cannot be made in TMPDIR; "": it can
-    shared_memory_bytes: U64 = 0  # free in /dev/shm
-    machine: str = ""  # the same for all names of one host, and for no other
+    shared_memory_bytes: U64 = 0  # free bytes in /dev/shm
+    machine: str = ""  # identifies the machine: the same under all its names
     path: list[str] = []  # where it looks for modules
 
 
 @frame
 class Begun:
-    """The answer to Begin: "", or why it cannot be; and whether the program is there."""
+    """The answer to Begin: "", or why the agent cannot begin; and whether the program is there."""
 
     fault: str
     has_program: bool
@@ -61,7 +62,7 @@ class Came:
 
 @frame
 class CommandEnded:
-    """The command of that channel has ended."""
+    """The command of this channel has ended."""
 
     channel: U32
     code: U8
@@ -69,7 +70,7 @@ class CommandEnded:
 
 @frame
 class Unpacked:
-    """The answer to the last Unpack: "", or why it cannot be."""
+    """The answer to the last Unpack: "", or why it failed."""
 
     fault: str
 
@@ -94,7 +95,7 @@ class Shut:
 
 @frame
 class Beat:
-    """I am there. Each side says so every `BEAT_S`. Without it, cmpirun takes the host for lost, and the
+    """A heartbeat, sent by each side every `BEAT_S`. Without it, cmpirun takes the host for lost, and the
     agent ends a while later."""
 
 
@@ -103,7 +104,7 @@ class Beat:
 
 @keyword_frame
 class Begin:
-    """A job: make its folders, and listen there in the root's place."""
+    """Begin a job: make its folders, and listen in the root's place."""
 
     folder: str
     shared_memory: str
@@ -111,12 +112,12 @@ class Begin:
     cwd: str
     program: str  # a file: the answer says whether it is there; or ""
     key: bytes  # the job's secret
-    lost_s: float  # without a word of cmpirun's, after which the agent ends
+    lost_s: float  # seconds without anything from cmpirun, after which the agent ends
 
 
 @frame
 class Run:
-    """Run a command, with these settings besides; what it writes comes back by the channel."""
+    """Run a command with these additional settings; its output comes back on the channel."""
 
     channel: U32
     argv: list[str]
@@ -125,7 +126,7 @@ class Run:
 
 @frame
 class Unpack:
-    """A piece of an archive to unpack to `there`, in place of `folder`; `last` ends it."""
+    """A piece of an archive to unpack to `there`, replacing `folder`; `last` marks the last piece."""
 
     folder: str
     there: str
@@ -135,7 +136,7 @@ class Unpack:
 
 @frame
 class EndAgent:
-    """The job is over: end all that runs, remove what it left, and go."""
+    """The job is over: end everything that runs, remove its files, and exit."""
 
 
 TO_LAUNCHER = registry(

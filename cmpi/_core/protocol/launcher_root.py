@@ -1,4 +1,4 @@
-"""Frames between cmpirun and the root: the order of a job, signals, hosts, what MPI's launcher prints."""
+"""Frames between cmpirun and the root: the order of a job, signals, hosts, output of MPI's launcher."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ class LaunchJob:
     """The program to run and its settings; sent with the terminal's three descriptors."""
 
     argv: list[str]
-    settings: list[str]  # "NAME=value", for the ranks' environment alone
+    settings: list[str]  # "NAME=value", only for the ranks' environment
     where: list[str]  # the host of each rank
     cwd: str
     output: str
     colour: bool
-    one_place: bool  # stdout and stderr end in the same place
+    one_place: bool  # stdout and stderr are the same file or terminal
     verbosity: U8  # which starts and ends are shown, and how much is reported: see `output`
     output_dir: str
     cpu_units: U64  # 0: whatever this job may use
     memory_bytes: U64  # 0: whatever this job may use
-    rank_cpu_units: U64  # that each rank holds of these
-    shared_memory_bytes: U64  # that one process may share with another; 0: none
-    enforce: str  # "none", "warn" or "kill" those that use too much memory; "": as they asked
+    rank_cpu_units: U64  # the share that each rank holds
+    shared_memory_bytes: U64  # that one process may use to send to another; 0: none
+    enforce: str  # "none", "warn", "kill": see --enforce; "": per process
     check_deadlock: bool  # end the job when all its processes wait for each other
     here: str  # the name of the root's own host
     hosts: bytes  # HostIs frames; none: the root's own is all there is
-    deadline_s: float  # when the job will be ended, in seconds since 1970; 0: never
+    deadline_s: float  # when the time limit ends the job, in seconds since 1970; 0: never
     report_mpi_waits_s: float  # how long all must have waited inside MPI; 0: never report it
     grace_s: float  # between the first signal and SIGKILL, when the user ends the job
-    strict: bool  # a failure counts though another process has looked at it
-    standing: bool = False  # the job goes on when no process is left, until it is interrupted
-    keeper: U32 = 0  # the process outside, by its number, with whose end such a job ends; 0: none
+    strict: bool  # failures count even if another process has dealt with them
+    standing: bool = False  # the job goes on without processes until it is interrupted
+    keeper: U32 = 0  # the job ends with this outside process (the kernel's number); 0: none
     inherited: list[str] = []  # names of the variables in cmpirun's own environment
 
 
@@ -52,7 +52,7 @@ class ShowStacks:
 
 @frame
 class LauncherOutput:
-    """Written to descriptor 1 or 2 by processes that the program itself started, by MPI_Comm_spawn."""
+    """Output to descriptor 1 or 2 of processes that the program itself started, by MPI_Comm_spawn."""
 
     fd: U8
     data: bytes
@@ -60,22 +60,22 @@ class LauncherOutput:
 
 @frame
 class AllOutput:
-    """The answer to AskOutput: there is no more, for now."""
+    """The answer to AskOutput: no more output for now."""
 
 
 @keyword_frame
 class HostIs:
     """A host that processes may be placed on; part of LaunchJob and of HostBack.
 
-    A python of "" is that of the spawning process; cpu_units and memory_bytes of 0 are what the host
-    allows, which for the root's own only the root can tell.
+    A `python` of "" is the spawning process's interpreter. `cpu_units` and `memory_bytes` of 0 stand for
+    what the host allows; for the root's own host only the root can tell.
     """
 
     name: str
     address: str
     python: str
-    cwd: list[str]  # none: that of the job
-    argv: list[str]  # what a rank runs there; none: as everywhere
+    cwd: list[str]  # none: the job's own
+    argv: list[str]  # what a rank runs there; none: as on other hosts
     cpu_units: U64
     memory_bytes: U64
     cores: list[U64]
@@ -83,7 +83,7 @@ class HostIs:
 
 @frame
 class HostLost:
-    """A host is out of reach, with all that ran there."""
+    """A host is out of reach, with all its processes."""
 
     name: str
     reason: str
@@ -91,7 +91,7 @@ class HostLost:
 
 @frame
 class HostBack:
-    """A host that was lost, or is new, can be used: its HostIs."""
+    """A lost host, or a new one, can be used: its HostIs."""
 
     host: bytes
 
@@ -116,17 +116,17 @@ class Final:
 
 @frame
 class TakesGuests:
-    """The root listens: guests may come."""
+    """The root listens: guests may join."""
 
 
 @frame
 class AskOutput:
-    """The job is over: send what is left of LauncherOutput."""
+    """The job is over: send the remaining LauncherOutput."""
 
 
 @frame
 class HostForgotten:
-    """The answer to HostLost: the connections from there may be closed."""
+    """The answer to HostLost: connections from that host may be closed."""
 
     name: str
 
@@ -140,7 +140,7 @@ class NeedHostSpawner:
 
 @frame
 class StartWorld:
-    """Start ranks on several hosts, as one world; the host of each."""
+    """Start ranks on several hosts, as one world; `hosts` has the host of each."""
 
     start: U32
     hosts: list[str]

@@ -9,10 +9,10 @@ from cmpi._core.protocol.wire import U8, U16, U32, U64, frame, keyword_frame, re
 
 @frame
 class MonitorUp:
-    """A monitor stands ready. `port` completes the spawn it belongs to.
+    """A monitor is ready. `port` completes the spawn that it belongs to.
 
-    Of rank 0, `service_port` and the next one are free: for what the ranks of that world set up themselves.
-    `ahead` is true of a slot's, which has forked a process that waits for a closure.
+    On rank 0's host, `service_port` and the next port are free, for services that the ranks of that world
+    set up. `ahead`: it is the monitor of a slot, and has forked a process that waits for a closure.
     """
 
     start: U32
@@ -34,20 +34,20 @@ class Output:
 
 @frame
 class ProcessExited:
-    """The process has ended, and all that it wrote itself was sent before this."""
+    """The process has ended; everything that it wrote itself was sent before this."""
 
     code: U8
     signal: U8 = 0
     by_launcher: bool = False  # MPI's launcher told the monitor to end it
-    by_kernel: bool = False  # it was killed just when the kernel killed somebody for want of memory
+    by_kernel: bool = False  # killed just when the kernel killed a process for lack of memory
     peak_rss_bytes: U64 = 0
     cpu_s: float = 0.0
-    core: str = ""  # where the kernel has put a core dump, if it made one
+    core: str = ""  # the file of its core dump, if the kernel made one
 
 
 @frame
 class JobTerminated:
-    """Slurm ends the job: the monitor got a SIGTERM, and so did its process and everything else."""
+    """Slurm is ending the job: the monitor got a SIGTERM, and so did its process and all others."""
 
 
 @frame
@@ -59,7 +59,7 @@ class FromRank:
 
 @frame
 class StdinTaken:
-    """That much input was passed on; as much more may come."""
+    """This much input was passed on; the same amount may follow."""
 
     nbytes: U32
 
@@ -73,15 +73,15 @@ class CannotRun:
 
 @frame
 class SlotIdle:
-    """The process in this slot has ended, nothing of it is left, and the slot can be used again; or (for
-    this reason) none could be forked."""
+    """The process in this slot has ended without leftovers, and the slot can be used again; or none could
+    be forked, for this reason."""
 
     fault: str = ""
 
 
 @frame
 class OverMemory:
-    """The process uses more memory than it was granted, and is ended or only warned of."""
+    """The process uses more memory than it was granted, and is killed or only warned about."""
 
     used_bytes: U64
     ended: bool
@@ -92,13 +92,14 @@ class OverMemory:
 class RankStacks:
     """The answer to AskRankStacks.
 
-    `text` has the stacks of all threads, with source lines; "" where the rank cannot be asked, or was not.
+    `text` has the stacks of all threads, with source lines; "" if the rank cannot be asked, or was left
+    alone.
     """
 
-    watching: bool  # as asked
+    watching: bool  # as in AskRankStacks
     text: str
-    went_on: bool = True  # it has run a line of Python since the last question
-    ending: bool = False  # Python has ended in it; it is in an exit handler of C, as MPI_Finalize is
+    went_on: bool = True  # it has run Python code since the last question
+    ending: bool = False  # Python has ended in it; a C exit handler runs, such as MPI_Finalize
 
 
 # -- root -> monitor --------------------------------------------------------------------
@@ -113,13 +114,13 @@ class StartProcess:
     settings: list[str]
     cwd: str
     stdin: bool
-    defaults: list[str]  # settings that give way to what is set already
+    defaults: list[str]  # settings that do not replace variables already set
 
 
 @frame
 class Limit:
-    """How much memory the process may use, what to do if it uses more, and its weight in a cgroup of its
-    own (see `limits`)."""
+    """How much memory the process may use, what to do if it uses more, and the weight of its own cgroup
+    (see `limits`)."""
 
     memory_bytes: U64
     enforce: U8
@@ -128,23 +129,23 @@ class Limit:
 
 @frame
 class Signal:
-    """Send a signal to the process and all it started."""
+    """Send a signal to the process and everything that it started."""
 
     signal: U8
-    linger_s: float = 0.0  # for MPI's launcher not to learn of an end by it, while its world ends
-    by_slurm: bool = False  # all that is in the job got it from there: it is not to be sent again
+    linger_s: float = 0.0  # hide its end from MPI's launcher for so long, while its world ends
+    by_slurm: bool = False  # Slurm has signalled all processes already: do not send it again
 
 
 @frame
 class OutputTaken:
-    """That much output was printed; as much more may come."""
+    """This much output was printed; the same amount may follow."""
 
     nbytes: U32
 
 
 @frame
 class Stdin:
-    """Input for the process; none: the end of it."""
+    """Input for the process; no bytes mean its end."""
 
     data: bytes
 
@@ -158,9 +159,9 @@ class ToRank:
 
 @frame
 class AskRankStacks:
-    """Asks what the rank is doing. It need not use cmpi.
+    """Asks what the rank is doing, which need not use cmpi.
 
-    `watching`: leave a rank alone that uses no CPU; of others say whether they went on, too.
+    `watching`: leave a rank alone that uses no CPU; for others, also tell whether they went on.
     """
 
     watching: bool
@@ -168,12 +169,12 @@ class AskRankStacks:
 
 @frame
 class ForkNext:
-    """Fork the next process of this slot; sent when it is idle."""
+    """Fork the next process of this slot; sent when the slot is idle."""
 
 
 @frame
 class Dismiss:
-    """The job is over, or the process is not wanted: end it with all it started, and go."""
+    """The job is over, or the process is not wanted: end it and everything it started, and exit."""
 
 
 TO_ROOT = registry(

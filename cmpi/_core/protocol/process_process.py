@@ -24,11 +24,11 @@ class Open:
 
 @frame
 class Data:
-    """A message: a pickle or an array's header in `body`, or if that is empty in the first buffer.
+    """A message: a pickle or an array's header in `body`, or in the first buffer if `body` is empty.
 
-    `sizes` are the bytes of the buffers. `places`, if not empty, has three numbers for each: the
-    segment, the slot and the offset at which it lies; a segment of 0 stands for a buffer that
-    follows this frame, as all do if there are no places.
+    `sizes` has the length of each buffer. `places`, if not empty, has three numbers for each: its segment,
+    slot and offset; a segment of 0 means that the buffer follows this frame, as all do if `places` is
+    empty.
     """
 
     channel: U32
@@ -39,7 +39,7 @@ class Data:
 
 @frame
 class Credit:
-    """The receiver has taken so many bytes and messages."""
+    """The receiver has taken this many bytes and messages."""
 
     channel: U32
     nbytes: U64
@@ -85,7 +85,7 @@ class ReceiverAborted:
 
 @frame
 class Mismatch:
-    """The receiver has another type."""
+    """The receiver's type differs."""
 
     channel: U32
     contract: str

@@ -1,8 +1,8 @@
-"""Frames between a process and the root: joining the job, starting processes, how they end.
+"""Frames between a process and the root: joining the job, starting processes, ends of processes.
 
-They travel as pieces of the monitor's stream (see `monitor_root`). Frames of three subjects have modules
-of their own: `process_root_connections`, `process_root_links` and `process_root_waits`.
-Process ids travel as their plain number.
+They travel as pieces of the monitor's stream (see `monitor_root`). Three groups of frames have their own
+modules: `process_root_connections`, `process_root_links` and `process_root_waits`. Process ids travel as
+their plain number.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MEMORY_UNKNOWN, MEMORY_SHARED, MEMORY_APART, MEMORY_LIKELY = 0, 1, 2, 3
 class Join:
     """This process uses cmpi; it may ask for resources.
 
-    `memory` names the folder in shared memory that it sees: the same for those that see the same.
+    `memory` identifies the shared memory folder that it sees: equal for processes that see the same one.
     """
 
     memory: str
-    python: str  # its interpreter, for those that it spawns, and below how that was started
+    python: str  # its interpreter, which its children inherit, and below how that was started
     asks: bool = False  # for the resources below
     cpu_units: U64 = 0
     memory_bytes: U64 = 0
@@ -36,10 +36,10 @@ class Join:
 
 @keyword_frame
 class Spawn:
-    """Start a closure, in one process or in `n` of one world. If it is not `inline`, it follows over the
-    first channel.
+    """Start a closure, in one process or in `n` of one world. Unless it is `inline`, the closure follows on
+    the first channel.
 
-    `cpu_units` and `memory_bytes` are the default where they were not asked for.
+    `cpu_units` and `memory_bytes` have their defaults if they were not asked for.
     """
 
     request: U32
@@ -49,17 +49,17 @@ class Spawn:
     closure: bytes
     context: bytes
     inline: bool = True
-    wait: bool = True  # for room, rather than be refused
+    wait: bool = True  # for room; otherwise it is refused if there is none
     asks_cpus: bool = False
     asks_memory: bool = False
     tie: U8 = 0  # to the process that spawns it: see `erlang_links`
     host: str = ""  # where it must run; "": anywhere
-    near: U32 = NO_PID  # whose host it prefers
+    near: U32 = NO_PID  # preferably on this process's host
     pack: bool = False
     n: U32 = 1
-    mpi: bool = False  # started before the closure runs
-    name: str = ""  # what people call the new process
-    flags: list[str] = []  # of the interpreter, if they are not those of Join any more
+    mpi: bool = False  # start MPI before the closure runs
+    name: str = ""  # the new process's name for people
+    flags: list[str] = []  # of the interpreter, if they differ from those in Join
     settings: list[str] = []
 
 
@@ -94,7 +94,7 @@ class AskCapacity:
 
 @frame
 class AskFailures:
-    """Which processes of my guest have failed, or of the job, if I am no guest's?"""
+    """Asks which processes of the sender's guest have failed (of the job, if it belongs to no guest)."""
 
     request: U32
 
@@ -109,8 +109,8 @@ class Preload:
 
 @frame
 class LookedAt:
-    """I have received the end, or the failure, of this process, so that it is my business now; or, not
-    `handled`, I did and end by that myself."""
+    """The sender has received the end or the failure of this process and deals with it; or, not `handled`,
+    ends because of it after all."""
 
     pid: U32
     handled: bool
@@ -118,7 +118,7 @@ class LookedAt:
 
 @frame
 class Raised:
-    """My function raised; the exit code follows."""
+    """The function raised; the exit code follows."""
 
     summary: str
     trace: str
@@ -131,8 +131,8 @@ class Raised:
 class Welcome:
     """The receiver's identity. A parent of NO_PID: the launcher started it.
 
-    `bells` is a folder. Each process may share so many bytes of memory with each other for what it
-    sends there; with none all goes by MPI or sockets. `memory` is as in Alive, of the parent.
+    `bells` is the folder of the doorbells. A process may use `shared_memory_bytes` to send to each other
+    process; with 0 everything goes by MPI or sockets. `memory` is as in Alive, about the parent.
     """
 
     pid: U32
@@ -146,7 +146,7 @@ class Welcome:
     memory: U8
     cores: list[U64]
     nice: U8
-    linked: list[U64]  # in Erlang's sense
+    linked: list[U64]  # by Erlang's links
     deadline_s: float  # as in LaunchJob
 
 
@@ -160,7 +160,7 @@ class Spawned:
 
 @frame
 class Refused:
-    """No process for this request: not now, or never."""
+    """There is no process for this request, now or ever."""
 
     request: U32
     never: bool
@@ -180,9 +180,9 @@ class Ended:
 
 @frame
 class Alive:
-    """The answer to Watch: it runs, and you will hear of its end.
+    """The answer to Watch: the process is running, and the receiver will be told of its end.
 
-    Said again when the process joins, if it had not: then it is known whether the two share memory.
+    Sent again when the process joins, if it had not: only then is it known whether the two share memory.
     """
 
     pid: U32
@@ -202,7 +202,8 @@ class CapacityIs:
 
 @keyword_frame
 class FailuresAre:
-    """The answer to AskFailures: those that nobody has dealt with, in the order in which they ended."""
+    """The answer to AskFailures: failures that no process has dealt with, in the order in which they
+    occurred."""
 
     request: U32
     pids: list[U64]
@@ -214,12 +215,12 @@ class FailuresAre:
 
 @frame
 class Closure:
-    """What to run."""
+    """The closure to run."""
 
     closure: bytes
     context: bytes
     inline: bool
-    settings: list[str] = []  # what it finds in its environment as a rank of a world, if not set
+    settings: list[str] = []  # for its environment as a rank of a world, unless set
 
 
 TO_ROOT = registry(

@@ -8,12 +8,12 @@ A frame is a class whose annotated fields are its layout; it travels as a length
     str bytes                4 bytes of length, then the bytes (UTF-8 with surrogateescape, for any path)
     list[str] list[U64]      4 bytes of count, then the items
 
-Frames are defined in one module for each pair of talkers, and so is what each of the two may receive: a
-registry, from number to class. A frame that is not in the receiver's registry is a `ProtocolError`, as is
-anything else that cannot be read.
+There is one module for each pair of communicating processes. It defines the frames, and for each of the two
+a registry, from number to class, of what it may receive. A frame that is not in the receiver's registry is
+a `ProtocolError`, as is anything else that cannot be read.
 
-Ours rather than pickle, because these bytes are read before and while a peer is not yet trusted, and by
-monitors, which must stay small.
+Pickle was rejected because these bytes are read before a peer is trusted, and by monitors, which must stay
+small.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 else:
     U8 = U16 = U32 = U64 = int
 
-MAX_FRAME_BYTES = 16 << 20  # far above any frame of ours (output comes in 1 MiB pieces)
+MAX_FRAME_BYTES = 16 << 20  # far above any of our frames (output comes in 1 MiB pieces)
 _LETTERS = {
     "bool": "?",
     "U8": "B",
@@ -67,14 +67,14 @@ if TYPE_CHECKING:
 else:
 
     def frame(cls):
-        """Class decorator: a record that travels, with its annotated fields for a layout."""
+        """Class decorator: a record that can be sent, whose annotated fields are its layout."""
         cls = frozen(cls)
         cls.NUMBER = None
         cls.LAYOUT = "".join(_LETTERS[cls.__annotations__[name]] for name in cls.__match_args__)
         return cls
 
     def keyword_frame(cls):
-        """As `frame`, for one with so many fields that each is to be named where the frame is made."""
+        """Like `frame`, for a record with so many fields that each must be passed by name."""
         cls = frame(cls)
         by_position = cls.__init__
 
@@ -86,7 +86,7 @@ else:
 
 
 def registry(classes: dict[int, type[Any]]) -> Registry:
-    """The frames that one end of a connection may receive, by number; a frame has one number in all
+    """The frames that one end of a connection may receive, by number; a frame has the same number in all
     registries."""
     for number, cls in classes.items():
         known = cls.NUMBER
@@ -96,10 +96,10 @@ def registry(classes: dict[int, type[Any]]) -> Registry:
 
 
 def handler(handlers: Mapping[type[Any], Callable[..., T]], frame: object) -> Callable[..., T]:
-    """The one of these handlers that is for this frame.
+    """Return the handler for this frame.
 
     Raises:
-        ProtocolError: None is: the sender may not send such a frame, or not now.
+        ProtocolError: There is none: the sender may not send such a frame, or not now.
     """
     found = handlers.get(type(frame))
     if found is None:
@@ -126,7 +126,8 @@ def encode(message: Any) -> bytes:
 
 
 def encode_bare(message: Any) -> bytes:
-    """The bytes of one frame where something else keeps its length, as MPI does. Blocks: never."""
+    """The bytes of one frame without its length, for transports such as MPI that keep the length
+    themselves. Blocks: never."""
     return b"".join(_parts(message))
 
 
@@ -152,14 +153,14 @@ def _parts(message: Any) -> list[bytes]:
 
 
 def decode(data: bytes | memoryview, expected: Registry) -> Any:
-    """The frame in `data`, which `encode_bare` made.
+    """Return the frame in `data`, which `encode_bare` made.
 
     Args:
         data: The frame without its length.
-        expected: What the receiver may receive.
+        expected: The registry of the receiver.
 
     Raises:
-        ProtocolError: Anything but one whole frame of those.
+        ProtocolError: `data` is not exactly one frame of that registry.
 
     Blocks: never.
     """
@@ -190,7 +191,7 @@ def _read(data: bytes | memoryview, at: int, letter: str) -> tuple[Any, int]:
     if letter == "L":
         return list(struct.unpack_from(f"<{count}Q", data, at)), at + 8 * count
     if letter == "S":
-        if count > len(data):  # a list of that many texts cannot be in here
+        if count > len(data):  # they cannot all be in here
             raise struct.error("list too long")
         texts = []
         for _ in range(count):
@@ -204,10 +205,10 @@ def _read(data: bytes | memoryview, at: int, letter: str) -> tuple[Any, int]:
 
 
 class Decoder:
-    """Frames out of a byte stream that may be cut anywhere. One thread at a time.
+    """Decodes frames from a byte stream that may be cut anywhere. Not thread-safe.
 
     Args:
-        expected: What may come by this stream.
+        expected: The registry of what this stream may carry.
     """
 
     def __init__(self, expected: Registry) -> None:
@@ -215,10 +216,10 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Any]:
-        """The frames that `data` completes.
+        """Return the frames that `data` completes.
 
         Raises:
-            ProtocolError: The stream is not ours; the decoder is of no use any more.
+            ProtocolError: The stream is not cmpi's; the decoder is of no use any more.
 
         Blocks: never.
         """
@@ -236,7 +237,7 @@ class Decoder:
                 frames.append(decode(view[start + 4 : start + 4 + length], self._expected))
                 start += 4 + length
         except ProtocolError:
-            self._buffer = bytearray()  # not cut short: the error's traceback looks into it
+            self._buffer = bytearray()  # replaced, not cut short: the error's traceback looks into it
             raise
         view.release()
         del self._buffer[:start]

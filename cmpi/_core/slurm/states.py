@@ -9,12 +9,12 @@ import re
 
 from cmpi._base.frozen import frozen
 
-TASKS = "%i|%T|%r|%N"  # how squeue is to print jobs for `parse_tasks`
+TASKS = "%i|%T|%r|%N"  # squeue's output format for `parse_tasks`
 
 WAITING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
 GOING = ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING")
 
-# What ended a job, if it was not the program itself: in words, and cmpirun's exit code for it.
+# What ended a job, if not the program itself: in words, and cmpirun's exit code for it.
 VERDICTS = {
     "TIMEOUT": ("its time limit was reached; ask for more with --time", 124),
     "OUT_OF_MEMORY": ("it used more memory than it had asked for; ask for more with --mem-per-cpu", 137),
@@ -28,7 +28,7 @@ VERDICTS = {
 
 @frozen
 class State:
-    """A job's state, as Slurm reports it. `name` is the state; `code` and `signal` are of its script,
+    """A job's state, as Slurm reports it. `name` is the state, `code` and `signal` are the script's,
     `folder` is where it was submitted; `array`: it is a task of a job array."""
 
     name: str
@@ -51,7 +51,7 @@ class State:
 
 
 def parse_job(text: str) -> State | None:
-    """The state out of `scontrol show job --oneliner`; None if there is none in it.
+    """Parse the output of `scontrol show job --oneliner`; None if it has no state.
 
     >>> state = parse_job("JobId=7 JobState=FAILED Reason=NonZeroExitCode ExitCode=3:0 NodeList=n1")
     >>> state.name, state.code, state.ended
@@ -74,12 +74,14 @@ def parse_job(text: str) -> State | None:
 
 
 def unknown(complaint: str) -> bool:
-    """Whether scontrol or squeue complained that there is no such job: an answer. Anything else is none."""
+    """Whether scontrol or squeue complained that there is no such job, which counts as an answer; other
+    complaints do not."""
     return "Invalid job id" in complaint or "Invalid job array" in complaint
 
 
 def exit_code(state: State, written: int | None) -> int:
-    """cmpirun's exit code for a job that has ended; `written` is what its script wrote down, if it did."""
+    """cmpirun's exit code for a job that has ended; `written` is the exit code that its script recorded, if
+    it did."""
     if state.name == "COMPLETED":
         return 0
     if state.name in VERDICTS:
@@ -90,7 +92,7 @@ def exit_code(state: State, written: int | None) -> int:
 
 
 def parse_tasks(text: str) -> dict[str, State]:
-    """Jobs and tasks of arrays, out of `squeue --array` with the format `TASKS`.
+    """Parse jobs and tasks of arrays in the output of `squeue --array` with the format `TASKS`.
 
     >>> tasks = parse_tasks("7_0|RUNNING|None|n1\\n7_1|PENDING|Priority|\\n")
     >>> tasks["7_0"].nodes, tasks["7_1"].name, tasks["7_1"].reason
@@ -104,6 +106,7 @@ def parse_tasks(text: str) -> dict[str, State]:
 
 
 def ahead(text: str, job: str) -> int:
-    """How many jobs wait before this one, out of `squeue --states=PENDING --sort=-p,i -o %i`."""
+    """How many jobs wait before this one, from the output of `squeue --states=PENDING --sort=-p,i -o
+    %i`."""
     waiting = text.split()
     return waiting.index(job) if job in waiting else 0

@@ -1,6 +1,6 @@
-"""Creates a cgroup for one process, in which the kernel limits its memory, where that is possible.
+"""Creates a cgroup in which the kernel limits the memory of one process, where that is possible.
 
-It is created beside this process's own cgroup, in version 2, because a cgroup that has processes cannot
+It is created next to this process's own cgroup (version 2 only), because a cgroup that has processes cannot
 have children with memory limits. This is done only if our own cgroup has no limits, since a process that
 moves to the new one escapes them.
 
@@ -24,8 +24,8 @@ LOOK_AGAIN_S = 0.02
 
 
 def levels(controller: str) -> list[str]:
-    """The folders of this process's cgroup and of all above it, the topmost first: that of version 2 (""),
-    or that of a controller of version 1.
+    """Return the folders of this process's cgroup and of its ancestors, topmost first: for version 2 (""),
+    or for a controller of version 1.
 
     Source: Linux cgroups(7), "/proc/[pid]/cgroup".
     """
@@ -38,45 +38,45 @@ def levels(controller: str) -> list[str]:
 
 
 class Cgroup:
-    """One that was made, and `remove` removes."""
+    """A cgroup that this process has made."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
     def enter(self, pids: list[int]) -> None:
-        """Move these processes into it, with the processes that they start from now on.
+        """Move these processes into it, together with the processes that they will start.
 
-        Blocks: never. The kernel takes some milliseconds, so a thread waits for it. What they have in
-        memory already stays counted where they were.
+        Blocks: never. The kernel takes some milliseconds, so a thread waits for it. Memory that they
+        already use stays charged to the cgroup that they leave.
         """
         _thread.start_new_thread(self._enter, (pids,))
 
     def _enter(self, pids: list[int]) -> None:
         for pid in pids:
-            _write(f"{self._folder}/cgroup.procs", str(pid))  # if not: it has ended
+            _write(f"{self._folder}/cgroup.procs", str(pid))  # a failure means that it has ended
 
     @property
     def killed(self) -> bool:
-        """Whether the kernel has ended them, for more memory than it gave."""
+        """Whether the kernel has killed them for exceeding their memory limit."""
         lines = read(f"{self._folder}/memory.events").splitlines()
         return any(line.startswith("oom_kill ") and not line.endswith(" 0") for line in lines)
 
     def remove(self) -> None:
-        """Remove it, if all in it have ended; else `remove_all` will."""
+        """Remove it if all its processes have ended; otherwise `remove_all` will."""
         _remove(self._folder)
 
 
 def make(name: str, memory_bytes: int, cpu_weight: int) -> Cgroup | None:
-    """Create a cgroup whose processes may use so much memory and no swap, and are killed together beyond
-    it.
+    """Create a cgroup whose processes may use this much memory and no swap, and are killed together if they
+    exceed that.
 
     Args:
-        name: Of its folder.
-        memory_bytes: Its bound.
-        cpu_weight: 100 for a whole core; where the kernel shares CPU among cgroups, nice values count only
-            within each.
+        name: The name of its folder.
+        memory_bytes: The limit of its memory.
+        cpu_weight: 100 for a whole core. Needed because the kernel shares CPU among cgroups first: nice
+            values count only within one.
 
-    Returns None if none can be made here.
+    Returns None if no cgroup can be made here.
     """
     own, home = _places()
     if not _open(own, home) or not os.access(f"{home}/cgroup.procs", os.W_OK):
@@ -90,7 +90,7 @@ def make(name: str, memory_bytes: int, cpu_weight: int) -> Cgroup | None:
         _remove(folder)
         return None
     _write(f"{folder}/memory.oom.group", "1")
-    _write(f"{folder}/memory.swap.max", "0")  # where there is swap
+    _write(f"{folder}/memory.swap.max", "0")  # if there is swap
     _write(f"{folder}/cpu.weight", str(cpu_weight))  # where the controller is enabled
     _write(
         f"{folder}/pids.max", read(f"{own}/pids.max")
@@ -107,33 +107,32 @@ def can_be_made() -> bool:
 
 
 def remove_all(prefixes: list[str]) -> None:
-    """Remove those whose names begin with one of these.
+    """Remove the cgroups whose names begin with one of these prefixes.
 
-    Blocks: as long as somebody in one is just ending, at most `REMOVE_S`.
+    Blocks: while processes in one of them are ending, at most `REMOVE_S`.
     """
     _, home = _places()
     end_s = time.monotonic() + REMOVE_S
     try:
         names = [name for name in os.listdir(home) if name.startswith(tuple(prefixes))]
     except OSError:
-        return  # no such cgroups
+        return  # there are no such cgroups
     for name in names:
         while not _remove(f"{home}/{name}") and time.monotonic() < end_s:
             time.sleep(LOOK_AGAIN_S)
 
 
 def _places() -> tuple[str, str]:
-    """This process's own cgroup, and the one above it, in which others would be made.
+    """This process's own cgroup, and its parent, in which others would be made.
 
-    The topmost is both: it may have processes and others below it.
+    The topmost cgroup is both: it may have processes and children.
     """
     above = levels("") or ["/nowhere"]
     return above[-1], above[-2:][0]
 
 
 def _open(own: str, home: str) -> bool:
-    """Whether new cgroups there can have memory limits, and a process that moves there escapes no
-    limits."""
+    """Whether new cgroups in `home` can have memory limits, and a process that moves there escapes none."""
     control = f"{home}/cgroup.subtree_control"
     if "memory" not in read(control).split() and not (own == home and _write(control, "+memory")):
         return False
@@ -142,7 +141,7 @@ def _open(own: str, home: str) -> bool:
 
 
 def _remove(folder: str) -> bool:
-    """Whether there is no process in it."""
+    """Remove the cgroup; return whether it has no processes left."""
     try:
         os.rmdir(folder)
     except OSError as error:

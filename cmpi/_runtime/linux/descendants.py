@@ -25,7 +25,7 @@ def adopt_orphans() -> None:
 
 
 def die_with_parent(on: bool = True) -> None:
-    """Have this process killed when its parent ends, or no longer. Source: Linux prctl(2)."""
+    """Have the kernel kill this process when its parent ends, or no longer. Source: Linux prctl(2)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if on else 0)
 
 
@@ -34,7 +34,7 @@ def leave_group() -> None:
     try:
         os.setsid()
     except PermissionError:
-        pass  # a group of its own already
+        pass  # it has a group of its own already
 
 
 def have_children() -> bool:
@@ -69,7 +69,7 @@ def end_all() -> str:
             except PermissionError:
                 foreign.add(pid)
             except (ProcessLookupError, ChildProcessError):
-                pass  # reaped in between
+                pass  # reaped in the meantime
     return ""
 
 

@@ -1,11 +1,11 @@
-"""Threads of this process that Python does not know, and whether one of them may call into Python.
+"""Finds out whether a thread that Python does not know may call into Python.
 
-The libraries that nearly every process has loaded keep threads of their own: BLAS and OpenMP, which compute
-when they are asked to, and MPI, which never calls Python by itself. Another library's thread (of a sound
-card, a camera, a database, a timer) may call back at any time.
+Some libraries that nearly every process loads keep threads of their own: BLAS and OpenMP, which compute
+only when asked, and MPI, which never calls Python by itself. Another library's thread (for a sound card, a
+camera, a database, a timer) may call back at any time.
 
-A stack tells whose thread it is: the code addresses that lie on it, down to the function with which the
-thread was started, are in the library and in libc.
+The stack shows which library a thread belongs to: all code addresses on it, down to the function that the
+thread was started with, lie in that library or in libc.
 
 Source: proc(5), `/proc/pid/task/tid/syscall` and `/proc/pid/mem`.
 """
@@ -25,16 +25,16 @@ WORKERS = (
     *("libucs", "libucp", "libuct", "libucm"),
 )
 RUNTIME = ("libc.so", "libc-", "libpthread", "ld-linux", "[vdso]")
-MOST_BYTES = 1 << 16  # of a stack that are looked at; a thread that waits to be asked uses some 5 KiB
+MOST_BYTES = 1 << 16  # of a stack are examined; an idle worker thread uses some 5 KiB
 
 
 def may_call_back(known: Collection[int]) -> bool:
-    """Whether there may be a thread that calls into Python by itself.
+    """Whether a thread that Python does not know may call into Python by itself.
 
     Args:
-        known: The ids of those that are known not to, by `threading.get_native_id`.
+        known: Ids, as by `threading.get_native_id`, of threads known not to do so.
 
-    True where it cannot be found out. Blocks: never; takes some 0.3 ms if there are such threads.
+    True if it cannot be found out. Blocks: never; takes some 0.3 ms if there are such threads.
     """
     foreign = [tid for tid in map(int, os.listdir("/proc/self/task")) if tid not in known]
     if not foreign:
@@ -51,7 +51,7 @@ def may_call_back(known: Collection[int]) -> bool:
 
 
 def timers() -> bool:
-    """Whether this process has POSIX timers (`timer_create`); False where the kernel does not say."""
+    """Whether this process has POSIX timers (`timer_create`); False if the kernel does not tell."""
     try:
         with open("/proc/self/timers") as file:
             return bool(file.read(1))
@@ -60,7 +60,7 @@ def timers() -> bool:
 
 
 def _regions() -> list[tuple[int, int, bool, str]]:
-    """The address space: begin, end, whether there is code, and of which file."""
+    """The address space: begin, end, whether it has code, and the file that it maps."""
     found = []
     with open("/proc/self/maps") as file:
         for line in file:
@@ -81,7 +81,7 @@ def _works_when_asked(tid: int, regions: list[tuple[int, int, bool, str]], memor
     except FileNotFoundError:
         return True  # it has ended
     except (OSError, ValueError, IndexError, StopIteration):
-        return False  # it runs, or cannot be looked at
+        return False  # it is running, or cannot be examined
     code = [(begin, end, name) for begin, end, is_code, name in regions if is_code]
     first, last = code[0][0], code[-1][1]
     addresses = {word for (word,) in struct.iter_unpack("Q", stack) if first <= word < last}

@@ -1,18 +1,18 @@
-"""Finding TCP ports that nobody uses."""
+"""Finds TCP ports that are not in use."""
 
 from __future__ import annotations
 
 import _socket
 import os
 
-# Below those that the kernel gives to connections by itself (`net.ipv4.ip_local_port_range`), so that only
-# another server could take one between now and its use.
+# Below the range from which the kernel assigns ports to connections (`net.ipv4.ip_local_port_range`), so
+# that only another server could take one before it is used.
 FIRST, N = 20_000, 12_000
 TRIES = 100
 
 
 def find() -> int:
-    """A port that is free, as is the next one; 0 if none was found.
+    """Return a port that is free, as is the next one; 0 if none was found.
 
     Blocks: never.
     """

@@ -1,4 +1,5 @@
-"""Reading what `_core/job/capacity.py` decides on, and what the root makes of it."""
+"""Reads the facts that `_core/job/capacity.py` decides on, and builds the root's list of hosts from
+them."""
 
 from __future__ import annotations
 
@@ -36,17 +37,17 @@ def has_rdma() -> bool:
 
 
 def compiled() -> bool:
-    """Whether the way of a message was compiled when cmpi was installed (see `setup.py`)."""
+    """Whether the code that every message passes was compiled when cmpi was installed (see `setup.py`)."""
     from cmpi._transport import ring
 
     return ring.__file__.endswith(".so")
 
 
 def places(order: launcher_root.LaunchJob, here: str) -> tuple[list[Host], dict[str, launcher_root.HostIs]]:
-    """Where processes may be placed, and what was said of them.
+    """Return the hosts where processes may be placed, and the launcher's descriptions of them.
 
     Args:
-        order: What the launcher said; without hosts, this one is all there is.
+        order: The launcher's order; if it names no hosts, there is only this one.
         here: The name of this host.
     """
     cpu_units, memory_bytes = usable(facts(), os.environ)
@@ -65,15 +66,16 @@ def places(order: launcher_root.LaunchJob, here: str) -> tuple[list[Host], dict[
 
 
 def place(described: bytes) -> Host:
-    """A host as the launcher describes it."""
+    """The host that the launcher describes."""
     (it,) = Decoder(launcher_root.HOSTS).feed(described)
     return Host(it.name, it.cpu_units, it.memory_bytes, it.cores, it.address, it.python)
 
 
 def memory_name(folder: str) -> str:
-    """A name for this folder in shared memory: the same wherever it is the same; "" if it is not there.
+    """A name that identifies this shared memory folder: equal in processes that see the same folder; "" if
+    there is none.
 
-    Another host, or a container with a /dev/shm of its own, has another, or none.
+    On another host, or in a container with its own /dev/shm, the name differs, or there is none.
     """
     try:
         stat = os.stat(folder)

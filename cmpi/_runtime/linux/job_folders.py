@@ -12,12 +12,12 @@ _SHOWN = 10
 
 
 def above() -> str:
-    """Where jobs have their folders."""
+    """The folder in which jobs have their folders."""
     return os.environ.get("TMPDIR", "/tmp")
 
 
 def describe(folder: str, name: str, runs: str) -> None:
-    """Note the name of a new folder's job ("": the folder's), and what it runs. Raises: OSError."""
+    """Write down the job's name ("": its folder's) and what it runs, in its new folder. Raises: OSError."""
     with open(f"{folder}/{_ABOUT}", "x", errors="surrogateescape") as file:
         file.write(f"{name or os.path.basename(folder)}\n{runs}")
 
@@ -29,16 +29,16 @@ def about(folder: str) -> tuple[str, str, float]:
             name, _, runs = file.read().partition("\n")
             return name, runs, os.fstat(file.fileno()).st_mtime
     except OSError:
-        return os.path.basename(folder), "", 0.0  # it ends just now
+        return os.path.basename(folder), "", 0.0  # it is just ending
 
 
 def name(folder: str) -> str:
-    """The name of the job that has this folder."""
+    """The name of the job with this folder."""
     return about(folder)[0]
 
 
 def mine() -> list[str]:
-    """The folders of this user's jobs here. What another user has put there is not looked into."""
+    """The folders of this user's jobs here; those of other users are never read."""
     found = []
     for entry in os.listdir(above()):
         path = f"{above()}/{entry}"
@@ -46,19 +46,20 @@ def mine() -> list[str]:
             if entry.startswith(PREFIX) and os.lstat(path).st_uid == os.geteuid():
                 found.append(path)
         except OSError:
-            continue  # gone meanwhile
+            continue  # removed in the meantime
     return sorted(path for path in found if os.path.exists(f"{path}/{_ABOUT}"))
 
 
 def find(wanted: str) -> list[str]:
-    """The folders of the jobs that have this name, or whose folder it names."""
+    """The folders of jobs with this name, or the folder that `wanted` is the path of."""
     if "/" in wanted:
         return [os.path.abspath(wanted)]
     return [path for path in mine() if wanted in (name(path), os.path.basename(path))]
 
 
 def the_one(wanted: str) -> str:
-    """The folder of the only job that `find` finds. Raises: LaunchError: There is none, or several."""
+    """The folder of the only job that `find` finds. Raises: LaunchError: There is none, or more than
+    one."""
     found = find(wanted)
     if len(found) == 1:
         return found[0]

@@ -1,8 +1,8 @@
 """Removes the files that MPI leaves behind when its processes die, and the job's own folders.
 
 MPICH unlinks its shared-memory file when a process finalizes, so a killed process leaves it behind. UCX and
-PMIx unlink theirs at once, unless the process is killed at that moment. Open MPI's files are in a folder of
-the job (`launcher/mpi/mpiexec.py`).
+PMIx unlink theirs at once, unless the process is killed just then. Open MPI's files are in a folder of the
+job (`launcher/mpi/mpiexec.py`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 
 SHARED_MEMORY = "/dev/shm"
 _PREFIXES = ("mpich_shm_", "ucx_shm_posix_", "open_mpi.")
-_ALONE = "sm_segment."  # of an Open MPI process that was started alone: in a job they are in its folder
+_ALONE = "sm_segment."  # of an Open MPI process without a launcher; otherwise it is in the job's folder
 REMOVE_S = 1.0
 LOOK_AGAIN_S = 0.05  # a process of another job may have created its file and not yet mapped it
 
 
 def clean_up(folders: Sequence[str]) -> None:
-    """Remove the job's folders and cgroups, and MPI's leftovers here. Blocks: as `remove_folders`."""
+    """Remove the job's folders and cgroups, and MPI's leftovers on this host. Blocks: as
+    `remove_folders`."""
     remove_folders(folders)
     remove_unmapped_segments()
     remove_topologies()
@@ -30,24 +31,24 @@ def clean_up(folders: Sequence[str]) -> None:
 
 
 def unlink_own_segments(prefixes: tuple[str, ...] = _PREFIXES) -> None:
-    """In a process whose MPI_Init has returned: unlink what it has mapped, if it is called so.
+    """In a process whose MPI_Init has returned, unlink the files that it has mapped whose names begin so.
 
-    Every process that was to map the file has done so by then, and the memory lives as long as it
-    is mapped. MPICH's own unlink at the end finds nothing, which it does not mind.
+    By then every process that needs the file has mapped it, and the memory lives as long as it is mapped.
+    MPICH's own unlink at the end finds nothing, which does no harm.
     """
     for path in _mapped(["self"], prefixes):
         try:
             os.unlink(path)
         except OSError:
-            pass  # another rank of the world was first
+            pass  # another rank of the world was faster
 
 
 def remove_unmapped_segments(patience_s: float = 0.0) -> None:
     """Unlink this user's files of MPICH and UCX that no process has mapped: their owners are dead.
 
     Args:
-        patience_s: How long to go on looking, in seconds: for owners that were killed and are not gone yet,
-            and for one that is killed between making its file and unlinking it.
+        patience_s: How long to go on looking, in seconds: killed owners may not be gone yet, and an owner
+            may be killed between creating its file and unlinking it.
     """
     end_s = time.monotonic() + patience_s
     while True:
@@ -58,15 +59,15 @@ def remove_unmapped_segments(patience_s: float = 0.0) -> None:
                 try:
                     os.unlink(path)
                 except OSError:
-                    pass  # another cmpirun was first
+                    pass  # another cmpirun was faster
         if time.monotonic() >= end_s:
             return
         time.sleep(LOOK_AGAIN_S)
 
 
 def remove_topologies() -> None:
-    """Unlink this user's files in which Hydra describes the host, if none of its proxies runs: one that
-    is killed leaves its own, under a name in /tmp that it tells nobody."""
+    """Unlink this user's files in which Hydra describes the host, if no Hydra proxy runs. A proxy that is
+    killed leaves its file in /tmp, under a name that it tells nobody."""
     mine = []
     for name in os.listdir("/tmp"):
         if name.startswith("hydra_hwloc_xmlfile_"):
@@ -74,19 +75,20 @@ def remove_topologies() -> None:
                 if os.lstat(f"/tmp/{name}").st_uid == os.geteuid():
                     mine.append(f"/tmp/{name}")
             except OSError:
-                continue  # gone meanwhile
+                continue  # removed in the meantime
     if not mine or "hydra_pmi_proxy\n" in _texts(_all_processes(), "comm"):
         return
     for path in mine:
         try:
             os.unlink(path)
         except OSError:
-            pass  # another cmpirun was first
+            pass  # another cmpirun was faster
 
 
 def remove_session_folders() -> None:
-    """Remove the empty folders of an Open MPI process that was in MPI_Init when its launcher was killed:
-    it goes on as one that was started alone. Not while one that was runs here in the same `TMPDIR`."""
+    """Remove empty session folders of Open MPI. A process that is in MPI_Init when its launcher is killed
+    goes on as if it was started without one, and leaves such a folder. Does nothing while a process that
+    was really started so runs here with the same `TMPDIR`."""
     sessions = session_folder()
     top = _open_own(sessions)
     if top < 0:
@@ -103,8 +105,8 @@ def remove_session_folders() -> None:
 
 
 def _open_own(folder: str) -> int:
-    """A descriptor of a folder that is this user's own; -1 if there is none: a link there, which
-    anybody may have made, is not followed."""
+    """Open a folder that belongs to this user; -1 if there is none. Symbolic links, which anybody may have
+    made, are not followed."""
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -128,8 +130,8 @@ def session_folder() -> str:
 
 
 def singleton_runs() -> bool:
-    """Whether any process of this host runs Open MPI without a launcher, and has the same temporary folder.
-    Blocks: to read what /proc says of all processes."""
+    """Whether any process on this host runs Open MPI without a launcher and has the same temporary folder.
+    Blocks: while it reads /proc for all processes."""
     temporary = _temporary_folder(os.environ)
     return any(_is_singleton(process, temporary) for process in _all_processes())
 
@@ -140,24 +142,24 @@ def _is_singleton(process: str, temporary: str) -> bool:
         return False
     for text in _texts([process], "environ"):
         environment = dict(entry.partition("=")[::2] for entry in text.split("\0"))
-        # By a launcher; or by a process that was, as those of the fork server are.
+        # Started by a launcher, or by a process that was, such as the fork server.
         if "PMIX_RANK" in environment or "OMPI_TOOL_NAME" in environment:
             return False
         if os.path.realpath(_temporary_folder(environment)) != os.path.realpath(temporary):
             return False
-    return _polls(process)  # as it does from MPI_Init on; others have only imported it
+    return _polls(process)  # as it does from MPI_Init on; other processes have only imported MPI
 
 
 def _temporary_folder(environment: Mapping[str, str]) -> str:
-    """Where Open MPI puts the folders of processes. Source: its `opal_tmp_directory`."""
+    """Where Open MPI puts session folders. Source: its `opal_tmp_directory`."""
     found = (environment.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
     return next((folder for folder in found if folder is not None), "/tmp")
 
 
 def remove_folders(folders: Sequence[str]) -> None:
-    """Remove the job's folders with all that is in them, and the cgroups that are named after them.
+    """Remove the job's folders with their contents, and the cgroups that are named after them.
 
-    Blocks: as long as somebody who is just ending puts something in, at most `REMOVE_S` for each.
+    Blocks: while ending processes still create files there, at most `REMOVE_S` for each folder.
     """
     import shutil
 
@@ -189,12 +191,13 @@ def _segments() -> set[str]:
             if os.lstat(path).st_uid == os.geteuid():
                 files.add(path)
         except OSError:
-            continue  # gone meanwhile
+            continue  # removed in the meantime
     return files
 
 
 def unlink_segments_of_one_alone() -> None:
-    """The same, in a process that was started without a launcher: a world of its own."""
+    """As `unlink_own_segments`, in a process that was started without a launcher and is a world of its
+    own."""
     unlink_own_segments((*_PREFIXES, _ALONE))
 
 
@@ -211,7 +214,7 @@ def _all_processes() -> Iterator[str]:
 
 
 def _polls(process: str) -> bool:
-    """Whether it has a descriptor to wait for events."""
+    """Whether the process has a descriptor that waits for events."""
     import glob
 
     for link in glob.iglob(f"/proc/{process}/fd/*"):
@@ -219,16 +222,16 @@ def _polls(process: str) -> bool:
             if "eventpoll" in os.readlink(link):
                 return True
         except OSError:
-            continue  # closed, or not ours
+            continue  # closed, or another user's
     return False
 
 
 def _texts(processes: Iterable[str], name: str) -> Iterator[str]:
-    """The contents of this file in /proc of these processes, as far as we may read it."""
+    """The contents of this file in /proc for these processes, as far as they can be read."""
     for process in processes:
         try:
             with open(f"/proc/{process}/{name}", errors="replace") as file:
                 text = file.read()
         except OSError:
-            continue  # ended, or not ours
+            continue  # ended, or another user's
         yield text

@@ -23,7 +23,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(_Info), ctypes.c_size_
 
 
 def has_mpi(pid: int) -> bool:
-    """Whether this process has loaded an MPI; false if it cannot be seen."""
+    """Whether this process has loaded an MPI library; False if that cannot be seen."""
     try:
         with open(f"/proc/{pid}/maps", "rb") as maps:
             return b"/libmpi" in maps.read()
@@ -32,12 +32,12 @@ def has_mpi(pid: int) -> bool:
 
 
 def count() -> int:
-    """How many libraries this process has ever loaded, those that it has inherited by a fork included."""
+    """How many libraries this process has ever loaded, including those inherited by fork."""
     found = [0]
 
     def look(info: ctypes._Pointer[_Info], size: int, data: object) -> int:
         found[0] = info.contents.loads
-        return 1  # the first says it of all
+        return 1  # every entry has the same count
 
     ctypes.CDLL(None).dl_iterate_phdr(_CALLBACK(look), None)
     return found[0]

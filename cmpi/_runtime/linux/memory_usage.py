@@ -17,7 +17,7 @@ def family(pid: int) -> list[int]:
         try:
             tasks = os.listdir(f"/proc/{each}/task")
         except OSError:
-            continue  # ended meanwhile
+            continue  # it has ended in the meantime
         for task in tasks:
             found += map(int, read(f"/proc/{each}/task/{task}/children").split())
     return found
@@ -29,7 +29,7 @@ def resident_bytes(pids: list[int]) -> int:
 
 
 def proportional_bytes(pids: list[int]) -> int:
-    """The same with shared pages divided among those that share them; 1 ms each."""
+    """Resident memory, with shared pages divided among the processes that share them; 1 ms each."""
     total = 0
     for pid in pids:
         for line in read(f"/proc/{pid}/smaps_rollup").splitlines():
@@ -39,7 +39,8 @@ def proportional_bytes(pids: list[int]) -> int:
 
 
 def available_bytes() -> int:
-    """How much memory this host has for new processes without swapping; a lot, if it does not say."""
+    """How much memory this host has for new processes without swapping; a huge number if it does not
+    tell."""
     for line in read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) << 10
@@ -47,8 +48,8 @@ def available_bytes() -> int:
 
 
 def kernel_kills() -> int:
-    """How many processes this machine's kernel has killed for lack of memory (also of a cgroup's); 0 if it
-    does not say."""
+    """How many processes the kernel of this machine has killed for lack of memory (also in a cgroup); 0 if
+    it does not tell."""
     for line in read("/proc/vmstat").splitlines():
         if line.startswith("oom_kill "):
             return int(line.split()[1])
@@ -60,7 +61,7 @@ def core_dump(pid: int) -> str:
 
     Source: Linux core(5), "Naming of core dump files".
     """
-    import re  # most have no use for it
+    import re  # most processes do not need it
 
     pattern = read("/proc/sys/kernel/core_pattern").strip() or "core"
     if pattern.startswith("|"):
@@ -73,7 +74,7 @@ def core_dump(pid: int) -> str:
 
 
 def read(path: str) -> str:
-    """The contents of this file; "" if it cannot be read: its process has ended, or there is none."""
+    """The contents of this file; "" if it cannot be read, for example because its process has ended."""
     try:
         with open(path) as file:
             return file.read()

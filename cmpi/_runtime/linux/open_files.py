@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import resource
 
-ENOUGH = (
-    1 << 16
-)  # some programs look at every number below their limit, so not the millions that are allowed
+ENOUGH = 1 << 16  # not the millions that are allowed: some programs look at every number below their limit
 
 
 def raise_limit() -> int:
@@ -27,7 +25,7 @@ def restore_limit(soft: int) -> None:
 
 
 def room(pid: int) -> tuple[int, int]:
-    """How many more files a process can open, and its limit. Raises: OSError: it has gone."""
+    """How many more files a process can open, and its limit. Raises: OSError: the process has ended."""
     limit = resource.prlimit(pid, resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         limit = ENOUGH

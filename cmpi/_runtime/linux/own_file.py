@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 def open_own(path: str) -> BinaryIO:
-    """Open a file for reading, if it is this user's: to unpickle another user's would be to run its code.
+    """Open a file for reading if it belongs to this user: unpickling another user's file would run that
+    user's code.
 
     Raises:
         OSError: There is no such file.

@@ -1,7 +1,7 @@
 """Files in the job's folder that describe the job's own processes on this host, named PID.pid.
 
-Each process writes its file first of all, before the root can learn of it in any other way. So the root
-notices if a process that it waits for has ended.
+Each process writes its file before it does anything else, so that the root notices if a process that it
+waits for has ended.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ ROOT, COMPLETER, HOST_SPAWNER = "root", "spawn completer", "host spawner"
 
 
 def start(number: int, rank: int) -> str:
-    """The description of a process that MPI starts for a start of the root."""
+    """Describe a process that MPI starts, by its start and rank."""
     return f"start {number} {rank}"
 
 
 def start_number(what: str) -> int:
-    """Of which start it is; -1: of none."""
+    """The number of the start in a description; -1 if there is none."""
     word, *numbers = what.split()
     return int(numbers[0]) if word == "start" else -1
 
 
 def announce(folder: str, what: str, port: str = "", pid: int = 0) -> None:
-    """Describe this process, or one that was just started; `port` completes its spawn."""
-    with contextlib.suppress(OSError):  # the job is over, and its folder gone
+    """Write a file for this process, or for `pid`, which was just started; `port` completes its spawn."""
+    with contextlib.suppress(OSError):  # the job is over, and its folder removed
         path = f"{folder}/{pid or os.getpid()}{SUFFIX}"
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         os.write(fd, f"{what}\n{port}".encode())
@@ -42,7 +42,7 @@ def withdraw(folder: str) -> None:
 
 
 def announced(folder: str) -> dict[int, str]:
-    """The descriptions in the files, with ports in the next line, by process id; some processes have
+    """The descriptions in the files by process id, with the ports on the next line; some processes have
     ended."""
     found = {}
     with contextlib.suppress(OSError):
@@ -54,7 +54,7 @@ def announced(folder: str) -> dict[int, str]:
 
 
 def runs(pid: int) -> bool:
-    """Whether there is such a process that has not ended."""
+    """Whether this process exists and has not ended."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] not in (b"Z", b"X")

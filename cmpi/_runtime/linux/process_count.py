@@ -1,4 +1,4 @@
-"""Counts how many more processes and threads may be started: by the user, and in this process's cgroup.
+"""Computes how many more processes and threads the user, and this process's cgroup, may start.
 
 Source: Linux getrlimit(2), "RLIMIT_NPROC"; `cgroup-v2.rst`, "PID".
 """
@@ -12,7 +12,7 @@ from cmpi._runtime.linux import cgroup
 from cmpi._runtime.linux.memory_usage import read
 
 NO_LIMIT = 1 << 22  # Linux numbers no more processes than these
-# Of processes: counting those of a user means to look at every process of the host.
+# Counting a user's processes means looking at every process of the host.
 MANY = 30_000
 
 
@@ -24,12 +24,12 @@ def room() -> tuple[int, int]:
 def _of_user() -> tuple[int, int]:
     limit = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     if os.geteuid() == 0 or limit == resource.RLIM_INFINITY or limit >= MANY:
-        return NO_LIMIT, NO_LIMIT  # the superuser may always start one
+        return NO_LIMIT, NO_LIMIT  # the superuser is never refused
     return limit - sum(map(_threads, filter(str.isdigit, os.listdir("/proc")))), limit
 
 
 def _threads(pid: str) -> int:
-    """The threads of a process, if it is this user's."""
+    """The number of threads of a process, if it belongs to this user."""
     try:
         if os.stat(f"/proc/{pid}").st_uid != os.getuid():
             return 0

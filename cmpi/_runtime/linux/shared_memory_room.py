@@ -1,4 +1,4 @@
-"""Chooses the folder for shared memory, and has the messages for a /dev/shm without room."""
+"""Chooses the folder for shared memory, and words the messages about a /dev/shm that is too small."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from typing import Final
 
 DEV_SHM: Final = "/dev/shm"
-# Less is filled by the arrays under way between a few pairs of processes. A container has 64 MiB.
+# The arrays in flight between a few pairs of processes can fill less than this. A container has 64 MiB.
 ENOUGH_BYTES: Final = 256 << 20
-# MPICH makes a segment there for each world; SIGBUS kills a process that finds no room for its own.
+# MPICH creates a segment there for each world; a process that finds no room for its own dies by SIGBUS.
 FULL_BYTES: Final = 1 << 20
 MEND: Final = (
     "in a container: docker run --shm-size=2g, or --ipc=host; else: mount -o remount,size=50% /dev/shm"
@@ -36,14 +36,14 @@ def folder(name: str, temporary: str) -> str:
     """The folder for shared memory: in /dev/shm, or in the temporary folder where /dev/shm is small.
 
     Mapped files of the temporary folder are as fast while they stay in the page cache: docs/performance.md
-    has figures. The kernel writes them to the disk in the end, but most are unlinked long before.
+    has figures. The kernel writes them to the disk eventually, but most are unlinked long before.
     """
     free = free_bytes()
     return f"{DEV_SHM if free is not None and free >= ENOUGH_BYTES else temporary}/{name}"
 
 
 def lack(kind: str) -> str:
-    """Why this MPI has too little shared memory here to start a process; "" if it has enough."""
+    """Why there is too little shared memory for this MPI to start a process; "" if there is enough."""
     free = free_bytes()
     if kind != "mpich" or (free is not None and free >= FULL_BYTES):
         return ""
@@ -52,5 +52,5 @@ def lack(kind: str) -> str:
 
 
 def blame(number: int, kind: str) -> str:
-    """The verdict on a process that this signal ended, if it lacked shared memory; else ""."""
+    """The verdict on a process ended by this signal, if lack of shared memory was the cause; else ""."""
     return lack(kind) if number == signal.SIGBUS else ""

@@ -1,8 +1,7 @@
 """Checks whether other users could replace the contents of a folder.
 
 A job's sockets, secret and rings are guarded by the modes of the folders that hold them. A user who can
-write to a folder above those can rename what is in it and put something else in its place, unless that
-folder has the sticky bit.
+write to one of their parent folders can replace what is in it, unless it has the sticky bit.
 """
 
 from __future__ import annotations
@@ -14,18 +13,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_MAX_LINKS = 40  # as Linux has it
+_MAX_LINKS = 40  # Linux's own limit
 
 
 def fault(path: str, lstat: Callable[[str], os.stat_result] = os.lstat, uid: int = -1) -> str:
     """Why other users could replace the contents of `path`; "" if they cannot.
 
-    Checks every folder on the way there, every symbolic link, and the folders to which the links lead.
+    Checks every folder on the path, every symbolic link, and the folders that the links lead to.
 
     Args:
         path: A folder.
-        lstat: What to ask about each.
-        uid: The user whose job it is; this process's, if none is given.
+        lstat: Returns the status of a path.
+        uid: The user whose job it is; by default this process's user.
 
     Raises: OSError: There is no such folder.
     """
@@ -69,8 +68,8 @@ def _writable(folder: str, status: os.stat_result, trusted: set[int]) -> str:
 
 
 def _own_group(folder: str, gid: int) -> bool:
-    """Whether this user alone is in the group, as many systems have one for each user; and no access
-    control list gives the group's rights to somebody else."""
+    """Whether only this user is in the group, as on the many systems that have a group for each user, and
+    no access control list gives the group's rights to others."""
     import grp
     import pwd
 
@@ -89,7 +88,7 @@ def _own_group(folder: str, gid: int) -> bool:
 
 
 def _unknown_users() -> set[int]:
-    """In a user namespace: the one owner that all files of users outside seem to have."""
+    """In a user namespace: the one owner that files of all outside users appear to have."""
     with open("/proc/self/uid_map") as file:
         everybody = file.read().split() == ["0", "0", "4294967295"]
     if everybody:
@@ -99,7 +98,7 @@ def _unknown_users() -> set[int]:
 
 
 def unfit(folder: str) -> str:
-    """Why no job's folder can be made in `folder`, in words; "": it can."""
+    """Why no job's folder can be made in `folder`, in words; "" if one can."""
     try:
         return fault(folder) or ("" if os.access(folder, os.W_OK) else f"{folder} cannot be written")
     except OSError as error:

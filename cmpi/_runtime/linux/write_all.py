@@ -9,7 +9,7 @@ import select
 def write_all(fd: int, data: bytes) -> None:
     """Write all the bytes.
 
-    Raises: OSError. Blocks: until they are written, also where a program made a terminal or a pipe
+    Raises: OSError. Blocks: until they are written, even if a program made the terminal or pipe
     non-blocking, as ssh does.
     """
     view = memoryview(data)

@@ -6,8 +6,7 @@ The fork server does that once per host. It has one thread and holds only its tw
 processes inherit nothing but the loaded modules.
 
 The monitor for a slot's stub (see `_core/job/slots.py`) forks processes that start MPI when they import it.
-That does not work for a preloaded module that already refers to `mpi4py.MPI`: then MPI starts when they
-join.
+That is impossible if a preloaded module already refers to `mpi4py.MPI`: then MPI starts when they join.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     import _socket
     import signal
 else:
-    import _signal as signal  # without the enums of `signal`, which would be copied in every monitor
+    import _signal as signal  # without the enums of `signal`, which every monitor would copy
 
 PRELOADED = (
     "cmpi.channels.receiver",
@@ -56,8 +55,9 @@ PRELOADED = (
 class ForkServer:
     """Serves stubs until the root ends.
 
-    In a forked process `run` returns. `leash` is then a socket to the process's stub, which lives as long
-    as any process has the socket open; `lazy` starts MPI in the process, if it is not started at once.
+    In a forked process `run` returns True. `leash` is then a socket to the process's stub, which lives as
+    long as any process keeps the socket open; `lazy` starts MPI in the process later, or is None if it is
+    started at once.
     """
 
     def __init__(self) -> None:
@@ -65,13 +65,13 @@ class ForkServer:
         self.lazy: lazy_mpi.LazyMpi | None = None
         folder = os.environ[names.JOB]
         self._root = control_socket.to_root(os.environ, helper_root.TO_FORK_SERVER)
-        # Each fork has one thread for numpy, or as many as it is granted.
+        # A fork has one numpy thread, or as many as it is granted.
         apply_grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         for module in PRELOADED:
             importlib.import_module(module)
         self._hidden_mpi = lazy_mpi.HiddenMpi()
         self._freeze()
-        # What this forks finds the page of the secret empty.
+        # Forks must not inherit the secret: its page is empty in them.
         self._door = Door(listen(folder + "/fork"), job_secret.read(folder).key)
         self._coming: dict[int, HandOver] = {}  # by descriptor
         host = os.environ.get(names.HOST, "")
@@ -79,7 +79,7 @@ class ForkServer:
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # monitors are reaped by the kernel
 
     def run(self) -> bool:
-        """Serve; True in a process that is to run a closure, False at the server's own end."""
+        """Serve. Returns True in a process that is to run a closure, and False when the server ends."""
         while not self._root.closed:
             poll = select.poll()
             for fd in (self._root.fileno(), self._door.fileno(), *self._coming):
@@ -115,12 +115,12 @@ class ForkServer:
         self._freeze()
 
     def _freeze(self) -> None:
-        # Frozen objects are not looked at by the collectors of the forks, so their pages stay shared.
+        # Garbage collectors in the forks do not touch frozen objects, so their pages stay shared.
         gc.collect()
         gc.freeze()
 
     def _progress(self, coming: HandOver) -> bool:
-        """Take what a stub sends; True in the process that its monitor starts."""
+        """Take what a stub sends; True in the process that the stub's monitor starts."""
         try:
             complete = coming.progress()
         except (OSError, ValueError):
@@ -135,12 +135,13 @@ class ForkServer:
     def _serve(self, coming: HandOver) -> bool:
         """Fork a monitor for a stub; True in the process that the monitor starts."""
         del self._coming[coming.fileno()]
-        # The root sits in MPI_Comm_spawn until somebody connects to the port: not later than this.
+        # The root is inside MPI_Comm_spawn until somebody connects to the port, so do that no later than
+        # this.
         self._root.send(helper_root.PortIs(coming.start, Pmi(coming.environment).take_port()))
         try:
             forked = os.fork() == 0
         except OSError:
-            forked = False  # no more processes are allowed; the stub tries to be the monitor itself
+            forked = False  # no more processes are allowed; the stub tries to become the monitor itself
         if not forked:
             coming.refuse()
             return False
@@ -169,7 +170,7 @@ class ForkServer:
 
 
 def _take_over(coming: HandOver) -> None:
-    """Be, in this fork, what the stub was started to be."""
+    """Become, in this fork, what the stub was started to be."""
     stub_pid, environment, fds = coming.stub_pid, coming.environment, coming.fds
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.sched_setaffinity(0, os.sched_getaffinity(stub_pid))
@@ -185,17 +186,18 @@ def _take_over(coming: HandOver) -> None:
 
 
 def _close_inherited() -> None:
-    """The root's MPI leaves its sockets inheritable; nothing of that is for us or our forks."""
+    """Close the sockets that the root's MPI has left inheritable: neither this process nor its forks may
+    use them."""
     for name in os.listdir("/proc/self/fd"):
         if int(name) > 2:
             try:
                 os.close(int(name))
             except OSError:
-                pass  # the one that listed the others
+                pass  # the descriptor that listed the others
 
 
 def main() -> int:
-    """Run the fork server, or, in a process forked from it, that process."""
+    """Run the fork server or, in a process forked from it, that process."""
     _close_inherited()
     batch_end.leave_sigterm_to_cmpirun()
     server = ForkServer()

@@ -1,6 +1,6 @@
 """Receives what a stub hands over to the fork server: its start, pid, environment and descriptors.
 
-Behind the handshake the stub sends a line "NBYTES START PID" with its descriptors 0, 1, 2 and, with MPICH,
+After the handshake the stub sends a line "NBYTES START PID" with its descriptors 0, 1, 2 and, with MPICH,
 that of PMI_FD, and then NBYTES of environment.
 """
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     import _socket
 
 HAND_OVER_S = 10.0  # for all of it to come
-MAX_BYTES = 16 << 20  # of environment: Linux allows a process less
+MAX_BYTES = 16 << 20  # of environment: Linux allows a process less than that
 HEAD_BYTES = 64
 
 
 class HandOver:
-    """One that is coming in. `progress` never blocks.
+    """A hand-over that is being received. `progress` never blocks.
 
     Args:
         stub: A connection that has proved itself.
@@ -40,11 +40,11 @@ class HandOver:
         return self.stub.fileno()
 
     def progress(self) -> bool:
-        """Take what has come; whether it is complete.
+        """Take what has arrived; return whether the hand-over is complete.
 
         Raises:
             OSError: The stub has gone.
-            ValueError: It does not keep to the protocol.
+            ValueError: The stub violates the protocol.
         """
         try:
             data, fds = receive_fds(self.stub)
@@ -77,7 +77,7 @@ class HandOver:
         return True
 
     def close_fds(self) -> None:
-        """Close the descriptors that have come."""
+        """Close the descriptors that have arrived."""
         for fd in self.fds:
             os.close(fd)
         self.fds.clear()

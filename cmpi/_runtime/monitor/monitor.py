@@ -4,7 +4,7 @@ It starts the process, forwards its output and its frames to and from the root, 
 lives as long as any descendant of the process does; when the root dismisses it, or has ended, it ends all
 descendants.
 
-The monitor of a slot forks one process after another, each ahead of the closure that it will run.
+The monitor of a slot forks one process after another, each before it is known which closure it will run.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enums of `signal`, 3 ms in every monitor
 
-# Between looks for a SIGTERM, and for what the process left running; longer where a slot is idle, whose
-# end its stub announces.
+# Pauses between looks for a SIGTERM, and for descendants of the process; longer in an idle slot, whose end
+# its stub announces.
 LOOK_AROUND_S, IDLE_LOOK_S = 0.2, 5.0
-# After a death, before a fragile launcher learns of it: the rest of the world falls meanwhile. Where the
-# user ends the job, the rest has the grace that the root names for that.
+# How long a fragile launcher is not told of a death, so that the rest of the world can end first. If the
+# user ends the job, the root sets a longer time.
 LINGER_S = 2.0
 
 
@@ -50,9 +50,9 @@ class Monitor:
 
     Args:
         number: The number of the start to which it belongs, or of the slot.
-        leash: A socket to the stub; if it is closed, MPI's launcher wants the monitor to end.
+        leash: A socket to the stub. If it is closed, MPI's launcher wants the monitor to end.
         fork_only: In the fork server: `run` raises `BecomeProcess` in a new process.
-        lazy: The process starts MPI when it imports it, and may never do so.
+        lazy: The process starts MPI only when it imports it, which may be never.
     """
 
     def __init__(
@@ -63,18 +63,18 @@ class Monitor:
         self._pmi = Pmi(os.environ)
         self._root: control_socket.ControlSocket | None = None
         self._process: WatchedProcess | None = None
-        self._count = 0  # of the processes until now
+        self._count = 0  # processes so far
         self._stacks = RankStacksQuestions()
-        self._told = False  # the launcher has asked for the end
-        # A closure's process joins when it is through MPI_Init; what a program does is its own business,
-        # but others of the job may not bear it either.
+        self._told = False  # the launcher has asked the monitor to end
+        # A closure's process joins after MPI_Init. What a program does is up to the program, but a death in
+        # MPI_Init may harm other processes of the job too.
         self._protect = number != start_numbers.RANKS and self._pmi.fragile
         self._linger_s = LINGER_S if self._protect and number < slots.FIRST else 0.0
         self._linger_until_s = 0.0
-        self._limit: monitor_root.Limit | None = None  # came before the process was started
-        self._retired = False  # to end with this process
+        self._limit: monitor_root.Limit | None = None  # arrived before the process was started
+        self._retired = False  # end with this process
         self._dismissed = False
-        self._batch_ends = False  # a SIGTERM of Slurm's has come
+        self._batch_ends = False  # Slurm has sent a SIGTERM
 
     def run(self) -> int:
         """Monitor the process from its start to its end; returns the exit code, always 0.
@@ -84,21 +84,21 @@ class Monitor:
         descendants.leave_group()
         signal.signal(signal.SIGTERM, self._on_batch_end if in_batch_job() else self._on_sigterm)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])  # see `batch_end`
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the root decides
-        # The process must not see our variables in the environment, except those that tell it of folders.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # from the terminal; the root decides what it means
+        # The process must not see cmpi's variables in its environment, except those that name folders.
         ours = {
             name: os.environ.pop(name) for name in list(os.environ) if name.startswith(environment.PREFIX)
         }
         for name in environment.OF_PROCESSES:
             if name in ours:
                 os.environ[name] = ours[name]
-        if environment.OPEN_FILES in ours:  # MPI's launcher needed more than the user has asked for
+        if environment.OPEN_FILES in ours:  # raised because MPI's launcher needed more
             open_files.restore_limit(int(ours[environment.OPEN_FILES]))
         try:
             rank, port = self._pmi.rank, self._pmi.take_port()
             where = f"slot-{self._number - slots.FIRST}" if self._is_slot else f"{self._number}.{rank}"
             self._name = f"{os.path.basename(ours[environment.JOB])}.{where}"  # of a cgroup, if one is made
-            # It needs no order to begin with what takes longer than all the rest.
+            # Forking takes longer than all other steps, and needs no order.
             fault = self._fork() if self._fork_only else ""
             self._root = control_socket.to_root(ours, monitor_root.TO_MONITOR)
         except (OSError, ProtocolError) as error:
@@ -123,8 +123,8 @@ class Monitor:
     def bury(self) -> int:
         """Finish the work of a killed monitor of this start; returns the exit code, 0.
 
-        Hydra ends the whole job if nobody finalizes PMI for the process. The root may not have heard of the
-        killed monitor yet: it now does, and then sees the connection close.
+        Hydra ends the whole job unless somebody finalizes PMI for the process. The root may not have heard
+        of the killed monitor: now it does, and then sees the connection close.
         """
         self._pmi.finalize(killed=True, instead=True)
         try:
@@ -162,7 +162,7 @@ class Monitor:
             self._told = True
         for answer in self._stacks.answers():
             self._send(answer)
-        if self._batch_ends:  # said before the end of the process, which it explains
+        if self._batch_ends:  # sent before the end of the process, as its explanation
             self._send(monitor_root.JobTerminated())
             self._batch_ends = False
         if process is None:
@@ -179,7 +179,7 @@ class Monitor:
             self._send(monitor_root.SlotIdle())
 
     def _patience_s(self, process: WatchedProcess | None) -> float:
-        """How long to wait for something to happen; negative: for ever."""
+        """How long to wait for the next event; negative: without limit."""
         if process is None:
             return IDLE_LOOK_S if self._is_slot else LOOK_AROUND_S
         if process.exited is not None:
@@ -197,12 +197,13 @@ class Monitor:
 
     @staticmethod
     def _is_over(process: WatchedProcess) -> bool:
-        """Whether it has ended, and nothing that it has started is left."""
+        """Whether the process has ended, and no descendant is left."""
         closed = process.child.out < 0 and process.child.err < 0
         return process.reported and closed and not descendants.have_children()
 
     def _may_be_used_again(self, process: WatchedProcess) -> bool:
-        """Whether another process can take the place of this one: MPI's launcher never heard of it."""
+        """Whether another process can take the place of this one, because MPI's launcher never noticed
+        it."""
         return self._is_slot and process.untouched and not self._told and not self._retired
 
     # -- from the root ---------------------------------------------------------------------
@@ -231,7 +232,7 @@ class Monitor:
         elif isinstance(frame, monitor_root.Dismiss):
             self._dismissed = True
         elif isinstance(frame, monitor_root.Signal) and not self._told and not self._is_slot:
-            # It is not to begin any more.
+            # It must not be started any more.
             self._send(monitor_root.ProcessExited(128 + frame.signal, frame.signal))
             self._told = True
 
@@ -263,7 +264,7 @@ class Monitor:
                 os.environ[environment.WORLD] = ",".join(names)
             program = start_numbers.is_program(self._number)
             if not program:
-                # A closure's process runs a program of ours, and where that is only this host knows.
+                # A closure is run by a program of cmpi's, whose path only this host knows.
                 argv = [*order.argv, *programs.isolated(programs.WORKER)]
             else:
                 argv = rank_command(order.argv, order.cwd)
@@ -281,13 +282,13 @@ class Monitor:
     def _cannot_run(self, code: int, reason: str) -> None:
         self._send(monitor_root.CannotRun(reason))
         self._send(monitor_root.ProcessExited(code))
-        self._told = True  # nothing left to do here
+        self._told = True  # nothing remains to be done
 
     def _fork(self) -> str:
-        """Fork the process, or the next one of a slot. Returns why that cannot be, or "".
+        """Fork the process, or the next one of a slot. Returns "", or why that is impossible.
 
         Raises:
-            BecomeProcess: In that process.
+            BecomeProcess: In the new process.
         """
         mpi = MpiState() if self._lazy else None
         try:
@@ -316,7 +317,7 @@ class Monitor:
     # -- its end ---------------------------------------------------------------------------
 
     def _leave_mpi(self, process: WatchedProcess, exited: monitor_root.ProcessExited) -> None:
-        """Finalize PMI for the process, at once, because Hydra waits for that when others finalize."""
+        """Finalize PMI for the process at once, because Hydra waits for that when others finalize."""
         if self._may_be_used_again(process):
             return
         if self._pmi.fragile and exited.code:
@@ -324,13 +325,13 @@ class Monitor:
         self._finalize(killed=exited.signal != 0)
 
     def _finalize(self, killed: bool) -> None:
-        """Leave MPI's launcher in order, and tell the stub that this was done."""
+        """Leave MPI's launcher in order, and tell the stub so."""
         self._pmi.finalize(killed)
         if self._leash is not None:
             try:
                 self._leash.send(b"f")
             except OSError:
-                pass  # it was ended
+                pass  # the stub was killed
 
     @staticmethod
     def _say_goodbye(root: control_socket.ControlSocket) -> None:

@@ -11,8 +11,8 @@ from cmpi._runtime import programs
 def rank_command(argv: list[str], cwd: str) -> list[str]:
     """The command for a rank that was asked to run `argv` in `cwd`.
 
-    By way of `rank_main`, if it is a Python program, or a script that names Python in its first line; else
-    as it is.
+    A Python program, or a script with Python in its first line, is run through `rank_main`; others
+    unchanged.
     """
     runner = programs.path_of(programs.RANK_MAIN)
     if python_command.is_python(argv[0]):
@@ -22,7 +22,7 @@ def rank_command(argv: list[str], cwd: str) -> list[str]:
         with open(os.path.join(cwd, path), "rb") as file:
             interpreter = python_command.interpreter_of(file.read(256))
     except OSError:
-        return argv  # which cannot be executed either, or not be read: the system says so best
+        return argv  # it cannot be executed or read: the system's own message is best
     if (
         not interpreter
         or not python_command.is_python(interpreter[0])
@@ -33,7 +33,7 @@ def rank_command(argv: list[str], cwd: str) -> list[str]:
 
 
 def _executable(program: str, cwd: str) -> str:
-    """The path of a program, as execvp looks for it; "" if there is none."""
+    """The path of a program, as execvp would find it; "" if there is none."""
     folders = [""] if "/" in program else os.environ.get("PATH", os.defpath).split(os.pathsep)
     for folder in folders:
         path = os.path.join(folder, program)

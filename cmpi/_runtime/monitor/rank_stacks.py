@@ -1,11 +1,11 @@
 """Reads the Python stacks of a rank, whether it uses cmpi or not.
 
-On a signal, faulthandler in the rank writes the stacks to a file in memory, which `rank_main` has left
-open. The monitor finds that file among the rank's descriptors. If it is missing, the rank does not run a
-Python program that `rank_main` has started, or has exec'ed another program; then it gets no signal.
+On a signal, faulthandler in the rank writes the stacks to a memory file that `rank_main` keeps open. The
+monitor finds that file among the rank's descriptors. If it is missing, the rank is not a Python program
+started by `rank_main`, or has exec'ed another program; then it is not sent the signal.
 
-A second signal tells whether the rank goes on: its handler is in Python, and runs only when the main thread
-has returned from the C call that it is in.
+A second signal tells whether the rank makes progress: its handler is in Python, and runs only once the main
+thread has returned from the C call that it is in.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ import time
 from cmpi._core.protocol.monitor_root import RankStacks
 from cmpi._runtime.process.rank_main import DUMP_SIGNAL, RETURN_SIGNAL, RETURNED, STACKS_FILE
 
-LONGEST_S = 5.0  # for the rank to write its stacks; it may be stopped, or keep the signal from coming
-STEP_S = 0.01  # between looks into the file: there is nothing to wait on
-BUSY = 0.01  # of a core; a rank that waits in MPI takes what it can get
+LONGEST_S = 5.0  # how long the rank may take to write its stacks; it may be stopped, or block the signal
+STEP_S = 0.01  # between looks at the file: there is nothing to wait on
+BUSY = 0.01  # of a core; a rank that waits in MPI uses all that it can get
 MOST_BYTES = 1 << 20
 _OUTERMOST = "/cmpi/_runtime/process/rank_main.py"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class RankStacksQuestions:
-    """The questions of the root about one rank, and the answers. Never blocks."""
+    """The root's questions about one rank, and the answers to them. Never blocks."""
 
     def __init__(self) -> None:
         self._pid = 0
-        self._asked: list[bool] = []  # in the course of being answered; each: whether it watches
+        self._asked: list[bool] = []  # the questions being answered; whether each is `watching`
         self._path, self._went_on, self._end_s = "", True, 0.0
-        self._cpu_s, self._at_s = 0.0, 0.0  # used by the main thread, and when that was seen
+        self._cpu_s, self._at_s = 0.0, 0.0  # CPU time of the main thread, and when it was read
 
     def ask(self, pid: int, watching: bool) -> RankStacks | None:
-        """Ask the rank with this OS pid, 0 for one that does not run; an answer that needs no waiting."""
+        """Ask the rank with this OS pid (0: none runs). Returns an answer if it is known without
+        waiting."""
         path = _file(pid) if pid else ""
         if path and not _catches(pid, DUMP_SIGNAL):
             return RankStacks(watching, "", went_on=False, ending=True)
@@ -56,11 +57,11 @@ class RankStacksQuestions:
 
     @property
     def patience_s(self) -> list[float]:
-        """When to call `answers`: one time, or none."""
+        """When to call `answers`: a list of one time, or none."""
         return [time.monotonic() + STEP_S] if self._asked else []
 
     def answers(self) -> list[RankStacks]:
-        """The answers, when the rank has written all."""
+        """The answers, once the rank has written everything."""
         if not self._asked:
             return []
         text = _read(self._path)
@@ -69,14 +70,14 @@ class RankStacksQuestions:
         asked, self._asked = self._asked, []
         if True in asked and text:
             try:
-                os.kill(self._pid, RETURN_SIGNAL)  # whose handler answers the next question
+                os.kill(self._pid, RETURN_SIGNAL)  # its handler provides `went_on` for the next question
             except OSError:
                 pass  # it has just ended
         text = with_source(text.replace(RETURNED.decode(), ""))
         return [RankStacks(watching, text, self._went_on) for watching in asked]
 
     def _is_busy(self, pid: int) -> bool:
-        """Whether the main thread has used its core since this was last asked."""
+        """Whether the main thread has been using its core since the last question."""
         try:
             with open(f"/proc/{pid}/task/{pid}/stat", "rb") as file:
                 fields = file.read().rpartition(b")")[2].split()
@@ -95,7 +96,7 @@ def _file(pid: int) -> str:
             if os.readlink(f"{folder}/{name}").startswith(f"/memfd:{STACKS_FILE}"):
                 return f"{folder}/{name}"
     except OSError:
-        pass  # it has ended, or is another user's by now
+        pass  # it has ended, or belongs to another user by now
     return ""
 
 
@@ -118,7 +119,7 @@ def _read(path: str) -> str:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether this ends as the stack of the main thread does, the last that faulthandler writes."""
+    """Whether the text ends like the stack of the main thread, the last that faulthandler writes."""
     last = text.rstrip("\n").rpartition("\n")[2]
     return text.endswith("\n") and (
         (_OUTERMOST in last and last.endswith("in <module>"))
@@ -127,7 +128,8 @@ def _is_whole(text: str) -> bool:
 
 
 def with_source(text: str) -> str:
-    """Faulthandler's output, with the source below each line, without the lines that start programs."""
+    """faulthandler's output, with the source below each line, and without the frames that start
+    programs."""
     lines: list[str] = []
     for line in text.splitlines():
         file, found, rest = line.strip().removeprefix('File "').partition('", line ')
@@ -146,5 +148,5 @@ def _source(path: str, number: str) -> str:
                 if str(count) == number:
                     return line.strip()
     except (OSError, ValueError):
-        pass  # no file, such as <string>
+        pass  # not a file, such as <string>
     return ""

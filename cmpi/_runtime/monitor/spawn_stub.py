@@ -21,13 +21,13 @@ else:
 def hand_over(start: str, server: str) -> bytes:
     """Give everything to the fork server and wait for the end.
 
-    Whoever listens there gets nothing before it has proved that it knows the job's secret.
+    The process that listens there gets nothing before it has proved that it knows the job's secret.
 
-    The last word from there: b"f" if the monitor has left MPI's launcher in order, b"k" if it was
+    Returns the last byte from there: b"f" if the monitor has left MPI's launcher in order, b"k" if it was
     killed before, b"" if there is no fork server.
 
-    The launcher's SIGTERM is the monitor's to obey: the process has to end first (`Pmi.fragile`), for which
-    Open MPI's launcher waits 0.25 s.
+    The stub leaves the launcher's SIGTERM to the monitor: the process has to end first (`Pmi.fragile`), and
+    Open MPI's launcher waits 0.25 s for that.
     """
     from cmpi._runtime.batch_end import in_batch_job
     from cmpi._transport import job_secret
@@ -55,7 +55,7 @@ def hand_over(start: str, server: str) -> bytes:
             try:
                 sock.shutdown(_socket.SHUT_WR)
             except OSError:
-                pass  # all have gone
+                pass  # all processes have closed it
 
         if not in_batch_job():
             signal.signal(signal.SIGTERM, pass_on)

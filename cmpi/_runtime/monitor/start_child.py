@@ -29,14 +29,14 @@ PIPE_BYTES = 1 << 20
 class BecomeProcess(BaseException):
     """Raised in the forked child: leave the monitor's code and be the new process.
 
-    Unwinding the stack, rather than calling on from here, lets the new process end as any Python
-    program does, with its own exit handlers and those of C libraries.
+    Unwinding the stack, rather than running the process from here, lets it end as any Python program does,
+    with its own exit handlers and those of C libraries.
     """
 
     def __init__(self, control: int) -> None:
         super().__init__(control)
         self.control = control
-        self.mpi: MpiState | None = None  # None: MPI is started when the process joins the job
+        self.mpi: MpiState | None = None  # None: MPI starts when the process joins the job
 
 
 class ChildProcess:
@@ -46,7 +46,7 @@ class ChildProcess:
         self.pid, self.out, self.err, self.stdin = pid, out, err, stdin
         self.pidfd = os.pidfd_open(pid)
         self.inherited: _socket.socket | None = control
-        self.control: _socket.socket | None = None  # once it has joined
+        self.control: _socket.socket | None = None  # once the process has joined
         for fd in (out, err, stdin):
             if fd >= 0:
                 os.set_blocking(fd, False)
@@ -62,7 +62,7 @@ class ChildProcess:
             self.err = -1
 
     def close(self) -> None:
-        """Close what is still open, but for the pidfd, which goes when the process is reaped."""
+        """Close what is still open, except the pidfd, which is closed when the process is reaped."""
         self.close_inherited()
         self.close_control()
         self.close_stdin()
@@ -71,19 +71,19 @@ class ChildProcess:
                 self.close_output(number)
 
     def close_stdin(self) -> None:
-        """The process sees the end of its input."""
+        """Close the process's stdin, so that it sees the end of its input."""
         if self.stdin >= 0:
             os.close(self.stdin)
             self.stdin = -1
 
     def close_inherited(self) -> None:
-        """Nothing that it has started can ask to join any more."""
+        """Close the socket for joining: nothing that the process has started can join any more."""
         if self.inherited is not None:
             self.inherited.close()
             self.inherited = None
 
     def close_control(self) -> None:
-        """The process has closed its end."""
+        """Close the control socket, because the process has closed its end."""
         if self.control is not None:
             self.control.close()
             self.control = None
@@ -93,19 +93,19 @@ def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) 
     """Start `argv` in `cwd`, or (`fork`) raise `BecomeProcess` in the new process.
 
     Args:
-        protect: It is not killed when its monitor dies, until it asks for that itself: before it is
-            through MPI_Init nothing must kill it (see `Pmi.fragile`).
+        protect: The process is not killed when its monitor dies, until it asks for that itself: nothing may
+            kill it before it has passed MPI_Init (see `Pmi.fragile`).
 
     Raises:
-        LaunchError: It cannot be started; the message names the program and the reason.
+        LaunchError: The program cannot be started; the message names the program and the reason.
     """
     ours, theirs = socket_pair()
-    joining.listen(ours)  # before there is anybody who could send
+    joining.listen(ours)  # before any process exists that could send
     out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
     source = os.pipe2(os.O_CLOEXEC) if stdin else (os.open(os.devnull, os.O_RDONLY), -1)
     fault_read, fault_write = os.pipe2(os.O_CLOEXEC)
     monitor = os.getpid()
-    # One that comes before the new process has put the monitor's handler away would be lost in it.
+    # A signal that came before the new process had removed the monitor's handler would be lost.
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
         pid = os.fork()
@@ -149,18 +149,19 @@ def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) 
 
 
 def add_defaults(environment: MutableMapping[str, str], settings: list[str]) -> list[str]:
-    """Set what is `fitting` of each "NAME=value"; returns the names that were set."""
+    """Set those of the "NAME=value" settings that are `fitting`; return the names that were set."""
     ours = rank_variables.fitting(settings, environment)
     environment.update(ours)
     return list(ours)
 
 
 def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socket) -> None:
-    """In the new process: a session, descriptors, and an end with the monitor's, if that is given."""
+    """In the new process: make a session, set up descriptors, and end with the monitor if `monitor` is
+    given."""
     os.setsid()
     if monitor:
         descendants.die_with_parent()
-        if os.getppid() != monitor:  # it died before the line above
+        if os.getppid() != monitor:  # the monitor died before the line above
             os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -175,15 +176,15 @@ def _settle(monitor: int, stdin: int, out: int, err: int, control: _socket.socke
 
 
 def describe(control: int) -> str:
-    """A control descriptor as the process is told of it: its number, and which socket that is.
+    """Describe a control descriptor for the process: its number, and which socket it is.
 
-    A program that the process starts may have another socket under that number.
+    In a program that the process starts, another socket may have that number.
     """
     return f"{control} {os.fstat(control).st_ino}"
 
 
 def descriptor(described: str) -> int:
-    """The descriptor of which `describe` has told. Raises: OSError, it is not there, or another one."""
+    """The descriptor that `describe` described. Raises: OSError: there is none, or it is another socket."""
     number, _, inode = described.partition(" ")
     if str(os.fstat(int(number)).st_ino) != inode:
         raise OSError(f"descriptor {number} is not the control connection")
@@ -191,7 +192,7 @@ def descriptor(described: str) -> int:
 
 
 def _execute(argv: list[str], cwd: str) -> NoReturn:
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it; other programs should not
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores SIGPIPE; other programs should not
     os.set_inheritable(descriptor(os.environ[environment.CONTROL]), True)
     os.chdir(cwd)
     os.execvp(argv[0], argv)
@@ -219,4 +220,4 @@ def _enlarge(fd: int) -> None:
     try:
         fcntl.fcntl(fd, _F_SETPIPE_SZ, PIPE_BYTES)
     except OSError:
-        pass  # beyond the user's share of pipe memory: the pipe works at its own size
+        pass  # beyond the user's share of pipe memory: the pipe keeps its size

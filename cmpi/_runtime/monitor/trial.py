@@ -1,4 +1,4 @@
-"""Tries out whether a module can be loaded before a fork."""
+"""Tests whether a module can be loaded before a fork."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ else:
 
 
 def fault(module: str) -> str:
-    """Why the fork server must not import a module, or "".
+    """Return why the fork server must not import a module, or "".
 
-    The import is tried in a fork. If it ends the process, it ends only that fork. If it starts threads,
-    forked processes would lack them, and might wait for ever for a thread pool. If it creates a random
-    generator, all processes would get the same numbers.
+    The import is tried in a fork, so that it can end no more than that fork. A module must not start
+    threads: forked processes would lack them, and might wait for ever for a thread pool. It must not create
+    a random generator: all processes would get the same numbers.
 
     Blocks: while the module is imported.
     """
@@ -45,11 +45,11 @@ def fault(module: str) -> str:
 
 
 def _imported(module: str) -> str:
-    """Import it, in the fork."""
+    """Import the module, in the fork."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_RDWR)
     for number in (1, 2):
-        os.dup2(null, number)  # what it prints is printed when it is imported in earnest
+        os.dup2(null, number)  # its output belongs to the real import
     before = _generators()
     try:
         importlib.import_module(module)
@@ -64,7 +64,7 @@ def _imported(module: str) -> str:
 
 
 def _generators() -> set[int]:
-    """The random generators that there are (frozen objects, older than the fork, do not count)."""
+    """The random generators that exist (not those in frozen objects, which are older than the fork)."""
     kinds: tuple[type, ...] = (random.Random,)
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:

@@ -27,7 +27,7 @@ else:
 
 READ_BYTES = 256 * 1024
 WINDOW_BYTES = 1 << 20  # output sent and not yet printed
-YOUNG_S = 5.0  # a process that must not die in MPI_Init should be through it by then
+YOUNG_S = 5.0  # by then a process must have passed MPI_Init
 
 
 class WatchedProcess:
@@ -36,11 +36,11 @@ class WatchedProcess:
     Args:
         child: The process.
         send: Sends a frame to the root.
-        name: For a cgroup of its own, if it needs one.
-        relay: Between it and MPI's launcher; knows how it ended.
-        fragile: MPI's launcher does not bear its death in MPI_Init.
-        mpi: Where it says how far it is with MPI. None: it may be in MPI_Init from the start.
-        program: It is a user's program, which may have nothing to do with MPI.
+        name: The name of its cgroup, if it needs one.
+        relay: The relay between the process and MPI's launcher; it knows how the process ended.
+        fragile: MPI's launcher may crash if the process dies in MPI_Init.
+        mpi: Where the process shows its state of MPI. None: it may be in MPI_Init from the start.
+        program: Whether it is a user's program, which may not use MPI at all.
     """
 
     def __init__(
@@ -59,21 +59,21 @@ class WatchedProcess:
         self._relay_of_pmi, self._fragile = relay, fragile
         self._unprinted = 0
         self._young_until_s = time.monotonic() + YOUNG_S if fragile and mpi is None else 0.0
-        self._held: list[int] = []  # signals for when it is not
+        self._held: list[int] = []  # signals to send when the process may die
         self._stdin: list[bytes] = []
         self._to_rank: list[bytes] = []
         self._has_joined = False
         self._memory = limits.MemoryWatch(0, limits.NONE)
-        self._memory_due_s = 0.0  # when to look at it next
+        self._memory_due_s = 0.0  # when to look at its memory next
         self._cgroup: Cgroup | None = None
-        self._kernel_kills = memory_usage.kernel_kills()  # when it was last looked at
-        self._killed = False  # by us
+        self._kernel_kills = memory_usage.kernel_kills()  # at the last look
+        self._killed = False  # by this monitor
         self.exited: monitor_root.ProcessExited | None = None
         self.reported = False
 
     @property
     def printed(self) -> bool:
-        """Whether it has closed its output, and all of that is printed."""
+        """Whether it has closed its output, and all of it is printed."""
         return self.child.out < 0 and self.child.err < 0 and not self._unprinted
 
     @property
@@ -99,14 +99,14 @@ class WatchedProcess:
             poll.register(child.stdin, select.POLLOUT)
 
     def patience_s(self, now_s: float, others_s: list[float]) -> float:
-        """How long to wait for something to happen, by `others_s` at most; negative: for ever."""
+        """How long to wait for the next event, at most until `others_s`; negative: without limit."""
         due = others_s + ([self._memory_due_s] if self._memory.watching else [])
         if self._held:
             due.append(self._young_until_s or now_s + 0.01)
         return max(0.0, min(due) - now_s) if due else -1
 
     def serve(self, ready: set[int], told: bool) -> None:
-        """Serve the ready descriptors. `told`: MPI's launcher wants the process to end."""
+        """Serve the descriptors that are ready. `told`: MPI's launcher wants the process to end."""
         child = self.child
         if self._held and not self._is_young():
             held, self._held = self._held, []
@@ -131,25 +131,25 @@ class WatchedProcess:
     # -- from the root ---------------------------------------------------------------------
 
     def taken(self, nbytes: int) -> None:
-        """So much of its output is printed."""
+        """This much of its output was printed."""
         self._unprinted -= nbytes
 
     def hear(self, data: bytes) -> None:
-        """A piece of the stream of frames for it."""
+        """Pass on a piece of the stream of frames for the process."""
         self._to_rank.append(data)
         self._push()
 
     def input(self, data: bytes) -> None:
-        """Bytes for its stdin; none: the end of that."""
+        """Pass on bytes for its stdin; no bytes mean the end."""
         self._stdin.append(data)
 
     def limit(self, order: monitor_root.Limit) -> None:
-        """How much memory it may use. Of a slot's process, this is where it begins to be one of the job."""
+        """Set its memory limit. For a slot's process, this is when it becomes a process of the job."""
         self._kernel_kills = memory_usage.kernel_kills()
         self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)
         if order.enforce != limits.KILL or self.exited is not None:
             return
-        from cmpi._runtime.linux import cgroup  # most need none
+        from cmpi._runtime.linux import cgroup  # most processes need none
 
         bound = limits.kernel_bound(self._memory.limit_bytes)
         self._cgroup = cgroup.make(self._name, bound, order.cpu_weight)
@@ -157,7 +157,8 @@ class WatchedProcess:
             self._cgroup.enter(memory_usage.family(self.child.pid))
 
     def signal(self, number: int, *, at_once: bool = False) -> None:
-        """Send it a signal, if it runs; while it must not die, keep that for later, unless `at_once`."""
+        """Send the process a signal, if it is running; while it must not die, hold the signal back, unless
+        `at_once`."""
         if self.exited is not None:
             return
         if not at_once and self._is_young():
@@ -168,12 +169,12 @@ class WatchedProcess:
         try:
             os.killpg(self.child.pid, number)
         except PermissionError:
-            pass  # all of it is another user's now, by sudo
+            pass  # the whole group belongs to another user by now, through sudo
         except ProcessLookupError:
-            os.kill(self.child.pid, number)  # forked just now, it has no group yet; or it is a zombie
+            os.kill(self.child.pid, number)  # just forked, it has no group yet; or it is a zombie
 
     def _is_young(self) -> bool:
-        """Whether the process may be in MPI_Init and must not die there."""
+        """Whether the process may be in MPI_Init, where it must not die."""
         if self.mpi is not None:
             return self._fragile and self.mpi.value == MpiState.STARTING
         young = time.monotonic() < self._young_until_s
@@ -194,7 +195,7 @@ class WatchedProcess:
                 try:
                     os.kill(pid, signal.SIGKILL)
                 except (ProcessLookupError, PermissionError):
-                    pass  # ended meanwhile; or another user's, by sudo
+                    pass  # it has ended in the meantime, or belongs to another user through sudo
 
     def _say_over(self, used_bytes: int, todo: int) -> None:
         self._send(monitor_root.OverMemory(used_bytes, todo == limits.KILL, time.strftime("%H:%M:%S")))
@@ -202,7 +203,7 @@ class WatchedProcess:
     # -- from the process ------------------------------------------------------------------
 
     def _forward(self, number: int, fd: int) -> bool:
-        """Pass on what one descriptor has; False if it has nothing now."""
+        """Pass on output from one descriptor; False if there is none now."""
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
@@ -216,7 +217,7 @@ class WatchedProcess:
         return bool(data)
 
     def _let_join(self, inherited: _socket.socket) -> bool:
-        """Take a request to join; False if there is none now."""
+        """Accept a request to join; False if there is none now."""
         try:
             sock = joining.take(inherited, self._has_joined)
         except BlockingIOError:
@@ -229,7 +230,7 @@ class WatchedProcess:
         return True
 
     def _relay(self) -> bool:
-        """Pass on what the process has for the root; False if there is nothing now."""
+        """Pass on frames of the process to the root; False if there are none now."""
         self._push()
         if self.child.control is None:
             return False
@@ -247,7 +248,7 @@ class WatchedProcess:
         return bool(data)
 
     def _push(self) -> None:
-        """Write to the process what the root has for it, as far as it takes it."""
+        """Write frames of the root to the process, as many as it takes."""
         while self._to_rank and self.child.control is not None:
             try:
                 sent = self.child.control.send(self._to_rank[0])
@@ -266,7 +267,7 @@ class WatchedProcess:
         except BlockingIOError:
             return
         except OSError:
-            data = b""  # it has closed its stdin: the rest is for nobody
+            data = b""  # it has closed its stdin: drop the rest
         if not data:
             self.child.close_stdin()
             self._stdin.clear()
@@ -290,13 +291,13 @@ class WatchedProcess:
         os.close(self.child.pidfd)
 
     def _report(self) -> None:
-        """Send the exit, behind everything that the process wrote itself."""
+        """Report the exit, after all the output that the process wrote itself."""
         for number, fd in ((1, self.child.out), (2, self.child.err)):
             while fd >= 0 and self._unprinted < WINDOW_BYTES:
                 if not self._forward(number, fd):
                     break
         if self._unprinted >= WINDOW_BYTES:
-            return  # there may be more: when some has been printed
+            return  # there may be more output, once some is printed
         while self.child.inherited is not None and self._let_join(self.child.inherited):
             pass
         while self._relay():
@@ -306,7 +307,7 @@ class WatchedProcess:
         self.reported = True
 
     def remove(self) -> None:
-        """Free its resources, after all its descendants have ended."""
+        """Free its resources, once all its descendants have ended."""
         if self._cgroup is not None:
             self._cgroup.remove()
         self.child.close()

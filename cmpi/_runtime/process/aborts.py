@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    # The exception, which shows what becomes of it; or, where it is not at hand, whether it was caught.
+    # The exception, whose lifetime shows what becomes of it; or, if it is not at hand, whether it was
+    # caught.
     Fate: TypeAlias = BaseException | bool
 
-HOLD_S: Final = 1.0  # more than it takes an exception to end a process
+HOLD_S: Final = 1.0  # longer than an exception takes to end a process
 _MARK: Final = "__cmpi_abort__"
 MOST_CAUSE: Final = 300  # characters
 
 
 class _Mark:
-    """Lies in the exception, and goes with it."""
+    """Attached to the exception, and freed with it."""
 
     def __init__(self, gone: Callable[[], None]) -> None:
         self._gone = gone
@@ -36,17 +37,18 @@ class _Mark:
         self._gone()
 
     def __reduce__(self) -> Any:
-        return type(None), ()  # a copy of the exception, also in another process, has none
+        return type(None), ()  # a copy of the exception, also in another process, has no mark
 
 
 class _Held:
-    """An abort of which the peer is to be told."""
+    """An abort that the peer must be told about."""
 
     def __init__(self, fate: Fate, post: Callable[[], None], nudge: Callable[[], None]) -> None:
         self.post, self.until_s = post, time.monotonic() + HOLD_S
         self.leaves = isinstance(fate, SystemExit) and fate.code not in (None, 0)
         self._mark: Any = None
-        if isinstance(fate, BaseException) and not self.leaves:  # Python lets go of a SystemExit, then ends
+        # Python frees a SystemExit, and only then ends.
+        if isinstance(fate, BaseException) and not self.leaves:
             mark = fate.__dict__.get(_MARK)
             if mark is None:
                 mark = fate.__dict__[_MARK] = _Mark(nudge)
@@ -60,10 +62,10 @@ class _Held:
 
 
 class PendingAborts:
-    """Guarded by the node's lock.
+    """The aborts that are being delayed. Guarded by the node's lock.
 
     Args:
-        nudge: Is called, in any thread and at any time, when `post_due` may have something to do.
+        nudge: Called, in any thread and at any time, when `post_due` may have something to do.
     """
 
     def __init__(self, nudge: Callable[[], None]) -> None:
@@ -79,7 +81,7 @@ class PendingAborts:
             self._nudge()
 
     def post_due(self) -> None:
-        """Post those whose exceptions the process has outlived."""
+        """Post the aborts whose exceptions the process has outlived."""
         due = [held for held in self._held if held.due]
         if due:
             self._held = [held for held in self._held if held not in due]
@@ -94,8 +96,8 @@ class PendingAborts:
         return max(0.0, min(held.until_s for held in self._held) - time.monotonic())
 
     def post_all(self) -> bool:
-        """Post the rest: the process ends, and not by an exception. False, and nothing is posted, if it
-        ends by `sys.exit` with a status that says that it failed."""
+        """Post the remaining aborts, because the process ends without an exception. If it ends by
+        `sys.exit` with a status that means failure, post none and return False."""
         if any(held.leaves for held in self._held):
             return False
         held_before, self._held = self._held, []
@@ -105,7 +107,7 @@ class PendingAborts:
 
 
 def cause_of(error: BaseException) -> str:
-    """An exception in words, of bounded length: its type and its message."""
+    """Describe an exception in bounded length: its type and its message."""
     try:
         message = str(error)
     except Exception:
@@ -118,8 +120,8 @@ def cause_of(error: BaseException) -> str:
 
 
 def ends_in_order(error: BaseException | None) -> bool:
-    """Whether a `with` block that this leaves ends as planned: by nothing, by `sys.exit()` with success, or
-    because a generator that is suspended in it was closed."""
+    """Whether leaving a `with` block by `error` is a planned end: None, `sys.exit()` with success, or the
+    closing of a generator that is suspended in the block."""
     if isinstance(error, SystemExit):
         return error.code in (None, 0)
     return error is None or isinstance(error, GeneratorExit)

@@ -12,8 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
-_set: dict[str, str] = {}  # by us, in this process's environment
-blas_threads = 0  # of numpy's library, as it was loaded; 0: not known
+_set: dict[str, str] = {}  # variables that cmpi has set in this process's environment
+blas_threads = 0  # of numpy's library, when it was loaded; 0: not known
 
 
 def take_up(cores: list[int], nice: int, threads: int, environment: MutableMapping[str, str]) -> None:
@@ -26,15 +26,15 @@ def take_up(cores: list[int], nice: int, threads: int, environment: MutableMappi
         try:
             os.sched_setaffinity(0, cores)
         except OSError:
-            pass  # the job's own limits have changed: all that it has is better than nothing
+            pass  # the job's own limits have changed: keep what there is
     if nice > os.getpriority(os.PRIO_PROCESS, 0):
         os.setpriority(os.PRIO_PROCESS, 0, nice)
         try:
-            # Each process is a session of its own, and Linux shares CPU among sessions first.
+            # Every process has its own session, and Linux shares CPU among sessions first.
             with open("/proc/self/autogroup", "w") as file:
                 file.write(str(nice))
         except OSError:
-            pass  # a kernel that does not
+            pass  # the kernel does not do this
     for name in limits.THREAD_VARIABLES:
         if name not in environment:
             environment[name] = _set[name] = str(threads)
@@ -43,24 +43,27 @@ def take_up(cores: list[int], nice: int, threads: int, environment: MutableMappi
 
 
 def add_ours(settings: list[str], environment: MutableMapping[str, str]) -> None:
-    """Set what is `fitting` of each "NAME=value": for this process, and not for those that it spawns."""
+    """Set those of the "NAME=value" settings that are `fitting`, for this process but not for those that it
+    spawns."""
     ours = rank_variables.fitting(settings, environment)
     environment.update(ours)
     _set.update(ours)
 
 
 def are_ours(environment: Mapping[str, str]) -> None:
-    """These were set by our monitor: they are not for the processes that this one spawns."""
+    """Note that the monitor has set these variables: processes spawned from here do not inherit them."""
     _set.update(environment)
 
 
 def not_ours(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment without what is put there here: a child has a grant and a world of its own."""
+    """The environment without the variables that cmpi has set: a child has its own grant and its own
+    world."""
     return {name: value for name, value in environment.items() if _set.get(name) != value}
 
 
 def _tell_openblas(threads: int) -> None:
-    """numpy's own library is loaded already, and reads no environment any more."""
+    """Set the threads of numpy's own library, which is already loaded and no longer reads the
+    environment."""
     with open("/proc/self/maps") as maps:
         paths = {line.split()[5] for line in maps if "openblas" in line}
     for path in paths:

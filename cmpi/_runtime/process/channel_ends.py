@@ -1,7 +1,7 @@
-"""The node's view of a channel's two ends: the state machine, waiting threads, errors.
+"""The process's view of a channel's two ends: the state machine, waiting threads, errors.
 
-A small message that need not wait takes a single method of each end (`send_now`, `recv_now`), so that its
-whole path can be compiled (see `setup.py`).
+Sending or receiving a small message that need not wait takes one method of an end (`send_now`, `recv_now`),
+so that the whole path can be compiled (see `setup.py`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from cmpi.identifiers import ExitStatus
 
 ANY = Contract()
-NOTHING: Any = object()  # what `recv_now` gives if there is no message
+NOTHING: Any = object()  # the result of `recv_now` if there is no message
 
 
 class End:
@@ -51,7 +51,7 @@ class End:
         self.mismatch: ContractMismatch | None = None
 
     def disagree(self, contract: str, site: str) -> bool:
-        """Note that the other end is of another type; False if it is not."""
+        """Note a different type at the other end; False if the types agree."""
         if fits(self.contract.text, contract):
             return False
         name = f" {self.name!r}" if self.name else ""
@@ -80,15 +80,15 @@ class SenderEnd(End):
         self, peer: EndOwner, name: str, contract: Contract, site: str, number: int, window: tuple[int, int]
     ) -> None:
         super().__init__(peer, name, contract, site)
-        self.number = number  # what the connection's frames call it
-        self.opened = False  # the peer was told of it
+        self.number = number  # identifies the channel in the connection's frames
+        self.opened = False  # the peer has been told of it
         self.machine = channel.Outgoing(window[0], window[1])
         self._by_name = scripts.is_home(self.pid.value)
         self.just_sent = False  # `send_now` has sent its message
-        self.loans: dict[int, Block] = {}  # by the id of the array that lies there
+        self.loans: dict[int, Block] = {}  # by the id of the array that lies in the block
 
     def pack(self, value: Any) -> Message:
-        """The value's message, if it is of the channel's type. Without the lock.
+        """Return the message for the value, if it is of the channel's type. Without the lock.
 
         Raises: ContractMismatch, NotPicklable, UsageError. Blocks: for the time of pickling.
         """
@@ -110,11 +110,12 @@ class SenderEnd(End):
         return pickling.dumps(value, "value", self._by_name)
 
     def abort(self, cause: str, fate: Fate) -> None:
-        """An exception made the owner give this end up; `cause` describes it to the peer. With the lock."""
+        """An exception made the owner abandon this end; `cause` describes it to the peer. With the lock."""
         self.peer.abort_sender(self, cause, fate)
 
     def send_now(self, value: Any) -> Message | None:
-        """Send a value, if it is small and there is room for it; else its message. Without the lock.
+        """Send a value if it is small and there is room for it; otherwise return its message. Without the
+        lock.
 
         Raises: as `pack`; UsageError in an event loop.
         """
@@ -140,18 +141,19 @@ class SenderEnd(End):
         return None
 
     def recover(self, error: BaseException) -> None:
-        """This error came out of `send_now`, or just behind it: tell the caller whether it has sent."""
+        """`error` was raised by `send_now`, or right after it: tell the caller whether the message was
+        sent."""
         if came_from_handler(error):
             error.sent = self.just_sent  # type: ignore[attr-defined]
 
     def close(self) -> None:
-        """Nothing follows what was sent."""
+        """Close the channel behind what was sent."""
         self.peer.close_sender(self)
 
     def error(self) -> Exception:
         """Why nothing can be sent."""
         if self.mismatch is not None:
-            return ContractMismatch(str(self.mismatch))  # anew: a traceback keeps frames alive
+            return ContractMismatch(str(self.mismatch))  # a new one: a traceback keeps frames alive
         if self.machine.state == "closed":
             return ChannelClosed(f"this sender to {self.pid} was closed")
         if self.machine.state == "failed":
@@ -162,19 +164,19 @@ class SenderEnd(End):
 
 
 class ReceiverEnd(End):
-    """The receiving end; without a number as long as the sender is not known."""
+    """The receiving end; it has no number while the sender is not known."""
 
     def __init__(self, peer: EndOwner, name: str, contract: Contract = ANY, site: str = "") -> None:
         super().__init__(peer, name, contract, site)
         self.number: int | None = None
-        self.claimed = False  # there is a Receiver for it
+        self.claimed = False  # a Receiver owns it
         self.their_contract, self.their_site = "Any", ""
-        self.taken: Any = None  # the message that `recv_now` has taken, and its caller has not yet
+        self.taken: Any = None  # taken by `recv_now`, but not yet returned to its caller
         self.machine = channel.Incoming()
 
     @property
     def readable(self) -> bool:
-        """True if a receive would not wait: for a message, or for its error."""
+        """True if a receive would not wait: there is a message or an error."""
         machine = self.machine
         return bool(machine.inbox) or machine.state != "open" or self.mismatch is not None
 
@@ -185,16 +187,16 @@ class ReceiverEnd(End):
             pass
 
     def refuse_in_loop(self) -> None:
-        """Raises: UsageError in an event loop, which a receive would block."""
+        """Refuse a receive, which would block, in an event loop. Raises: UsageError."""
         refuse_in_loop("recv()", "`await receiver.arecv()`")
 
     def abort(self, cause: str, fate: Fate) -> None:
-        """An exception made the owner give this end up; `cause` describes it to the peer. With the lock."""
+        """An exception made the owner abandon this end; `cause` describes it to the peer. With the lock."""
         self.peer.abort_receiver(self, cause, fate)
 
     def recv_now(self) -> Any:
-        """The value of the oldest message, if there is one or comes while this looks; else NOTHING. Without
-        the lock.
+        """Return the value of the oldest message, if there is one or one arrives while looking; else
+        NOTHING. Without the lock.
 
         Raises: UsageError in an event loop; whatever unpickling the user's own classes raises.
         """
@@ -217,7 +219,7 @@ class ReceiverEnd(End):
         return self.unpack(message)
 
     def take(self) -> Any:
-        """The oldest message, None if there is none."""
+        """Take the oldest message; None if there is none."""
         message, credit_due = self.machine.take()
         if credit_due:
             self.peer.give_credit(self)
@@ -234,10 +236,10 @@ class ReceiverEnd(End):
 
     @staticmethod
     def unpack(message: Any) -> Any:
-        """A message's value. Without the lock.
+        """Return a message's value. Without the lock.
 
-        Raises: whatever unpickling the program's own classes raises; but RuntimeError in place of what
-            would end a loop over the channel (PEP 479 does the same for generators).
+        Raises: whatever unpickling the program's own classes raises, except that RuntimeError replaces
+            exceptions that would end a loop over the channel (as PEP 479 does for generators).
         """
         try:
             if isinstance(message, bytes):
@@ -248,15 +250,15 @@ class ReceiverEnd(End):
             raise RuntimeError(f"unpickling a message raised {type(error).__name__}") from error
 
     def recover(self, error: BaseException) -> None:
-        """This error came out of `recv_now`, or just behind it: the message, if there was one, can still be
-        received, unless it was itself what raised the error."""
+        """`error` was raised by `recv_now`, or right after it: a message that it had taken can be received
+        again, unless unpickling that message raised the error."""
         message, self.taken = self.taken, None
         if message is not None and came_from_handler(error):
             with self.lock:
                 self.put_back(message)
 
     def put_back(self, message: Any) -> None:
-        """The message taken last could not be handed out: it is the oldest again. With the lock."""
+        """The message taken last could not be returned: it is the oldest again. With the lock."""
         if isinstance(message, bytes):
             nbytes = len(message)
         else:
@@ -265,13 +267,13 @@ class ReceiverEnd(End):
         self.changed.notify_all()
 
     def close(self) -> None:
-        """Nobody reads here any more."""
+        """Close the channel: nobody reads here any more."""
         self.peer.close_receiver(self)
 
     def error(self) -> Exception:
         """Why nothing more will be received."""
         if self.mismatch is not None:
-            return ContractMismatch(str(self.mismatch))  # anew: a traceback keeps frames alive
+            return ContractMismatch(str(self.mismatch))  # a new one: a traceback keeps frames alive
         if self.machine.state == "closed":
             return ChannelClosed(f"this receiver from {self.pid} was closed")
         if self.machine.state == "gone":

@@ -22,11 +22,11 @@ _modules: Final = sys.modules
 
 
 class ChannelCondition(threading.Condition):
-    """Something may have changed. Use it as `threading.Condition`; all below with its lock held.
+    """A condition to be used like `threading.Condition`. Except `until`, all methods need its lock held.
 
     Args:
-        lock: The condition's.
-        rest: Is called when somebody is about to wait, before it looks for the last time.
+        lock: The condition's lock.
+        rest: Called when a thread or task is about to wait, before its last look.
     """
 
     def __init__(self, lock: Any, rest: Callable[[], None] = lambda: None) -> None:
@@ -37,15 +37,15 @@ class ChannelCondition(threading.Condition):
         self.waiters = 0  # threads and watchers
 
     def wait(self, timeout: float | None = None, sleeper: Sleeper | None = None) -> bool:
-        """As in `threading`, but a signal handler's exception finds the lock either let go of or taken
-        again, and the thread no waiter any more.
+        """As in `threading`. If a signal handler raises, the lock is consistently held or released, and the
+        thread is no longer a waiter.
 
         Args:
-            timeout: In seconds; None waits for ever.
-            sleeper: What the thread sleeps on, which may end its sleep early; None: a lock of its own.
+            timeout: Longest wait in seconds; None waits for ever.
+            sleeper: What the thread sleeps on, which may end the sleep early; None: a lock.
 
         Raises:
-            UsageError: The lock was taken twice: to let go of it would show others what is half done.
+            UsageError: The lock was taken twice: releasing it would show others an unfinished state.
         """
         main = get_ident() == signal_guard.MAIN
         uncut = signal_guard.uncut
@@ -68,7 +68,7 @@ class ChannelCondition(threading.Condition):
                     "have to wait. Have it leave the work to somebody else."
                 )
             if main:
-                uncut.depth = 0  # it sleeps
+                uncut.depth = 0  # handlers may run while it sleeps
                 if signal_guard.put_off:
                     signal_guard.call_put_off()
             if timeout is None:
@@ -92,7 +92,7 @@ class ChannelCondition(threading.Condition):
         return self.sleep_for(predicate, timeout)
 
     def sleep_for(self, predicate: Callable[[], Any], timeout: float | None) -> Any:
-        """As `wait_for`, for a caller that has rested."""
+        """As `wait_for`, for a caller that has already called `rest`."""
         return super().wait_for(predicate, timeout)
 
     def notify_all(self) -> None:
@@ -103,25 +103,25 @@ class ChannelCondition(threading.Condition):
                 watcher()
 
     def stir(self) -> bool:
-        """As `notify_all`, and whether somebody waited."""
+        """As `notify_all`; return whether there was a waiter."""
         self.notify_all()
         return True
 
     def watch(self, watcher: Callable[[], None]) -> None:
-        """Have `watcher` called at every change; it must not block or call back into here."""
+        """Have `watcher` called at every change; it must not block or call this condition."""
         self._watchers.append(watcher)
         self.waiters += 1
 
     def unwatch(self, watcher: Callable[[], None]) -> None:
-        """Call it no more."""
+        """Stop calling the watcher."""
         self._watchers.remove(watcher)
         self.waiters -= 1
 
     async def until(self, wait: Wait) -> None:
         """Wait until `wait.ready()`, which is called with the lock held; call this without it.
 
-        The loop sleeps on its own descriptor meanwhile. Cancelling has no effect but to stop waiting.
-        What `ready` says may be over when this returns: look again, with the lock, and act at once.
+        Meanwhile the loop sleeps on its own descriptor. Cancelling only stops the wait. `ready` may no
+        longer be true when this returns: check again with the lock held, and act at once.
         """
         with self.lock:
             self.rest()
@@ -150,8 +150,8 @@ class ChannelCondition(threading.Condition):
 
 
 class UncutCondition(ChannelCondition):
-    """A condition with a lock of its own. In its `with` block signal handlers wait, except while it sleeps:
-    their exceptions leave nothing half done, as in the blocks of a `NodeLock`."""
+    """A condition with its own lock. In its `with` block, signal handlers wait (except while it sleeps), so
+    that their exceptions leave nothing half done, as in the blocks of a `NodeLock`."""
 
     def __init__(self) -> None:
         super().__init__(threading.RLock())
@@ -169,7 +169,7 @@ def _call(loop: AbstractEventLoop, future: Future[None]) -> None:
     try:
         loop.call_soon_threadsafe(_finish, future)
     except RuntimeError:
-        pass  # the loop was closed with its tasks still waiting
+        pass  # the loop was closed while its tasks were waiting
 
 
 def _finish(future: Future[None]) -> None:
@@ -181,8 +181,8 @@ def refuse_in_loop(call: str, twin: str) -> None:
     """Refuse to block an event loop.
 
     Raises:
-        UsageError: This thread runs one; the message names the async twin. Not in a notebook: its loop
-            waits for the cell that runs, whatever that does.
+        UsageError: This thread runs one; the message names the async twin. Not raised in a notebook, whose
+            loop waits for the running cell anyway.
     """
     asyncio = _modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None and "ipykernel" not in _modules:

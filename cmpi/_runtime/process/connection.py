@@ -1,13 +1,13 @@
-"""The way of frames to one peer and back: through shared memory on one host, else by a transport.
+"""Carries frames to and from one peer: through shared memory on one host, otherwise by a transport.
 
-Each side chooses its own way out, with its first frame, and keeps to it: a ring in the job's folder in
-shared memory, which the peer maps when it is rung for, or when it joins; or, where there is no such folder
-or no room in it, a transport that the root brings about, by MPI within a world, else by a socket. So a
-frame may come in by either. A buffer follows its frame by the same way, if it found no place in a segment
-(see `shared_payloads`).
+Each side chooses its outgoing path with its first frame, and keeps to it. It is a ring in the job's shared
+memory folder, which the peer maps when its doorbell rings or when it joins. If there is no such folder, or
+no room in it, the path is a transport that the root arranges: MPI within a world, otherwise a socket.
+Frames may therefore arrive on either path. A buffer that finds no place in a segment (see
+`shared_payloads`) follows its frame on the same path.
 
-Nothing of a ring needs both sides at the same time: what was put there can be read after its
-writer has ended, and there is no moment at which the death of one harms the other.
+A ring never needs both sides at the same time: what is in it can be read after its writer has ended, and at
+no moment can the death of one side harm the other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from cmpi._transport.segment import Block
     from cmpi.identifiers import Pid
 
-SMALL_BYTES: Final = 1 << 16  # of a message that goes by a socket without a frame of its own
+SMALL_BYTES: Final = 1 << 16  # of a message that a socket carries without a frame of its own
 
 
 class Connection:
@@ -41,8 +41,8 @@ class Connection:
     Args:
         host: This process.
         pid: The peer.
-        hear: Is called with each frame that comes, and its buffers if it is a message.
-        hear_small: Likewise with a message that is all in its pickle, the number of its channel first;
+        hear: Called with each frame that arrives, and its buffers if it is a message.
+        hear_small: Called with each message that is a single pickle, after the number of its channel;
             returns whether somebody waited for it.
     """
 
@@ -56,16 +56,16 @@ class Connection:
         self._host, self._pid = host, pid
         self._hear, self._hear_small = hear, hear_small
         self.transport: mpi.MpiTransport | socket_transport.SocketTransport | None = None
-        self.announced = 0  # frames that the peer says it has sent by MPI
-        self._ending = False  # our last frame is sent, or waits to be
+        self.announced = 0  # frames that the peer reports as sent by MPI
+        self._ending = False  # the last frame is sent, or is in the outbox
         self.freed = False
         self._outbox: deque[OutgoingFrame] = deque()
-        self._by_transport = False  # our way out, if it is not `_writer`
+        self._by_transport = False  # the outgoing path is the transport, not `_writer`
         self._writer: ring.RingWriter | None = None
-        # Frames that were put into a ring of which it is only likely that the peer sees it; else None.
+        # Frames put into a ring that the peer probably sees, but not certainly; None once that is known.
         self._unsure: list[bytes] | None = None
-        self._unheard = False  # the peer is to be rung for again: its bell was full
-        # What came by the transport and waits for its buffers.
+        self._unheard = False  # the peer's bell was full: ring again
+        # Frames that have arrived by the transport, and wait for their buffers.
         self._held: deque[tuple[Any, mpi.MpiParts | socket_transport.SocketParts | None]] = deque()
         folder = host.shared_memory
         self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
@@ -85,7 +85,7 @@ class Connection:
 
     @property
     def descriptor(self) -> int:
-        """What a thread that waits may poll; -1: nothing, as MPI has nothing to be polled."""
+        """The descriptor that a waiting thread may poll; -1 if there is none, as with MPI."""
         transport = self.transport
         return -1 if transport is None or self.freed or not transport.waitable else transport.fileno()
 
@@ -98,24 +98,24 @@ class Connection:
 
     @property
     def halfway(self) -> bool:
-        """True if something has been sent or received in part by the link."""
+        """True if something has been sent or received in part by the transport."""
         return self.transport is not None and (self.transport.busy or bool(self._held))
 
     @property
     def put_in(self) -> int:
-        """How much was ever sent: bytes through the ring, or frames by MPI."""
+        """How much was sent in total: bytes through the ring, and frames by the transport."""
         return (self._writer.position if self._writer else 0) + (
             self.transport.sent if self.transport else 0
         )
 
     @property
     def taken_out(self) -> int:
-        """How much of what the peer has put in was ever received."""
+        """How much was received in total, counted as the peer counts it in `put_in`."""
         return self.ring_inbox.position + (self.transport.received if self.transport else 0)
 
     @property
     def chosen(self) -> bool:
-        """True if there is a way out."""
+        """True if the outgoing path is chosen."""
         return self._writer is not None or self._by_transport or self.transport is not None
 
     def post(
@@ -126,31 +126,31 @@ class Connection:
         *,
         wake: bool = True,
     ) -> None:
-        """Send a frame, now or as soon as it can be; none behind the last.
+        """Send a frame, now or as soon as possible; frames after the last one are dropped.
 
         Args:
-            frame: What to send.
-            buffers: What follows it.
-            done: Is called when the buffers are free again.
-            wake: If False the peer need not look at it before it has a reason of its own.
+            frame: The frame to send.
+            buffers: The buffers that follow it.
+            done: Called when the buffers are free again.
+            wake: If False, the peer is not woken for it.
         """
         if not self._ending:
             self._outbox.append(OutgoingFrame(encode_bare(frame), buffers, done))
             self.flush(wake=wake)
 
     def post_last(self, frame: Any) -> None:
-        """Send the last frame. What followed it, if only the answer to an offer, would stay unread in
-        MPI (see `Peer.progress`)."""
+        """Send the last frame. Frames after it, even an answer to an offer, would stay unread in MPI (see
+        `Peer.progress`)."""
         self.post(frame)
         self._ending = True
 
     def post_small(self, number: int, body: bytes, wake: bool = True) -> None:
-        """Send a message that is all in its pickle: the way of most, and the shortest.
+        """Send a message that is a single pickle: the shortest path, taken by most messages.
 
         Args:
-            number: Of its channel.
+            number: The number of its channel.
             body: The pickle.
-            wake: If False the caller will let go of the lock, and then call `wake`.
+            wake: If False, the caller will release the lock and then call `wake`.
         """
         writer = self._writer
         if (
@@ -167,7 +167,8 @@ class Connection:
             self.post(process_process.Data(number, [], [], body))
 
     def _post_small_by_socket(self, number: int, body: bytes) -> bool:
-        """Send it by the socket, without a frame of its own; False if it must wait, or go another way."""
+        """Send the message by the socket without a frame of its own; False if it must wait, or take another
+        path."""
         transport = self.transport
         if (
             not isinstance(transport, socket_transport.SocketTransport)
@@ -184,8 +185,9 @@ class Connection:
         return True
 
     def wake(self) -> None:
-        """Ring for the peer if it sleeps. Without the lock, just behind it: to let go of it is the fence
-        that the ring needs, and the other fence costs as much as reading and writing a message."""
+        """Ring for the peer if it sleeps. Call this right after releasing the lock: the release is the
+        memory fence that the ring needs, and a separate fence would cost as much as writing and reading a
+        message."""
         writer = self._writer
         if writer is not None and writer.reader_sleeps:
             with self._host.lock:
@@ -193,23 +195,23 @@ class Connection:
                     self._ring_bell()
 
     def hush(self) -> None:
-        """The peer has ended, or reads no more: what waits will not be sent."""
+        """The peer has ended, or reads no more: drop what waits to be sent."""
         self._ending, self._unsure = True, None
         self._outbox.clear()
 
     def learn(self) -> None:
-        """The root has said something of the memory that the peer sees."""
+        """The root has told whether the peer sees our shared memory."""
         shared = self._host.shares_memory(self._pid)
         if self._unsure is not None and shared is not None:
             sent, self._unsure = self._unsure, None
-            if not shared:  # all again, the other way
+            if not shared:  # send everything again by the transport
                 self._outbox.extendleft(OutgoingFrame(head, (), None) for head in reversed(sent))
                 self._drop_writer(unlink=True)
                 self._unheard = False
         self.flush()
 
     def flush(self, *, wake: bool = True) -> None:
-        """Send what waits, as far as it can be sent now."""
+        """Send what waits, as far as possible."""
         if self.freed or not self._outbox:
             return
         self._choose()
@@ -219,21 +221,21 @@ class Connection:
             self._flush_to_transport(self.transport)
 
     def _choose(self) -> None:
-        """Choose the way out, unless that was done or cannot be yet."""
+        """Choose the outgoing path, unless it is chosen or cannot be chosen yet."""
         if self._writer is not None or self._by_transport:
             return
         self._host.watch(self._pid)
         if self._host.shared_memory and ring.usable():
             shared = self._host.shares_memory(self._pid)
             if shared is None and not self._host.likely_shares_memory(self._pid):
-                return  # the root will tell
+                return  # the root will tell later
             if shared is not False:
                 try:
                     self._writer = ring.RingWriter(self._out)
                     self._unheard, self._unsure = True, [] if shared is None else None
                     return
                 except OSError:
-                    pass  # no room for it
+                    pass  # there is no room for it
         self._by_transport = True
         if self.transport is None:
             self._host.tell_root(Connect(self._pid.value))
@@ -251,8 +253,8 @@ class Connection:
             self._host.nudge()
 
     def _may_put(self, outgoing: OutgoingFrame, writer: ring.RingWriter) -> bool:
-        """Buffers are the sender's, and cannot be sent again; so they, and what is long, wait until it is
-        sure that they are seen."""
+        """Whether this frame may be put into the ring. Frames with buffers, which are the caller's and
+        cannot be sent again, and long frames wait until it is certain that the peer sees the ring."""
         return self._unsure is None or not (outgoing.buffers or len(outgoing.head) > writer.longest)
 
     def _flush_to_transport(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
@@ -264,25 +266,26 @@ class Connection:
                     transport.send_buffers(outgoing.buffers, outgoing.done)
                 self._outbox.popleft()
         except mpi.TransportBroken:
-            return  # the exit notice will come, and say why
+            return  # the exit notice will say why
         self._ring_bell()
         if transport.busy:
             self._host.nudge()
 
     def _ring_bell(self) -> None:
         if self.transport is not None and self.transport.waitable:
-            return  # what comes by it wakes the peer
+            return  # its arrival wakes the peer
         rung = self._host.doorbell.ring(self._pid.value, self.transport.sent if self.transport else 0)
-        # Where a bell is full its owner is about to look: but not into a ring that it does not know, and
-        # not until it sees what comes by MPI.
+        # The owner of a full bell is about to look. But it does not look into a ring that it does not know,
+        # and may miss what comes by MPI.
         self._unheard = not rung and (self._unheard or self._writer is None)
         if self._unheard:
             self._host.nudge()
 
     def reserve(self, sizes: list[int], *, patient: bool = False) -> list[Block | None]:
-        """Places in shared memory for buffers of these sizes, None for those that must follow.
+        """Reserve places in shared memory for buffers of these sizes; None for those that must follow the
+        frame.
 
-        Blocks: if `patient`, some microseconds for the place that was used last.
+        Blocks: if `patient`, some microseconds until the place used last is free.
         """
         if patient:
             self._payloads.await_last(max(sizes))
@@ -294,19 +297,19 @@ class Connection:
 
     @property
     def busy(self) -> bool:
-        """True if something is under way, here or in MPI, that only further calls bring to its end."""
+        """True if something is in progress, here or in MPI, that needs further calls."""
         return bool(self._outbox) or (self.transport is not None and self.transport.busy)
 
     # -- in ------------------------------------------------------------------------------------
 
     @property
     def inbox(self) -> RingInbox | SocketInbox:
-        """Where a thread that waits for the peer looks."""
+        """The inbox that a thread that waits for this peer polls."""
         by_ring = self.ring_inbox.reader is not None or not self.socket_inbox.usable
         return self.ring_inbox if by_ring else self.socket_inbox
 
     def rest(self) -> None:
-        """Somebody will wait without looking."""
+        """A thread will sleep without looking at the inbox: have input wake it."""
         self.ring_inbox.rest()
         self.socket_inbox.rest()
 
@@ -317,7 +320,7 @@ class Connection:
 
     @property
     def restless(self) -> bool:
-        """True if looking again soon is worth it."""
+        """True if it is worth looking again soon."""
         if self.freed:
             return False
         if self._unheard or self.ring_inbox.restless:
@@ -330,12 +333,13 @@ class Connection:
         return bool(transport.busy or transport.received < self.announced or self._held or self._outbox)
 
     def rung(self, sent: int) -> None:
-        """The peer rings; it has sent so many frames by MPI."""
+        """The peer has rung; it has sent this many frames by MPI."""
         self.announced = max(self.announced, sent)
         self.ring_inbox.map()
 
     def progress(self) -> bool:
-        """Move what can be moved; True if something was. Raises: TransportBroken: in MPI."""
+        """Move frames in both directions; True if any moved. Raises: TransportBroken: MPI reports that the
+        peer is gone."""
         if self.freed:
             return False
         if self._unheard:
@@ -356,7 +360,7 @@ class Connection:
         moved = transport.progress_sends()
         try:
             moved |= self._receive_frames(transport)
-        finally:  # what had come as a whole before the connection broke is delivered, too
+        finally:  # also deliver frames that were complete before the connection broke
             moved |= self._deliver_held()
         return moved
 
@@ -380,7 +384,7 @@ class Connection:
         return moved
 
     def _deliver_held(self) -> bool:
-        """Deliver the frames whose buffers are all here."""
+        """Deliver the frames whose buffers are complete; True if there were any."""
         moved = False
         while self._held and (self._held[0][1] is None or self._held[0][1].ready()):
             frame, parts = self._held.popleft()
@@ -389,7 +393,7 @@ class Connection:
         return moved
 
     def _read_socket(self) -> bool:
-        """Hear what has come by the socket, in whichever thread; true if something had."""
+        """Take in what has arrived by the socket, in any thread; True if there was anything."""
         transport = self.transport
         if transport is None or self.freed or not transport.waitable:
             return False
@@ -397,7 +401,7 @@ class Connection:
             return self._progress_transport(transport)
         except mpi.TransportBroken:
             self.socket_inbox.watch()
-            self._host.nudge()  # the progress thread waits for this, if the peer has ended
+            self._host.nudge()  # the progress thread waits for this end, if the peer has ended
             return False
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
@@ -413,11 +417,12 @@ class Connection:
     # -- the end -------------------------------------------------------------------------------
 
     def _drop_writer(self, *, unlink: bool) -> None:
-        """Let go of our ring.
+        """Drop our ring.
 
-        `wake` looks at it without the lock. Compiled, an assignment lets go of the old object before the
-        attribute has the new one, and unmapping lets other threads run: `wake` would take an object that is
-        being deallocated. So the attribute is empty before the last reference, `writer`, goes.
+        `wake` reads the attribute without the lock. In compiled code, an assignment drops the old object
+        before the attribute has its new value, and unmapping lets other threads run, so `wake` could get an
+        object that is being deallocated. The attribute is therefore cleared before the last reference,
+        `writer`, goes.
         """
         writer = self._writer
         self._writer = None
@@ -425,9 +430,9 @@ class Connection:
             ring.unlink_rings(self._out)
 
     def free(self, *, peer_ended: bool = False) -> None:
-        """Let go of the transport and the memory. What was received stays where it is.
+        """Release the transport and the shared memory. Messages that were received stay valid.
 
-        A peer that lives on may still read what it has not; where it has ended, nobody will.
+        A living peer may still read what was sent; if the peer has ended, the files are removed too.
         """
         self.socket_inbox.free()
         if not self.freed and self.transport is not None:

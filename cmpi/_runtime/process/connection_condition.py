@@ -1,4 +1,4 @@
-"""A condition that changes because of what comes by connections. Not compiled, as `condition`."""
+"""A condition whose changes are caused by input from connections. Not compiled, like `condition`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.connection import Connection
     from cmpi._runtime.process.socket_waits import SocketWaits
 
-MOST_SOCKETS: Final = 16  # that a waiting thread claims; to claim more takes longer than to be woken
+MOST_SOCKETS: Final = 16  # claimed by a waiting thread; claiming more takes longer than being woken
 
 
 class ConnectionCondition(ChannelCondition):
-    """A thread that waits for it reads the sockets itself, as far as no other thread does.
+    """A condition whose waiting threads read the sockets themselves, unless another thread does.
 
     Args:
-        lock: The condition's, which is the node's.
-        waits: Of this process.
-        connections: By which something may come.
+        lock: The condition's lock, which is the node's.
+        waits: The socket waits of this process.
+        connections: Returns the connections whose input may change it.
     """
 
     def __init__(

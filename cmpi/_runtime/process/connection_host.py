@@ -1,4 +1,4 @@
-"""A process as its connections and peers see it: what they need of it, and no more. For types only."""
+"""The interface of a process that its connections and peers use, and no more. For types only."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from cmpi.identifiers import Pid
 
     class ConnectionHost(Protocol):
-        """The interface that a connection needs. All but `lock` is guarded by that."""
+        """The interface that a connection needs. Everything but `lock` is guarded by `lock`."""
 
         lock: NodeLock
         pid: Pid
         connecting: bool  # a thread is inside MPI, so no other thread may call MPI
-        shared_memory: str  # the folder where processes of this host meet; "": none
-        shared_memory_bytes: int  # that this process may share with each other one
+        shared_memory: str  # the folder for shared memory with processes of this host; "": none
+        shared_memory_bytes: int  # that this process may use to send to each other process
         doorbell: Doorbell
         sockets: select.epoll  # wakes the progress thread
         socket_waits: SocketWaits
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
             """Have the progress thread look at its connections now. From any thread."""
 
         def watch(self, pid: Pid) -> None:
-            """Have the root tell us when this process ends."""
+            """Have the root report the end of this process."""
 
         def shares_memory(self, pid: Pid) -> bool | None:
-            """Whether we can send to that process through shared memory; None: not known yet."""
+            """Whether shared memory reaches that process; None: not known yet."""
 
         def likely_shares_memory(self, pid: Pid) -> bool:
-            """Whether that one has not joined, and is expected to share memory with us then."""
+            """Whether that process has not joined, but will probably share memory with this one."""
 
         def tell_root(self, frame: Any) -> None:
             """Send a frame to the root."""
 
     class ReservedChannels(Protocol):
-        """Takes in channels with reserved names."""
+        """Accepts channels with reserved names."""
 
         def opened(self, peer: Any, name: str) -> None:
             """A peer has opened such a channel, and nobody has claimed it."""
@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     class PeerHost(ConnectionHost, Protocol):
         """The further interface that a peer needs."""
 
-        failed: bool  # this process is ending by an error
+        failed: bool  # this process is ending because of an error
         aborts: PendingAborts
         inlets: ReservedChannels
 
         def looked_at(self, pid: Pid) -> None:
-            """The program has received how this process ended, or failed."""
+            """The program has received the end, or the failure, of this process."""

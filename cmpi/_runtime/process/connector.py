@@ -1,4 +1,4 @@
-"""Creates connections, in a thread of its own, because the calls for that block.
+"""Creates connections, in its own thread, because that blocks.
 
 While it is inside MPI, this process makes no other MPI call (`NodeState.connecting`). The root makes both
 ends connect at the same time, so this takes only milliseconds.
@@ -35,18 +35,18 @@ if TYPE_CHECKING:
     Order: TypeAlias = GroupWith | ListenFor | Dial
     Transport: TypeAlias = mpi.MpiTransport | socket_transport.SocketTransport
 
-SOCKET_S = 10.0  # for the other end of a connection by sockets to come
-LOOK_S = 0.1  # between looks whether it has died
-STUCK_S = 120.0  # in one attempt to connect by MPI, which has no limit of its own
-WIDOWED_S = 1.0  # the same, once the partner has died
+SOCKET_S = 10.0  # for the other end of a socket connection to appear
+LOOK_S = 0.1  # between checks whether the other end has died
+STUCK_S = 120.0  # for one attempt to connect by MPI, which has no limit of its own
+WIDOWED_S = 1.0  # the same, once the other end has died
 
 
 class Connector:
-    """Carries out the root's orders; there is one at a time.
+    """Carries out the root's orders, one at a time.
 
     Args:
-        state: Of this process.
-        peers: Are given the connections.
+        state: The state of this process.
+        peers: They get the connections.
     """
 
     def __init__(self, state: NodeState, peers: Peers) -> None:
@@ -54,23 +54,23 @@ class Connector:
         self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._abandoned: set[int] = set()
-        self._with, self._until_s = 0, 0.0  # of the attempt by MPI that is under way
+        self._with, self._until_s = 0, 0.0  # of the current attempt by MPI
 
     def order(self, frame: Order) -> None:
-        """Take an order of the root's. Blocks: never."""
+        """Take an order of the root. Blocks: never."""
         if self._thread is None:
             self._thread = vital_thread(self._run, "cmpi-linker")
             self._thread.start()
         self._orders.put(frame)
 
     def abandon(self, peer: int) -> None:
-        """The partner of a half-made connection has died."""
+        """The other end of an unfinished connection has died."""
         self._abandoned.add(peer)
         if self._state.connecting and self._with == peer:
             self._until_s = time.monotonic() + WIDOWED_S
 
     def end_if_stuck(self) -> None:
-        """End this process if MPI never comes back: it could not even end with that."""
+        """End this process if MPI does not return: it could not even end normally."""
         if not self._state.connecting or time.monotonic() <= self._until_s:
             return
         why = f"MPI has not come back from connecting this process with {Pid(self._with)}"
@@ -79,7 +79,7 @@ class Connector:
         os._exit(1)
 
     def wait_idle(self) -> None:
-        """Blocks until every connection that was ordered is made or given up."""
+        """Wait until every ordered connection is made or given up. Blocks: for that."""
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join()
@@ -90,7 +90,7 @@ class Connector:
             if transport is None:
                 self._state.tell_root(
                     ConnectionFailed(order.peer)
-                )  # which orders it again, if that one lives
+                )  # which will order it again if the other end is alive
             else:
                 with self._state.lock:
                     self._peers.get(Pid(order.peer)).transport_up(transport)
@@ -112,7 +112,7 @@ class Connector:
         with self._state.lock:
             self._state.connecting, self._with = True, pid
             self._until_s = time.monotonic() + STUCK_S
-        self._state.nudge()  # the progress thread, to be there if MPI never comes back
+        self._state.nudge()  # the progress thread, in case MPI never returns
 
     def _leave_mpi(self) -> None:
         with self._state.lock:
@@ -125,7 +125,7 @@ class Connector:
         try:
             door = socket_transport.listen(order.address, order.key)
         except OSError:
-            time.sleep(LOOK_S)  # no descriptors left; the root has us try it again
+            time.sleep(LOOK_S)  # no descriptors left; the root will order it again
             return None
         try:
             # At a TCP port or (0) at a path.

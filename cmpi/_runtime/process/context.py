@@ -1,4 +1,4 @@
-"""This process's context: the node, created at first use, and the surroundings that a child inherits."""
+"""This process's context: its node, created at first use, and the surroundings that a child inherits."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.lazy_mpi import LazyMpi
     from cmpi._runtime.process.node import Node
 
-# What belongs to one process of one MPI world, and must not pass to another.
+# Variables that belong to one process of one MPI world, and must not be inherited.
 _OWN = (*names.OF_MPI, names.PREFIX)
 
-RANK_MAIN = "cmpi rank_main"  # that module's name while it runs the program as `__main__`
+RANK_MAIN = "cmpi rank_main"  # that module's name while the program is `__main__`
 
 _lock = threading.Lock()
-_shipped: list[str] = []  # a folder of the program's, and its copy on this host
+_shipped: list[str] = []  # a folder of the program, and its copy on this host
 _node: Node | None = None
 _finalizes_mpi = True
-_prepared = False  # for the end of this process, and for its forks
+_prepared = False  # for the end of this process, and for forks
 
 
 def in_job() -> bool:
-    """Whether this process was started by cmpi, or is the guest of a job."""
+    """Whether this process was started by cmpi, or is a guest of a job."""
     return (_node is not None and not _node.lost) or names.CONTROL in os.environ
 
 
 def current() -> Node:
-    """This process's node; joins the job at the first call.
+    """Return this process's node; the first call joins the job.
 
     Raises:
         NotRunning: The process is not part of a job.
@@ -65,11 +65,11 @@ def _refuse_after_fork() -> None:
 
 
 def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
-    """Join the job. Does nothing, whatever the resources, if that was done before.
+    """Join the job. If the process has joined already, do nothing, whatever the resources.
 
     Args:
-        resources: What this process asks for.
-        lazy: Starts MPI when the program imports it. None: it is started now.
+        resources: The resources that this process asks for.
+        lazy: Starts MPI when the program imports it. None: MPI starts now.
     """
     global _node
     with _lock:
@@ -104,12 +104,12 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
             of_world = os.environ.get(names.WORLD, "").split(",")
             apply_grant.are_ours({name: os.environ[name] for name in of_world if name in os.environ})
             for name in (names.CONTROL, names.WORLD, *names.OF_PROCESSES):
-                os.environ.pop(name, None)  # not for what this process starts
+                os.environ.pop(name, None)  # processes started from here must not see it
             if not faulthandler.is_enabled() and sys.stderr is not None:
                 try:
                     faulthandler.enable()  # a crash in C shows where Python was
                 except (OSError, ValueError):
-                    pass  # stderr is closed, or no file
+                    pass  # stderr is closed, or is not a file
     return _node
 
 
@@ -133,7 +133,7 @@ def join_as_guest(folder: str) -> Node:
 
     Raises:
         UsageError: This process is part of a job already.
-        NotRunning: There is no such job, or it takes in nobody any more.
+        NotRunning: There is no such job, or it accepts no more guests.
 
     Blocks: until the process has joined.
     """
@@ -158,9 +158,9 @@ def join_as_guest(folder: str) -> Node:
 
 
 def leave_as_guest(guest_node: Node) -> None:
-    """Leave the job, and go on; nothing if this was done.
+    """Leave the job, and go on without it. A second call does nothing.
 
-    Blocks: until all that was sent is delivered.
+    Blocks: until everything that was sent is delivered.
     """
     global _node
     with _lock:
@@ -173,12 +173,14 @@ def leave_as_guest(guest_node: Node) -> None:
 
 
 def joined() -> Node | None:
-    """This process's node, if it has joined the job; a process that was forked from it has not."""
+    """This process's node if it has joined the job, else None; a process that was forked from it has not
+    joined."""
     return _node if _node is not None and _node.owner == os.getpid() else None
 
 
 def _in_main_interpreter() -> bool:
-    """Subinterpreters share the process's connection to its monitor, and would read from it too."""
+    """Whether this is the main interpreter. Subinterpreters share the process's connection to its monitor,
+    and must not read from it."""
     try:
         import _interpreters as interpreters  # type: ignore[import-not-found]  # from Python 3.13 on
     except ImportError:
@@ -188,7 +190,8 @@ def _in_main_interpreter() -> bool:
 
 
 def leave_mpi_unfinalized() -> None:
-    """This process ends otherwise than normally: MPI_Finalize would wait for its world, and that for it."""
+    """This process ends abnormally: MPI_Finalize would wait for its world, and its world for this
+    process."""
     global _finalizes_mpi
     _finalizes_mpi = False
 
@@ -197,10 +200,10 @@ def _leave() -> None:
     node = joined()
     if node is None:
         return
-    # Set by Python where an exception ends the program, whatever has become of sys.excepthook. Where
-    # rank_main or the worker runs the program, the root has been told.
+    # Python sets this when an exception ends the program, even if sys.excepthook was replaced. If rank_main
+    # or the worker runs the program, the root has been told already.
     error = getattr(sys, "last_value", None)
-    # In a guest it may have been shown at the prompt, long ago.
+    # In a guest, the exception may have been shown at the prompt long ago.
     if error is not None and not node.failed and not node.is_guest and RANK_MAIN not in sys.modules:
         node.failed_by(error)
     node.close()
@@ -217,7 +220,7 @@ def _own_program() -> str:
 
 
 def surroundings() -> bytes:
-    """The state that a process spawned now inherits, as it would from os.fork and exec."""
+    """Return the state that a process spawned now inherits, as by fork and exec."""
     with open("/proc/self/status") as file:
         umask = next(line for line in file if line.startswith("Umask:")).split()[1]
     return pickle.dumps(
@@ -238,14 +241,14 @@ def surroundings() -> bytes:
 
 
 def _moved(path: str, pair: list[str]) -> str:
-    """This path, where it lies in the first of the two folders, in the second."""
+    """A path inside the first folder, moved to the second; other paths unchanged."""
     if pair and isinstance(path, str) and (path == pair[0] or path.startswith(pair[0] + "/")):
         return pair[1] + path[len(pair[0]) :]
     return path
 
 
 def settle(data: bytes) -> None:
-    """Take over what `surroundings` gave, in the new process."""
+    """Apply, in the new process, what `surroundings` returned."""
     inherited: dict[str, Any] = pickle.loads(data)
     _take_up_script(inherited)
     os.umask(inherited["umask"])
@@ -253,7 +256,7 @@ def settle(data: bytes) -> None:
     try:
         os.chdir(cwd if here or not cwd.startswith("/proc/") else "/no such folder here")
     except OSError:
-        os.chdir(os.path.expanduser("~"))  # another host, which has no such folder
+        os.chdir(os.path.expanduser("~"))  # on another host, which lacks that folder
     environment, own, zone = inherited["environment"], frozenset[str](), os.environ.get("TZ")
     if not here:
         own = names.OF_A_HOST
@@ -268,7 +271,7 @@ def settle(data: bytes) -> None:
 
 
 def take_up_script(data: bytes) -> None:
-    """Take over, of what `surroundings` gave, what concerns the script: its modules and definitions."""
+    """Apply the part of `surroundings` that concerns the script: its modules and definitions."""
     _take_up_script(pickle.loads(data))
 
 

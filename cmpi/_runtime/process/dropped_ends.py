@@ -1,4 +1,4 @@
-"""Ends of channels whose last reference has gone: closed, or aborted, by the progress thread."""
+"""Channel ends whose last reference has gone; the progress thread closes or aborts them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class DroppedEnds:
-    """Of one process."""
+    """The dropped ends of one process."""
 
     def __init__(self, state: NodeState) -> None:
         self._state = state
@@ -21,14 +21,14 @@ class DroppedEnds:
 
     @property
     def over(self) -> bool:
-        """Whether an end that is dropped is nobody's business any more: this process has left the job, or
-        its exit status tells the peers. At the interpreter's end, modules may be in pieces by then."""
+        """Whether dropped ends can be ignored, because this process has left the job, or its exit status
+        will tell the peers. While the interpreter is ending, modules may no longer work."""
         return self._state.closed or self._state.failed
 
     def add(self, end: SenderEnd | ReceiverEnd, exception: Unwinding | None) -> None:
-        """The last reference to this end has gone, because of an exception or not.
+        """The last reference to this end has gone; `exception` is the reason, if there was one.
 
-        Called by the garbage collector, in any thread, at any time, even while the thread holds the lock:
+        The garbage collector calls this in any thread, at any time, even while the thread holds the lock;
         so the progress thread closes the end. If this process has failed, its exit status tells the peer.
         """
         state = self._state
@@ -37,7 +37,7 @@ class DroppedEnds:
             state.nudge()
 
     def close(self) -> None:
-        """Close them, or abort them. With the node's lock."""
+        """Close or abort the dropped ends. With the node's lock."""
         while self._ends:
             end, exception = self._ends.popleft()
             if exception is None:

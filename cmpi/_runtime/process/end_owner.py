@@ -1,4 +1,4 @@
-"""The peer of a channel's end, as the end sees it. For types only."""
+"""The peer of a channel end, as the end sees it. For types only."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ if TYPE_CHECKING:
     from cmpi.identifiers import ExitStatus, Pid
 
     class EndOwner(Protocol):
-        """Guarded by the node's lock."""
+        """The peer's interface for its ends. Guarded by the node's lock."""
 
         pid: Pid
         lock: Any
         connection: Connection
-        status: ExitStatus | None  # of the process, once it has ended
+        status: ExitStatus | None  # of the peer, once it has ended
 
         def new_condition(self) -> ChannelCondition:
-            """The condition on which threads wait for one of its ends."""
+            """A condition for the threads that wait for one of its ends."""
 
         def looked_at(self) -> None:
-            """The program has received how the process ended, or failed."""
+            """The program has received the end, or the failure, of the peer."""
 
         def transmit(self, end: Any, message: Message) -> None:
-            """Send a message for which the channel has room."""
+            """Send a message that the channel has room for."""
 
         def give_credit(self, end: Any) -> None:
             """Tell the sender what was read."""
 
         def close_sender(self, end: Any) -> None:
-            """Nothing follows what was sent."""
+            """Close a sending end."""
 
         def close_receiver(self, end: Any) -> None:
-            """Nobody reads here any more."""
+            """Close a receiving end."""
 
         def abort_sender(self, end: Any, cause: str, fate: Fate) -> None:
-            """An exception made the owner give this end up."""
+            """Abort a sending end, because an exception made its owner abandon it."""
 
         def abort_receiver(self, end: Any, cause: str, fate: Fate) -> None:
-            """An exception made the owner give this end up."""
+            """Abort a receiving end, because an exception made its owner abandon it."""
 
         def carry_out(self, end: Any, event: Any, fate: Fate = True) -> None:
-            """Give a sending end's machine an event, and do what it says."""
+            """Give an event to a sending end's machine, and carry out the actions."""
 
         def forget(self, end: Any) -> None:
-            """An end is closed for good."""
+            """Forget an end that is closed for good."""

@@ -1,4 +1,5 @@
-"""The root's information on other processes: that they live, whether they share memory, how they ended."""
+"""What the root has told about other processes: that they are alive, whether they share memory, how they
+ended."""
 
 from __future__ import annotations
 
@@ -14,57 +15,57 @@ if TYPE_CHECKING:
 
 
 class Exits:
-    """Thread-safe. Where a method asks for the lock to be held, it is the lock of `changed`.
+    """Knows the states of other processes. Thread-safe; "the lock" is the lock of `changed`.
 
     Args:
-        changed: Is notified by whoever passes on what the root says.
-        root: The connection with the root.
-        waits: Where to note that a thread waits.
+        changed: Notified by the caller after each frame of the root.
+        root: The connection to the root.
+        waits: Where waiting threads are recorded.
     """
 
     def __init__(self, changed: ChannelCondition, root: RootConnection, waits: WaitRegistry) -> None:
         self._lock, self._changed = changed.lock, changed
         self._root, self._waits = root, waits
         self._ended: dict[int, ExitStatus] = {}
-        self._watched, self._alive = set[int](), set[int]()  # alive: when the root was asked
-        self._lost: ExitStatus | None = None  # how all count as ended, once the job is out of reach
+        self._watched, self._alive = set[int](), set[int]()  # alive when the root was asked
+        self._lost: ExitStatus | None = None  # the status of all processes, once the job is out of reach
         self._memory: dict[int, int] = {}  # by pid: one of `process_root.MEMORY_*`
-        self.linked: set[int] = set()  # in Erlang's sense
+        self.linked: set[int] = set()  # by Erlang's links
         self._trapping = False
 
     # -- from the root, with the lock ----------------------------------------------------------
 
     def came_alive(self, frame: process_root.Alive) -> None:
-        """A watched process runs."""
+        """A watched process is alive."""
         self._alive.add(frame.pid)
         self._memory[frame.pid] = frame.memory
 
     def came_to_end(self, frame: process_root.Ended) -> ExitStatus:
-        """A watched process has ended; how."""
+        """A watched process has ended; return its status."""
         status = ExitStatus(frame.code, frame.signal, frame.verdict, frame.requested)
         self._ended[frame.pid] = status
         self._alive.discard(frame.pid)
         return status
 
     def lose_all(self, status: ExitStatus) -> None:
-        """The job is out of reach: all its processes have ended, as far as this one can tell."""
+        """The job is out of reach: as far as this process can tell, all its processes have ended."""
         self._lost = status
         self._alive.clear()
         for pid in self._watched:
             self._ended.setdefault(pid, status)
 
     def came_to_share(self, pid: int, memory: int) -> None:
-        """Whether that process shares memory with this one: one of `process_root.MEMORY_*`."""
+        """Note whether that process shares memory with this one: one of `process_root.MEMORY_*`."""
         self._memory[pid] = memory
 
     # -- ends ----------------------------------------------------------------------------------
 
     def watch(self, pid: Pid) -> None:
-        """Have the root tell us when this process ends."""
+        """Have the root report the end of this process."""
         with self._lock:
             if pid.value in self._watched:
                 return
-        # A signal handler's exception before this is noted makes the next caller say it again.
+        # If a signal handler raises before this is noted, the next caller sends it again.
         self._root.tell(process_root.Watch(pid.value))
         with self._lock:
             self._watched.add(pid.value)
@@ -72,12 +73,12 @@ class Exits:
                 self._ended.setdefault(pid.value, self._lost)
 
     def await_answer(self, pid: Pid) -> None:
-        """Wait until the root has said what it knows of a watched process. With the lock held.
+        """Wait for the root's answer about a watched process. With the lock held.
 
-        The first message to a process on this host is in the ring then, before `send` returns. Else it was
-        left to the progress thread, which never came to run where the caller went on to keep the GIL:
-        mpi4py's `allreduce`, `reduce` and `scan` of objects do while they wait (mpi4py 4.1.2), here for
-        ranks that waited for that message.
+        Because of this wait, the first message to a process on this host is in the ring before `send`
+        returns. Left to the progress thread, it was never sent if the caller then kept the GIL: mpi4py's
+        `allreduce`, `reduce` and `scan` of objects keep it while they wait (mpi4py 4.1.2), here for ranks
+        that waited for that message.
         """
         self._changed.wait_for(lambda: pid.value in self._alive or pid.value in self._ended)
 
@@ -89,11 +90,11 @@ class Exits:
         """Wait until a process has ended.
 
         Raises:
-            TimeoutError: It runs on.
+            TimeoutError: The process is still running.
         """
         self.watch(pid)
         with self._lock:
-            self.await_answer(pid)  # first: a process that has ended has ended, whatever the timeout
+            self.await_answer(pid)  # first: even with a timeout of 0, an ended process counts as ended
 
             def ended() -> bool:
                 return pid.value in self._ended
@@ -105,14 +106,14 @@ class Exits:
             return self._received(pid)
 
     async def await_exit(self, pid: Pid) -> ExitStatus:
-        """As `wait_exit`, in an event loop."""
+        """As `wait_exit`, for an event loop."""
         self.watch(pid)
         ended = self._waits.on("wait for", [pid], None, lambda: pid.value in self._ended)
         await self._changed.until(ended)
         return self._received(pid)
 
     def _received(self, pid: Pid) -> ExitStatus:
-        """How a watched process has ended, for the program to deal with."""
+        """Return the status of an ended process to the program, which then has to deal with it."""
         if not self._ended[pid.value].ok:
             self._root.looked_at(pid)
         return self._ended[pid.value]
@@ -120,13 +121,13 @@ class Exits:
     # -- links -----------------------------------------------------------------------------------
 
     def tied(self, pid: int, on: bool) -> None:
-        """This process and that one are linked, in Erlang's sense, or no more. With the lock held."""
+        """This process and that one are now linked, in Erlang's sense, or no longer. With the lock held."""
         (self.linked.add if on else self.linked.discard)(pid)
         self.watch(Pid(pid))
 
     def trap(self, on: bool) -> bool:
-        """Whether to hear of the ends of those linked with this process, rather than end with them.
-        Returns what it was."""
+        """Set whether this process gets notices of the ends of linked processes instead of ending with
+        them. Returns the former setting."""
         before, self._trapping = self._trapping, on
         self._root.tell(Trap(on))
         return before
@@ -134,11 +135,11 @@ class Exits:
     # -- memory ----------------------------------------------------------------------------------
 
     def shares_memory(self, pid: Pid) -> bool | None:
-        """Whether this process can send to that one through shared memory; None: not known yet."""
+        """Whether shared memory reaches that process; None: not known yet."""
         memory = self._memory.get(pid.value, process_root.MEMORY_UNKNOWN)
         known = memory in (process_root.MEMORY_SHARED, process_root.MEMORY_APART)
         return memory == process_root.MEMORY_SHARED if known else None
 
     def likely_shares_memory(self, pid: Pid) -> bool:
-        """Whether that one has not joined, and is expected to share memory with this process then."""
+        """Whether that process has not joined, but will probably share memory with this one."""
         return self._memory.get(pid.value) == process_root.MEMORY_LIKELY

@@ -1,7 +1,8 @@
-"""A frame and the buffers that follow it: on the way out, and put together again on the way in.
+"""Cuts a frame and its buffers into records on the way out, and reassembles them on the way in.
 
-By MPI each is a message of its own. Through a ring they go as records: the frame, then its buffers in
-pieces; a frame that is too long for a record goes in pieces itself, behind its length.
+By MPI, the frame and each buffer are separate messages. Through a ring, they are records: first the frame,
+then its buffers in pieces. A frame that is too long for one record is also cut into pieces, preceded by its
+length.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
 
     from cmpi._transport.ring import RingWriter
 
-# The tags of records; any other is the number of a channel, and the record a small message.
+# The tags of records. Any other tag is the number of a channel, and the record is a small message.
 FRAME: Final = 0xFFFFFFFF
 PIECE: Final = 0xFFFFFFFE
 LONG: Final = 0xFFFFFFFD
 PIECE_BYTES: Final = 1 << 15
-HUGE_FROM_BYTES: Final = 16 << 20  # to be sent in pieces: worth a ring of its own size
+HUGE_FROM_BYTES: Final = 16 << 20  # from this size on, sending in pieces is worth a larger ring
 
 
 class OutgoingFrame:
@@ -38,7 +39,7 @@ class OutgoingFrame:
         self._next: tuple[int, Any] | None = None
 
     def put(self, writer: RingWriter) -> bool:
-        """Put into the ring what there is room for; True if that was the rest. Blocks: never."""
+        """Put as much into the ring as fits; True if nothing is left. Blocks: never."""
         if self._records is None:
             self._records = self._cut(writer)
             self._next = next(self._records)
@@ -71,7 +72,7 @@ def _pieces(buffer: Any, most: int) -> Iterator[tuple[int, memoryview]]:
 
 
 class Joiner:
-    """Buffers of these sizes that arrive in pieces, in order."""
+    """Joins buffers of these sizes that arrive in pieces, in order."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.buffers = [blank(size) for size in sizes]
@@ -83,7 +84,7 @@ class Joiner:
         return not self._left
 
     def add(self, piece: bytes) -> None:
-        """The next piece; it never reaches beyond one buffer."""
+        """Add the next piece, which never extends beyond one buffer."""
         view = self._left.popleft()
         view[: len(piece)] = piece
         if len(piece) < len(view):
@@ -94,8 +95,9 @@ class Assembly:
     """Reassembles frames and buffers that arrive through a ring in pieces.
 
     Args:
-        deliver: Called with each frame and its buffers, when they are whole.
-        more_comes: Called when something has begun to come, of which the rest will follow at once.
+        deliver: Called with each frame and its buffers, once they are complete.
+        more_comes: Called when the first piece of something has arrived, because the rest will follow at
+            once.
     """
 
     def __init__(
@@ -106,11 +108,11 @@ class Assembly:
 
     @property
     def under_way(self) -> bool:
-        """True if the rest of something is to come."""
+        """True if something has arrived in part."""
         return self._joiner is not None
 
     def take(self, tag: int, body: bytes) -> None:
-        """The next record."""
+        """Take the next record."""
         if tag == PIECE:
             self._piece(body)
         elif tag == FRAME:
@@ -132,7 +134,7 @@ class Assembly:
             then(joiner.buffers)
         else:
             self._joiner = joiner, then
-            self._more_comes()  # for the progress thread, should this be another
+            self._more_comes()  # tells the progress thread, which may be another thread
 
     def _piece(self, piece: bytes) -> None:
         assert self._joiner is not None

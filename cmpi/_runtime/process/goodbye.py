@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.peers import Peers
     from cmpi._runtime.process.root_connection import RootConnection
 
-LOOK_AROUND_S = 2.0  # between looks whether all have parted, should a notice ever be lost
+LOOK_AROUND_S = 2.0  # between checks whether all peers have parted, in case a notification is lost
 
 
 class Goodbye:
-    """Of one process; `say` is called at exit, or by MPI_Finalize if that comes first."""
+    """Ends this process's part in the job; `say` is called at exit, or by MPI_Finalize if that comes
+    first."""
 
     def __init__(
         self,
@@ -36,9 +37,10 @@ class Goodbye:
         self._peers, self._connector, self._inlets = peers, connector, inlets
 
     def say(self) -> None:
-        """Deliver everything that was sent, tell the peers, and leave. A second call does nothing.
+        """Deliver everything that was sent, say goodbye to the peers, and leave the job. A second call does
+        nothing.
 
-        Blocks: for that.
+        Blocks: until everything is delivered.
         """
         state = self._state
         if state.closed or os.getpid() != state.owner:
@@ -69,7 +71,7 @@ class Goodbye:
         self._root.refuse(left)
 
     def _part(self) -> None:
-        """Say goodbye to every peer as soon as nothing is left for it, until all have parted."""
+        """Say goodbye to each peer once nothing is left for it, until all have parted."""
         self._state.parting = True
         while True:
             for peer in self._peers:

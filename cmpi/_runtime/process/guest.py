@@ -1,6 +1,6 @@
 """Connects a process without a monitor, a guest, directly to the root.
 
-The job's folder is its owner's alone, and both sides prove that they know the secret in it.
+Only the job's owner can read the job's folder, and both sides prove that they know the secret in it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from cmpi.errors import NotRunning, ProtocolError
 
 
 def connect(folder: str, label: str) -> tuple[socket.socket, str]:
-    """A connection to the root of the job that has this folder, and the job's folder in shared memory.
+    """Connect to the root of the job with this folder; return the connection and the job's shared memory
+    folder.
 
     Args:
-        folder: The job's.
-        label: What this process is, in words.
+        folder: The job's folder.
+        label: A description of this process.
 
     Raises:
-        NotRunning: There is no such job, or it takes in nobody any more.
+        NotRunning: There is no such job, or it accepts no more guests.
 
     Blocks: for the root's answer.
     """

@@ -1,6 +1,7 @@
-"""In a guest MPI is loaded with cmpi, and starts when the program imports `mpi4py.MPI`, as without cmpi.
+"""In a guest, MPI is loaded with cmpi, but starts when the program imports `mpi4py.MPI`, as it would
+without cmpi.
 
-A guest is in no MPI world of the job's. What its program does with MPI is its own: a world of one process.
+A guest belongs to no MPI world of the job. Its program may use MPI on its own, as a world of one process.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ class _GuestMpi(ModuleFinder):
     """A finder that starts MPI when the module is imported."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """As of a loader. Blocks: for MPI_Init. Raises: mpi4py.MPI.Exception: MPI cannot be started."""
+        """The loader's method. Blocks: for MPI_Init. Raises: mpi4py.MPI.Exception: MPI cannot be
+        started."""
         super().exec_module(module)
         sys.meta_path.remove(self)
         if not mpi4py.rc.initialize:
@@ -35,7 +37,8 @@ class _GuestMpi(ModuleFinder):
 
 
 def hide() -> None:
-    """Have MPI start when the program imports it; nothing if the program, or this call, did so before."""
+    """Have MPI start when the program imports it; do nothing if the program has imported it, or this was
+    called before."""
     if mpi.rc_before is None or NAME not in sys.modules or mpi.runs():
         return
     module = sys.modules.pop(NAME)

@@ -1,6 +1,6 @@
 """Interpreter flags and resource limits, which a spawned process inherits besides its environment.
 
-It inherits them as by fork and exec, however it is started.
+They are inherited as by fork and exec, however the process is started.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# Read when a process starts (by the dynamic linker, the C library or Python), and never again.
+# Read only when a process starts (by the dynamic linker, the C library or Python).
 FROM_THE_START = (
     "GLIBC_TUNABLES", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "LD_PRELOAD", "MALLOC_ARENA_MAX",
     "PYTHONHASHSEED", "PYTHONIOENCODING", "PYTHONMALLOC", "PYTHONUNBUFFERED", "PYTHONUTF8",
@@ -25,7 +25,7 @@ LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.start
 
 
 def interpreter() -> Interpreter:
-    """How a process that this one spawns is to be started."""
+    """How a process spawned by this one is to be started."""
     settings = [f"{name}={os.environ[name]}" if name in os.environ else name for name in FROM_THE_START]
     return Interpreter(sys.executable, _flags(), settings)
 
@@ -34,7 +34,7 @@ def _flags() -> list[str]:
     """The flags that this interpreter was given: -O, -W, -X and the like."""
     import subprocess
 
-    # As multiprocessing does, which knows only some of the options that follow an -X.
+    # multiprocessing does the same, but knows only some of the options that follow an -X.
     given = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     options = [name if value is True else f"{name}={value}" for name, value in sys._xoptions.items()]
     flags = given[: given.index("-X")] if "-X" in given else given
@@ -48,17 +48,17 @@ def limits() -> list[tuple[int, int, int]]:
 
 
 def take_over_limits(inherited: Iterable[tuple[int, int, int]]) -> None:
-    """Set them, as far as they differ and the kernel lets this process."""
+    """Apply the limits that differ, as far as the kernel allows."""
     for number, soft, hard in inherited:
         if resource.getrlimit(number) != (soft, hard):
             try:
                 resource.setrlimit(number, (soft, hard))
             except (OSError, ValueError):
-                pass  # above the hard limit here
+                pass  # above this process's hard limit
 
 
 def working_folder() -> str:
-    """Where this process stands; if that was removed, a way to get there all the same, on this host."""
+    """The working folder; if it was removed, a path that still leads to it on this host."""
     try:
         return os.getcwd()
     except FileNotFoundError:
@@ -66,6 +66,6 @@ def working_folder() -> str:
 
 
 def take_over_time_zone(before: str | None) -> None:
-    """Have the C library look at TZ again, if it has changed."""
+    """Have the C library read TZ again, if it has changed."""
     if os.environ.get("TZ") != before:
         time.tzset()

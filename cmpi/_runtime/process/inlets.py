@@ -1,8 +1,8 @@
 """Inlets, the basis of mailboxes: channels that any process may open to this one, read together.
 
-A sender to a mailbox is a sender like any other, on a channel with a reserved name. Its receiving end is
-claimed by the mailbox's inlet as soon as the peer opens it, and the messages of all of them are read in the
-order in which they came.
+A sender to a mailbox is an ordinary sender, on a channel with a reserved name. The mailbox's inlet claims
+the receiving end as soon as the peer opens the channel, and reads the messages of all these channels in the
+order of arrival.
 """
 
 from __future__ import annotations
@@ -27,21 +27,22 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.socket_waits import SocketWaits
 
 ANY = Contract()
-MAILBOX = f"{RESERVED}mailbox "  # and behind it the mailbox's key
+MAILBOX = f"{RESERVED}mailbox "  # followed by the mailbox's key
 
 
 class Inlets:
-    """Of one process, by the keys of their mailboxes. Guarded by the node's lock."""
+    """The inlets of one process, by the keys of their mailboxes. Guarded by the node's lock."""
 
     def __init__(self, peers: Iterable[Peer], lock: NodeLock, waits: SocketWaits) -> None:
         self._peers, self.lock, self.waits = peers, lock, waits
         self._inlets: dict[str, Inlet] = {}
-        self._closed: set[str] = set()  # keys of mailboxes that there were
+        self._closed: set[str] = set()  # keys of mailboxes that were closed
         self._refused: set[tuple[int, str]] = set()
-        self.holders: dict[str, int] = {}  # who had this name when it was last asked
+        self.holders: dict[str, int] = {}  # by name: the process that last had it
 
     def open(self, key: str, contract: Contract, site: str) -> Inlet | None:
-        """An inlet for what was and will be sent to this key; None if there is one already."""
+        """Open an inlet for everything that was and will be sent to this key; None if there is one
+        already."""
         if key in self._inlets:
             return None
         self._closed.discard(key)
@@ -54,13 +55,13 @@ class Inlets:
         return inlet
 
     def _of(self, name: str) -> Inlet | None:
-        """The inlet for a channel: the one of its key, or the one without a key."""
+        """The inlet for a channel: the one with its key, or else the one without a key."""
         key = name[len(MAILBOX) :]
         other = None if key.startswith(RESERVED) else self._inlets.get("")
         return self._inlets.get(key) or other
 
     def opened(self, peer: Peer, name: str) -> None:
-        """A peer has opened a channel with a reserved name, and nobody has claimed it."""
+        """A peer has opened a channel with a reserved name that nobody has claimed."""
         mail = name.startswith(MAILBOX)
         inlet = self._of(name) if mail else None
         if inlet is not None:
@@ -70,26 +71,26 @@ class Inlets:
             peer.close_receiver(peer.new_receiver(name, ANY, ""))
 
     def refuse(self, peer: Peer, name: str) -> None:
-        """Nobody waits for this channel any more, which the peer may open yet."""
+        """Nobody waits for this channel any more; the peer may open it even later."""
         if peer.unclaimed.get(name):
             peer.close_receiver(peer.new_receiver(name, ANY, ""))
         elif peer.status is None:
             self._refused.add((peer.pid.value, name))
 
     def forget(self, inlet: Inlet) -> None:
-        """It is closed."""
+        """Forget an inlet that is closed."""
         if self._inlets.get(inlet.key) is inlet:
             del self._inlets[inlet.key]
             self._closed.add(inlet.key)
 
     def settle(self) -> None:
-        """The process ends in order: what was read last was dealt with."""
+        """The process ends in order, so the messages read last count as dealt with."""
         for inlet in self._inlets.values():
             inlet.settle()
 
 
 class Inlet:
-    """Of one mailbox. Guarded by the node's lock."""
+    """The inlet of one mailbox. Guarded by the node's lock."""
 
     def __init__(self, inlets: Inlets, key: str, contract: Contract, site: str) -> None:
         self.key, self._inlets, self._contract, self._site = key, inlets, contract, site
@@ -101,14 +102,14 @@ class Inlet:
         self.closed = False
 
     def claim(self, peer: Peer, name: str) -> None:
-        """Read this channel too, which the peer has opened."""
+        """Read this channel, which the peer has opened, too."""
         end = peer.new_receiver(name, self._contract, self._site)
         end.changed = _Arrivals(self, end)
         self._listed[end] = 0
         self.stirred(end)
 
     def stirred(self, end: ReceiverEnd) -> bool:
-        """Something has come at this end; whether somebody waits for it."""
+        """Something has arrived at this end; return whether somebody waits for it."""
         inbox, listed = end.machine.inbox, self._listed.get(end)
         if listed is None:
             return False
@@ -122,7 +123,8 @@ class Inlet:
         return awaited
 
     def _let_go(self, end: ReceiverEnd) -> None:
-        """Forget an end from which nothing more will come; the death of a sender is no event here."""
+        """Forget an end from which nothing more will come; an inlet does not report the death of a
+        sender."""
         if end.mismatch is not None or (end.machine.state != "open" and not end.machine.inbox):
             del self._listed[end]
             end.peer.forget(end)
@@ -131,7 +133,7 @@ class Inlet:
 
     @property
     def readable(self) -> bool:
-        """True if there is a message, or will never be one."""
+        """True if there is a message, or there will never be one."""
         return bool(self._arrivals) or self.closed
 
     def look(self) -> None:
@@ -140,19 +142,19 @@ class Inlet:
             pass
 
     def take(self) -> tuple[ReceiverEnd, Any]:
-        """The oldest message, and where it came. It counts as read once the next one is asked for: so its
-        sender learns whether this process ended while it dealt with it."""
+        """Return the oldest message and its end. It counts as read only when the next one is asked for, so
+        that its sender learns whether this process ended while dealing with it."""
         self._current = self._last = end = self._arrivals.popleft()
         return end, end.machine.inbox[0][0]
 
     def put_back(self) -> None:
-        """The message that was taken last could not be handed out: it is the oldest again."""
+        """The message taken last could not be returned: it is the oldest again."""
         end, self._current = self._current, None
         if end is not None and not self.closed:
             self._arrivals.appendleft(end)
 
     def settle(self) -> None:
-        """The last message was dealt with; its sender learns of that."""
+        """The last message has been dealt with: give credit to its sender."""
         end, self._current = self._current, None
         if end is not None and end in self._listed and end.machine.inbox:
             self._listed[end] -= 1
@@ -161,7 +163,7 @@ class Inlet:
             self._let_go(end)
 
     def close(self, error: BaseException | None) -> None:
-        """Read nothing more, perhaps because of an error; what was not read is dropped."""
+        """Stop reading, perhaps because of an error; unread messages are dropped."""
         self.closed = True
         for end in list(self._listed):
             if error is None:
@@ -175,17 +177,17 @@ class Inlet:
 
     @property
     def connections(self) -> list[Connection]:
-        """By which something comes."""
+        """The connections whose input the inlet reads."""
         return [end.connection for end in self._listed]
 
 
 class _Arrivals(ChannelCondition):
-    """The condition of an end that an inlet reads."""
+    """The condition of a receiving end that belongs to an inlet."""
 
     def __init__(self, inlet: Inlet, end: ReceiverEnd) -> None:
         super().__init__(end.lock)
         self._inlet, self._end = inlet, end
-        self.waiters = 1  # so that it is always told
+        self.waiters = 1  # so that it is always notified
 
     def notify_all(self) -> None:
         self._inlet.stirred(self._end)

@@ -1,9 +1,10 @@
-"""Python's own shutdown, for processes that must not, or need not, do all of it.
+"""Runs those parts of Python's shutdown that programs can see, for processes that must not or need not do
+all of it.
 
-A rank that failed leaves without MPI_Finalize; a spawned process leaves out the interpreter taking itself
-apart, module by module, which with numpy takes 15 ms and frees what the kernel frees anyway. Everything a
-program can see of that end happens here: threads are joined, exit handlers run, the program's own modules
-let go of their objects, whose finalizers run, and files are closed.
+A rank that failed skips MPI_Finalize. A spawned process skips the interpreter's own teardown, which takes
+15 ms with numpy and frees what the kernel frees anyway. Everything that a program can see happens here:
+threads are joined, exit handlers run, the program's modules drop their objects, so that finalizers run, and
+files are closed.
 
 Source: `Py_FinalizeEx` and `finalize_modules` in `Python/pylifecycle.c` of CPython 3.10 to 3.14.
 """
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
 
 
 def run_exit_handlers() -> None:
-    """Do all of that. Blocks: for threads that are no daemons, and for what exit handlers wait for."""
+    """Do all of that. Blocks: for threads that are not daemons, and for whatever exit handlers wait for."""
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     atexit._clear()
     flush_standard_streams()
-    # Before anything is let go: the collector may finalize a file before the one that writes to it.
+    # First of all: the collector may finalize a file before the one that writes to it.
     _each_file(lambda file: file.flush())
     _let_go()
     _each_file(lambda file: file.close())
@@ -39,17 +40,17 @@ def run_exit_handlers() -> None:
 
 
 def flush_standard_streams() -> None:
-    """Flush stdout and stderr, whatever the program has put in their places."""
+    """Flush stdout and stderr, and whatever the program has put in their places."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except Exception:
-            continue  # None, no file, closed, detached; or its disk is full, and what it held is lost
+            continue  # None, not a file, closed or detached; or the disk is full, and the buffer is lost
 
 
 def _let_go() -> None:
-    """Let go of the program's own modules, first as a whole, then of what those hold that somebody still
-    refers to: finalizers run, as at the end of Python."""
+    """Drop the program's modules, first as wholes, then the contents of those that are still referenced, so
+    that finalizers run as at the end of Python."""
     names = [name for name, module in sys.modules.items() if module and _is_of_program(module)]
     left = [
         weakref.ref(sys.modules.pop(name)) for name in ("__main__", *reversed(names)) if name in sys.modules
@@ -78,8 +79,8 @@ def _is_of_program(module: ModuleType) -> bool:
 
 
 def _each_file(do: Callable[[Any], None]) -> None:
-    """For each file that is open to write: first those that write to others, such as text and compressed
-    files, then those under them."""
+    """Call `do` for each file that is open for writing: first files that write to others, such as text and
+    compressed files, then the ones under them."""
     import io
 
     streams = [sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__]
@@ -92,4 +93,4 @@ def _each_file(do: Callable[[Any], None]) -> None:
             try:
                 do(file)
             except Exception:
-                continue  # closed or detached; or its disk is full: Python says nothing either
+                continue  # closed or detached; or the disk is full: Python reports nothing either

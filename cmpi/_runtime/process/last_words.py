@@ -21,31 +21,31 @@ if TYPE_CHECKING:
 
     from cmpi.identifiers import Pid
 
-MOST_SUMMARY = 1000  # characters of each
+MOST_SUMMARY = 1000  # characters
 MOST_TRACE = 4000
 
 
 def of(error: BaseException) -> list[Any]:
-    """The frames for the root when a process ends by this exception: the ends that it did not deal with,
-    and the exception."""
+    """The frames for the root when this exception ends the process: the ends of others that it did not deal
+    with, and the exception."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
-        trace = trace.tb_next  # from the program's code on
+        trace = trace.tb_next  # starting from the program's code
     unhandled: list[Any] = [process_root.LookedAt(pid.value, False) for pid in _ended_by(error)]
     return [*unhandled, raised(error, trace)]
 
 
 def raised(error: BaseException, trace: TracebackType | None) -> process_root.Raised:
-    """The frame: the exception in a few words, and with its traceback."""
+    """The frame with the exception, in a few words and with its traceback."""
     only = traceback.TracebackException(type(error), error, None)
-    only.__notes__ = None  # behind the line that names the exception
+    only.__notes__ = None  # notes come after the line that names the exception
     summary = list(only.format_exception_only())[-1].strip()
     text = "".join(traceback.format_exception(type(error), error, trace))
     return process_root.Raised(_sendable(summary[:MOST_SUMMARY]), _sendable(text[-MOST_TRACE:]))
 
 
 def _ended_by(error: BaseException) -> list[Pid]:
-    """The processes whose ends this exception is about, or came of."""
+    """The processes whose ends caused this exception, directly or through a chain."""
     pids: list[Pid] = []
     seen: set[int] = set()
     follow: BaseException | None = error
@@ -58,18 +58,19 @@ def _ended_by(error: BaseException) -> list[Pid]:
 
 
 def tell_unjoined(words: process_root.Raised) -> None:
-    """Tell the root by way of this rank's monitor, without the rank having joined the job.
+    """Tell the root through this rank's monitor, although the rank has not joined the job.
 
-    Blocks: until the monitor takes it.
+    Blocks: until the monitor accepts it.
     """
     try:
         control = descriptor(os.environ[environment.CONTROL])
         with socket.socket(fileno=control) as inherited:
             joining.join(inherited).sendall(encode(words))
     except (KeyError, ValueError, OSError, NotRunning):
-        pass  # closed or removed by the program, or another process has joined: the root learns the code
+        # Closed or removed by the program, or another process has joined: the root gets only the exit code.
+        pass
 
 
 def _sendable(text: str) -> str:
-    """Lone surrogates, which UTF-8 cannot express, as the escapes that repr shows."""
+    """Replace lone surrogates, which UTF-8 cannot express, by the escapes that repr shows."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,13 +1,13 @@
 """MPI starts in a spawned process when the program imports `mpi4py.MPI`, not before.
 
-A spawned process sends and receives without MPI, and starting MPI takes longer than all its other steps.
-The fork server has loaded the module `mpi4py.MPI` and the MPI library. This module removes the name from
-`sys.modules`, and installs a finder before all others, which starts MPI and restores the name when it is
-imported. The program sees no difference, whether it imports the module itself, through a library, or by
-unpickling an object.
+A spawned process can send and receive without MPI, and starting MPI takes longer than everything else in
+its start. The fork server has loaded the module `mpi4py.MPI` and the MPI library. This module removes the
+name from `sys.modules`, and installs a finder before all others, which starts MPI and restores the name
+when it is imported. The program sees no difference, whether it imports the module itself, through a
+library, or by unpickling an object.
 
-Until then the variables by which MPI's launcher tells the process its rank are not in the environment, so a
-program that this process starts, and that uses MPI itself, is not part of that world.
+Until then, the variables from which MPI reads the process's rank are not in the environment, so an MPI
+program that this process starts is not taken for part of that world.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ NAME = "mpi4py.MPI"
 
 
 class ModuleFinder(Loader):
-    """A finder for `sys.meta_path`, and the loader: gives the name to the module that is loaded already."""
+    """A finder for `sys.meta_path`, and the loader: binds the name to the module that is already loaded."""
 
     def __init__(self, module: ModuleType, spec: ModuleSpec | None) -> None:
         self.module, self.spec = module, spec
@@ -42,22 +42,22 @@ class ModuleFinder(Loader):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """As of `sys.meta_path`."""
+        """The finder's method."""
         return ModuleSpec(name, self) if name == NAME else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """As of a loader."""
+        """The loader's method."""
         return self.module
 
     def exec_module(self, module: ModuleType) -> None:
-        """As of a loader."""
+        """The loader's method."""
         module.__spec__ = self.spec
 
 
 class HiddenMpi(ModuleFinder):
-    """In the fork server: the module is loaded, and its name is not to be found, but by who asks for it.
+    """In the fork server: hides the loaded module's name, but restores it if a module imports it.
 
-    `found` is true once a module has asked for it.
+    `found` is true once a module has imported it.
     """
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class HiddenMpi(ModuleFinder):
         sys.meta_path.insert(0, self)
 
     def show(self) -> None:
-        """Have the name back, as if nothing had been."""
+        """Restore the name, as if it had never been hidden."""
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         sys.modules[NAME] = mpi4py.MPI = self.module
@@ -76,7 +76,7 @@ class HiddenMpi(ModuleFinder):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """As of `sys.meta_path`."""
+        """The finder's method."""
         self.found |= name == NAME
         return super().find_spec(name, path, target)
 
@@ -85,9 +85,9 @@ class LazyMpi(ModuleFinder):
     """In a spawned process: the finder that starts MPI.
 
     Args:
-        hidden: What the fork server has made of the module.
-        state: Where to tell the monitor of it.
-        leash: A socket to the stub, which must live while MPI starts.
+        hidden: The module as the fork server has hidden it.
+        state: Shows the monitor that MPI is started.
+        leash: A socket to the stub, which must stay alive while MPI starts.
     """
 
     def __init__(self, hidden: HiddenMpi, state: MpiState, leash: _socket.socket) -> None:
@@ -99,32 +99,32 @@ class LazyMpi(ModuleFinder):
             for name in list(os.environ)
             if name.startswith(environment.OF_MPI) and not name.startswith(environment.SETTINGS_OF_MPI)
         }
-        # Called in the importing thread, when MPI runs; true: cmpi is to end it.
+        # Called in the importing thread once MPI runs; True: cmpi must finalize it.
         self.started: Callable[[bool], None] = lambda _: None
         mpi4py.rc.initialize, mpi4py.rc.finalize = True, None
         sys.meta_path[sys.meta_path.index(hidden)] = self
 
     @property
     def untouched(self) -> bool:
-        """Whether nobody has asked for MPI."""
+        """Whether nothing has imported MPI."""
         return self._state.value == MpiState.UNTOUCHED
 
     def exec_module(self, module: ModuleType) -> None:
-        """As of a loader: start MPI, unless `mpi4py.rc.initialize` says that the program does.
+        """The loader's method: start MPI, unless `mpi4py.rc.initialize` leaves that to the program.
 
         Blocks: for MPI_Init. Raises: mpi4py.MPI.Exception: MPI cannot be started.
         """
         try:
             self._start()
         finally:
-            # Until now its spec says that it is being imported, so other threads that import it wait.
+            # Its spec marks it as being imported, so other threads that import it wait.
             super().exec_module(module)
 
     def _start(self) -> None:
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         if os.getpid() != self._owner:
-            return  # a process that the program has forked is none of MPI's
+            return  # a process that the program has forked is not part of MPI
         os.environ.update(self._identity)
         if "PMI_FD" in self._identity:
             os.set_inheritable(int(self._identity["PMI_FD"]), True)

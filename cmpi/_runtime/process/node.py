@@ -1,7 +1,7 @@
-"""This process's part in the job, put together: what it is, and the parts that do something.
+"""This process's part in the job: its state, and the objects that act on it.
 
 All state is guarded by one lock. The progress thread moves frames (`progress_loop`); a user's thread waits
-on the condition of what it waits for.
+on the condition for what it needs.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """One process of a job. `join` makes it; thread-safe.
+    """One process of a job. `join` creates it; thread-safe.
 
     Args:
-        sock: To this process's monitor; of a guest, to the root.
-        memory: The folder in shared memory where processes of this host meet.
-        resources: What this process needs, if it asks for anything.
-        lazy: Starts MPI when the program imports it. None: it is started here, unless this is a guest.
-        guest: Whether the job has not started this process, which goes on without it.
+        sock: A socket to this process's monitor; for a guest, to the root.
+        memory: The folder for shared memory with processes of this host.
+        resources: The resources that this process asks for, if any.
+        lazy: Starts MPI when the program imports it. None: MPI starts here, unless this is a guest.
+        guest: Whether the job has not started this process, which can go on without the job.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Node:
         self.root = RootConnection(sock, self.changed, self.waits, orphaned)
         self.owns_mpi = (
             lazy is None and not guest and mpi.initialize()
-        )  # whether cmpi has started MPI, and ends it, too
+        )  # whether cmpi has started MPI and must finalize it
         name, self.interpreter = host_facts.memory_name(memory), inheritance.interpreter()
         self.root.join(name, self.interpreter, resources)
         welcome, early = self.root.await_welcome()
@@ -112,7 +112,7 @@ class Node:
             for linked in self.exits.linked:
                 self.exits.watch(Pid(linked))
         self._progress_thread = self.state.progress_thread
-        # What this thread must do before a signal handler runs in it, which may take long.
+        # Before a signal handler runs in this thread, which may take long.
         self.before_handlers = (self.peers.wake_readers, state.socket_waits.interrupted)
         loop.start()
 
@@ -139,14 +139,15 @@ class Node:
 
     @property
     def owner(self) -> int:
-        """The number that the kernel gives this process: one forked from it is not the node."""
+        """The operating system's pid of this process: a process forked from it is not the node."""
         return self.state.owner
 
     # -- the end -----------------------------------------------------------------------------
 
     @property
     def failed(self) -> bool:
-        """Whether this process ends by an error: peers learn that, rather than an orderly close."""
+        """Whether this process is ending because of an error: peers learn that, instead of an orderly
+        close."""
         return self.state.failed
 
     @failed.setter
@@ -164,15 +165,15 @@ class Node:
         self._goodbye.say()
 
     def forget_job(self) -> None:
-        """This guest has left, and goes on: give back what only a process that ends may keep."""
+        """This guest has left and goes on: release what would otherwise be kept until the process ends."""
         self.root.close()
         self.state.close()
         signal_guard.release(self.lock)
 
     def _lose_job(self) -> None:
-        """The root has gone, or has sent this guest away: the rest of the process goes on."""
+        """The root has ended, or has sent this guest away: the process goes on without the job."""
         if threading.current_thread() is not self._progress_thread:
-            return  # that one will see it, too
+            return  # the progress thread will notice, too
         status = ExitStatus(RAISED, 0, "the job has ended, or has sent this process away")
         with self.lock:
             self.exits.lose_all(status)
@@ -189,11 +190,11 @@ class Node:
 
     @property
     def lost(self) -> bool:
-        """Whether this is a guest whose job has ended, or has sent it away."""
+        """Whether this is a guest whose job has ended or has sent it away."""
         return self.root.lost
 
     def refuse(self, error: Callable[[], Exception]) -> None:
-        """Every call for which this node would be needed raises this error from now on."""
+        """From now on, every call that needs this node raises this error."""
         self.lock.refuse(error)
         self.root.refuse(error)
 
@@ -206,9 +207,9 @@ class Node:
 
 
 def _end_with_monitor() -> None:
-    """The monitor has gone, and with it everything this process could say or be told."""
+    """The monitor has ended, and with it everything that this process could report or be told."""
     try:
         print("cmpi: the monitor of this process has gone; so must it", file=sys.stderr, flush=True)
     except OSError:
-        pass  # it read that, too
+        pass  # the monitor also read this output
     os._exit(137)

@@ -1,4 +1,4 @@
-"""The lock of what a process knows of its job."""
+"""The lock of a process's knowledge about its job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class NodeLock:
     """A lock that its thread may take again, as `threading.RLock`, and that signal handlers respect.
 
-    Its methods are those of `threading.RLock`, also those that a condition needs.
+    It has the methods of `threading.RLock`, including those that a condition needs.
     """
 
     __slots__ = ("_acquire_restore", "_is_owned", "_release_save", "acquire", "release")
@@ -39,8 +39,8 @@ class NodeLock:
             signal_guard.call_put_off()
 
     def let_others(self) -> None:
-        """Let go of the lock, which is held once, and take it again. Signal handlers wait meanwhile, whose
-        exceptions would leave the caller without it."""
+        """Release the lock, which is held once, and take it again. Signal handlers are delayed meanwhile:
+        an exception of theirs would leave the caller without the lock."""
         main = threading.get_ident() == signal_guard.MAIN
         if main:
             signal_guard.uncut.depth += 1
@@ -51,7 +51,7 @@ class NodeLock:
             signal_guard.uncut.depth -= 1
 
     def refuse_inside(self) -> None:
-        """Refuse a call that a finalizer makes in the midst of another one of the same thread.
+        """Refuse a call that a finalizer makes inside another call of the same thread.
 
         Raises:
             UsageError: This thread holds the lock.
@@ -64,8 +64,8 @@ class NodeLock:
             )
 
     def refuse(self, error: Callable[[], Exception]) -> None:
-        """Raise this error from now on wherever the lock would be taken; even if a thread has it that
-        does not exist any more, as after a fork."""
+        """Raise this error from now on wherever the lock would be taken, even if it is held by a thread
+        that no longer exists, as after a fork."""
 
         def acquire(*_: object) -> None:
             raise error()
@@ -74,7 +74,7 @@ class NodeLock:
 
 
 def forked() -> NotRunning:
-    """The error of a call in a process that was forked from one of the job."""
+    """The error of a call in a process that was forked from a process of the job."""
     return NotRunning(
         "this process was forked from a process of the job (by multiprocessing or os.fork), so it is not "
         "part of the job. Use cmpi.spawn(), or multiprocessing's spawn method."

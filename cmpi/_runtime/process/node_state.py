@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 
 class NodeState:
-    """All of it is guarded by the lock, but for `nudge` and what goes to the root.
+    """The state. All of it is guarded by the lock, except `nudge` and what is sent to the root.
 
     Args:
-        lock: Of all that this process knows of its job.
-        root: The connection with the root.
-        exits: What the root has said of other processes.
-        welcome: What the root has said of this one.
-        memory: The folder in shared memory where processes of this host meet; "": none.
+        lock: The lock of everything that this process knows about its job.
+        root: The connection to the root.
+        exits: What the root has told about other processes.
+        welcome: What the root has told about this process.
+        memory: The folder for shared memory with processes of this host; "": none.
     """
 
     inlets: ReservedChannels
@@ -47,9 +47,9 @@ class NodeState:
         self.shared_memory = memory if welcome.shared_memory_bytes else ""
         self.shared_memory_bytes = welcome.shared_memory_bytes
         self.connecting = False  # the connector is inside MPI, so no other thread may call MPI
-        self.failed = False  # ending by an error: peers learn that, rather than an orderly close
+        self.failed = False  # ending because of an error: peers learn that, instead of an orderly close
         self.parting = False  # saying goodbye to the peers
-        self.farewell = False  # the root orders no connections with this process any more
+        self.farewell = False  # the root orders no more connections with this process
         self.closed = False  # this process has left the job
         self.owner = os.getpid()  # a process forked from it is not the node
         self.wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -67,10 +67,10 @@ class NodeState:
             try:
                 os.write(self._wake_write, b"x")
             except OSError:
-                pass  # nudged already; or a guest has left, and nobody is to be nudged any more
+                pass  # already nudged; or a guest has left, and there is no thread to nudge
 
     def close(self) -> None:
-        """The progress thread has ended, and the process goes on without the job."""
+        """The progress thread has ended; the process goes on without the job."""
         write, self._wake_write = self._wake_write, -1
         os.close(write)
         os.close(self.wake_read)

@@ -1,4 +1,4 @@
-"""Another process as this one sees it: the connection to it, and the ends of the channels with it."""
+"""Another process as this one sees it: the connection to it, and the ends of channels with it."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from cmpi._transport.pickling import Message
     from cmpi.identifiers import ExitStatus, Pid
 
-QUIET_ROUNDS = 50  # looks at the connection of one that died, before it counts as empty
-END_S = 1.0  # for what one sent by a socket before it died, and for the end of the connection
+QUIET_ROUNDS = 50  # looks at a dead peer's connection before it counts as empty
+END_S = 1.0  # for what a peer sent by a socket before it died, and for the end of that connection
 _numbers = itertools.count()
 
 
 class Peer:
-    """The connection to one process and all that goes over it. Guarded by the node's lock."""
+    """The connection to one process, and everything that goes over it. Guarded by the node's lock."""
 
     def __init__(self, host: PeerHost, pid: Pid) -> None:
         self._host, self.pid = host, pid
@@ -41,9 +41,9 @@ class Peer:
         self.connection = Connection(host, pid, self.hear, self.hear_small)
         self.status: ExitStatus | None = None
         self.senders: dict[int, SenderEnd] = {}
-        self.receivers: dict[int, ReceiverEnd] = {}  # whose sender is known
-        self.unclaimed: dict[str, deque[ReceiverEnd]] = {}  # sender known, no Receiver yet; by name
-        self.expected: dict[str, ReceiverEnd] = {}  # a Receiver, no sender known yet; by name
+        self.receivers: dict[int, ReceiverEnd] = {}  # by number; the sender is known
+        self.unclaimed: dict[str, deque[ReceiverEnd]] = {}  # by name: no Receiver yet
+        self.expected: dict[str, ReceiverEnd] = {}  # by name: a Receiver, no sender known yet
         self._bye_said = self._bye_heard = False
         self._failing = False  # the peer is about to end because of an exception
         self._quiet_left, self._exited_s = QUIET_ROUNDS, 0.0
@@ -52,7 +52,7 @@ class Peer:
     # -- frames out --------------------------------------------------------------------------
 
     def transport_up(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
-        """The connection stands."""
+        """The transport is connected."""
         self.connection.transport = transport
         if isinstance(transport, socket_transport.SocketTransport) and not self.connection.freed:
             self.connection.socket_inbox.connect(transport)
@@ -63,40 +63,40 @@ class Peer:
 
     @property
     def restless(self) -> bool:
-        """True if looking at it again soon is worth it."""
+        """True if it is worth looking at the peer again soon."""
         dying = self.status is not None and self._quiet_left > 0
         return self.connection.restless or (dying and not self.connection.shut_out and not self._awaits_end)
 
     @property
     def under_way(self) -> bool:
-        """True if this process knows of something to or from the peer that has not come to its end."""
+        """True if this process knows of something unfinished between it and the peer."""
         return not self.connection.idle or self.connection.halfway or self.restless
 
     @property
     def _awaits_end(self) -> bool:
-        """True while the connection with one that died may still bring something: its end will be read
-        there, unless the host has gone with it."""
+        """True while the connection with a dead peer may still bring something: its end will be read there,
+        unless the whole host is lost."""
         return self.connection.descriptor >= 0 and time.monotonic() < self._exited_s + END_S
 
     def progress(self) -> bool:
-        """Move what can be moved; True if something was."""
+        """Move frames in both directions; True if any moved."""
         moved = False
         if self.status is None or self._quiet_left:
             try:
                 moved = self.connection.progress()
             except mpi.TransportBroken:
-                self.connection.announced = 0  # nothing more can come; the exit notice will say why
+                self.connection.announced = 0  # nothing more can arrive; the exit notice will say why
             finished = self._bye_said and self._bye_heard and not self.connection.busy
             if finished and self.connection.transport is not None and not self.connection.shut_out:
-                # Before the peer is gone: Open MPI (ULFM) takes the end of its connection for a
-                # failure, looks for communicators with it, and crashed in them now and then.
-                # Not before both have said Bye: a frame that nobody has received stays in MPI, and
-                # is found in the next connection, which may get the same context id.
+                # Free the transport before the peer ends: Open MPI (ULFM) takes the end of a connection for
+                # a failure, looks for communicators that use it, and sometimes crashed in them. But not
+                # before both sides have said Bye: a frame that was not received stays in MPI, and turns up
+                # in the next connection, which may get the same context id.
                 self.connection.free()
                 moved = True
         held_up = self.connection.ring_inbox.stalled or self.connection.shut_out or self._awaits_end
         if self.status is not None and self._quiet_left and not held_up:
-            # What came through shared memory was there before the notice. By MPI it may come later.
+            # What went through shared memory was there before the notice. By MPI, it may arrive later.
             by_transport = self.connection.transport is not None and not self.connection.freed
             self._quiet_left = 0 if not by_transport else QUIET_ROUNDS if moved else self._quiet_left - 1
             if self._quiet_left == 0:
@@ -105,14 +105,14 @@ class Peer:
         return moved
 
     def looked_at(self) -> None:
-        """The program has received how the process ended, or failed."""
+        """The program has received the end, or the failure, of the process."""
         self._host.looked_at(self.pid)
 
     def exited(self, status: ExitStatus) -> None:
-        """The process has ended; what it had sent is still to be heard, in `progress`."""
+        """The process has ended; `progress` still reads what it had sent."""
         self.status, self._exited_s = status, time.monotonic()
         self.connection.hush()
-        self.connection.ring_inbox.map()  # it may have rung for a bell that was full
+        self.connection.ring_inbox.map()  # it may have rung while our bell was full
 
     def _fail_ends(self) -> None:
         ends: list[SenderEnd | ReceiverEnd] = [*self.senders.values(), *self.receivers.values()]
@@ -127,7 +127,7 @@ class Peer:
     # -- frames in ---------------------------------------------------------------------------
 
     def hear_small(self, number: int, body: bytes) -> bool:
-        """A message that is all in its pickle. Whether somebody waited for it."""
+        """Take in a message that is a single pickle; return whether somebody waited for it."""
         end = self.receivers.get(number)
         if end is None:
             return False
@@ -135,7 +135,7 @@ class Peer:
         return bool(end.changed.waiters) and end.changed.stir()
 
     def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
-        """A frame, and its buffers if it is a message. Raises: ProtocolError."""
+        """Take in a frame, and its buffers if it is a message. Raises: ProtocolError."""
         if isinstance(frame, process_process.Data):
             end = self.receivers.get(frame.channel)
             if end is not None:
@@ -146,8 +146,8 @@ class Peer:
             handler(self._handlers, frame)(frame)
 
     def _frames(self) -> dict[type, Callable[[Any], None]]:
-        """What each frame but Data is for. One about an end that is closed has come too late, and is for
-        nobody."""
+        """The handler of each frame except Data. A frame for an end that is closed has come too late, and
+        is dropped."""
         return {
             process_process.Open: self._opened,
             process_process.Fin: lambda it: self._arrived(it.channel, channel.FinArrived()),
@@ -191,7 +191,7 @@ class Peer:
         self._host.nudge()  # the progress thread frees the connection
         if not frame.failed:  # else its exit status will say why
             for sender in list(self.senders.values()):
-                self.carry_out(sender, channel.ReaderClosed())  # it reads nothing any more
+                self.carry_out(sender, channel.ReaderClosed())  # it no longer reads
         if self.connection.chosen:
             self._last_word()
         else:
@@ -214,14 +214,14 @@ class Peer:
     # -- ends --------------------------------------------------------------------------------
 
     def new_sender(self, name: str, contract: Contract, site: str, window: tuple[int, int]) -> SenderEnd:
-        """A sending end; the peer hears of it with the first message."""
+        """Open a sending end; the peer learns of it with the first message."""
         end = SenderEnd(self, name, contract, site, next(_numbers), window)
         self.senders[end.number] = end
         self._mark(end)
         return end
 
     def new_receiver(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
-        """The receiving end for the oldest sender of that name, or for the next to come."""
+        """Open a receiving end for the oldest unclaimed sender of that name, or for the next one."""
         waiting = self.unclaimed.get(name)
         if waiting:
             end = waiting.popleft()
@@ -246,12 +246,12 @@ class Peer:
             end.machine.handle(channel.ReaderClosed())
 
     def compare(self, end: ReceiverEnd) -> None:
-        """Both ends are known: they must be of one type."""
+        """Both ends are known: check that they have the same type."""
         if end.disagree(end.their_contract, end.their_site) and end.number is not None:
             self.connection.post(process_process.Mismatch(end.number, end.contract.text, end.site))
 
     def forget(self, end: SenderEnd | ReceiverEnd) -> None:
-        """An end that is closed for good."""
+        """Forget an end that is closed for good."""
         if isinstance(end, SenderEnd):
             self.senders.pop(end.number, None)
         elif end.number is not None:
@@ -260,19 +260,20 @@ class Peer:
             del self.expected[end.name]
 
     def open_sender(self, name: str) -> SenderEnd | None:
-        """The sending end of that name that is open."""
+        """The open sending end of that name, if any."""
         mine = (end for end in self.senders.values() if end.name == name)
         return next((end for end in mine if end.machine.state == "open"), None)
 
     def open_receiver(self, name: str) -> ReceiverEnd | None:
-        """The receiving end of that name that is open, or has something to be read."""
+        """The receiving end of that name that is open or still has messages, if any."""
         known = (end for end in self.receivers.values() if end.claimed and end.name == name)
         expected = self.expected.get(name)
         ends = [*known, *([] if expected is None else [expected])]
         return next((end for end in ends if end.machine.state == "open" or end.machine.inbox), None)
 
     def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent, fate: Fate = True) -> None:
-        """Give a sending end's machine an event, and do what it says; `fate` is that of an abort."""
+        """Give an event to a sending end's machine, and carry out the actions; `fate` belongs to an
+        abort."""
         for action in end.machine.handle(event):
             if isinstance(action, channel.TransmitAbort):
                 self._host.aborts.hold(fate, partial(self._post_abort, end, action.cause))
@@ -289,7 +290,7 @@ class Peer:
         self.connection.post(process_process.Abort(end.number, cause))
 
     def _introduce(self, end: SenderEnd) -> None:
-        """Tell the peer of a new sender, before its first frame."""
+        """Announce a new sender to the peer, before its first frame."""
         if not end.opened:
             end.opened = True
             window = end.machine.window_bytes, end.machine.window_messages
@@ -298,7 +299,7 @@ class Peer:
             )
 
     def transmit(self, end: SenderEnd, message: Message) -> None:
-        """Send a message for which the channel has room."""
+        """Send a message that the channel has room for."""
         self._introduce(end)
         if isinstance(message, bytes):
             self.connection.post_small(end.number, message)
@@ -324,7 +325,7 @@ class Peer:
     # -- the end -----------------------------------------------------------------------------
 
     def close_ends(self) -> None:
-        """The process is about to end: close what is open."""
+        """The process is about to end: close all open ends."""
         for end in list(self.senders.values()):
             if end.machine.state == "open":
                 self.carry_out(end, channel.Close())
@@ -338,7 +339,7 @@ class Peer:
     def _reply(self, end: ReceiverEnd, actions: list[channel.IncomingAction], fate: Fate = True) -> None:
         for action in actions:
             if end.number is None:
-                continue  # no sender is known that would want to hear it
+                continue  # no sender is known that could be told
             if isinstance(action, channel.GiveCredit):
                 credit = process_process.Credit(end.number, action.nbytes, action.messages)
                 self.connection.post(credit, wake=action.asked)
@@ -349,23 +350,23 @@ class Peer:
                 self.connection.post(process_process.ReceiverClosed(end.number))
 
     def close_sender(self, end: SenderEnd) -> None:
-        """Nothing follows what was sent."""
+        """Close a sending end."""
         if end.machine.state != "closed":
             self.carry_out(end, channel.Close())
             self.forget(end)
 
     def close_receiver(self, end: ReceiverEnd) -> None:
-        """Nobody reads here any more."""
+        """Close a receiving end."""
         self._end_receiver(end, channel.Close())
 
     def abort_sender(self, end: SenderEnd, cause: str, fate: Fate) -> None:
-        """An exception made the owner give this end up."""
+        """Abort a sending end, because an exception made its owner abandon it."""
         if end.machine.state != "closed":
             self.carry_out(end, channel.Abort(cause), fate)
             self.forget(end)
 
     def abort_receiver(self, end: ReceiverEnd, cause: str, fate: Fate) -> None:
-        """An exception made the owner give this end up."""
+        """Abort a receiving end, because an exception made its owner abandon it."""
         self._end_receiver(end, channel.Abort(cause), fate)
 
     def _end_receiver(self, end: ReceiverEnd, event: channel.IncomingEvent, fate: Fate = True) -> None:
@@ -374,7 +375,7 @@ class Peer:
         self.forget(end)
 
     def say_bye(self) -> None:
-        """Say that nothing follows, once nothing does."""
+        """Say Bye once nothing else waits to be sent."""
         if self.connection.chosen and self.status is None and self.connection.idle:
             self._last_word()
 
@@ -385,7 +386,7 @@ class Peer:
 
     @property
     def over(self) -> bool:
-        """True if the process has ended and all that it sent was read: it may be forgotten."""
+        """True if the process has ended and everything that it sent was read: it may be forgotten."""
         return (
             self.status is not None
             and self._quiet_left == 0
@@ -395,10 +396,11 @@ class Peer:
 
     @property
     def parted(self) -> bool:
-        """True if nothing keeps us from ending: the peer has everything, or has ended.
+        """True if this process may end as far as the peer is concerned: the peer has everything, or has
+        ended.
 
-        What lies in shared memory it has, though it may not have read it. A connection by MPI must first be
-        quiet on both sides, and free.
+        Data in shared memory counts as delivered, even if it is unread. A connection by MPI must first be
+        quiet on both sides, and freed.
         """
         if self.status is not None or self.connection.freed:
             return True

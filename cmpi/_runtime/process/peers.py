@@ -1,4 +1,4 @@
-"""The other processes that this one has to do with."""
+"""The other processes that this one communicates with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Peers:
-    """Guarded by the node's lock, but for `wake_readers`.
+    """The peers of this process. Guarded by the node's lock, except `wake_readers`.
 
     Args:
         host: This process, as peers see it.
@@ -29,11 +29,11 @@ class Peers:
         self._peers: dict[int, Peer] = {}
 
     def __iter__(self) -> Iterator[Peer]:
-        """All of them; while one looks, more may come."""
+        """Iterate over all peers; new ones may be added meanwhile."""
         return iter(list(self._peers.values()))
 
     def get(self, pid: Pid) -> Peer:
-        """The other process, as far as connections and channels go."""
+        """Return the peer for this process."""
         peer = self._peers.get(pid.value)
         if peer is None:
             peer = self._peers[pid.value] = Peer(self._host, pid)
@@ -44,7 +44,7 @@ class Peers:
         return peer
 
     def learn(self, pid: int) -> None:
-        """The root has said whether this one shares memory with us."""
+        """The root has told whether this process shares memory with us."""
         if pid in self._peers:
             self._peers[pid].connection.learn()
 
@@ -54,25 +54,26 @@ class Peers:
             self._peers[pid].exited(status)
 
     def rung(self) -> None:
-        """Somebody has rung the doorbell."""
+        """The doorbell has rung."""
         for pid, sent in self._host.doorbell.rings():
             self.get(Pid(pid)).connection.rung(sent)
 
     def map_rings(self) -> None:
-        """Look for what was sent before there was a doorbell, or with a ring of it that was lost."""
+        """Map rings whose bell was rung before it existed, or whose ringing was lost."""
         if not self._host.shared_memory:
             return
         try:
             names = os.listdir(self._host.shared_memory)
         except OSError:
-            return  # out of descriptors; the next time, then
+            return  # out of descriptors; try again next time
         for name in names:
             writer, _, reader = name.partition("-")
             if reader == f"{self._host.pid.value:x}":
                 self.get(Pid(int(writer, 16))).connection.ring_inbox.map()
 
     def progress(self) -> bool:
-        """Move what can be moved, and forget those with which nothing is left; True if something was."""
+        """Move frames in both directions, and forget peers with which nothing is left; True if any
+        moved."""
         moved = False
         for pid, peer in list(self._peers.items()):
             moved |= peer.progress()
@@ -81,11 +82,11 @@ class Peers:
         return moved
 
     def watch_sockets(self) -> None:
-        """Have the progress thread woken for what it has to do at each socket."""
+        """Have each socket wake the progress thread for exactly what it must do there."""
         for peer in self._peers.values():
             peer.connection.socket_inbox.watch()
 
     def wake_readers(self) -> None:
-        """Ring for every peer that sleeps though something was sent to it. Without the lock."""
+        """Ring for every peer that sleeps although something was sent to it. Without the lock."""
         for peer in self:
             peer.connection.wake()

@@ -30,25 +30,25 @@ if TYPE_CHECKING:
 
 SPINS = 200  # rounds without news before the thread sleeps between them
 NAP_S = 50e-6  # such a sleep: MPI moves half a megabyte at most in a round
-NAPS = 20_000  # so many of them, a second and more; after that the peer is stopped, or very slow:
+NAPS = 20_000  # this many of them, over a second; then longer ones: the peer is stopped, or very slow
 LONG_NAP_S = 1e-3
-WATCH_S = 1e-3  # between looks into a ring that need not be rung for, or at a socket that wakes nobody
+WATCH_S = 1e-3  # between looks at a ring whose writer need not ring, or at a socket that wakes nobody
 BLOCKED_S = 1.0  # of doing nothing but wait, before the root is told
 LOOK_AROUND_S = 2.0  # a sleeper looks by itself, should a ring ever be lost
 
 
 class ProgressLoop:
-    """The thread.
+    """The progress thread.
 
     Args:
-        state: Of this process.
-        changed: Is notified, while the process says goodbye, of all that moves.
-        root: The connection with the root.
-        hear: Called with each frame of the root's.
+        state: The state of this process.
+        changed: Notified of everything that moves while the process says goodbye.
+        root: The connection to the root.
+        hear: Called with each frame from the root.
         peers: The other processes.
-        connector: May be stuck in MPI.
-        dropped_ends: Are closed here.
-        waits: What other threads wait for.
+        connector: It may be stuck in MPI.
+        dropped_ends: The dropped channel ends, which are closed here.
+        waits: The waits of other threads.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class ProgressLoop:
             dropped_ends,
             waits,
         )
-        self._said_blocked = 0  # the epoch of the wait of which the root was told; 0: of none
-        self._probe = 0  # what the root has asked, and is to be answered after looking around
+        self._said_blocked = 0  # the epoch of the wait that the root was told about; 0: none
+        self._probe = 0  # the number of the root's question, to be answered after a look around
         self._thread = state.progress_thread = vital_thread(self._run, "cmpi-progress")
 
     def start(self) -> None:
@@ -78,9 +78,9 @@ class ProgressLoop:
         self._thread.start()
 
     def probe(self, number: int) -> None:
-        """The root asks whether this process is still blocked. In the progress thread.
+        """The root asks whether this process is still blocked. Called in the progress thread.
 
-        Nobody is woken for it: one that is would not sleep.
+        No wake-up is needed: the progress thread is awake.
         """
         self._probe = number
 
@@ -112,11 +112,12 @@ class ProgressLoop:
                 moved = self._peers.progress()
                 self._say_whether_blocked()
                 if state.parting and (moved or ready):
-                    self._changed.notify_all()  # a connection is up, credit has come, all is sent
+                    self._changed.notify_all()  # connected, credit has come, or everything is sent
             idle = 0 if moved or ready else idle + 1
 
     def _pause_s(self, idle: int) -> float:
-        """How long to poll, after so many rounds without news; have poll watch what there is to watch."""
+        """How long to poll, after this many rounds without news; also has poll watch the sockets that need
+        it."""
         with self._state.lock:
             self._peers.watch_sockets()
             peers = list(self._peers)
@@ -131,7 +132,8 @@ class ProgressLoop:
         return 0
 
     def _say_whether_blocked(self) -> None:
-        """Tell the root that this process does nothing but wait; or no more; or what it has asked."""
+        """Tell the root if this process has begun or ceased to do nothing but wait, and answer its
+        question."""
         probe, self._probe = self._probe, 0
         stuck = self._waits.stuck(BLOCKED_S)
         epoch = self._waits.epoch if stuck and not any(p.under_way for p in self._peers) else 0

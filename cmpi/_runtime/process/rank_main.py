@@ -1,13 +1,13 @@
 """Runs a rank's Python program as `python PROGRAM` does, and has the rank end where it fails.
 
-Started in place of the program: `python [OPTIONS] rank_main.py HOW PROGRAM [ARGS...]`, where HOW is "",
--m or -c. Left to itself, an exception in one rank of an MPI world ends nothing: Python's exit runs
-MPI_Finalize, which waits for the other ranks, and these wait for this one in a collective. A rank that
-ends with another code than 0 therefore leaves without MPI_Finalize, its files closed and its exit
-handlers run, and cmpirun ends the others.
+Started in place of the program: `python [OPTIONS] rank_main.py HOW PROGRAM [ARGS...]`, where HOW is "", -m
+or -c. By itself, an exception in one rank of an MPI world does not end the world: Python's exit runs
+MPI_Finalize, which waits for the other ranks, while these wait for this one in a collective. A rank that
+ends with a code other than 0 therefore skips MPI_Finalize, after it has closed its files and run its exit
+handlers, and cmpirun ends the others.
 
-Any Python from 3.7 on may run this, with or without cmpi installed: it needs the standard library alone,
-and loads what little else there is by the path of this file.
+Any Python from 3.7 on may run this, with or without cmpi installed: it needs only the standard library, and
+loads the few modules of cmpi that it uses by the path of this file.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 HOME = __file__.rsplit("/", 4)[0]
 RAISED = 1
-# See `cmpi/_runtime/monitor/rank_stacks.py`. When Python ends it takes its handlers away: neither signal
-# may end the process then.
-DUMP_SIGNAL = 63  # a real-time one, just below the last
+# See `cmpi/_runtime/monitor/rank_stacks.py`. Python removes its handlers when it ends: neither signal may
+# end the process then.
+DUMP_SIGNAL = 63  # a real-time signal, just below the last
 RETURN_SIGNAL = 23  # SIGURG
 STACKS_FILE, RETURNED = "cmpi-stacks", b"[returned to Python]"
 
 
 def main() -> None:
-    """Run the program; the rest of the end is Python's own, or `_leave_world`."""
+    """Run the program; what remains of its end is left to Python, or to `_leave_world`."""
     how, program = sys.argv[1:3]
     here = len(sys.orig_argv) - len(sys.argv) if hasattr(sys, "orig_argv") else 0
     if here > 0:
@@ -47,7 +47,7 @@ def main() -> None:
         code = _exit_code(error)
         node = _node()
         if node and code != 0:
-            node.failed = True  # peers learn the status, instead of an orderly close
+            node.failed = True  # peers learn the status, not an orderly close
         if (code != 0 and _in_world()) or _is_fork_with_mpi():
             _say(error)
             _leave_world(code)
@@ -60,12 +60,12 @@ def main() -> None:
         _tell_root(error, trace)
         if _in_world() or _is_fork_with_mpi():
             _leave_world(RAISED, interrupted=isinstance(error, KeyboardInterrupt))
-        sys.excepthook = lambda *_: None  # it was shown; Python does the rest of the end
+        sys.excepthook = lambda *_: None  # it has been shown; Python completes the end
         raise
 
 
 def _offer_stacks() -> None:
-    """Let the monitor of this rank see what its threads do, whatever that is."""
+    """Let this rank's monitor see the stacks of its threads, whatever they do."""
     try:
         import _signal  # type: ignore[import-not-found]
         import faulthandler
@@ -80,9 +80,9 @@ def _offer_stacks() -> None:
             try:
                 os.write(appending, RETURNED)
             except OSError:
-                pass  # the program has closed what it did not know
+                pass  # the program has closed a descriptor that it did not know
 
-        returned.__module__ = "cmpi"  # no handler of the program: see `wait_registry`
+        returned.__module__ = "cmpi"  # not a handler of the program: see `wait_registry`
         _signal.signal(RETURN_SIGNAL, returned)
         _signal.siginterrupt(RETURN_SIGNAL, False)
     except (ImportError, AttributeError, OSError):
@@ -95,7 +95,7 @@ def _run(how: str, program: str) -> None:
     module.__dict__.update(__builtins__=sys.modules["builtins"], __annotations__={})
     main_of_ours = sys.modules["__main__"]
     sys.modules["__main__"] = module
-    sys.modules["cmpi rank_main"] = main_of_ours  # whose functions are still running; see `context`
+    sys.modules["cmpi rank_main"] = main_of_ours  # its functions are still running; see `context`
     safe = sys.flags.isolated or getattr(sys.flags, "safe_path", False)
     if how == "-m":
         import runpy
@@ -149,22 +149,22 @@ def _is_folder_or_archive(path: str) -> bool:
 
 
 def _in_mpi() -> Any:
-    """MPI, if this program has started and not ended it."""
+    """The module `mpi4py.MPI`, if this program has started MPI and not finalized it."""
     mpi = sys.modules.get("mpi4py.MPI")
     try:
         return mpi if mpi and mpi.Is_initialized() and not mpi.Is_finalized() else None
     except Exception:
-        return None  # in the midst of being imported
+        return None  # it is just being imported
 
 
 def _in_world() -> bool:
-    """Whether MPI_Finalize would wait here for other ranks."""
+    """Whether MPI_Finalize would wait for other ranks."""
     mpi = _in_mpi()
     return mpi is not None and mpi.COMM_WORLD.size > 1
 
 
 def _is_fork_with_mpi() -> bool:
-    """Whether this process was forked by the program, with an MPI in it that is its parent's to end."""
+    """Whether the program has forked this process with a running MPI, which belongs to its parent."""
     return os.getpid() != _owner and _in_mpi() is not None
 
 
@@ -176,7 +176,7 @@ def _exit_code(error: SystemExit) -> int:
 
 
 def _say(error: SystemExit) -> None:
-    """Show what Python shows of a SystemExit."""
+    """Show what Python shows for a SystemExit."""
     if error.code is not None and not isinstance(error.code, int):
         try:
             sys.stderr.write(f"{error.code}\n")
@@ -199,9 +199,9 @@ def _show(error: BaseException, trace: TracebackType | None) -> None:
 
 
 def _ours(name: str) -> Any:
-    """A module of cmpi's; None where this Python cannot have it."""
+    """A module of cmpi; None if this Python cannot load it."""
     path = sys.path[:]
-    sys.path[:] = [*_libraries, HOME]  # nothing of ours is imported from the folders of the program
+    sys.path[:] = [*_libraries, HOME]  # never import cmpi's modules from the program's folders
     try:
         __import__(name)
         return sys.modules[name]
@@ -212,15 +212,15 @@ def _ours(name: str) -> Any:
 
 
 def _node() -> Any:
-    """This process's part in the job, if it has joined that."""
+    """This process's node, if it has joined the job."""
     context = sys.modules.get("cmpi._runtime.process.context")
     return context and context.joined()
 
 
 def _tell_root(error: BaseException, trace: TracebackType | None) -> None:
-    """Have the root know which exception it was: by the node, or where there is none, in its place."""
+    """Tell the root which exception it was: through the node, or directly if there is none."""
     if os.getpid() != _owner:
-        return  # a process that the program forked fails for itself
+        return  # a process that the program forked fails on its own account
     try:
         node = _node()
         last_words = _ours("cmpi._runtime.process.last_words")
@@ -229,11 +229,11 @@ def _tell_root(error: BaseException, trace: TracebackType | None) -> None:
         elif last_words:
             last_words.tell_unjoined(last_words.raised(error, trace))
     except Exception:
-        sys.__excepthook__(*sys.exc_info())  # a fault of ours, which must not keep the rank from ending
+        sys.__excepthook__(*sys.exc_info())  # a bug in cmpi must not keep the rank from ending
 
 
 def _leave_world(code: int, interrupted: bool = False) -> NoReturn:
-    """End as Python ends, but without MPI_Finalize."""
+    """End as Python does, but without MPI_Finalize."""
     ending = _ours("cmpi._runtime.process.interpreter_end")
     context = sys.modules.get("cmpi._runtime.process.context")
     if context is not None:
@@ -250,16 +250,16 @@ def _leave_world(code: int, interrupted: bool = False) -> NoReturn:
 
 _exit, _owner = os._exit, os.getpid()
 if sys.path and sys.path[0] == __file__.rpartition("/")[0]:
-    del sys.path[0]  # this file's folder, where Python looks first
+    del sys.path[0]  # this file's folder, which Python would search first
 _libraries = sys.path[:]
 
 
 class LeftWorld(Exception):
-    """Never raised; named in the report as if it had been."""
+    """Never raised; the report names it as if it had been."""
 
 
 def _guard_os_exit() -> None:
-    """Make `os._exit(0)` a failure where the others would wait for this rank for ever."""
+    """Make `os._exit(0)` a failure if the other ranks would wait for this one for ever."""
 
     def _exit_of_rank(status: int) -> NoReturn:
         if os.getpid() == _owner and status == 0 and _in_world():

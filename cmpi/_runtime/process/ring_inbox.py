@@ -1,7 +1,7 @@
-"""Receives from one peer through a ring: decides which thread polls it, and when its writer has to ring.
+"""Receives from one peer through a ring, and decides which thread polls it and when its writer must ring.
 
-Ringing and being woken costs ten times as much as a message. A waiting thread therefore polls for a while
-itself; if many messages come for which no thread waits, the progress thread polls every millisecond.
+Ringing and waking cost ten times as much as a message. A waiting thread therefore polls for a while itself;
+if many messages arrive that no thread waits for, the progress thread polls every millisecond.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.connection_host import ConnectionHost
     from cmpi.identifiers import Pid
 
-SPIN_S: Final = 150e-6  # of a reader: as long as it takes to fall asleep and be woken
-SPINS: Final = 4  # of one who looks on
-MOST_FRAMES: Final = 4096  # to be heard at once
+SPIN_S: Final = 150e-6  # for which a reader polls: as long as falling asleep and being woken takes
+SPINS: Final = 4  # such periods in `look_on`
+MOST_FRAMES: Final = 4096  # to be taken in without a break
 
 
 class RingInbox:
     """Receives from one peer through its ring. Guarded by the node's lock.
 
     Args:
-        path: Of the ring, which the peer makes with its first frame.
+        path: The path of the ring, which the peer creates with its first frame.
         host: This process.
         pid: The peer.
-        deliver: Is called with each frame that comes, and its buffers.
+        deliver: Called with each frame that arrives, and its buffers.
         hear_small: Called with each message that is a single pickle, after the number of its channel;
             returns whether somebody waited for it.
     """
@@ -45,27 +45,27 @@ class RingInbox:
     ) -> None:
         self._path, self._host, self._pid, self._hear_small = path, host, pid, hear_small
         self.reader: ring.RingReader | None = None
-        self._unmapped = False  # there is a ring, which could not be mapped
+        self._unmapped = False  # there is a ring that could not be mapped
         self._freed = False
         self._assembly = Assembly(deliver, host.nudge)
-        self.watched = False  # the progress thread looks every millisecond: the writer need not ring
-        self._awaited = False  # somebody slept until the last frames came
-        self._worth_it = Backoff()  # to look on
+        self.watched = False  # the progress thread looks every millisecond, so the writer need not ring
+        self._awaited = False  # the last frames arrived for a thread that slept
+        self._worth_it = Backoff()  # whether to look on
         self._position = 0  # when the progress thread last looked
 
     @property
     def stalled(self) -> bool:
-        """True if the ring cannot be mapped, for want of descriptors."""
+        """True if the ring cannot be mapped for lack of descriptors."""
         return self._unmapped or (self.reader is not None and self.reader.stalled)
 
     @property
     def restless(self) -> bool:
-        """True if looking again soon is worth it."""
+        """True if it is worth looking again soon."""
         return self._assembly.under_way or self.stalled
 
     @property
     def position(self) -> int:
-        """Bytes that were ever taken out."""
+        """Number of bytes taken from the ring so far."""
         return 0 if self.reader is None else self.reader.position
 
     def map(self) -> None:
@@ -81,8 +81,8 @@ class RingInbox:
                 self._unmapped = True
 
     def look(self, spin_s: float = SPIN_S) -> bool:
-        """Look for so long, in the caller's thread, and hear what comes. False if nothing did; then the
-        writer will ring for what follows. Blocks: for that long, with the lock."""
+        """Look for this long, in the caller's thread, and take in what arrives. If nothing does, return
+        False, and the writer will ring for what follows. Blocks: for that long, with the lock held."""
         reader = self.reader
         if reader is None:
             return False
@@ -96,14 +96,14 @@ class RingInbox:
         return self._fall_asleep(reader)
 
     def glance(self) -> None:
-        """Hear what is there already."""
+        """Take in what is there."""
         if self.reader is not None:
             self._read(self.reader)
 
     def scan(self) -> bool:
-        """Hear what is there, for a caller that looks at many rings and will look again, or call `rest`.
+        """Take in what is there, for a caller that looks at many rings and will look again, or call `rest`.
 
-        The writer does not ring meanwhile. True if something came."""
+        Until then the writer does not ring. True if there was something."""
         reader = self.reader
         if reader is None:
             return False
@@ -112,18 +112,18 @@ class RingInbox:
         return self._read(reader)
 
     def rest(self) -> None:
-        """Somebody will wait without looking: have the writer ring for what follows."""
+        """A thread will sleep without looking: have the writer ring for what follows."""
         if self.watched and self.reader is not None:
             self.watched = False
             self._fall_asleep(self.reader)
 
     def look_on(self, ready: Callable[[], bool]) -> None:
-        """Look for half a millisecond more, until `ready()`, unless that was in vain the last times.
+        """Look for another half millisecond, until `ready()`, unless that was in vain the last times.
 
-        The next of a stream of large messages comes while its sender copies. Who sees it at once, and lets
-        go of it soon, gives its place back in time for the next: to copy 8 MiB into the same place again
-        takes three quarters of the time that another takes. Blocks: for that long, with the lock, but other
-        threads may have it, and the interpreter's, between two looks.
+        In a stream of large messages, the next one arrives after the time of a copy. A receiver that sees
+        it at once and releases it soon frees its place in time for the one after: copying 8 MiB into the
+        same place again takes three quarters of the time that another place takes. Blocks: for that long,
+        with the lock held, but between two looks other threads may have it, and the GIL.
         """
         reader = self.reader
         if reader is None or not self._worth_it.due:
@@ -137,11 +137,12 @@ class RingInbox:
             if self._freed:
                 return
         self._worth_it.tried(False)
-        self.look(0.0)  # which falls asleep
+        self.look(0.0)  # and have the writer ring
 
     def progress(self) -> bool:
-        """Hear what is there, in the progress thread, and either let the writer ring for what follows, or
-        look again by and by, if much comes for which nobody waits. True if something came."""
+        """Take in what is there, in the progress thread. Then either have the writer ring for what follows
+        or, if much arrives that nobody waits for, look again every millisecond. True if there was
+        something."""
         if self._unmapped:
             self.map()
         reader = self.reader
@@ -158,14 +159,14 @@ class RingInbox:
         return moved
 
     def _fall_asleep(self, reader: ring.RingReader) -> bool:
-        """Have the writer ring for what comes next; True if something came before that."""
+        """Have the writer ring for what comes next; True if something came before that took effect."""
         moved = False
         while not reader.sleep() and not reader.stalled:
             moved |= self._read(reader)
         return moved
 
     def _read(self, reader: ring.RingReader) -> bool:
-        """Hear what is there, though not for ever."""
+        """Take in what is there, up to `MOST_FRAMES`."""
         self._awaited = False
         for i in range(MOST_FRAMES):
             body = reader.take()
@@ -181,5 +182,5 @@ class RingInbox:
         return True
 
     def free(self) -> None:
-        """Let go of the memory."""
+        """Release the memory."""
         self._freed, self.watched, self.reader = True, False, None

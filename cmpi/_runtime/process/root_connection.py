@@ -1,6 +1,6 @@
 """The connection of a process to the root: frames, requests and their replies.
 
-It goes by way of the process's monitor. A guest has none, and is connected with the root itself.
+It goes through the process's monitor. A guest has none, and is connected to the root directly.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ LOST = "the job has ended, or has sent this process away, which is part of no jo
 
 
 class RootConnection:
-    """Thread-safe, but for `receive`, which is one thread's.
+    """The connection. Thread-safe, except that only one thread may call `receive`.
 
     Args:
         sock: A socket to the monitor, or to the root.
-        changed: Is told of replies by whoever calls `answered`.
-        waits: Where to note that a thread waits for one.
-        orphaned: Called by whoever finds that nothing will come any more.
+        changed: Notified of replies by the caller of `answered`.
+        waits: Where threads that wait for a reply are recorded.
+        orphaned: Called, in any thread, when the connection is found to have ended.
     """
 
     def __init__(
@@ -49,14 +49,14 @@ class RootConnection:
         orphaned: Callable[[], None],
     ) -> None:
         self._sock, self._orphaned = sock, orphaned
-        self.lost = False  # the connection, while the process goes on
+        self.lost = False  # the connection has ended, but the process goes on
         self._changed, self._waits = changed, waits
         self._decoder = Decoder(process_root.TO_PROCESS)
         self._write_lock = NodeLock()  # so that no signal handler's exception cuts a frame in two
         self._replies: dict[int, Any] = {}
         self._abandoned: set[int] = set()  # requests whose caller has stopped waiting
         self._next_request = 1
-        self._looked_at: set[int] = set()  # processes whose ends the root knows to be dealt with
+        self._looked_at: set[int] = set()  # processes whose ends are known to be dealt with
 
     def refuse(self, error: Callable[[], Exception]) -> None:
         """Raise this error from now on instead of sending anything."""
@@ -67,7 +67,7 @@ class RootConnection:
         return self._sock.fileno()
 
     def tell(self, frame: Any) -> None:
-        """Send a frame to the root; nothing if it is lost. Blocks: until the other end takes it."""
+        """Send a frame to the root, unless the connection is lost. Blocks: until the other end takes it."""
         with self._write_lock:
             if self.lost:
                 return
@@ -77,7 +77,7 @@ class RootConnection:
                 self._orphaned()
 
     def looked_at(self, pid: Pid) -> None:
-        """The program has received how this process ended, or failed: that is its business now."""
+        """The program has received the end, or the failure, of this process, and has to deal with it."""
         if pid.value not in self._looked_at:
             self.tell(process_root.LookedAt(pid.value, True))
             self._looked_at.add(pid.value)
@@ -86,12 +86,12 @@ class RootConnection:
         """Send a request and wait for its reply.
 
         Args:
-            make: Makes the frame, given the number of the request.
-            timeout_s: Longest wait. None waits for ever.
+            make: Creates the frame, given the number of the request.
+            timeout_s: Longest wait in seconds. None waits for ever.
             what: What the caller waits for, in words.
 
         Raises:
-            TimeoutError: No reply in time; a late one is dealt with as if nobody had asked.
+            TimeoutError: No reply came in time; the effect of a late reply is undone.
             NotRunning: This process is a guest, and its job has ended.
         """
         request, reply = 0, None
@@ -107,7 +107,7 @@ class RootConnection:
                         raise TimeoutError(f"{what}: none came within {timeout_s} s")
                 reply = self._reply(request)
             return reply  # noqa: RET504  the handler of an exception needs it
-        except BaseException:  # a signal handler's, too, even if it comes behind the reply
+        except BaseException:  # also a signal handler's, even if it comes just after the reply
             if request:
                 with self._changed:
                     if reply is not None:
@@ -116,7 +116,7 @@ class RootConnection:
             raise
 
     async def ask_async(self, make: Callable[[int], Any], what: str = ANSWER) -> Any:
-        """As `ask`, in an event loop; cancelling is as a timeout."""
+        """As `ask`, for an event loop; cancelling has the effect of a timeout."""
         request = self._request(make)
         answered = self._waits.on(what, [], None, lambda: request in self._replies or self.lost)
         try:
@@ -141,7 +141,7 @@ class RootConnection:
         return request
 
     def _abandon(self, request: int) -> None:
-        if request in self._replies:  # it came in this very moment
+        if request in self._replies:  # it has just arrived
             reply = self._replies.pop(request)
             self._abandoned.add(request)
             self.answered(reply)
@@ -150,17 +150,17 @@ class RootConnection:
             self.tell(process_root.Cancel(request))
 
     def answered(self, frame: Any) -> None:
-        """A reply has come; dealt with, if nobody waits for it any more. With the lock held."""
+        """A reply has arrived; if nobody waits for it any more, undo its effect. With the lock held."""
         if frame.request not in self._abandoned:
             self._replies[frame.request] = frame
             return
         self._abandoned.discard(frame.request)
         if isinstance(frame, process_root.Spawned):
             for pid in frame.pids:
-                self.tell(process_root.Kill(pid, 9))  # its caller's time ran out before it came
+                self.tell(process_root.Kill(pid, 9))  # its caller had stopped waiting
 
     def receive(self) -> Iterable[Any]:
-        """The frames that are there. Never blocks."""
+        """Return the frames that have arrived. Never blocks."""
         try:
             data = self._sock.recv(1 << 20, MSG_DONTWAIT)
         except BlockingIOError:
@@ -173,12 +173,12 @@ class RootConnection:
         return self._decoder.feed(data)
 
     def join(self, memory: str, interpreter: Interpreter, resources: Resources | None) -> None:
-        """Ask to be let into the job.
+        """Ask to join the job.
 
         Args:
-            memory: A name for the folder in shared memory that this process sees.
-            interpreter: How this one was started.
-            resources: What this process needs, if it asks for anything.
+            memory: Identifies the shared memory folder that this process sees.
+            interpreter: How this process's Python was started.
+            resources: The resources that this process asks for, if any.
         """
         asks = Resources(0, 0) if resources is None else resources
         frame = process_root.Join(
@@ -194,7 +194,7 @@ class RootConnection:
         self.tell(frame)
 
     def await_welcome(self) -> tuple[process_root.Welcome, deque[Any]]:
-        """The first frame, and what came with it."""
+        """Wait for the first frame; return it with the frames that followed."""
         while True:
             data = self._sock.recv(1 << 20)
             if not data:
@@ -209,11 +209,12 @@ class RootConnection:
             return welcome, waiting
 
     def lose(self) -> None:
-        """Nothing will come any more, and nothing can be said. With the lock of `changed` held."""
+        """The connection has ended: nothing can be received or sent any more. With the lock of `changed`
+        held."""
         self.lost = True
         self._changed.notify_all()
 
     def close(self) -> None:
-        """This process has left the job, and goes on."""
+        """This process has left the job and goes on."""
         self._sock.close()
         signal_guard.release(self._write_lock)

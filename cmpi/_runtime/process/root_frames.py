@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 class RootFrames:
-    """Hands each frame to its handler. In one thread.
+    """Hands each frame to its handler. Used by one thread.
 
     Args:
-        state: Of this process.
-        changed: Is notified of what other threads may wait for.
-        root: The connection with the root.
-        exits: What the root has said of other processes.
-        peers: These.
-        connector: Carries out the root's orders to connect.
-        waits: What the threads of this process wait for.
+        state: The state of this process.
+        changed: Notified of events that other threads may wait for.
+        root: The connection to the root.
+        exits: What the root has told about other processes.
+        peers: The other processes.
+        connector: It carries out the root's orders to connect.
+        waits: The waits of this process's threads.
         probe: Called with the number of the root's question whether this process is still blocked.
         run: Called with a closure that this process is to run.
     """
@@ -75,11 +75,11 @@ class RootFrames:
 
     @property
     def heard(self) -> set[type]:
-        """The frames that the root may send, once it has said welcome."""
+        """The frames that the root may send after its welcome."""
         return {*self._alone, *self._shared}
 
     def hear(self, frame: Any) -> None:
-        """A frame. Raises: ProtocolError."""
+        """Handle a frame. Raises: ProtocolError."""
         alone = self._alone.get(type(frame))
         if alone is not None:
             alone(frame)

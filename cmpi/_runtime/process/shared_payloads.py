@@ -1,6 +1,6 @@
 """Large payloads of one connection, in segments of shared memory for each direction.
 
-A segment is offered in a frame, and used once the other side has answered that it has mapped it. A payload
+A segment is offered by a frame, and used once the other side has answered that it has mapped it. A payload
 that does not fit into a segment follows its frame on the connection instead.
 """
 
@@ -20,19 +20,20 @@ if TYPE_CHECKING:
     from cmpi._transport.segment import Block, SegmentReader, SegmentWriter
 
 FIRST_SEGMENT_BYTES = 8 << 20
-WARM_BYTES = 1 << 20  # from which on a copy is longer than it takes to give a place back
+WARM_BYTES = 1 << 20  # from this size on, a copy takes longer than returning a place
 WAIT_S_PER_BYTE, MOST_WAIT_S = 8e-12, 1e-4
-AHEAD = 4  # a segment is made for so many buffers of the size that found no room
+AHEAD = 4  # a new segment has room for this many buffers of the size that found none
 
 
 class SharedPayloads:
-    """Places for what is sent, and the memory of what comes. Not thread-safe; only `await_last` blocks.
+    """Provides places for outgoing buffers, and maps the memory of incoming ones. Not thread-safe; only
+    `await_last` blocks.
 
     Args:
-        folder: Where segments are made, and both sides find them.
-        limit_bytes: Of all segments that are ever offered.
-        out: The stem of the names of ours.
-        into: The stem of the names of the peer's.
+        folder: The folder of the segments, known to both sides.
+        limit_bytes: The limit of the total size of all segments offered.
+        out: The stem of the names of our segments.
+        into: The stem of the names of the peer's segments.
         post: Sends a frame to the peer.
     """
 
@@ -45,21 +46,21 @@ class SharedPayloads:
         self._made = 0
         self._filled: list[SegmentWriter] = []
         self._mapped: dict[int, SegmentReader] = {}
-        self._last: SegmentWriter | None = None  # in which a place was reserved
-        self._worth_it = Backoff()  # to wait for that place
+        self._last: SegmentWriter | None = None  # in which the last place was reserved
+        self._worth_it = Backoff()  # whether to wait for that place
 
     def reserve(self, sizes: list[int], *, may_offer: bool) -> list[Block | None]:
-        """Places for buffers of these sizes, None for those that find no room."""
+        """Reserve places for buffers of these sizes; None for those that find no room."""
         places = [self._allocate(nbytes) for nbytes in sizes]
         if None in places and may_offer and self._offered is None:
             self._offer(max(n for n, place in zip(sizes, places) if place is None))
         return places
 
     def await_last(self, nbytes: int) -> None:
-        """Wait for the place that was reserved last, unless that was in vain the last times: it is in the
-        caches, and a buffer of so many bytes is copied into another one in a third more time.
+        """Wait until the place reserved last is free, unless that was in vain the last times: it is in the
+        CPU's caches, and copying a buffer of this size into another place takes a third longer.
 
-        Blocks: for less than that.
+        Blocks: for less time than that would cost.
         """
         if nbytes >= WARM_BYTES and self._last is not None and self._worth_it.due:
             self._worth_it.tried(self._last.await_last(min(nbytes * WAIT_S_PER_BYTE, MOST_WAIT_S)))
@@ -78,10 +79,10 @@ class SharedPayloads:
             return
         number = self._made + 1
         try:
-            from cmpi._transport.segment import SegmentWriter  # which imports numpy
+            from cmpi._transport.segment import SegmentWriter  # imports numpy
 
             if ring.free_bytes(self._folder) < 2 * size:
-                return  # others need some, too
+                return  # others need descriptors, too
             self._offered = SegmentWriter(f"{self._out}.s{number}", number, size)
         except OSError:
             return
@@ -93,7 +94,7 @@ class SharedPayloads:
         """The peer offers a segment."""
         mapped = True
         try:
-            from cmpi._transport.segment import SegmentReader  # which imports numpy
+            from cmpi._transport.segment import SegmentReader  # imports numpy
 
             self._mapped[offer.number] = SegmentReader(f"{self._into}.s{offer.number}")
         except OSError:
@@ -101,7 +102,7 @@ class SharedPayloads:
         self._post(process_process.OfferAnswer(offer.number, mapped))
 
     def answered(self, answer: process_process.OfferAnswer) -> None:
-        """The peer has mapped what we offered, or could not."""
+        """The peer has mapped the segment that was offered, or could not."""
         offered, self._offered = self._offered, None
         if offered is not None and answer.mapped:
             self._filled.append(offered)
@@ -118,13 +119,13 @@ class SharedPayloads:
         ]
 
     def free(self) -> None:
-        """Let go of the memory. What was received holds on to its own."""
+        """Release the memory. Buffers that were received keep their own reference to it."""
         self._last = None
         self._filled.clear()
         self._mapped.clear()
 
     def unlink(self) -> None:
-        """Remove what nobody will map: the peer has ended."""
+        """Remove what nobody will map any more, because the peer has ended."""
         if self._offered is not None:
             self._unlink(f"{self._out}.s{self._offered.number}")
 
@@ -133,7 +134,7 @@ class SharedPayloads:
         try:
             os.unlink(path)
         except OSError:
-            pass  # the peer did, when it mapped it
+            pass  # the peer removed it when it mapped it
 
 
 def following(frame: Any) -> list[int]:

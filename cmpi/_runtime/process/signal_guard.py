@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any, Final
 
-AGAIN_S: Final = 0.001  # after which a signal comes again that came in a finalizer, or a recovery
+AGAIN_S: Final = 0.001  # after this, a signal that arrived in a finalizer or a recovery is sent again
 _FINALIZE: Final[Any] = weakref.finalize.__call__.__code__
 MAIN: Final = threading.main_thread().ident
-# Handlers by signal, to be called as soon as an exception may cut what the main thread does.
+# Delayed handlers, by signal, to be called as soon as an exception can do no harm.
 put_off: Final[dict[int, Any]] = {}
-# To be called before each handler, which may raise: what a call of cmpi does behind its lock.
+# Called before each handler, which may raise: the work that a call of cmpi does after releasing its lock.
 before: Final[list[Callable[[], None]]] = []
 _locks: Final[list[Any]] = []
 
 
 class _Uncut:
-    """`with uncut:` signal handlers wait while the main thread is in this block. Blocks may be nested; in
-    other threads, which get no signals, they mean nothing."""
+    """`with uncut:` delays signal handlers while the main thread is in the block. Blocks may be nested; in
+    other threads, which get no signals, they have no effect."""
 
     depth = 0  # of the main thread
 
@@ -63,7 +63,7 @@ uncut: Final = _Uncut()
 
 
 class _Wrapped:
-    """A handler that waits while the main thread is inside cmpi."""
+    """A handler whose call is delayed while the main thread is inside cmpi."""
 
     __slots__ = ("handler",)
 
@@ -74,7 +74,7 @@ class _Wrapped:
         if _inside():
             put_off[number] = self.handler
         elif _in_finalizer(frame) or _in_recovery(frame):
-            _thread.start_new_thread(_again, (number,))  # a finalizer may be of anything: no lock is taken
+            _thread.start_new_thread(_again, (number,))  # takes no lock: a finalizer may run anywhere
         else:
             _call(self.handler, number, frame)
 
@@ -89,7 +89,7 @@ def _inside() -> bool:
 
 
 def _in_finalizer(frame: FrameType | None) -> bool:
-    """Whether the garbage collector has called this: Python drops an exception that is raised there."""
+    """Whether the garbage collector has called this frame: Python drops exceptions raised there."""
     while frame is not None and (frame.f_code is _FINALIZE or frame.f_code.co_filename.startswith(PACKAGE)):
         if frame.f_code is _FINALIZE or frame.f_code.co_name in FINALIZERS:
             return True
@@ -98,7 +98,8 @@ def _in_finalizer(frame: FrameType | None) -> bool:
 
 
 def _in_recovery(frame: FrameType | None) -> bool:
-    """Whether cmpi is dealing with an earlier handler's exception, which a second one would cut short."""
+    """Whether cmpi is dealing with the exception of an earlier handler, which a second one would
+    interrupt."""
     error = sys.exc_info()[1]
     while error is not None and not came_from_handler(error):
         error = error.__context__
@@ -116,7 +117,7 @@ def _in_recovery(frame: FrameType | None) -> bool:
 
 
 def _again(number: int) -> None:
-    """Have the main thread get this signal again. Blocks: for a moment."""
+    """Send the main thread this signal again. Blocks: for a moment."""
     time.sleep(AGAIN_S)
     _thread.interrupt_main(signal.Signals(number))
 
@@ -132,7 +133,7 @@ def _call(handler: Callable[[int, FrameType | None], Any], number: int, frame: F
 
 
 def call_put_off() -> None:
-    """Call the handlers that were put off, unless this thread is inside cmpi still, or another."""
+    """Call the delayed handlers, unless this thread is still inside cmpi, or is not the main thread."""
     if get_ident() != MAIN or _inside():
         return
     while put_off:
@@ -143,11 +144,11 @@ def call_put_off() -> None:
         try:
             _call(handler, number, sys._getframe(1))
         finally:
-            call_put_off()  # the others, even if this one raises
+            call_put_off()  # call the others even if this one raises
 
 
 def call_handlers() -> None:
-    """In a `with uncut:` block, call the handlers that were put off: their exceptions do no harm here.
+    """Inside a `with uncut:` block, call the delayed handlers at a point where their exceptions do no harm.
     While one runs, others wait."""
     if put_off and get_ident() == MAIN:
         while put_off:
@@ -156,7 +157,7 @@ def call_handlers() -> None:
 
 
 def protect(lock: Any) -> None:
-    """Have handlers wait while the main thread holds this lock, which has `_is_owned()`."""
+    """Delay handlers while the main thread holds this lock, which must have `_is_owned()`."""
     _locks.append(lock)
 
 
@@ -174,7 +175,7 @@ def _unwrapped(handler: Any) -> Any:
 
 
 def install() -> None:
-    """Wrap the handlers that are set, and those that will be. Again, it does nothing more."""
+    """Wrap the handlers that are set, and all that will be set. A second call does nothing."""
     if get_ident() == MAIN:
         for number in signal.valid_signals():
             handler = signal.getsignal(number)

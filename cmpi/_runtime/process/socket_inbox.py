@@ -1,12 +1,12 @@
-"""The way in from one peer, through a socket.
+"""Receives from one peer through a socket.
 
-`readership` decides which thread reads it; here its decisions become those of epoll. A thread that waits
-looks for a while, with the node's lock, and then sleeps on the socket (see `socket_waits`). Output that
-waits is always the progress thread's.
+`readership` decides which thread reads it; this module translates its decisions to epoll. A waiting thread
+polls for a while, with the node's lock held, and then sleeps on the socket (see `socket_waits`). Output
+that waits is always left to the progress thread.
 
-Whoever has the lock may read, whatever the claims: they only say who is woken. A second thread that waits
-for the same peer sleeps on its condition, and so does an event loop, which may be busy with other tasks:
-whoever reads the socket wakes them.
+Any thread that holds the lock may read, whatever the claims: these only determine which thread is woken. A
+second thread that waits for the same peer sleeps on its condition, and so does an event loop, which may be
+busy with other tasks: the thread that reads the socket wakes them.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.connection_host import ConnectionHost
     from cmpi._transport.socket_transport import SocketTransport
 
-SPIN_S: Final = 150e-6  # of a reader: as long as it takes to fall asleep and be woken
+SPIN_S: Final = 150e-6  # for which a reader polls: as long as falling asleep and being woken takes
 
 
 class SocketInbox:
-    """What comes through the socket from one peer. Guarded by the node's lock.
+    """Receives from one peer through its socket. Guarded by the node's lock.
 
     Args:
         host: This process.
-        read: Reads what has come until there is no more, and delivers it, never blocking; true if something
-            had come.
+        read: Reads and delivers all input that has arrived, without blocking; returns whether there was
+            any.
     """
 
     def __init__(self, host: ConnectionHost, read: Callable[[], bool]) -> None:
         self._host, self._read = host, read
         self._transport: SocketTransport | None = None
         self._readership = Readership()
-        self._registered, self._watched = -1, 0  # the descriptor that epoll has, and for which events
-        self._worth_it = Backoff()  # to look
+        self._registered, self._watched = -1, 0  # the descriptor registered with epoll, and its events
+        self._worth_it = Backoff()  # whether to poll
 
     @property
     def descriptor(self) -> int:
-        """Of the socket; -1 if nothing can come."""
+        """The socket's descriptor; -1 if there will be no more input."""
         return -1 if self._transport is None else self._transport.fileno()
 
     @property
     def usable(self) -> bool:
-        """True if something may come."""
+        """True if there may be input."""
         return self.descriptor >= 0
 
     @property
@@ -60,14 +60,14 @@ class SocketInbox:
         return self._readership.paced
 
     def connect(self, transport: SocketTransport) -> None:
-        """The connection stands."""
+        """The connection has been set up."""
         self.free()
         self._transport = transport
         self._readership.opened()
         self.watch()
 
     def watch(self) -> None:
-        """Have epoll wake the progress thread for what it has to do there now, and for nothing else."""
+        """Have epoll wake the progress thread for exactly what it must do at this socket now."""
         transport, wanted = self._transport, 0
         if transport is None or transport.fileno() < 0:
             self._readership.closed()
@@ -83,41 +83,44 @@ class SocketInbox:
             epoll.register(self._registered, wanted)
         elif wanted:
             epoll.modify(self._registered, wanted)
-        else:  # without any event it would report the end of the connection, again and again
+        else:  # even without events, epoll would report the end of the connection again and again
             epoll.unregister(self._registered)
         self._watched = wanted
 
     def claim(self, reader: Any) -> bool:
-        """Have nobody else woken for what comes; false if another thread reads, or nothing can come."""
+        """Claim the socket, so that no other thread is woken for its input; False if another thread has the
+        claim, or there will be no more input."""
         claimed = self._readership.claim(reader)
         self.watch()
         return claimed
 
     def give_up(self, reader: Any) -> None:
-        """Have others woken again, if this reader has the claim."""
+        """Give up the claim, if this reader has it, so that other threads are woken again."""
         self._readership.give_up(reader)
         self.watch()
 
     def glance(self) -> None:
-        """Hear what is there already."""
+        """Take in what has arrived."""
         self.scan()
 
     def scan(self) -> bool:
-        """Hear what is there already, in a thread that waits, or looks at many; true if something came."""
+        """Take in what has arrived, in a thread that waits or looks at many peers; True if there was
+        anything."""
         came = self._read()
         if came:
             self._readership.has_read()
         return came
 
     def progress(self) -> bool:
-        """Hear what is there already, in the progress thread, which then chooses how long it sleeps."""
+        """Take in what has arrived, in the progress thread, which then chooses how long to sleep."""
         came = self._read()
         self._readership.looked()
         return came
 
     def look(self, spin_s: float = SPIN_S) -> bool:
-        """Look for so long, in the caller's thread, and hear what comes; but only once if longer looks were
-        in vain the last times. False if nothing came. Blocks: for that long, with the lock."""
+        """Poll for this long, in the caller's thread, and take in what arrives; but look only once if
+        polling was in vain the last times. False if nothing arrived. Blocks: for that long, with the lock
+        held."""
         if self.scan():
             return True
         if not spin_s or not self._worth_it.due or not self.claim(self):
@@ -132,13 +135,13 @@ class SocketInbox:
         return came
 
     def rest(self) -> None:
-        """A thread will wait without reading: have the progress thread woken for what comes."""
+        """A thread will wait without reading: have input wake the progress thread."""
         self._readership.rest()
         self.watch()
 
     def free(self) -> None:
-        """Let go of the socket, before it is closed: one that a forked process still has open could not be
-        taken from epoll any more. A thread that sleeps on it goes on to sleep without it."""
+        """Stop using the socket, before it is closed: a socket that a forked process still has open could
+        not be removed from epoll afterwards. A thread that sleeps on it continues to sleep without it."""
         sleeping = self._readership.claimant
         self._transport = None
         self.watch()
@@ -146,6 +149,6 @@ class SocketInbox:
             sleeping.sleeper.release()
 
     def forked(self) -> None:
-        """In a forked process: the socket and epoll are the parent's, with whom this one shares them."""
+        """In a forked process: the socket and epoll belong to the parent, and are shared with it."""
         self._transport, self._watched = None, 0
         self._readership.closed()

@@ -1,22 +1,24 @@
-"""Threads that wait for what comes by sockets, and read it themselves.
+"""Threads that wait for input from sockets, and read it themselves.
 
 Such a thread claims the sockets (see `readership`) and sleeps in a poll of its own on them and on a
-`Sleeper`, without the node's lock. What ends the wait otherwise (an exit notice, a closed end, an abort,
-another thread that has read the message) notifies the condition, as for any wait, and that releases it.
+`Sleeper`, without the node's lock. Everything else that ends the wait (an exit notice, a closed end, an
+abort, another thread that has read the message) notifies the condition, as in any wait, and that releases
+the sleeper.
 
 No wake-up is lost:
 
-- Whoever reads a socket reads until the kernel has no more, before it lets go of the lock. So what came
-  and was not heard is in the kernel, where poll and epoll see it whenever they begin to sleep (both are
-  level-triggered). It does not matter whether it came before or behind the claim, or its end.
-- A release stays in the sleeper until a poll has seen it. The thread is among the condition's waiters from
-  before it lets go of the lock, and looks at `ready` with the lock: what becomes true later releases it.
-- A claim is held with the lock, or by a thread that is about to poll, or polls. Between these nothing of
-  the program's own runs but signal handlers and finalizers: before a handler runs the thread gives its
-  claims up (`signal_guard.before`), and so it does when it waits in either.
-- A thread ends, or is left by an exception, only through the `finally` that gives its claims up. A daemon
-  thread that the interpreter's end freezes is frozen after this process has left the job.
-- A forked process has no part in it, and leaves sockets, events and epoll to its parent (`forked`).
+- A thread that reads a socket reads until the kernel has no more, before it releases the lock. So input
+  that was not taken in is in the kernel, where poll and epoll see it whenever they begin to sleep (both are
+  level-triggered). It does not matter whether it arrived before or after the claim, or its end.
+- A release stays in the sleeper until a poll has seen it. The thread is among the condition's waiters
+  before it releases the lock, and checks `ready` with the lock held: whatever becomes true later releases
+  it.
+- A claim is held with the lock, or by a thread that is polling or about to poll. Between these, only signal
+  handlers and finalizers of the program can run. Before a handler runs, the thread gives up its claims
+  (`signal_guard.before`), and it does so, too, if it waits in either.
+- A thread leaves its wait, even by an exception, only through the `finally` that gives up its claims. A
+  daemon thread that the interpreter's end freezes is frozen after this process has left the job.
+- A forked process has no part in this, and leaves sockets, events and epoll to its parent (`forked`).
 """
 
 from __future__ import annotations
@@ -35,24 +37,25 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.node_lock import NodeLock
 
     class Inbox(Protocol):
-        """What comes through one socket (`SocketInbox`)."""
+        """Receives through one socket (`SocketInbox`)."""
 
         @property
         def descriptor(self) -> int:
-            """Of the socket; -1 if nothing can come."""
+            """The socket's descriptor; -1 if there will be no more input."""
 
         def claim(self, reader: SocketWait) -> bool:
-            """Have nobody else woken for what comes; false if another thread reads, or nothing can come."""
+            """Claim the socket, so that no other thread is woken for its input; False if another thread has
+            the claim, or there will be no more input."""
 
         def give_up(self, reader: SocketWait) -> None:
-            """Have others woken again, if this reader has the claim."""
+            """Give up the claim, if this reader has it, so that other threads are woken again."""
 
         def scan(self) -> bool:
-            """Hear what is there already; true if something came."""
+            """Take in what has arrived; True if there was anything."""
 
 
 class SocketWait:
-    """One wait of one thread, for what comes by any of these sockets. Guarded by the node's lock."""
+    """One wait of one thread, for input from any of these sockets. Guarded by the node's lock."""
 
     def __init__(self, inboxes: Sequence[Inbox], sleeper: Sleeper) -> None:
         self._inboxes, self.sleeper = inboxes, sleeper
@@ -65,8 +68,8 @@ class SocketWait:
             left_s = None if end_s is None else end_s - time.monotonic()
             if left_s is not None and left_s <= 0:
                 break
-            # Each time anew: a socket may have been closed, or its claim given up for a signal handler, or
-            # by another thread.
+            # In each round: a socket may have been closed, or its claim given up for a signal handler or by
+            # another thread.
             claimed = [inbox for inbox in self._inboxes if inbox.claim(self)]
             sleeper.descriptors = [inbox.descriptor for inbox in claimed]
             changed.wait(left_s, sleeper)
@@ -76,18 +79,18 @@ class SocketWait:
         return done
 
     def give_up(self) -> None:
-        """Have the progress thread woken again for what comes."""
+        """Give up all claims, so that the progress thread is woken for input again."""
         for inbox in self._inboxes:
             inbox.give_up(self)
 
 
 class SocketWaits:
-    """Of all threads of this process. Guarded by the node's lock."""
+    """The socket waits of all threads of this process. Guarded by the node's lock."""
 
     def __init__(self, lock: NodeLock) -> None:
         self._lock = lock
         self._idle: list[Sleeper] = []
-        self._innermost: dict[int, SocketWait] = {}  # by thread
+        self._innermost: dict[int, SocketWait] = {}  # by thread: its innermost wait
 
     def wait_for(
         self,
@@ -96,7 +99,8 @@ class SocketWaits:
         ready: Callable[[], Any],
         timeout_s: float | None,
     ) -> Any:
-        """As `changed.wait_for`, but reading these sockets in the caller's thread, as far as no other does.
+        """As `changed.wait_for`, but reads these sockets in the caller's thread, unless another thread
+        does.
 
         Blocks: for that long, without the lock.
         """
@@ -119,14 +123,14 @@ class SocketWaits:
             self._idle.append(sleeper)
 
     def interrupted(self) -> None:
-        """A signal handler is about to run in this thread, the main one, for however long."""
+        """A signal handler is about to run in this thread, the main thread, and may take long."""
         wait = self._innermost.get(get_ident())
         if wait is not None:
             with self._lock:
                 wait.give_up()
 
     def forked(self) -> None:
-        """This process was forked from the one that waits."""
+        """This process was forked from the waiting one."""
         for wait in self._innermost.values():
             wait.sleeper.part()
         self._innermost.clear()

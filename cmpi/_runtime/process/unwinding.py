@@ -49,14 +49,14 @@ class Unwinding:
 
 
 def unwinding() -> Unwinding | None:
-    """The exception because of which the caller, a `__del__`, is called; None if there is none.
+    """Return the exception because of which the caller, a `__del__`, is called; None if there is none.
 
-    Blocks: never; it searches the garbage collector's objects if something else refers to the frame.
+    Blocks: never; it searches the garbage collector's objects if anything else refers to the frame.
     """
     try:
         frame = sys._getframe(2)
     except ValueError:
-        return None  # a thread or the interpreter ends
+        return None  # a thread or the interpreter is ending
     if _ends_except_clause(frame):
         return Unwinding(frame, caught=True)
     if sys.getrefcount(frame) > _plain_references and _is_left(frame):
@@ -65,7 +65,7 @@ def unwinding() -> Unwinding | None:
 
 
 def _ends_except_clause(frame: FrameType) -> bool:
-    """Whether the frame lets go of an exception: at POP_EXCEPT, or at the `e = None` that follows it."""
+    """Whether the frame is releasing an exception: at POP_EXCEPT, or at the `e = None` that follows it."""
     code, at = frame.f_code.co_code, frame.f_lasti
     if at < 0:
         return False
@@ -86,7 +86,7 @@ def _is_left(frame: FrameType) -> bool:
 
 
 class _Probe:
-    """Counts the references to a frame that no exception leaves."""
+    """Counts the references that a frame has when no exception is leaving it."""
 
     count = 0
 

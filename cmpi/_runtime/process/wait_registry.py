@@ -1,4 +1,5 @@
-"""Records what the threads of this process wait for, and since when, for stacks and the deadlock check."""
+"""Records what the threads of this process wait for and since when, for stack dumps and the deadlock
+check."""
 
 from __future__ import annotations
 
@@ -22,15 +23,16 @@ if TYPE_CHECKING:
     from cmpi.identifiers import Pid
 
 PACKAGE = f"{programs.home()}/cmpi"
-OURS = ("cmpi-progress", "cmpi-linker")  # threads
+OURS = ("cmpi-progress", "cmpi-linker")  # cmpi's own threads
 _LIBRARY = os.path.dirname(os.__file__)
 _ASYNCIO = f"{_LIBRARY}/asyncio/"
 _POOL = f"{_LIBRARY}/concurrent/futures/thread.py"
-MOST_SHOWN = 10  # of the waits of an event loop's tasks
+MOST_SHOWN = 10  # waits of an event loop's tasks
 
 
 class Wait:
-    """One wait, of a thread or of a task in the event loop that it runs; a context manager around it."""
+    """One wait of a thread, or of a task in the event loop that the thread runs; used as a context
+    manager."""
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Wait:
 
     @property
     def text(self) -> str:
-        """In words: what for, where, how long."""
+        """In words: what is waited for, where, and for how long."""
         names = [str(pid) for pid in self.pids[:3]]
         more = f" and {len(self.pids) - 3} more" if len(self.pids) > 3 else ""
         of = f" {', '.join(names)}{more}" if names else ""
@@ -67,42 +69,42 @@ class Wait:
 
 
 class WaitRegistry:
-    """Of all threads. Thread-safe."""
+    """The waits of all threads. Thread-safe."""
 
     def __init__(self) -> None:
         self._all: dict[Wait, None] = {}
-        self.epoch = 0  # counts what begins and ends
+        self.epoch = 0  # counts beginnings and ends of waits
 
     def on(self, kind: str, pids: Sequence[Pid], timeout_s: float | None, ready: Callable[[], Any]) -> Wait:
-        """This thread, or task, is about to wait, for one of these processes, until `ready()`.
+        """Record that this thread or task is about to wait for one of these processes, until `ready()`.
 
-        A timeout of None is for ever. `ready` is called with the node's lock, by the progress thread too:
-        who was woken and has not run yet does not wait any more.
+        A timeout of None means for ever. `ready` is called with the node's lock held, also by the progress
+        thread: a thread that was woken but has not run yet does not count as waiting.
         """
         return Wait(self, kind, pids, timeout_s, ready)
 
     def begin(self, wait: Wait) -> None:
-        """It waits."""
+        """The wait begins."""
         self.epoch += 1
         self._all[wait] = None
 
     def end(self, wait: Wait) -> None:
-        """It does no more."""
+        """The wait ends."""
         self.epoch += 1
         self._all.pop(wait, None)
 
     def stuck(self, after_s: float) -> list[Wait]:
-        """The waits of this process, if it does nothing but wait for others, for ever, since so long.
-        With the node's lock.
+        """The waits of this process, if for so long it has done nothing but wait for others without a
+        timeout. With the node's lock.
 
-        Empty if any thread, be it one that only a C library knows, may be computing, sleeping or waiting
-        for something else than a channel, if a timer is set, or if there is a handler for a signal that
-        somebody may send: then it may go on by itself. So may an event loop that is not asyncio's own.
-        In doubt: empty.
+        Empty if the process may go on by itself: if any thread, even one that only a C library knows, may
+        be computing, sleeping or waiting for something other than a channel; if a timer is set; if there is
+        a handler for a signal that may be sent; or if there is an event loop other than asyncio's own.
+        Empty in case of doubt.
         """
         waits = list(self._all)
         old = time.monotonic() - after_s
-        # Their age first: this is asked each time the progress thread has been awake.
+        # Check their age first: this is called each time the progress thread wakes.
         if not waits or any(wait.since_s > old or not wait.for_ever for wait in waits):
             return []
         if any(wait.ready() for wait in waits):
@@ -111,7 +113,7 @@ class WaitRegistry:
         loops = {wait.loop for wait in waits if wait.loop is not None}
         running = sys._current_frames()
         threads = {thread.ident: thread for thread in threading.enumerate()}
-        for ident, frame in running.items():  # also of threads that `threading` does not know
+        for ident, frame in running.items():  # includes threads that `threading` does not know
             thread = threads.get(ident)
             if ident in blocked or _has_no_work(frame) or (thread is not None and thread.name in OURS):
                 continue
@@ -124,7 +126,7 @@ class WaitRegistry:
         return [] if foreign_threads.may_call_back(known) else waits
 
     def stacks(self) -> str:
-        """Describe what each thread waits for, and its Python stack from the user's code on."""
+        """Describe what each thread waits for, with its Python stack starting at the user's code."""
         names = {thread.ident: thread.name for thread in threading.enumerate()}
         parts = []
         for ident, frame in sys._current_frames().items():
@@ -147,21 +149,22 @@ class WaitRegistry:
 
 
 def in_words(waits: list[Wait]) -> list[str]:
-    """Each, or so many that one can still read them."""
+    """Describe the waits, but not more than one can read."""
     more = [f"and {len(waits) - MOST_SHOWN} more"] if len(waits) > MOST_SHOWN else []
     return [wait.text for wait in waits[:MOST_SHOWN]] + more
 
 
 def _has_no_work(frame: FrameType | None) -> bool:
-    """Whether the thread at this place is one of a pool, and waits for somebody to give it work."""
+    """Whether the thread in this frame belongs to a pool and waits for work."""
     return frame is not None and frame.f_code.co_name == "_worker" and frame.f_code.co_filename == _POOL
 
 
 def _sleeps(loop: AbstractEventLoop, thread: int, frame: FrameType | None) -> bool:
-    """Whether the thread at this place sleeps in this loop, and only another thread of the process can wake
-    it: no timer, no descriptor but the one for that, no signal it has asked for, no callback that is due.
+    """Whether the thread in this frame sleeps in this loop and only another thread of the process can wake
+    it: the loop has no timer, no descriptor except its own wake-up, no signal handler and no callback that
+    is due.
 
-    Source: ours, from `asyncio/base_events.py` and `selector_events.py` of CPython 3.10 to 3.14.
+    Source: none; based on `asyncio/base_events.py` and `selector_events.py` of CPython 3.10 to 3.14.
     """
     import selectors  # as asyncio does
 
@@ -175,12 +178,12 @@ def _sleeps(loop: AbstractEventLoop, thread: int, frame: FrameType | None) -> bo
             return False
         return list(it._selector.get_map()) == [it._ssock.fileno()]
     except AttributeError:
-        return False  # another loop, or one that was closed
+        return False  # another loop, or a closed one
 
 
 def _handles_signals() -> bool:
-    """Whether a signal, which anybody may send, would have Python code run here. Not counted: Ctrl-C as
-    Python and asyncio take it, and what this package does about signals."""
+    """Whether a signal, which anybody may send, would run Python code here. Python's and asyncio's own
+    handling of Ctrl-C does not count, nor do cmpi's handlers."""
     for number in range(1, signal.NSIG):
         handler = signal.getsignal(number)
         if not callable(handler) or handler is signal.default_int_handler:
@@ -192,7 +195,7 @@ def _handles_signals() -> bool:
 
 
 def call_site() -> str:
-    """File and line of the nearest caller outside of this package, and of asyncio."""
+    """File and line of the nearest caller outside this package and asyncio."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith((PACKAGE, _ASYNCIO)):
         frame = frame.f_back

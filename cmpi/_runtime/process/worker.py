@@ -1,6 +1,6 @@
-"""The process behind a spawned closure: joins the job, gets the closure, runs it.
+"""The process behind a spawned closure: joins the job, receives the closure, runs it.
 
-Forked from the fork server, or executed where there is none.
+It is forked from the fork server, or executed if there is none.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ if TYPE_CHECKING:
 
 
 def main(leash: _socket.socket | None, lazy: LazyMpi | None) -> int:
-    """Run the closure; returns the exit code, or less the signal to end by, as Python does for Ctrl-C.
+    """Run the closure; returns the exit code, or the negative number of the signal to end by, as Python
+    does for Ctrl-C.
 
-    The rest of the end is for exit handlers.
+    The exit handlers are left to the caller.
     """
     node = context.join(None, lazy)
-    # Only now, see `Pmi.fragile`. Should the monitor be dead already, the control connection says so.
+    # Only now, see `Pmi.fragile`. If the monitor is already dead, the control connection shows it.
     descendants.die_with_parent()
     if leash is not None:
         leash.close()
@@ -48,23 +49,23 @@ def main(leash: _socket.socket | None, lazy: LazyMpi | None) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         value = call.make(function, node.parent, *arguments, **keywords)
         if wanted and node.parent is not None and os.getpid() == node.owner:
-            wanted = False  # it is told, whatever comes of that
+            wanted = False  # the parent is told, whether or not it still wants the result
             results.deliver(node.parent, (True, value, ""))
     except SystemExit as error:
         code = _exit_code(error)
-        node.failed = code != 0  # peers learn the status, instead of an orderly close
+        node.failed = code != 0  # peers learn the status, not an orderly close
         return code
     except BaseException as error:
-        own = os.getpid() == node.owner  # a process that the program forked fails for itself
+        own = os.getpid() == node.owner  # a process that the program forked fails on its own account
         if wanted and own and node.parent is not None and isinstance(error, Exception):
-            results.deliver(node.parent, results.raised(error, _trace(error)))  # it is shown, or not, there
+            results.deliver(node.parent, results.raised(error, _trace(error)))  # it may show this
         else:
             _show(error)
         if own:
             node.failed_by(error)
         return -signal.SIGINT if isinstance(error, KeyboardInterrupt) else RAISED
     finally:
-        # What follows is short, or waits for threads and peers; SIGTERM ends that.
+        # The rest is short, or waits for threads and peers; SIGTERM ends that.
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
     return 0
@@ -74,12 +75,12 @@ def run(leash: _socket.socket | None = None, lazy: LazyMpi | None = None) -> NoR
     """Run the closure, and end the process in order: exit handlers of Python and of C libraries.
 
     Args:
-        leash: Holds the stub of this process: MPI's launcher takes its end for ours, which must not come
-            before we are through MPI_Init.
-        lazy: Starts MPI when the program imports it. None: MPI is started now.
+        leash: Keeps the stub of this process alive: MPI's launcher takes the stub's end for this process's
+            end, which must not come before MPI_Init has returned.
+        lazy: Starts MPI when the program imports it. None: MPI starts now.
 
-    What is left out is the interpreter taking itself apart (see `interpreter_end`). One of a group that
-    fails leaves MPI_Finalize out too, which would wait for the others; they are ended instead.
+    The interpreter's own teardown is skipped (see `interpreter_end`). A process of a group that fails also
+    skips MPI_Finalize, which would wait for the others; they are ended instead.
     """
     owner = os.getpid()
     libraries = loaded_libraries.count()
@@ -93,17 +94,18 @@ def run(leash: _socket.socket | None = None, lazy: LazyMpi | None = None) -> NoR
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     if forked or fails_others:
-        os._exit(code)  # the exit handlers of C libraries would end the MPI of the parent, or wait in it
+        os._exit(code)  # C exit handlers would finalize the parent's MPI, or wait in it
     libc = ctypes.CDLL(None)
     if lazy is not None and lazy.untouched and loaded_libraries.count() == libraries:
         libc.fflush(None)
-        os._exit(code)  # all exit handlers of C are of what the fork server has loaded, and nobody has used
+        # C exit handlers belong only to libraries that the fork server loaded and that were not used.
+        os._exit(code)
     libc.exit(code)
     raise AssertionError("exit returned")
 
 
 def _closure(node: Node) -> Any:
-    """The function and its arguments; nothing else holds on to them."""
+    """The function and its arguments; nothing else keeps references to them."""
     order, node.closure = node.closure, None
     assert order is not None
     context.settle(order.context)
@@ -117,7 +119,7 @@ def _closure(node: Node) -> Any:
 
 
 def _from_function_on(error: BaseException) -> TracebackType | None:
-    """The traceback, without what called the function."""
+    """The traceback, without the frames that called the function."""
     frame = error.__traceback__
     while frame is not None and frame.tb_frame.f_code.co_filename in (__file__, call.__file__):
         frame = frame.tb_next

@@ -32,7 +32,7 @@ LATE_S = 0.05  # between two looks whether all is written
 
 
 def _make_formatter(order: launcher_root.LaunchJob, fds: dict[int, int]) -> Formatter:
-    """The formatter that was ordered, for the places behind these descriptors."""
+    """Make the formatter that was ordered, for the terminals or files behind these descriptors."""
     can_redraw = os.environ.get("TERM", "dumb") != "dumb"
     charset = next((v for name in ("LC_ALL", "LC_CTYPE", "LANG") if (v := os.environ.get(name))), "")
     return Formatter(
@@ -40,7 +40,7 @@ def _make_formatter(order: launcher_root.LaunchJob, fds: dict[int, int]) -> Form
         colour=order.colour,
         one_place=order.one_place,
         terminals=tuple(place for place, fd in fds.items() if can_redraw and os.isatty(fd)),
-        # A locale without a charset is C's, with which Python too writes UTF-8.
+        # A locale without a charset is the C locale, for which Python also writes UTF-8.
         utf8="." not in charset or "utf" in charset.lower(),
         verbosity=order.verbosity,
         epoch_s=time.time() - time.monotonic(),
@@ -48,14 +48,14 @@ def _make_formatter(order: launcher_root.LaunchJob, fds: dict[int, int]) -> Form
 
 
 class Bridge:
-    """Prints events. One thread calls; another one, its own, writes.
+    """Prints events. One thread calls the methods; the bridge's own thread writes.
 
     Args:
         formatter: Decides what is printed.
         fds: The descriptors behind destinations 1 and 2.
-        folder: Where to keep a file for each process and descriptor as well; "" for nowhere.
-        printed: Called in the writing thread with a pid and how many of its bytes are written.
-        lost: Called there, once, when nobody reads destination 1 any more.
+        folder: Where to write a file for each process and descriptor too; "" for none.
+        printed: Called in the writing thread with a pid and the number of its bytes that were written.
+        lost: Called there, once, when the reader of destination 1 has closed it.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Bridge:
         self._formatter, self._fds = formatter, fds
         self._files = OutputFiles(folder) if folder else None
         self._printed, self._lost = printed, lost
-        # (text, the process whose output this answers for, descriptor, the raw bytes; None: it has
-        # ended, or, for `FORGET`, nothing more will come from it)
+        # (text, pid whose output this acknowledges, descriptor, raw bytes). None as raw bytes: the process
+        # has ended; with `FORGET`: nothing more will come from it.
         self._queue: SimpleQueue[tuple[list[tuple[int, bytes]], int, int, bytes | None] | None]
         self._queue = SimpleQueue()
         self._terminals = [(place, fd) for place, fd in fds.items() if os.isatty(fd)]
@@ -80,7 +80,7 @@ class Bridge:
         _thread.start_new_thread(self._write_all, ())
 
     def born(self, process: Process, parent: int | None) -> None:
-        """A process was started, by `parent` if that is one of the job."""
+        """A process was started, by `parent` if that is a process of the job."""
         if self._files is not None:
             self._files.born(process.pid, process.file_name)
         rank = process.rank if process.is_rank else None
@@ -88,7 +88,7 @@ class Bridge:
         self._print(self._formatter.born(who, time.monotonic()))
 
     def named(self, process: Process) -> None:
-        """A process has got another name."""
+        """A process got another name."""
         self._formatter.named(process.pid, process.name, process.title)
 
     def output(self, pid: int, fd: int, data: bytes) -> None:
@@ -108,12 +108,12 @@ class Bridge:
         self.output(NO_PID, fd, data)
 
     def typed(self, pid: int, data: bytes) -> None:
-        """The person has typed something for a process, and the terminal shows it."""
+        """The user has typed something for a process, and the terminal has echoed it."""
         self._measure()
         self._print(self._formatter.typed(pid, data, time.monotonic()))
 
     def died(self, pid: int, status: ExitStatus, usage: Mapping[str, float]) -> None:
-        """A process has ended, having used so much."""
+        """A process has ended, with this resource usage."""
         self._queue.put((self._formatter.died(pid, status, usage, time.monotonic()), pid, 0, None))
 
     def forget(self, pid: int) -> None:
@@ -123,7 +123,7 @@ class Bridge:
             self._queue.put(([], pid, FORGET, None))
 
     def say(self, text: str, *, alarm: bool = False) -> None:
-        """A word from cmpirun itself, to stderr; the first line of an `alarm` stands out."""
+        """Print a message of cmpirun itself on stderr; the first line of an `alarm` is highlighted."""
         self._print(self._formatter.say(text, time.monotonic(), alarm=alarm))
 
     def tick(self) -> None:
@@ -135,18 +135,18 @@ class Bridge:
             self._formatter.late(time.monotonic())
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         deadline_s = self._formatter.deadline_s()
         if deadline_s is None or self._queue.empty():
             return deadline_s
         return max(deadline_s, time.monotonic() + LATE_S)
 
     def tail(self, pid: int) -> bytes:
-        """The last that a process wrote to its stderr, unless that can still be seen."""
+        """The end of a process's stderr, unless it is still visible."""
         return self._formatter.tail(pid)
 
     def ended(self, fields: Mapping[str, object]) -> None:
-        """The job has ended; `fields` are the last event's."""
+        """The job has ended; `fields` are those of the last event."""
         self._print(self._formatter.ended(fields, time.monotonic()))
 
     def finish(self, report: str = "") -> None:
@@ -157,7 +157,8 @@ class Bridge:
         written.acquire()
 
     def finish_later(self, report: str, done: Callable[[], None]) -> None:
-        """As `finish`, without waiting: `done` is called in the writing thread when all is written."""
+        """As `finish`, without waiting: `done` is called in the writing thread when everything is
+        written."""
         if report:
             self.say(report, alarm=True)
         self._done = done
@@ -168,19 +169,21 @@ class Bridge:
             self._queue.put((text, 0, 0, b""))
 
     def _measure(self) -> None:
-        """Terminals may have been resized. (Nobody tells the root: it is in a session of its own.)"""
+        """Measure the terminals, which may have been resized. (The root gets no signal: it is in its own
+        session.)"""
         for place, fd in self._terminals:
             try:
                 size = os.get_terminal_size(fd)
             except OSError:
-                continue  # it has gone
+                continue  # the terminal is gone
             if size.columns and size.lines:
                 self._formatter.resized(place, size.columns, size.lines)
 
     # -- the writing thread ----------------------------------------------------------------
 
     def _write_all(self) -> None:
-        """Write until the end; a fault of our own ends the job with a word, for it would wait for ever."""
+        """Write until the end. A bug here ends the job with a message, because otherwise it would wait for
+        ever."""
         try:
             while (item := self._queue.get()) is not None:
                 self._write_item(*item)
@@ -224,6 +227,6 @@ def make_bridge(
     printed: Callable[[int, int], None],
     lost: Callable[[], None],
 ) -> Bridge:
-    """The bridge that was ordered, to the descriptors 1 and 2 of a `terminal`."""
+    """Make the bridge that was ordered, for the descriptors 1 and 2 of a `terminal`."""
     fds = {1: terminal[1], 2: terminal[2]}
     return Bridge(_make_formatter(order, fds), fds, order.output_dir, printed, lost)

@@ -22,14 +22,14 @@ class Console:
     """The console of the job's own program, or of a deployed one.
 
     Args:
-        owner: The cmpirun that has deployed it; NO_PID: it is the job's own.
-        order: What cmpirun has asked for.
+        owner: The cmpirun that has deployed the program; NO_PID: it is the job's own.
+        order: The cmpirun's order.
         terminal: The descriptors 0, 1 and 2 of that cmpirun.
         job: The job.
-        loop: The root's.
+        loop: The root's loop.
         do: Carries out actions.
-        printed: Called in the root's loop with a pid and how many of its bytes are printed.
-        unread: Called there when nobody reads stdout any more.
+        printed: Called in the root's loop with a pid and the number of its bytes that were printed.
+        unread: Called there when the reader of stdout has closed it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Console:
         self.stacks = StackWatch(job, owner, self.deadlock.blocked, do, self.say, order.report_mpi_waits_s)
 
     def say(self, text: str) -> None:
-        """Tell the user something; the first line begins with "cmpirun: "."""
+        """Show the user a message, whose first line begins with "cmpirun: "."""
         self.bridge.say(f"cmpirun: {text}\n")
 
     def born(self, pid: int) -> None:
@@ -86,7 +86,7 @@ class Console:
 
 
 class Consoles:
-    """All of them. `own` is the job's."""
+    """All consoles. `own` is the job's own."""
 
     def __init__(self, job: JobMachine, own: Console) -> None:
         self._job, self.own = job, own
@@ -96,15 +96,15 @@ class Consoles:
         return iter([self.own, *self._deployed.values()])
 
     def add(self, console: Console) -> None:
-        """One more."""
+        """Add a console."""
         self._deployed[console.owner] = console
 
     def remove(self, console: Console) -> None:
-        """Its program is over, and the user knows."""
+        """A program is over, and its user has been told: remove its console."""
         del self._deployed[console.owner]
 
     def of_owner(self, owner: int) -> Console:
-        """The console of the program that this cmpirun has deployed; NO_PID: of the job's own."""
+        """The console of the program deployed by this cmpirun; NO_PID: of the job's own."""
         return self._deployed.get(owner, self.own)
 
     def of(self, pid: int) -> Console:
@@ -112,6 +112,6 @@ class Consoles:
         return self.of_owner(self._job.program_of(pid).owner)
 
     def say(self, text: str, pid: int) -> None:
-        """Tell something to the user of a process, or of the program that this cmpirun has deployed."""
+        """Show a message to the user of a process, or of the program deployed by this cmpirun."""
         known = pid != NO_PID and pid not in self._deployed
         (self.of(pid) if known else self.of_owner(pid)).say(text)

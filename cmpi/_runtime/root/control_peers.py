@@ -26,25 +26,25 @@ AT_THE_DOOR = {
 
 
 class Peer:
-    """A connection that has proved itself: a monitor's, a helper's, a guest's or a deploying cmpirun's.
+    """An authenticated connection: of a monitor, a helper, a guest or a deploying cmpirun.
 
     Args:
         stream: The connection.
-        hear: Called with each frame that comes; may be replaced.
+        hear: Called with each frame that arrives; may be replaced.
     """
 
     def __init__(self, stream: control_socket.ControlSocket, hear: Callable[[Peer, Any], None]) -> None:
         self.stream, self.hear = stream, hear
         self.title = "a process that has not said what it is"
-        self.gone: Callable[[Peer], None] = lambda peer: None  # called when it is closed
+        self.gone: Callable[[Peer], None] = lambda peer: None  # called when the connection is closed
 
 
 class ControlPeers:
-    """All such connections. Nothing blocks.
+    """All control connections. Nothing blocks.
 
     Args:
-        loop: The root's.
-        door: Where they come in.
+        loop: The root's loop.
+        door: Accepts and authenticates connections.
         introduce: Called with a new peer and the first frame that it sends; may raise `ProtocolError`.
         say: Shows the user a line of text.
     """
@@ -66,7 +66,7 @@ class ControlPeers:
         return self._door.deadline_s
 
     def admit(self, now_s: float) -> None:
-        """Let in those that have proved themselves."""
+        """Accept the connections that have been authenticated."""
         for sock in self._door.admit(now_s):
             peer = Peer(control_socket.ControlSocket(sock, AT_THE_DOOR), self._introduce)
             self._peers.add(peer)
@@ -76,7 +76,7 @@ class ControlPeers:
             self._door.fault = ""
 
     def send(self, peer: Peer, frame: Any) -> None:
-        """Send a frame, now or when the peer takes it."""
+        """Send a frame, now or as soon as the peer takes it."""
         peer.stream.send(frame)
         if peer.stream.backlog:
             self._loop.watch_writing(peer.stream.fileno(), True)
@@ -87,7 +87,7 @@ class ControlPeers:
         if events & ~select.EPOLLOUT:
             try:
                 for frame in peer.stream.receive():
-                    if peer in self._peers:  # else what it has said led to its being dropped
+                    if peer in self._peers:  # unless the peer was dropped for what it sent
                         peer.hear(peer, frame)
             except ProtocolError as error:
                 self._say(f"dropped the connection of {peer.title}: {error}")
@@ -96,7 +96,7 @@ class ControlPeers:
             self.drop(peer)
 
     def drop(self, peer: Peer) -> None:
-        """Close the connection of a peer, as if it had done so; nothing if that was done."""
+        """Close the connection of a peer, as if the peer had done so. A second call does nothing."""
         if peer in self._peers:
             self._forget(peer)
 
@@ -107,6 +107,6 @@ class ControlPeers:
         peer.gone(peer)
 
     def close(self) -> None:
-        """Close all at once."""
+        """Close all connections at once."""
         for peer in self._peers:
             peer.stream.close()

@@ -1,4 +1,4 @@
-"""The programs that were deployed into the job, each by a cmpirun of its own that shows its output."""
+"""The programs that were deployed into the job; for each, a cmpirun shows its output."""
 
 from __future__ import annotations
 
@@ -25,33 +25,34 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.root_loop import RootLoop
 
 SIGTERM, SIGPIPE = 15, 13
-LEAVE_S = 2.0  # for monitors to end what is left, once a program is over
+LEAVE_S = 2.0  # how long monitors may take to end what is left, once a program is over
 KILLED = ExitStatus(RAISED, 0, "it has ended before its program")
 
 
 class _Deployment:
-    """One of them: the connection with its cmpirun, the terminal of that, and how far its end is."""
+    """One deployed program: the connection with its cmpirun, that cmpirun's terminal, and how far its end
+    has come."""
 
     def __init__(self, peer: Peer, console: Console, terminal: list[int]) -> None:
-        self.peer: Peer | None = peer  # None: it has gone
+        self.peer: Peer | None = peer  # None: the cmpirun has ended
         self.console, self.terminal = console, terminal
         self.start_s, self.since_s = time.monotonic(), int(time.time())
-        self.code: int | None = None  # that of the cmpirun, once all processes have ended
-        self.leave_s: float | None = None  # when monitors are waited for no more
+        self.code: int | None = None  # the cmpirun's exit code, once all processes have ended
+        self.leave_s: float | None = None  # when to stop waiting for monitors
 
 
 class DeploymentTable:
-    """All of them, by the pids of their cmpiruns. Nothing blocks.
+    """All deployed programs, by the pids of their cmpiruns. Nothing blocks.
 
     Args:
-        job: Is told of them.
-        host: The root's own, where the cmpiruns run.
-        inherited: The names in the environment of the job's own cmpirun.
-        consoles: Where theirs are kept.
-        monitors: Those of their processes.
-        loop: The root's.
+        job: The job machine, which is told about them.
+        host: The root's own host, where the cmpiruns run.
+        inherited: The names of the variables in the environment of the job's own cmpirun.
+        consoles: Gets a console for each program.
+        monitors: The monitors of their processes.
+        loop: The root's loop.
         do: Carries out actions.
-        printed: Called with a pid and how many of its bytes are printed.
+        printed: Called with a pid and the number of its bytes that were printed.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class DeploymentTable:
         return min(times, default=None)
 
     def tick(self, now_s: float) -> None:
-        """Report the ends of those of which nothing is left."""
+        """Report the ends of programs of which nothing is left."""
         for owner, it in list(self._deployments.items()):
             if it.leave_s is not None and (it.leave_s <= now_s or not self._monitors.any_of(owner)):
                 it.leave_s = None
@@ -148,12 +149,12 @@ class DeploymentTable:
         self._do(self._job.guest_ended(owner, status, time.monotonic()))
 
     def order(self, owner: int, _: Any) -> None:
-        """A process wants such a cmpirun to end: its program does. Where the job ends, all do."""
+        """A process wants such a cmpirun to end: end its program. If the job ends, all programs do."""
         if self._job.interruption is None:
             self._end(owner, SIGTERM)
 
     def list_to(self, peer: Peer) -> None:
-        """Tell what runs."""
+        """List the programs that are running."""
         answer = deployment_root.DeploymentsAre(
             list(self._deployments),
             [it.since_s for it in self._deployments.values()],
@@ -164,7 +165,7 @@ class DeploymentTable:
     # -- their ends ------------------------------------------------------------------------
 
     def finish(self, owner: int, code: int) -> None:
-        """All processes of this program have ended; what they have left behind is ended, too."""
+        """All processes of this program have ended; end what they have left behind, too."""
         it = self._deployments[owner]
         it.code, it.leave_s = code, time.monotonic() + LEAVE_S
         it.console.feeder.close()
@@ -177,7 +178,7 @@ class DeploymentTable:
             it.console.say("the job has been ended, and this program with it")
         bridge.ended(end_event(self._job, it.code, time.monotonic() - it.start_s, owner))
         report = final_report(self._job, bridge.tail, verbosity, owner)
-        # The terminal may take its time; no other program waits for that.
+        # The terminal may be slow; other programs do not wait for it.
         bridge.finish_later(report, lambda: self._loop.post(lambda: self._reported(owner)))
 
     def _reported(self, owner: int) -> None:
@@ -193,7 +194,7 @@ class DeploymentTable:
             os.close(fd)
 
     def dismiss_all(self) -> None:
-        """The job is over, whether they are or not."""
+        """The job is over, whether the programs are or not."""
         for it in list(self._deployments.values()):
             if it.peer is not None:
                 self.peers.drop(it.peer)

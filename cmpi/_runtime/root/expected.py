@@ -1,7 +1,7 @@
 """Notices the deaths of processes that MPI has started but that have not reported to the root yet.
 
-MPI does not report a process that ends before MPI_Init, and MPI_Comm_spawn goes on waiting for it; and the
-spawn completer may end before it has connected. Each process writes its file before that
+MPI does not report a process that ends before MPI_Init, and MPI_Comm_spawn goes on waiting for it. The
+spawn completer may also end before it has connected. Each process writes its file before that
 (`linux/pid_files.py`), so the root can check it. Once a process has reported, its death is seen as the end
 of its connection. (The fork server is a child of the process that starts it; see `ForkServerProcess`.)
 """
@@ -14,16 +14,16 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LOOK_S = 1.0  # between looks; most are heard of in a tenth of it
+LOOK_S = 1.0  # between looks; most processes report in a tenth of this
 
 
 class Expected:
-    """The list, of what `pid_files` calls them.
+    """The processes that are expected to report, by their descriptions in `pid_files`.
 
     Args:
-        folder: The job's.
-        announced: What processes there are and have been; `pid_files.announced`.
-        runs: Whether one runs; `pid_files.runs`.
+        folder: The job's folder.
+        announced: Returns the descriptions of processes; `pid_files.announced`.
+        runs: Whether a process is running; `pid_files.runs`.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Expected:
         runs: Callable[[int], bool] = pid_files.runs,
     ) -> None:
         self._folder, self._announced, self._runs = folder, announced, runs
-        self._when_s: dict[str, float] = {}  # by what it is: when to look
+        self._when_s: dict[str, float] = {}  # by description: when to look for it
 
     def __len__(self) -> int:
-        """How many have not been heard of."""
+        """How many have not reported."""
         return len(self._when_s)
 
     @property
@@ -45,16 +45,16 @@ class Expected:
         return min(self._when_s.values(), default=None)
 
     def started(self, what: str, now_s: float) -> None:
-        """It is to be heard of."""
+        """A process was started, and is expected to report."""
         self._when_s[what] = now_s + LOOK_S
 
     def came(self, what: str) -> None:
-        """It has been heard of, or nobody waits for it any more."""
+        """The process has reported, or nobody waits for it any more."""
         self._when_s.pop(what, None)
 
     def ended(self, now_s: float) -> list[tuple[str, str]]:
-        """Return the processes that have ended unreported since the last call: what each is, and its port
-        or ""."""
+        """Return the processes that have ended unreported since the last call: the description of each, and
+        its port or ""."""
         due = [what for what, when_s in self._when_s.items() if when_s <= now_s]
         if not due:
             return []

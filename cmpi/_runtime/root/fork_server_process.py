@@ -1,4 +1,4 @@
-"""A fork server as those see it who start it: the root, or on another host the root's counterpart."""
+"""The fork server as seen by the process that starts it: the root, or its counterpart on another host."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 else:
     import _signal as signal  # without the enums of `signal`
 
-UP_S = 30.0  # until it has reported
+UP_S = 30.0  # until it must have reported
 
 
 class ForkServerProcess:
-    """The one of this host, if it was started.
+    """The fork server of this host, if it was started.
 
-    Its end is noticed by `fileno`, also that of one which has not reported, whose connection nobody has.
+    `fileno` shows its end, even before it has reported, when there is no connection yet.
     """
 
     def __init__(self) -> None:
         self._pid = self._pidfd = -1
-        self.deadline_s: float | None = None  # when `tick` has something to do
+        self.deadline_s: float | None = None  # when `tick` is due
 
     def start(self, interpreter: Interpreter) -> None:
-        """Start it. Raises: OSError."""
-        # Without what makes the root an MPI process: the stubs bring their own.
+        """Start the fork server. Raises: OSError."""
+        # Omit the variables that make the root an MPI process: the stubs have their own.
         environment = {
             name: value
             for name, value in os.environ.items()
@@ -48,21 +48,22 @@ class ForkServerProcess:
         self.deadline_s = time.monotonic() + UP_S
 
     def fileno(self) -> int:
-        """The descriptor, for poll: it is ready when the fork server has ended. -1: there is none."""
+        """The descriptor, for poll: it is ready when the fork server has ended. -1: there is no fork
+        server."""
         return self._pidfd
 
     def reported(self) -> None:
-        """It stands ready, so that nothing is awaited of it any more."""
+        """The fork server has reported, so there is no deadline any more."""
         self.deadline_s = None
 
     def tick(self, now_s: float) -> None:
-        """End one that does not come up: what waits for it goes on without."""
+        """Kill a fork server that does not come up: processes that wait for it are started without it."""
         if self.deadline_s is not None and self.deadline_s <= now_s:
             self.deadline_s = None
             os.kill(self._pid, signal.SIGKILL)
 
     def ended(self) -> str:
-        """Reap it; what has become of it, in words."""
+        """Reap the fork server; return how it ended, in words."""
         os.close(self._pidfd)
         self._pidfd, self.deadline_s = -1, None
         _, status = os.waitpid(self._pid, 0)

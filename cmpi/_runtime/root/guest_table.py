@@ -28,27 +28,27 @@ LEFT_UNSAID = ExitStatus(RAISED, 0, "it ended, or was ended, without leaving the
 class _Guest:
     """One guest: its connection, and a descriptor that becomes readable when the process ends.
 
-    The end of the connection alone does not tell: a process that the guest has forked holds it, too.
+    The connection alone does not show its end: a process that the guest has forked holds it open, too.
     """
 
     def __init__(self, peer: Peer, os_pid: int, pidfd: int) -> None:
         self.peer, self.os_pid, self.pidfd = peer, os_pid, pidfd
         self.leaves = False  # it has said goodbye
-        self.signal = 0  # the job sends it away, as if by this signal
+        self.signal = 0  # the job has sent it away, as if by this signal
 
 
 class GuestTable:
     """The guests by their pids.
 
     Args:
-        job: Is told of them.
-        host: The root's own, where they run.
-        folder: The job's there.
-        shared_memory: The one in memory.
-        loop: The root's.
+        job: The job machine, which is told about them.
+        host: The root's own host, where they run.
+        folder: The job's folder there.
+        shared_memory: The job's folder in shared memory.
+        loop: The root's loop.
         do: Carries out actions.
         say: Shows the user a line of text.
-        keeper: The number of the process with whose end the job ends; 0: there is none.
+        keeper: The kernel's pid of the process with whose end the job ends; 0: there is none.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class GuestTable:
         return pid in self._guests
 
     def start(self) -> None:
-        """The job begins: if its keeper has ended meanwhile, so does the job."""
+        """The job begins; if its keeper has ended in the meantime, end the job."""
         if self._keeper and self._keeper_fd < 0:
             self._keeper_ended()
 
@@ -87,8 +87,8 @@ class GuestTable:
         self.peers.send(self._guests[pid].peer, frame)
 
     def order(self, pid: int, frame: Any) -> None:
-        """What the job has for its monitor, if it had one. A signal sends the guest away: the process goes
-        on, and the job without it."""
+        """Carry out an order for its monitor, which a guest does not have. A signal sends the guest away:
+        the process and the job go on without each other."""
         if isinstance(frame, monitor_root.Signal):
             self._guests[pid].signal = frame.signal
             self.peers.drop(self._guests[pid].peer)
@@ -102,7 +102,7 @@ class GuestTable:
     # -- from guests -----------------------------------------------------------------------
 
     def take_in(self, peer: Peer, frame: guest_root.GuestUp) -> None:
-        """A process outside of the job wants to join it."""
+        """A process outside the job wants to join it."""
         os_pid = _number_of(peer)
         pid, actions = self._job.guest_up(frame.label, self._host, time.monotonic())
         if pid is None:
@@ -120,12 +120,13 @@ class GuestTable:
     def _hear(self, pid: int, frame: Any) -> None:
         if isinstance(frame, Stacks):
             self._say(f"stacks of {self._job.processes[pid].title}:\n{frame.text.rstrip()}")
-        elif not isinstance(frame, (Blocked, StillBlocked)):  # whoever sits at it may always act
+        # The deadlock check leaves guests out, because their users may always act.
+        elif not isinstance(frame, (Blocked, StillBlocked)):
             self._guests[pid].leaves |= isinstance(frame, Leaving)
             self._do(self._job.from_rank(pid, frame, time.monotonic()))
 
     def _gone(self, pid: int) -> None:
-        """Its connection was closed, by either side."""
+        """The guest's connection was closed, by either side."""
         guest = self._guests.pop(pid)
         if guest.pidfd >= 0:
             self._loop.forget(guest.pidfd)
@@ -138,7 +139,7 @@ class GuestTable:
         if guest.os_pid == self._keeper:
             self._keeper_ended()
         self._do(self._job.guest_ended(pid, status, time.monotonic()))
-        # What earlier guests and theirs have left: those of this one are just being ended.
+        # What earlier guests have left: the processes of this one are still being ended.
         remains.remove(self._folder, self._shared_memory, self._job.has_ended)
 
     def _keeper_ended(self) -> None:
@@ -151,13 +152,14 @@ class GuestTable:
 
 
 def _number_of(peer: Peer) -> int:
-    """Which process has made this connection, as the kernel says. Source: Linux unix(7), SO_PEERCRED."""
+    """The pid of the process that made this connection, from the kernel. Source: Linux unix(7),
+    SO_PEERCRED."""
     credentials = peer.stream.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[:4], "little")
 
 
 def _open_pidfd(os_pid: int) -> int:
-    """A descriptor for this process; -1: it has ended, or is not to be seen from here."""
+    """A descriptor for this process; -1 if it has ended, or is not visible from here."""
     try:
         return os.pidfd_open(os_pid) if os_pid > 0 else -1
     except OSError:

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.control_peers import Peer
 
 
-MOST_COMPLETED = 10_000  # whoever can ask for a start to be completed does so within a minute
+MOST_COMPLETED = 10_000  # starts are completed within a minute, if at all
 
 
 class HelperTable:
-    """The helpers, and the frames that wait for those that are not up yet.
+    """The helpers, and the frames for those that are not up yet.
 
     Args:
-        send: Sends a frame to one.
+        send: Sends a frame to a helper.
     """
 
     def __init__(self, send: Callable[[Peer, Any], None]) -> None:
@@ -27,17 +27,17 @@ class HelperTable:
         self._up: dict[tuple[int, str], Peer] = {}
         self._waiting: dict[tuple[int, str], list[Any]] = {}
         self._loads: list[helper_root.Load] = []  # for every fork server, whenever it comes up
-        self._completed: dict[int, None] = {}  # starts that a completer was last asked to complete
+        self._completed: dict[int, None] = {}  # the starts whose completion was ordered last
 
     def came(self, role: int, host: str, peer: Peer) -> None:
-        """A helper stands ready."""
+        """A helper is ready."""
         self._up[role, host] = peer
         loads = self._loads if role == helper_root.FORK_SERVER else []
         for frame in [*loads, *self._waiting.pop((role, host), [])]:
             self._send(peer, frame)
 
     def went(self, peer: Peer) -> tuple[int, str] | None:
-        """A connection has closed; which helper's that was."""
+        """A connection has closed; return the helper that it belonged to."""
         for key, other in self._up.items():
             if other is peer:
                 del self._up[key]
@@ -45,11 +45,11 @@ class HelperTable:
         return None
 
     def host_of(self, peer: Peer) -> str | None:
-        """The host of a helper; None if it is none."""
+        """The host of a helper; None if the peer is not a helper."""
         return next((host for (_, host), other in self._up.items() if other is peer), None)
 
     def tell(self, role: int, host: str, frame: Any) -> None:
-        """Send a helper this, now or when it is up."""
+        """Send this to a helper, now or when it is up."""
         peer = self._up.get((role, host))
         if peer is not None:
             self._send(peer, frame)

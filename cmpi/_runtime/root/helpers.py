@@ -1,6 +1,6 @@
 """Starts processes for the root: through its spawner and fork server here, and host spawners elsewhere.
 
-The spawn completer on each host is told the port on which MPI's launcher waits for every start.
+For every start, the spawn completer on that host is told the port on which MPI_Comm_spawn waits.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 
 
 class Helpers:
-    """All of them. Nothing blocks but `close`.
+    """All helpers. Only `close` blocks.
 
     Args:
-        folder: The job's.
+        folder: The job's folder.
         here: The name of this host.
-        job: Is told what became of starts.
-        loop: The root's.
+        job: The job machine, which is told about failed starts.
+        loop: The root's loop.
         do: Carries out actions.
         say: Shows the user a line of text.
         tell_launcher: Sends a frame to cmpirun.
@@ -64,7 +64,7 @@ class Helpers:
         self.peers: ControlPeers
         self._over = False
         self._helper_table = HelperTable(lambda peer, frame: self.peers.send(peer, frame))
-        self._host_spawners: set[str] = set()  # hosts for which one was asked for
+        self._host_spawners: set[str] = set()  # hosts for which one was requested
         self._fork_server = ForkServerProcess()
         self._spawner = Spawner(self._spawn_failed)
         self._room_of_root, self._rooms_here = spawn_room.of_root(), spawn_room.of_host()
@@ -93,12 +93,12 @@ class Helpers:
         self._fork_server.tick(now_s)
 
     def over(self) -> None:
-        """The job is over: a helper that ends from now on is no news."""
+        """The job is over: do not report helpers that end from now on."""
         self._over = True
         self._spawner.drop()
 
     def close(self) -> bool:
-        """End the spawner; False if MPI does not let it go. Blocks: a second at most."""
+        """End the spawner; False if it is stuck in MPI. Blocks: at most a second."""
         return self._spawner.close()
 
     @property
@@ -127,25 +127,25 @@ class Helpers:
 
     @property
     def has_no_folder(self) -> bool:
-        """Whether somebody has removed the job's folder, without which nothing starts any more."""
+        """Whether the job's folder was removed, without which nothing can be started."""
         return not os.path.exists(self._folder)
 
     def monitor_up(self, frame: monitor_root.MonitorUp) -> None:
-        """A monitor has come up: the start that it belongs to can be completed."""
+        """A monitor is ready: complete the start that it belongs to."""
         host = self._host_of(frame.start)
         if host is not None:
             self._came_up(pid_files.start(frame.start, frame.rank), host)
         self._complete(frame.start, frame.port)
 
     def _came_up(self, what: str, host: str) -> None:
-        """A process that was expected has been heard of."""
+        """An expected process has reported."""
         if host == self._here:
             self._expected.came(what)
         else:
             self._helper_table.tell(helper_root.HOST_SPAWNER, host, helper_root.IsUp(what))
 
     def _host_of(self, start: int) -> str | None:
-        """Where a start is, if it is one of a process or a slot that there still is."""
+        """The host of a start, if its process or slot still exists."""
         pids = self._job.starts.get(start)
         return self._job.processes[pids[0]].host if pids else self.slots.host(start)
 
@@ -155,7 +155,7 @@ class Helpers:
             self._helper_table.complete(start, host, port)
 
     def _spawn_failed(self, start: int, reason: str) -> None:
-        """Also in the spawner's thread."""
+        """Report a failed start; may be called in the spawner's thread."""
         self._loop.post(lambda: self._start_failed(start, reason))
 
     def _start_failed(self, start: int, reason: str) -> None:
@@ -165,25 +165,26 @@ class Helpers:
             self._do(self._job.start_failed(start, reason, time.monotonic()))
 
     def _ended_there(self, peer: Peer, frame: helper_root.EndedUnheard) -> None:
-        """A process has ended on another host before it was up."""
+        """A process on another host has ended before it was ready."""
         host = self._helper_table.host_of(peer)
         start = pid_files.start_number(frame.what)
         if host is not None and (start < 0 or self._host_of(start) == host):
             self._ended_unheard(frame.what, frame.port, host)
 
     def _ended_unheard(self, what: str, port: str, host: str) -> None:
-        """A process has ended before it was up."""
+        """A process has ended before it was ready."""
         if what == pid_files.COMPLETER:
             self._went(helper_root.SPAWN_COMPLETER, host)
         else:
             start = pid_files.start_number(what)
-            self._complete(start, port)  # or MPI_Comm_spawn would not return, and the next one has to wait
+            # Otherwise MPI_Comm_spawn would not return, and the next one would wait.
+            self._complete(start, port)
             self._start_failed(start, "MPI's process for it has ended")
 
     # -- fork servers ----------------------------------------------------------------------
 
     def start_fork_server(self, host: str, it: Interpreter) -> None:
-        """Start the fork server of a host, in this interpreter."""
+        """Start the fork server of a host, with this interpreter."""
         if host != self._here:
             self._tell_host_spawner(host, helper_root.StartForkServer(it.program, it.flags, it.settings))
             return
@@ -215,7 +216,7 @@ class Helpers:
     # -- helpers that come and go ----------------------------------------------------------
 
     def take_in(self, peer: Peer, frame: helper_root.HelperUp) -> None:
-        """A helper reports."""
+        """A helper has reported."""
         peer.title, host = "a helper of the root", frame.host or self._here
         peer.hear = lambda peer, frame: handler(self._handlers, frame)(peer, frame)
         peer.gone = self._gone
@@ -254,5 +255,5 @@ class Helpers:
         self._helper_table.tell(helper_root.HOST_SPAWNER, host, frame)
 
     def host_back(self, host: str) -> None:
-        """A host that was lost is back; what ran there is not."""
+        """A lost host has returned; its former processes have not."""
         self._host_spawners.discard(host)

@@ -1,4 +1,4 @@
-"""The host spawner: plays the root's part towards MPI on another host, beside a spawn completer of its own.
+"""The host spawner: plays the root's part towards MPI on another host, next to its own spawn completer.
 
 Each host has its own `mpiexec`, started by the agent there, so that no MPI spans several hosts and none
 fails with another. (With one mpiexec for all hosts, Hydra uses a new ssh for each process on another host,
@@ -25,7 +25,7 @@ from cmpi._transport import control_socket, mpi
 
 
 class HostSpawner:
-    """Serves the root. `run` returns when the root has gone."""
+    """Serves the root. `run` returns when the root has ended."""
 
     def __init__(self) -> None:
         self._host = os.environ[environment.HOST]
@@ -40,7 +40,7 @@ class HostSpawner:
         self._expected.started(pid_files.COMPLETER, time.monotonic())
 
     def run(self) -> int:
-        """Serve; the exit code, 0."""
+        """Serve; returns the exit code, 0."""
         poll = select.poll()
         poll.register(self._wake_read, select.POLLIN)
         while not self._root.closed:
@@ -60,7 +60,7 @@ class HostSpawner:
                 for frame in self._root.receive():
                     self._obey(frame)
         if not self._spawner.close():
-            os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
+            os._exit(1)  # a thread is stuck in MPI: MPI_Finalize would not return either
         return 0
 
     def _obey(self, frame: object) -> None:
@@ -81,12 +81,12 @@ class HostSpawner:
             self._expected.came(frame.what)
 
     def _watch_fork_server(self, poll: select.poll) -> None:
-        """Have poll notice the end of one."""
+        """Have poll notice the end of the fork server."""
         if self._fork_server.fileno() >= 0:
             poll.register(self._fork_server.fileno(), select.POLLIN)
 
     def _tick(self) -> float | None:
-        """Do what is due; how long poll may wait, in milliseconds."""
+        """Do what is due; return how long poll may wait, in milliseconds."""
         server, now_s = self._fork_server, time.monotonic()
         server.tick(now_s)
         for what, port in self._expected.ended(now_s):
@@ -99,12 +99,12 @@ class HostSpawner:
         self._root.send(helper_root.HelperUp(helper_root.FORK_SERVER, self._host, reason))
 
     def _spawn_failed(self, start: int, reason: str) -> None:
-        """In the spawner's thread."""
+        """Report a failed start. Called in the spawner's thread."""
         self._failures.append(helper_root.SpawnFailed(start, reason))
         try:
             os.write(self._wake_write, b"x")
         except BlockingIOError:
-            pass  # full of wake-ups already
+            pass  # there are enough wake-ups in it already
 
 
 def main() -> int:

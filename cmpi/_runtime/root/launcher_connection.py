@@ -1,4 +1,5 @@
-"""The root's connection with cmpirun: the job's order, and what the user and MPI's launcher have to say."""
+"""The root's connection with cmpirun: the job's order, the user's requests, and the output of MPI's
+launcher."""
 
 from __future__ import annotations
 
@@ -23,15 +24,15 @@ LAST_OUTPUT_S = 2.0  # for cmpirun to send what MPI's launcher has printed
 
 
 class LauncherConnection:
-    """Connects, and takes the order. Afterwards `serve` hands frames to their handlers.
+    """Connects and receives the order. Afterwards `serve` hands frames to their handlers.
 
     Args:
-        path: Of cmpirun's socket.
+        path: The path of cmpirun's socket.
         key: The job's secret.
 
     Raises: OSError, ProtocolError.
 
-    Blocks: at most `CONNECT_S` for cmpirun to listen, which imports its modules while MPI starts.
+    Blocks: at most `CONNECT_S`, until cmpirun listens; it imports its modules while MPI starts.
     """
 
     def __init__(self, path: str, key: Key) -> None:
@@ -46,12 +47,12 @@ class LauncherConnection:
     def serve(
         self, loop: RootLoop, handlers: dict[type, Callable[[Any], None]], fault: Callable[[str], None]
     ) -> None:
-        """From now on have the loop pass on what cmpirun sends.
+        """From now on, have the loop hand on frames of cmpirun.
 
         Args:
-            loop: The root's.
-            handlers: What to do with each frame.
-            fault: Called if cmpirun does not keep to the protocol.
+            loop: The root's loop.
+            handlers: The handler of each type of frame.
+            fault: Called if cmpirun violates the protocol.
         """
         self._handlers = {launcher_root.AllOutput: self._all_output, **handlers}
         self._fault = fault
@@ -69,7 +70,7 @@ class LauncherConnection:
 
     @property
     def closed(self) -> bool:
-        """Whether cmpirun has gone."""
+        """Whether cmpirun has closed the connection."""
         return self._stream.closed
 
     def send(self, frame: Any) -> None:
@@ -79,9 +80,9 @@ class LauncherConnection:
             self._loop.watch_writing(self._stream.fileno(), True)
 
     def take_last_output(self) -> None:
-        """Have cmpirun send what is left of what MPI's launcher has printed.
+        """Have cmpirun send the remaining output of MPI's launcher.
 
-        Blocks: until that has come, at most `LAST_OUTPUT_S`.
+        Blocks: until it has arrived, at most `LAST_OUTPUT_S`.
         """
         self.send(launcher_root.AskOutput())
         poll, end_s = select.poll(), time.monotonic() + LAST_OUTPUT_S

@@ -1,5 +1,5 @@
-"""The program that `mpiexec -n 2` starts: rank 0 is the root, or on another host the host spawner; rank 1
-is the spawn completer.
+"""The program that `mpiexec -n 2` starts: rank 0 is the root (or, on another host, the host spawner); rank
+1 is the spawn completer.
 
 It runs as `python -I main.py`, and then looks for modules where cmpirun does. The root must not import
 anything from the job's working folder, nor run anything that PYTHONPATH would make Python run at its start.
@@ -20,12 +20,13 @@ FINALIZE_S = 30
 
 
 def _import_root() -> None:
-    """Load the root's own modules while the main thread sits in MPI_Init: 5 ms less to wait."""
+    """Load the root's own modules while the main thread is inside MPI_Init, which saves 5 ms."""
     import cmpi._runtime.root.root  # noqa: F401
 
 
 def leave(code: int) -> None:
-    """End with the exit handlers of C libraries, without taking the interpreter apart: 4 ms."""
+    """End with the exit handlers of C libraries, but without the interpreter's teardown, which takes 4
+    ms."""
     import ctypes
 
     sys.stderr.flush()
@@ -33,8 +34,8 @@ def leave(code: int) -> None:
 
 
 def main() -> int:
-    """Start MPI and take the role that the rank says."""
-    sys.path.insert(0, __file__.rsplit("/", 4)[0])  # this very cmpi, should there be others
+    """Start MPI, and take the role that the rank determines."""
+    sys.path.insert(0, __file__.rsplit("/", 4)[0])  # this cmpi, even if others are installed
     from cmpi._runtime import batch_end, environment
     from cmpi._runtime.own_output import write_there
 
@@ -46,9 +47,9 @@ def main() -> int:
 
     leads = pid_files.HOST_SPAWNER if environment.HOST in os.environ else pid_files.ROOT
     pid_files.announce(os.environ[environment.JOB], pid_files.COMPLETER if rank_of(os.environ) else leads)
-    # PRRTE, under load and with processes killed meanwhile, now and then loses what root and completer
-    # tell each other in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx takes its time over
-    # this limit (about two minutes were seen); what hangs before that, the job's START_S ends.
+    # PRRTE, under load and while processes are killed, sometimes loses messages between root and completer
+    # in MPI_Comm_spawn and MPI_Comm_connect, and both wait. PMIx needs long for this limit (about two
+    # minutes were seen); if something hangs before that, the job's START_S ends it.
     os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
     from cmpi._transport import mpi
 
@@ -71,11 +72,12 @@ def main() -> int:
     else:
         from cmpi._runtime.root.spawn_completer import main as role
     code = role()
-    # With cmpirun killed and ranks crashed inside ULFM, Open MPI's finalize was seen to spin for ever.
-    signal.alarm(FINALIZE_S)  # whose default action needs nobody to be awake
+    # After cmpirun was killed and ranks had crashed inside ULFM, Open MPI's finalize was seen to spin for
+    # ever.
+    signal.alarm(FINALIZE_S)  # its default action needs no running thread
     if mpi.vendor() == "mpich":
-        # All that Hydra wants to hear of MPI_Finalize, which takes 10 ms; there is nothing else left to be
-        # taken down, and what the two share in memory has no name any more (see the spawn completer).
+        # This is all that Hydra needs of MPI_Finalize, which takes 10 ms. Nothing else is left to be torn
+        # down, and the shared memory of the two has been unlinked (see the spawn completer).
         from cmpi._transport.pmi import Pmi
 
         Pmi(os.environ).finalize(killed=False)

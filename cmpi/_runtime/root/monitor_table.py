@@ -28,12 +28,12 @@ class MonitorTable:
     """The monitors by the pid of their process.
 
     Args:
-        places: What cmpirun has said of each host.
-        job: Is told of their processes.
-        consoles: Of their programs: where these print, and what is told of what they wait for.
-        loop: The root's.
+        places: cmpirun's description of each host.
+        job: The job machine, which is told about their processes.
+        consoles: The consoles of their programs, which print output and check for deadlocks.
+        loop: The root's loop.
         do: Carries out actions.
-        job_terminated: Is called when Slurm has ended the job.
+        job_terminated: Called when Slurm has ended the job.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class MonitorTable:
         self._places, self._job, self._consoles = places, job, consoles
         self._loop, self._do = loop, do
         self._monitors: dict[int, Peer] = {}
-        self._rank_frames: dict[int, Decoder] = {}  # out of the pieces of what each process says
+        self._rank_frames: dict[int, Decoder] = {}  # decodes the stream of each process
         self.peers: ControlPeers
         self._handlers: dict[type, Callable[[int, Any], None]] = {
             monitor_root.Output: self._output,
@@ -64,7 +64,7 @@ class MonitorTable:
             Blocked: self._waits,
             StillBlocked: self._waits,
             Stacks: self._stacks,
-        }  # all others are the job machine's
+        }  # all other frames are for the job machine
 
     def __len__(self) -> int:
         return len(self._monitors)
@@ -78,7 +78,7 @@ class MonitorTable:
             self.peers.send(peer, frame)
 
     def __contains__(self, pid: int) -> bool:
-        """Whether there is a monitor of this process."""
+        """Whether this process has a monitor."""
         return pid in self._monitors
 
     def begin(self, pid: int, settings: list[str]) -> None:
@@ -99,11 +99,11 @@ class MonitorTable:
             self.peers.send(peer, monitor_root.Dismiss())
 
     def any_of(self, owner: int) -> bool:
-        """Whether there is still one of the program that this cmpirun has deployed."""
+        """Whether there is still a monitor of the program deployed by this cmpirun."""
         return bool(self._of(owner))
 
     def dismiss_of(self, owner: int) -> None:
-        """That program is over."""
+        """That program is over: dismiss its monitors."""
         for pid in self._of(owner):
             self.tell(pid, monitor_root.Dismiss())
 
@@ -121,10 +121,10 @@ class MonitorTable:
     # -- from monitors ---------------------------------------------------------------------
 
     def take_in(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
-        """A monitor reports."""
+        """A monitor has reported."""
         pid, actions = self._job.monitor_up(frame.start, frame.rank, time.monotonic(), frame.service_port)
         if pid is None:
-            peer.hear = lambda peer, frame: None  # its process is not wanted: neither is what it says
+            peer.hear = lambda peer, frame: None  # its process is not needed: ignore its frames
             self.peers.send(peer, monitor_root.Dismiss())
         else:
             peer.title = f"the monitor of {self._job.processes[pid].title}"
@@ -133,21 +133,21 @@ class MonitorTable:
         self._do(actions)
 
     def adopt(self, pid: int, peer: Peer, frames: Decoder) -> None:
-        """This is the monitor of that process from now on; `frames` decodes what the process says."""
+        """This becomes the monitor of that process; `frames` decodes the process's stream."""
         self._monitors[pid], self._rank_frames[pid] = peer, frames
 
     def release(self, pid: int) -> None:
-        """A process has no monitor any more: it has ended, and nothing of it is left."""
+        """A process has no monitor any more: it has ended without leftovers."""
         del self._monitors[pid], self._rank_frames[pid]
         self._do(self._job.monitor_left(pid))
 
     def gone(self, pid: int) -> None:
-        """The connection of its monitor has closed."""
+        """The connection of the process's monitor has closed."""
         del self._monitors[pid], self._rank_frames[pid]
         self._do(self._job.monitor_lost(pid, time.monotonic()))
 
     def hear(self, pid: int, frame: Any) -> None:
-        """A frame of its monitor. Raises: ProtocolError."""
+        """Handle a frame of the process's monitor. Raises: ProtocolError."""
         handler(self._handlers, frame)(pid, frame)
 
     def _output(self, pid: int, frame: monitor_root.Output) -> None:

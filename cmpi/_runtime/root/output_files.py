@@ -8,7 +8,7 @@ _ENDINGS = {1: "stdout", 2: "stderr"}
 
 
 class OutputFiles:
-    """Appends to the files. For processes that have ended, no descriptor is kept open.
+    """Appends to the files. No descriptor is kept open for processes that have ended.
 
     Args:
         folder: The folder of the files.
@@ -20,11 +20,11 @@ class OutputFiles:
         self.folder = folder
         self._names: dict[int, str] = {}
         self._open: dict[tuple[int, int], int] = {}
-        self._begun: set[tuple[int, int]] = set()  # what an earlier job left in them is gone
+        self._begun: set[tuple[int, int]] = set()  # files whose contents from an earlier job were removed
         self._dead: set[int] = set()
 
     def born(self, pid: int, name: str) -> None:
-        """A process; its files begin with `name`."""
+        """A process was started; its files begin with `name`."""
         self._names[pid] = name
 
     def keep(self, pid: int, fd: int, data: bytes) -> None:
@@ -38,7 +38,7 @@ class OutputFiles:
         view = memoryview(data)
         while view:
             view = view[os.write(self._open[key], view) :]
-        if pid in self._dead:  # what it left running wrote this
+        if pid in self._dead:  # its surviving children wrote this
             os.close(self._open.pop(key))
 
     def forget(self, pid: int) -> None:
@@ -48,7 +48,7 @@ class OutputFiles:
         self._begun -= {(pid, fd) for fd in _ENDINGS}
 
     def died(self, pid: int) -> None:
-        """A process has ended. Raises: OSError, of a disk that is full."""
+        """A process has ended. Raises: OSError, for example because the disk is full."""
         self._dead.add(pid)
         for fd in _ENDINGS:
             if (pid, fd) in self._open:

@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 SIGPIPE, SIGTERM = 13, 15
-LEAVE_S = 2.0  # for monitors to end what is left, once the job is over
+LEAVE_S = 2.0  # how long monitors may take to end what is left, once the job is over
 
 
 class Root:
-    """The root's loop, and all that it is made of. `run` returns when the job is over."""
+    """The root's loop, and the parts of the root. `run` returns when the job is over."""
 
     def __init__(self) -> None:
         self._folder = os.environ[environment.JOB]
@@ -53,7 +53,7 @@ class Root:
         self._launcher = LauncherConnection(self._folder + "/launcher", secret.key)
         self._order = order = self._launcher.order
         door = Door(listen(self._folder + "/root"), secret.key)
-        self._secret = secret  # its key is the door's
+        self._secret = secret  # keeps the key alive, which the door uses
         self._loop = loop = RootLoop()
         self._start_s = time.monotonic()
         self._finish: int | None = None
@@ -171,7 +171,7 @@ class Root:
         return not left or time.monotonic() >= self._leave_s
 
     def _introduce(self, peer: Peer, frame: Any) -> None:
-        """The first frame of a connection says what it is."""
+        """The first frame of a connection tells what it is."""
         handler(self._introductions, frame)(peer, frame)
 
     def _monitor_up(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
@@ -183,7 +183,7 @@ class Root:
     def _do(self, actions: list[Any]) -> None:
         for action in actions:
             self._carry_out[type(action)](action)
-        for action in actions:  # behind the notices of these ends, which may wake somebody
+        for action in actions:  # after the notices of these ends, which may wake somebody
             if isinstance(action, job_actions.Died):
                 self._do(self._consoles.of(action.pid).deadlock.died(action.pid))
 
@@ -244,7 +244,7 @@ class Root:
     def _end_deadlock(self, owner: int) -> None:
         program = self._job.programs[owner]
         if program.deployed and not program.alone:
-            return  # a process of another program may yet wake one of this
+            return  # a process of another program may still wake one of this program
         console = self._consoles.of_owner(owner)
         console.bridge.say(deadlock_report(self._job, console.deadlock.blocked), alarm=True)
         because = "all processes of the job waited for each other"
@@ -283,12 +283,12 @@ class Root:
             self._do(self._job.hurry(now_s) if again else self._job.interrupt(signal, now_s))
 
     def _terminated(self) -> None:
-        """Slurm has sent SIGTERM to everything, and a monitor tells of it."""
+        """A monitor reports that Slurm has sent SIGTERM to everything."""
         if self._batch_end.by_slurm(interrupted=self._job.interruption is not None):
             self._do(self._job.interrupt(SIGTERM, time.monotonic(), by_slurm=True))
 
     def _unread(self) -> None:
-        """Nobody reads what the job prints."""
+        """The reader of the job's output has closed it."""
         self._do(self._job.interrupt(SIGPIPE, time.monotonic()))
 
     def _host_lost(self, frame: launcher_root.HostLost) -> None:
@@ -319,7 +319,7 @@ class Root:
             self._launcher.send(launcher_root.Final(code))
         self._peers.close()
         if not in_order:
-            os._exit(1)  # a thread is inside MPI for good: MPI_Finalize would not return either
+            os._exit(1)  # a thread is stuck in MPI: MPI_Finalize would not return either
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""The root's loop: waits for descriptors, and for what other threads want done in it."""
+"""The root's loop: waits for descriptors, and runs calls that other threads post."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class RootLoop:
-    """One thread calls `turn`, and everything else but `post`."""
+    """The loop. One thread calls `turn` and all other methods; any thread may call `post`."""
 
     def __init__(self) -> None:
         self._poll = select.epoll()
@@ -22,31 +22,31 @@ class RootLoop:
         self.watch(self._wake_read, self._run_posted)
 
     def watch(self, fd: int, ready: Callable[[int], None]) -> None:
-        """Call `ready` with the events of a descriptor that has something to be read, or its end."""
+        """Call `ready` with the events of this descriptor when it is readable or closed."""
         self._poll.register(fd, select.EPOLLIN)
         self._watched[fd] = ready
 
     def watch_writing(self, fd: int, on: bool) -> None:
-        """Whether a descriptor that is watched is ready when it can be written to, too."""
+        """Set whether to wait until a watched descriptor is writable, too."""
         self._poll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if on else 0))
 
     def forget(self, fd: int) -> None:
-        """Watch a descriptor no more; before it is closed."""
+        """Stop watching a descriptor, before it is closed."""
         self._poll.unregister(fd)
         del self._watched[fd]
 
     def post(self, act: Callable[[], None]) -> None:
-        """Have the loop call something soon. From any thread."""
+        """Have the loop call `act` soon. From any thread."""
         self._posted.append(act)
         try:
             os.write(self._wake_write, b"x")
         except BlockingIOError:
-            pass  # full of wake-ups already
+            pass  # there are enough wake-ups in it already
 
     def turn(self, timeout_s: float | None) -> None:
-        """Wait until something is ready, and call those who wait for it. Blocks: at most `timeout_s`."""
+        """Wait until something is ready, and call its handlers. Blocks: at most `timeout_s`."""
         for fd, events in self._poll.poll(timeout_s):
-            if fd in self._watched:  # it may have been closed for what came in the same round
+            if fd in self._watched:  # an earlier handler of this round may have closed it
                 self._watched[fd](events)
 
     def _run_posted(self, _: int) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.control_peers import ControlPeers, Peer
     from cmpi._runtime.root.monitor_table import MonitorTable
 
-ROOM_BYTES = 512 << 20  # of memory that must be free on this host, before a process waits there unneeded
+ROOM_BYTES = 512 << 20  # of memory that must be free on this host before spare processes are made
 
 
 class _Monitor:
@@ -28,18 +28,18 @@ class _Monitor:
 
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
-        self.pid: int | None = None  # of the process that the slot runs
-        self.frames = Decoder(process_root.TO_ROOT)  # of a process that runs nothing yet
-        self.joins: list[Any] = []  # what that has said: that it wants to join
+        self.pid: int | None = None  # of the job's process in the slot, if there is one
+        self.frames = Decoder(process_root.TO_ROOT)  # of a process without a closure
+        self.joins: list[Any] = []  # its frames, which ask to join
 
 
 class SlotMonitors:
-    """All of them. Nothing blocks.
+    """All monitors of slots. Nothing blocks.
 
     Args:
-        job: Is told that a process has joined, when it is known which one it is.
-        monitors: Hears the monitor of a slot while that runs a process of the job.
-        launch: Has MPI start something.
+        job: The job machine. It learns that a process has joined once the process has a closure.
+        monitors: Handles the frames of a slot's monitor while the slot runs a process of the job.
+        launch: Has MPI start processes.
         do: Carries out actions.
     """
 
@@ -72,11 +72,11 @@ class SlotMonitors:
         self._act(self._table.want(start, host, time.monotonic()))
 
     def withdraw(self, start: int) -> None:
-        """The process of this start is not to be, or has ended."""
+        """The process of this start is not needed any more, or has ended."""
         self._table.withdraw(start)
 
     def host(self, number: int) -> str | None:
-        """Where a slot is."""
+        """The host of a slot."""
         return self._table.host(number)
 
     def failed(self, number: int, reason: str) -> None:
@@ -88,7 +88,7 @@ class SlotMonitors:
         self._act(self._table.preloaded())
 
     def fork_server_ended(self, host: str) -> None:
-        """A host's fork server has ended: what waits for it is started without."""
+        """A host's fork server has ended: start the waiting processes without it."""
         waiting, actions = self._table.server_ended(host)
         self._act(actions)
         for start in waiting:
@@ -124,7 +124,8 @@ class SlotMonitors:
             self._monitors[number] = _Monitor(peer)
             self._act(self._table.monitored(number))
             return
-        # There is no fork server any more; or the slot's monitor was killed, and this one buries it.
+        # There is no fork server any more; or the slot's monitor was killed, and this one finishes its
+        # work.
         peer.hear = lambda peer, frame: None
         self.peers.send(peer, monitor_root.Dismiss())
         if number not in self._monitors:
@@ -149,7 +150,7 @@ class SlotMonitors:
         elif isinstance(frame, monitor_root.FromRank):
             monitor.joins += monitor.frames.feed(frame.data)
             self._act(self._table.joined(number) if monitor.joins else [])
-        # Whatever else it says is of a process that was never used.
+        # Its other frames concern a process that was never used.
 
     # -- what the table decides ------------------------------------------------------------
 
@@ -164,7 +165,7 @@ class SlotMonitors:
     def _bind(self, number: int, start: int) -> None:
         monitor, now_s = self._monitors[number], time.monotonic()
         pid, actions = self._job.monitor_up(start, 0, now_s)
-        if pid is None:  # nobody wants it any more
+        if pid is None:  # nobody needs it any more
             self._do(actions)
             self._act(self._table.taken_again(number))
             return

@@ -1,7 +1,7 @@
 """The spawn completer: rank 1 beside the root. It completes calls of MPI_Comm_spawn.
 
-MPI_Comm_spawn returns only when the new processes connect to the root. They do not (`pmi.py` says why), so
-the spawn completer connects in their place, and disconnects.
+MPI_Comm_spawn returns only when the new processes connect to the root. They do not (for the reason see
+`pmi.py`), so the spawn completer connects in their place, and disconnects.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cmpi._transport import control_socket, mpi
 
 
 class SpawnCompleter:
-    """Serves the root's requests one after another; each has somebody waiting at the other end."""
+    """Serves the root's requests one after another; for each, MPI_Comm_spawn waits at the other end."""
 
     def __init__(self) -> None:
         self._root = control_socket.to_root(os.environ, helper_root.TO_SPAWN_COMPLETER)
@@ -35,13 +35,14 @@ class SpawnCompleter:
                     if isinstance(frame, helper_root.ConnectAndLeave):
                         mpi.connect_and_leave(frame.port)
                 except RuntimeError:
-                    pass  # MPI's time ran out (see `main.py`): the other end's has too
+                    pass  # MPI's timeout has passed (see `main.py`), also at the other end
 
 
 def main() -> int:
     """Run the spawn completer; returns the exit code."""
     if mpi.vendor() == "mpich":
-        leftovers.unlink_own_segments()  # also the root's; here, because nothing waits for this process
+        # Also the root's files; here, because nothing waits for this process.
+        leftovers.unlink_own_segments()
     mpi.hear_root()
     SpawnCompleter().run()
     return 0

@@ -1,7 +1,7 @@
 """Checks whether there is room for more processes: open files of MPI's launcher and of the root, and
 processes.
 
-MPI's launcher ends the whole job when it cannot open more files; Hydra (MPICH) cannot start anything any
+MPI's launcher ends the whole job when it cannot open more files. Hydra (MPICH) cannot start anything any
 more once the kernel has refused it a process.
 """
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class SpawnRoom:
-    """What is left of one limit, as of the last look, less what was taken since. Looks only when that is
-    little.
+    """What is left of one limit: the amount at the last look, less what was taken since. It looks again
+    only when that is little.
 
     Args:
-        look: Tells how much is left, and the limit. Raises OSError if that cannot be known.
-        per_process: What each process needs.
-        margin: What must be left besides.
-        lack: What to say if there is too little, with `{limit}` and `{left}`.
-        near: Others take of it, too: with no more than this to spare, look every time.
+        look: Returns how much is left, and the limit. Raises OSError if that cannot be known.
+        per_process: How much each process needs.
+        margin: How much must remain.
+        lack: The message if there is too little, with `{limit}` and `{left}`.
+        near: Look every time if no more than this is left, because others take from the limit, too.
     """
 
     def __init__(
@@ -35,16 +35,17 @@ class SpawnRoom:
         self._near, self._left = near, 0
 
     def take(self, n: int, coming: int = 0) -> str:
-        """Take what `n` processes need. Returns why that cannot be, and then nothing is taken; or "".
+        """Take what `n` processes need and return ""; or take nothing and return why that is impossible.
 
-        So many others have been asked for and are still `coming`: a look does not see what they will need.
+        `coming` other processes have been requested but not started: a look does not show what they will
+        need.
         """
         needed = n * self._per_process + self._margin
         if self._left < needed + self._near:
             try:
                 left, limit = self._look()
             except OSError:
-                return ""  # it has ended, or is not for us to see
+                return ""  # it has ended, or may not be examined
             self._left = max(0, left - coming * self._per_process)
             if self._left < needed:
                 return self._lack.format(limit=limit, left=self._left)
@@ -65,11 +66,12 @@ def of_root() -> SpawnRoom:
 
 
 def of_host() -> list[SpawnRoom]:
-    """The open files of MPI's launcher, which is the parent of this process, and the processes here."""
+    """The open files of MPI's launcher, which is this process's parent, and the processes on this host."""
     launcher = os.getppid()
     return [
-        # Measured: PRRTE 3 (Open MPI 5.0.11) and Hydra (MPICH 5.0.2) hold 4 for each live process that uses
-        # MPI, and Hydra one for each that has ended; and some for a moment while they start something.
+        # Measured: PRRTE 3 (Open MPI 5.0.11) and Hydra (MPICH 5.0.2) hold 4 files for each live process
+        # that uses MPI, and Hydra one for each that has ended; and some more for a moment while they start
+        # a process.
         SpawnRoom(
             lambda: open_files.room(launcher),
             5,
@@ -78,7 +80,7 @@ def of_host() -> list[SpawnRoom]:
             "(MPICH's keeps one of them when the process ends). Have fewer processes at a time, or raise "
             "the hard limit (ulimit -Hn)",
         ),
-        # The spawn stub, the monitor, the process and its progress thread.
+        # For the spawn stub, the monitor, the process and its progress thread.
         SpawnRoom(
             process_count.room,
             4,
@@ -92,5 +94,6 @@ def of_host() -> list[SpawnRoom]:
 
 
 def lack(rooms: list[SpawnRoom], n: int, coming: int = 0) -> str:
-    """Why `n` more processes cannot be started; "" if they can, and will be; see `SpawnRoom.take`."""
+    """Take the room for `n` more processes and return ""; or return why they cannot be started. See
+    `SpawnRoom.take`."""
     return next((why for room in rooms if (why := room.take(n, coming))), "")

@@ -1,8 +1,8 @@
 """The root's thread that calls MPI_Comm_spawn, so that the root itself never blocks.
 
-There is only one, although earlier prototypes were faster with four threads on Open MPI. With four,
-accepts of one process ran at the same time as connects of another (the spawn completer), and Open MPI
-5.0.11 hung in about one of ten runs of 176 spawns. With one thread, no run hung, and the runs took as long.
+There is only one, although earlier prototypes were faster with four threads on Open MPI. With four, accepts
+in one process ran at the same time as connects in another (the spawn completer), and Open MPI 5.0.11 hung
+in about one of ten runs of 176 spawns. With one thread, no run hung, and the runs took no longer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Spawner:
     """Starts processes on request, one start after another.
 
     Args:
-        failed: Called, in the spawner's thread, with the number of a start and the reason why not.
+        failed: Called, in the spawner's thread, with the number of a start that failed and the reason.
     """
 
     def __init__(self, failed: Callable[[int, str], None]) -> None:
@@ -43,11 +43,11 @@ class Spawner:
 
     @property
     def busy(self) -> bool:
-        """Whether a start is under way."""
+        """Whether a start is in progress."""
         return self._under_way
 
     def drop(self) -> None:
-        """Forget the starts that wait: nobody needs them any more."""
+        """Drop the starts that wait: nobody needs them any more."""
         while not self._spawn_queue.empty():
             self._spawn_queue.get()
 
@@ -58,13 +58,14 @@ class Spawner:
             argv = [sys.executable, "-I", "-S", self._stub, str(launch.start), *server]
             try:
                 mpi.spawn(argv, len(launch.pids), "")
-            except Exception as error:  # whatever it is: without this thread no later spawn would end
+            # Whatever it is: without this thread, later spawns would wait for ever.
+            except Exception as error:
                 self._failed(launch.start, str(error) or type(error).__name__)
             self._under_way = False
         self._running = False
 
     def close(self, timeout_s: float = 1.0) -> bool:
-        """Wait for a spawn under way to return, so that MPI can be ended in order; False if it does not."""
+        """Wait for a spawn in progress to return, so that MPI can be finalized; False if it does not."""
         self._spawn_queue.put(None)
         end_s = time.monotonic() + timeout_s
         while self._running and time.monotonic() < end_s:

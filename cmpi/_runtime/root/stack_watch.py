@@ -28,10 +28,10 @@ class StackWatch:
     Args:
         job: The job.
         owner: The cmpirun that has deployed the program; NO_PID: it is the job's own.
-        blocked: The processes that wait in cmpi, by pid: a number and the waits in words.
+        blocked: The processes that wait in cmpi, by pid: the epoch of the wait, and the waits in words.
         do: Carries out actions.
-        say: Tells the user of the program something; the first of its lines begins with "cmpirun: ".
-        after_s: How long all must have waited inside MPI before that is reported, in seconds; 0: never.
+        say: Shows the program's user a message, whose first line begins with "cmpirun: ".
+        after_s: How long, in seconds, all must have waited inside MPI before that is reported; 0: never.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class StackWatch:
         self._waits = MpiWaits(after_s)
 
     def show(self) -> None:
-        """Show what each process does. The user has asked for it."""
+        """Show what each process is doing, because the user has asked for it."""
         living = self._living()
         self._do([Tell(p.pid, AskStacks()) for p in living if p.joined])
         ranks = [p for p in living if not p.joined and p.is_rank and p.monitored]
@@ -83,13 +83,13 @@ class StackWatch:
         """Look at the ranks, if it is time."""
         running = [p for p in self._living() if p.pid not in self._blocked]
         if not all(p.is_rank and p.monitored for p in running):
-            self._waits.moved()  # one is being started, or was spawned and may send something
+            self._waits.moved()  # a process is being started, or was spawned and may send something
             return
         ask = self._waits.tick([p.pid for p in running], now_s)
         self._do([Order(pid, AskRankStacks(watching=True)) for pid in ask])
 
     def deadline_s(self) -> float | None:
-        """When `tick` has something to do, if ever."""
+        """When `tick` is due; None if nothing is."""
         return self._waits.deadline_s()
 
     def _living(self) -> list[Process]:

@@ -1,4 +1,4 @@
-"""The stdin of a program, for the one process that gets it."""
+"""Reads the stdin of a program for the one process that gets it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class StdinFeeder:
         self._room = _thread.allocate_lock()
         self._ahead = 0
         self._closed = False
-        self._wake: tuple[int, int] | None = None  # the ends of a pipe, while the thread runs
+        self._wake: tuple[int, int] | None = None  # the ends of a pipe, while the thread is running
 
     @property
     def echoes(self) -> bool:
-        """Whether it is a terminal, which shows what is typed."""
+        """Whether it is a terminal, which echoes what is typed."""
         import termios
 
         try:
@@ -34,18 +34,18 @@ class StdinFeeder:
             return False
 
     def start(self, feed: Callable[[bytes], None]) -> None:
-        """Begin to read; `feed` is called in the reading thread, at the end with nothing."""
+        """Begin to read; `feed` is called in the reading thread, with no bytes at the end."""
         self._wake = os.pipe2(os.O_CLOEXEC)
         _thread.start_new_thread(self._run, (feed, self._wake[0]))
 
     def taken(self, nbytes: int) -> None:
-        """The process took so much."""
+        """The process has taken this many bytes."""
         self._ahead -= nbytes
         if self._ahead == 0 and self._room.locked():
             self._room.release()
 
     def close(self) -> None:
-        """Read no more: what comes now is for somebody else."""
+        """Stop reading: further input is for somebody else."""
         self._closed = True
         if self._wake is not None:
             os.close(self._wake[1])
@@ -65,7 +65,7 @@ class StdinFeeder:
             try:
                 data = os.read(self._fd, STDIN_BYTES)
             except BlockingIOError:
-                continue  # somebody made it non-blocking: nothing has come yet, which is not the end
+                continue  # another process made it non-blocking: this is not the end
             except OSError:
                 data = b""
             self._room.acquire()  # until the last piece was taken

@@ -3,10 +3,10 @@ get signals and fork.
 
     cmpirun python -m cmpi.bench.jobs.chaotic KILLS SEED
 
-Rank 0 keeps the accounts. It gives numbered tasks to workers that it finds by name, whichever process
-has the name at the moment, and gives those of a dead one to others; and it starts pairs of processes
-that stream to each other, whose sink must see whole messages in order and then the end or the
-death of its source.
+Rank 0 keeps the accounts. It gives numbered tasks to workers that it finds by name, whichever process has
+the name at the moment, and gives the tasks of a dead worker to others. It also starts pairs of processes, a
+source that streams to a sink: the sink must see whole messages in order, and then the end or the death of
+its source.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ ENDS = (
     *("monitor: SIGKILL", "monitor: SIGTERM", "source killed", "sink killed"),
     *("worker: SIGTERM", "worker: SIGINT"),
 )
-SIGNALS = ("worker: SIGSTOP", "worker: SIGUSR1", "any part stopped")  # which nobody dies of
-STALL_S = 30.0  # without a finished task or message: it hangs
+SIGNALS = ("worker: SIGSTOP", "worker: SIGUSR1", "any part stopped")  # actions that kill nobody
+STALL_S = 30.0  # without a finished task or message, the job counts as hanging
 
 
 def worker(boss: Pid, top: Pid) -> None:
-    """Adds up what it is given, and forks now and then."""
+    """A worker: adds up the numbers that it is given, and forks now and then."""
     signal.signal(signal.SIGUSR1, lambda *_: None)
     Sender[Any](top, name="hello").send((os.getppid(), os.getpid()))
     results = Sender[Any](top, name="results")
@@ -51,19 +51,19 @@ def worker(boss: Pid, top: Pid) -> None:
         for number, array in Receiver[Any](top, name="tasks"):
             complaint = forks.fork(number // FORK_EVERY) if number % FORK_EVERY == 0 else ""
             results.send((number, complaint or float(array.sum())))
-    except KeyboardInterrupt:  # in the midst of anything
+    except KeyboardInterrupt:  # at any point
         sys.exit(128 + signal.SIGINT)
 
 
 def boss(top: Pid) -> None:
-    """The workers' supervisor, until the accounts' keeper ends."""
+    """The workers' supervisor, until rank 0 ends."""
     cmpi.link(top)
     children = [Child(worker, top, name=f"worker {i}", resources=SMALL) for i in range(WORKERS)]
     cmpi.supervise(children, max_restarts=10**9, backoff=(0.0, 0.0))
 
 
 def source(top: Pid) -> None:
-    """Streams arrays to its sink, until somebody ends it."""
+    """A source: streams arrays to its sink until it is ended."""
     out = Sender[Any](Receiver[Any](top).recv())
     try:
         for i in range(10**9):
@@ -73,7 +73,7 @@ def source(top: Pid) -> None:
 
 
 def sink(top: Pid, origin: Pid) -> None:
-    """Checks them, and says how many came."""
+    """A sink: checks the arrays, and reports how many arrived."""
     seen, n = Sender[Any](top), 0
     with contextlib.suppress(cmpi.PeerClosed):  # rank 0 has seen enough
         try:
@@ -88,7 +88,7 @@ def sink(top: Pid, origin: Pid) -> None:
 
 
 class Crew:
-    """One worker as rank 0 knows it."""
+    """One worker as rank 0 sees it."""
 
     def __init__(self, pid: Pid) -> None:
         self.pid = pid
@@ -104,7 +104,7 @@ class Crew:
 
 
 class Chaos:
-    """Rank 0."""
+    """The work of rank 0."""
 
     def __init__(self, kills: int, seed: int) -> None:
         self._kills_left, self._choice = kills, random.Random(seed)
@@ -115,13 +115,13 @@ class Chaos:
         self._expected: dict[int, float] = {}
         self._pairs: list[tuple[Pid, Pid, Receiver[Any]]] = []
         self.counts: Counter[str] = Counter()
-        self.noticed_s: list[float] = []  # from a kill to the error that says so
+        self.noticed_s: list[float] = []  # from each kill to the error that reports it
         self._killed_s: dict[Pid, float] = {}
         self.longest_stall_s = 0.0
         self._moved()
 
     def run(self) -> None:
-        """Until all are killed that are to be, and everything is accounted for."""
+        """Run until all kills are done and everything is accounted for."""
         top = cmpi.spawn(boss, resources=SMALL)
         kill_s = time.monotonic()
         while self._kills_left or self._expected:
@@ -140,7 +140,7 @@ class Chaos:
 
     def _moved(self) -> None:
         self._moved_s = time.monotonic()
-        faulthandler.dump_traceback_later(STALL_S, exit=True)  # whatever this process waits for then
+        faulthandler.dump_traceback_later(STALL_S, exit=True)  # in case this process hangs
 
     def _hire(self) -> None:
         for i in range(WORKERS):
@@ -154,7 +154,7 @@ class Chaos:
             try:
                 Sender[Any](origin).send(end)
             except PeerExited:
-                pass  # the sink will say so
+                pass  # the sink will report it
             self._pairs.append((origin, end, Receiver[Any](end)))
 
     def _feed(self) -> None:
@@ -169,7 +169,7 @@ class Chaos:
                 try:
                     crew.tasks.try_send((number, np.full(size, float(number))))
                 except (PeerExited, cmpi.PeerClosed):
-                    break  # its results will say so
+                    break  # its results will report it
 
     def _listen(self) -> None:
         waiting: dict[Any, Any] = {crew.results: i for i, crew in self._crews.items()}
@@ -210,7 +210,7 @@ class Chaos:
             assert total == expected, f"task {number}: the result is {total}, not {expected}"
             self.counts["tasks"] += 1
         else:
-            self.counts["done twice"] += 1  # by one that was killed behind its answer
+            self.counts["done twice"] += 1  # by a worker that was killed after it had answered
 
     def _noticed(self, pid: Pid) -> None:
         killed_s = self._killed_s.pop(pid, None)
@@ -223,12 +223,12 @@ class Chaos:
             self._moved()
 
     def _kill(self) -> None:
-        """End a worker, its monitor, a source or a sink; or have a process get a signal and live."""
+        """Kill a worker, its monitor, a source or a sink; or send a process a signal that it survives."""
         what = self._choice.choice(ENDS + SIGNALS)
         try:
             victim = self._victim(what)
         except (ProcessLookupError, PeerExited, cmpi.EndOfChannel):
-            return  # gone
+            return  # it has ended
         if victim is None or victim in self._killed_s:
             return
         if what in ENDS:
@@ -237,10 +237,10 @@ class Chaos:
         self.counts[what] += 1
 
     def _victim(self, what: str) -> Pid | None:
-        """To whom it was done; None if to nobody.
+        """Act on a process, and return it; None if there was none.
 
         Raises:
-            ProcessLookupError, PeerExited, EndOfChannel: To a worker that is gone.
+            ProcessLookupError, PeerExited, EndOfChannel: The worker has ended.
         """
         if what == "any part stopped":
             return cmpi.pid() if stop_a_part(self._choice) else None
@@ -258,7 +258,7 @@ class Chaos:
         if not crew.monitor:
             crew.monitor, crew.process = crew.hello.try_recv((0, 0))
             if not crew.monitor:
-                return None  # not up yet
+                return None  # it has not started yet
         if what == "worker: SIGSTOP":
             stop_for_a_moment(crew.process, self._choice.random() * STOPPED_S)
         else:
@@ -268,7 +268,7 @@ class Chaos:
 
 
 def main(kills: int, seed: int) -> int:
-    """Chaos; returns the exit code."""
+    """Run the job; returns the exit code."""
     chaos = Chaos(kills, seed)
     started = time.monotonic()
     chaos.run()

@@ -1,4 +1,4 @@
-"""What chaos does to processes by signals, and what a worker's forked children do."""
+"""What `chaos` does to processes by signals, and what a worker's forked children do."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import psutil
 
 import cmpi
 
-STOPPED_S = 0.2  # at most, of a process that gets SIGSTOP
-ALIVE_S = 0.2  # of a forked child that outlives the task in which it was forked
+STOPPED_S = 0.2  # the longest time that a process stays stopped
+ALIVE_S = 0.2  # how long a forked child lives that outlives its task
 REFUSED, NOT_REFUSED = 0, 9  # exit codes of forked children
 
 
 def job_parts() -> list[int]:
-    """All processes of this job but this one: cmpirun, MPI's launcher, the root, monitors, closures."""
+    """All processes of this job except this one: cmpirun, MPI's launcher, the root, monitors, closures."""
     above = psutil.Process().parents()
     top = next(each for each in above if any(word.endswith("cmpirun") for word in each.cmdline()))
     parts = [top.pid]
@@ -31,10 +31,11 @@ def job_parts() -> list[int]:
 
 
 def stop_for_a_moment(process: int, stopped_s: float) -> None:
-    """SIGSTOP, and SIGCONT after so many seconds, by a thread: the caller may wait for the stopped process.
+    """Stop a process, and have a thread continue it after `stopped_s`, because the caller may wait for that
+    process.
 
     Raises:
-        ProcessLookupError: It is gone.
+        ProcessLookupError: The process has ended.
     """
     os.kill(process, signal.SIGSTOP)
     threading.Timer(stopped_s, _go_on, [process]).start()
@@ -46,7 +47,7 @@ def _go_on(process: int) -> None:
 
 
 def stop_a_part(choice: random.Random) -> bool:
-    """Stop any process of the job for a moment; whether one was found."""
+    """Stop any process of the job for a moment; return whether one was found."""
     try:
         stop_for_a_moment(choice.choice(job_parts()), choice.random() * STOPPED_S)
     except (ProcessLookupError, psutil.NoSuchProcess):
@@ -55,10 +56,10 @@ def stop_a_part(choice: random.Random) -> bool:
 
 
 class Forks:
-    """A worker's forked children: each ends in a way of its own, or uses cmpi, which must be refused.
+    """A worker's forked children. Each kind ends in a different way, or uses cmpi, which must be refused.
 
     Args:
-        use: Uses cmpi, by an object that the child has inherited.
+        use: Uses cmpi through an object that the child has inherited.
     """
 
     def __init__(self, use: Callable[[], Any]) -> None:
@@ -66,7 +67,7 @@ class Forks:
         self._alive: list[int] = []
 
     def fork(self, number: int) -> str:
-        """One more child, of the kind that this number chooses; a complaint, or ""."""
+        """Fork another child, whose kind depends on the number; return a complaint, or ""."""
         kind = (self._exit, self._killed, self._refused, self._lives_on)[number % 4]
         child = os.fork()
         if child == 0:

@@ -2,10 +2,9 @@
 
     cmpirun python -m cmpi.bench.jobs.chaotic_pool KILLS SEED
 
-Every future must settle, and rightly: with the task's own result; with WorkerDied after exactly as many
-deaths as its retries allow, and one; or, if it was killed or had a time limit too short for it, with
-TaskKilled or TimeoutError. Each task notes that it runs, and none may run more often than its retries
-allow.
+Every future must settle correctly: with the task's own result; with WorkerDied after exactly one death more
+than its retries allow; or with TaskKilled or TimeoutError, if it was killed or its time limit was too
+short. Each task records that it runs, and none may run more often than its retries allow.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ import numpy as np
 import cmpi
 from cmpi.pool import PoolFuture
 
-WORKERS, AHEAD = 4, 64  # tasks that are not over
+WORKERS, AHEAD = 4, 64  # unfinished tasks
 KILL_EVERY_S = 0.03
-STALL_S = 30.0  # without a task that is over: it hangs
+STALL_S = 30.0  # without a finished task, the job counts as hanging
 SHORT_S, LIMIT_S, FOREVER_S = 0.02, 0.05, 1000.0
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT")
 SIZES = (1, 5000, 200_000)
 
 
 class Task:
-    """What rank 0 knows of a task."""
+    """Rank 0's record of a task."""
 
     def __init__(self, number: int, choice: random.Random) -> None:
         self.number, self.retries = number, choice.choice((0, 0, 1, 3))
@@ -46,13 +45,13 @@ class Task:
         self.killed = False
 
     def submit(self, pool: cmpi.ProcessPool, path: str, table: Any) -> PoolFuture:
-        """Give it to the pool."""
+        """Submit the task to the pool."""
         limit_s = LIMIT_S if self.what == "late" else None
         options = pool.options(retries=self.retries, timeout=limit_s)
         return options.submit(work, path, self.number, self.what, self.size, table)
 
     def check(self, future: PoolFuture) -> str:
-        """How it has ended, which must be right."""
+        """Check how the task has ended; return that in a word."""
         error = future.exception(0)
         if error is None:
             array = future.result()[0]
@@ -71,7 +70,7 @@ class Task:
 
 
 def work(path: str, number: int, what: str, size: int, table: Any) -> Any:
-    """A task: notes that it runs; its result, and what can be killed."""
+    """A task: records that it runs; returns its result, and the processes that can be killed."""
     with open(path, "ab", buffering=0) as file:
         file.write(struct.pack("q", number))
     assert table[0] == 7.0
@@ -83,26 +82,26 @@ def work(path: str, number: int, what: str, size: int, table: Any) -> Any:
 
 
 class PoolChaos:
-    """Rank 0.
+    """The work of rank 0.
 
     Args:
-        kills: How many.
-        seed: Of all choices.
-        path: Where tasks note that they run.
+        kills: How many kills.
+        seed: The seed of all choices.
+        path: The file in which tasks record that they run.
     """
 
     def __init__(self, kills: int, seed: int, path: str) -> None:
         self._kills_left, self._choice, self._path = kills, random.Random(seed), path
         self._tasks: dict[PoolFuture, Task] = {}
-        self._retries: list[int] = []  # of each task
-        self._processes: deque[tuple[int, int]] = deque(maxlen=WORKERS)  # workers and monitors of late
+        self._retries: list[int] = []  # by task
+        self._processes: deque[tuple[int, int]] = deque(maxlen=WORKERS)  # recent workers and their monitors
         self.counts: Counter[str] = Counter()
         self.deaths = 0
         self.longest_stall_s = 0.0
 
     def run(self) -> None:
-        """Until all are killed that are to be, and every future has settled."""
-        # What crashes would say at length where it was.
+        """Run until all kills are done and every future has settled."""
+        # Silences the crash reports of killed processes.
         with cmpi.ProcessPool(WORKERS, initializer=faulthandler.disable) as pool:
             table = pool.share(np.full(1 << 18, 7.0))
             kill_s = moved_s = time.monotonic()
@@ -135,7 +134,7 @@ class PoolChaos:
             self._processes.append(future.result()[1:])
 
     def _kill(self) -> None:
-        """A worker, its monitor, or a task."""
+        """Kill a worker, its monitor, or a task."""
         what = self._choice.choice(("worker", "worker", "monitor", "task"))
         if what == "task":
             future = self._choice.choice(list(self._tasks))
@@ -160,7 +159,7 @@ class PoolChaos:
 
 
 def main(kills: int, seed: int) -> int:
-    """Chaos; returns the exit code."""
+    """Run the job; returns the exit code."""
     with tempfile.TemporaryDirectory() as folder:
         chaos = PoolChaos(kills, seed, f"{folder}/runs")
         started_s = time.monotonic()

@@ -19,7 +19,7 @@ WATCH_S = 5.0
 
 
 def block(parent: cmpi.Pid) -> None:
-    """Waits for a message, on a ring that is in use and has done so for a while."""
+    """Wait for a message, on a ring that is in use and on which this process has waited before."""
     to: cmpi.Sender[Any] = cmpi.Sender(parent)
     of: cmpi.Receiver[Any] = cmpi.Receiver(parent)
     for _ in range(20):
@@ -29,7 +29,7 @@ def block(parent: cmpi.Pid) -> None:
 
 
 def blocked(n: int) -> dict[str, float]:
-    """Per cent of one core that n blocked processes use together, and their monitors."""
+    """How much CPU n blocked processes and their monitors use together, in per cent of one core."""
     pids = [cmpi.spawn(block) for _ in range(n)]
     ends: list[tuple[Any, Any]] = [(cmpi.Sender(p), cmpi.Receiver(p)) for p in pids]
     for to, of in ends:
@@ -49,7 +49,7 @@ def blocked(n: int) -> dict[str, float]:
 
 
 def _cpu_s(processes: list[Any]) -> float:
-    """Seconds by the scheduler's own nanoseconds: `cpu_times` counts in hundredths of a second."""
+    """CPU seconds, from the scheduler's nanoseconds: `cpu_times` counts in hundredths of a second."""
     total = 0
     for process in processes:
         for thread in os.listdir(f"/proc/{process.pid}/task"):
@@ -59,7 +59,7 @@ def _cpu_s(processes: list[Any]) -> float:
 
 
 def talk(parent: cmpi.Pid) -> None:
-    """Sends to all the others, and receives from all."""
+    """Send to all the others, and receive from all."""
     pids: list[cmpi.Pid] = cmpi.Receiver(parent).recv()
     others = [pid for pid in pids if pid != cmpi.pid()]
     receivers = [cmpi.Receiver[str](pid) for pid in others]
@@ -71,7 +71,7 @@ def talk(parent: cmpi.Pid) -> None:
 
 
 def alltoall(n: int) -> dict[str, float]:
-    """Seconds until everyone has heard from everyone, the links made on the way."""
+    """Seconds until all have heard from all, including the time for setting up connections."""
     pids = [cmpi.spawn(talk) for _ in range(n)]
     senders: list[cmpi.Sender[Any]] = [cmpi.Sender(pid) for pid in pids]
     receivers = [cmpi.Receiver[float](pid) for pid in pids]

@@ -2,8 +2,8 @@
 
 cmpirun python -m cmpi.bench.jobs.data_work RUNS SCALE
 
-Files are made by a seeded generator: of 1 GB and 30 million rows for a SCALE of 1. Every library does the
-same work in turn, RUNS times, with its workers up; rates by medians are printed as JSON.
+A seeded generator creates the files, with 1 GB and 30 million rows for a SCALE of 1. Every library does the
+same work in turn, RUNS times, with its workers already up; median rates are printed as JSON.
 """
 
 from __future__ import annotations
@@ -28,14 +28,15 @@ from cmpi import data
 from cmpi._core.data.splits import byte_ranges
 
 WORKERS = 2
-SIZES = (150_000_000, 30_000_000, 20_000_000, 10_000_000, 1_000_000)  # words, and rows of the rest
+SIZES = (150_000_000, 30_000_000, 20_000_000, 10_000_000, 1_000_000)  # words, and rows of the other files
 SPLIT_BYTES = 16 << 20
 
 Times = dict[str, Callable[[], object]]
 
 
 def make_text(path: str, n: int) -> int:
-    """Lines of ten words each, `n` in all, some much more frequent than others; returns the bytes."""
+    """Write lines of ten words each, `n` words in all, some much more frequent than others; return the size
+    in bytes."""
     choice = np.random.default_rng(1)
     words = np.array([f"word{i}" for i in range(50_000)], dtype=object)
     with open(path, "w") as file:
@@ -46,7 +47,7 @@ def make_text(path: str, n: int) -> int:
 
 
 def make_table(path: str, n: int) -> None:
-    """A Parquet file of `n` users and milliseconds."""
+    """Write a Parquet file with `n` rows of users and milliseconds."""
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     choice = np.random.default_rng(2)
     table = arrow.table({"user": choice.integers(0, 100_000, n), "ms": choice.exponential(100.0, n)})
@@ -54,13 +55,13 @@ def make_table(path: str, n: int) -> None:
 
 
 def make_csv(table: str, path: str) -> None:
-    """A CSV file of a Parquet file's rows."""
+    """Write the rows of a Parquet file as CSV."""
     csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
     csv.write_csv(parquet.read_table(table), path)
 
 
 def count_range(path: str, begin_end: tuple[int, int]) -> Counter[str]:
-    """The words of the lines that begin in a range of a file."""
+    """Count the words of the lines that begin in a range of a file."""
     begin, end = begin_end
     counts: Counter[str] = Counter()
     with open(path, "rb") as file:
@@ -85,7 +86,7 @@ def odd_third(x: int) -> int:
 
 
 def loop(rows: int) -> int:
-    """The rows that `double` and `odd_third` give, counted in a plain loop."""
+    """The number of rows that `double` and `odd_third` give, counted in a plain loop."""
     n = 0
     for x in range(rows):
         if odd_third(double(x)):
@@ -94,7 +95,7 @@ def loop(rows: int) -> int:
 
 
 def rates(measure: Times, amount: float, runs: int) -> dict[str, float]:
-    """Amounts a second, by the median of interleaved runs; all must give the same result."""
+    """Rates by the median of interleaved runs; all measures must give the same result."""
     times: dict[str, list[float]] = {name: [] for name in measure}
     results = {}
     for _ in range(runs):
@@ -107,7 +108,7 @@ def rates(measure: Times, amount: float, runs: int) -> dict[str, float]:
 
 
 def words(pool: Any, path: str) -> Times:
-    """Word counts: the number of words, and of the most frequent one."""
+    """Word counts: returns the number of words, and the count of the most frequent one."""
 
     def ours() -> object:
         stream = data.text(path, split_bytes=SPLIT_BYTES, pool=pool)
@@ -137,7 +138,7 @@ def words(pool: Any, path: str) -> Times:
 
 
 def mean(pool: Any, path: str) -> Times:
-    """Means by user: how many, and the greatest."""
+    """Means by user: returns their number, and the greatest."""
 
     def ours() -> object:
         groups = data.parquet(path, split_bytes=64 << 20, pool=pool).group_by("user", into=data.mean("ms"))
@@ -156,7 +157,7 @@ def mean(pool: Any, path: str) -> Times:
 
 
 def convert(pool: Any, path: str, folder: str) -> Times:
-    """CSV to Parquet: the number of rows."""
+    """CSV to Parquet: returns the number of rows."""
     csv, parquet = importlib.import_module("pyarrow.csv"), importlib.import_module("pyarrow.parquet")
 
     def ours() -> object:
@@ -178,7 +179,7 @@ def convert(pool: Any, path: str, folder: str) -> Times:
 
 
 def join(pool: Any, many: int, few: int) -> Times:
-    """A large stream and a small one, both shuffled."""
+    """Join a large stream and a small one, both shuffled."""
     left = data.range(many, pool=pool).map(lambda x: (x % few, x))
     right = data.range(few, pool=pool).map(lambda x: (x, -x))
     return {"cmpi": lambda: left.inner_join(right).count()}
@@ -192,7 +193,7 @@ def _installed(name: str) -> Any:
 
 
 def main() -> None:
-    """Print the figures."""
+    """Measure, and print the figures."""
     runs, scale = int(sys.argv[1]), float(sys.argv[2])
     n_words, n_table, n_loop, many, few = (10 * max(1, int(n * scale / 10)) for n in SIZES)
     with tempfile.TemporaryDirectory(prefix="cmpi-bench-") as folder, cmpi.ProcessPool(WORKERS) as pool:

@@ -1,4 +1,4 @@
-"""The job behind `hosts`: a rank on each of two hosts, linked three ways.
+"""The job behind `hosts`: a rank on each of two hosts, connected in three ways.
 
 cmpirun --host A:1,B:1 -n 2 python -m cmpi.bench.jobs.host_pair RUNS A B
 """
@@ -28,7 +28,7 @@ _bytes: memoryview = memoryview(_target.data).cast("B")
 
 
 class Ways:
-    """What connects the two ranks."""
+    """The connections between the two ranks."""
 
     def __init__(self) -> None:
         self.world, self.first = MPI.COMM_WORLD, MPI.COMM_WORLD.rank == 0
@@ -100,7 +100,7 @@ class Ways:
         return (time.perf_counter() - started) / MESSAGES * 1e6
 
     def sleeping(self, way: str) -> float:
-        """Microseconds for a round trip with one that has fallen asleep."""
+        """Microseconds for a round trip with a peer that has fallen asleep."""
         send, receive = getattr(self, f"{way}_send"), getattr(self, f"{way}_receive")
         times = []
         for _ in range(SLEEPS):
@@ -117,7 +117,7 @@ class Ways:
         return statistics.median(times) * 1e6
 
     def stream(self, way: str) -> float:
-        """GB/s, until the last has arrived."""
+        """GB/s, until the last message has arrived."""
         move = getattr(self, f"{way}_stream")
         started = time.perf_counter()
         for _ in range(ARRAYS):
@@ -127,7 +127,7 @@ class Ways:
 
 
 def spawn_ms(host: str) -> float:
-    """From the call to a word of the running closure."""
+    """Milliseconds from the call of spawn to the first message of the closure."""
     started = time.perf_counter()
     wanted = cmpi.Resources(host=host)
     pid = cmpi.spawn(lambda parent: cmpi.Sender[int](parent).send(1), resources=wanted)
@@ -162,7 +162,7 @@ def main() -> None:
         print(json.dumps({**figures, "spawn": medians}))
         ways.to.send(0)
     else:
-        ways.of.recv()  # in MPI_Finalize it would spin
+        ways.of.recv()  # in MPI_Finalize it would busy-wait
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     cmpirun python -m cmpi.bench.jobs.interrupted KIND,... COUNT
 
-Every call that was cut is either done or not done, and the program can tell which: nothing is lost, comes
-twice or stands still, and nothing that was started is left.
+Every interrupted call is either done or not done, and the program can tell which: nothing is lost,
+duplicated or stuck, and nothing that was started is left over.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ import numpy as np
 import cmpi
 from cmpi import Mailbox, Pid, Receiver, Resources, Sender, select
 
-SHORTEST_S, LONGEST_S = 1e-5, 4e-4  # from one interrupt to the next, for calls of microseconds
-AGAIN_S = 5e-4, 2e-3, 0.1  # to the next one, which may come while the first is dealt with
-SLOWER = 20  # times as long, for calls of milliseconds
-STALL_S = 60.0  # without an interrupt: it hangs
+SHORTEST_S, LONGEST_S = 1e-5, 4e-4  # between interrupts, for calls that take microseconds
+AGAIN_S = 5e-4, 2e-3, 0.1  # until the next interrupt, which may come while the first is being handled
+SLOWER = 20  # times as long, for calls that take milliseconds
+STALL_S = 60.0  # without an interrupt, the job counts as hanging
 SMALL = Resources(cpus=0.01, memory="60 MiB")
-LARGE = 20_000  # numbers in an array that is not copied
+LARGE = 20_000  # elements of an array that is not copied
 MISSING: Any = object()
 
 
 class Tick(Exception):
-    """The exception of the signal handler."""
+    """The exception that the signal handler raises."""
 
 
-_left = [0]  # how often the handler may still raise, until the timer is set again
+_left = [0]  # how often the handler may still raise before the timer is set again
 
 
 def _tick(*_: object) -> None:
@@ -44,7 +44,7 @@ def _tick(*_: object) -> None:
 
 
 def interrupt(step: Callable[[], object], count: int, slower: int) -> None:
-    """Call `step` again and again, until so many of the calls were cut."""
+    """Call `step` again and again, until this many of the calls were interrupted."""
     ticks: list[int] = []
     shortest_s, longest_s = SHORTEST_S * slower, LONGEST_S * slower
 
@@ -67,23 +67,23 @@ def interrupt(step: Callable[[], object], count: int, slower: int) -> None:
     while len(ticks) < count:
         try:
             until_enough()
-        except Tick:  # in the midst of counting, or of stopping the timer
+        except Tick:  # while counting, or while stopping the timer
             pass
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     faulthandler.dump_traceback_later(STALL_S, exit=True)
 
 
 class Kind:
-    """One kind of call. `step` is interrupted."""
+    """One kind of call, which is interrupted in `step`."""
 
     slower: ClassVar[int] = 1
 
     def step(self) -> object:
-        """Call it."""
+        """Make the call."""
         raise NotImplementedError
 
     def check(self) -> str:
-        """What does not hold, or ""."""
+        """Describe what is wrong; "" if nothing is."""
         raise NotImplementedError
 
 
@@ -92,7 +92,7 @@ def _counts(parent: Pid) -> None:
 
 
 class Sends(Kind):
-    """The receiver gets what the sender counts as sent."""
+    """Sends: the receiver must get what the sender counts as sent."""
 
     def __init__(self, how: str) -> None:
         self._how = how
@@ -130,7 +130,7 @@ def _writes(parent: Pid, array: bool) -> None:
 
 
 class Receives(Kind):
-    """What was received, before and after interrupts, is all numbers in their order."""
+    """Receives: the received messages must be all numbers in order, before and after interrupts."""
 
     def __init__(self, how: str) -> None:
         self._how, self._got = how, list[Any]()
@@ -141,7 +141,7 @@ class Receives(Kind):
             self._receiver = Receiver[Any](self._pid)
 
     def step(self) -> None:
-        # Nothing between the call and the list, behind which a handler's exception could lose the value.
+        # Nothing may come between the call and the list: a handler's exception there would lose the value.
         if self._how == "select":
             self._got.append(select(self._receiver)[1])
         elif self._how == "array":
@@ -180,7 +180,7 @@ def _mails(parent: Pid) -> None:
 
 
 class Mails(Kind):
-    """As `Receives`, from a mailbox."""
+    """As `Receives`, for a mailbox."""
 
     def __init__(self, how: str) -> None:
         self._how, self._got, self._mailbox = how, list[Any](), Mailbox[Any]()
@@ -218,7 +218,7 @@ def _serves(parent: Pid) -> None:
 
 
 class SendsMail(Kind):
-    """As `Sends`, to a mailbox that is found by its name."""
+    """As `Sends`, to a mailbox that is found by name."""
 
     def __init__(self, _: str) -> None:
         self._pid = cmpi.spawn(_serves)
@@ -238,7 +238,7 @@ class SendsMail(Kind):
 
 
 class Calls(Kind):
-    """Every answer is that of its request, whatever became of those before."""
+    """Calls: every answer must belong to its request, whatever became of earlier requests."""
 
     def __init__(self, _: str) -> None:
         self._pid, self._fault, self._n = cmpi.spawn(_serves), "", 0
@@ -266,7 +266,8 @@ def _waits(parent: Pid) -> None:
 
 
 class Spawns(Kind):
-    """Nothing that was cut stays: in the end there is as much room as before."""
+    """Spawns: no process of an interrupted call may remain, so that there is as much room at the end as
+    before."""
 
     slower = SLOWER
 
@@ -306,7 +307,7 @@ class Spawns(Kind):
 
 
 class Names(Kind):
-    """A name is where it was put last."""
+    """Names: a name must belong to the process that it was given to last."""
 
     def __init__(self, _: str) -> None:
         self._fault = ""
@@ -323,7 +324,7 @@ class Names(Kind):
 
 
 class Pools(Kind):
-    """Every future that there is gets its own result, and no place in the queue is lost."""
+    """Pools: every future must get its own result, and no place in the queue may be lost."""
 
     def __init__(self, how: str) -> None:
         self._how, self._fault = how, ""
@@ -352,7 +353,7 @@ class Pools(Kind):
     def check(self) -> str:
         for number in list(self._futures):
             self._settle(number)
-        last = [self._pool.submit(abs, i) for i in range(40)]  # more than may wait at a time
+        last = [self._pool.submit(abs, i) for i in range(40)]  # more than may wait at the same time
         if [future.result() for future in last] != list(range(40)):
             self._fault = "a result at the end is wrong"
         self._pool.shutdown()
@@ -360,7 +361,7 @@ class Pools(Kind):
 
 
 class Broadcasts(Kind):
-    """Each receiver gets what was counted as sent to it."""
+    """Broadcasts: each receiver must get what was counted as sent to it."""
 
     def __init__(self, _: str) -> None:
         self._pids = [cmpi.spawn(_counts) for _ in range(2)]

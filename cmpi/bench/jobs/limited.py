@@ -1,9 +1,4 @@
-"""The job behind `limits`: many processes alive at once, then many short ones one after another.
-
-    cmpirun python -m cmpi.bench.jobs.limited ALIVE SPAWNS
-
-Prints one object of figures: how long they took, and what the job's own processes had opened and grew by.
-"""
+"""The job behind `limits`: many processes alive at once, then many short ones one after another."""
 
 from __future__ import annotations
 
@@ -71,7 +66,7 @@ def nothing(_: Pid) -> None:
 
 
 def alive(n: int) -> dict[str, Any]:
-    """So many processes that all have said hello, at one time."""
+    """Start this many processes, which are all alive at the same time and have all sent a message."""
     began_s = time.monotonic()
     pids = [cmpi.spawn(stay, resources=SMALL) for _ in range(n)]
     numbers = {Receiver[int](pid).recv() for pid in pids}
@@ -86,7 +81,8 @@ def alive(n: int) -> dict[str, Any]:
 
 
 def short(n: int) -> dict[str, Any]:
-    """So many processes that end at once; a second, in the first tenth and in the last."""
+    """Start this many processes that end at once; report the rates in the first and the last tenth, and the
+    growth of memory and descriptors."""
     rates: list[float] = []
     of = parts()
     memory = opened = {}

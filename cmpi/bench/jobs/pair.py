@@ -1,8 +1,8 @@
-"""The job behind `channels`: two spawned processes that are linked three ways, each measured in turn.
+"""The job behind `channels`: two spawned processes, connected in three ways that are measured in turn.
 
     cmpirun python -m cmpi.bench.jobs.pair NAME RUNS
 
-The raw communicator is made as cmpi makes its own, by MPI_Comm_accept and MPI_Comm_connect.
+The raw communicator is made by MPI_Comm_accept and MPI_Comm_connect.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ OBJECT = ("abc", 1.5, [1, 2, 3])
 
 
 class Ways:
-    """The ways between the two. `first` is the one that measures."""
+    """The connections between the two. The process with `first` does the timing."""
 
     def __init__(self, partner: cmpi.Pid, folder: str, first: bool) -> None:
         from mpi4py import MPI
@@ -50,7 +50,7 @@ class Ways:
         for _ in range(30):  # until both rings are in use
             self.pingpong_cmpi(1)
 
-    # Each is called in both processes; the time it takes in the first is what counts.
+    # Each is called in both processes; the time in the first one counts.
 
     def pingpong_cmpi(self, n: int = ROUND_TRIPS) -> None:
         to, of = self.to, self.of
@@ -161,7 +161,7 @@ class Ways:
                 comm.send(0, 0)
 
     def wakeup_cmpi(self) -> float:
-        """Seconds from before the send to behind the receive, in the process that receives."""
+        """Seconds from just before the send to just after the receive, measured by the receiver."""
         return self._wakeup(self.to.send, self.of.recv)
 
     def wakeup_raw(self) -> float:
@@ -183,7 +183,7 @@ _array = np.ones(ARRAY_BYTES // 8)
 _target = np.zeros_like(_array)
 _dict = {f"field {i}": np.ones(16_384) for i in range(8)}
 
-# By benchmark: its ways, and how a round's seconds become its figure.
+# By benchmark: its connections, and the conversion of a round's seconds into its figure.
 MEASURES: dict[str, tuple[tuple[str, ...], Any]] = {
     "pingpong": (("cmpi", "raw", "pipe"), lambda s: s / ROUND_TRIPS * 1e6),
     "rate": (("cmpi", "raw", "pipe"), lambda s: MESSAGES / s / 1e3),
@@ -195,13 +195,13 @@ MEASURES: dict[str, tuple[tuple[str, ...], Any]] = {
 
 
 def play(partner: cmpi.Pid, folder: str, name: str, runs: int, first: bool) -> dict[str, float]:
-    """One of the two; in the first, the median of every way."""
+    """Run one of the two processes; the first one returns the median of every connection."""
     ways = Ways(partner, folder, first)
     names, figure = MEASURES[name]
     found: dict[str, list[float]] = {way: [] for way in names}
     for i in range(runs + 1):
         for way in names:
-            ways.pingpong_cmpi(1)  # both are here
+            ways.pingpong_cmpi(1)  # afterwards both are up
             started = time.perf_counter()
             result = getattr(ways, f"{name}_{way}")()
             took = time.perf_counter() - started

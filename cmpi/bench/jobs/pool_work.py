@@ -30,7 +30,7 @@ RESULT = 8 << 20
 
 
 def trivial(x: int) -> int:
-    """A task that is all overhead."""
+    """A task that consists only of overhead."""
     return x + 1
 
 
@@ -45,13 +45,13 @@ def large(x: int) -> Any:
 
 
 def identity(x: int) -> int:
-    """Which process this is."""
+    """The pid of the worker process."""
     time.sleep(0.02)
     return os.getpid()
 
 
 def die_once(path: str) -> float:
-    """Kill this process the first time; when it runs again, say when that is."""
+    """Kill this process at the first run; at the second, return the time."""
     if not os.path.exists(path):
         with open(path, "w") as file:
             file.write(str(time.monotonic()))
@@ -77,7 +77,7 @@ def _dask(n: int) -> Executor:
 
 
 class _Ray(Executor):
-    """As much of an executor as is needed here."""
+    """The part of an executor's interface that is needed here, on Ray."""
 
     def __init__(self, n: int) -> None:
         self._ray = importlib.import_module("ray")
@@ -106,14 +106,14 @@ MAKERS: dict[str, Callable[[int], Executor]] = {
 
 @contextmanager
 def timed(times: list[float]) -> Iterator[None]:
-    """Append how many seconds the block took."""
+    """Append the seconds that the block took to the list."""
     start_s = time.perf_counter()
     yield
     times.append(time.perf_counter() - start_s)
 
 
 def rates(pools: dict[str, Executor], runs: int) -> dict[str, dict[str, float]]:
-    """Tasks a second of the executors that are up."""
+    """Tasks per second of executors that are already up."""
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for _ in range(runs):
         for name, pool in pools.items():
@@ -138,7 +138,7 @@ def rates(pools: dict[str, Executor], runs: int) -> dict[str, dict[str, float]]:
 
 
 def mixed(pool: Executor) -> dict[str, float]:
-    """The time of tasks of random lengths, and what it would be without any overhead."""
+    """The time for tasks of random lengths, and what it would be without any overhead."""
     choice = random.Random(1)
     lengths = [choice.uniform(0.0001, 0.05) for _ in range(1000)]
     took: list[float] = []
@@ -149,7 +149,7 @@ def mixed(pool: Executor) -> dict[str, float]:
 
 
 def captured(pool: cmpi.ProcessPool) -> dict[str, float]:
-    """The time of tasks that all look at one large array."""
+    """The time for tasks that all read one large array."""
     array = np.ones(ARRAY // 8)
     took: list[float] = []
 
@@ -186,8 +186,8 @@ def up(make: Callable[[int], Executor]) -> float:
 
 
 def restart(pool: cmpi.ProcessPool, runs: int) -> float:
-    """Milliseconds from the death of a worker until its task is running again, without the pause before a
-    retry."""
+    """Milliseconds from the death of a worker until its task is running again, not counting the pause
+    before a retry."""
     took: list[float] = []
     for i in range(runs):
         path = f"/tmp/cmpi-bench-{os.getpid()}-{i}"

@@ -2,9 +2,9 @@
 
     cmpirun python -m cmpi.bench.jobs.soaking SECONDS SEED
 
-An episode is a pipeline of three processes, source, relay and sink. Each message carries its number
-and the sum of its payload; the sink says how far it came. Nobody may see a gap, a repetition, or
-another payload, whatever happened; where nothing was killed or closed early, everything arrives.
+An episode is a pipeline of three processes: source, relay and sink. Each message carries its number and the
+checksum of its payload, and the sink reports how many it received. Whatever happens, no gap, repetition or
+wrong payload may occur; if nothing was killed or closed early, everything must arrive.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ import psutil
 
 import cmpi
 
-AT_ONCE = 2  # episodes
+AT_ONCE = 2  # episodes at the same time
 EVENTS = ("nothing", "nothing", "kill the relay", "kill the sink", "close early", "cancel")
 SIZES = (0, 1, 100, 5_000, 70_000, 300_000, 3_000_000)
-# Both MPIs keep 70 to 90 KiB of each process that they were ever connected to, however it is left.
+# Both MPIs keep 70 to 90 KiB for each process that they were ever connected to, however the connection
+# ended.
 KEPT_BY_MPI = 100 << 10
 SLACK_BYTES, SLACK_FDS = 20 << 20, 20
 SMALL = cmpi.Resources(memory="400 MiB")
@@ -35,7 +36,7 @@ PEER_GONE = (cmpi.PeerExited, cmpi.PeerClosed)
 
 
 def payload(choice: random.Random) -> Any:
-    """Bytes, text or an array of some size."""
+    """A payload: bytes, text or an array of random size."""
     size = choice.choice(SIZES)
     kind = choice.randrange(3)
     if kind == 0:
@@ -44,12 +45,13 @@ def payload(choice: random.Random) -> Any:
 
 
 def checksum(value: Any) -> int:
-    """Of a payload's bytes."""
+    """The checksum of a payload's bytes."""
     return zlib.crc32(value.encode() if isinstance(value, str) else value)
 
 
 async def send_with_cancels(to: cmpi.Sender[Any], messages: list[Any], choice: random.Random) -> None:
-    """Every message once, though some sends are cancelled: what was not sent is sent again."""
+    """Send every message once, although some sends are cancelled: those that were not sent are sent
+    again."""
     for message in messages:
         sent = False
         while not sent:
@@ -64,7 +66,7 @@ async def send_with_cancels(to: cmpi.Sender[Any], messages: list[Any], choice: r
                 found: BaseException | None = error
                 while found is not None and not hasattr(found, "sent"):
                     found = found.__context__
-                sent = getattr(found, "sent", False)  # not even begun if nobody says
+                sent = getattr(found, "sent", False)  # without the attribute, the send was not even begun
 
 
 def source(parent: cmpi.Pid, n: int, seed: int, event: str) -> None:
@@ -111,7 +113,7 @@ def sink(parent: cmpi.Pid, relay: cmpi.Pid, n: int, event: str) -> None:
 
 
 def episode(choice: random.Random, counts: Counter[str]) -> None:
-    """One pipeline, from its start to its end."""
+    """Run one pipeline from start to end."""
     n, event = choice.randrange(5, 120), choice.choice(EVENTS)
     one = cmpi.spawn(source, n, choice.randrange(1 << 30), event, resources=SMALL)
     two = cmpi.spawn(relay, one, event, resources=SMALL)
@@ -143,7 +145,7 @@ def episode(choice: random.Random, counts: Counter[str]) -> None:
 
 
 class Stage:
-    """What this process holds, which must not grow."""
+    """The resources that this process holds, which must not grow."""
 
     def __init__(self) -> None:
         gc.collect()
@@ -158,7 +160,7 @@ class Stage:
 
 
 def main(seconds: float, seed: int) -> int:
-    """Soak; returns the exit code."""
+    """Run for this long; returns the exit code."""
     end_s = time.monotonic() + seconds
     counts: Counter[str] = Counter()
     wrong: list[BaseException] = []

@@ -1,6 +1,7 @@
-"""What the benchmark of spawning times, as a job: prints one object of figures, times in seconds.
+"""The job behind the benchmark `spawn`: prints one object of figures, with times in seconds.
 
-Beside each spawn of cmpi's, a `multiprocessing` process is started by fork, and one by its fork server.
+For comparison with each spawn, a `multiprocessing` process is started by fork, and another by its fork
+server.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ SMALL = Resources()
 
 
 def stamp(parent: Pid) -> None:
-    """Tell the time."""
+    """Send the time."""
     Sender[float](parent).send(time.monotonic())
 
 
 def stamp_by_pipe(pipe: Any) -> None:
-    """The same, for multiprocessing."""
+    """Send the time through a pipe, for multiprocessing."""
     pipe.send(time.monotonic())
 
 
 def stay(parent: Pid) -> None:
-    """Tell the time, and the process's number, and wait for the end."""
+    """Send the time and the process's pid, and wait for the end."""
     Sender[Any](parent).send((time.monotonic(), os.getpid()))
     Receiver[int](parent).recv()
 
 
 def use_mpi(parent: Pid) -> None:
-    """Tell the time once MPI runs."""
+    """Send the time once MPI is running."""
     from mpi4py import MPI
 
     assert MPI.COMM_WORLD.size == 1
@@ -47,7 +48,7 @@ def use_mpi(parent: Pid) -> None:
 
 
 def one(f: Callable[..., Any], **how: Any) -> float:
-    """From the call of spawn to the first message."""
+    """Time from the call of spawn to the first message."""
     started = time.monotonic()
     child = cmpi.spawn(f, resources=SMALL, **how)
     took = Receiver[float](child).recv() - started
@@ -56,7 +57,7 @@ def one(f: Callable[..., Any], **how: Any) -> float:
 
 
 def one_by(kind: str) -> float:
-    """From the start of a multiprocessing process to its first message."""
+    """Time from the start of a multiprocessing process to its first message."""
     context: Any = multiprocessing.get_context(kind)
     ours, theirs = context.Pipe()
     started = time.monotonic()
@@ -68,7 +69,7 @@ def one_by(kind: str) -> float:
 
 
 def many(n: int) -> tuple[float, list[tuple[Pid, int]]]:
-    """Spawn n that stay; how long until the last one runs, and who they are."""
+    """Spawn n processes that stay; return the time until the last one runs, and their pids."""
     started = time.monotonic()
     pids = [cmpi.spawn(stay, resources=SMALL) for _ in range(n)]
     told = [Receiver[Any](pid).recv() for pid in pids]
@@ -76,7 +77,7 @@ def many(n: int) -> tuple[float, list[tuple[Pid, int]]]:
 
 
 def dismiss(pids: list[tuple[Pid, int]]) -> None:
-    """Have them end, and wait for that."""
+    """End the processes, and wait for their ends."""
     for pid, _ in pids:
         Sender[int](pid).send(0)
     for pid, _ in pids:
@@ -84,7 +85,7 @@ def dismiss(pids: list[tuple[Pid, int]]) -> None:
 
 
 def fibonacci(x: int) -> int:
-    """Each call but the smallest is two processes."""
+    """Fibonacci numbers, with two processes for each call except the smallest."""
     if x <= 1:
         return x
 
@@ -96,7 +97,7 @@ def fibonacci(x: int) -> int:
 
 
 def worker(parent: Pid) -> None:
-    """Tell when it runs and when it is about to end, and end."""
+    """A worker: sends the time when it starts and when it is about to end, and ends."""
     with Sender[Any].to("times") as times:
         times.send(("runs", time.monotonic()))
         times.send(("ends", time.monotonic()))
@@ -104,12 +105,13 @@ def worker(parent: Pid) -> None:
 
 
 def boss(parent: Pid) -> None:
-    """Start a worker again and again, without a pause."""
+    """A supervisor that restarts the worker without pauses."""
     cmpi.supervise([cmpi.Child(worker)], max_restarts=10**6, within=1e-6)
 
 
 def restart(n: int) -> float:
-    """From a supervised process's end to the first statement of the next one: the median of n."""
+    """The median time from the end of a supervised process to the first statement of its successor, over n
+    restarts."""
     with cmpi.Mailbox[Any](name="times") as times:
         supervisor = cmpi.spawn(boss, resources=SMALL)
         ended, took = 0.0, list[float]()
@@ -125,7 +127,7 @@ def restart(n: int) -> float:
 
 
 def main() -> None:
-    """Run all of it."""
+    """Measure everything, and print it."""
     runs, at_once = int(sys.argv[1]), int(sys.argv[2])
     cmpi.init()
     figures: dict[str, Any] = {"first": one(stamp)}
@@ -155,7 +157,8 @@ def main() -> None:
 
 
 def pss(processes: list[Any]) -> float:
-    """Bytes of memory of one of them, what they share being divided among those that share it."""
+    """The memory of one of the processes in bytes, with shared pages divided among those that share them
+    (PSS)."""
     return float(sum(process.memory_full_info().pss for process in processes) / len(processes))
 
 

@@ -1,1 +1,1 @@
-"""Destinations: what streams are written to."""
+"""Destinations: where streams are written."""

@@ -1,8 +1,8 @@
 """Writes a stream to a folder, completely or not at all.
 
-Tasks write into a hidden subfolder, under names that depend only on the split and the number of the file,
-so a task that is tried again overwrites its own files. When all tasks have ended, the files are moved into
-place one after another, and the manifest last: a folder with a manifest is complete.
+Tasks write into a hidden subfolder. The names there depend only on the split and the number of the file, so
+a task that is retried overwrites its own files. When all tasks have ended, the files are moved into place
+one after another, the manifest last: a folder with a manifest is complete.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Manifest:
 
     Attributes:
         format: "parquet", "csv", "json" or "text".
-        rows: Their number, in all files.
+        rows: The number of rows in all files.
         files: The files, in the order of the stream.
     """
 
@@ -50,12 +50,12 @@ class Destination:
     """A folder to write to.
 
     Args:
-        folder: It is made, if it is not there. With a protocol ("s3://..."), by fsspec.
-        form: The ending of the files' names.
+        folder: Created if it does not exist. A path with a protocol ("s3://...") is handled by fsspec.
+        form: The extension of the files' names.
         overwrite: Replace what an earlier stream has written there.
 
     Raises:
-        UsageError: There is something in it, and `overwrite` is False.
+        UsageError: The folder is not empty, and `overwrite` is False.
     """
 
     def __init__(self, folder: Any, form: str, overwrite: bool) -> None:
@@ -82,13 +82,13 @@ class Destination:
             raise UsageError(f"{MANIFEST} in {self.folder} was not written by cmpi: {error}") from error
 
     def commit(self, splits: Iterable[list[WrittenFile]]) -> Manifest:
-        """Move the files to their places, once all are written. Blocks: until they are."""
+        """Move the files to their places, after all are written. Blocks: until that is done."""
         files = tuple(chain.from_iterable(splits))
         manifest = Manifest(self._form, sum(file.rows for file in files), files)
         staged = f"{self.staging}/{MANIFEST}"
         with self._storage.written(staged) as path, open(path, "w", encoding="utf-8") as file:
             json.dump(asdict(manifest), file, indent=1)
-        self._storage.unlink(MANIFEST)  # the folder is not complete meanwhile
+        self._storage.unlink(MANIFEST)  # until the files are in place, the folder is incomplete
         for each in files:
             self._storage.move(f"{self.staging}/{each.name}", each.name)
         for name in self._before - {each.name for each in files}:
@@ -104,7 +104,7 @@ class Destination:
 def write_split(
     parts: Iterable[Iterator[Any]], folder: str, staging: str, number: int, ending: str, write: Write
 ) -> list[WrittenFile]:
-    """Write the files of one split, one for each part; those of an earlier attempt are removed first."""
+    """Write the files of one split, one for each part; first remove those of an earlier attempt."""
     to = storage(folder)
     stem = f"{staging}/part-{number:05}"
     for name in to.matching(f"{stem}-"):

@@ -1,4 +1,4 @@
-"""How rows become a file: text, CSV, JSON Lines, Parquet."""
+"""Writes rows to a file: text, CSV, JSON Lines, Parquet."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from typing import Any
 from cmpi.data.extras import pyarrow
 from cmpi.data.sinks.collecting import columns_of
 
-CHUNK = 1 << 16  # rows that are made columns, or text, at once
-GROUP_BYTES = 32 << 20  # of the batches of one row group
+CHUNK = 1 << 16  # rows that are converted to columns, or to text, at once
+GROUP_BYTES = 32 << 20  # of batches in one row group
 
-Write = Callable[[str, Iterator[Any]], int]  # takes a path and rows or batches; returns how many rows
+Write = Callable[[str, Iterator[Any]], int]  # takes a path and rows or batches; returns the number of rows
 
 
 def write_text(path: str, rows: Iterator[Any]) -> int:
-    """A line for each row, which is a str. Raises: TypeError: It is not. ValueError: It has two lines."""
+    """Write a line for each row. Raises: TypeError: A row is not a str. ValueError: It has a line end in
+    it."""
     n = 0
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         while chunk := list(islice(rows, CHUNK)):
@@ -34,7 +35,7 @@ def write_text(path: str, rows: Iterator[Any]) -> int:
 
 
 def write_json(path: str, rows: Iterator[Any]) -> int:
-    """A JSON document in each line; records are objects."""
+    """Write a JSON document on each line; records become objects."""
     n = 0
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         for row in rows:
@@ -46,7 +47,7 @@ def write_json(path: str, rows: Iterator[Any]) -> int:
 
 
 def write_csv(path: str, rows: Iterator[Any]) -> int:
-    """A header and a line for each row: records or dicts with the same columns."""
+    """Write a header, and a line for each row: records or dicts with the same columns."""
     n = 0
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -69,7 +70,8 @@ def write_csv(path: str, rows: Iterator[Any]) -> int:
 
 @dataclass(frozen=True)
 class WriteParquet:
-    """Records or dicts as columns, whose types are those of the schema, or of the first rows."""
+    """Writes records or dicts as columns, whose types are given by the schema or found in the first
+    rows."""
 
     schema: Any = None
 
@@ -78,7 +80,7 @@ class WriteParquet:
         return self._write(path, chunks, lambda chunk, types: table.from_pydict(columns_of(chunk), types))
 
     def batches(self, path: str, batches: Iterator[Any]) -> int:
-        """The same for record batches, in row groups of `GROUP_BYTES`."""
+        """Write record batches, in row groups of `GROUP_BYTES`."""
         return self._write(path, _groups(batches), pyarrow().Table.from_batches)
 
     def _write(self, path: str, chunks: Iterator[Any], table_of: Callable[[Any, Any], Any]) -> int:
@@ -111,13 +113,13 @@ def _groups(batches: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 def parts_of_rows(rows: Iterator[Any], n: int) -> Iterator[Iterator[Any]]:
-    """The rows by `n`. Each part must be read before the next one."""
+    """Parts of `n` rows. Each part must be read before the next one."""
     for first in rows:
         yield chain((first,), islice(rows, n - 1))
 
 
 def parts_of_batches(batches: Iterator[Any], n: int) -> Iterator[Iterator[Any]]:
-    """Record batches of up to `n` rows in all. Each part must be read before the next one."""
+    """Parts of record batches with up to `n` rows. Each part must be read before the next one."""
     left: Iterator[Any] = filter(len, batches)
 
     def part(first: Any) -> Iterator[Any]:

@@ -1,4 +1,4 @@
-"""Where files are written: a local folder, or one behind fsspec."""
+"""Where files are written: a local folder, or one reached through fsspec."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ from cmpi.data.extras import fsspec
 
 
 class Storage(Protocol):
-    """A folder, by the names of the files in it; `staging/name` is a file of a folder in it."""
+    """A folder whose files are named relative to it; `staging/name` is a file in a subfolder."""
 
     def names(self) -> list[str]:
-        """The files and folders in it, without hidden ones, sorted. It is made, if it is not there."""
+        """The files and folders in it, sorted, without hidden ones. Creates the folder if it does not
+        exist."""
 
     def read(self, name: str) -> bytes:
-        """A file. Raises: FileNotFoundError."""
+        """The contents of a file. Raises: FileNotFoundError."""
 
     @contextmanager
     def written(self, name: str) -> Iterator[str]:
-        """A local path to write to. Leaving the block without an exception makes it the file."""
+        """A context manager with a local path to write to. The file is complete once the block has ended
+        without an exception."""
 
     def move(self, name: str, to: str) -> None:
-        """Give a file another name, in the place of what has that name."""
+        """Rename a file, replacing any file with that name."""
 
     def unlink(self, name: str) -> None:
-        """Remove a file; nothing if there is none."""
+        """Remove a file, if it exists."""
 
     def matching(self, start: str) -> list[str]:
-        """The files whose names begin so."""
+        """The files whose names begin with `start`."""
 
     def remove(self, folder: str) -> None:
-        """Remove a folder with all that is in it; nothing if there is none."""
+        """Remove a folder with its contents, if it exists."""
 
 
 def storage(folder: str) -> Storage:
-    """The storage of a path, or of a path with a protocol, by fsspec."""
+    """The storage for a path; a path with a protocol is handled by fsspec."""
     return RemoteFolder(folder) if "://" in folder else LocalFolder(folder)
 
 
 class LocalFolder:
-    """A folder of this host's file system: a file has its name at once, and all of it."""
+    """A folder of this host's file system, whose files are written in place."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -82,7 +84,7 @@ class LocalFolder:
 
 
 class RemoteFolder:
-    """A folder behind fsspec, such as a prefix of S3, where a file is there as a whole or not at all."""
+    """A folder behind fsspec, such as an S3 prefix, where a file appears as a whole."""
 
     def __init__(self, folder: str) -> None:
         self._folder = folder.rstrip("/")

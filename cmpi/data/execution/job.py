@@ -1,4 +1,4 @@
-"""One run of a plan: its stages one after another, each a task for every split."""
+"""Runs a plan: its stages one after another, each as a task for every split."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from cmpi.data.sinks.collecting import Collect
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.memory import Items
 
-REDUCE_BYTES = 8 << 20  # of partitions that one task takes together
+REDUCE_BYTES = 8 << 20  # of partitions that one task takes
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a stream runs: see `Stream.options`."""
+    """How to run a stream: see `Stream.options`."""
 
     pool: Executor | None = None
     on_error: str = "raise"
@@ -45,8 +45,8 @@ class Options:
 
 
 class Collected(NamedTuple):
-    """A result and the errors of the rows that were left out; a stream with `on_error="collect"` returns
-    it."""
+    """A result with the errors of the rows that were left out, as returned by a stream with
+    `on_error="collect"`."""
 
     result: Any
     errors: list[BadRow]
@@ -54,16 +54,16 @@ class Collected(NamedTuple):
 
 @dataclass
 class Flow:
-    """Splits, and for each the number of the steps that its rows go through."""
+    """Splits, and for each the number of the steps to apply to its rows."""
 
     pipelines: list[Steps]
     splits: Iterator[tuple[int, Any]]
-    total: int | None = None  # splits, if that is known
+    total: int | None = None  # the number of splits, if known
 
 
 @dataclass
 class Job:
-    """A run. Leaving its `with` block removes all that it has on disk."""
+    """One run of a plan. Leaving its `with` block removes everything that it has on disk."""
 
     options: Options
     bad: list[BadRow] = field(default_factory=list)
@@ -79,14 +79,14 @@ class Job:
         self._spill.close()
 
     def persist(self, node: plan.Node) -> Persisted:
-        """A plan's rows on disk, as long as they are used. Blocks: until they are there."""
+        """Store a plan's rows on disk, as long as they are used. Blocks: until they are there."""
         splits = list(self.keep("persist", optimise(node)))
         persisted = Persisted(splits, self._spill)
-        self._spill = SpillFolder("")  # the other one is its own now
+        self._spill = SpillFolder("")  # the former folder now belongs to the reader
         return persisted
 
     def reduce(self, node: plan.Node, sink: Sink) -> Any:
-        """The result of a sink over a plan's rows. Blocks: until it is there."""
+        """Return the result of a sink over a plan's rows. Blocks: until it is there."""
         state = sink.init()
         for each in self.run(str(sink), self.flow(optimise(node)), tasks.reduce(sink), sink.reads_ahead):
             state = sink.merge(state, each)
@@ -103,17 +103,17 @@ class Job:
             to.close()
 
     def rows(self, node: plan.Node) -> Iterator[Any]:
-        """A plan's rows, as they are asked for."""
+        """Yield a plan's rows, computing them as they are requested."""
         sink = Collect(list)
         for each in self.run("rows", self.flow(optimise(node)), tasks.reduce(sink)):
             yield from each
 
     def keep(self, label: str, node: plan.Node) -> Iterator[list[Block]]:
-        """The rows of each split of a plan, on disk."""
+        """Store the rows of each split of a plan on disk."""
         return self.run(label, self.flow(node), tasks.keep(self._spill.path))
 
     def run(self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False) -> Iterator[Any]:
-        """Yield the work's result for each split, in order."""
+        """Yield the result of the work for each split, in order."""
         task = tasks.task(work, flow.pipelines, self.options.on_error, reads_ahead)
         progress = Progress(label, flow.total, self.options.progress)
         sizes: deque[int] = deque()
@@ -136,7 +136,7 @@ class Job:
     # -- one method for each kind of node ------------------------------------------------------
 
     def flow(self, node: plan.Node) -> Flow:
-        """The splits of a plan. What must be shuffled or sorted for them is, now."""
+        """The splits of a plan. Runs the shuffles and sorts that they depend on."""
         make = {
             plan.Source: self._source,
             plan.Apply: self._apply,
@@ -253,7 +253,7 @@ class Job:
 
 
 def _plain(splits: Iterable[Any]) -> Flow:
-    """Splits without steps. How many there are is known if they are a list."""
+    """Splits without steps. If they are a list, their number is known."""
     total = len(splits) if isinstance(splits, list) else None
     return Flow([Steps()], ((0, split) for split in splits), total)
 
@@ -263,7 +263,7 @@ def _shifted(splits: Iterator[tuple[int, Any]], by: int) -> Iterator[tuple[int, 
 
 
 def _gathered(results: Iterable[Partitions]) -> Partitions:
-    """The blocks of each partition, of all tasks in their order."""
+    """The blocks of each partition from all tasks, in the order of the tasks."""
     every: Partitions = {}
     for partitions in results:
         for number, blocks in partitions.items():
@@ -272,7 +272,7 @@ def _gathered(results: Iterable[Partitions]) -> Partitions:
 
 
 def _grouped(partitions: list[list[Block]]) -> Iterator[list[list[Block]]]:
-    """Neighbouring partitions that one task takes together."""
+    """Neighbouring partitions in groups, one for each task."""
     sizes = [sum(block.nbytes for block in blocks) for blocks in partitions]
     for begin, end in groups_by_size(sizes, REDUCE_BYTES):
         yield partitions[begin:end]

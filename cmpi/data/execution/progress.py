@@ -1,4 +1,4 @@
-"""The progress of a stage: a bar of tqdm's on stderr, with splits, rows and bytes."""
+"""The progress of a stage: a tqdm bar on stderr, with splits, rows and bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from cmpi.data.extras import tqdm
 
-SHOWN_AFTER_S = 1.0  # stages that are shorter need no bar
+SHOWN_AFTER_S = 1.0  # shorter stages need no bar
 WITH_TOTAL = "{l_bar}{bar}| {n}/{total} splits [{elapsed}<{remaining}{postfix}]"
 WITHOUT = "{desc}: {n} splits [{elapsed}{postfix}]"
 
@@ -19,9 +19,9 @@ class Progress:
 
     Args:
         label: What the stage does.
-        total: How many splits there are, if that is known.
-        shown: Whether it is to be shown: None means where stderr is a terminal, or cmpirun shows it on
-            one, and tqdm is installed.
+        total: The number of splits, if known.
+        shown: Whether to show the bar. None: if stderr is shown on a terminal, directly or by cmpirun, and
+            tqdm is installed.
 
     Raises:
         MissingExtra: `shown` is true, and tqdm is not installed.
@@ -34,19 +34,19 @@ class Progress:
         if _is_shown(shown):
             after_s = SHOWN_AFTER_S if shown is None else 0
             form = WITHOUT if total is None else WITH_TOTAL
-            # cmpirun says in COLUMNS what room there is; where stderr is a terminal, tqdm looks there.
+            # cmpirun sets COLUMNS to the room available; if stderr is a terminal, tqdm asks the terminal.
             width = None if sys.stderr.isatty() else int(os.environ.get("COLUMNS", 0)) or None
             self._bar = tqdm()(
                 desc=label, total=total, bar_format=form, delay=after_s, file=sys.stderr, ncols=width
             )
 
     def know(self, total: int) -> None:
-        """There are this many splits."""
+        """Set the number of splits."""
         if self._bar is not None:
             self._bar.total, self._bar.bar_format = total, WITH_TOTAL
 
     def add(self, rows: int, nbytes: int) -> None:
-        """One split more is done. Blocks: at most for stderr, ten times a second."""
+        """Count one more finished split. Blocks: at most for stderr, ten times a second."""
         if self._bar is None:
             return
         self._rows, self._nbytes = self._rows + rows, self._nbytes + nbytes
@@ -74,7 +74,7 @@ def _is_shown(wish: bool | None) -> bool:
 
 
 def rates(rows: int, nbytes: int, elapsed_s: float) -> str:
-    """Rows and bytes a second, as far as there are any.
+    """Rows and bytes per second, leaving out zeros.
 
     >>> rates(3_000_000, 4_500_000_000, 2.0)
     '1.5M rows/s, 2.25GB/s'

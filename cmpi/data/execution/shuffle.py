@@ -1,7 +1,7 @@
-"""The shuffle: rows go to partitions by the hash of their keys, groups are combined before they do.
+"""The shuffle: distributes rows over partitions by the hash of their keys; groups are combined before that.
 
-What does not fit into the memory of a task is divided once more, by other bits of the hash, and lies on
-disk meanwhile.
+Rows that do not fit into the memory of a task are divided once more, by other bits of the hash, and are
+meanwhile on disk.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from cmpi.data.execution.spill import Block, BlockWriter, memory_of, read
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
 
-CHUNK = 1 << 14  # rows or keys between two looks at the memory
+CHUNK = 1 << 14  # rows or keys between two checks of memory
 SUBPARTITIONS = 16
-MAX_LEVEL = 4  # divisions of a partition; one that is still too large has too many rows of too few keys
+MAX_LEVEL = 4  # divisions of a partition; if it is still too large, it has too many rows of too few keys
 
 Partitions = dict[int, list[Block]]
 
@@ -30,15 +30,15 @@ class Partitioner:
     """Writes pairs to partitions.
 
     Args:
-        folder: For what is written.
-        partitions: How many there are.
-        level: How often the keys were divided before.
+        folder: The folder for the blocks.
+        partitions: The number of partitions.
+        level: How often the keys have been divided before.
     """
 
     def __init__(self, folder: str, partitions: int, level: int) -> None:
         self._writer = BlockWriter(folder)
         self._partitions, self._level = partitions, level
-        self._numbers: list[tuple[int, int]] = []  # of partitions and of their blocks
+        self._numbers: list[tuple[int, int]] = []  # numbers of partitions, and of their blocks
 
     def write(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Write a block for each partition that these pairs belong to."""
@@ -55,7 +55,7 @@ class Partitioner:
             self._numbers.append((number, self._writer.write(rows)))
 
     def write_table(self, table: Any) -> None:
-        """The same for an aggregate table, at level 0."""
+        """Write the rows of an aggregate table, at level 0."""
         for number, rows in columns.divided(table, self._partitions):
             self._numbers.append((number, self._writer.write(rows)))
 
@@ -69,14 +69,14 @@ class Partitioner:
 
 
 class Groups:
-    """States by key, which are written to partitions when they outgrow the memory.
+    """States by key, which are written to partitions when they need too much memory.
 
     Args:
-        sink: Whose states they are.
-        folder: See `Partitioner`, as the next two.
-        partitions: See there.
-        level: See there.
-        memory: How many bytes they may take, about.
+        sink: The sink that the states belong to.
+        folder: See `Partitioner`.
+        partitions: See `Partitioner`.
+        level: See `Partitioner`.
+        memory: About how many bytes the states may take.
     """
 
     def __init__(self, sink: Sink, folder: str, partitions: int, level: int, memory: int) -> None:
@@ -86,14 +86,14 @@ class Groups:
         self._look_at = CHUNK
 
     def add(self, rows: Iterable[Any], key_of: Any, value_of: Any) -> None:
-        """Take rows into the states of their keys."""
+        """Add rows to the states of their keys."""
         rows = iter(rows)
         while chunk := list(islice(rows, CHUNK)):
             self._sink.add_by_key(self.states, chunk, key_of, value_of)
             self._look()
 
     def merge(self, pairs: Iterable[tuple[Any, Any]]) -> None:
-        """Merge states of later rows."""
+        """Merge states that belong to later rows."""
         states, merge = self.states, self._sink.merge
         for key, state in pairs:
             states[key] = merge(states[key], state) if key in states else state
@@ -109,7 +109,7 @@ class Groups:
 
     def _look(self) -> None:
         if len(self.states) < self._look_at:
-            # Few keys can have large states, too.
+            # Few keys may have large states, too.
             self._look_at = min(self._look_at, max(64, 2 * len(self.states)))
             return
         memory = memory_of(self.states, len(self.states))
@@ -128,7 +128,7 @@ class Groups:
         self._look_at = CHUNK
 
     def close(self) -> Partitions:
-        """The partitions of all states."""
+        """Flush the states, and return the partitions."""
         self.flush()
         assert self.partitioner is not None
         return self.partitioner.close()
@@ -136,7 +136,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class GroupPart:
-    """A split of what `group_by` gives: some partitions, each with blocks of (key, state)."""
+    """A split of the result of `group_by`: some partitions, each with blocks of (key, state)."""
 
     partitions: tuple[tuple[Block, ...], ...]
     sink: Sink
@@ -144,7 +144,7 @@ class GroupPart:
     memory: int
 
     def rows(self, reading: Reading) -> Iterator[tuple[Any, Any]]:
-        """Pairs of a key and its result."""
+        """Yield pairs of a key and its result."""
         if sum(block.nbytes for blocks in self.partitions for block in blocks) <= self.memory:
             partitions: list[Iterable[Any]] = [list(read(blocks)) for blocks in self.partitions]
             table = self._merged_tables(list(itertools.chain.from_iterable(partitions)))
@@ -157,7 +157,7 @@ class GroupPart:
             yield from self._merged(rows, 1)
 
     def _merged_tables(self, rows: list[Any]) -> Any:
-        """The aggregate table of all of them, if all are such and Arrow can merge them."""
+        """The merged aggregate table, if all blocks are aggregate tables and Arrow can merge them."""
         return columns.merged(rows, self.sink) if all(map(columns.is_table, rows)) else None
 
     def _finished(self, states: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
@@ -178,7 +178,7 @@ class GroupPart:
 
 
 def shuffled(rows: Iterable[Any], folder: str, partitions: int, level: int, memory: int) -> Partitions:
-    """Pairs (key, value), by partitions. Raises: TypeError: A row is no pair."""
+    """Distribute pairs (key, value) over partitions. Raises: TypeError: A row is not a pair."""
     partitioner = Partitioner(folder, partitions, level)
     held: list[Any] = []
     nbytes = 0
@@ -198,7 +198,7 @@ def shuffled(rows: Iterable[Any], folder: str, partitions: int, level: int, memo
 
 @dataclass(frozen=True)
 class JoinPart:
-    """A split of a join: some partitions, each with blocks of the left and of the right stream."""
+    """A split of a join: some partitions, each with blocks of the left and the right stream."""
 
     partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
     outer: bool
@@ -206,7 +206,7 @@ class JoinPart:
     memory: int
 
     def rows(self, reading: Reading) -> Iterator[tuple[Any, tuple[Any, Any]]]:
-        """Each pair of partners."""
+        """Yield each pair of partners."""
         for left, right in self.partitions:
             yield from self._joined(left, right, 1)
 

@@ -1,5 +1,5 @@
-"""The external sort: each split is written as sorted runs, and each part of the result merges its range of
-all runs. Rows with equal keys stay in their order."""
+"""The external sort. Each split is written as sorted runs, and each part of the result merges its range of
+all runs. Rows with equal keys keep their order."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cmpi._core.data.keys import Key, key_function
 from cmpi.data.execution.spill import BLOCK_ROWS, Block, BlockWriter, memory_of, read
 from cmpi.data.sources.reading import Reading
 
-BLOCK_MEMORY = 256 << 10  # of the rows of one block: a merge holds a block of every run
-PART_BYTES = 16 << 20  # of runs, for each part of the result
+BLOCK_MEMORY = 256 << 10  # of rows in one block: a merge holds a block of every run
+PART_BYTES = 16 << 20  # of runs for each part of the result
 
-Run = list[tuple[Any, Any, Block]]  # the first key, the last key, and the rows between
+Run = list[tuple[Any, Any, Block]]  # the first key, the last key, and the rows
 
 
 def sorted_runs(rows: Iterable[Any], key: Key, reverse: bool, folder: str, memory: int) -> list[Run]:
-    """Rows as sorted runs, each of about as many bytes of memory as are given."""
+    """Write rows as sorted runs, each of about as many bytes of memory as given."""
     key_of = key_function(key)
     writer = BlockWriter(folder)
     keys: list[list[tuple[Any, Any]]] = []
@@ -51,7 +51,7 @@ def sorted_runs(rows: Iterable[Any], key: Key, reverse: bool, folder: str, memor
 
 
 def parts(runs: Sequence[Run], key: Key, reverse: bool) -> Iterator[SortPart]:
-    """The parts of the result, in its order, each of the rows between two keys."""
+    """The parts of the result in its order, each with the rows between two keys."""
     before = operator.gt if reverse else operator.lt
     entries = [entry for run in runs for entry in run]
     nbytes = sum(block.nbytes for _, _, block in entries)
@@ -79,7 +79,7 @@ def _overlapping(
 
 @dataclass(frozen=True)
 class SortPart:
-    """A split of sorted rows: those from the key in `begin` up to the one in `end`; () is no bound."""
+    """A split of sorted rows, from the key in `begin` up to the one in `end`; () means no bound."""
 
     runs: tuple[tuple[Block, ...], ...]
     key: Key
@@ -88,7 +88,7 @@ class SortPart:
     end: tuple[Any, ...]
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """Its rows, in order."""
+        """Yield the rows in order."""
         key_of = key_function(self.key)
         runs = [self._within(run, key_of) for run in self.runs]
         return heapq.merge(*runs, key=key_of, reverse=self.reverse)

@@ -1,4 +1,4 @@
-"""Blocks of rows on disk, in a folder that ends with its job."""
+"""Blocks of rows on disk, in a folder that is removed with its job."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from typing import Any
 from cmpi._transport import pickling
 
 PREFIX = "cmpi-data-"
-INLINE_BYTES = 64 * 1024  # a task's blocks that are no larger in all are returned, not written
+# If a task's blocks have no more than this in total, they are returned instead of written.
+INLINE_BYTES = 64 * 1024
 BLOCK_ROWS = 4096
-PARTS = b"parts"  # behind a pickle that has others in it; a pickle itself ends with "."
+PARTS = b"parts"  # marks a pickle that contains others; a plain pickle ends with "."
 
 
 @dataclass(frozen=True)
 class Block:
-    """Rows on disk, or here if `data` is given."""
+    """Rows on disk, or in memory if `data` is given."""
 
     nbytes: int
     rows: int
@@ -34,13 +35,13 @@ class Block:
 
 
 class SpillFolder:
-    """A folder of a job's own. It is made when it is first needed, and removed by `close`.
+    """A job's own folder. It is created when it is first needed, and removed by `close`.
 
     Args:
-        parent: Where; with several hosts, where all of them see it.
+        parent: Where to create it. With workers on several hosts, all of them must see it.
 
-    Its lock is held as long as this process lives, so that a folder of a process that was killed is known
-    as such, and removed by the next job with the same parent.
+    The folder is locked as long as this process lives. A folder left by a process that was killed is
+    unlocked, and the next job with the same parent removes it.
     """
 
     def __init__(self, parent: str) -> None:
@@ -50,7 +51,7 @@ class SpillFolder:
 
     @property
     def path(self) -> str:
-        """The folder. Raises: OSError: It cannot be made."""
+        """The path of the folder. Raises: OSError: It cannot be created."""
         if not self._path:
             remove_stale(self._parent)
             while not self._make():
@@ -58,7 +59,8 @@ class SpillFolder:
         return self._path
 
     def _make(self) -> bool:
-        """Make the folder; False if another process removed it as a stale one before it was locked."""
+        """Create the folder; False if another process took it for stale and removed it before it was
+        locked."""
         path = tempfile.mkdtemp(prefix=PREFIX, dir=self._parent)
         lock = os.path.join(path, "lock")
         self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -70,7 +72,7 @@ class SpillFolder:
         return True
 
     def close(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder and its contents."""
         if self._path:
             shutil.rmtree(self._path, ignore_errors=True)
             os.close(self._lock)
@@ -78,7 +80,7 @@ class SpillFolder:
 
 
 def remove_stale(parent: str) -> None:
-    """Remove this user's folders there whose processes have ended."""
+    """Remove this user's folders in `parent` whose processes have ended."""
     for folder in glob.glob(os.path.join(glob.escape(parent), f"{PREFIX}*")):
         try:
             if os.lstat(folder).st_uid != os.getuid():
@@ -96,17 +98,17 @@ def remove_stale(parent: str) -> None:
 
 
 class BlockWriter:
-    """Writes blocks to a file of its own; small ones stay in memory until there are many."""
+    """Writes blocks to its own file; small blocks stay in memory until there are many."""
 
     def __init__(self, folder: str) -> None:
         self._path = os.path.join(folder, uuid.uuid4().hex)
         self._file: Any = None
-        self._small: list[bytes] = []  # the blocks so far, as long as they are small
+        self._small: list[bytes] = []  # the blocks so far, while they are small
         self._small_bytes = 0
         self._blocks: list[Block] = []
 
     def write(self, rows: Sequence[Any]) -> int:
-        """Write a block; returns its number, by which `close` returns it."""
+        """Write a block; returns its index in the result of `close`."""
         body = packed(rows)
         if self._file is None:
             self._small.append(body)
@@ -127,14 +129,14 @@ class BlockWriter:
         self._small.clear()
 
     def close(self) -> list[Block]:
-        """The blocks that were written, in their order."""
+        """Return the blocks that were written, in order."""
         if self._file is not None:
             self._file.close()
         return self._blocks
 
 
 def packed(value: Any) -> bytes:
-    """A pickle in one piece. Raises: NotPicklable."""
+    """Return a pickle in one piece. Raises: NotPicklable."""
     message = pickling.dumps(value, "a row")
     if isinstance(message, bytes):
         return message
@@ -144,7 +146,7 @@ def packed(value: Any) -> bytes:
 
 
 def unpacked(data: bytes) -> Any:
-    """The value of `packed`."""
+    """Return the value of a pickle by `packed`."""
     if not data.endswith(PARTS):
         return pickling.loads(data)
     body, buffers = pickle.loads(data)
@@ -152,7 +154,7 @@ def unpacked(data: bytes) -> Any:
 
 
 def read(blocks: Iterable[Block]) -> Iterator[list[Any]]:
-    """The rows of each block."""
+    """Yield the rows of each block."""
     path, file = "", None
     try:
         for block in blocks:
@@ -181,7 +183,7 @@ def _opened(path: str) -> Any:
 
 
 def write_rows(rows: Iterable[Any], folder: str) -> list[Block]:
-    """Rows as blocks, in their order."""
+    """Write rows as blocks, in order."""
     writer = BlockWriter(folder)
     iterator = iter(rows)
     while chunk := list(islice(iterator, BLOCK_ROWS)):
@@ -190,6 +192,6 @@ def write_rows(rows: Iterable[Any], folder: str) -> list[Block]:
 
 
 def memory_of(rows: Sequence[Any] | dict[Any, Any], n: int) -> int:
-    """About how many bytes of memory `n` rows such as some of these take."""
+    """Estimate how many bytes of memory `n` rows like these take."""
     some = list(islice(rows.items() if isinstance(rows, dict) else rows, 64))
     return (3 * len(packed(some)) // max(1, len(some)) + 100) * n

@@ -1,4 +1,4 @@
-"""A stream's rows on disk, of which any range is a split."""
+"""A stream's rows on disk, any range of which can be a split."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Slice:
     """A split of rows on disk.
 
     Attributes:
-        blocks: Where they are.
-        skip: How many rows of the first block come before them.
-        length: How many they are.
+        blocks: The blocks with the rows.
+        skip: How many rows of the first block precede the split.
+        length: The number of rows.
     """
 
     blocks: tuple[Block, ...]
@@ -29,7 +29,7 @@ class Slice:
     length: int
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """The rows."""
+        """Yield the rows."""
         reading.rows += self.length
         every = itertools.chain.from_iterable(read(self.blocks))
         return itertools.islice(every, self.skip, self.skip + self.length)
@@ -37,13 +37,13 @@ class Slice:
 
 @dataclass(frozen=True)
 class NumberedPart:
-    """A split of pairs of a row's number, from `start`, and the row."""
+    """A split of pairs of a row's number, counted from `start`, and the row."""
 
     part: Slice
     start: int
 
     def rows(self, reading: Reading) -> Iterator[tuple[int, Any]]:
-        """The pairs."""
+        """Yield the pairs."""
         return enumerate(self.part.rows(reading), self.start)
 
 
@@ -55,20 +55,20 @@ class ZipPart:
     right: Slice
 
     def rows(self, reading: Reading) -> Iterator[tuple[Any, Any]]:
-        """The pairs."""
+        """Yield the pairs."""
         return zip(self.left.rows(reading), self.right.rows(reading))
 
 
 @dataclass(frozen=True)
 class WindowPart:
-    """A split of tuples of `n` neighbouring rows each, of which one begins every `step` rows."""
+    """A split of tuples of `n` consecutive rows; a tuple begins every `step` rows."""
 
     part: Slice
     n: int
     step: int
 
     def rows(self, reading: Reading) -> Iterator[tuple[Any, ...]]:
-        """The tuples."""
+        """Yield the tuples."""
         rows = list(self.part.rows(reading))
         for begin in range(0, len(rows) - self.n + 1, self.step):
             yield tuple(rows[begin : begin + self.n])
@@ -78,8 +78,8 @@ class Persisted:
     """A reader of rows on disk.
 
     Args:
-        splits: Where the rows of each split are.
-        folder: The folder of these, which is removed when the reader is not used any more.
+        splits: The stored rows of each split.
+        folder: Their folder, which is removed when the reader is not used any more.
     """
 
     def __init__(self, splits: list[list[Block]], folder: SpillFolder) -> None:
@@ -87,17 +87,17 @@ class Persisted:
         weakref.finalize(self, _close, folder, os.getpid())
 
     def splits(self) -> list[Slice]:
-        """One for each split that there was."""
+        """One split for each split of the stream."""
         return [Stored(blocks).whole() for blocks in self._splits]
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
         rows = sum(block.rows for blocks in self._splits for block in blocks)
         return f"{rows} rows on disk"
 
 
 def _close(folder: SpillFolder, owner: int) -> None:
-    if os.getpid() == owner:  # a forked process ends without it
+    if os.getpid() == owner:  # a forked process ends without doing this
         folder.close()
 
 
@@ -105,7 +105,7 @@ class Stored:
     """Rows on disk, numbered from 0.
 
     Args:
-        blocks: Where they are, in their order.
+        blocks: The blocks with the rows, in order.
     """
 
     def __init__(self, blocks: Iterable[Block]) -> None:
@@ -120,7 +120,7 @@ class Stored:
         return self.slice(0, len(self))
 
     def slice(self, begin: int, end: int) -> Slice:
-        """The rows from `begin` up to `end`, as far as there are such."""
+        """The existing rows from `begin` up to `end`."""
         end = min(end, len(self))
         if begin >= end:
             return Slice((), 0, 0)

@@ -20,14 +20,14 @@ from cmpi.data.sinks.sampling import begin_split
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
 
-Numbered = tuple[int, int, Any]  # the number of a split, that of its steps, and the split
+Numbered = tuple[int, int, Any]  # number of the split, number of its steps, split
 Task = Callable[[Numbered], tuple[Any, list[BadRow], int]]
 Work = Callable[[int, Any, Steps, Reading], Any]  # number of the split, split, steps, reading
 
 
 def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = False) -> Task:
-    """A function for the pool: does the work over a split, and returns its result, the bad rows, and how
-    many rows were read."""
+    """Make a function for the pool that does the work over a split. It returns the work's result, the bad
+    rows, and how many rows were read."""
 
     def run(numbered: Numbered) -> tuple[Any, list[BadRow], int]:
         number, pipeline, split = numbered
@@ -49,20 +49,20 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
 
 
 def is_columnar(split: Any, reading: Reading) -> bool:
-    """Whether a split is to be read in columns: only if its bad rows need not be told apart."""
+    """Whether to read a split in columns: only if bad rows need not be reported one by one."""
     return reading.on_error == "raise" and getattr(split, "columnar", False)
 
 
 def rows_of(split: Any, steps: Steps, reading: Reading) -> Iterator[Any]:
-    """The rows of a split behind its steps. Batches of a columnar source go to `map_batches` as they
-    are."""
+    """The rows of a split after its steps. Batches of a columnar source are passed to `map_batches`
+    unchanged."""
     if steps.all and isinstance(steps.all[0], MapBatches) and is_columnar(split, reading):
         return reading.through(steps.all[0].over_batches(split.batches()), Steps(steps.all[1:]))
     return reading.through(split.rows(reading), steps)
 
 
 def reduce(sink: Sink) -> Work:
-    """The state of a sink for a split."""
+    """Work that computes the state of a sink for a split."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
         if not steps.all and is_columnar(split, reading):
@@ -75,7 +75,7 @@ def reduce(sink: Sink) -> Work:
 
 
 def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
-    """The states of a split's groups, in partitions."""
+    """Work that writes the states of a split's groups to partitions."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
         groups = Groups(node.sink, folder, partitions, 0, memory)
@@ -97,7 +97,7 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
 
 
 def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading) -> Any:
-    """The rows for which there is a key, as pairs, and the functions that take these apart."""
+    """Rows that have keys, as pairs, and the functions that take the pairs apart."""
 
     def pairs() -> Iterator[Any]:
         for row in rows:
@@ -112,14 +112,14 @@ def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading
 
 
 def shuffle(folder: str, partitions: int, memory: int) -> Work:
-    """A split's pairs, in partitions."""
+    """Work that writes a split's pairs to partitions."""
     return lambda number, split, steps, reading: shuffled(
         rows_of(split, steps, reading), folder, partitions, 0, memory
     )
 
 
 def sort(key: Key, reverse: bool, folder: str, memory: int) -> Work:
-    """A split's rows as sorted runs."""
+    """Work that writes a split's rows as sorted runs."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Run]:
         return sorted_runs(rows_of(split, steps, reading), key, reverse, folder, memory)
@@ -128,7 +128,7 @@ def sort(key: Key, reverse: bool, folder: str, memory: int) -> Work:
 
 
 def keep(folder: str) -> Work:
-    """A split's rows as blocks."""
+    """Work that writes a split's rows as blocks."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Block]:
         return write_rows(rows_of(split, steps, reading), folder)
@@ -137,7 +137,7 @@ def keep(folder: str) -> Work:
 
 
 def write(folder: str, staging: str, ending: str, rows_per_file: int, how: Write) -> Work:
-    """A split's rows as files."""
+    """Work that writes a split's rows as files."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[WrittenFile]:
         in_columns = not steps.all and is_columnar(split, reading)

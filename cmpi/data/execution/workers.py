@@ -1,4 +1,4 @@
-"""Where tasks run: on a pool, on any executor of the standard library's kind, or in this process."""
+"""Where tasks run: on a pool, on any executor like those of the standard library, or in this process."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cmpi.errors import NotRunning
 from cmpi.pool.executor import ProcessPool
 from cmpi.pool.future import PoolFuture
 
-TASKS_PER_WORKER = 3  # under way, so that a worker has its next one when it ends one
+TASKS_PER_WORKER = 3  # in flight, so that a worker already has its next task when it finishes one
 _of_process: tuple[int, ProcessPool] | None = None
 
 
 class Serial(Executor):
-    """Runs tasks in this process, one after another: for tests, for debugging, and outside of a job."""
+    """Runs tasks in this process, one after another: for tests, for debugging, and outside a job."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Run the function now. Blocks: until it has returned or raised."""
@@ -30,7 +30,7 @@ class Serial(Executor):
 
 
 def pool_of_process() -> ProcessPool:
-    """The default pool for streams, one for each process; it is created when it is first needed.
+    """Return the default pool for streams. Each process has one, created when it is first needed.
 
     Raises:
         NotRunning: This process is not part of a job.
@@ -49,10 +49,10 @@ def pool_of_process() -> ProcessPool:
 def results(
     pool: Executor, retries: int, task: Callable[[Any], Any], arguments: Iterable[Any]
 ) -> Iterator[Any]:
-    """Yield the task's result for each argument, in order. No more arguments are read than keep the
+    """Yield the task's result for each argument, in order. Only as many arguments are read as keep the
     workers busy.
 
-    Closing it ends the tasks that are under way, and so does an exception of a task.
+    Closing the generator ends the running tasks, and so does an exception of a task.
     """
     if isinstance(pool, ProcessPool):
         submit: Callable[..., Future[Any]] = pool.options(retries=retries).submit
@@ -73,14 +73,14 @@ def results(
 
 
 def _first(futures: deque[Future[Any]]) -> Any:
-    """The result of the first one, which is removed once it is there. Blocks: until it is."""
+    """Wait for the first future; remove it and return its result. Blocks: for that."""
     result = futures[0].result()
     futures.popleft()
     return result
 
 
 def _end(futures: Iterable[Future[Any]]) -> None:
-    """Cancel or kill tasks, and wait until none runs any more: they write files."""
+    """Cancel or kill tasks, and wait until none is running, because they write files."""
     running = [future for future in futures if not future.cancel()]
     for future in running:
         if isinstance(future, PoolFuture):

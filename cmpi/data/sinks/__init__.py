@@ -1,1 +1,1 @@
-"""Sinks: what streams are reduced to, in each split, then over all splits."""
+"""Sinks: reduce the rows of each split, and then of all splits."""

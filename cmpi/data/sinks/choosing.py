@@ -1,4 +1,4 @@
-"""Sinks that choose some of the rows by their order. Of equal rows they choose the earlier one."""
+"""Sinks that choose rows by their order. Among equal rows they choose the earlier one."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ class Max(Extreme):
 
 
 class SortN(Sink):
-    """The `n` rows with the greatest keys, the greatest first; or with `largest=False` the least, the
+    """The `n` rows with the greatest keys, greatest first; with `largest=False`, those with the least keys,
     least first.
 
     Args:
         n: How many rows.
         key: A function, an index, a column's name, or None for the row itself.
-        largest: See above.
+        largest: Whether to choose the greatest keys.
     """
 
     def __init__(self, n: int, key: Key = None, *, largest: bool = True) -> None:
@@ -106,14 +106,16 @@ class MinByKey(ByKey):
 
 
 class MaxBy(MaxByKey):
-    """The greatest row by a comparison, which is negative, 0 or positive; None if there are no rows."""
+    """The greatest row by a comparison function, which returns a negative or positive number or 0; None if
+    there are no rows."""
 
     def __init__(self, compare: Callable[[Any, Any], int]) -> None:
         super().__init__(functools.cmp_to_key(compare))
 
 
 class MinBy(MinByKey):
-    """The least row by a comparison, which is negative, 0 or positive; None if there are no rows."""
+    """The least row by a comparison function, which returns a negative or positive number or 0; None if
+    there are no rows."""
 
     def __init__(self, compare: Callable[[Any, Any], int]) -> None:
         super().__init__(functools.cmp_to_key(compare))

@@ -17,7 +17,7 @@ class Collect(Sink):
     """All rows in a container, in the order of the stream.
 
     Args:
-        into: list, set, frozenset, tuple, deque, dict (of pairs; the last of a key stays), str (joins
+        into: list, set, frozenset, tuple, deque, dict (of pairs; the last pair of a key counts), str (joins
             texts), Counter; or "numpy", "arrow", "pandas" or "polars": an array, or a table of records or
             dicts.
     """
@@ -27,7 +27,7 @@ class Collect(Sink):
             known = ", ".join(each if isinstance(each, str) else each.__name__ for each in _FINISH)
             raise TypeError(f"collect: into must be one of {known}; found {into!r}")
         self.into = into
-        # A state that grows no more than the container does.
+        # A state that grows no faster than the container does.
         self._kind: Any = _KINDS.get(into, list)
 
     def init(self) -> Any:
@@ -54,7 +54,7 @@ class Collect(Sink):
 
 
 def columns_of(rows: Rows) -> dict[str, Rows]:
-    """The columns of records or dicts; a column that a dict lacks is None there.
+    """The columns of records or dicts; where a dict lacks a column, its value is None.
 
     Raises:
         TypeError: The rows are neither.

@@ -18,9 +18,9 @@ class Fold(Sink):
     """Folds each row into a state with `add`.
 
     Args:
-        init: Makes the state for no rows.
+        init: Creates the state for no rows.
         add: Takes the state and a row, and returns the new state.
-        merge: Takes the states of some rows and of later ones, and returns that of both. None: `add`.
+        merge: Takes the states of some rows and of later rows, and returns the state of both. None: `add`.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Any_(Sink):
 
 
 class ForEach(Sink):
-    """Calls a function with each row, for what it does; the result is None."""
+    """Calls a function with each row for its side effects; the result is None."""
 
     def __init__(self, f: Callable[[Any], object]) -> None:
         self.f = f

@@ -1,4 +1,4 @@
-"""Sinks about how often values come, and how many different ones there are."""
+"""Sinks about how often values occur, and how many distinct values there are."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cmpi.data.sinks.sink import Sink
 
 
 class MostFrequent(OfValues):
-    """The `n` values that come most often: a list of pairs (value, how often), the most frequent first. Of
-    those that come equally often, the ones that came first. It holds each different value in memory."""
+    """The `n` most frequent values as a list of pairs (value, how often), most frequent first. Among
+    equally frequent values, earlier ones come first. It holds each distinct value in memory."""
 
     def __init__(self, n: int, of: Key = None) -> None:
         super().__init__(of)
@@ -38,12 +38,13 @@ class MostFrequent(OfValues):
 
 
 class CountDistinct(OfValues):
-    """How many different values there are.
+    """The number of distinct values.
 
     Args:
         of: See `Sum`.
-        error: 0: the exact number, for which each different value is held in memory. Else about the
-            relative error of an estimate in little memory: 0.02 takes 2 KiB. It needs datasketches.
+        error: With 0, the number is exact, and each distinct value is held in memory. Otherwise the
+            approximate relative error of an estimate that needs little memory: 2 KiB for 0.02. It needs
+            datasketches.
 
     Source: HyperLogLog, by Apache DataSketches.
     """
@@ -68,7 +69,7 @@ class CountDistinct(OfValues):
             return state
         sketch = self._sketch(state)
         for value in self.values(rows):
-            # A str is hashed by the sketch; others so that equal values count once.
+            # The sketch hashes a str; other values are hashed here, so that equal values count once.
             sketch.update(value if type(value) is str else stable_hash(value))
         return sketch.serialize_compact()
 
@@ -94,8 +95,8 @@ class CountDistinct(OfValues):
 
 
 class MostDistinct(Sink):
-    """Of pairs (key, value), the `n` keys with the most different values: a list of pairs (key, how many),
-    the one with most first. `error` is as of `CountDistinct`."""
+    """Of pairs (key, value), the `n` keys with the most distinct values, as a list of pairs (key, how
+    many), greatest first. For `error` see `CountDistinct`."""
 
     def __init__(self, n: int, *, error: float = 0.0) -> None:
         self.n = n

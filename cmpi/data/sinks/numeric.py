@@ -1,4 +1,4 @@
-"""Sinks that count and add up. None is a missing value to them, as in SQL and Arrow: it is left out."""
+"""Sinks that count and add up. As in SQL and Arrow, None is a missing value, and is left out."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class OfValues(Sink):
     """A sink over one value of each row.
 
     Args:
-        of: Which: a column's name, an index, a function, or None for the row itself.
+        of: The value: a column's name, an index, a function, or None for the row itself.
     """
 
-    functions: tuple[str, ...] = ()  # of Arrow, from which its state can be made
+    functions: tuple[str, ...] = ()  # Arrow functions whose results make up its state
 
     def __init__(self, of: Key = None) -> None:
         self.of = of
@@ -32,7 +32,7 @@ class OfValues(Sink):
             self.aggregations = tuple((of, function) for function in self.functions)
 
     def values(self, rows: Iterable[Any]) -> Iterator[Any]:
-        """The values that are there."""
+        """The values that are not None."""
         return filter(is_there, rows if self._take is None else map(self._take, rows))
 
     def add(self, state: Any, row: Any) -> Any:
@@ -44,7 +44,7 @@ class OfValues(Sink):
 
 
 class Count(Sink):
-    """How many rows there are."""
+    """The number of rows."""
 
     aggregations = (("", "count_all"),)
 
@@ -61,7 +61,7 @@ class Count(Sink):
         return last[0][0] if last else state
 
     def add_by_key(self, states: Any, rows: Iterable[Any], key_of: Any, value_of: Any) -> None:
-        states.update(rows if key_of is identity else map(key_of, rows))  # a Counter's, in C
+        states.update(rows if key_of is identity else map(key_of, rows))  # a Counter's update, in C
 
     def merge(self, state: int, other: int) -> int:
         return state + other
@@ -126,20 +126,21 @@ class StdDev(OfValues):
 
     Args:
         of: See `Sum`.
-        ddof: What is taken from their number to divide by: 1 for a sample, 0 for all there is.
+        ddof: Subtracted from the number of values for the divisor: 1 for a sample, 0 for a whole
+            population.
 
     Source: Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample
     Variances".
     """
 
-    functions = ("count", "mean", "variance")  # Arrow's divides by the number
+    functions = ("count", "mean", "variance")  # Arrow's variance divides by the number of values
 
     def __init__(self, of: Key = None, *, ddof: int = 1) -> None:
         super().__init__(of)
         self.ddof = ddof
 
     def init(self) -> tuple[int, float, float]:
-        return 0, 0.0, 0.0  # number, mean, sum of squared differences from it
+        return 0, 0.0, 0.0  # number, mean, sum of squared differences from the mean
 
     def add(self, state: tuple[int, float, float], row: Any) -> tuple[int, float, float]:
         value = row if self._take is None else self._take(row)
@@ -179,13 +180,13 @@ class StdDev(OfValues):
 
 
 class Histogram(OfValues):
-    """How often each value comes, or how many values are between edges.
+    """How often each value occurs, or how many values lie between edges.
 
     Args:
         of: See `Sum`.
-        edges: Increasing numbers. The result is a list of how many values are from each edge up to the
-            next, the last edge itself included, as `numpy.histogram` counts. None: the result is a list
-            of pairs (value, how often), by the value.
+        edges: Increasing numbers. The result is a list with the number of values from each edge up to the
+            next, the last edge included, as in `numpy.histogram`. None: the result is a list of pairs
+            (value, how often), sorted by value.
     """
 
     def __init__(self, of: Key = None, *, edges: Sequence[float] | None = None) -> None:

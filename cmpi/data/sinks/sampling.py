@@ -1,4 +1,4 @@
-"""Random samples that a seed determines, whatever the number of workers and retries."""
+"""Random samples that depend only on a seed, not on the number of workers or retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _split = 0
 
 
 def begin_split(number: int) -> None:
-    """The rows that follow in this process are those of split `number`: its random numbers begin anew."""
+    """The rows that follow in this process belong to split `number`: restart its random numbers."""
     global _split
     _split = number
     _generators.clear()
@@ -30,14 +30,14 @@ def _generator(seed: int) -> random.Random:
 
 
 class Sample(Sink):
-    """`n` rows by chance, each as probable as any other, in the order of the stream; all rows if there
-    are fewer.
+    """`n` random rows, all equally probable, in the order of the stream; all rows if there are fewer.
 
     Args:
-        n: How many.
+        n: The number of rows.
         seed: The same seed gives the same sample of the same input.
 
-    Source: bottom-k sampling: each row has a random number, and those with the least are chosen.
+    Source: bottom-k sampling: each row gets a random number, and the rows with the least numbers are
+    chosen.
     """
 
     def __init__(self, n: int, *, seed: int = 0) -> None:
@@ -69,7 +69,7 @@ class Sample(Sink):
         return self._least(state + other)
 
     def _least(self, state: list[tuple[float, Any]]) -> list[tuple[float, Any]]:
-        """The n with the least numbers, in the order in which they came."""
+        """The n rows with the least numbers, in order of arrival."""
         if len(state) <= self.n:
             return state
         chosen = heapq.nsmallest(self.n, enumerate(state), key=lambda each: each[1][0])

@@ -1,4 +1,4 @@
-"""The base class of sinks, and sinks made of other sinks."""
+"""The base class of sinks, and sinks composed of other sinks."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class Sink:
     ...     def merge(self, state, other): return max(state, other, key=len)
     """
 
-    reads_ahead = False  # whether it takes rows before it looks at them
-    # How it is computed from columns, if it can be: pairs of a column ("" for the rows themselves) and an
-    # aggregation of Arrow's; `from_arrow` makes a state of their values.
+    reads_ahead = False  # whether it takes rows before it examines them
+    # How to compute it from columns, if possible: pairs of a column ("" for the rows themselves) and an
+    # Arrow aggregation; `from_arrow` makes a state of the resulting values.
     aggregations: tuple[tuple[str, str], ...] = ()
 
     def init(self) -> Any:
@@ -40,18 +40,18 @@ class Sink:
         raise NotImplementedError
 
     def add(self, state: Any, row: Any) -> Any:
-        """The state with one row more."""
+        """The state with one more row."""
         raise NotImplementedError
 
     def add_all(self, state: Any, rows: Iterable[Any]) -> Any:
-        """The state with these rows more. Override it where there is a faster way than one by one."""
+        """The state with more rows. Override it if there is a faster way than row by row."""
         add = self.add
         for row in rows:
             state = add(state, row)
         return state
 
     def add_by_key(self, states: Any, rows: Iterable[Any], key_of: Any, value_of: Any) -> None:
-        """Take the value of each row into the state of its key. `states` is a dict, which is changed."""
+        """Add the value of each row to the state of its key, changing the dict `states`."""
         add, init = self.add, self.init
         for row in rows:
             key = key_of(row)
@@ -62,7 +62,7 @@ class Sink:
         raise NotImplementedError
 
     def finish(self, state: Any) -> Any:
-        """The result. It is the state, if this is not overridden."""
+        """The result; by default the state itself."""
         return state
 
     def from_arrow(self, values: tuple[Any, ...]) -> Any:
@@ -77,7 +77,7 @@ class Sink:
 
 
 class Piped(Sink):
-    """A sink behind steps: `data.filter(bad) | data.count()` makes it."""
+    """A sink after steps, made by `data.filter(bad) | data.count()`."""
 
     def __init__(self, steps: Steps, sink: Sink) -> None:
         self.steps, self.sink = steps, sink
@@ -103,7 +103,8 @@ class Piped(Sink):
 
 
 class Fork(Sink):
-    """Several sinks that see the same rows in one pass. The result is a tuple of theirs; forks nest."""
+    """Several sinks that see the same rows in one pass. The result is a tuple of their results; forks can
+    be nested."""
 
     reads_ahead = True
 
@@ -149,8 +150,8 @@ class GroupInto(Sink):
     Args:
         key: A function, an index, a column's name, or None for the row itself.
         into: The sink for each key.
-        value: What of a row goes into the sink; if not given, the whole row, or for a key that is an index
-            the rest of the row: the other item of a pair, a tuple of the others.
+        value: The part of a row that goes into the sink. By default the whole row; if the key is an index,
+            the rest of the row: the other item of a pair, or a tuple of the others.
 
     To group a stream with more keys than fit into memory, use `Stream.group_by`.
     """

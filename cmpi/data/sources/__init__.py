@@ -1,1 +1,1 @@
-"""Sources: what streams are read from."""
+"""Sources: where streams are read from."""

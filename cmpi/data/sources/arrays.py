@@ -1,4 +1,4 @@
-"""numpy's files of arrays: a row for each item of the first axis."""
+"""numpy's array files: one row for each item of the first axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cmpi.data.sources.files import find
 from cmpi.data.sources.reading import Place, Reading
 from cmpi.errors import UsageError
 
-CHUNK = 1 << 14  # rows that are in memory at once
+CHUNK = 1 << 14  # rows held in memory at once
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ArrayPart:
     nbytes: int
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """Numbers, as Python has them, of an array of one dimension; else arrays of a dimension less."""
+        """Yield Python numbers for an array of one dimension, otherwise arrays with one dimension less."""
         array = opened(self.path)
         at = [self.begin]
 
@@ -43,7 +43,7 @@ class ArrayPart:
 
 @dataclass(frozen=True)
 class ArrayFiles:
-    """Files `.npy`."""
+    """The rows of `.npy` files."""
 
     paths: Any
     split_bytes: int
@@ -57,12 +57,12 @@ class ArrayFiles:
                 yield ArrayPart(path, begin, end, array.nbytes * (end - begin) // len(array))
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
         return f"npy {self.paths}"
 
 
 def opened(path: str) -> Any:
-    """An array, which is read when it is looked at. Raises: UnreadableFile, UsageError."""
+    """Map an array, which is then read as it is used. Raises: UnreadableFile, UsageError."""
     if "://" in path:
         raise UsageError(f"arrays are read from local files; found {path!r}")
     try:

@@ -1,4 +1,4 @@
-"""Parquet and Arrow IPC, read by pyarrow: columns and conditions are its business."""
+"""Parquet and Arrow IPC files, read by pyarrow, which selects columns and applies conditions."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ class Fragment:
     schema: Any
     columns: tuple[str, ...] | None
     condition: Expression | None
-    before: int = 0  # rows of the file before this split
+    before: int = 0  # rows of the file that precede this split
     nbytes: int = 0  # uncompressed
     columnar: ClassVar[bool] = True  # it has `batches`
 
     def batches(self, columns: tuple[str, ...] | None = None) -> Iterator[Any]:
-        """Record batches of the columns that were selected, or of these. Raises: UnreadableFile."""
+        """Yield record batches, by default of the columns that were selected. Raises: UnreadableFile."""
         dataset, compute = pyarrow("dataset"), pyarrow("compute")
         try:
             groups = {} if self.row_groups is None else {"row_groups": self.row_groups}
@@ -54,7 +54,7 @@ class Fragment:
             raise _unreadable(self.path, self.form, error) from error
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """Its records."""
+        """Yield the records."""
         counted = [self.before]
 
         def lists() -> Iterator[list[Any]]:
@@ -62,7 +62,7 @@ class Fragment:
                 yield records(batch)
                 counted[0] += batch.num_rows
 
-        def place(i: int) -> Place:  # a condition leaves rows out, and with them their numbers
+        def place(i: int) -> Place:  # with a condition, rows are left out and their numbers unknown
             return self.path, 0 if self.condition is not None else counted[0] + i + 1
 
         return reading.lists(lists(), place)
@@ -77,7 +77,7 @@ def records(batch: Any) -> list[Any]:
 
 
 def values_of(column: Any) -> list[Any]:
-    """The values of an Arrow array, as Python has them. Numbers without gaps are converted by numpy, which
+    """The values of an Arrow array as Python objects. Numbers without nulls are converted by numpy, which
     takes a fifth of the time."""
     kind, types = column.type, pyarrow("types")
     if column.null_count == 0 and (
@@ -91,7 +91,7 @@ def values_of(column: Any) -> list[Any]:
 
 @dataclass(frozen=True)
 class ColumnarFiles:
-    """Parquet or Arrow IPC files. A column that a file lacks is None there."""
+    """Parquet or Arrow IPC files. A column that a file lacks has the value None."""
 
     paths: Any
     form: str  # "parquet" or "ipc"
@@ -100,7 +100,7 @@ class ColumnarFiles:
     condition: Expression | None = None
 
     def splits(self) -> Iterator[Fragment]:
-        """Groups of row groups; of IPC, files."""
+        """Groups of row groups; for IPC, files."""
         schema = None
         for path, size in find(self.paths):
             try:
@@ -137,20 +137,20 @@ class ColumnarFiles:
                 )
 
     def select(self, names: tuple[str, ...]) -> ColumnarFiles | None:
-        """The same with these columns only."""
+        """The same reader restricted to these columns."""
         if self.columns is not None and not set(names) <= set(self.columns):
             return None
         return replace(self, columns=names)
 
     def where(self, condition: Expression) -> ColumnarFiles | None:
-        """The same with the rows for which the condition is true."""
+        """The same reader restricted to rows for which the condition is true."""
         if self.columns is not None and not condition.columns() <= set(self.columns):
             return None
         both = condition if self.condition is None else self.condition & condition
         return replace(self, condition=both)
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
         columns = "" if self.columns is None else f": {', '.join(self.columns)}"
         condition = "" if self.condition is None else f" where {self.condition!r}"
         return f"{self.form} {self.paths}{columns}{condition}"
@@ -162,7 +162,7 @@ def _form(form: str) -> Any:
 
 
 def _located(path: str) -> tuple[str, Any]:
-    """A path and the file system of pyarrow that it is of."""
+    """A path, and pyarrow's file system for it."""
     if "://" not in path:
         return path, pyarrow("fs").LocalFileSystem()
     system, inside = fsspec().url_to_fs(path)

@@ -1,4 +1,4 @@
-"""CSV read by pyarrow, in columns, where that gives the values that Python gives."""
+"""CSV read by pyarrow, in columns, if the result is the same as Python's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARROW_TYPES: dict[Any, str] = {None: "string", int: "int64", float: "float64"}
 
 
 def can_be_columns(part: Part, layout: Layout) -> bool:
-    """Whether pyarrow can read it: UTF-8, and columns that are text or are made numbers."""
+    """Whether pyarrow can read the file: it is UTF-8, and its columns are text or become numbers."""
     plain = part.encoding == "utf-8" and part.errors == "strict" and len(layout.delimiter) == 1
     types = [layout.types.get(name) for name in layout.names]
     distinct = len(set(layout.header)) == len(layout.header)
@@ -34,7 +34,7 @@ def _installed() -> bool:
 
 
 def schema_of(layout: Layout) -> Any:
-    """The columns of the records as Arrow has them."""
+    """The columns of the records as an Arrow schema."""
     kinds = [ARROW_TYPES[layout.types.get(name)] for name in layout.names]
     return pyarrow().schema(list(zip(layout.names, kinds)))
 
@@ -42,18 +42,17 @@ def schema_of(layout: Layout) -> Any:
 def batches_of(
     part: Part, layout: Layout, header: tuple[str, ...], columns: tuple[str, ...], skip: int
 ) -> Iterator[Any]:
-    """The record batches of a part of a file.
+    """Yield the record batches of a part of a file.
 
     Args:
-        part: Of which file.
-        layout: How it is to be understood.
-        header: All columns of this file.
-        columns: Those to read; if there are none, it is the first one, for the number of rows.
-        skip: How many lines to leave out first.
+        part: The part of the file.
+        layout: The layout of the files.
+        header: All columns of the file.
+        columns: The columns to read; if empty, the first one is read for the number of rows.
+        skip: How many lines to skip first.
 
     Raises:
-        NotColumnar: pyarrow finds something wrong: Python's own reader knows which row it is, or that it
-            is right.
+        NotColumnar: pyarrow found an error: Python's own reader finds the row, or accepts it.
     """
     csv = pyarrow("csv")
     schema, columns = schema_of(layout), columns or layout.names[:1]
@@ -75,7 +74,7 @@ def batches_of(
 
 
 class BlockFile(io.RawIOBase):
-    """A file that is read from blocks of bytes."""
+    """A file object that reads from blocks of bytes."""
 
     def __init__(self, blocks: Iterator[bytes]) -> None:
         self._blocks, self._block = blocks, memoryview(b"")

@@ -1,4 +1,4 @@
-"""CSV, a record for each row."""
+"""CSV files: one record for each row."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CsvPart:
     columnar: bool
 
     def by_rows(self) -> CsvPart:
-        """The same, which is read by Python alone."""
+        """The same split, read only by Python."""
         return replace(self, columnar=False)
 
     @property
@@ -45,7 +45,8 @@ class CsvPart:
         return self.layout.names
 
     def batches(self, columns: tuple[str, ...] | None = None) -> Iterator[Any]:
-        """Record batches of the columns that were selected, or of these. Raises: NotColumnar, BadRow."""
+        """Yield record batches, by default of the columns that were selected. Raises: NotColumnar,
+        BadRow."""
         header, skip = self.layout.header, 0
         if self.layout.in_file:
             header = header_of(self.part, self.layout.delimiter, self.layout)
@@ -55,11 +56,11 @@ class CsvPart:
 
     @property
     def nbytes(self) -> int:
-        """How much of the file it is."""
+        """The size of its part of the file."""
         return self.part.nbytes
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """Its records; empty lines are left out."""
+        """Yield the records; empty lines are skipped."""
         counted = [0]
         with opened(self.part.path) as file:
             texts = self.part.texts(file, reading, counted)
@@ -128,7 +129,7 @@ class CsvPart:
         values: Sequence[str],
         error: Exception,
     ) -> None:
-        """Name the column of the value that made a conversion raise."""
+        """Reject a row whose conversion raised, naming the column."""
         column = None
         for name, kind, value in zip(names, types, values):
             try:
@@ -154,8 +155,8 @@ class CsvFiles:
     quoted_newlines: bool
 
     def splits(self) -> Iterator[CsvPart]:
-        """Parts of the files; a file is one split where a quoted field may have a line end in it, because
-        a reader that begins in the middle cannot know whether it is inside of one."""
+        """Parts of the files. If quoted fields may contain line ends, each file is one split, because a
+        reader that begins in the middle cannot know whether it is inside such a field."""
         divide = not self.quoted_newlines
         layout: Layout | None = None
         columnar = False
@@ -171,7 +172,7 @@ class CsvFiles:
         if header is None:
             header = header_of(part, self.delimiter)
             if not header and not part.begin:
-                return None  # an empty file: the next one has the header
+                return None  # the file is empty: the next one has the header
         missing = [name for name in (*(self.wanted or ()), *self.types) if name not in header]
         if missing:
             raise UsageError(
@@ -182,23 +183,23 @@ class CsvFiles:
         )
 
     def select(self, names: tuple[str, ...]) -> CsvFiles | None:
-        """The same with these columns only."""
+        """The same reader restricted to these columns."""
         if self.wanted is not None and not set(names) <= set(self.wanted):
             return None
         return replace(self, wanted=names, types={k: v for k, v in self.types.items() if k in names})
 
     def where(self, condition: Expression) -> None:
-        """Conditions are not pushed down into text."""
+        """Return None: conditions are not pushed down into text."""
         return
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
         columns = "" if self.wanted is None else f": {', '.join(self.wanted)}"
         return f"csv {self.paths}{columns}"
 
 
 def header_of(part: Part, delimiter: str, layout: Layout | None = None) -> tuple[str, ...]:
-    """The first row of a part's file; () if there is none."""
+    """The first row of a part's file; () if the file is empty."""
     with opened(part.path) as file:
         texts = replace(part, begin=0).texts(file, Reading(), [0])
         every = itertools.chain.from_iterable(io.StringIO(text, newline="") for text in texts)
@@ -207,7 +208,7 @@ def header_of(part: Part, delimiter: str, layout: Layout | None = None) -> tuple
 
 
 def _checked(row: list[str] | None, path: str, layout: Layout) -> tuple[str, ...]:
-    """The header of a file, if it has what is to be read."""
+    """The header of a file, after checking that it has the columns to be read."""
     if row is None:
         return layout.header
     header = tuple(row)

@@ -1,4 +1,4 @@
-"""The layout of CSV files, found before their rows are read."""
+"""The layout of CSV files, which is determined before their rows are read."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ Types = Mapping[str, Callable[[str], Any]]
 
 @dataclass(frozen=True)
 class Layout:
-    """How files are to be understood: see `cmpi.data.csv`.
+    """How to interpret the files: see `cmpi.data.csv`.
 
     Attributes:
         header: The names of all columns of the files.
-        in_file: Whether each file has them in its first row.
+        in_file: Whether each file has its header in its first row.
         wanted: The columns to read; None: all.
-        types: Functions that make values of texts, by column.
-        delimiter: Between the fields.
+        types: Functions that convert text to values, by column.
+        delimiter: The character between fields.
     """
 
     header: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Files by path, glob or folder, here or behind fsspec, compressed or not."""
+"""Finds and opens files by path, glob or folder, local or through fsspec, compressed or not."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Paths = str | os.PathLike[str] | list[str] | list[os.PathLike[str]]
 
 
 def find(paths: Paths) -> list[tuple[str, int]]:
-    """The files that are meant, sorted by path within each pattern, and their sizes in bytes.
+    """Return the files, sorted by path within each pattern, with their sizes in bytes.
 
     Args:
-        paths: A path, a glob (`*`, `?`, `[..]`, `**`), a folder, which stands for its files, or a list of
-            such. Files whose names begin with `.` or `_` are left out of globs and folders.
+        paths: A path, a glob (`*`, `?`, `[..]`, `**`), a folder (for its files), or a list of these. Files
+            whose names begin with `.` or `_` are left out of globs and folders.
 
     Raises:
-        FileNotFoundError: None matches.
+        FileNotFoundError: No file matches.
 
     Blocks: for the file system.
     """
@@ -66,16 +66,16 @@ def _remote(text: str) -> list[tuple[str, int]]:
 
 
 def compressed(path: str) -> bool:
-    """Whether the file can be read from its beginning only."""
+    """Whether the file can only be read from its beginning, because it is compressed."""
     return os.path.splitext(path)[1] in DECOMPRESSORS
 
 
 @contextmanager
 def opened(path: str) -> Iterator[BinaryIO]:
-    """A file, uncompressed.
+    """Open a file, decompressing it.
 
     Raises:
-        UnreadableFile: While it is read: it is no such file, or truncated.
+        UnreadableFile: While it is read: it is not in the compressed format, or truncated.
     """
     with _open(path) as raw:
         decompress = DECOMPRESSORS.get(os.path.splitext(path)[1])
@@ -99,7 +99,7 @@ def _open(path: str) -> Any:
 
 
 def split_bytes_of(text: int | str) -> int:
-    """The size of splits. Raises: UsageError: It is less than 1 KiB."""
+    """Parse the size of splits. Raises: UsageError: It is less than 1 KiB."""
     nbytes = parse_memory(text)
     if nbytes < 1024:
         raise UsageError(f"split_bytes must be 1 KiB or more; found {text!r}")

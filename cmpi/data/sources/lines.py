@@ -1,4 +1,4 @@
-"""Lines of a part of a file, decoded, with their numbers for error messages."""
+"""Decodes the lines of a part of a file, with line numbers for error messages."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from cmpi.data.sources.files import compressed, find, opened
 from cmpi.data.sources.reading import Place, Reading
 from cmpi.errors import UsageError
 
-BLOCK = 1 << 18  # bytes that are decoded at once
-WHOLE = 1 << 62  # the end of a file whose size is not known
+BLOCK = 1 << 18  # bytes decoded at once
+WHOLE = 1 << 62  # the end of a file of unknown size
 
 
 @dataclass(frozen=True)
 class Part:
-    """The lines that begin at a byte from `begin` up to `end`."""
+    """The lines that begin at bytes from `begin` up to `end`."""
 
     path: str
     begin: int
@@ -30,7 +30,7 @@ class Part:
     nbytes: int
 
     def place(self, line: int) -> Place:
-        """Where the n-th line of this part is in its file: the lines before it are counted now."""
+        """The place in the file of this part's n-th line; counts the lines before the part only now."""
         left, before = self.begin, 0
         if left:
             with opened(self.path) as file:
@@ -42,7 +42,7 @@ class Part:
         return self.path, before + line
 
     def blocks(self, file: BinaryIO) -> Iterator[bytes]:
-        """Its bytes, in blocks of whole lines."""
+        """Yield its bytes, in blocks of whole lines."""
         at = _begin(file, self.begin) if self.begin else 0
         while at < self.end:
             block = file.read(min(BLOCK, self.end - at))
@@ -56,7 +56,7 @@ class Part:
             yield block
 
     def texts(self, file: BinaryIO, reading: Reading, counted: list[int]) -> Iterator[str]:
-        """Its blocks as text. `counted[0]` is the number of lines before the block that came last."""
+        """Yield its blocks as text. `counted[0]` is the number of lines before the last block yielded."""
         lines = 0
         for block in self.blocks(file):
             counted[0] = lines
@@ -81,13 +81,13 @@ class Part:
 
 
 def _begin(file: BinaryIO, begin: int) -> int:
-    """Go to the first line that begins at `begin` or later."""
+    """Seek to the first line that begins at `begin` or later."""
     file.seek(begin - 1)
     return begin - 1 + len(file.readline())
 
 
 def split(line: str) -> list[str]:
-    """The lines of a text, without their ends; unlike `splitlines` at \\n and \\r\\n only."""
+    """The lines of a text without their ends; unlike `splitlines`, splits only at \\n and \\r\\n."""
     lines = line.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -97,7 +97,7 @@ def split(line: str) -> list[str]:
 
 
 def parts(paths: Any, split_bytes: int, encoding: str, errors: str, divide: bool = True) -> Iterator[Part]:
-    """The parts of files, in order. A compressed file is one part, and an empty one none."""
+    """The parts of files, in order. A compressed file is one part; an empty file has none."""
     for path, nbytes in find(paths):
         if compressed(path) or not divide:
             yield Part(path, 0, WHOLE, encoding, errors, nbytes)
@@ -107,7 +107,8 @@ def parts(paths: Any, split_bytes: int, encoding: str, errors: str, divide: bool
 
 
 def known_encoding(encoding: str) -> str:
-    """The encoding's own name. Raises: UsageError: Unknown, or one where not every byte 10 ends a line."""
+    """The canonical name of an encoding. Raises: UsageError: It is unknown, or a byte 10 need not end a
+    line in it."""
     try:
         name = codecs.lookup(encoding).name
     except LookupError:

@@ -91,8 +91,8 @@ def json_lines(
 
 
 def json(paths: Paths, *, encoding: str = "utf-8", pool: Executor | None = None) -> Stream:
-    """A stream of JSON files with one document each: the items of a list, or the document. A file is one
-    split, and is in memory at once.
+    """Create a stream from JSON files with one document each: the items of a list, or the document itself.
+    Each file is one split, and is held in memory.
 
     Args: See `text`. Raises: See `text`. Blocks: never.
     """
@@ -101,8 +101,8 @@ def json(paths: Paths, *, encoding: str = "utf-8", pool: Executor | None = None)
 
 
 def npy(paths: Paths, *, split_bytes: int | str = SPLIT_BYTES, pool: Executor | None = None) -> Stream:
-    """A stream of the rows of arrays in numpy's files `.npy`, which are mapped, not read at once: numbers,
-    or arrays of a dimension less.
+    """Create a stream of the rows of arrays in numpy's `.npy` files: numbers, or arrays with one dimension
+    less. The files are mapped, not read at once.
 
     Args: See `text`. Raises: UsageError: An argument is out of range. Blocks: never.
     """

@@ -1,4 +1,4 @@
-"""Streams of what the program holds: collections, ranges, iterators."""
+"""Streams from objects in memory: collections, ranges, iterators."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from cmpi.data.sources.reading import Reading
 
 @dataclass(frozen=True)
 class Items:
-    """Rows that travel with their split."""
+    """A split with its rows."""
 
     items: Sequence[Any]
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """The rows."""
+        """Yield the rows."""
         return reading.numbered(self.items)  # type: ignore[arg-type]
 
 
@@ -37,14 +37,14 @@ class OfCollection:
         return [Items(part if isinstance(part, range) else list(part)) for part in parts]
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
         kind = type(self.collection).__name__
         return f"of {len(self.collection)} rows in memory ({kind})"
 
 
 class OfIterator:
-    """An iterable without a length. It is read as workers have room, so that it may go on for ever; an
-    iterator can be read by one job only."""
+    """An iterable without a length. It is read as workers become free, so it may be endless; an iterator
+    can be read by one run only."""
 
     def __init__(self, iterable: Iterable[Any]) -> None:
         self.iterable = iterable
@@ -59,5 +59,5 @@ class OfIterator:
             yield Items(items)
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
         return f"of an iterable ({type(self.iterable).__name__})"

@@ -1,4 +1,4 @@
-"""Text, a row for each line; and JSON Lines, a document in each line."""
+"""Text files, one row for each line; JSON Lines, one document on each line; and JSON files."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Lines:
 
     @property
     def nbytes(self) -> int:
-        """How much of the file it is."""
+        """The size of its part of the file."""
         return self.part.nbytes
 
     def rows(self, reading: Reading) -> Iterator[str]:
-        """Its lines, without their ends."""
+        """Yield the lines, without their ends."""
         counted = [0]
 
         def lists() -> Iterator[list[str]]:
@@ -48,11 +48,11 @@ class JsonLines:
 
     @property
     def nbytes(self) -> int:
-        """How much of the file it is."""
+        """The size of its part of the file."""
         return self.part.nbytes
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """The documents; empty lines are left out."""
+        """Yield the documents; empty lines are skipped."""
         return self._parsed(Lines(self.part).rows(reading), reading)
 
     def _parsed(self, texts: Iterator[str], reading: Reading) -> Iterator[Any]:
@@ -70,7 +70,7 @@ class JsonLines:
 
 @dataclass(frozen=True)
 class JsonFile:
-    """A split: one file with one document."""
+    """A split of one file with one document."""
 
     part: Part
 
@@ -80,7 +80,7 @@ class JsonFile:
         return self.part.nbytes
 
     def rows(self, reading: Reading) -> Iterator[Any]:
-        """The items of a list, or the only document."""
+        """Yield the items of a list, or the only document."""
         with opened(self.part.path) as file:
             texts = list(self.part.texts(file, reading, [0]))
         try:
@@ -110,5 +110,5 @@ class TextFiles:
         return list(map(self.split, parts))
 
     def describe(self) -> str:
-        """As plans show it."""
+        """The source as plans show it."""
         return f"{self.word} {self.paths}"
