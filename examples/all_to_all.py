@@ -2,7 +2,7 @@
 
     cmpirun python all_to_all.py 6
 
-Links between the processes are made as they are needed, side by side.
+Connections between the processes are made as they are needed, in parallel.
 """
 
 import sys

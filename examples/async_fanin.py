@@ -2,8 +2,8 @@
 
     cmpirun python async_fanin.py 4
 
-Each sensor sends five readings. One task per sensor collects them; a last one waits for a sensor that
-says nothing, and is given up.
+Each sensor sends five readings. One task per sensor collects them; a last task waits for a sensor that
+sends nothing, and is cancelled.
 """
 
 import asyncio

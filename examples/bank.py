@@ -1,9 +1,9 @@
-"""A server with a name, its clients, and a supervisor that starts it again: `Mailbox`, `call`, `supervise`.
+"""A server with a name, its clients, and a supervisor that restarts it: `Mailbox`, `call`, `supervise`.
 
     cmpirun python bank.py
 
-The clients know the bank by its name alone. The first one that holds it dies in the middle; its supervisor
-starts the next, which goes on with the accounts that a process of its own keeps.
+The clients know the bank only by its name. The first process with that name dies in the middle; its
+supervisor starts the next one, which continues with the accounts that a separate process keeps.
 """
 
 import os
@@ -13,7 +13,7 @@ from cmpi import Call, Child, Mailbox, Pid, Sender
 
 
 def vault(parent: Pid) -> None:
-    """Keeps the balances while banks come and go."""
+    """Keeps the balances while banks end and are restarted."""
     balances: dict[str, int] = {}
     for call in Mailbox[Call]("vault"):
         owner, amount = call.request

@@ -1,4 +1,4 @@
-"""scikit-learn's grid search on cmpi's processes, by joblib.
+"""scikit-learn's grid search on cmpi's processes, through joblib.
 
 pip install scikit-learn
 cmpirun python grid_search.py

@@ -1,9 +1,9 @@
-"""Heat in a plate: a 2-D stencil in strips, whose edges are exchanged by channels.
+"""Heat in a plate: a 2-D stencil divided into strips, whose edges are exchanged through channels.
 
     cmpirun python heat.py 3
 
-n processes hold a strip of rows each and send their edge rows to their neighbours at every step; the
-result is compared with the same computed in one piece.
+Each of n processes holds a strip of rows and sends its edge rows to its neighbours at every step; the
+result is compared with the same computation in one piece.
 """
 
 import itertools
@@ -20,14 +20,14 @@ ROWS, COLUMNS, STEPS = 120, 100, 200
 
 
 def plate() -> Rows:
-    """Cold, with one hot edge."""
+    """A cold plate with one hot edge."""
     cells = np.zeros((ROWS, COLUMNS))
     cells[0] = 100.0
     return cells
 
 
 def step(cells: Rows) -> Rows:
-    """The inner cells move towards the mean of their four neighbours; the edges stay."""
+    """Move the inner cells towards the mean of their four neighbours; the edges stay unchanged."""
     new = cells.copy()
     around = cells[:-2, 1:-1] + cells[2:, 1:-1] + cells[1:-1, :-2] + cells[1:-1, 2:]
     new[1:-1, 1:-1] = around / 4
@@ -35,7 +35,7 @@ def step(cells: Rows) -> Rows:
 
 
 def strip(parent: Pid, first: int, last: int) -> None:
-    """Rows first to last, with a row of each neighbour above and below."""
+    """Compute the rows from first to last, with one row of each neighbour above and below."""
     above, below = Receiver[tuple[Pid | None, Pid | None]](parent, name="neighbours").recv()
     cells = plate()[max(first - 1, 0) : last + 1]
     ends = [

@@ -1,4 +1,4 @@
-"""SPMD with mpi4py's collectives, under cmpirun as under mpiexec.
+"""SPMD with mpi4py's collectives, the same under cmpirun and mpiexec.
 
     cmpirun -n 4 python hello.py
 

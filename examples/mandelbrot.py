@@ -1,8 +1,8 @@
-"""A picture by a pool of processes, band by band: the Mandelbrot set.
+"""The Mandelbrot set, drawn band by band by a pool of processes.
 
     cmpirun python mandelbrot.py [WIDTH] [FILE]
 
-Bands differ in how long they take, so each worker gets the next one when it has done its last.
+Some bands take longer than others, so each worker gets the next band when it has finished its last.
 """
 
 import struct

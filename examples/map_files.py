@@ -17,13 +17,13 @@ WORDS = ["rank", "slot", "host", "credit", "eager", "channel", "spawn", "monitor
 
 
 def count(path: str) -> tuple[str, Counter[str]]:
-    """The words of one file, and the directory that it is in."""
+    """Count the words of one file; return its directory, too."""
     file = pathlib.Path(path)
     return file.parent.name, Counter(file.read_text().split())
 
 
 def make_files(folder: pathlib.Path, n: int) -> None:
-    """n files of some words, in ten directories."""
+    """Make n files with some words, in ten directories."""
     choice = random.Random(7)
     for i in range(10):
         (folder / f"part{i}").mkdir()
@@ -32,7 +32,7 @@ def make_files(folder: pathlib.Path, n: int) -> None:
 
 
 def count_all(folder: pathlib.Path) -> dict[str, Counter[str]]:
-    """The words of all files below a folder, by directory."""
+    """Count the words of all files below a folder, by directory."""
     groups: dict[str, Counter[str]] = {}
     paths = (str(path) for path in folder.rglob("*.txt"))  # read as they are needed, not all at once
     with cmpi.ProcessPool() as pool:

@@ -11,7 +11,8 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-# A background job of a shell, or of nohup, ignores these, and so would every job that is tested here.
+# Background jobs of a shell, and processes under nohup, ignore these signals, and every job tested here
+# would inherit that.
 for _number in (signal.SIGHUP, signal.SIGQUIT):
     signal.signal(_number, signal.SIG_DFL)
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -27,7 +28,7 @@ settings.load_profile(PROFILE)
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    """The seed of a random run, the same in every pytest-xdist worker, which inherits the environment."""
+    """Choose the seed of a random run; pytest-xdist workers inherit it through the environment."""
     if PROFILE != "default":
         seed = os.environ.setdefault("CMPI_HYPOTHESIS_SEED", str(random.SystemRandom().randrange(2**32)))
         config.option.hypothesis_seed = seed
@@ -41,7 +42,7 @@ def pytest_report_header():
 
 
 def pytest_ignore_collect(collection_path, config):
-    """tests/cluster takes minutes and the whole machine, so it runs only if it is asked for by its path."""
+    """Skip tests/cluster unless its path is given, because it takes minutes and the whole machine."""
     if collection_path == pathlib.Path(__file__).parent / "cluster":
         return not any("cluster" in argument for argument in config.invocation_params.args) or None
     return None

@@ -2,8 +2,9 @@
 
     cmpirun python tests/cpython_executor.py [UNITTEST ARGUMENTS]
 
-They are those of the Python that runs this (`test.test_concurrent_futures`; on Debian the package
-libpython3-testsuite). Exit code 0: all passed but those in SKIPPED, each with its reason; 77: it has none.
+The tests are those of the Python that runs this file (`test.test_concurrent_futures`; on Debian in the
+package libpython3-testsuite). Exit code 0: all passed except those in SKIPPED, each with its reason; 77:
+this Python has no tests.
 """
 
 import pathlib
@@ -70,14 +71,14 @@ SKIPPED = {
 
 
 class Executor(cmpi.ProcessPool):
-    """Takes the argument that is of no meaning here."""
+    """Accepts an argument that has no meaning here."""
 
     def __init__(self, max_workers=None, *, mp_context=None, **options):
         super().__init__(max_workers, **options)
 
 
 class ProcessPoolMixin(ExecutorMixin):
-    """What CPython's mixins do for the executors of the standard library."""
+    """Does what CPython's mixins do for the executors of the standard library."""
 
     executor_type = Executor
     ctx = "cmpi"
@@ -86,7 +87,7 @@ class ProcessPoolMixin(ExecutorMixin):
         super(ExecutorMixin, self).setUp()
         self.t1 = time.monotonic()
         self.executor = self.executor_type(max_workers=self.worker_count, **self.executor_kwargs)
-        self.executor.submit(int).result()  # some tests expect a worker at once, as fork makes it
+        self.executor.submit(int).result()  # some tests expect a worker at once, as with fork
 
     def get_context(self):
         return None

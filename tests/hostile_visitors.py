@@ -1,7 +1,7 @@
-"""Visitors that a door must turn away, or bear, and stay open for those who know the secret.
+"""Visitors that a door must reject or endure, while it stays open for those who know the secret.
 
-Each is called with `connect`, which gives a new connection, and the key; it may keep connections open in
-`held`, as long as the test lasts.
+Each is called with `connect`, which returns a new connection, and the key; it may keep connections open in
+`held` as long as the test runs.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from cmpi._core.protocol.wire import encode
 
 
 def _say(connect, held, *pieces):
-    """Send these, read until the other end closes or has nothing to say; what it said."""
+    """Send these bytes, and read until the other end closes or sends nothing more; return what it sent."""
     sock = connect()
     held.append(sock)
     sock.settimeout(0.02)
@@ -78,7 +78,8 @@ def wrong_secret(connect, key, held):
 
 
 def replayed(connect, key, held):
-    """An answer that was good in another connection, and the door's own greeting and proof sent back."""
+    """Send an answer that was valid in another connection, and send back the door's own greeting and
+    proof."""
     other = authentication.Server(key, os.urandom(NONCE_BYTES))
     answer = authentication.Client(key, os.urandom(NONCE_BYTES)).answer(other.greeting)
     proof = other.check(answer)
@@ -92,7 +93,8 @@ def replayed(connect, key, held):
 
 
 def passes_descriptors(connect, key, held):
-    """Without a proof none is received: the other end of a pipe that is passed closes with ours."""
+    """A visitor without a proof passes descriptors: they must not be received, so the other end of a passed
+    pipe sees the end when ours is closed."""
     sock = connect()
     held.append(sock)
     if sock.family != socket.AF_UNIX:

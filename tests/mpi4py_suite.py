@@ -2,8 +2,8 @@
 
     python tests/mpi4py_suite.py FOLDER [-n 4] [-e MODULE ...]
 
-FOLDER is where mpi4py's source distribution was unpacked. Each rank writes its verdicts into a file,
-because both launchers mix the lines of the ranks. Exit code 0: no difference.
+FOLDER is where mpi4py's source distribution was unpacked. Each rank writes its verdicts to its own file,
+because both launchers mix the lines of ranks. Exit code 0: no difference.
 """
 
 import argparse
@@ -21,7 +21,7 @@ BIN = os.path.dirname(sys.executable)
 
 
 def child(folder: str, main: str, arguments: list[str]) -> None:
-    """One rank: the suite, with what it reports in a file of its own."""
+    """Run the suite in one rank, with its report in a file of its own."""
     rank = os.environ.get("PMIX_RANK", os.environ.get("PMI_RANK", "0"))
     sys.argv = [main, "--verbose", *arguments]
     sys.path.insert(0, str(pathlib.Path(main).parent))
@@ -30,7 +30,7 @@ def child(folder: str, main: str, arguments: list[str]) -> None:
 
 
 def verdicts(folder: str) -> dict[tuple[str, str], collections.Counter]:
-    """By rank and test. A test that is counted twice has subtests."""
+    """The verdicts by rank and test. A test that is counted twice has subtests."""
     found: dict[tuple[str, str], collections.Counter] = collections.defaultdict(collections.Counter)
     for path in sorted(pathlib.Path(folder).iterdir()):
         name = ""
@@ -52,7 +52,7 @@ def run(launcher: list[str], suite: str, arguments: list[str], limit_s: float):
             how = f"exit code {job.wait(limit_s)}"
         except subprocess.TimeoutExpired:
             how = "HUNG"
-            job.terminate()  # in order, so that it ends its ranks
+            job.terminate()  # in an orderly way, so that it ends its ranks
             try:
                 job.wait(15)
             except subprocess.TimeoutExpired:

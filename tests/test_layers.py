@@ -1,4 +1,4 @@
-"""Folders are the architecture: every import points down, and nothing goes in a circle."""
+"""Folders are the architecture: every import points down, and there are no circular imports."""
 
 import ast
 import graphlib
@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 def module_of(path):
-    """The name a file is imported by: `launcher/` is installed as `cmpi.launcher`."""
+    """The name by which a file is imported: `launcher/` is installed as `cmpi.launcher`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(("cmpi", *parts) if parts[0] == "launcher" else parts).removesuffix(".__init__")
 
@@ -20,12 +20,13 @@ def module_of(path):
 PATHS = {
     module_of(path): path
     for path in sorted([*ROOT.glob("cmpi/**/*.py"), *ROOT.glob("launcher/**/*.py")])
-    if "cmpi/launcher" not in path.as_posix()  # the same files by way of the link
+    if "cmpi/launcher" not in path.as_posix()  # the same files, through the link
 }
 MODULES = pytest.mark.parametrize("module", PATHS)
 
-# From the ground up. A file belongs to the row that holds its longest prefix. The fork server and worker
-# run closures, so they stand above the channels that a closure uses, though they live in the runtime.
+# From the lowest layer up. A file belongs to the row with the longest prefix of its name. The fork server
+# and the worker run closures, so they are above the channels that a closure uses, though they are in the
+# runtime.
 LAYERS = (
     ("cmpi._base", "cmpi.errors", "cmpi.identifiers", "cmpi._runtime.environment"),
     ("cmpi._core",),
@@ -53,8 +54,8 @@ def level(module):
 
 
 def imports(module, for_types=False):
-    """What a file imports of cmpi: (module, line), also inside functions; and `for_types`, what it does
-    for types only."""
+    """The modules of cmpi that a file imports, also inside functions, as (module, line); with `for_types`,
+    those that it imports only for types."""
     tree = ast.parse(PATHS[module].read_text())
     typing_only = {
         id(node)
@@ -85,12 +86,12 @@ def test_imports_point_down(module):
 
 def test_nothing_goes_in_a_circle_not_even_inside_functions_or_for_types():
     graph = {module: {name for name, _ in imports(module, True) if name in PATHS} for module in PATHS}
-    graphlib.TopologicalSorter(graph).prepare()  # whose error has the circle
+    graphlib.TopologicalSorter(graph).prepare()  # the error shows the circle
 
 
 @MODULES
 def test_only_one_file_imports_mpi(module):
-    # The doctor's probe is a job's program, as the benchmarks are.
+    # The doctor's probe is a program of a job, as the benchmarks are.
     if "mpi4py.MPI" in [name for name, _ in imports(module)]:
         assert module in ("cmpi._transport.mpi", "cmpi.launcher.doctor.probe_job") or "bench" in module
 

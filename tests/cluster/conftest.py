@@ -23,7 +23,7 @@ jobs = conftest.jobs
 
 NODES = 2
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol", "scancel")
-# Slurm holds its jobs to their memory by cgroups: here by those of version 1, where this machine has them.
+# Slurm limits the memory of jobs by cgroups; here by those of version 1, if this machine has them.
 LIMITS_MEMORY = os.access("/sys/fs/cgroup/memory/memory.limit_in_bytes", os.W_OK)
 CGROUP_CONF = """\
 CgroupPlugin=cgroup/v1
@@ -72,7 +72,7 @@ PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP DefMemPerCPU=500 Priori
 
 
 def until(ready, limit_s=30):
-    """Wait until this is true."""
+    """Wait until `ready()` is true."""
     end_s = time.monotonic() + limit_s * conftest.SLOWNESS
     while not ready():
         assert time.monotonic() < end_s
@@ -86,14 +86,14 @@ def free_port():
 
 
 class Slurm:
-    """The daemons, started; `environment` leads commands to them."""
+    """The running daemons; `environment` directs commands to them."""
 
     def __init__(self, folder):
         self.folder = folder
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self._daemons = []
-        # A job's number names its cgroups, which Slurm may leave: a later job that found the limits of
-        # another one there could not set its own, and did not start.
+        # A job's number names its cgroups, which Slurm may leave behind. A later job that found the limits
+        # of an earlier one there could not set its own, and did not start.
         self._first_job = 1000 * random.randrange(1, 60_000)
         self.nodes = [f"n{i}" for i in range(1, NODES + 1)]
         host = socket.gethostname().split(".")[0]
@@ -141,7 +141,7 @@ class Slurm:
         self._until(lambda: self.call("sinfo", "-h", "-o", "%T").strip() == "idle", "nodes")
 
     def restart_controller(self, pause_s):
-        """Stop slurmctld, and start it again after a while."""
+        """Stop slurmctld, and start it again after a pause."""
         old = self._daemons.pop(1)
         old.send_signal(signal.SIGTERM)
         old.wait(20)
@@ -151,7 +151,7 @@ class Slurm:
         self._until(lambda: self.nodes[0] in self.call("sinfo", "-h", "-N"), "slurmctld")
 
     def _where(self, name, arguments):
-        """What stands before the command of a daemon, or another one ("")."""
+        """The words to put before a daemon's command, or before another one (name "")."""
         return []
 
     def _daemon(self, name, *arguments):
@@ -175,13 +175,13 @@ class Slurm:
             time.sleep(0.1)
 
     def start_node(self, node):
-        """Start the daemon of a node that was off."""
+        """Start the daemon of a node that was not running."""
         self._daemon("slurmd", "-D", "-N", node)
         self._until(lambda: "idle" in self.call("sinfo", "-h", "-n", node, "-o", "%T"), node)
 
     @contextlib.contextmanager
     def drained(self, *nodes):
-        """These nodes take no new jobs."""
+        """A context in which these nodes accept no new jobs."""
         names = ",".join(nodes)
         self.call("scontrol", "update", f"nodename={names}", "state=drain", "reason=test", check=True)
         try:
@@ -214,7 +214,7 @@ class Slurm:
         for top in pathlib.Path("/sys/fs/cgroup/memory").glob("slurm_*/uid_*/job_*"):
             if 0 <= int(top.name.removeprefix("job_")) - self._first_job < 1000:
                 for folder, _, _ in os.walk(top, topdown=False):
-                    with contextlib.suppress(OSError):  # a process in it
+                    with contextlib.suppress(OSError):  # a process is still in it
                         os.rmdir(folder)
 
 
@@ -233,7 +233,7 @@ def started(slurm):
         yield
     finally:
         slurm.call("scancel", "--user=root")
-        end_s = time.monotonic() + 10  # its steps would wait for a controller that has gone
+        end_s = time.monotonic() + 10  # otherwise its steps would wait for a controller that has ended
         while slurm.call("squeue", "-h") and time.monotonic() < end_s:
             time.sleep(0.2)
         slurm.stop()
@@ -252,7 +252,7 @@ def slurm_daemons():
 
 @pytest.fixture
 def slurm(slurm_daemons, jobs):
-    """The daemons, with `jobs` leading to them."""
+    """The daemons, with `jobs` directed to them."""
     jobs.environment |= slurm_daemons.environment
     yield slurm_daemons
     slurm_daemons.call("scancel", "--user=root")
@@ -260,7 +260,7 @@ def slurm(slurm_daemons, jobs):
 
 @pytest.fixture(scope="session")
 def all_hosts(tmp_path_factory):
-    """Three hosts for the whole session."""
+    """Three hosts, for the whole session."""
     missing = hosts_module.missing()
     if missing:
         pytest.skip(f"NOT TESTED: {missing}")
@@ -274,7 +274,7 @@ def all_hosts(tmp_path_factory):
 
 
 class OnHosts:
-    """Runs cmpirun on h1, with what else a test does to the hosts."""
+    """Runs cmpirun on h1, and does other things to the hosts for a test."""
 
     def __init__(self, hosts, jobs):
         self.hosts, self._jobs, self._own = hosts, jobs, []
@@ -287,7 +287,8 @@ class OnHosts:
         return self._jobs.run(*self.command(*arguments, cwd=cwd), timeout=timeout, **kwargs)
 
     def start(self, *arguments, cwd=None, **kwargs):
-        """A job in the background, which is killed if it has not ended in time: so no read of it hangs."""
+        """Start a job in the background. It is killed if it does not end in time, so that no read of its
+        output hangs."""
         job = self._jobs.start(*self.command(*arguments, cwd=cwd), **kwargs)
         watchdog = threading.Timer(90 * conftest.SLOWNESS, self._kill_all)
         watchdog.daemon = True
@@ -300,7 +301,7 @@ class OnHosts:
             process.kill()
 
     def only_on_h1(self, folder, **files):
-        """Files that no other host has; removed by the test's end."""
+        """Files that no other host has; removed at the end of the test."""
         self._own.append(folder)
         for name, text in files.items():
             path = f"{folder}/{name.replace('__', '.')}"
@@ -334,13 +335,13 @@ class OnHosts:
 
 @pytest.fixture
 def on_hosts(all_hosts, jobs):
-    """A job's way onto the hosts; each is up and whole again afterwards, and nothing is left there."""
+    """Runs jobs on the hosts. Afterwards each host is restored, and nothing may be left there."""
     on_hosts = OnHosts(all_hosts, jobs)
     yield on_hosts
     on_hosts.remove_own()
     for name in all_hosts.names:
         all_hosts.restore(name)
-    end = time.monotonic() + 12 * conftest.SLOWNESS  # a host that was cut off gives its job up by itself
+    end = time.monotonic() + 12 * conftest.SLOWNESS  # a host that was cut off gives up its job by itself
     while (left := OnHosts(all_hosts, jobs).leftovers()) and time.monotonic() < end:
         time.sleep(0.1)
     assert not left, "the job left something on a host"

@@ -1,5 +1,5 @@
-"""What holds where cgroups of version 2 can be made. Run by `test_kernel.py`, as root in a kernel of its
-own, in which all takes twenty times as long: so one job does most of it."""
+"""Checks of what holds if cgroups of version 2 can be created. `test_kernel.py` runs this file as root in a
+kernel of its own, in which everything takes twenty times as long; so one job does most of it."""
 
 import json
 import os
@@ -61,7 +61,7 @@ def jobs(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def session(jobs):
-    """This process's cgroup is one as systemd makes them for people, from here on."""
+    """From here on, this process's cgroup is like those that systemd makes for users."""
     os.makedirs(SCOPE)
     for folder in (TOP, SLICE):
         write(f"{folder}/cgroup.subtree_control", "+memory +cpu +pids")
@@ -81,7 +81,7 @@ def test_at_the_top_one_is_made_and_removed(jobs):
 
 @pytest.fixture(scope="module")
 def seen(jobs, session):
-    """What the processes of one job saw, by name; its exit code as `code`, and its stderr."""
+    """What the processes of one job reported, by name; with its exit code as `code`, and its stderr."""
     text = """
 def blind_monitor(parent):
     Sender(parent).send((os.getpid(), os.getppid()))
@@ -130,7 +130,7 @@ seen["cpu"] = [Receiver(p, name="cpu").recv() for p in pids]
 Sender(other).send(0); seen["other"] = str(wait(other))
 print(json.dumps(seen))
 """
-    result = run(jobs, text, "--strict", "--cpus", "4")  # the kernel has one core
+    result = run(jobs, text, "--strict", "--cpus", "4")  # this kernel has one core
     assert result.out, result
     assert nothing_left(SLICE)
     return json.loads(result.out) | {"code": result.code, "stderr": result.err}
@@ -202,6 +202,6 @@ def test_who_is_not_root_needs_a_place_of_its_own(session):
     nobody = 65534
     assert doctor(user=nobody).startswith("memory limits are enforced by monitors")
     for path in (SLICE, f"{SLICE}/cgroup.procs", f"{SLICE}/cgroup.subtree_control"):
-        os.chown(path, nobody, nobody)  # as systemd does for a person's own services
+        os.chown(path, nobody, nobody)  # as systemd does for a user's own services
     assert doctor(user=nobody).startswith("memory limits are enforced by the kernel")
     assert not ours(SLICE)

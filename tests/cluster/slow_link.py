@@ -1,8 +1,8 @@
-"""A cable that delays and loses packets: `slow_link.py INTERFACE INTERFACE SECONDS LOSS`. It does in
-Python what `tc netem` does where the kernel has it.
+"""A cable that delays and loses packets: `slow_link.py INTERFACE INTERFACE SECONDS LOSS`. It does in Python
+what `tc netem` does on kernels that have it.
 
-A packet on a veth may be larger than the wire would allow, and its checksum still to be made; what is to be
-done about both stands in a header that is passed on with it (packet(7), PACKET_VNET_HDR).
+A packet on a veth may be larger than a wire would allow, and its checksum may still be missing. A header
+that is passed on with the packet describes both (packet(7), PACKET_VNET_HDR).
 """
 
 import heapq
@@ -42,7 +42,7 @@ def main():
             try:
                 to.send(data)
             except OSError:
-                pass  # a full queue, or a cable that was pulled: lost as well
+                pass  # the queue is full, or the cable was pulled: the packet is lost as well
 
 
 if __name__ == "__main__":

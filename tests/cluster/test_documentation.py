@@ -1,4 +1,5 @@
-"""What pages show of several hosts and of Slurm: run there, with the names of the test's own hosts."""
+"""Runs what the documentation shows about several hosts and Slurm, with the names of the test's own
+hosts."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Jobs on three hosts, on which cmpirun is called on the first (see hosts.py)."""
+"""Jobs on three hosts; cmpirun runs on the first (see hosts.py)."""
 
 import hashlib
 import json
@@ -56,14 +56,14 @@ def came_up(job):
 
 
 def end(job, jobs, number):
-    """Send cmpirun a signal: `job` itself is what entered its host."""
+    """Send cmpirun a signal: `job` itself is the command that entered the host."""
     (cmpirun,) = [p for p in jobs.processes() if "cmpirun" in " ".join(p.cmdline()[:2])][:1]
     cmpirun.send_signal(number)
     return job.communicate(timeout=20)
 
 
 def silent(result):
-    """Whether cmpirun has nothing to say but that it waits, as it does on a busy machine."""
+    """Whether cmpirun printed nothing except that it waits, as it does on a busy machine."""
     return all(line.startswith("cmpirun: waiting for ") for line in result.err.splitlines())
 
 
@@ -199,7 +199,7 @@ def test_a_crash_on_another_host_harms_nobody_and_is_an_error_to_its_peers(on_ho
     assert [(line[0], line[1], line[-1]) for line in lines] == [
         (host, how, codes[how]) for how in codes for host in ("h1", "h2", "h3")
     ], result
-    # What was sent and had left the process has arrived, as on one host.
+    # Messages that had left the process before its death have arrived, as on one host.
     assert all(line[2] == "5000000" for line in lines if line[1] == "raise"), result
 
 
@@ -236,7 +236,7 @@ def test_a_lost_host_is_the_end_of_what_ran_there_and_of_nothing_else(on_hosts, 
     assert f"\n137 host lost: h3: nothing has come from it for {timeout_s} s\n" in f"\n{out}", out + err
     assert float(re.search(r"noticed after ([\d.]+)", out)[1]) < 13
     assert "then on h1" in out or "then on h2" in out
-    assert job.returncode == 0 and "host h3 is lost" in err, out + err  # the program dealt with it
+    assert job.returncode == 0 and "host h3 is lost" in err, out + err  # the program has dealt with it
 
 
 def test_a_world_of_which_a_host_is_lost_ends_with_a_report_that_says_so(on_hosts, jobs):
@@ -259,7 +259,7 @@ def test_what_keeps_hosts_from_taking_part_is_said_of_all_at_once_before_anythin
         "h2 python=/no/such/python\n"
         "h3 python=/usr/bin/true\n"
         "no-such-host.invalid\n"
-        "10.83.0.77\n"  # nobody's
+        "10.83.0.77\n"  # an address that no host has
     )
     begin = time.monotonic()
     result = on_hosts.run("--hostfile", str(hosts), "-n", "2", "touch", str(jobs.folder / "started"))
@@ -389,7 +389,7 @@ def test_an_agent_that_is_killed_is_a_lost_host_at_once(on_hosts, jobs):
     came_up(job)
     on_hosts.hosts.call(
         "h3", "pkill", "-9", "-o", "-f", "cmpi.launcher.hosts.agent_main"
-    )  # not its guardian
+    )  # not the agent's guardian
     out, err = (text.decode() for text in job.communicate(timeout=40))
     assert re.search(r"^137 host lost: h3: the connection by ssh has ended", out, re.M), out + err
     assert float(re.search(r"noticed after ([\d.]+)", out)[1]) < 3, out
@@ -459,7 +459,7 @@ def test_a_program_that_other_hosts_lack_is_sent_to_them_and_removed_at_the_end(
     result = on_hosts.run(*THREE, "python", "job.py", cwd="/tmp/mine")
     expected = ["h1 7 8 True text", "h2 7 8 False text", "h3 7 8 False text"]
     assert result.out.splitlines() == expected and result.code == 0, result
-    # The ranks as well, and from another folder, with an argument that is a file of the program's.
+    # The ranks as well, started from another folder, with an argument that is a file of the program.
     text = "import sys, os; print(os.path.basename(os.getcwd())[:5], open(sys.argv[1]).read())"
     on_hosts.only_on_h1("/tmp/mine", show__py=text)
     options = ("--host", "h1:1,h2:1", "--output", "plain", "-n", "2", "--ship", "/tmp/mine")

@@ -1,5 +1,5 @@
-"""Limits that the kernel keeps, in a kernel of its own (User-Mode Linux): cgroups of version 2 can be made
-there, whatever the machine's own kernel allows."""
+"""Limits that the kernel enforces, tested in a kernel of its own (User-Mode Linux), where cgroups of
+version 2 can be created whatever the machine's own kernel allows."""
 
 import os
 import pathlib
@@ -25,7 +25,7 @@ KERNEL = ("linux.uml", "mem=1500M", "root=/dev/root", "rootfstype=hostfs", "root
 
 
 def boot(jobs, init, **kwargs):
-    """What this script says as the first process of a kernel of its own."""
+    """Boot a kernel with this script as its first process; return what it prints."""
     path = jobs.script(init, "init")
     os.chmod(path, 0o755)
     console = ("con=null", "con0=null,fd:1", "con1=null", f"uml_dir={jobs.folder}", f"init={path}")

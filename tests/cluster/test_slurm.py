@@ -117,7 +117,7 @@ def test_a_time_limit_is_named(slurm, jobs):
     end_s = time.monotonic() + 20
     while "RUNNING" not in slurm.call("scontrol", "show", "job", job) and time.monotonic() < end_s:
         time.sleep(0.1)
-    # A minute is the shortest limit; the administrator makes it run out now.
+    # A minute is the shortest limit; here the administrator lets it expire now.
     slurm.call("scontrol", "update", f"jobid={job}", "timelimit=0:01", check=True)
     result = jobs.run("cmpirun", "--attach", job, timeout=100)
     assert result.code == 124, result
@@ -272,7 +272,7 @@ def test_a_drained_node_ends_nothing_and_the_next_job_says_what_it_waits_for(slu
         marker.touch()
         out, err = follower.communicate(timeout=40)
         assert (follower.returncode, out) == (0, b"ends\n"), err
-        assert waiting.poll() is None  # as long as nobody does something about it
+        assert waiting.poll() is None  # until somebody resumes it
     out, err = waiting.communicate(timeout=60)
     assert waiting.returncode == 0 and out.strip(), err
 
@@ -287,7 +287,7 @@ def test_a_failed_node_is_named(slurm, jobs):
     try:
         _, err = follower.communicate(timeout=60)
         assert follower.returncode == 1 and b"ended by Slurm (NODE_FAIL): a node failed" in err, err
-    finally:  # it may have come back by itself
+    finally:  # the node may have resumed by itself
         slurm.call("scontrol", "update", f"nodename={node}", "state=resume")
         slurm.call("scancel", job)
 

@@ -1,4 +1,4 @@
-"""Slurm ends a job by a SIGTERM to everything in it; the program has its grace all the same."""
+"""Slurm ends a job by sending SIGTERM to everything in it, and the program still gets its grace period."""
 
 import subprocess
 
@@ -34,7 +34,7 @@ NAMES = [f"{who}rank {rank}" for rank in range(2) for who in ("", "child of ")]
 
 
 def check(out):
-    """Each process got the signal once, and ended in its own time."""
+    """Check that each process got the signal once, and ended when it chose to."""
     lines = sorted(out.splitlines())
     expected = [f"rank {rank} begins" for rank in range(2)]
     expected += [f"{name} {what}" for name in NAMES for what in ("got SIGTERM", "cleaned up")]

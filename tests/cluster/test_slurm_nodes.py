@@ -56,7 +56,7 @@ for host, pid in pids.items():
 
 
 def everywhere(on_hosts, jobs, *options):
-    """A job with a process on each node, which it asks when `go` is there."""
+    """A job with a process on each node; the processes report when the file `go` exists."""
     go = jobs.folder / "go"
     common = ("--slurm", "--output", "plain", "--time", "2:00", "-N", "3", "--slurm-args=--cpus-per-task=2")
     job = on_hosts.start(*common, *options, "python", jobs.script(PRELUDE + EVERYWHERE), str(go))
@@ -82,7 +82,7 @@ def test_a_process_beyond_what_slurm_gave_its_node_is_killed_alone_and_named(
     options = ("-N", "2", "--slurm-args=--cpus-per-task=2", "--mem-per-cpu", "200M", "--enforce", "none")
     result = batch(on_hosts, *options, "python", jobs.script(PRELUDE + GREEDY))
     assert result.out == "signal 9 (SIGKILL): out of memory: the kernel killed it\nh2\n", result
-    assert result.code == 0, result  # the program dealt with it
+    assert result.code == 0, result  # the program has dealt with it
 
 
 def test_a_node_that_is_drained_ends_nothing_that_runs_there(slurm_on_hosts, on_hosts, jobs):
@@ -105,7 +105,7 @@ def test_a_node_that_fails_is_the_end_of_the_job_or_of_what_ran_there(
 ):
     job, go = everywhere(on_hosts, jobs, *options)
     on_hosts.hosts.power_off("h3")
-    # Slurm would notice after half a minute; the administrator does at once.
+    # Slurm would notice after half a minute; here the administrator reports it at once.
     slurm_on_hosts.call("scontrol", "update", "nodename=h3", "state=down", "reason=test", check=True)
     go.touch()
     out, err = (text.decode() for text in job.communicate(timeout=90))

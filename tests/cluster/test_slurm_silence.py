@@ -1,4 +1,4 @@
-"""A Slurm that is silent, output that is late, and jobs asked for from elsewhere."""
+"""A Slurm that does not answer, output that appears late, and jobs queried from another folder."""
 
 import shutil
 
@@ -26,7 +26,8 @@ exec {path} "$@"
 
 @pytest.fixture
 def gate(jobs, tmp_path_factory):
-    """Stands before Slurm's questions: they hang while there is a file `hang`, and fail while `down`."""
+    """A gate before Slurm's commands: they hang while a file `hang` exists, and fail while `down`
+    exists."""
     folder = tmp_path_factory.mktemp("gate")
     for name in ("scontrol", "squeue"):
         (folder / name).write_text(COMMAND.format(folder=folder, path=shutil.which(name)))
@@ -103,5 +104,5 @@ def test_jobs_are_found_from_any_folder_and_waiting_ones_are_listed(slurm, jobs)
     assert f"{held}  PENDING  JobHeldUser  {jobs.folder}" in status.out.splitlines(), status
     assert f"{array}_2  FAILED" in status.out and "exit code 2" in status.out, status
     assert jobs.run("cmpirun", "--status", held).out == f"{held}  PENDING  JobHeldUser\n"
-    shutil.rmtree(jobs.folder / "state")  # a job that is noted nowhere: Slurm knows its folder
+    shutil.rmtree(jobs.folder / "state")  # no note of the job is left: only Slurm knows its folder
     assert there("--attach", f"{array}_1").out == "written\n"

@@ -12,7 +12,7 @@ from cmpi.errors import LaunchError, UsageError
 
 @pytest.fixture
 def here(slurm, jobs, monkeypatch):
-    """This process is in the test's folder, where Slurm is."""
+    """Put this process into the test's folder, where Slurm is."""
     monkeypatch.chdir(jobs.folder)
     for name, value in jobs.environment.items():
         monkeypatch.setenv(name, value)

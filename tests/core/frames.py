@@ -1,4 +1,4 @@
-"""All frames there are, and some as a process would send them."""
+"""All frames that exist, and some as a process would send them."""
 
 import importlib
 import pkgutil
@@ -20,6 +20,6 @@ ALL = {number: cls for registry in REGISTRIES.values() for number, cls in regist
 
 
 def spawn_frame(request=1, cpu_units=0, memory_bytes=0, **changes):
-    """A request to spawn, for tests that care about some of its fields."""
+    """A request to spawn, for tests that need only some of its fields."""
     fields = {"label": "f", "closure": b"f", "context": b"ctx"} | changes
     return process_root.Spawn(request=request, cpu_units=cpu_units, memory_bytes=memory_bytes, **fields)

@@ -1,4 +1,5 @@
-"""The allocator of payload slots: no two overlap, all is inside, what is freed can be had again."""
+"""The allocator of payload slots: no two overlap, all lie inside, and freed memory can be allocated
+again."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -15,7 +16,7 @@ class SlotsInUse(RuleBasedStateMachine):
         self.held = {}  # index: (offset, nbytes)
 
     def gaps(self):
-        """The free pieces, worked out from what is held alone."""
+        """The free pieces, computed only from the slots that are held."""
         at, found = 0, []
         for offset, nbytes in sorted(self.held.values()):
             found.append(offset - at)

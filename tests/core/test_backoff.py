@@ -1,4 +1,4 @@
-"""What is in vain is tried ever more seldom, what works every time."""
+"""Tries that fail become rarer; those that succeed are made every time."""
 
 from cmpi._core.channel.backoff import Backoff
 

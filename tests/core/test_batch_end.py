@@ -1,4 +1,4 @@
-"""In a Slurm job, one SIGTERM is one order, whichever way the root hears of it first."""
+"""In a Slurm job, one SIGTERM is one order to end, whichever way the root learns of it first."""
 
 from hypothesis import given
 from hypothesis import strategies as st

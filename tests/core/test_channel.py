@@ -11,7 +11,7 @@ SIZES = st.sampled_from([0, 1, 16, 64, 65, 1000])
 
 
 class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
-    """Frames travel in two queues, in order, delivered whenever Hypothesis likes."""
+    """Frames travel in two queues, in order, and are delivered whenever Hypothesis decides."""
 
     @initialize(window=st.sampled_from([64, 200]), messages=st.sampled_from([1, 4]))
     def start(self, window, messages):
@@ -24,7 +24,7 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
         self.waiting = None  # the size of the message that the owner waits to send
         self.transmitted, self.received = [], []
         self.fin_sent = False
-        self.aborted = False  # the sender's owner gave up while it was open
+        self.aborted = False  # the sender's owner abandoned it while it was open
         self.reader_aborted = False
 
     def _out(self, event):
@@ -166,7 +166,7 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     @invariant()
     def unread_bytes_stay_within_the_window_or_one_message(self):
         flying = [t for t in self.there if isinstance(t, int)]
-        # A message that was put back after it was credited.
+        # A message that was put back after credit was given for it.
         returned = 1 if self.inn.read_messages < self.inn._credited_messages else 0
         unread = self.inn.unread_bytes + sum(self.sizes[t] for t in flying)
         count = len(self.inn) + len(flying)
@@ -185,7 +185,8 @@ class ChannelUnderAnyInterleaving(RuleBasedStateMachine):
     def teardown(self):
         if not hasattr(self, "inn") or self.inn.state == "closed":
             return
-        for _ in range(10_000):  # reading everything delivers everything, and makes room for what waits
+        # Reading everything delivers everything, and makes room for waiting messages.
+        for _ in range(10_000):
             if self.there:
                 self.arrive()
             elif self.back:
@@ -206,7 +207,8 @@ TestChannelUnderAnyInterleaving = ChannelUnderAnyInterleaving.TestCase
 
 
 def fill(out, *sizes):
-    """Sends each for which there is room; awaits room for the first for which there is none."""
+    """Send each message for which there is room; wait for room for the first one for which there is
+    none."""
     for size in sizes:
         if not out.admit(size):
             return out.handle(ch.AwaitRoom(size))

@@ -1,4 +1,4 @@
-"""The matchmaker: processes that join, want links, report and die, in any order."""
+"""The connection broker: processes join, want connections, report and die, in any order."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -12,7 +12,7 @@ PIDS = st.integers(1, 5)
 
 
 class LinksUnderAnyOrder(RuleBasedStateMachine):
-    """Plays the processes' linkers: one order at a time, and both halves needed."""
+    """Plays the connectors of the processes: one order at a time, and both ends must take part."""
 
     @initialize()
     def start(self):
@@ -20,7 +20,7 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
         self.now = 0.0
         self.alive, self.joined = {1, 2, 3, 4, 5}, set()
         self.orders = {}  # pid: peer
-        self.silent = set()  # those that are to listen, and have not said that they do
+        self.silent = set()  # processes that were told to listen, and have not reported that they do
         self.wanted, self.up = set(), set()
 
     def _do(self, actions):
@@ -71,7 +71,8 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
     @precondition(lambda self: self.orders)
     @rule(pid=PIDS)
     def gives_up(self, pid):
-        """Not only who was told to abandon it: time runs out, or there are no descriptors."""
+        """Not only a process that was told to abandon it may give up: it may run out of time, or of
+        descriptors."""
         if pid in self.orders:
             self.silent.discard(pid)
             peer = self.orders.pop(pid)
@@ -106,7 +107,7 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
                 self.listens(pid)
                 self.link_is_made(pid)
                 if self.orders.get(pid, pid) not in self.orders:
-                    self.gives_up(pid)  # the other has
+                    self.gives_up(pid)  # the other end has given up
         living = {pair for pair in self.wanted if set(pair) <= self.alive}
         assert living <= self.up, "a wanted link between the living is made in the end"
         assert not self.orders, "nobody is left waiting"

@@ -11,7 +11,8 @@ PIDS = st.integers(0, 3)
 
 
 class World(RuleBasedStateMachine):
-    """Processes wait for a message from anybody. A message under way wakes its receiver when it arrives."""
+    """Processes wait for a message from any other. A message in flight wakes its receiver when it
+    arrives."""
 
     @initialize(n=st.integers(1, 4))
     def start(self, n):
@@ -22,7 +23,7 @@ class World(RuleBasedStateMachine):
         self.epoch = dict.fromkeys(range(n), 1)
         self.sent, self.received = dict.fromkeys(range(n), 0), dict.fromkeys(range(n), 0)
         self.under_way = []
-        self.probes = []  # that have not been answered
+        self.probes = []  # questions that have not been answered
         self.found = False
         for pid in self.living:
             self.check.born(pid)
@@ -107,11 +108,11 @@ class World(RuleBasedStateMachine):
             for each in (self.living, self.waiting, self.said):
                 each.discard(pid)
             self.under_way = [other for other in self.under_way if other != pid]
-            # What it exchanged with the living is forgotten with their lanes.
+            # Its messages to and from living processes are forgotten with their connections.
             for each in self.living:
                 self.sent[each] = self.received[each] = 0
             self.under_way = []
-            for other in list(self.waiting):  # they see it
+            for other in list(self.waiting):  # they notice the death
                 self.waiting.discard(other)
                 self.epoch[other] += 1
             self._do(self.check.died(pid))
@@ -150,8 +151,8 @@ def all_blocked(n):
 
 
 def test_who_was_awake_in_between_was_not_blocked_all_the_time():
-    # C's message wakes A, whose message wakes B behind its answer, whose message wakes C before its own:
-    # the numbers agree, and B is awake.
+    # C's message wakes A; A's message wakes B after B's answer; B's message wakes C before C's answer. So
+    # the numbers agree, although B is awake.
     check, number = all_blocked(3)
     assert check.hear(1, StillBlocked(number, 1, 0, 0), 0.0) == []
     assert check.hear(0, StillBlocked(number, 3, 1, 1), 0.0) == []

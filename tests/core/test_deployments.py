@@ -1,4 +1,4 @@
-"""Programs that are deployed into a job, in its machine: what is each one's own."""
+"""Deployed programs in the job's machine: what belongs to each of them."""
 
 import pytest
 
@@ -17,7 +17,7 @@ LEFT = ExitStatus(0)
 
 
 def deploy(j, n=2, **settings):
-    """A cmpirun's pid, and those of its ranks, which run."""
+    """Deploy a program; return its cmpirun's pid, and the pids of its running ranks."""
     order = {name: default for name, default in DEFAULTS.items() if name not in settings} | settings
     frame = launcher_root.LaunchJob(argv=["prog"], where=[""] * n, **order)
     owner, actions = j.deploy(frame, Interpreter("python"), "h", 0.0)

@@ -1,4 +1,4 @@
-"""Links and names, as the root keeps them."""
+"""Links and names in the root."""
 
 from cmpi._core.job.erlang_links import ErlangLinks
 from cmpi._core.job.job_actions import Named, Tell

@@ -1,4 +1,4 @@
-"""Who is forked by a fork server, and who is executed."""
+"""Which processes are forked by a fork server, and which are executed."""
 
 from cmpi._core.job.fork_gate import ForkGate
 from cmpi._core.job.host_room import Host

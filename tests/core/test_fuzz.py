@@ -1,4 +1,5 @@
-"""Garbage into every parser of frames gives ProtocolError and nothing else. CMPI_FUZZ sets how much."""
+"""Garbage makes every parser of frames raise ProtocolError and nothing else. CMPI_FUZZ sets how much is
+tried."""
 
 import os
 import random
@@ -16,7 +17,7 @@ EDGES = (0, 1, 127, 255, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
 def sample(choice, cls):
-    """A frame of this class with fields from the edges."""
+    """A frame of this class with extreme values in its fields."""
     values = []
     for letter in cls.LAYOUT:
         if letter in "BHIQ":
@@ -38,7 +39,7 @@ def sample(choice, cls):
 
 
 def spoil(choice, data):
-    """The bytes with something done to them."""
+    """A changed copy of the bytes."""
     data = bytearray(data)
     for _ in range(choice.choice((1, 1, 2, 5))):
         what = choice.randrange(5)
@@ -128,4 +129,5 @@ def test_a_length_that_lies_costs_neither_memory_nor_time():
         for lie in (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"):
             with pytest.raises(ProtocolError):
                 wire.decode(kind + lie * 40, ALL)
-    assert time.process_time() - started < 5  # not a speed: a list of four billion would take minutes
+    # Not about speed: a list of four billion items would take minutes.
+    assert time.process_time() - started < 5

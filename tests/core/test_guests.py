@@ -1,4 +1,4 @@
-"""Guests in the job's machine: who they are, what ends with them, and when their job is over."""
+"""Guests in the job's machine: how they join, what ends with them, and when their job is over."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def standing(**settings):
 
 
 def a_child(j, parent):
-    """A process that runs, spawned by `parent`."""
+    """A running process, spawned by `parent`."""
     (spawned,) = told(spawn(j, parent, cpus=CORE // 4), process_root.Spawned)
     j.fork_server("h", "ready")
     (child,) = spawned.pids

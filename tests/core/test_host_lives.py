@@ -1,4 +1,4 @@
-"""The lives of a job's hosts, under any interleaving of agents, the root, the user and time."""
+"""The states of a job's hosts, under any interleaving of agents, the root, the user and time."""
 
 import pytest
 from hypothesis import settings
@@ -14,16 +14,16 @@ BEAT_S, LOST_S = 1.0, 8.0
 
 
 class HostsUnderAnyInterleaving(RuleBasedStateMachine):
-    """The shell around the machine, with agents that do anything at any time."""
+    """The code around the machine, with agents that do anything at any time."""
 
     @initialize(n=st.integers(0, 1), warm=st.sampled_from([True, True, False]))
     def begin(self, n, warm):
-        """`warm`: all agents have come up, and the root is there."""
+        """If `warm`, all agents have come up, and the root is there."""
         self.now_s = 0.0
         self.lives = HostLives(BEAT_S, LOST_S, 0.0)
-        self.agents = {}  # those that run: "starting", "up", "checked", "begun", "ending"
+        self.agents = {}  # the running ones: "starting", "up", "checked", "begun", "ending"
         self.known_to_root = set()  # hosts that the root may use
-        self.unanswered = []  # hosts of which the root has still to answer that they are lost
+        self.unanswered = []  # hosts whose loss the root has not acknowledged
         self.waiting = {}  # by host: how many requests to add it have no answer yet
         self.of_job = set(NAMES[:n])
         self.attended = False
@@ -74,7 +74,7 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
     def taken(self):
         return {name for name in NAMES if self.lives.state(name) == hl.UP and self.adding == ""}
 
-    adding = ""  # the host that is just being asked for
+    adding = ""  # the host that is being added at the moment
 
     @rule()
     def root_comes(self):
@@ -162,7 +162,7 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
                 assert n <= 1 and (not n or name in self.agents or name in self.unanswered)
 
     def teardown(self):
-        """Whatever has happened: all that is asked for is answered, and a lost host is looked for again."""
+        """Whatever has happened, each request is answered, and a lost host is tried again."""
         if not hasattr(self, "lives"):
             return
         self.root_comes()

@@ -204,7 +204,7 @@ def test_who_is_killed_takes_its_world_along_and_that_was_asked_for_too(launcher
     for rank in range(3):
         j.monitor_up(1, rank, 0.0)
     j.from_rank(a, process_root.Kill(c, 9), 0.0)
-    if launcher_first:  # the other's end is reported before that of the one which was killed
+    if launcher_first:  # the other rank's end is reported before that of the killed one
         j.exited(b, ExitStatus(137, 9), 0.0, by_launcher=True)
         j.exited(c, ExitStatus(137, 9), 0.0)
     else:
@@ -240,7 +240,7 @@ def linking_pair():
 
 
 def a_watched_start():
-    """A child that is being started, and whose end its parent wants to know."""
+    """A child that is being started, and that its parent watches."""
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
@@ -335,7 +335,7 @@ def test_a_second_ctrl_c_is_sigkill():
 
 
 def a_failed_child(strict=False):
-    """A job, its rank, and a child of that which has ended with 3."""
+    """A job, its rank, and a child of that rank which has ended with code 3."""
     j, (a,) = a_job(strict=strict)
     join(j, a)
     j.fork_server("h", "ready")
@@ -416,7 +416,7 @@ def test_a_rank_may_ask_for_more_when_it_joins():
 
 
 def spawned(j, **changes):
-    """A process that was spawned, and the limit that its monitor is told."""
+    """A spawned process, and the limit that its monitor is sent."""
     a = j.starts[0][0]
     frame = spawn_frame(cpu_units=CORE // 16, memory_bytes=100, **changes)
     (reply,) = told(j.from_rank(a, frame, 0.0), process_root.Spawned)

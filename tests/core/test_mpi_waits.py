@@ -49,7 +49,8 @@ def test_any_text_is_a_call_or_none(text):
 
 
 def reports(answer, seconds=600, waits=None):
-    """The reports on ranks 1 and 2, by the second they came; `answer` says what a rank is at then."""
+    """The reports on ranks 1 and 2, by the second in which they came; `answer` gives what a rank is doing
+    at a time."""
     waits, found = waits or MpiWaits(AFTER_S), []
     for now_s in map(float, range(seconds)):
         for pid in waits.tick([1, 2], now_s):
@@ -74,7 +75,7 @@ def test_a_rank_that_has_ended_its_program_waits_in_finalize():
     "other",
     [
         lambda now_s: RankStacks(True, stack("work()")),
-        lambda now_s: RankStacks(True, ""),  # asleep, or no Python program
+        lambda now_s: RankStacks(True, ""),  # asleep, or not a Python program
         lambda now_s: RankStacks(True, stack("comm.recv()", line=int(now_s))),
         lambda now_s: RankStacks(True, stack("comm.recv()"), went_on=True),  # a loop of short calls
     ],

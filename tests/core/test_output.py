@@ -290,7 +290,7 @@ def test_json_has_rank_name_and_times_in_seconds_since_1970():
 
 
 class Screen:
-    """What a person sees of a formatter's terminal."""
+    """What the user sees of a formatter's terminal."""
 
     def __init__(self, columns=60, rows=12, **options):
         pyte = pytest.importorskip("pyte")
@@ -420,14 +420,14 @@ def test_long_lines_are_wrapped_with_their_indent_and_long_states_are_cut():
     st.sampled_from([(20, 6), (60, 12)]),
 )
 def test_at_the_end_the_screen_shows_every_line_and_nothing_else(pieces, size):
-    """Whatever was redrawn on the way."""
+    """At the end, redrawing has left no trace."""
     s, now = Screen(*size), 0.0
     for who, fd, data, wait in pieces:
         now += wait
         s.tick(now)
         s.output(who, fd, data, now)
     s.show(s.formatter.ended({}, now))
-    at_once = Screen(*size)  # where nothing has the time to become a status line
+    at_once = Screen(*size)  # here nothing has time to become a status line
     for who, fd, data, _ in pieces:
         at_once.show(at_once.formatter.output(who.pid, fd, data, 0.0))
     at_once.show(at_once.formatter.ended({}, 0.0))

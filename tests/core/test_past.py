@@ -1,4 +1,4 @@
-"""A job's memory of processes that have ended: bounded, and never untrue."""
+"""What a job remembers of processes that have ended: it is bounded, and always true."""
 
 import gc
 
@@ -22,7 +22,7 @@ OK, FAILED = ExitStatus(0), ExitStatus(3)
 
 
 def short_lives(j, parent, n, status=OK):
-    """So many processes of `parent` come and go; their pids."""
+    """Let this many processes of `parent` start and end; return their pids."""
     pids = []
     for _ in range(n):
         child = a_child(j, parent)
@@ -33,13 +33,13 @@ def short_lives(j, parent, n, status=OK):
 
 
 def watch(j, pid, other):
-    """What a process is told of one that it watches from now on."""
+    """What a process is told when it begins to watch another one."""
     (ended,) = told(j.from_rank(pid, process_root.Watch(other), 0.0), process_root.Ended)
     return ended
 
 
 def reachable(thing):
-    """How many objects hang on this one."""
+    """How many objects are reachable from this one."""
     seen, todo = {id(thing)}, [thing]
     while todo:
         for each in gc.get_referents(todo.pop()):
@@ -70,7 +70,7 @@ def test_the_machine_does_not_grow_with_the_processes_that_it_has_had():
     one_round(past.MOST_RECORDS // 2)
     before = reachable(j)
     one_round(past.MOST_RECORDS // 2)
-    # How the failed ones ended is kept longer: a number, and a status with an attribute or two.
+    # The statuses of failed processes are kept longer: a number, and a status with an attribute or two.
     assert reachable(j) - before <= past.MOST_RECORDS // 2 * 4
     assert len(j.processes) <= past.MOST_RECORDS + 3 and len(j.starts) <= len(j.processes) + 1
 

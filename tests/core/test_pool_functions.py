@@ -4,7 +4,7 @@ from cmpi.pool.functions import MAX_KEPT, Functions
 
 
 class Buffers:
-    """In place of a pool's: what is packed is counted."""
+    """Replaces a pool's buffers: counts what is packed."""
 
     packed = 0
 
@@ -29,7 +29,7 @@ def test_a_function_that_has_gone_is_forgotten_when_its_tasks_are_over():
     first, also = functions.number(f), functions.number(f)
     second = functions.number(other)
     del f
-    assert functions.release(first) == []  # a task that may be tried again needs it
+    assert functions.release(first) == []  # a task that may be retried needs it
     assert functions.body(first)
     assert functions.release(also) == [first]
     assert functions.release(second) == []

@@ -1,4 +1,4 @@
-"""Who reads a socket: whatever threads do, input is never left to nobody."""
+"""The readership of a socket: whatever threads do, input never goes unnoticed."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -10,18 +10,20 @@ THREADS = st.integers(0, 2)
 
 
 class InputUnderAnyInterleaving(RuleBasedStateMachine):
-    """Three threads that wait for what comes by one socket, and the progress thread, as `socket_waits` and
-    `progress_loop` have them act. Each rule is what one of them does with the lock, or while it sleeps.
+    """Three threads that wait for input from one socket, and the progress thread; they act as in
+    `socket_waits` and `progress_loop`. Each rule is what one of them does with the lock held, or while it
+    sleeps.
 
-    The model is the kernel: what has come and was not read; and who would be woken for it, or looks soon.
+    The model is the kernel: input that has arrived and was not read, and which thread would be woken for it
+    or looks soon.
     """
 
     @initialize()
     def start(self):
         self.readership, self.unread = Readership(), False
-        self.waits = {0: [], 1: [], 2: []}  # of each thread, the innermost last
+        self.waits = {0: [], 1: [], 2: []}  # by thread, the innermost last
         self.polls = set()  # waits that sleep on the socket, too
-        self.in_handler = set()  # threads in which a signal handler runs, or a finalizer
+        self.in_handler = set()  # threads that are running a signal handler or a finalizer
         self.pause_s = 2.0  # of the progress thread
         self.connect()
 
@@ -42,12 +44,12 @@ class InputUnderAnyInterleaving(RuleBasedStateMachine):
     def the_socket_is_closed(self):
         self.readership.closed()
         self.unread = False
-        self.polls.clear()  # whoever sleeps on it is released
+        self.polls.clear()  # threads that sleep on it are released
 
     @rule(thread=THREADS)
     def a_thread_waits(self, thread):
         if self.waits[thread] and thread not in self.in_handler:
-            return  # it sleeps
+            return  # it is sleeping
         outer = self.waits[thread][-1] if self.waits[thread] else None
         if outer is not None:
             self.readership.give_up(outer)
@@ -70,7 +72,7 @@ class InputUnderAnyInterleaving(RuleBasedStateMachine):
             self.sleep(wait)
 
     @rule(thread=THREADS)
-    def a_wait_ends(self, thread):  # or is cut short by an exception, even one out of a handler
+    def a_wait_ends(self, thread):  # or it is cut short by an exception, even one from a handler
         if self.waits[thread]:
             wait = self.waits[thread].pop()
             self.readership.give_up(wait)
@@ -86,7 +88,7 @@ class InputUnderAnyInterleaving(RuleBasedStateMachine):
             self.in_handler.add(thread)
 
     @rule(thread=THREADS)
-    def a_handler_returns(self, thread):  # into the sleep on what it slept on before
+    def a_handler_returns(self, thread):  # into the sleep that it was in before
         self.in_handler.discard(thread)
 
     @rule(came=st.booleans())

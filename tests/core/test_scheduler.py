@@ -182,7 +182,7 @@ def test_who_waits_for_a_certain_host_does_not_keep_others_from_the_rest():
     scheduler.handle(Submit(1, 1, 1, 0, True, host="a"))
     assert scheduler.handle(Submit(2, 1, 1, 0, True, host="a")) == []
     assert scheduler.handle(Submit(3, 2, 1, 0, True)) == [Place(3, "b")]
-    assert scheduler.handle(Submit(4, 3, 2, 0, True)) == []  # for the whole of b
+    assert scheduler.handle(Submit(4, 3, 2, 0, True)) == []  # a request for the whole of b
     assert scheduler.handle(Release(3)) == [Place(4, "b")]
     assert scheduler.handle(Release(1)) == [Place(2, "a")]
 
@@ -219,7 +219,7 @@ def test_a_party_of_many_that_ask_delays_another_by_one():
     (held,) = scheduler.handle(Submit(0, 100, 1, 0, True, party=1))
     for ticket in range(1, 11):  # ten processes of one party
         assert scheduler.handle(Submit(ticket, 100 + ticket, 1, 0, True, party=1)) == []
-    for ticket in range(20, 23):  # and one of another that asks for three
+    for ticket in range(20, 23):  # and one process of another party, which asks for three
         assert scheduler.handle(Submit(ticket, 200, 1, 0, True, party=2)) == []
     order = [held.ticket]
     while scheduler.waiting:

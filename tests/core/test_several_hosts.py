@@ -1,4 +1,4 @@
-"""The job on several hosts: who is started by whom, links between hosts, a host that is lost."""
+"""The job on several hosts: which host starts which process, connections between hosts, a lost host."""
 
 from cmpi._core.job.host_room import Host
 from cmpi._core.job.interpreter import Interpreter
@@ -52,7 +52,7 @@ def test_each_host_has_a_fork_server_when_the_first_process_is_placed_there():
 
 
 def linked(j, a, b):
-    """The orders that the two get for a link."""
+    """The orders that the two processes get to connect."""
     return j.from_rank(a, Connect(b), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""What is said of a request that waits for room."""
+"""The messages about a request that waits for room."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def ask(cpus=0.0, memory=0, host="", n=1):
 
 
 def hosts(**taken):
-    """Hosts of 2 cores and 4 GiB, of which so many cores and GiB are taken."""
+    """Hosts of 2 cores and 4 GiB, of which this many cores and GiB are taken."""
     made = [Host(name, 2 * CPU_UNIT, 4 * GIB) for name in taken]
     for host, (cpus, gib) in zip(made, taken.values()):
         host.take(Submit(0, 0, int(cpus * CPU_UNIT), gib * GIB, True))

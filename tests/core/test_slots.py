@@ -1,4 +1,4 @@
-"""The slots of a job: who gets one, when more are made, and when they are given up."""
+"""The slots of a job: which start gets one, when more are made, and when they are given up."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ FIRST = slots.FIRST
 
 
 def ready(table, number):
-    """Have an ordered slot come up, and its process join."""
+    """Let an ordered slot come up, and its process join."""
     assert table.monitored(number) == []
     return table.joined(number)
 
@@ -139,7 +139,7 @@ def test_at_the_end_all_leave_and_nothing_is_ordered_any_more():
 
 
 class Life(RuleBasedStateMachine):
-    """Starts, and slots that come, die and come free in any order: no start is forgotten."""
+    """Starts, and slots that come up, die and become free, in any order: no start is forgotten."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A supervisor's decisions, each promise of OTP's documentation by name."""
+"""A supervisor's decisions; each promise of OTP's documentation has a test of that name."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -17,7 +17,7 @@ from cmpi._core.supervisor import (
 
 
 class Player:
-    """Carries out what the machine says, and keeps a log of it."""
+    """Carries out the machine's actions, and keeps a log of them."""
 
     def __init__(
         self, restarts, strategy="one_for_one", most=3, within=5.0, backoff=(0.1, 1.0), dynamic=False
@@ -198,7 +198,8 @@ def test_a_child_that_waits_for_its_restart_can_be_stopped_too():
 
 
 class SupervisorUnderAnyOrder(RuleBasedStateMachine):
-    """Whatever ends when, each child is started only when it is down, and closing leaves nobody."""
+    """Whichever child ends when, a child is started only when it is not running, and closing leaves none
+    running."""
 
     @initialize(
         restarts=st.lists(st.sampled_from(RESTARTS), min_size=1, max_size=4),

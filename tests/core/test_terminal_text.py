@@ -76,7 +76,8 @@ def test_a_real_terminal_shows_the_same(pieces):
     pyte = pytest.importorskip("pyte")
     data = b"".join(pieces)
     screen = pyte.Screen(60, 45)
-    screen.set_mode(pyte.modes.LNM)  # a line feed goes to the first column, as the terminal's driver has it
+    # A line feed goes to the first column, as it does through the terminal's driver.
+    screen.set_mode(pyte.modes.LNM)
     pyte.ByteStream(screen).feed(data)
     shown = Rows(data)
     expected = [line.rstrip() for line in screen.display[: len(shown.rows)]]

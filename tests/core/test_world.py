@@ -1,4 +1,4 @@
-"""What ranks are told of their world, and when they may begin."""
+"""What ranks are told about their world, and when they may begin."""
 
 from hypothesis import given
 from hypothesis import strategies as st

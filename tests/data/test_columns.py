@@ -1,4 +1,4 @@
-"""Groups that Arrow computes, before the shuffle and behind it, against the same by rows."""
+"""Groups that Arrow computes, before and after the shuffle, compared with the same computed by rows."""
 
 import random
 
@@ -39,7 +39,7 @@ def stream(request, tmp_path):
 
 
 def by_rows(stream, sink):
-    """The groups of a stream that Arrow cannot compute, because of a function of Python."""
+    """The groups of a stream that Arrow cannot compute, because it has a Python function in it."""
     return stream.filter(lambda row: True).group_by("key", into=sink).collect(dict)
 
 
@@ -72,7 +72,7 @@ def test_arrow_merges_where_it_can(tmp_path, monkeypatch):
     groups = data.parquet(tmp_path, pool=here).group_by(
         "sum", into=data.fork(data.sum("key"), data.count())
     )
-    monkeypatch.setattr(shuffle.Groups, "merge", None)  # what states would be merged by
+    monkeypatch.setattr(shuffle.Groups, "merge", None)  # this would merge states
     assert groups.collect(dict) == {1: (4.0, 2), 2: (2.0, 1)}
 
 

@@ -1,4 +1,5 @@
-"""CSV that pyarrow reads in columns: the values of Python's own reader, which goes on where they differ."""
+"""CSV that pyarrow reads in columns: it gives the same values as Python's own reader, which takes over if
+they would differ."""
 
 import csv
 import io
@@ -23,7 +24,7 @@ fields = st.tuples(
 
 @pytest.fixture
 def columns_only(monkeypatch):
-    """Python's reader of CSV must not be needed."""
+    """Make Python's CSV reader unusable: it must not be needed."""
     monkeypatch.setattr("cmpi.data.sources.csv_files.CsvPart.rows", None)
 
 

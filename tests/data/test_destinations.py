@@ -1,4 +1,4 @@
-"""What streams write: all of it or nothing, the same after a second attempt, and a manifest at the end."""
+"""Writing streams: all or nothing, the same after a second attempt, and the manifest last."""
 
 import json
 

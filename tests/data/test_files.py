@@ -1,5 +1,5 @@
-"""Files as they are found: empty, cut off, with odd line ends and bytes. The documented rows, or an error
-that names file, line and column."""
+"""Irregular files: empty, truncated, with odd line ends and bytes. They give the documented rows, or an
+error that names file, line and column."""
 
 import bz2
 import gzip

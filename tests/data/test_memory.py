@@ -1,4 +1,4 @@
-"""An input many times as large as the memory that its tasks may take."""
+"""An input many times as large as the memory that tasks may use."""
 
 import json
 import subprocess

@@ -17,7 +17,7 @@ from cmpi.errors import UsageError
 few = settings(max_examples=settings.default.max_examples // 4)
 numbers = st.lists(st.integers(-20, 20), max_size=60)
 pairs = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=30)
-memories = st.sampled_from([1, 5000, "64 MiB"])  # everything spills, some does, nothing does
+memories = st.sampled_from([1, 5000, "64 MiB"])  # everything is spilled, some is, nothing is
 
 
 def of(rows, **options):
@@ -65,7 +65,7 @@ def test_zip_window_and_repartition_number_rows_over_all_splits(a, b, n, step):
     windows = [tuple(rows[i : i + n]) for i in range(0, len(rows) - n + 1, step)]
     assert stream.window(n, step).collect() == windows
     assert stream.repartition(n).collect() == rows
-    splits = stream.repartition(n).batch(1000).collect()  # batches do not reach over the end of a split
+    splits = stream.repartition(n).batch(1000).collect()  # batches do not extend beyond the end of a split
     assert len(splits) == min(n, len(rows)) and len({len(split) for split in splits} - {0}) <= 2
 
 
@@ -214,7 +214,7 @@ def test_a_heavy_key_travels_as_one_state_for_each_split():
     rows = [("heavy" if i % 10 else i, 1) for i in range(10_000)]  # 90 % on one key
     grouped = of(rows).group_by(0, into=data.fold(int, lambda total, x: total + x, merge))
     assert grouped.max_by_key(1) == ("heavy", 9000)
-    assert len(merged) == 63  # of 64 splits; the other keys come once each
+    assert len(merged) == 63  # of 64 splits; each other key occurs once
 
 
 @few

@@ -1,4 +1,4 @@
-"""The bars of a stream's stages."""
+"""The progress bars of a stream's stages."""
 
 import sys
 

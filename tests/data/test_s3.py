@@ -1,4 +1,4 @@
-"""Streams from and to S3, of a real server on this host (moto)."""
+"""Streams from and to S3, on a real server on this host (moto)."""
 
 import os
 import urllib.request
@@ -17,7 +17,7 @@ here = data.Serial()
 
 @pytest.fixture
 def bucket(monkeypatch):
-    """A bucket of a server that listens on this host alone; its s3fs file system, for the tests."""
+    """A bucket on a server that listens only on this host, and its s3fs file system for the tests."""
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     try:

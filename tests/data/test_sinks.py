@@ -1,4 +1,4 @@
-"""The laws of sinks: rows in one state, or in two that are merged, come to the same."""
+"""The laws of sinks: rows in one state, or in two that are merged, give the same result."""
 
 import functools
 import pickle

@@ -1,13 +1,14 @@
 """Reads the code blocks of Markdown pages, and compares a console's output with what a page shows.
 
-The conventions, for whoever writes a page:
+The conventions for writing a page:
 
 - A `python` block is a program if it asks `if __name__ == "__main__"` or its first line is its name
-  (`# ring.py`). It is saved under that name; one that no console block mentions is run by itself.
-- Any other `python` block is a fragment: it must compile, and the names that it takes from cmpi be there.
-- A `console` block has commands behind `$ `, each with what it prints below it. They run in one shell a
-  block and in one folder a page, which also has the repository's examples/ and hostfiles/. `...` stands for
-  anything in a line, or for any lines. `python -m tests.docs.consoles PAGE` writes the real output there.
+  (`# ring.py`). It is saved under that name; a program that no console block mentions is run by itself.
+- Any other `python` block is a fragment: it must compile, and the names that it takes from cmpi must exist.
+- A `console` block has commands behind `$ `, each with what it prints below it. They run in one shell per
+  block and in one folder per page, which also has the repository's examples/ and hostfiles/. `...` stands
+  for anything in a line, or for any lines. `python -m tests.docs.consoles PAGE` writes the real output
+  there.
 - `<!-- needs hosts -->` or `<!-- needs slurm -->` above a console block: it runs in tests/cluster. With
   `<!-- needs cluster -->` or `<!-- needs network -->` it does not run; cmpirun's options are checked.
 - `bash` and `sh` blocks are scripts, whose syntax is checked; `text` and others are not code.
@@ -47,13 +48,13 @@ class Block:
 
     @property
     def runs(self) -> bool:
-        """Whether a job is started for it."""
+        """Whether it starts a job."""
         if self.language == "console":
             return not self.needs
         return self.language == "python" and "__main__" in self.text
 
     def commands(self) -> list[tuple[str, str]]:
-        """Of a console block: each command, and the output that is shown below it."""
+        """For a console block: each command, with the output that is shown below it."""
         found: list[tuple[list[str], list[str]]] = []
         for line in self.text.splitlines():
             if line.startswith("$ "):
@@ -67,13 +68,13 @@ class Block:
 
 
 def pages() -> list[pathlib.Path]:
-    """All pages that people read."""
+    """All pages for users."""
     tops = [path for path in sorted(ROOT.glob("*.md")) if path.name != "CHANGELOG.md"]
     return tops + [path for path in sorted(ROOT.glob("docs/**/*.md")) if "_build" not in path.parts]
 
 
 def blocks(page: pathlib.Path) -> list[Block]:
-    """The fenced blocks of a page, in their order."""
+    """The fenced blocks of a page, in order."""
     found: list[Block] = []
     needs, opened, body = "", None, []
     for number, line in enumerate(page.read_text().splitlines(), 1):
@@ -95,21 +96,22 @@ def blocks(page: pathlib.Path) -> list[Block]:
     return found
 
 
-# What differs from run to run; in the page and in the output alike.
+# Text that differs from run to run, both on the page and in the output.
 VARIES = (
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "TIME"),
     (re.compile(r"\b\d+(\.\d+)? ?(ns|us|ms|s|h|KiB|MiB|GiB|MB/s|GB/s|%)(?![\w])"), "AMOUNT"),
     (re.compile(r"\b\d+\.\d+\.\d+\w*"), "VERSION"),
     (re.compile(r"\b[0-9a-f]{7}\b"), "PID"),
 )
-MARKERS = re.compile(r"^[\s~^]*[~^][\s~^]*$")  # below a line of a traceback; not in every Python
+# Below a line of a traceback; only in some versions of Python.
+MARKERS = re.compile(r"^[\s~^]*[~^][\s~^]*$")
 
 
 TITLED = re.compile(r"^(?P<title>rank \d+|\S.* · [0-9a-f]{7}) *(?P<mark>[│!+✗=]) (?P<text>.*)$")
 
 
 class _Shown:
-    """An output, or what a page shows of it: what each process wrote, and all the rest."""
+    """An output, or what a page shows of it, divided into the lines of each process and all others."""
 
     def __init__(self, text: str) -> None:
         self.rest: list[str] = []
@@ -122,11 +124,10 @@ class _Shown:
                     MARKERS.match(line) or line.startswith("cmpirun: waiting for ")
                 ):  # on a busy machine
                     self.rest.append(constant(line))
-            elif titled["mark"] == "+":  # how many are in one line, and where that stands, differs
+            # How many there are in one line, and where that line stands, differs.
+            elif titled["mark"] == "+":
                 spawned += [constant(f"{titled['title']} + {name}") for name in titled["text"].split(", ")]
-            elif titled["mark"] != "✗" and not MARKERS.match(
-                titled["text"]
-            ):  # which the report may replace
+            elif titled["mark"] != "✗" and not MARKERS.match(titled["text"]):  # the report may replace it
                 processes.setdefault(titled["title"] + titled["mark"], []).append(
                     constant(f"{titled['title']} {titled['mark']} {titled['text']}")
                 )
@@ -134,7 +135,7 @@ class _Shown:
 
 
 def constant(line: str) -> str:
-    """The text with a word in place of each pid, time, version and amount."""
+    """The text with a fixed word in place of each pid, time, version and amount."""
     for pattern, word in VARIES:
         line = pattern.sub(word, line)
     return line.rstrip()
@@ -166,7 +167,7 @@ def same_output(shown: str, found: str, *, any_order: bool = False) -> bool:
 
 
 def _matches(shown: list[str], found: list[str], anything: str) -> bool:
-    """Whether the lines are the same, where `anything` stands for any number of them."""
+    """Whether the lines are equal, where `anything` stands for any number of lines."""
     pattern = "".join(
         "(.*\n)*?" if line == anything else re.escape(line).replace(r"\.\.\.", ".*") + "\n"
         for line in shown

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tests.docs.blocks import ROOT, Block, blocks, constant, same_output
 
-HOME, HOST = "/home/me", "laptop"  # what pages show in place of the folder and the host
+HOME, HOST = "/home/me", "laptop"  # what pages show instead of the real folder and host
 MARK = "--- 5c1e4d0b: a command has ended"
 
 
@@ -38,7 +38,8 @@ def run(
     Args:
         block: The block.
         call: Runs an argv in the page's folder and returns what it prints.
-        folder: That folder, whose name becomes `HOME` in the output, as the host's becomes `HOST`.
+        folder: The page's folder. In the output its name is replaced by `HOME`, and the host's name by
+            `HOST`.
         rename: Changes names in commands and shown outputs, such as those of hosts.
     """
     commands = [(rename(command), rename(shown)) for command, shown in block.commands()]
@@ -50,7 +51,7 @@ def run(
 
 
 def differences(ran: Sequence[tuple[str, str, str]]) -> str:
-    """Where the output is not what the page shows; "" if it is."""
+    """How the output differs from what the page shows; "" if it does not."""
     found = []
     any_order = any("cmpirun" in command for command, _, _ in ran)
     for command, shown, output in ran:

@@ -1,4 +1,4 @@
-"""Every code block of the documentation is run; `blocks.py` says how pages are written."""
+"""Runs every code block of the documentation; `blocks.py` explains how pages are written."""
 
 import ast
 import html

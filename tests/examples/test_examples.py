@@ -1,4 +1,4 @@
-"""Each example, run by its one line, with its expected tree and output."""
+"""Runs each example by its one-line command, and checks its tree and output."""
 
 import json
 import pathlib
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.mpi
 
 
 class Shown:
-    """What a run shows: the lines of each process by its title, and how many processes were spawned."""
+    """A run's output: the lines of each process by its title, and how many processes were spawned."""
 
     def __init__(self, jobs, *command):
         result = jobs.run("cmpirun", *command, cwd=EXAMPLES)

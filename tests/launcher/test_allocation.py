@@ -1,4 +1,4 @@
-"""The hosts that a scheduler has given, out of its environment and file."""
+"""The hosts that a scheduler has allocated, from its environment and file."""
 
 import pytest
 

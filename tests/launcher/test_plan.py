@@ -1,4 +1,4 @@
-"""The plan that --dry-run shows and a run carries out."""
+"""The plan that --dry-run shows and that a run carries out."""
 
 import pytest
 from hypothesis import given

@@ -35,7 +35,7 @@ class Result:
 
 
 class Jobs:
-    """Runs jobs that carry a mark, so that what they leave can be found."""
+    """Runs jobs that carry a mark, so that their leftovers can be found."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -51,7 +51,7 @@ class Jobs:
         return str(path)
 
     def start(self, *argv, **kwargs):
-        """A job in the background, in a session of its own."""
+        """Start a job in the background, in its own session."""
         kwargs = {
             "stdout": subprocess.PIPE,
             "stderr": subprocess.PIPE,
@@ -64,7 +64,7 @@ class Jobs:
         return job
 
     def run(self, *argv, timeout=30, input=None, text=True, **kwargs):
-        """A job to its end; a hang is an error that shows where."""
+        """Run a job to its end; a hang is an error that shows where."""
         if input is not None:
             kwargs["stdin"] = subprocess.PIPE
         job = self.start(*argv, **kwargs)
@@ -104,7 +104,8 @@ class Jobs:
         return what
 
     def close(self):
-        """A test that failed leaves its jobs to nobody, and their pipes to no other test's warnings."""
+        """End the jobs that a failed test has left, so that their pipes cause no warnings in other
+        tests."""
         for job in self._started:
             job.kill()
             with contextlib.suppress(BrokenPipeError), job:
@@ -142,7 +143,7 @@ def job(jobs, cmpirun):
 
 @pytest.fixture
 def program(request, job):
-    """Runs a text behind its module's PRELUDE; the output, once it has ended without a complaint."""
+    """Runs a text after its module's PRELUDE; returns the output, once it has ended without an error."""
 
     def run(text, **kwargs):
         result = job(request.module.PRELUDE + text, **kwargs)
@@ -160,7 +161,7 @@ def mpi_kind():
 
 @pytest.fixture
 def as_user(jobs):
-    """Runs a program as a job of the user with this number, who has no other processes."""
+    """Runs a program as a job of the user with this uid, who has no other processes."""
     if os.geteuid() != 0:
         pytest.skip("NOT TESTED: this needs root, to become another user")
 

@@ -1,4 +1,4 @@
-"""Large payloads: through shared memory where that can be, by MPI where not, and never a byte else."""
+"""Large payloads: through shared memory if possible, otherwise by MPI, and never a wrong byte."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The benchmarks run and say what they measured. What it was is not for a test."""
+"""The benchmarks run and report what they measured. The figures themselves are not tested."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""Channels between real processes: what is promised under "Channel meaning"."""
+"""Channels between real processes: what the documentation promises about their meaning."""
 
 import pytest
 
@@ -265,7 +265,7 @@ except cmpi.PeerExited as e: print(e.status)
 
 
 def test_links_of_short_lives_leave_nothing_for_the_next(program):
-    """A frame that both ends had left unread in a freed link turned up in a later one."""
+    """A frame that both ends had left unread in a freed connection once turned up in a later one."""
     out = program("""
 def child(parent, i):
     Sender(parent).send(i)
@@ -431,7 +431,8 @@ Sender(p).send(0)
 
 
 def test_a_message_that_was_sent_arrives_though_the_sender_keeps_the_gil(job):
-    """As mpi4py's `allreduce` of objects does while it waits, here for the receiver."""
+    """mpi4py's `allreduce` of objects keeps the GIL while it waits, here for the process that receives the
+    message."""
     text = """
 import cmpi
 from mpi4py import MPI

@@ -1,4 +1,4 @@
-"""Deadlocks are named, and nothing else is taken for one; stacks on Ctrl-\\."""
+"""Deadlocks are reported, and nothing else is taken for one; stacks on Ctrl-\\."""
 
 import re
 import signal
@@ -138,7 +138,8 @@ for pause in (1.5, 2.2, 2.6):
 
 @pytest.mark.parametrize("send", ["out.send(large)", "asyncio.run(out.asend(large))"])
 def test_no_false_alarm_while_a_large_message_goes_by_a_socket(job, send):
-    # What is counted of it, its head, comes at once. Its receiver is stopped until then, with an old wait.
+    # The part of it that counts, its head, arrives at once. Until then its receiver is stopped, with an old
+    # wait.
     text = f"""
 def child(parent):
     os.popen(f"sleep 0.3; kill -STOP {{os.getpid()}}; sleep 2; kill -CONT {{os.getpid()}}")

@@ -1,4 +1,5 @@
-"""The table of deaths: what each looks like to the others. None hangs; each within LIMIT_S."""
+"""The table of deaths: what each looks like to other processes. None hangs; each is noticed within
+LIMIT_S."""
 
 import gzip
 import os
@@ -24,7 +25,7 @@ OVERFLOW = """
     A() == A()
 """
 
-# How a process dies; its status as `wait` shows it; and its exit code, which is cmpirun's.
+# How a process dies, its status as `wait` shows it, and its exit code, which becomes cmpirun's.
 DEATHS = {
     "killed": ("killed()", "signal 9 (SIGKILL)", 137),
     "segfault": ("ctypes.string_at(0)", "signal 11 (SIGSEGV)", 139),
@@ -62,14 +63,14 @@ print(wait(spawn(lambda parent: None)))
         options=("--strict",),
     )
     first, second = result.out.splitlines()
-    if how == "out of memory":  # numpy has moved its name
+    if how == "out of memory":  # numpy has renamed it
         assert "ArrayMemoryError" in first and first.startswith("1: "), result
     elif how == "stack overflow" and first.startswith("1: RecursionError"):
-        code = 1  # Python 3.12 counts C calls by itself
+        code = 1  # Python 3.12 counts C calls separately
     else:
         assert first == status, result
     assert second == "0" and result.code == code, result
-    if "SIG" in status and how not in ("killed", "stack overflow"):  # whose stack is cut short
+    if "SIG" in status and how not in ("killed", "stack overflow"):  # a stack overflow's stack is truncated
         assert "Fatal Python error" in result.err and "in victim" in result.err, result
 
 
@@ -108,7 +109,7 @@ spawn(victim)  # and nobody asks how it ended
 
 @pytest.fixture
 def small_cgroup():
-    """A cgroup of 400 MiB; gives the file that lets a process in."""
+    """A cgroup of 400 MiB; yields the file that moves a process into it."""
     of_version_1 = "/sys/fs/cgroup/memory"
     version_1 = os.path.exists(f"{of_version_1}/memory.limit_in_bytes")
     folder = f"{of_version_1 if version_1 else '/sys/fs/cgroup'}/cmpi-test-{os.getpid()}"
@@ -293,7 +294,7 @@ print(Receiver(p).recv(), wait(p), wait(f))
 
 
 def test_a_jump_of_the_clock_changes_nothing(job):
-    # Nothing of cmpi's waits by the clock that people set: a process that sees another year goes on.
+    # cmpi never waits by the wall clock, which people set: a process that sees another year goes on.
     result = job(
         PRELUDE
         + """

@@ -46,7 +46,7 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def lab(jobs):
-    """A job without a program; its name."""
+    """Start a job without a program; yield its name."""
     name = f"lab-{os.getpid()}"
     process = jobs.start("cmpirun", "--serve", "--name", name, env={"OF_THE_JOB": "1"})
     read_until(process.stdout, rf"the job {name} is up")
@@ -72,7 +72,7 @@ def deployed(jobs, lab):
 
 @pytest.fixture
 def waiting(jobs, lab):
-    """Deploys two ranks that wait; their cmpirun, and the processes of the deployment."""
+    """Deploys two ranks that wait; yields their cmpirun, and the processes of the deployment."""
     path = jobs.script(WAITS, "waits.py")
 
     def start(*options):
@@ -96,7 +96,7 @@ def test_a_program_runs_as_under_a_cmpirun_of_its_own(jobs, deployed, form):
     alone, there = jobs.run("cmpirun", *command, **settings), deployed(*command, **settings)
     assert alone.code == there.code == 0 and alone.err == there.err == ""
 
-    def lines(result):  # ranks write when they like; what is spawned has another number
+    def lines(result):  # the order of ranks and the pids of spawned processes vary
         return sorted(
             re.sub("· [0-9a-f]{7}", "· PID", re.sub(" +│", " │", line)) for line in result.out.splitlines()
         )
@@ -144,7 +144,7 @@ def test_a_cmpirun_that_is_killed_takes_its_deployment_with_it(deployed, waiting
 
 def test_one_that_crashes_or_floods_harms_no_other(jobs, lab, deployed, waiting):
     flood = jobs.start("cmpirun", "--in", lab, "--output", "plain", "yes", "x" * 1000)
-    assert flood.stdout.read(1) == b"x"  # and nothing more is read
+    assert flood.stdout.read(1) == b"x"  # after this, nothing more is read
     steady, pids = waiting("--no-deadlock-check")
     for _ in range(3):
         crash = deployed(
@@ -180,7 +180,7 @@ def test_its_deadlock_is_found_unless_another_program_could_end_it(jobs, lab, de
 
 
 def arguments(process):
-    """Of a process that may end just now."""
+    """The command line of a process that may be ending."""
     try:
         return process.cmdline()
     except psutil.Error:
@@ -196,7 +196,7 @@ with cmpi.Job.attach("{lab}"):
 """, "guest.py")  # fmt: skip
 
     def held():
-        """Files in the job's folders, descriptors and threads of the root and its helper."""
+        """Counts files in the job's folders, and descriptors and threads of the root and its helper."""
         files = [path for at in (folder, f"/dev/shm/{os.path.basename(folder)}") for path in os.walk(at)]
         roots = [it for it in jobs.processes() if any("root/main.py" in word for word in arguments(it))]
         return (
@@ -215,7 +215,7 @@ with cmpi.Job.attach("{lab}"):
     before = held()
     for _ in range(5):
         come_and_go()
-    # Slots follow demand: there may be one or two more than before, each with a file or two.
+    # The number of slots follows demand: there may be one or two more than before, each with a file or two.
     wait_until(lambda: all(a <= b + 4 for a, b in zip(held(), before)), f"there were {before}")
 
 

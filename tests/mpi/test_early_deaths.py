@@ -1,4 +1,4 @@
-"""Helpers that are killed before they are up, or whose death MPI's launcher answers with the job's end."""
+"""Helpers that are killed before they are ready, or whose death makes MPI's launcher end the job."""
 
 import signal
 
@@ -63,7 +63,7 @@ killer.join()
 print(cmpi.wait(p, timeout=40).signal, cmpi.wait(cmpi.spawn(lambda parent: None), timeout=40))
 """
     result = job(KILLER + text, timeout=60)
-    assert result.out in ("0 0\n", "9 0\n"), result  # killed late, it takes its process along
+    assert result.out in ("0 0\n", "9 0\n"), result  # if it is killed late, its process ends with it
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ print(cmpi.wait(p, timeout=40).signal, cmpi.wait(cmpi.spawn(lambda parent: None)
     [("root/main.py", "the spawn completer"), ("spawn_stub.py", "the monitor of ")],
 )
 def test_what_has_died_is_named_when_the_job_ends_with_it(job, victim, words):
-    """Open MPI's launcher bears a monitor's death, and the root names the rank."""
+    """Open MPI's launcher survives a monitor's death, and the root names the rank."""
     text = f"""
 if os.environ.get("PMIX_RANK", os.environ.get("PMI_RANK")) == "0":
     kill({victim!r})
@@ -80,7 +80,7 @@ time.sleep(20)
     result = job(KILLER + text, options=["-n", "2"], timeout=60)
     assert result.code not in (0, -signal.SIGKILL), result
     found = words in result.err
-    if victim == "spawn_stub.py":  # MPICH's launcher may end the rank before the root is ended
+    if victim == "spawn_stub.py":  # MPICH's launcher may end the rank before it ends the root
         found |= "its monitor was lost" in result.err or "ended by signal 9" in result.err
-        found |= "MPI's process for it has ended" in result.err  # it was not up yet
+        found |= "MPI's process for it has ended" in result.err  # it was not ready yet
     assert found, result

@@ -1,4 +1,4 @@
-"""Ends that nobody planned: signals to cmpirun, and the death of each part of a job."""
+"""Unplanned ends: signals to cmpirun, and the death of each part of a job."""
 
 import os
 import signal
@@ -127,7 +127,7 @@ def test_a_second_ctrl_c_kills_and_does_not_wait_for_the_grace(jobs):
 
 
 def test_signals_that_are_ignored_from_the_start_stay_ignored(jobs):
-    # As nohup does for SIGHUP, and a shell for SIGINT in what it starts in the background.
+    # nohup ignores SIGHUP, and a shell ignores SIGINT in background processes.
     script = jobs.script("print('ready', flush=True); input(); print('went on', flush=True)")
     start = f"trap '' HUP INT; exec cmpirun --output plain python {script}"
     job = jobs.start("sh", "-c", start, stdin=subprocess.PIPE)
@@ -159,7 +159,7 @@ def test_ctrl_c_before_anything_runs(jobs):
         time.sleep(delay)
         os.kill(job.pid, signal.SIGINT)
         _, err = job.communicate(timeout=30)
-        # 1: the signal came before there was any code of ours, while Python imported `site`.
+        # 1: the signal came before any code of cmpi ran, while Python imported `site`.
         assert job.returncode in (130, -2) or (job.returncode == 1 and b"KeyboardInterrupt" in err), delay
 
 
@@ -190,7 +190,7 @@ def test_empty_folders_of_an_open_mpi_that_lost_its_launcher_are_removed(jobs, t
     environment, imports = {"TMPDIR": str(tmp_path)}, "from mpi4py import MPI"
     if mpi_kind() == "openmpi":
         alone = f"{imports}; import os; print(os.path.exists({str(top)!r}), flush=True); input()"
-        no_segment = environment | {"OMPI_MCA_btl": "self"}  # it would stay in /dev/shm
+        no_segment = environment | {"OMPI_MCA_btl": "self"}  # it would remain in /dev/shm
         singleton = jobs.start("python", "-c", alone, env=no_segment, stdin=subprocess.PIPE)
         assert singleton.stdout.readline() == b"True\n"
         assert jobs.run("cmpirun", "--output", "plain", "hostname", env=environment).code == 0
@@ -199,7 +199,7 @@ def test_empty_folders_of_an_open_mpi_that_lost_its_launcher_are_removed(jobs, t
     only_imports = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI; print(1); input()"
     idle = jobs.start("python", "-uc", only_imports, env=environment, stdin=subprocess.PIPE)
     assert idle.stdout.readline() == b"1\n"
-    # One that uses another temporary folder, as other programs of this user may at any time, is no reason.
+    # A process with another temporary folder, which any program of this user may have, must not matter.
     (tmp_path / "other").mkdir()
     elsewhere = {"TMPDIR": str(tmp_path / "other"), "OMPI_MCA_btl": "self"}
     apart = jobs.start(

@@ -66,7 +66,7 @@ spawn(lambda parent: os._exit(6), link=True)
 time.sleep(60)
 """
     )
-    # p and r were noticed, the last one was not.
+    # The ends of p and r were noticed; that of the last process was not.
     assert result.out == "True\n" and result.code == 6, result
 
 

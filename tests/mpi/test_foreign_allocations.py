@@ -1,8 +1,8 @@
-"""On its own host a job starts there, whatever batch system's allocation the environment names."""
+"""A job on its own host starts there, whatever batch allocation the environment names."""
 
 import pytest
 
-HOSTS = "nowhere.invalid\n"  # the one host of the allocation, by a name that means nothing here
+HOSTS = "nowhere.invalid\n"  # the only host of the allocation, whose name does not exist
 ALLOCATIONS = {
     "PBS": {
         "PBS_ENVIRONMENT": "PBS_BATCH",

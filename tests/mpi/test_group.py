@@ -1,4 +1,4 @@
-"""Groups: processes that are spawned as one MPI world."""
+"""Groups: processes spawned as one MPI world."""
 
 PRELUDE = """
 import os, signal, sys, time
@@ -71,7 +71,7 @@ print([cmpi.wait(pid, timeout=20).code for pid in again])
 
 
 def test_a_member_that_is_killed_while_the_group_starts_takes_it_along(program):
-    # The others would wait for it in MPI_Init.
+    # The others would wait for this process in MPI_Init.
     out = program(
         """
 for i in range(8):

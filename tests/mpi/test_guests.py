@@ -35,7 +35,7 @@ def fail(parent, word):
 
 @pytest.fixture
 def guest(jobs):
-    """Runs the text of a script behind PRELUDE as a plain Python program; what it has printed."""
+    """Runs the text of a script after PRELUDE as a plain Python program; returns what it has printed."""
 
     def run(text, **kwargs):
         result = jobs.run("python", jobs.script(PRELUDE + text), **kwargs)
@@ -46,7 +46,7 @@ def guest(jobs):
 
 
 def read_until(stream, pattern):
-    """Lines of a stream up to the first that matches; the match."""
+    """Read lines of a stream up to the first that matches; return the match."""
     for line in stream:
         found = re.search(pattern, line.decode())
         if found:
@@ -220,7 +220,7 @@ with cmpi.Job() as job:
 
 @pytest.mark.parametrize("forked", [False, True])
 def test_a_guest_that_is_killed_leaves_nothing(jobs, forked):
-    # The forked process holds the connection to the root, and the guest's end is seen all the same.
+    # The forked process holds the connection to the root open, but the guest's end is noticed all the same.
     script = """
 job = cmpi.Job()
 child = cmpi.spawn(sleep)
@@ -239,7 +239,7 @@ time.sleep(60)
     wait_until(lambda: not psutil.pid_exists(cmpirun), "its job ends")
     if held:
         os.kill(held, signal.SIGKILL)
-    # the fixture looks for files and processes that are left
+    # the fixture looks for files and processes that are left over
 
 
 def test_a_job_that_is_killed_ends_for_its_guest_which_goes_on(guest):
@@ -269,7 +269,7 @@ with cmpi.Job():
 
 @pytest.fixture
 def standing(jobs):
-    """A job without a program; its name."""
+    """Start a job without a program; yield its name."""
     name = f"lab-{os.getpid()}"
     process = jobs.start("cmpirun", "--serve", "--name", name)
     read_until(process.stdout, rf"the job {name} is up")

@@ -1,4 +1,4 @@
-"""Which failures of spawned processes are the job's, and which the program's own business."""
+"""Which failures of spawned processes count for the job, and which the program has dealt with."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a spawned process inherits, as by fork and exec."""
+"""A spawned process inherits what a process inherits by fork and exec."""
 
 import pytest
 

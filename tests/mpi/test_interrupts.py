@@ -1,4 +1,4 @@
-"""Exceptions out of signal handlers: every call is done or not done, and the caller can tell."""
+"""Exceptions from signal handlers: every call is either done or not done, and the caller can tell which."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A process that dies harms no other: each way to die, with peers linked to it."""
+"""A process that dies harms no other: each way to die, with peers connected to it."""
 
 import pytest
 
@@ -99,8 +99,8 @@ print(n, len(cmpi.Receiver(p).recv()))
 
 
 def test_nobody_dies_in_mpi_init(job):
-    # Open MPI's launcher does not bear it: it loses count of what it knows of the dead one, says
-    # PMIX_ERR_UNREACH, and one day, some spawns later, crashes or lets a process hang in its MPI_Init.
+    # Open MPI's launcher is damaged by this: its bookkeeping of the dead process becomes wrong, it reports
+    # PMIX_ERR_UNREACH, and some spawns later it crashes, or a process hangs in MPI_Init.
     text = """
 import cmpi, contextlib, psutil, random, time
 small = cmpi.Resources()
@@ -129,7 +129,7 @@ print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))
 
 @pytest.mark.skipif(mpi_kind() != "openmpi", reason="MPICH's launcher bears it")
 def test_a_death_in_mpi_init_that_cmpi_could_not_prevent_is_named(job):
-    # A fake: the launcher says so only of a process that dies within a millisecond or two.
+    # A fake: the real launcher says this only about a process that dies within a millisecond or two.
     text = """
 import psutil, time
 with open(f"/proc/{psutil.Process().parent().ppid()}/fd/2", "w") as noise:
@@ -143,7 +143,7 @@ time.sleep(0.5)
 
 
 def test_who_was_to_listen_for_a_link_and_dies_harms_nobody(job):
-    # The older one listens: here it is killed about when the younger one wants the link.
+    # The older process listens: here it is killed about when the younger one wants the connection.
     text = """
 import cmpi, random, time
 small = cmpi.Resources()
@@ -186,8 +186,8 @@ print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))
 
 @pytest.mark.parametrize("partner", ["does not come", "has gone"])
 def test_a_process_that_mpi_never_lets_out_of_a_link_ends_and_says_so(job, partner):
-    # A fake: the real thing takes bad luck. And an impatient one, where nothing says that it is over:
-    # member 0 alone, so that its verdict is sure.
+    # A fake: the real case takes bad luck. If the partner does not come, only the time limit ends the
+    # attempt, so it is shortened, for member 0 alone, so that its verdict is certain.
     result = job(
         """
 import cmpi, os, time

@@ -1,4 +1,4 @@
-"""From the command line to the ranks and back to the exit code."""
+"""From the command line to the ranks, and back to the exit code."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Grants that mean something: memory, CPU and threads."""
+"""Granted resources have an effect: memory, CPU and threads."""
 
 import json
 import os
@@ -64,7 +64,7 @@ for p in pids: wait(p)
 
 
 def test_a_spinning_sixteenth_of_a_core_leaves_its_neighbour_nearly_all(job):
-    # On one core, so that they must share it; counted in CPU time, so that others do no harm.
+    # On one core, so that they must share it; measured in CPU time, so that other processes do no harm.
     text = """
 def spin(parent, core):
     os.sched_setaffinity(0, [core])

@@ -1,4 +1,4 @@
-"""Mailboxes: from any process, in order, over restarts; calls and their answers."""
+"""Mailboxes: messages from any process, in order, across restarts; calls and their answers."""
 
 PRELUDE = """
 import asyncio, cmpi, os, signal, sys, threading, time

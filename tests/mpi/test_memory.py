@@ -1,4 +1,4 @@
-"""Nothing of a program is kept alive by a call of cmpi that has returned."""
+"""A call of cmpi that has returned keeps no object of the program alive."""
 
 PRELUDE = """
 import asyncio, cmpi, gc, sys, weakref

@@ -1,4 +1,4 @@
-"""MPI_Abort is the end of its world, by the code it gives; the rest of the job and all output live on."""
+"""MPI_Abort ends its world with the given code; the rest of the job goes on, and no output is lost."""
 
 RANKS = """
 from mpi4py import MPI

@@ -11,7 +11,7 @@ def limited(soft, hard):
 
 
 def test_the_soft_limit_is_not_the_launchers_and_stays_the_programs(job):
-    """With the launcher at 64 descriptors this many would end the job."""
+    """This many processes would end the job if the launcher had 64 descriptors."""
     text = """
 import cmpi, resource
 def child(parent):

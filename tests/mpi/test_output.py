@@ -173,16 +173,17 @@ def test_processes_that_have_ended_cost_no_descriptor(jobs):
         job.stdin.write(b"on\n")
         job.stdin.flush()
     assert job.communicate(timeout=30)[1] == b"" and len(os.listdir(jobs.folder / "logs")) == 64
-    before, after = counts[1:4:2]  # some are kept for the next processes, as many as were needed at once
+    # Some are kept for the next processes: as many as were needed at the same time.
+    before, after = counts[1:4:2]
     assert all(after[pid] <= n + 20 for pid, n in before.items() if pid in after), counts
 
 
 class Terminal:
-    """A job on a terminal of its own, and what a person sees there."""
+    """A job on its own terminal, and what the user sees there."""
 
     def __init__(self, jobs, *command, columns=80, rows=24):
         pyte = pytest.importorskip("pyte")
-        command = ("setsid", "--ctty", "--wait", *command)  # which makes it the controlling terminal
+        command = ("setsid", "--ctty", "--wait", *command)  # makes it the controlling terminal
         self.leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.job = jobs.start(
@@ -197,13 +198,13 @@ class Terminal:
         return [re.sub(" +", " ", line).rstrip() for line in self.screen.display if line.strip()]
 
     def until(self, seen):
-        """Show what comes until `seen(lines)`, or the end."""
+        """Show what arrives until `seen(lines)`, or until the end."""
         while not seen(self.lines):
             ready, _, _ = select.select([self.leader], [], [], 30)
             assert ready, self.lines
             try:
                 data = os.read(self.leader, 65536)
-            except OSError:  # the last one has closed its side
+            except OSError:  # the last process has closed its side
                 data = b""
             if not data:
                 break

@@ -374,5 +374,5 @@ with joblib.parallel_config("cmpi", n_jobs=2):
     search = GridSearchCV(Ridge(), {"alpha": [0.01, 1e6]}).fit(x, x @ [1.0, 2.0, 3.0])
 print(search.best_params_)
 """
-    out = pool_job(text, timeout=60)  # scikit-learn takes long to import
+    out = pool_job(text, timeout=60)  # importing scikit-learn takes long
     assert out.splitlines() == ["[0, 1, 4, 9, 16]", "{'alpha': 0.01}"]

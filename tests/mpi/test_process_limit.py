@@ -1,4 +1,4 @@
-"""Jobs near the limit of processes, which counts for everybody but the superuser."""
+"""Jobs near the limit of processes, which applies to everybody except the superuser."""
 
 PRELUDE = """
 import os, resource, time
@@ -24,7 +24,7 @@ def until_refused():
 
 
 def test_at_the_wall_a_spawn_fails_at_once_and_later_ones_succeed(as_user):
-    """Hydra (MPICH) starts nothing any more once it was refused a process: it is not to be."""
+    """Hydra (MPICH) starts nothing any more once it was refused a process, so that must never happen."""
     text = """
 children = until_refused()
 assert len(children) > 3

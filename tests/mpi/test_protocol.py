@@ -1,4 +1,4 @@
-"""A process that does not keep to the protocol ends, and nobody else does."""
+"""A process that violates the protocol is ended, and no other."""
 
 TEXT = """
 import cmpi

@@ -1,4 +1,5 @@
-"""Ctrl-\\ shows what ranks do that never use cmpi, and ranks that all wait inside MPI are named."""
+"""Ctrl-\\ shows what ranks do even if they never use cmpi, and ranks that all wait inside MPI are
+reported."""
 
 import os
 import select
@@ -37,9 +38,9 @@ time.sleep(0.5)
 
 
 def shown(jobs, argv, words, act=lambda job: None):
-    """What is on stderr once all the words are; then the job is ended.
+    """Return stderr once it contains all the words; then end the job.
 
-    `act` is called again while nothing comes: a rank may have been on its way to where it waits.
+    `act` is called again while nothing comes: a rank may not have reached the place where it waits.
     """
     job = jobs.start("cmpirun", "--output", "plain", "--grace", "0.2", *argv)
     act(job)

@@ -1,4 +1,5 @@
-"""Calls from places where cmpi cannot serve them: refused with an error, never a hang or a wrong result."""
+"""Calls from places where cmpi cannot serve them: they raise an error, and never hang or give a wrong
+result."""
 
 PRELUDE = """
 import cmpi, os, pickle, sys, warnings

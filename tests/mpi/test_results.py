@@ -1,4 +1,4 @@
-"""What a spawned function returns or raises, `run`, and what spawn says against a function beforehand."""
+"""What a spawned function returns or raises, `run`, and what spawn checks about a function beforehand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Room for what is spawned: who holds it, and what is said when there is none."""
+"""Room for spawned processes: which processes hold it, and the message when there is none."""
 
 import re
 

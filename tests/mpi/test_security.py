@@ -1,4 +1,5 @@
-"""Strangers at the sockets of a running job, other users beside it, and where its secret is not."""
+"""Strangers at the sockets of a running job, other users on its host, and places where its secret must not
+be."""
 
 import os
 import pathlib
@@ -27,7 +28,7 @@ print(cmpi.Receiver(cmpi.spawn(child)).recv())
 
 @pytest.fixture
 def running(jobs):
-    """A job that waits for a line, then spawns once more; its folder."""
+    """A job that waits for a line, then spawns once more; yields its folder."""
     base = jobs.folder / "t"
     base.mkdir()
     job = jobs.start(
@@ -53,7 +54,7 @@ def test_hostile_visitors_are_turned_away_and_the_job_goes_on(running, name):
 
     for visitor in hostile_visitors.ALL:
         visitor(connect, key, held)
-    for sock in held[:-300]:  # some stay, half open, while the job goes on
+    for sock in held[:-300]:  # some stay half open while the job goes on
         sock.close()
     del held[:-300]
     running[0].stdin.write(b"\n")
@@ -79,7 +80,7 @@ def test_one_that_knows_the_secret_and_drips_does_not_keep_the_fork_server_from_
         drips.append((sock, read))
     running[0].stdin.write(b"\n")
     running[0].stdin.flush()
-    running[0].wait(60)  # ... and `running` looks at what it printed
+    running[0].wait(60)  # ... and `running` checks what it printed
     for sock, read in drips:
         assert os.read(read, 1) == b"", "no descriptor is kept"
         os.close(read)
@@ -164,7 +165,7 @@ OTHER = 65534
 
 @pytest.fixture
 def other_user():
-    """How to become another user; the interpreter is one that this user can run."""
+    """The words that make a command run as another user."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("NOT TESTED: this needs setpriv, and to become another user, so root")
     return ["setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups"]
@@ -193,7 +194,7 @@ print(failed)
 
 
 def test_what_a_rank_runs_as_another_user_has_no_part_in_the_job(jobs, cmpirun, other_user):
-    """It inherits the descriptor by which the rank may join."""
+    """The program inherits the descriptor by which the rank may join."""
     (jobs.folder / "join.py").write_text("""
 import os, socket, sys
 ours, theirs = socket.socketpair()

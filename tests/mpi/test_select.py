@@ -1,4 +1,4 @@
-"""Choosing among channels, fan-in and fan-out, with real jobs."""
+"""Selecting among channels, fan-in and fan-out, with real jobs."""
 
 PRELUDE = """
 import collections, cmpi, os, sys, time

@@ -1,4 +1,4 @@
-"""`cmpi.init()` where nothing can be started again: at prompts, in notebooks, in test runs, in servers."""
+"""`cmpi.init()` in processes that cannot be restarted: prompts, notebooks, test runs, servers."""
 
 import contextlib
 import os
@@ -16,18 +16,18 @@ STARTED = "cmpi: started the job cmpi-"
 
 
 class Console:
-    """A program on a terminal of its own, for which somebody types."""
+    """A program on its own terminal, at which the test types."""
 
     def __init__(self, jobs, *command):
         self.leader, follower = pty.openpty()
-        command = ("setsid", "--ctty", "--wait", *command)  # which makes it the controlling terminal
+        command = ("setsid", "--ctty", "--wait", *command)  # makes it the controlling terminal
         streams = {"stdin": follower, "stdout": follower, "stderr": follower}
         self.process = jobs.start(*command, env={"TERM": "dumb", "PYTHON_BASIC_REPL": "1"}, **streams)
         os.close(follower)
         self.text = ""
 
     def until(self, wanted):
-        """What is shown, up to this."""
+        """Return what is shown, up to this text."""
         while wanted not in self.text:
             ready, _, _ = select.select([self.leader], [], [], 30 * SLOWNESS)
             assert ready, f"no {wanted!r} in {self.text!r}"
@@ -41,7 +41,7 @@ class Console:
 
     def end(self):
         self.type("exit()")
-        with contextlib.suppress(OSError):  # the last one has closed its side
+        with contextlib.suppress(OSError):  # the last process has closed its side
             while data := os.read(self.leader, 65536):
                 self.text += data.decode(errors="replace")
         os.close(self.leader)
@@ -81,7 +81,7 @@ def test_ipython_gets_a_job(jobs):
 
 
 class Kernel:
-    """A real Jupyter kernel, of which a front end asks for cells."""
+    """A real Jupyter kernel, to which a front end sends cells."""
 
     def __init__(self, jobs):
         jupyter_client = pytest.importorskip("jupyter_client")
@@ -96,7 +96,8 @@ class Kernel:
         self.client.wait_for_ready(timeout=60 * SLOWNESS)
 
     def run(self, cell, wait=True, full=False):
-        """The outputs of a cell: what was written, what it gave, or raised; if `full`, the traceback."""
+        """Run a cell; return its outputs: what it printed, and its value or exception; if `full`, the
+        traceback."""
         asked = self.client.execute(cell)
         return self.outputs(asked, full=full) if wait else asked
 
@@ -147,13 +148,13 @@ def test_a_notebook_gets_a_job_whose_output_is_in_the_cell_that_runs(kernel):
 def test_a_kernel_that_is_killed_or_starts_again_leaves_nothing(jobs, kernel):
     kernel.run(f"import cmpi; cmpi.init()\n{SQUARE}")
     assert kernel.run(RECEIVE) == "49"
-    kernel.manager.restart_kernel(now=True)  # by SIGKILL, as a user's impatience would have it
+    kernel.manager.restart_kernel(now=True)  # by SIGKILL, like an impatient user
     kernel.client.wait_for_ready(timeout=60 * SLOWNESS)
     assert STARTED in kernel.run(f"import cmpi; cmpi.init()\n{SQUARE}")
     assert kernel.run(RECEIVE) == "49"
     (process,) = [it for it in jobs.processes() if "ipykernel_launcher" in " ".join(it.cmdline())]
     os.kill(process.pid, signal.SIGKILL)
-    # the fixture looks for files and processes that are left
+    # the fixture looks for files and processes that are left over
 
 
 def test_pytest_gets_a_job(jobs):
@@ -266,7 +267,7 @@ def test_cells_run_on_the_ranks_of_a_group_that_stays(kernel):
 
     asked = kernel.run("%%cmpi\nimport time\nprint('busy')\ntime.sleep(60)", wait=False)
     kernel.outputs(asked, "[0] busy\n")
-    kernel.manager.interrupt_kernel()  # the ranks are interrupted, and the kernel goes on
+    kernel.manager.interrupt_kernel()  # this interrupts the ranks, and the kernel goes on
     assert kernel.outputs(asked).endswith("CellFailed")
     assert sorted(kernel.run("%%cmpi\nx").split("\n")) == ["", "[0] 0", "[1] 11"], "with their variables"
 

@@ -1,4 +1,4 @@
-"""Files in the working folder that are named like modules which cmpi uses."""
+"""Files in the working folder that have the names of modules that cmpi uses."""
 
 import subprocess
 import sys
@@ -23,7 +23,8 @@ DEPENDENCIES = {"numpy", "mpi4py", "cloudpickle", "psutil", "beartype", "cmpi", 
 
 @pytest.fixture
 def shadowed(tmp_path):
-    """A folder in which each module of the standard library, and each that cmpi depends on, is a trap."""
+    """A folder in which each module of the standard library, and each that cmpi depends on, is shadowed by
+    a trap."""
     folder = tmp_path / "shadows"
     folder.mkdir()
     for name in sys.stdlib_module_names | DEPENDENCIES:
@@ -50,9 +51,9 @@ def test_neither_does_a_script_that_starts_itself(jobs, shadowed, script):
 
 
 def test_an_empty_part_of_pythonpath_changes_nothing_for_our_own_processes(cmpirun, shadowed):
-    """It names the working folder, where Python and the script `cmpirun` look for what they begin with.
+    """It stands for the working folder, where Python and the script `cmpirun` look for their first imports.
 
-    pip writes that script; some of its versions have it import re.
+    pip writes that script; some versions of pip make it import re.
     """
     command = [sys.executable, "-Ic", "import re, sys; print(*sys.modules)"]
     begins_with = subprocess.check_output(command, text=True).split()

@@ -1,4 +1,4 @@
-"""Slots: one process after another where MPI_Comm_spawn started one; MPI only where it is used."""
+"""Slots: one process after another in one MPI_Comm_spawn, and MPI only in processes that use it."""
 
 PRELUDE = """
 import os, random, resource, signal, subprocess, sys, threading, time, warnings

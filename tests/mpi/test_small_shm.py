@@ -1,4 +1,4 @@
-"""A /dev/shm that is small, full, or cannot be written to: in a mount namespace of its own."""
+"""A /dev/shm that is small, full or not writable, in a mount namespace of its own."""
 
 import subprocess
 
@@ -53,7 +53,7 @@ def run(jobs, mount, text, *arguments):
 def test_processes_share_memory_where_dev_shm_is_small(jobs, mount):
     result = run(jobs, mount, SHARES, "12")
     if mpi_kind() == "mpich" and mount != "size=64m":
-        # It has a segment there for each world, wherever we share memory.
+        # MPICH has a segment there for each world, whichever folder cmpi uses.
         assert result.code == 1 and "cmpirun: /dev/shm " in result.err, result
         assert "MPICH needs some of it for each process" in result.err, result
     else:

@@ -1,4 +1,4 @@
-"""Waits for what comes by a socket, which the waiting thread reads itself, and all that ends them."""
+"""Waits for input from a socket, which the waiting thread reads itself, and everything that ends them."""
 
 OPTIONS = ("--shared-memory", "0")
 PRELUDE = """\

@@ -1,4 +1,4 @@
-"""The environment that torchrun gives, and that JAX looks for."""
+"""The environment variables that torchrun sets, and those that JAX looks for."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""What a script defines is the same thing in every process of the job, however it travels."""
+"""A definition of a script is the same object in every process of the job, however it travels."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One rank of a world fails while the others wait for it in MPI, with programs that never use cmpi."""
+"""One rank of a world fails while the others wait for it in MPI, in programs that never use cmpi."""
 
 import os
 

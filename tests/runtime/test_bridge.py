@@ -31,7 +31,7 @@ class Output:
         self.bridge.born(RANK, None)
 
     def read(self):
-        """What was written, once the bridge has finished."""
+        """What was written, after the bridge has finished."""
         self.bridge.finish()
         found = []
         for read, write in ((self.out, self.fds[1]), (self.err, self.fds[2])):

@@ -1,4 +1,4 @@
-"""A fingerprint tells two checkouts of one version apart."""
+"""A fingerprint distinguishes two checkouts of one version."""
 
 from cmpi._runtime.code_version import code_version
 

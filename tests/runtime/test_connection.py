@@ -1,4 +1,5 @@
-"""Two lanes, linked in memory, with real rings and segments between them, under any interleaving."""
+"""Two connections to each other in memory, with real rings and segments between them, under any
+interleaving."""
 
 import os
 import random
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.skipif(not ring.usable(), reason="this machine does not
 
 
 class Node:
-    """What a lane needs of its node."""
+    """What a connection needs of its process."""
 
     def __init__(self, pid, folder, limit, shares):
         self.pid, self.lock, self.connecting = pid, NodeLock(), False
@@ -40,7 +41,7 @@ class Node:
     def ring(self, pid, sent):
         if self.full:
             self.full = False
-            self.other.rung = True  # by those that filled it
+            self.other.rung = True  # by the messages that have filled it
             return False
         self.other.rung = True
         self.other.connection.rung(sent)
@@ -63,7 +64,8 @@ class Node:
 
 
 class LanesUnderAnyInterleaving(RuleBasedStateMachine):
-    """Messages travel small, large or in slots, by ring or by MPI, in the order of their posting."""
+    """Messages travel small, large or in slots, through rings or by MPI, in the order in which they were
+    posted."""
 
     @initialize(
         seed=st.integers(0, 5),
@@ -73,7 +75,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         likely=st.sampled_from([None, None, True, False]),
     )
     def start(self, seed, limit, shared, warm, likely):
-        """`likely`: whether what is likely turns out to be so."""
+        """`likely`: whether memory that is likely to be shared turns out to be so."""
         self.folder = tempfile.mkdtemp()
         folders = [self.folder, self.folder]
         if likely is False:
@@ -108,7 +110,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
 
     @rule(side=st.integers(0, 1))
     def the_root_tells(self, side):
-        """Whether memory is shared; and it has a link made if one of them asks for it."""
+        """The root tells whether memory is shared, and arranges a transport if one side asks for it."""
         node = self.nodes[side]
         if node.shares is None:
             node.shares = bool(self.turns_out)
@@ -129,7 +131,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         writer = self.nodes[side].connection._writer
         if writer is not None:
             larger = ring._file(writer._path, writer._number + 1)
-            open(f"{larger}~", "w").close()  # where it would be made
+            open(f"{larger}~", "w").close()  # the place where it would be created
 
     def teardown(self):
         if not hasattr(self, "nodes"):
@@ -150,7 +152,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def run_dry(self):
-        """Only who was rung for, or has something under way, looks: as the progress thread does."""
+        """Only a side that was rung for, or has something in progress, looks, as in the progress thread."""
         for _ in range(100_000):
             busy = False
             for node in self.nodes:
@@ -168,7 +170,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
         pytest.fail("it never comes to rest")
 
     def advance(self, node):
-        """As a peer does it: with both goodbyes said, the link is let go, and must be empty."""
+        """Do what a peer does: after both goodbyes, free the connection, which must be empty."""
         side = self.nodes.index(node)
         node.connection.progress()
         said = self.last[side] and "bye" in self.heard[side]
@@ -232,7 +234,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
     def other_frame(self, side, wake):
         self.note(side, "fin")
         self.nodes[side].connection.post(process_process.Fin(7), wake=wake)
-        if not wake:  # nobody need look; somebody does, some time
+        if not wake:  # nobody needs to look now; somebody will at some time
             self.nodes[1 - side].nudged = True
 
     @rule(side=st.integers(0, 1))
@@ -287,7 +289,7 @@ class Listener:
                 for i, (b, first) in enumerate(zip(buffers, firsts), 1)
             ]
             self.machine.heard[self.side].append((frame.channel, frame.body, what))
-            self.machine.held.append(buffers)  # slots are given back late, in another order
+            self.machine.held.append(buffers)  # slots are returned late, in another order
         else:
             name = "bye" if isinstance(frame, process_process.Bye) else "fin"
             self.machine.heard[self.side].append(name)
@@ -307,7 +309,8 @@ def test_what_was_sent_can_be_read_when_its_writer_has_gone(tmp_path):
         node.other = nodes[1 - i]
         node.connection = lane_to(machine, i, node, nodes[1 - i].pid)
     one, two = (node.connection for node in nodes)
-    nodes[1].connection = Connection(nodes[1], Pid(9), deaf, deaf)  # who has not joined yet hears no bell
+    # A peer that has not joined yet hears no bell.
+    nodes[1].connection = Connection(nodes[1], Pid(9), deaf, deaf)
     for i in range(2000):
         one.post_small(1, b"%04d" % i)
     assert one.idle

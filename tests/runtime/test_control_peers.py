@@ -1,4 +1,4 @@
-"""The root's loop and the connections in it, over real sockets."""
+"""The root's loop and its connections, over real sockets."""
 
 import os
 
@@ -15,7 +15,7 @@ UP = monitor_root.MonitorUp(start=0, rank=0, os_pid=1, host="h", port="")
 
 
 class Door:
-    """Lets in what the test gives it."""
+    """Admits the connections that the test gives it."""
 
     deadline_s = None
 
@@ -53,7 +53,7 @@ class Root:
         self.heard.append(frame)
 
     def comes(self):
-        """The other end of a connection that has come in."""
+        """The other end of a new connection."""
         ours, theirs = socket_pair()
         self.door.waiting.append(ours)
         self.peers.admit(0.0)

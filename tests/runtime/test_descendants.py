@@ -1,4 +1,4 @@
-"""Ending what a process has started: in a process of its own, which is a subreaper."""
+"""Ending everything that a process has started; tested in a process of its own, which is a subreaper."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Names of environment variables are spelled in one file."""
+"""Names of environment variables are spelled out in one file only."""
 
 import ast
 import pathlib

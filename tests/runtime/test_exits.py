@@ -1,4 +1,4 @@
-"""What a process knows of the ends of others, whatever cuts its calls short."""
+"""What a process knows about the ends of others, even if its calls are interrupted."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from cmpi.identifiers import ExitStatus, Pid
 
 
 class Root:
-    """In the place of the connection with the root."""
+    """Replaces the connection to the root."""
 
     def __init__(self):
         self.said, self.interrupts = [], 0

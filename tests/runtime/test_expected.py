@@ -1,4 +1,4 @@
-"""Deaths of what was started and has not been heard of, and what the files say of processes."""
+"""Deaths of processes that were started and have not reported, and what the files tell about processes."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ START = pid_files.start(3, 1)
 
 
 class Host:
-    """What files there are, and what runs."""
+    """The files that exist, and the processes that run."""
 
     def __init__(self):
         self.files, self.running = {}, set()

@@ -1,4 +1,4 @@
-"""Whose a thread is that Python does not know."""
+"""Which library a thread belongs to that Python does not know."""
 
 import ctypes
 import subprocess
@@ -28,7 +28,7 @@ def test_a_process_with_known_threads_alone_has_none_that_call_back():
     thread.start()
     known = {each.native_id for each in threading.enumerate()}
     try:
-        # Whatever the test session has loaded, its own threads make no difference.
+        # Threads that the test session has loaded must make no difference.
         assert foreign_threads.may_call_back(known) == foreign_threads.may_call_back(known | {0})
         assert foreign_threads.may_call_back(known - {thread.native_id})
     finally:

@@ -1,4 +1,4 @@
-"""The root's table of guests: how their ends are seen, and what they say that counts for nothing."""
+"""The root's table of guests: how their ends are noticed, and which of their frames are ignored."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from cmpi._transport.control_socket import ControlSocket
 
 
 class Job:
-    """In the place of the job's machine: notes what it hears."""
+    """Replaces the job's machine, and records its events."""
 
     def __init__(self):
         self.heard, self.processes = [], {}
@@ -44,7 +44,7 @@ class Job:
 
 
 class Peers:
-    """In the place of the root's connections."""
+    """Replaces the root's connections."""
 
     def __init__(self):
         self.sent, self.dropped = [], []

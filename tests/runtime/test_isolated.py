@@ -1,4 +1,4 @@
-"""What a user's folders hold does not take the place of what cmpi imports."""
+"""Files in a user's folders never replace modules that cmpi imports."""
 
 import os
 import subprocess

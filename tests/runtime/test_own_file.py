@@ -1,4 +1,4 @@
-"""Files of pickles are read if they are this user's, and not otherwise."""
+"""Files of pickles are read only if they belong to this user."""
 
 import os
 

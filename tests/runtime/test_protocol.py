@@ -1,4 +1,4 @@
-"""Who may send what: each frame has one number, one module and at least one receiver."""
+"""Which process may send which frame: each frame has one number, one module and at least one receiver."""
 
 from unittest.mock import Mock
 
@@ -51,7 +51,7 @@ def test_a_frame_of_many_fields_is_made_with_their_names():
 
 
 def test_the_root_has_a_handler_for_every_frame_that_a_process_may_send():
-    asks_of_waits = set(process_root_waits.TO_ROOT.values())  # the root's shell has these
+    asks_of_waits = set(process_root_waits.TO_ROOT.values())  # the root itself handles these
     assert JobMachine([]).heard_from_rank | asks_of_waits == set(process_root.TO_ROOT.values())
 
 

@@ -1,4 +1,4 @@
-"""A program sees no difference between `python PROGRAM` and the way of `rank_main`."""
+"""A program behaves the same under `python PROGRAM` and through `rank_main`."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Files of processes that were killed are removed while a job goes on, and nothing else is."""
+"""Files of killed processes are removed while a job goes on, and nothing else is."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Which processes `cmpi.init()` may start again: scripts, and nothing that is more than a script."""
+"""Which processes `cmpi.init()` may restart: plain scripts, and nothing else."""
 
 import sys
 import sysconfig

@@ -1,4 +1,5 @@
-"""`select` over real channels, in any order of sends, reads and ends; all their ends in one process."""
+"""`select` over real channels, with any order of sends, reads and ends; all their ends are in one
+process."""
 
 import itertools
 import shutil
@@ -26,12 +27,12 @@ from cmpi.identifiers import ExitStatus, Pid
 
 pytestmark = pytest.mark.skipif(not ring.usable(), reason="this machine does not keep stores in order")
 OTHERS = 3
-CAPACITY = 1  # of the channels from the middle outwards, in messages
+CAPACITY = 1  # of the channels from the middle to the others, in messages
 NONE = object()
 
 
 class Node:
-    """What peers need of their node: everybody shares memory, and hears each bell."""
+    """What peers need of their process: everybody shares memory, and hears each bell."""
 
     def __init__(self, pid, folder, nodes):
         self.pid, self.shared_memory, self.shared_memory_bytes = pid, folder, 1 << 20
@@ -75,7 +76,7 @@ class Node:
 class SelectUnderAnyOrder(RuleBasedStateMachine):
     """One process in the middle receives from three others, and sends to each of them.
 
-    The model: what each channel holds, as far as the middle can know of it.
+    The model: what each channel holds, as far as the process in the middle can know.
     """
 
     numbers = itertools.count()
@@ -87,7 +88,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
         for value in range(1, OTHERS + 2):
             self.nodes[Pid(value)] = Node(Pid(value), self.folder, self.nodes)
         self.middle, *self.others = self.nodes.values()
-        name = str(next(self.numbers))  # the registries are those of one process
+        name = str(next(self.numbers))  # all ends are registered in one process, so names must be unique
         self.ring_inbox, self.outward, self.receivers, self.senders = [], [], [], []
         for other in self.others:
             own = f"{name}.{other.pid.value}"
@@ -95,16 +96,17 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
             self.outward.append(self.on(other, Receiver, self.middle.pid, name=own))
             self.receivers.append(self.on(self.middle, Receiver, other.pid, name=own))
             self.senders.append(self.on(self.middle, Sender, other.pid, name=own, capacity=CAPACITY))
-        self.sent = [deque() for _ in self.others]  # inward, not yet seen by the middle
+        # By channel to the middle: messages that it has not seen.
+        self.sent = [deque() for _ in self.others]
         self.seen = [deque() for _ in self.others]
-        self.end = [None] * OTHERS  # how the channel inward ends, once the middle sees it
+        self.end = [None] * OTHERS  # by channel to the middle: how it ends, once the middle has seen that
         self.coming = [None] * OTHERS
-        self.under_way = [deque() for _ in self.others]  # outward, not read
+        self.under_way = [deque() for _ in self.others]  # by channel from the middle: messages not read
         self.credit = [CAPACITY] * OTHERS  # as the middle knows it
-        self.read = [0] * OTHERS  # of which the middle does not know
+        self.read = [0] * OTHERS  # messages read, which the middle does not know
         self.dropped = [False] * OTHERS
         self.dropping = [False] * OTHERS
-        self.opened = [False] * OTHERS  # the other side has heard of the channel outwards
+        self.opened = [False] * OTHERS  # the other side has learned of the channel from the middle
         self.count = 0
 
     def on(self, node, cls, pid, **options):
@@ -164,7 +166,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
             self.dropped[i] = self.dropping[i] or self.coming[i] == "gone"
 
     def operations(self, mask):
-        """Those that the mask chooses, each with what it may do now."""
+        """The operations that the mask selects, each with what it may do now."""
         chosen = []
         for i in range(OTHERS):
             if mask >> i & 1:
@@ -176,7 +178,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
         return chosen
 
     def check(self, chosen, do):
-        """What was selected is one of those that were ready, and it did what it says."""
+        """The selected operation must be one of the ready ones, and must do what it reports."""
         errors = (EndOfChannel, PeerExited, PeerClosed)
         try:
             operation, value = do([operation for operation, *_ in chosen])
@@ -210,7 +212,7 @@ class SelectUnderAnyOrder(RuleBasedStateMachine):
 
     @rule(mask=st.integers(1, (1 << OTHERS) - 1), which=st.integers(0, OTHERS - 1))
     def select_that_has_to_wait(self, mask, which):
-        """Something comes by one of the channels while select waits for all of them."""
+        """Something arrives on one of the channels while select waits for all of them."""
         self.the_middle_looks_around()
         chosen = self.operations(mask)
         waiting = [i for _, i, _, _ in chosen if self.coming[i] is None]

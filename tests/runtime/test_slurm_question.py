@@ -1,4 +1,4 @@
-"""Questions that Slurm may leave unanswered."""
+"""Questions that Slurm may not answer."""
 
 import concurrent.futures
 import stat
@@ -12,7 +12,7 @@ from cmpi.errors import LaunchError
 
 @pytest.fixture
 def squeue(tmp_path, monkeypatch):
-    """A command that hangs while there is a file `hang`, and answers with what is in `answer`."""
+    """A command that hangs while a file `hang` exists, and otherwise prints the contents of `answer`."""
     path = tmp_path / "squeue"
     path.write_text(
         f"#!/bin/sh\nif [ -e {tmp_path}/hang ]; then exec sleep 60; fi\ncat {tmp_path}/answer\n"

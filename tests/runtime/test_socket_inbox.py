@@ -1,4 +1,4 @@
-"""Which thread reads a socket: a real one, and the epoll of a progress thread that is not there."""
+"""Which thread reads a socket; tested with a real socket and an epoll, but without a progress thread."""
 
 import os
 import select
@@ -19,14 +19,14 @@ from cmpi._transport.socket_transport import SocketTransport
 
 
 class Quiet:
-    """A ring through which nothing comes."""
+    """A ring that never has input."""
 
     def rest(self):
         pass
 
 
 class Host:
-    """What a socket's inbox needs of its process, and of its connection."""
+    """What a socket's inbox needs of its process and its connection."""
 
     def __init__(self):
         self.lock, self.sockets, self.came = NodeLock(), select.epoll(), []
@@ -54,7 +54,7 @@ class Host:
         return {event for _, event in self.sockets.poll(0)}
 
     def await_sleeper(self, n=1):
-        """Until so many threads wait; returns with none of them holding the lock."""
+        """Wait until this many threads wait; when it returns, none of them holds the lock."""
         while True:
             with self.lock:
                 if self.changed.waiters == n:
@@ -84,7 +84,7 @@ def host():
 
 
 def waiting(host, n=1, timeout=None):
-    """A thread that waits for n frames; its answer is appended to a list."""
+    """Start a thread that waits for n frames, and appends its answer to a list."""
     answers = []
 
     def wait():
@@ -140,7 +140,7 @@ def test_a_look_reads_itself_and_is_left_out_when_it_was_in_vain(host, monkeypat
         assert claimed == [None, host.inbox, host.inbox] and host.inbox._readership.claimant is None
         assert not host.inbox.look(1e-6) and not host.inbox.look(0.0)
         del claimed[:]
-        claimed += [1, 1, 1]  # nothing is sent any more
+        claimed += [1, 1, 1]  # nothing more is sent
         assert not host.inbox.look(10.0)
         assert claimed == [1, 1, 1, None]
 
@@ -191,7 +191,7 @@ def test_the_end_of_the_connection_wakes_nobody_again_and_again(host):
     host.peer.free()
     while host.transport.fileno() >= 0:
         pass
-    assert host.watched() == set() and not answers  # it waits on, for the notice of why
+    assert host.watched() == set() and not answers  # it continues to wait, for the notice of the reason
     with host.lock:
         host.came.append(None)
         host.changed.notify_all()
@@ -258,7 +258,7 @@ def test_without_descriptors_left_the_progress_thread_reads(host, monkeypatch):
 def test_before_a_signal_handler_runs_the_thread_gives_its_claim_up(host):
     with host.lock:
 
-        def handler():  # while this thread sleeps, without the lock
+        def handler():  # runs while this thread sleeps, without the lock
             host.peer.send(b"a")
             assert host.watched() == set()
             host.waits.interrupted()
@@ -274,7 +274,7 @@ def test_before_a_signal_handler_runs_the_thread_gives_its_claim_up(host):
 
 
 def test_a_signal_that_does_not_interrupt_the_system_call_ends_the_sleep(host):
-    """As one that comes just before it; here because another thread gets it."""
+    """Like a signal that comes just before the system call; here because another thread gets it."""
 
     class Interrupted(Exception):
         pass
@@ -394,8 +394,8 @@ def test_a_sleeper_is_woken_by_a_release_before_its_sleep():
 
 
 def test_threads_that_come_and_go_get_all_they_wait_for(host):
-    """Each asks an echo for its messages, one by one, by the same socket; some look first. The progress
-    thread has no time limit but that of its pace: a wake-up that was lost would stop the test."""
+    """Each thread asks an echo for its messages, one by one, through the same socket; some poll first. The
+    progress thread has no timeout but that of its pace, so a lost wake-up would stop the test."""
     threads, rounds, stop = 3, 500, threading.Event()
     heard = [0] * threads
     changed = [ConnectionCondition(host.lock, host.waits, lambda: (host,)) for _ in range(threads)]

@@ -1,4 +1,4 @@
-"""No more is asked for than the limits bear, and they are seldom looked at."""
+"""Spawns never exceed the limits, and the limits are seldom looked at."""
 
 import os
 import resource

@@ -1,4 +1,4 @@
-"""Folders in which another user could take a job's place are found, wherever on the way they are."""
+"""Folders in which another user could replace a job's files are detected, wherever on the path they are."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ ME, OTHER = 1000, 1001
 
 
 class Tree:
-    """What `lstat` says: by path, the owner and mode; everything else is root's own."""
+    """The result of `lstat` by path: owner and mode; all other paths belong to root."""
 
     def __init__(self, **given):
         self._given = {"/" + name.replace("__", "/"): what for name, what in given.items()}

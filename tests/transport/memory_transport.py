@@ -1,4 +1,4 @@
-"""A link within one process, whose deliveries a seed puts off: what MPI may do, at its slowest."""
+"""A transport within one process, whose deliveries are delayed by a seed: the slowest that MPI may be."""
 
 import random
 from collections import deque
@@ -25,7 +25,8 @@ class Parts:
 
 
 class MemoryTransport:
-    """As `mpi.MpiTransport`. What is sent is read only when it arrives, so that early changes show."""
+    """Like `mpi.MpiTransport`. What is sent is read only when it is delivered, so that early changes
+    show."""
 
     waitable = False
 
@@ -36,7 +37,7 @@ class MemoryTransport:
         self.heads, self.bulk_in, self.expected = deque(), deque(), deque()
         self._sends = deque()
         self.peer = None
-        self.may_be_used = lambda: True  # else somebody else is inside MPI
+        self.may_be_used = lambda: True  # otherwise another thread is inside MPI
 
     def lucky(self):
         return self._choice.random() < 0.5

@@ -5,7 +5,7 @@ from cmpi._transport.control_socket import ControlSocket, socket_pair
 
 
 def test_what_a_peer_said_before_it_left_is_heard_after_a_send_has_failed():
-    """A monitor's last word was lost when the root had just answered an earlier one."""
+    """A monitor's last frame was once lost when the root had just answered an earlier one."""
     frames = {**monitor_root.TO_ROOT, **monitor_root.TO_MONITOR}
     a, b = (ControlSocket(sock, frames) for sock in socket_pair())
     b.send(monitor_root.ProcessExited(code=3))

@@ -1,4 +1,4 @@
-"""Every door against every hostile visitor; and its bounds, in a time of the test's own."""
+"""Every door against every hostile visitor; and its limits, with a simulated clock."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ KEY = bytes(range(32))
 
 
 class Open:
-    """A door, served by a thread, and how to get to it."""
+    """A door that a thread serves, and the way to connect to it."""
 
     def __init__(self, door, connect):
         self.door, self.connect, self.admitted = door, connect, []

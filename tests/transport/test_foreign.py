@@ -1,4 +1,4 @@
-"""Tensors and data frames travel as numpy arrays do: what is large lies outside of the pickle."""
+"""Tensors and data frames travel as numpy arrays do: large buffers stay outside the pickle."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ LARGE = 100_000
 
 
 def there_and_back(value):
-    """The value again, and how many bytes of it were inside the pickle."""
+    """Pickle and unpickle a value; return it, and how many bytes were inside the pickle."""
     message = pickling.dumps(value)
     if isinstance(message, bytes):
         return pickling.loads(message), len(message)
@@ -27,7 +27,7 @@ def test_a_large_tensor_lies_outside_of_the_pickle(torch):
     for value in (tensor, tensor.bfloat16(), tensor > 5, tensor.reshape(10, -1), tensor[1:-1]):
         back, inside = there_and_back({"x": value})
         assert torch.equal(back["x"], value) and back["x"].dtype == value.dtype and inside < 1000
-        back["x"][0] = 1  # the receiver's own
+        back["x"][0] = 1  # it belongs to the receiver
 
 
 def test_tensors_of_all_kinds_arrive_as_they_are(torch):

@@ -1,4 +1,4 @@
-"""Where the job's secret is, and where it is not."""
+"""Where the job's secret is in memory, and where it is not."""
 
 import os
 import stat

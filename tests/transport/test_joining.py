@@ -1,4 +1,4 @@
-"""How a process joins by the descriptor that it has inherited."""
+"""How a process joins through the descriptor that it has inherited."""
 
 import os
 import socket
@@ -29,7 +29,7 @@ def ask(process, answers):
 
 
 def request(pair, taken=False):
-    """What the monitor has of a request, and what the process that made it."""
+    """The results of a request: for the monitor, and for the process that made it."""
     answers = []
     thread = threading.Thread(target=ask, args=(pair[1], answers))
     thread.start()

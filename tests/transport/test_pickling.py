@@ -1,4 +1,4 @@
-"""Pickling: the pickler that is used again keeps nothing of one value for the next."""
+"""Pickling: a reused pickler keeps nothing of one value for the next."""
 
 import gc
 import threading
@@ -24,7 +24,7 @@ class Thing:
 
 
 class Nested:
-    """Pickles something else while it is pickled."""
+    """Pickles something else while it is being pickled."""
 
     def __reduce__(self):
         return there_and_back, (there_and_back(("inside", 1)),)
@@ -44,7 +44,7 @@ def test_the_same_object_twice_in_a_row_is_whole_both_times():
 
 
 def test_nothing_that_was_pickled_is_kept_alive():
-    for size in (1, 10_000):  # one that is used again, and one that is not
+    for size in (1, 10_000):  # a pickler that is reused, and one that is not
         thing = Thing([0] * size)
         gone = weakref.ref(thing)
         pickling.dumps(thing)

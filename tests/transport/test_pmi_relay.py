@@ -1,4 +1,4 @@
-"""The relay between MPICH's launcher and a process: all but an abort is passed on."""
+"""The relay between MPICH's launcher and a process: everything except an abort is passed on."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ for line in sys.argv[1:]:
 
 
 def converse(*lines, size="2"):
-    """What the launcher heard, and how the process ended."""
+    """What the launcher received, and how the process ended."""
     launcher, theirs = socket.socketpair()
     with launcher, theirs, launcher.makefile("rb") as reader:
         os.set_inheritable(theirs.fileno(), True)

@@ -1,4 +1,4 @@
-"""The ring and the segments: frames in order whatever their sizes, no lost wake-up, slots given back."""
+"""The ring and the segments: frames in order whatever their sizes, no lost wake-up, slots returned."""
 
 import gc
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not ring.usable(), reason="this machine does not
 
 
 def taken(reader):
-    """All that is there: frames with their tags."""
+    """Everything in the ring: frames with their tags."""
     frames = []
     while (frame := reader.take()) is not None:
         frames.append((reader.tag, frame))
@@ -60,7 +60,8 @@ class FramesThroughARing(RuleBasedStateMachine):
             if not self.writer.put(self.count, frame):
                 assert before == ring.LARGE_BYTES, "a small one that is full is replaced"
                 sizes = [(len(frame) + 15) & ~7 for _, frame in self.inside]
-                skipped = max(sizes, default=0)  # at most, where one began at the start again
+                # The most that is skipped when a record begins at the start again.
+                skipped = max(sizes, default=0)
                 assert sum(sizes) + skipped + 2 * (size + 16) > ring.LARGE_BYTES // 2, "there was room"
                 return
             self.inside.append((self.count, frame))
@@ -77,14 +78,14 @@ class FramesThroughARing(RuleBasedStateMachine):
         asleep = self.reader.sleep()
         assert asleep == (not self.inside)
         if asleep:
-            assert self.writer.put(self.count, b"x")  # be it in the next file
+            assert self.writer.put(self.count, b"x")  # possibly in the next file
             self.inside.append((self.count, b"x"))
             self.count += 1
             assert self.writer.must_wake() and not self.writer.must_wake()
 
     @rule()
     def who_looks_need_not_be_woken(self):
-        self.take()  # and follow the writer into its next file
+        self.take()  # and follows the writer into its next file
         self.reader.wait(0.0)
         assert not self.writer.must_wake()
 
@@ -94,7 +95,7 @@ TestFramesThroughARing = FramesThroughARing.TestCase
 
 
 def test_no_wake_up_is_lost_between_two_processes(tmp_path):
-    # The reader sleeps without a timeout: one lost ring and it would not wake again.
+    # The reader sleeps without a timeout, so after a lost ring it would never wake.
     n, choice = 30_000, random.Random(1)
     writer = ring.RingWriter(str(tmp_path / "ring"))
     bell_read, bell_write = os.pipe()
@@ -122,7 +123,7 @@ def test_no_wake_up_is_lost_between_two_processes(tmp_path):
             os.write(bell_write, b"!")
         if choice.random() < 0.02:
             for _ in range(choice.randrange(3000)):
-                pass  # let it fall asleep, now and then
+                pass  # let it fall asleep now and then
     assert os.waitpid(pid, 0)[1] == 0
     os.close(bell_read)
     os.close(bell_write)

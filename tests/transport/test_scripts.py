@@ -1,4 +1,4 @@
-"""What a spawned process takes over of a script, and what it keeps."""
+"""What a spawned process takes over from a script, and what it keeps."""
 
 import sys
 import time
@@ -39,11 +39,11 @@ def test_a_home_keeps_its_own_values_and_takes_those_it_lacks(home, monkeypatch)
 
 
 def test_threads_that_send_one_value_at_a_time_name_it_alike(home, monkeypatch):
-    """Else a process would take the value over twice, and lose what it had made of the first."""
+    """Otherwise a process would take the value over twice, and lose what it had made of the first."""
     serials = iter(range(9))
 
     def slow_serial():
-        time.sleep(0.05)  # long enough for the other thread to come this far, if it may
+        time.sleep(0.05)  # long enough for the other thread to get here, if it can
         return next(serials)
 
     monkeypatch.setattr(scripts, "_next_serial", slow_serial)

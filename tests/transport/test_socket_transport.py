@@ -1,4 +1,4 @@
-"""Real links by sockets, in one process."""
+"""Real connections by sockets, in one process."""
 
 import os
 import random
@@ -16,7 +16,7 @@ KEY = b"k" * 32
 
 
 def meet(key=KEY, other=KEY, at="127.0.0.1"):
-    """Both ends, by TCP, or at a path."""
+    """Both ends of a connection, by TCP or at a path."""
     door, transports = socket_transport.listen(at, key), []
     dial = lambda: transports.append(socket_transport.dial(at, socket_transport.port_of(door), other, 5))  # noqa: E731
     thread = threading.Thread(target=dial)
@@ -112,7 +112,7 @@ def test_what_came_before_the_end_is_received_while_more_waits_to_be_sent():
     assert a.busy
     b.free()
     while a.busy:
-        a.progress_sends()  # finds that nobody reads any more
+        a.progress_sends()  # notices that the peer no longer reads
     a.send(b"nor this")
     assert a.receive() == b"a last word"
     with pytest.raises(TransportBroken):

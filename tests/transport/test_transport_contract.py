@@ -1,4 +1,4 @@
-"""The contract of a link, over memory with six seeds, over sockets, and over real MPI."""
+"""The contract of a transport, over memory with six seeds, over sockets, and over real MPI."""
 
 import random
 import sys
@@ -13,7 +13,8 @@ jobs = conftest.jobs
 
 
 def play(program, transports, seed):
-    """Both ends of a program, in an order that the seed chooses; then all is where it belongs."""
+    """Run both ends of a program, in an order that the seed determines; afterwards everything must have
+    arrived."""
     choice = random.Random(seed)
     runs = [program(transport, i == 0) for i, transport in enumerate(transports)]
     end_s = time.monotonic() + 30
@@ -57,5 +58,5 @@ def test_over_mpi(jobs):
     argv[argv.index("-n") + 1] = "2"
     root = str(conftest.pathlib.Path(__file__).parents[2])
     result = jobs.run(*argv, cwd=root, env={"PYTHONPATH": root})
-    # mpiexec passes on what it has, also half a line: it was seen to print "okok\n\n".
+    # mpiexec passes on even part of a line: "okok\n\n" was seen.
     assert (result.code, result.out.replace("\n", "")) == (0, "okok"), result

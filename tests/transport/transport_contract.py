@@ -1,7 +1,7 @@
-"""What a link promises, as programs that its two ends run: over memory, over TCP, and over MPI.
+"""The contract of a transport, as programs that its two ends run: over memory, over TCP, and over MPI.
 
-Each program is a generator that yields where it has to wait, so that whoever runs two of them in one
-process chooses the order.
+Each program is a generator that yields where it has to wait, so that a test that runs two of them in one
+process can choose the order.
 
     mpiexec -n 2 python -m tests.transport.transport_contract
     python -m tests.transport.transport_contract ADDRESS         # says its port, and waits for
@@ -16,7 +16,7 @@ from collections import deque
 
 PROGRAMS = []
 KEY = b"k" * 32
-EARLY = weakref.WeakKeyDictionary()  # frames by their link
+EARLY = weakref.WeakKeyDictionary()  # frames by their transport
 
 
 def program(function):
@@ -35,8 +35,8 @@ def head(transport):
 
 
 def whole(transport, parts):
-    """Until all of the last buffers are here. A TCP link reads them while it looks for a frame, and may
-    find the first of the next program: whoever is there already has sent it."""
+    """Yield until all of the last buffers are here. Reading them, a TCP transport may find the first frame
+    of the next program, if the other end is already there."""
     while not parts.ready():
         if (frame := transport.receive()) is not None:
             EARLY.setdefault(transport, deque()).append(frame)
@@ -104,13 +104,13 @@ def run_all(transport, first):
 
 
 def over_mpi():
-    """In two ranks: a communicator of the two, as cmpi makes it for ranks of one world."""
+    """In two ranks: a communicator of the two, created as for ranks of one world."""
     from cmpi._transport import mpi
 
     mpi.initialize()
     rank, size = mpi.world()
     assert size == 2
-    mpi.CHUNK_BYTES = 300_000  # so that a megabyte goes in pieces, as gigabytes do
+    mpi.CHUNK_BYTES = 300_000  # so that a megabyte is sent in pieces, as gigabytes are
     transport = mpi.group(1 - rank)
     run_all(transport, rank == 0)
     transport.free()

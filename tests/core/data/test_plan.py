@@ -1,4 +1,4 @@
-"""Plans: what they show, and what the optimiser makes of them."""
+"""Plans: how they are shown, and how the optimiser changes them."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,5 @@
-"""The pool's machine: no task is lost, none runs more often than its retries allow, whoever dies when."""
+"""The pool's machine: no task is lost, and none runs more often than its retries allow, whichever worker
+dies."""
 
 from collections import Counter
 
@@ -38,7 +39,7 @@ def result(pool, worker, task, elapsed_s, now_s=0.0):
 
 
 def a_pool_of_short_tasks(*tasks, **options):
-    """One worker, which has these tasks: the first was for itself, the others came with its answer."""
+    """One worker with these tasks: it was sent the first one alone, and the others when it had answered."""
     pool = a_pool(1, **options)
     pool.submit(-2, 0.0)
     pool.submit(-1, 0.0)
@@ -81,7 +82,7 @@ def test_short_tasks_are_sent_ahead_and_long_ones_are_not():
 
 
 def a_worker_with_a_long_task():
-    """Worker 1 runs task 0 with 1 and 2 behind it, and worker 0 has nothing to do at 7.0."""
+    """Worker 1 runs task 0 with tasks 1 and 2 behind it, and worker 0 is idle at 7.0."""
     pool = a_pool(2)
     pool.submit(8, 0.0)
     pool.submit(9, 0.0)
@@ -258,7 +259,7 @@ def test_a_closed_pool_dismisses_its_workers_with_the_last_task():
 
 
 class PoolUnderAnyDeath(RuleBasedStateMachine):
-    """Workers that run what they are sent, and die at any moment."""
+    """Workers that run the tasks they are sent, and die at any moment."""
 
     def __init__(self):
         super().__init__()
@@ -266,8 +267,8 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
         self.pool.prefetch.took(0, 0.0001)  # so that tasks are sent ahead
         self.now_s = 0.0
         self.starting, self.held = [], {}
-        self.begun = {}  # how many of the tasks that a worker holds it has begun, heard of or not
-        self.left_out = {}  # what a worker will leave out of them
+        self.begun = {}  # by worker: how many of its tasks it has begun, whether the pool knows or not
+        self.left_out = {}  # by worker: the tasks that it will skip
         self.retries, self.runs, self.over = {}, Counter(), Counter()
         self.doomed, self.broken = set(), False
         self.do(self.pool.begin())
@@ -292,7 +293,8 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
                 self.end(action.worker)
 
     def recall(self, action):
-        """As two words in memory do it; of a task that has begun just now, either may happen."""
+        """Decide as the two words in shared memory do: for a task that is just being begun, either outcome
+        is possible."""
         held, first = self.held[action.worker], self.pool.workers[action.worker].passed + 1
         begun = max(1, self.begun.get(action.worker, 0))
         out = self.left_out[action.worker] = {
@@ -336,7 +338,7 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
     @precondition(lambda self: any(self.held.values()))
     @rule(data=st.data())
     def runs_ahead(self, data):
-        """A worker is further than the pool has heard."""
+        """A worker has progressed further than the pool knows."""
         worker = data.draw(st.sampled_from([w for w, tasks in self.held.items() if tasks]))
         if not self.pool.workers[worker].leaving_out:
             self.begun[worker] = data.draw(st.integers(1, len(self.held[worker])))
@@ -362,7 +364,7 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
             self.end(worker)
 
     def leaves_out(self, worker):
-        """It says so of what it left out next."""
+        """The worker reports the next task that it skipped."""
         while self.held.get(worker) and self.held[worker][0] in self.left_out.get(worker, ()):
             task = self.held[worker].pop(0)
             self.left_out[worker].discard(task)
@@ -428,7 +430,7 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
             assert set(tasks[len(theirs) :]) <= self.left_out.get(worker, set())
 
     def teardown(self):
-        """Left alone, a pool finishes everything."""
+        """Left alone, a pool finishes every task."""
         for _ in range(10 * (len(self.retries) + 3)):
             if not self.pool.tasks or self.broken:
                 break
@@ -453,7 +455,7 @@ TestPoolUnderAnyDeath.settings = settings(max_examples=100, stateful_step_count=
 
 
 class PoolWhereTasksWaitBehindLongOnes(PoolUnderAnyDeath):
-    """Nothing but work, so that much of it is taken back."""
+    """No deaths, only work, so that many tasks are taken back."""
 
     submit = gives_up = dies = fails_to_start = resize = None
 
