@@ -1,4 +1,4 @@
-"""How Sphinx builds this documentation: python -m sphinx -W -b html docs docs/_build."""
+"""Sphinx's configuration for this documentation: python -m sphinx -W -b html docs docs/_build."""
 
 import re
 import subprocess
@@ -16,7 +16,7 @@ version = release = cmpi.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
-default_role = "py:obj"  # `name` in a docstring: a link where there is such a name, else code
+default_role = "py:obj"  # `name` in a docstring: a link if there is such a name, otherwise code
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 autodoc_member_order = "bysource"
@@ -46,7 +46,7 @@ OWN_SECTION = re.compile(r"(?:^|(?<= ))(Blocks|Source|Raises): (?=\S)")
 
 
 def make_fields(app: object, what: str, name: str, of: object, options: object, lines: list[str]) -> None:
-    """Turn `Blocks: ...` and its like, each in a line or within one, into fields."""
+    """Turn `Blocks: ...` and similar sections, on a line of their own or within one, into fields."""
     made: list[str] = []
     in_field = False
     for line in lines:

@@ -27,7 +27,7 @@ THEME = TerminalTheme(
 
 
 def output() -> str:
-    """What the run prints, with its colours, as on a terminal."""
+    """The output of the run, with its colours, as on a terminal."""
     with tempfile.TemporaryDirectory() as folder:
         readme = (DOCS.parent / "README.md").read_text()
         program = readme.split("```python\n# roots.py\n")[1].split("```")[0]
@@ -45,7 +45,7 @@ def output() -> str:
 
 
 def draw(text: str) -> str:
-    """Draw a terminal with this text; without the fonts that rich would fetch from elsewhere."""
+    """Draw a terminal with this text, without the fonts that rich would fetch from the network."""
     console = Console(
         width=WIDTH, record=True, force_terminal=True, color_system="truecolor", file=io.StringIO()
     )
