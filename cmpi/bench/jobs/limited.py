@@ -14,7 +14,7 @@ import psutil
 import cmpi
 from cmpi import Pid, Receiver, Resources, Sender
 
-SMALL = Resources(cpus=1 / 1024)
+SMALL = Resources()
 AT_ONCE = 16  # short ones
 ROUNDS = 10  # in which the short ones come; the first is the warm-up to which the last is compared
 PARTS = {  # words of its command line, and what the part is called
