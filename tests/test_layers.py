@@ -117,3 +117,18 @@ def test_programs_started_by_path_find_the_package_above_them(program):
     assert f'__file__.rsplit("/", {len(pathlib.PurePath(program).parts)})[0]' in path.read_text() or (
         f'abspath(__file__).rsplit("/", {len(pathlib.PurePath(program).parts)})[0]' in path.read_text()
     )
+
+
+MAY_LISTEN = ("cmpi._transport.door", "cmpi.bench.jobs.pair", "cmpi.bench.jobs.host_pair")  # two compare
+MODULES_THAT_HAVE_ONE = {"door", "doors", "joining", "socket_transport"}  # a function called `listen`
+SERVERS = {"create_server", "start_server", "start_unix_server", "create_unix_server", "Listener"}
+
+
+@MODULES
+def test_only_the_door_listens(module):
+    """A socket that listened elsewhere would not have its bounds, its time limit and its proof."""
+    for node in ast.walk(ast.parse(PATHS[module].read_text())):
+        if isinstance(node, ast.Call) and module not in MAY_LISTEN:
+            owner, _, name = ast.unparse(node.func).rpartition(".")
+            of_socket = name == "listen" and owner and owner not in MODULES_THAT_HAVE_ONE
+            assert name not in SERVERS and not of_socket, f"{PATHS[module]}:{node.lineno} listens"

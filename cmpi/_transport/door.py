@@ -7,6 +7,7 @@ connection. Only the proof of a visitor is read, and no descriptors from it are 
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 import select
 import time
@@ -17,6 +18,8 @@ from cmpi.errors import LaunchError, ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cmpi._core.protocol.authentication import Key
 
 CROWDED_S = 2.0  # the same, if others must wait because there are `MAX_VISITORS`
@@ -173,15 +176,28 @@ def listen(path: str) -> _socket.socket:
     Raises:
         LaunchError: The path is too long for the system, or already exists.
     """
-    sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
-        sock.bind(path)
+        return listening(_socket.AF_UNIX, path)
     except OSError as error:
-        sock.close()
+        if error.errno in (errno.EMFILE, errno.ENFILE):
+            raise
         raise LaunchError(f"cannot listen at {path}: {error}. Set TMPDIR to a short local path.") from None
-    os.chmod(path, 0o600)
-    sock.listen(BACKLOG)
-    sock.setblocking(False)
+
+
+def listening(family: int, address: str | tuple[Any, ...]) -> _socket.socket:
+    """Create a listening stream socket; at a path, for this user alone. No other code listens.
+
+    Raises: OSError: The address is not this host's or is in use, or there are no descriptors left.
+    """
+    sock = _socket.socket(family, _socket.SOCK_STREAM)
+    try:
+        sock.bind(address)
+        if isinstance(address, str):
+            os.chmod(address, 0o600)
+        sock.listen(BACKLOG)
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

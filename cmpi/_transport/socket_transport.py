@@ -19,7 +19,7 @@ from collections import deque
 
 from cmpi._core.protocol.wire import MAX_FRAME_BYTES
 from cmpi._transport.buffer_pool import blank
-from cmpi._transport.door import BACKLOG, Door
+from cmpi._transport.door import Door, listening
 from cmpi._transport.mpi import TransportBroken
 from cmpi._transport.proof import prove
 from cmpi.errors import ProtocolError
@@ -210,30 +210,22 @@ class SocketTransport:
 
 
 def listen(address: str, key: bytes) -> Door:
-    """A door at a free port of this address, or at this path, for the one that knows the key.
+    """Open a door at a free port of this address, or at this path, for the one peer that knows the key.
 
-    At all addresses, where others know this host by one that it does not have itself.
+    If this host does not have the address itself (behind NAT), the port is one of all its addresses.
 
     Raises:
-        OSError: It cannot.
+        OSError: It cannot listen there.
     """
-    where: Any = address
-    family, kind, protocol = socket.AF_UNIX, socket.SOCK_STREAM, 0
-    if not _is_path(address):
-        passive = socket.AI_PASSIVE
-        family, kind, protocol, _, where = socket.getaddrinfo(address or None, 0, type=kind, flags=passive)[
-            0
-        ]
-    server = socket.socket(family, kind, protocol)
+    if _is_path(address):
+        return Door(listening(socket.AF_UNIX, address), key)
+    found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     try:
-        server.bind(where)
-        server.listen(BACKLOG)
+        return Door(listening(found[0], found[4]), key)
     except OSError as error:
-        server.close()
         if error.errno == errno.EADDRNOTAVAIL and address:
             return listen("", key)
         raise
-    return Door(server, key)
 
 
 def port_of(door: Door) -> int:

@@ -1,8 +1,9 @@
 """The agent: plays cmpirun's part on each other host of the job.
 
 cmpirun starts it through ssh and talks to it through its stdin and stdout, so that nothing listens on the
-network and ssh protects all traffic. The agent listens at the path of the root's socket and relays what
-processes send there; it also runs what cmpirun asks for: MPI's daemons and the host spawner. All processes
+network and ssh protects all traffic. The agent listens at the path of the root's socket. What proves there
+that it knows the job's secret is connected with the root, where cmpirun proves the same in its place. The
+agent also runs what cmpirun asks for: MPI's daemons and the host spawner. All processes
 of the job on this host descend from the agent and end with it: when the job is over, when the connection
 closes, or when nothing has come from cmpirun for `Begin.lost_s`.
 """
@@ -32,8 +33,8 @@ from cmpi._runtime.linux import (
     shared_memory_room,
     trusted_folder,
 )
-from cmpi._transport import door, job_secret
-from cmpi._transport.proof import is_ours
+from cmpi._transport import job_secret
+from cmpi._transport.door import Door, listen
 from cmpi.errors import LaunchError
 from cmpi.launcher.mpi.find_mpi import check_version, find
 
@@ -61,7 +62,7 @@ class Agent:
         self._writing = False
         self._selector = selectors.DefaultSelector()
         self._decoder = Decoder(launcher_agent.TO_AGENT)
-        self._server: socket.socket | None = None
+        self._door: Door | None = None
         self._channels: dict[int, socket.socket] = {}
         self._unsent: dict[int, bytearray] = {}
         self._commands: dict[int, subprocess.Popen[bytes]] = {}
@@ -91,6 +92,7 @@ class Agent:
                 for key, events in self._selector.select(launcher_agent.BEAT_S / 2):
                     key.data(key.fd, events)
                 self._reap()
+                self._admit()
                 now_s = time.monotonic()
                 if now_s >= self._beat_s + launcher_agent.BEAT_S:
                     self._beat_s = now_s
@@ -181,16 +183,15 @@ class Agent:
                 os.mkdir(folder, 0o700)
                 self._folders.append(folder)
             job_secret.write(order.folder, order.key)
-            listener = door.listen(order.folder + "/root")
+            self._leave_guardian()
+            self._door = Door(listen(order.folder + "/root"), job_secret.read(order.folder).key)
         except OSError as error:
             return (
                 f"cannot create the folder {error.filename}: {error.strerror}. Set TMPDIR to a local folder"
             )
         except LaunchError as error:
             return str(error)
-        self._leave_guardian()
-        self._server = socket.socket(fileno=listener.detach())
-        self._selector.register(self._server, selectors.EVENT_READ, self._accept)
+        self._selector.register(self._door, selectors.EVENT_READ, self._admit)
         self._cwd = order.cwd if os.path.isdir(order.cwd) else order.folder
         return ""
 
@@ -255,16 +256,12 @@ class Agent:
 
     # -- from this host ----------------------------------------------------------------------
 
-    def _accept(self, *_: object) -> None:
-        assert self._server is not None
-        try:
-            accepted = door.accept(self._server)
-        except OSError:
-            time.sleep(door.REST_S)  # no descriptors are left: those we have must do
-            return
-        if accepted is None or not is_ours(accepted):
-            return
-        connection = socket.socket(fileno=accepted.detach())
+    def _admit(self, *_: object) -> None:
+        """Connect those that have proved themselves with the root."""
+        for accepted in [] if self._door is None else self._door.admit(time.monotonic()):
+            self._relay(socket.socket(fileno=accepted.detach()))
+
+    def _relay(self, connection: socket.socket) -> None:
         connection.setblocking(False)
         channel = self._next = self._next + 2
         self._channels[channel] = connection

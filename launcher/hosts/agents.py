@@ -146,7 +146,7 @@ class Agents:
 
         Blocks: for their answers.
         """
-        self._to_root.address = begin.folder + "/root"
+        self._to_root.address, self._to_root.key = begin.folder + "/root", begin.key
         self._begin = begin
         for host in self.hosts.values():
             host.tell(self._beginning(host))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import selectors
 import shlex
 import subprocess
 
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode
+from cmpi.launcher.hosts.pipes import BufferedPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeAlias
 
     from cmpi.launcher.hosts.hostfile import HostSpec
+    from cmpi.launcher.hosts.pipes import RootPipe
 
     Way: TypeAlias = Callable[[str, list[str]], list[str]]  # the command that runs a command on a host
 
@@ -40,34 +41,6 @@ def by_srun(target: str, argv: list[str]) -> list[str]:
     resources."""
     step = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--quiet", "--unbuffered"]
     return ["srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
-
-
-class BufferedPipe:
-    """A pair of descriptors with a write buffer. Nothing blocks."""
-
-    def __init__(self, readable: int, writable: int) -> None:
-        self.readable, self.writable = readable, writable
-        self.unsent = bytearray()
-        for fd in (readable, writable):
-            os.set_blocking(fd, False)
-
-    def write(self, data: bytes) -> None:
-        """Write now, or queue the data. Raises: OSError: The reader has closed its end."""
-        self.unsent += data
-        try:
-            while self.unsent:
-                del self.unsent[: os.write(self.writable, self.unsent)]
-        except BlockingIOError:
-            pass
-
-    def read(self) -> bytes | None:
-        """Data that has come; b"" at the end, None if there is none yet."""
-        try:
-            return os.read(self.readable, 1 << 20)
-        except BlockingIOError:
-            return None
-        except OSError:
-            return b""
 
 
 class RemoteHost:
@@ -115,7 +88,7 @@ class RemoteHost:
         self.has_program = True
         self._shipping: Iterator[launcher_agent.Unpack] = iter(())  # what remains to be sent of the program
         self.gone = False  # the connection has ended
-        self.channels: dict[int, BufferedPipe] = {}  # to the root, by what the agent calls them
+        self.channels: dict[int, RootPipe] = {}  # to the root, by what the agent calls them
         self.version = ""  # of cmpi there, once its agent has said it
         self._preface: bytes | None = b""  # what came before the agent's greeting
         self._decoder = Decoder(launcher_agent.TO_LAUNCHER)

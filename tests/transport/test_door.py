@@ -4,6 +4,7 @@ import contextlib
 import os
 import select
 import socket
+import stat
 import threading
 import time
 
@@ -63,7 +64,20 @@ def link(tmp_path):
     return door, lambda: socket.create_connection(("127.0.0.1", socket_transport.port_of(door)))
 
 
-@pytest.fixture(params=[unix, link])
+def link_on_one_host(tmp_path):
+    path = str(tmp_path / "0000001.link")
+    door = socket_transport.listen(path, KEY)
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+    def connect():
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(path)
+        return sock
+
+    return door, connect
+
+
+@pytest.fixture(params=[unix, link, link_on_one_host])
 def opened(request, tmp_path, monkeypatch):
     monkeypatch.setattr(doors, "CROWDED_S", 0.05)
     it = Open(*request.param(tmp_path))

@@ -55,7 +55,7 @@ class Begun:
 
 @frame
 class Came:
-    """A process has connected to the root's socket: the channel of this number."""
+    """A process has connected to the root's socket and proved itself: the channel of this number."""
 
     channel: U32
 
