@@ -119,7 +119,7 @@ def test_programs_started_by_path_find_the_package_above_them(program):
     )
 
 
-MAY_LISTEN = ("cmpi._transport.door", "cmpi.bench.jobs.pair", "cmpi.bench.jobs.host_pair")  # two compare
+MAY_LISTEN = ("cmpi._transport.door", "cmpi.bench.jobs.pair")  # which compares with multiprocessing
 MODULES_THAT_HAVE_ONE = {"door", "doors", "joining", "socket_transport"}  # a function called `listen`
 SERVERS = {"create_server", "start_server", "start_unix_server", "create_unix_server", "Listener"}
 

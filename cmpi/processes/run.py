@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cmpi._runtime import programs
+from cmpi._runtime.linux.own_file import open_own
 from cmpi._runtime.process import context
 from cmpi._transport import pickling, scripts
 from cmpi.errors import LaunchError, UsageError
@@ -90,7 +91,7 @@ def _write(path: str, value: object) -> None:
 
 
 def _read(path: str) -> Any:
-    with open(path, "rb") as file:
+    with open_own(path) as file:
         return pickle.load(file)
 
 

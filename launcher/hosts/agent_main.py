@@ -176,10 +176,10 @@ class Agent:
         for name in here - os.environ.keys():
             self._environment.pop(name, None)
         try:
-            why = trusted_folder.fault(os.path.dirname(order.folder))
-            if why:
-                return f"the job's folder cannot be made here: {why}. Set TMPDIR to a folder of your own"
             for folder in dict.fromkeys((order.folder, order.shared_memory)):
+                if why := trusted_folder.fault(os.path.dirname(folder)):
+                    mend = "chmod +t that folder, or set TMPDIR to another"
+                    return f"the job's folder cannot be made here: {why}; {mend}"
                 os.mkdir(folder, 0o700)
                 self._folders.append(folder)
             job_secret.write(order.folder, order.key)

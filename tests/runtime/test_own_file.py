@@ -1,10 +1,13 @@
 """Files of pickles are read only if they belong to this user."""
 
 import os
+import pickle
 
 import pytest
 
 from cmpi._runtime.linux.own_file import open_own
+from cmpi.data.execution import spill
+from cmpi.processes import run
 
 
 def test_a_file_of_this_user_is_read(tmp_path):
@@ -25,3 +28,13 @@ def test_what_a_link_leads_to_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: os.stat("/etc/passwd").st_uid + 1)
     with pytest.raises(PermissionError):
         open_own(f"{tmp_path}/call")
+
+
+def test_what_run_and_streams_pass_by_files_is_read_only_if_it_is_this_users(tmp_path, monkeypatch):
+    (tmp_path / "call").write_bytes(pickle.dumps("not to be unpickled"))
+    blocks = spill.write_rows(["x" * spill.INLINE_BYTES, "y"], str(tmp_path))
+    assert run._read(f"{tmp_path}/call") and len(list(spill.read(blocks))) == 1
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for reads in (lambda: run._read(f"{tmp_path}/call"), lambda: list(spill.read(blocks))):
+        with pytest.raises(PermissionError, match="belongs to another user"):
+            reads()

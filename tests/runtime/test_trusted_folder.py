@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from cmpi._runtime.linux import trusted_folder
+from cmpi._runtime.linux import shared_memory_room, trusted_folder
 
 ME, OTHER = 1000, 1001
 
@@ -70,3 +70,14 @@ def test_a_folder_that_a_group_of_several_can_write_to_is_not_trusted(tmp_path):
     assert "by its group" in trusted_folder.fault(str(tmp_path))
     tmp_path.chmod(0o1770)
     assert trusted_folder.fault(str(tmp_path)) == ""
+
+
+def test_shared_memory_is_not_where_others_could_take_the_place_of_its_folder(tmp_path, monkeypatch):
+    base = trusted_folder.fault(str(tmp_path))
+    if base:
+        pytest.skip(f"NOT TESTED: {base}")
+    monkeypatch.setattr(shared_memory_room, "DEV_SHM", str(tmp_path))
+    monkeypatch.setattr(shared_memory_room, "ENOUGH_BYTES", 1)
+    for mode, parent in ((0o1777, str(tmp_path)), (0o777, "/own")):
+        tmp_path.chmod(mode)
+        assert shared_memory_room.folder("cmpi-job", "/own") == f"{parent}/cmpi-job"

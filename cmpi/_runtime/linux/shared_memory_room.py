@@ -6,6 +6,7 @@ import os
 import signal
 
 from cmpi._base.units import format_memory
+from cmpi._runtime.linux import trusted_folder
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,13 +34,15 @@ def free_bytes() -> int | None:
 
 
 def folder(name: str, temporary: str) -> str:
-    """The folder for shared memory: in /dev/shm, or in the temporary folder where /dev/shm is small.
+    """The folder for shared memory: in /dev/shm; in the temporary folder where /dev/shm is small, or where
+    other users could put a folder of theirs in the place of ours.
 
     Mapped files of the temporary folder are as fast while they stay in the page cache: docs/performance.md
     has figures. The kernel writes them to the disk eventually, but most are unlinked long before.
     """
     free = free_bytes()
-    return f"{DEV_SHM if free is not None and free >= ENOUGH_BYTES else temporary}/{name}"
+    fit = free is not None and free >= ENOUGH_BYTES and not trusted_folder.fault(DEV_SHM)
+    return f"{DEV_SHM if fit else temporary}/{name}"
 
 
 def lack(kind: str) -> str:

@@ -6,6 +6,7 @@ cmpirun --host A:1,B:1 -n 2 python -m cmpi.bench.jobs.host_pair RUNS A B
 from __future__ import annotations
 
 import json
+import os
 import socket
 import statistics
 import sys
@@ -17,6 +18,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import cmpi
+from cmpi._transport import socket_transport
+from cmpi._transport.proof import HANDSHAKE_S, prove
 from cmpi.bench.channels import ARRAY_BYTES
 
 ROUND_TRIPS, MESSAGES, ARRAYS, SPAWNS = 300, 2000, 10, 5
@@ -38,11 +41,18 @@ class Ways:
         self.arrays_to = cmpi.Sender[NDArray[np.float64]](partner, name="arrays")
         self.arrays_of = cmpi.Receiver[NDArray[np.float64]](partner, name="arrays")
         if self.first:
-            with socket.create_server(("", 0)) as server:
-                self.world.send((socket.gethostname(), server.getsockname()[1]), 1)
-                self.socket = server.accept()[0]
+            key = os.urandom(32)
+            door = socket_transport.listen("", key)
+            self.world.send((socket.gethostname(), socket_transport.port_of(door), key), 1)
+            proved = door.wait(time.monotonic() + HANDSHAKE_S)
+            assert proved is not None, "the other host does not reach this one by TCP"
+            door.close()
+            self.socket = socket.socket(fileno=proved.detach())
+            self.socket.setblocking(True)
         else:
-            self.socket = socket.create_connection(self.world.recv(source=0))
+            host, port, key = self.world.recv(source=0)
+            self.socket = socket.create_connection((host, port))
+            prove(self.socket, key)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _take(self, nbytes: int) -> None:

@@ -38,14 +38,14 @@ class Ways:
         self.arrays_to = cmpi.Sender[NDArray[np.float64]](partner, name="arrays")
         self.arrays_of = cmpi.Receiver[NDArray[np.float64]](partner, name="arrays")
         if first:
-            port = MPI.Open_port()
-            listener = Listener(f"{folder}/pipe")
-            self.to.send(port)
+            port, key = MPI.Open_port(), os.urandom(32)
+            listener = Listener(f"{folder}/pipe", authkey=key)
+            self.to.send((port, key))
             self.pipe = listener.accept()
             self.comm = MPI.COMM_SELF.Accept(port)
         else:
-            port = self.of.recv()
-            self.pipe = Client(f"{folder}/pipe")
+            port, key = self.of.recv()
+            self.pipe = Client(f"{folder}/pipe", authkey=key)
             self.comm = MPI.COMM_SELF.Connect(port)
         for _ in range(30):  # until both rings are in use
             self.pingpong_cmpi(1)

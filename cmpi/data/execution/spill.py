@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from cmpi._runtime.linux.own_file import open_own
 from cmpi._transport import pickling
 
 PREFIX = "cmpi-data-"
@@ -174,7 +175,7 @@ def read(blocks: Iterable[Block]) -> Iterator[list[Any]]:
 
 def _opened(path: str) -> Any:
     try:
-        return open(path, "rb")
+        return open_own(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{path} is not there. Tasks on several hosts exchange rows by files: name a folder that all "
