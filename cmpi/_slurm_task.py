@@ -36,7 +36,10 @@ def main() -> int:
         traceback.print_exc()
         outcome = None, _portable(error)
         data = cloudpickle.dumps(outcome)
-    with open(os.open(f"{path}.{rank}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    flags = (
+        os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    )  # no link that another user has made there
+    with open(os.open(f"{path}.{rank}.new", flags, 0o600), "wb") as file:
         file.write(data)
     os.rename(f"{path}.{rank}.new", f"{path}.{rank}")
     return RAISED if len(outcome) > 1 else 0

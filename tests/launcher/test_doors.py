@@ -11,13 +11,16 @@ import time
 
 import pytest
 
-from cmpi._core.protocol import command_launcher, launcher_agent
+from cmpi._core.protocol import command_launcher, helper_root, launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode
+from cmpi._runtime.root.control_peers import AT_THE_DOOR
+from cmpi._transport import control_socket, proof
 from cmpi._transport import door as doors
-from cmpi._transport import proof
 from cmpi._transport.control_socket import ControlSocket
 from cmpi._transport.door import Door
 from cmpi.launcher.hosts import root_tunnel, rsh_server
+from cmpi.launcher.hosts.agents import Agents
+from cmpi.launcher.hosts.hostfile import HostSpec
 from tests import hostile_visitors
 
 KEY = bytes(range(32))
@@ -47,6 +50,11 @@ def friend_at(connect):
     return sock
 
 
+def beginning(folder):
+    where = {"folder": str(folder), "shared_memory": str(folder), "cwd": "/", "program": ""}
+    return launcher_agent.Begin(**where, environment=[], key=KEY, lost_s=60.0)
+
+
 class Agent:
     """An agent in a process of its own, and cmpirun's end of its connection."""
 
@@ -61,8 +69,7 @@ class Agent:
         self.next_of(launcher_agent.HostFacts)
 
     def begin(self):
-        folders = {"folder": str(self.folder), "shared_memory": str(self.folder), "cwd": "/", "program": ""}
-        self.tell(launcher_agent.Begin(**folders, environment=[], key=KEY, lost_s=60.0))
+        self.tell(beginning(self.folder))
         assert self.next_of(launcher_agent.Begun).fault == ""
         return connector(self.folder / "root")
 
@@ -205,6 +212,45 @@ def test_a_listener_that_does_not_know_the_secret_is_not_given_a_word(tmp_path):
     tunnel.until(lambda: tunnel.host.told)
     assert tunnel.host.told == [launcher_agent.Shut(2)] and not tunnel.selector.get_map()
     tunnel.close()
+
+
+def test_a_process_on_another_host_talks_with_the_root_through_agent_and_cmpirun(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    there = tmp_path / "cmpi-job"
+    agents = Agents([HostSpec("h2", "h2")], lambda target, argv: argv, sys.executable)
+    agents.begin(beginning(there))
+    agents._to_root.address = str(tmp_path / "root")  # on a real host it is the same path
+    root, streams, answers = Door(doors.listen(agents._to_root.address), KEY), [], []
+
+    def process():
+        with contextlib.closing(control_socket.connect_in(str(there), "root", AT_THE_DOOR)) as stream:
+            stream.send(helper_root.Complaint("x" * (1 << 20)))
+            while not stream.flush():
+                pass
+            answers.append(control_socket.receive_with_fds(stream)[0])
+            stream.send(helper_root.Complaint("my last word"))
+
+    thread = threading.Thread(target=process)
+    thread.start()
+    heard, end_s = [], time.monotonic() + 30
+    while len(heard) < 2 and time.monotonic() < end_s:
+        agents.serve(0.01)
+        streams += [ControlSocket(sock, AT_THE_DOOR) for sock in root.admit(time.monotonic())]
+        for stream in streams:
+            frames = stream.receive()
+            heard += [frame.text for frame in frames]
+            if frames and len(heard) == 1:
+                stream.send(helper_root.Complaint("an answer"))
+    thread.join()
+    assert heard == ["x" * (1 << 20), "my last word"] and answers[0].text == "an answer"
+    agents.finish()
+    ssh = agents.hosts["h2"].ssh
+    for pipe in (ssh.stdin, ssh.stdout, ssh.stderr):
+        pipe.close()
+    root.close()
+    for stream in streams:
+        stream.close()
+    assert not there.exists()
 
 
 class FakeAgents:

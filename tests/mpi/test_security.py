@@ -15,6 +15,7 @@ import pytest
 from cmpi._core.protocol import authentication
 from tests import hostile_visitors
 
+ROOT = pathlib.Path(__file__).parents[2]
 TEXT = """
 import cmpi, sys
 def child(parent): cmpi.Sender(parent).send("job goes on")
@@ -64,6 +65,37 @@ def test_hostile_visitors_are_turned_away_and_the_job_goes_on(running, name):
         sock.close()
 
 
+VISIT = """
+import os, socket, sys
+sys.path.append(sys.argv[1])
+from tests import hostile_visitors
+path, held = os.environ["CMPI_JOB"] + "/launcher", []
+def connect():
+    sock = socket.socket(socket.AF_UNIX)
+    sock.connect(path)
+    return sock
+while not os.path.exists(path):
+    pass
+key = open(os.environ["CMPI_JOB"] + "/secret", "rb").read()
+for visitor in hostile_visitors.ALL:
+    visitor(connect, key, held)
+for sock in held:
+    sock.close()
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_cmpirun_turns_away_hostile_visitors_that_come_before_its_root(jobs):
+    """In place of mpiexec, a script that visits cmpirun's socket before it starts mpiexec."""
+    script, visit = jobs.folder / "mpiexec", jobs.script(VISIT, "visit.py")
+    mpiexec = shutil.which("mpiexec", path=jobs.environment["PATH"])
+    visits = f"exec {sys.executable} {visit} {ROOT} {mpiexec}"
+    script.write_text(f'#!/bin/sh\n[ "$1" = --version ] && exec {mpiexec} "$@"\n{visits} "$@"\n')
+    script.chmod(0o755)
+    result = jobs.run("cmpirun", "--mpiexec", str(script), "--output", "plain", "echo", "up", timeout=60)
+    assert (result.code, result.out) == (0, "up\n"), result
+
+
 def test_one_that_knows_the_secret_and_drips_does_not_keep_the_fork_server_from_others(running):
     _, folder = running
     drips = []
@@ -92,7 +124,7 @@ def test_the_folder_and_its_sockets_are_for_their_owner_alone(running):
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "secret").stat().st_mode) == 0o600
     for path in folder.iterdir():
-        if path.is_socket() and not path.name.endswith(".bell"):
+        if (path.is_socket() or path.is_fifo()) and not path.name.endswith(".bell"):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 

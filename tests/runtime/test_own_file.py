@@ -2,9 +2,12 @@
 
 import os
 import pickle
+import stat
+import sys
 
 import pytest
 
+from cmpi import _slurm_task
 from cmpi._runtime.linux.own_file import open_own
 from cmpi.data.execution import spill
 from cmpi.processes import run
@@ -38,3 +41,25 @@ def test_what_run_and_streams_pass_by_files_is_read_only_if_it_is_this_users(tmp
     for reads in (lambda: run._read(f"{tmp_path}/call"), lambda: list(spill.read(blocks))):
         with pytest.raises(PermissionError, match="belongs to another user"):
             reads()
+
+
+def test_a_batch_jobs_result_is_for_its_owner_and_is_not_written_through_a_link(tmp_path, monkeypatch):
+    call = tmp_path / "call-1"
+    call.write_bytes(pickle.dumps((abs, [(-1,)], sys.path)))
+    monkeypatch.setattr(sys, "argv", ["", str(call)])
+    for name in ("PMIX_RANK", "PMI_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert _slurm_task.main() == 0
+    result = tmp_path / "call-1.0"
+    assert pickle.loads(result.read_bytes()) == (1,) and stat.S_IMODE(result.stat().st_mode) == 0o600
+    (tmp_path / "victim").write_text("kept")
+    (tmp_path / "call-1.0.new").symlink_to("victim")
+    with pytest.raises(OSError, match="symbolic links"):
+        _slurm_task.main()
+    assert (tmp_path / "victim").read_text() == "kept"
+
+
+def test_the_folder_for_spills_is_for_its_owner_alone(tmp_path):
+    folder = spill.SpillFolder(str(tmp_path))
+    assert stat.S_IMODE(os.stat(folder.path).st_mode) == 0o700
+    folder.close()
