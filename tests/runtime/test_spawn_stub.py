@@ -25,7 +25,7 @@ class Listener:
         with socket.socket(fileno=self._server._accept()[0]) as sock:
             sock.sendall(authentication.MAGIC + bytes(authentication.NONCE_BYTES))
             while len(self.heard) < authentication.ANSWER_BYTES:
-                self.heard += sock.recv(authentication.ANSWER_BYTES)
+                self.heard += sock.recv(authentication.ANSWER_BYTES - len(self.heard))
             sock.sendall(self._answer(self.heard))
             data = b"more"
             while data:
