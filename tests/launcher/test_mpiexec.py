@@ -44,6 +44,10 @@ def test_no_variable_that_the_person_has_set_is_touched(mpi):
     assert wanted and settings(mpi, own, "/job", "/dev/shm/job", rdma=False) == {}
 
 
+def test_open_mpi_keeps_its_data_where_more_than_300_processes_fit():
+    assert settings(OPENMPI, {}, "/job", "/dev/shm/job", rdma=False)["PMIX_MCA_gds"] == "hash"
+
+
 def test_memory_hooks_stay_where_there_is_an_rdma_card():
     assert "UCX_MEM_MMAP_HOOK_MODE" in settings(MPICH, {}, "/job", "/shm", rdma=False)
     assert "UCX_MEM_MMAP_HOOK_MODE" not in settings(MPICH, {}, "/job", "/shm", rdma=True)

@@ -48,3 +48,14 @@ for child_ in children:
     result = job(text, preexec_fn=limited(100, 100), timeout=60)
     assert "could not be started: " in result.out and " may have 100 files open" in result.out, result
     assert int(result.out.split()[0]) >= 3 and result.code == 0, result
+
+
+def test_more_short_processes_than_descriptors_are_no_matter(job):
+    """MPICH's launcher keeps a descriptor for each process that it has started; a slot is started once."""
+    text = """
+import cmpi
+ended = [cmpi.wait(cmpi.spawn(lambda parent: None)).ok for _ in range(120)]
+print(len(ended), all(ended))
+"""
+    result = job(text, preexec_fn=limited(100, 100), timeout=60)
+    assert (result.code, result.out) == (0, "120 True\n"), result

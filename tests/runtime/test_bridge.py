@@ -105,6 +105,20 @@ def test_files_of_a_process_are_closed_with_its_end_and_keep_what_it_left_runnin
     output.read()
 
 
+@pytest.mark.parametrize("full", [True, False], ids=["a full disk", "a reader that has left"])
+def test_output_that_cannot_be_written_ends_the_job_and_a_full_disk_is_said(full):
+    output = Output()
+    if full:
+        with open("/dev/full", "wb", buffering=0) as file:
+            os.dup2(file.fileno(), output.fds[1])
+    else:
+        os.close(output.out)
+        output.out = os.open(os.devnull, os.O_RDONLY)
+    output.bridge.output(RANK.pid, 1, b"x\n")
+    said = b"cmpirun: cannot write the job's output: No space left on device\n" if full else b""
+    assert output.read() == [b"", said] and output.lost.is_set()
+
+
 def is_open(fd):
     return os.path.lexists(f"/proc/self/fd/{fd}")
 

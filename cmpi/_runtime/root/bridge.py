@@ -8,6 +8,7 @@ however slow the reader and however fast the writers are.
 from __future__ import annotations
 
 import _thread
+import errno
 import os
 import time
 from _queue import SimpleQueue
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 FORGET = -1  # in place of a descriptor
 LATE_S = 0.05  # between two looks whether all is written
+READER_LEFT = (errno.EPIPE, errno.EIO)  # of a pipe; of a terminal
 
 
 def _make_formatter(order: launcher_root.LaunchJob, fds: dict[int, int]) -> Formatter:
@@ -215,9 +217,11 @@ class Bridge:
             return
         try:
             write_all(self._fds[place], data)
-        except OSError:
+        except OSError as error:
             self._broken.add(place)
             if place == 1:
+                if error.errno not in READER_LEFT:
+                    self._write(2, f"cmpirun: cannot write the job's output: {error.strerror}\n".encode())
                 self._lost()
 
 
