@@ -79,8 +79,8 @@ while not os.path.exists(path):
 key = open(os.environ["CMPI_JOB"] + "/secret", "rb").read()
 for visitor in hostile_visitors.ALL:
     visitor(connect, key, held)
-for sock in held:
-    sock.close()
+    while held:
+        held.pop().close()
 os.execv(sys.argv[2], sys.argv[2:])
 """
 
