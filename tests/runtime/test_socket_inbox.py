@@ -240,11 +240,7 @@ def test_output_that_waits_wakes_the_progress_thread_though_another_reads(host):
     assert answers == [True]
 
 
-def test_without_descriptors_left_the_progress_thread_reads(host, monkeypatch):
-    def none(*_):
-        raise OSError("too many open files")
-
-    monkeypatch.setattr(os, "eventfd", none)
+def the_progress_thread_reads(host):
     thread, answers = waiting(host)
     host.await_sleeper()
     host.peer.send(b"a")
@@ -253,6 +249,14 @@ def test_without_descriptors_left_the_progress_thread_reads(host, monkeypatch):
         host.inbox.scan()
     thread.join()
     assert answers == [True]
+
+
+def test_without_descriptors_left_the_progress_thread_reads(host, monkeypatch):
+    def none(*_):
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(os, "eventfd", none)
+    the_progress_thread_reads(host)
 
 
 def test_before_a_signal_handler_runs_the_thread_gives_its_claim_up(host):
@@ -353,14 +357,7 @@ def sender(changed, it, body):
 
 def test_of_very_many_sockets_the_progress_thread_reads(host, monkeypatch):
     monkeypatch.setattr(connection_condition, "MOST_SOCKETS", 0)
-    thread, answers = waiting(host)
-    host.await_sleeper()
-    host.peer.send(b"a")
-    assert host.sockets.poll(10)
-    with host.lock:
-        host.inbox.scan()
-    thread.join()
-    assert answers == [True]
+    the_progress_thread_reads(host)
 
 
 def test_a_forked_process_leaves_sockets_and_releases_to_its_parent(host):

@@ -25,8 +25,8 @@ class Parts:
 
 
 class MemoryTransport:
-    """Like `mpi.MpiTransport`. What is sent is read only when it is delivered, so that early changes
-    show."""
+    """Like `mpi.MpiTransport`. It reads a sent buffer only when it delivers it, so a test notices if the
+    sender changes the buffer too early."""
 
     waitable = False
 

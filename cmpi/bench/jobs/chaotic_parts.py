@@ -20,10 +20,15 @@ ALIVE_S = 0.2  # how long a forked child lives that outlives its task
 REFUSED, NOT_REFUSED = 0, 9  # exit codes of forked children
 
 
+def launcher() -> Any:
+    """The cmpirun of this job, as psutil has it."""
+    above = psutil.Process().parents()
+    return next(each for each in above if any(word.endswith("cmpirun") for word in each.cmdline()))
+
+
 def job_parts() -> list[int]:
     """All processes of this job except this one: cmpirun, MPI's launcher, the root, monitors, closures."""
-    above = psutil.Process().parents()
-    top = next(each for each in above if any(word.endswith("cmpirun") for word in each.cmdline()))
+    top = launcher()
     parts = [top.pid]
     with contextlib.suppress(psutil.NoSuchProcess):
         parts += [process.pid for process in top.children(recursive=True)]

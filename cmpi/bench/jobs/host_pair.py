@@ -87,17 +87,18 @@ class Ways:
     def tcp_stream(self) -> None:
         self.socket.sendall(_array.data) if self.first else self._take(ARRAY_BYTES)
 
+    def _turns(self, way: str) -> tuple[Any, Any]:
+        """The two halves of a round trip, in the order in which this process takes them."""
+        send, receive = getattr(self, f"{way}_send"), getattr(self, f"{way}_receive")
+        return (send, receive) if self.first else (receive, send)
+
     def pingpong(self, way: str) -> float:
         """Microseconds for a round trip."""
-        send, receive = getattr(self, f"{way}_send"), getattr(self, f"{way}_receive")
+        one, other = self._turns(way)
         started = time.perf_counter()
         for _ in range(ROUND_TRIPS):
-            if self.first:
-                send()
-                receive()
-            else:
-                receive()
-                send()
+            one()
+            other()
         return (time.perf_counter() - started) / ROUND_TRIPS * 1e6
 
     def one_way(self, way: str) -> float:
@@ -111,18 +112,14 @@ class Ways:
 
     def sleeping(self, way: str) -> float:
         """Microseconds for a round trip with a peer that has fallen asleep."""
-        send, receive = getattr(self, f"{way}_send"), getattr(self, f"{way}_receive")
+        one, other = self._turns(way)
         times = []
         for _ in range(SLEEPS):
             if self.first:
                 time.sleep(SLEEP_S)
             started = time.perf_counter()
-            if self.first:
-                send()
-                receive()
-            else:
-                receive()
-                send()
+            one()
+            other()
             times.append(time.perf_counter() - started)
         return statistics.median(times) * 1e6
 

@@ -13,6 +13,7 @@ import psutil
 
 import cmpi
 from cmpi import Pid, Receiver, Resources, Sender
+from cmpi.bench.jobs.chaotic_parts import launcher
 
 SMALL = Resources()
 AT_ONCE = 16  # short ones
@@ -29,8 +30,7 @@ PARTS = {  # words of its command line, and what the part is called
 
 def parts() -> dict[str, list[Any]]:
     """The processes of this job that live as long as it, by what they are."""
-    above = psutil.Process().parents()
-    top = next(each for each in above if any(word.endswith("cmpirun") for word in each.cmdline()))
+    top = launcher()
     found: dict[str, list[Any]] = {}
     for process in [top, *top.children(recursive=True)]:
         line = " ".join(process.cmdline())
