@@ -11,19 +11,15 @@ from cmpi._core import limits
 from cmpi._core.job import placement
 from cmpi._core.job.kill_timers import GRACE_S
 from cmpi._runtime import environment
-from cmpi._runtime.linux import job_folders
 from cmpi.errors import UsageError
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
+from cmpi.launcher.option_types import checked, count, job_name, keeper, seconds, split
+from cmpi.launcher.slurm import options as slurm_options
 from cmpi.launcher.wrong_guesses import answer, unknown_option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import NoReturn, TypeVar
-
-    from cmpi.launcher.slurm.script import Batch
-
-    T = TypeVar("T")
+    from typing import NoReturn
 
 _EPILOG = """\
 Options of cmpirun go before PROGRAM; everything after PROGRAM is passed to it.
@@ -80,7 +76,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("-n", "-np", metavar="N", type=_checked(_count), default=1, help="number of ranks (default 1)")
+    add("-n", "-np", metavar="N", type=checked(count), default=1, help="number of ranks (default 1)")
     add(
         "--output",
         choices=("human", "headings", "plain", "json"),
@@ -94,14 +90,14 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("-q", "--quiet", action="store_true", help="do not show spawned processes")
     add("--color", "--colour", dest="colour", choices=("auto", "always", "never"), default="auto",
         help="use colours; auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
-    add("--cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
+    add("--cpus", metavar="CPUS", type=checked(parse_cpus), default=0,
         help="cores for the job on each host (default: all that it may use there)")  # fmt: skip
-    add("--rank-cpus", metavar="CPUS", type=_checked(parse_cpus), default=0,
+    add("--rank-cpus", metavar="CPUS", type=checked(parse_cpus), default=0,
         help="how many of these cores each rank reserves (default 0: all are for spawned "
         "processes)")  # fmt: skip
-    add("--memory", metavar="BYTES", type=_checked(parse_memory), default=0,
+    add("--memory", metavar="BYTES", type=checked(parse_memory), default=0,
         help='memory for the job on each host, such as "8 GiB" (default: all that it may use)')  # fmt: skip
-    add("--shared-memory", metavar="BYTES", type=_checked(parse_memory), default=SHARED_MEMORY_BYTES,
+    add("--shared-memory", metavar="BYTES", type=checked(parse_memory), default=SHARED_MEMORY_BYTES,
         help="shared memory that one process may use to send to another on its host (default 128 MiB); "
         "messages that do not fit are sent more slowly; 0: send through MPI within a world, and "
         "through sockets otherwise")  # fmt: skip
@@ -110,10 +106,10 @@ def parse(arguments: list[str]) -> LaunchConfig:
         "processes that did not ask for an amount have no limit")  # fmt: skip
     add("--no-deadlock-check", dest="check_deadlock", action="store_false",
         help="do not end a job whose processes all wait for each other (exit code 86)")  # fmt: skip
-    add("--report-mpi-waits", metavar="SECONDS", type=_checked(_seconds), default=60.0,
+    add("--report-mpi-waits", metavar="SECONDS", type=checked(seconds), default=60.0,
         help="when all ranks have waited inside MPI for this long without any output, report where they "
         "wait (default 60; 0: never); the job goes on")  # fmt: skip
-    add("--grace", metavar="SECONDS", type=_checked(_seconds), default=GRACE_S,
+    add("--grace", metavar="SECONDS", type=checked(seconds), default=GRACE_S,
         help="time for processes to end after Ctrl-C, SIGTERM or SIGHUP, before SIGKILL (default 10). "
         "Ctrl-C sends SIGINT (KeyboardInterrupt in Python), and SIGTERM after half of that "
         "time")  # fmt: skip
@@ -122,7 +118,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--mpiexec", metavar="PATH", default="",
         help=f"the MPI launcher (default: ${environment.MPIEXEC}, or the one beside this Python, or "
         f"on PATH)")  # fmt: skip
-    add("--mpi-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
+    add("--mpi-args", metavar="'ARGS'", type=checked(split), action="extend", default=[],
         help="further arguments for mpiexec, in one string")  # fmt: skip
     add("--dry-run", action="store_true",
         help="show which ranks would run where (with --slurm: the batch script), and exit")  # fmt: skip
@@ -132,7 +128,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--serve", action="store_true",
         help="start a job without a program, which processes join with cmpi.Job.attach; Ctrl-C ends "
         "it")  # fmt: skip
-    add("--name", metavar="NAME", type=_checked(_job_name), default="",
+    add("--name", metavar="NAME", type=checked(job_name), default="",
         help="the job's name, for cmpi.Job.attach and --stop")  # fmt: skip
     add("--in", dest="into", metavar="NAME", default="",
         help="run the program in this job of yours on this host; the job goes on afterwards")  # fmt: skip
@@ -141,7 +137,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add(
         "--stop", metavar="NAME", default="", help="end your job of this name on this host, as SIGTERM does"
     )
-    add("--keeper", type=_checked(_keeper), default=(0, -1), help=argparse.SUPPRESS)
+    add("--keeper", type=checked(keeper), default=(0, -1), help=argparse.SUPPRESS)
     add("--doctor", action="store_true",
         help="check what works here, and how to fix what does not; with --hostfile, --host or --slurm also "
         "there (with --submit, by a tiny batch job); exits with 1 for warnings, 2 for faults")  # fmt: skip
@@ -149,7 +145,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--json", action="store_true", help="with --doctor or --dry-run: print JSON")
     add("--version", action="store_true", help="show the versions of cmpi, Python and MPI, and exit")
     _add_hosts(parser)
-    _add_slurm(parser)
+    slurm_options.add_to(parser)
     add(
         "program",
         nargs=argparse.REMAINDER,
@@ -167,6 +163,15 @@ def parse(arguments: list[str]) -> LaunchConfig:
     no_program = no_program or options.jobs or options.stop
     if not argv and not no_program and about_job is None:
         parser.error(f"no program given; usage: {parser.usage}")
+    own = slurm_options.NO_OWN
+    given = arguments[: len(arguments) - len(options.program)]
+    if options.slurm and argv:
+        try:
+            own = slurm_options.read_own(argv, given)
+        except UsageError as error:
+            parser.error(str(error))
+        given = [*own.arguments, *given]
+        options = parser.parse_args([*given, *options.program])
     if argv and _is_bare_script(argv[0]):
         import shlex
 
@@ -183,7 +188,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error("--host and --hostfile both name the hosts; give only one of them")
     if options.nodes < 0:
         parser.error(f"-N {options.nodes}: expected a number of nodes, 1 or more")
-    alone = [f"--{n.replace('_', '-')}" for n in _SLURM_ONLY if getattr(options, n) and not options.slurm]
+    alone = [
+        f"--{n.replace('_', '-')}" for n in slurm_options.ONLY if getattr(options, n) and not options.slurm
+    ]
     if alone:
         parser.error(f"{alone[0]} is for batch jobs; add --slurm")
     return LaunchConfig(
@@ -213,8 +220,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         quiet=options.quiet,
         verbose=options.verbose,
         version=options.version,
-        batch=_batch(options) if options.slurm else None,
-        inner=_inner(arguments[: len(arguments) - len(options.program)]) if options.slurm else [],
+        batch=slurm_options.batch(options, own) if options.slurm else None,
+        inner=slurm_options.inner(given) if options.slurm else [],
         dry_run=options.dry_run,
         doctor=options.doctor,
         add_host=options.add_host,
@@ -242,22 +249,6 @@ def _is_bare_script(program: str) -> bool:
 
 _NOT_IN = ("slurm", "serve", "name", "host", "cpus", "memory", "enforce", "mpi_args", "ship", "dry_run")
 _ABOUT = ("attach", "status", "logs", "cancel")
-_SLURM_ONLY = (
-    "nodes",
-    "time",
-    "partition",
-    "account",
-    "mem_per_cpu",
-    "slurm_args",
-    "detach",
-    "array",
-    "requeue",
-    "job_name",
-    "after",
-    "gpus_per_node",
-    "constraint",
-    "setup",
-)
 
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:
@@ -276,92 +267,13 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
     add("--ship", metavar="DIR", default="",
         help="copy this folder to the other hosts for the duration of the job "
         "(default: the program's folder, to hosts that do not have it)")  # fmt: skip
-    add("--ssh", metavar="'ARGS'", type=_checked(_split), default=["ssh"],
+    add("--ssh", metavar="'ARGS'", type=checked(split), default=["ssh"],
         help="the ssh command, with options: 'ssh -p 2222 -i key'")  # fmt: skip
-    add("--ssh-timeout", metavar="SECONDS", type=_checked(_seconds), default=0.0,
+    add("--ssh-timeout", metavar="SECONDS", type=checked(seconds), default=0.0,
         help="time to connect and log in to the hosts (default: 9 to connect to each, 30 in "
         "all)")  # fmt: skip
-    add("--host-timeout", metavar="SECONDS", type=_checked(_seconds), default=0.0,
+    add("--host-timeout", metavar="SECONDS", type=checked(seconds), default=0.0,
         help="consider a host lost after so long without a word from it (default 8)")  # fmt: skip
-
-
-def _add_slurm(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("batch jobs on Slurm")
-    add = group.add_argument
-    add(
-        "--slurm",
-        action="store_true",
-        help="submit a batch job, show its output live, and exit with its exit code",
-    )
-    add(
-        "-N",
-        "--nodes",
-        metavar="N",
-        type=int,
-        default=0,
-        help="number of nodes, for the ranks and the processes that they spawn (default 1)",
-    )
-    add("--time", metavar="T", default="", help="time limit, in sbatch's format: 10:00, 2-12:00:00")
-    add("--partition", metavar="NAME", default="", help="the partition to run in")
-    add("--account", metavar="NAME", default="", help="the account to charge")
-    add("--mem-per-cpu", metavar="BYTES", default="", help="memory for each rank, in sbatch's format: 500M")
-    add("--array", metavar="TASKS", default="",
-        help="submit a job array, in sbatch's format: 0-9%%4 (each task sees "
-        "SLURM_ARRAY_TASK_ID)")  # fmt: skip
-    add("--requeue", action="store_true", help="run the job again if a node fails or the job is preempted")
-    add("--job-name", metavar="NAME", default="", help="the name in the queue (default: the program's)")
-    add("--after", metavar="JOBIDS", default="",
-        help="start after these jobs, such as 7,8, have succeeded; cancel this one if any "
-        "fails")  # fmt: skip
-    add("--gpus-per-node", metavar="N", default="", help="GPUs, in sbatch's format: 2, a100:2")
-    add("--constraint", metavar="FEATURES", default="", help="required node features, in sbatch's format")
-    add("--setup", metavar="'LINE'", action="append", default=[],
-        help="a script line to run before the program, such as 'module load gcc'; may be "
-        "repeated")  # fmt: skip
-    add("--slurm-args", metavar="'ARGS'", type=_checked(_split), action="extend", default=[],
-        help="further options for sbatch, in one string")  # fmt: skip
-    add("--detach", action="store_true", help="print the job's id after submitting it, and exit")
-    add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
-        help="what Ctrl-C does to the batch job (default: ask on a terminal, else leave it "
-        "running)")  # fmt: skip
-    add("--attach", metavar="JOBID", help="show the output of a submitted job until it ends")
-    add(
-        "--status",
-        metavar="JOBID",
-        nargs="?",
-        const="",
-        help="show the state of a job; without JOBID, of all jobs from this folder, or else of all "
-        "your jobs",
-    )
-    add("--logs", metavar="JOBID", help="show a job's output so far")
-    add("--cancel", metavar="JOBID", help="cancel a job")
-
-
-def _batch(options: argparse.Namespace) -> Batch:
-    from cmpi.launcher.slurm.script import Batch
-
-    return Batch(
-        options.time,
-        options.partition,
-        options.account,
-        options.mem_per_cpu,
-        options.slurm_args,
-        options.nodes or 1,
-        options.requeue,
-        options.array,
-        options.job_name,
-        options.after,
-        options.gpus_per_node,
-        options.constraint,
-        options.setup,
-    )
-
-
-def _inner(arguments: list[str]) -> list[str]:
-    """The options that are not about Slurm."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    _add_slurm(parser)
-    return parser.parse_known_args(arguments)[1]
 
 
 def wants_colour(choice: str, terminal: bool) -> bool:
@@ -369,60 +281,6 @@ def wants_colour(choice: str, terminal: bool) -> bool:
     if choice != "auto":
         return choice == "always"
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def _count(text: str) -> int:
-    try:
-        n = int(text)
-    except ValueError:
-        n = 0
-    if n < 1:
-        raise UsageError(f"expected a number of ranks, 1 or more; found {text!r}")
-    return n
-
-
-def _job_name(text: str) -> str:
-    if not all(c.isalnum() or c in "_.-" for c in text) or text.startswith(("-", job_folders.PREFIX)):
-        raise UsageError(
-            f"a name has letters, digits, _, . and -, and does not begin with - or cmpi-; found {text!r}"
-        )
-    return text
-
-
-def _keeper(text: str) -> tuple[int, int]:
-    pid, _, ready = text.partition(",")
-    return int(pid), int(ready)
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < 1e6:
-        raise UsageError(f"expected a number of seconds, 0 or more; found {text!r}")
-    return seconds
-
-
-def _split(text: str) -> list[str]:
-    import shlex
-
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise UsageError(f"cannot split {text!r} into arguments as a shell would: {error}") from None
-
-
-def _checked(read: Callable[[str], T]) -> Callable[[str], T]:
-    """`read` as an argparse type; argparse shows the UsageError's own message."""
-
-    def convert(text: str) -> T:
-        try:
-            return read(text)
-        except UsageError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return convert
 
 
 def fail(message: str, code: int = 2) -> NoReturn:

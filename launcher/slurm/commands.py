@@ -13,7 +13,7 @@ from cmpi._core.slurm.states import State
 from cmpi._runtime import programs
 from cmpi._runtime.slurm_question import ask
 from cmpi.errors import LaunchError
-from cmpi.launcher.slurm import calls, follow, job_files, script
+from cmpi.launcher.slurm import calls, follow, job_files, own_lines, script
 from cmpi.launcher.slurm.job_files import JobFiles
 from cmpi.launcher.slurm.script import FOLDER
 
@@ -41,7 +41,8 @@ def submit(config: LaunchConfig) -> int:
             "submitted. Look at the queue (squeue --me) before you submit it again."
         )
     if answer.code:
-        raise LaunchError(f"sbatch refused {path}: {answer.complaint}")
+        where = own_lines.blame(config.batch.all_own, answer.complaint)
+        raise LaunchError(f"sbatch refused {path}{where}: {answer.complaint}")
     job = answer.out.strip().partition(";")[0]
     job_files.note(job, os.getcwd())
     if config.detach:

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cmpi.launcher.slurm.own_lines import OwnOption
+
 FOLDER = ".cmpi"  # in the working folder: scripts, output and exit codes of its batch jobs
 
 
@@ -33,6 +35,8 @@ class Batch:
     gpus_per_node: str = ""
     constraint: str = ""
     setup: list[str] = []  # lines of the script before the program, such as module loads
+    own: list[OwnOption] = []  # from the program's own #SBATCH lines, for sbatch alone
+    all_own: list[OwnOption] = []  # all of them, to find the one that sbatch refuses
 
 
 def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str:
@@ -85,6 +89,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         "#!/bin/bash",
         "# Written by cmpirun --slurm. To submit it again: sbatch FILE",
     ]
+    lines += [f"#SBATCH {option.text}" for option in batch.own]  # sbatch lets later ones win
     lines += [f"#SBATCH --{option}={_quoted(value)}" for option, value in options if value]
     lines += [f"#SBATCH --{'' if batch.requeue else 'no-'}requeue"]
     lines += [f"#SBATCH {argument}" for argument in batch.arguments]

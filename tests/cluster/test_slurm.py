@@ -185,6 +185,23 @@ def test_the_doctor_looks_at_the_partitions_and_may_submit_a_tiny_job(slurm, job
     assert result.code == 0 and "a batch job" in result.out, result
 
 
+def test_a_script_has_its_own_options(slurm, jobs):
+    text = """\
+#!/usr/bin/env python3
+#SBATCH --ntasks=2 --time 1:00 --comment='two words'
+#SBATCH -J mine
+import os
+print(os.environ["SLURM_JOB_NAME"], os.environ["WORLD_SIZE"])
+"""
+    result = batch(jobs, "--job-name", "ours", "python", jobs.script(text))
+    assert result.out == "ours 2\n" * 2 and result.code == 0, result
+    wrong = jobs.script(text.replace("-J mine", "--qoz=long"))
+    result = batch(jobs, "python", wrong)
+    assert result.code == 1 and f"({wrong}:3: --qoz=long): sbatch: unrecognized option" in result.err, (
+        result
+    )
+
+
 def test_a_job_knows_when_slurm_will_end_it_and_may_act_before(slurm, jobs):
     script = jobs.script(
         """
