@@ -37,6 +37,7 @@ _OPTIONS = {
     "gpus_per_node": "--gpus-per-node",
     "constraint": "--constraint",
     "name": "--job-name",
+    "requeue_before": "--requeue-before",
     "slurm_args": "--slurm-args",
 }
 
@@ -155,6 +156,14 @@ class SlurmJob:
             return None
 
 
+def restarts() -> int:
+    """Return how often Slurm has started the job of this process again; 0 at first, and outside of Slurm.
+
+    Blocks: never. Source: sbatch(1), SLURM_RESTART_COUNT.
+    """
+    return int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+
+
 def submit(
     f: Callable[..., Any],
     *args: Any,
@@ -169,6 +178,7 @@ def submit(
     name: str = "",
     after: SlurmJob | Iterable[SlurmJob] = (),
     setup: Iterable[str] = (),
+    requeue_before: float = 0,
     slurm_args: str = "",
 ) -> SlurmJob:
     """Submit a Slurm job that runs `f(*args)` in each of `tasks` ranks of one MPI world.
@@ -187,6 +197,9 @@ def submit(
         name: The name in the queue. "": the function's name.
         after: Jobs that must succeed first. If one of them fails, this job is cancelled.
         setup: Script lines to run before the function, such as "module load gcc".
+        requeue_before: So many seconds before the time limit, `f` gets SIGTERM, to save its state and
+            call `sys.exit`, and the job is queued again: `f` is called anew, with `restarts()` above 0. 0:
+            never.
         slurm_args: Further options for sbatch, as in a shell.
 
     Raises:

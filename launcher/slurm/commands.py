@@ -13,7 +13,7 @@ from cmpi._core.slurm.states import State
 from cmpi._runtime import programs
 from cmpi._runtime.slurm_question import ask
 from cmpi.errors import LaunchError
-from cmpi.launcher.slurm import calls, follow, job_files, own_lines, script
+from cmpi.launcher.slurm import calls, follow, job_files, own_lines, requeue, script
 from cmpi.launcher.slurm.job_files import JobFiles
 from cmpi.launcher.slurm.script import FOLDER
 
@@ -60,7 +60,9 @@ def _command(config: LaunchConfig) -> list[str]:
     module = [sys.executable, *programs.isolated(programs.CMPIRUN)]
     ours = [script] if os.path.basename(script) == "cmpirun" else module
     colour = ["--color", "always"] if os.isatty(1) and config.colour != "never" else []
-    return [*ours, *config.inner, *colour, *config.argv]
+    before_s = config.batch.requeue_before_s if config.batch else 0.0
+    grace = ["--grace", f"{requeue.grace_s(before_s):g}"] if before_s else []
+    return [*ours, *grace, *config.inner, *colour, *config.argv]
 
 
 def attach(job: str, on_interrupt: str) -> int:

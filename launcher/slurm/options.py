@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 
 from cmpi._base.frozen import frozen
-from cmpi.launcher.option_types import checked, split
+from cmpi.errors import UsageError
+from cmpi.launcher.option_types import checked, seconds, split
+from cmpi.launcher.slurm import requeue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ ONLY = (
     "detach",
     "array",
     "requeue",
+    "requeue_before",
     "job_name",
     "after",
     "gpus_per_node",
@@ -57,6 +60,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         help="submit a job array, in sbatch's format: 0-9%%4 (each task sees "
         "SLURM_ARRAY_TASK_ID)")  # fmt: skip
     add("--requeue", action="store_true", help="run the job again if a node fails or the job is preempted")
+    add("--requeue-before", metavar="SECONDS", type=checked(_before), default=0.0,
+        help="so long before its time limit, end the program by SIGTERM, so that it saves its state, and "
+        "queue the job again; SLURM_RESTART_COUNT counts how often")  # fmt: skip
     add("--job-name", metavar="NAME", default="", help="the name in the queue (default: the program's)")
     add("--after", metavar="JOBIDS", default="",
         help="start after these jobs, such as 7,8, have succeeded; cancel this one if any "
@@ -138,6 +144,7 @@ def batch(options: argparse.Namespace, own: Own) -> Batch:
         options.setup,
         own.for_sbatch,
         own.options,
+        options.requeue_before,
     )
 
 
@@ -146,3 +153,10 @@ def inner(arguments: list[str]) -> list[str]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     add_to(parser)
     return parser.parse_known_args(arguments)[1]
+
+
+def _before(text: str) -> float:
+    before_s = seconds(text)
+    if before_s < requeue.LEAST_S:
+        raise UsageError(f"expected at least {requeue.LEAST_S} seconds, to save and end in; found {text!r}")
+    return before_s

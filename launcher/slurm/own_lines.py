@@ -27,8 +27,9 @@ OURS = {
 }
 _LETTERS = {
     "N": "nodes", "n": "ntasks", "t": "time", "p": "partition", "A": "account", "a": "array",
-    "J": "job-name", "C": "constraint", "d": "dependency", "c": "cpus-per-task", "D": "chdir", "o": "output", "e": "error",
-    "G": "gpus", "q": "qos", "w": "nodelist", "x": "exclude", "W": "wait", "i": "input",
+    "J": "job-name", "C": "constraint", "d": "dependency", "c": "cpus-per-task", "D": "chdir",
+    "o": "output", "e": "error", "G": "gpus", "q": "qos", "w": "nodelist", "x": "exclude",
+    "W": "wait", "i": "input",
 }  # fmt: skip
 # What cmpirun decides itself, and what to do instead.
 _REFUSED = {

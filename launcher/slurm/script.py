@@ -8,6 +8,7 @@ from __future__ import annotations
 from cmpi._base.frozen import frozen
 from cmpi._core.slurm import end_record
 from cmpi.launcher.hosts.hostfile import HostSpec
+from cmpi.launcher.slurm import requeue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Batch:
     setup: list[str] = []  # lines of the script before the program, such as module loads
     own: list[OwnOption] = []  # from the program's own #SBATCH lines, for sbatch alone
     all_own: list[OwnOption] = []  # all of them, to find the one that sbatch refuses
+    requeue_before_s: float = 0.0  # end the program so long before the time limit, and queue the job again
 
 
 def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str:
@@ -64,6 +66,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     exit $code
     <BLANKLINE>
     """
+    again = batch.requeue or bool(batch.requeue_before_s)
     import shlex  # takes 6 ms, and every launch imports this module
 
     options = [
@@ -83,7 +86,8 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         ("chdir", cwd),
         ("output", f"{FOLDER}/{'%A_%a' if batch.array else '%j'}.out"),
         ("error", f"{FOLDER}/{'%A_%a' if batch.array else '%j'}.err"),
-        ("open-mode", "append" if batch.requeue else ""),
+        ("open-mode", "append" if again else ""),
+        ("signal", requeue.signal(batch.requeue_before_s) if batch.requeue_before_s else ""),
     ]
     lines = [
         "#!/bin/bash",
@@ -91,7 +95,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     ]
     lines += [f"#SBATCH {option.text}" for option in batch.own]  # sbatch lets later ones win
     lines += [f"#SBATCH --{option}={_quoted(value)}" for option, value in options if value]
-    lines += [f"#SBATCH --{'' if batch.requeue else 'no-'}requeue"]
+    lines += [f"#SBATCH --{'' if again else 'no-'}requeue"]
     lines += [f"#SBATCH {argument}" for argument in batch.arguments]
     job = "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID" if batch.array else "$SLURM_JOB_ID"
     lines += [
@@ -99,8 +103,7 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         f"rm -f {FOLDER}/{job}.code",
         "trap signalled=yes TERM  # Slurm's; cmpirun, which gets it too, gives the program its grace",
         *batch.setup,
-        shlex.join(command),
-        "code=$?",
+        *(requeue.run(shlex.join(command)) if batch.requeue_before_s else [shlex.join(command), "code=$?"]),
         *end_record.shell(f"{FOLDER}/{job}"),
         "exit $code",
     ]
