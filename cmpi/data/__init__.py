@@ -50,11 +50,13 @@ from cmpi.data.sinks.sink import Fork as fork
 from cmpi.data.sinks.sink import GroupInto as group_by
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.make import csv, ipc, json, json_lines, npy, of, parquet, range, text
+from cmpi.data.sources.make_web import cloudfront, warc
+from cmpi.data.sources.warc_files import WebRecord
 from cmpi.data.stream import Stream
 
 __all__ = [
-    "of", "range", "text", "csv", "json_lines", "json", "npy", "parquet", "ipc",
-    "Stream", "Sink", "Serial", "Collected", "Manifest", "Expression", "col",
+    "of", "range", "text", "csv", "json_lines", "json", "npy", "parquet", "ipc", "warc", "cloudfront",
+    "Stream", "Sink", "Serial", "Collected", "Manifest", "WebRecord", "Expression", "col",
     "map", "flat_map", "filter", "inspect",
     "count", "sum", "mean", "stddev", "histogram", "min", "max", "min_by", "max_by", "min_by_key",
     "max_by_key", "sort_n_by", "first", "fold", "reduce", "combine", "all", "any", "for_each", "collect",

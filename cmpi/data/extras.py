@@ -33,6 +33,11 @@ def fsspec() -> Any:
     return load("fsspec.core", "a path with a protocol", "'cmpi[data]'")
 
 
+def fastwarc() -> Any:
+    """fastwarc's module for WARC files. Raises: MissingExtra."""
+    return load("fastwarc.warc", "a WARC file", "'cmpi[data]'")
+
+
 def numpy() -> Any:
     """numpy, imported only here because that takes long."""
     return load("numpy", "an array", "numpy")

@@ -100,6 +100,25 @@ def test_wordcount(jobs):
     assert found == [["150", "to"], ["100", "or"], ["100", "be"], ["50", "sleep"], ["50", "perchance"]]
 
 
+def test_crawl_links(jobs):
+    """Without a file it reads an archive of its own; a link to a page's own host counts for nothing."""
+    pytest.importorskip("fastwarc")
+
+    def shown(*paths):
+        result = jobs.run("cmpirun", "--output", "plain", "python", EXAMPLES / "crawl_links.py", *paths)
+        assert (result.code, result.err) == (0, ""), result
+        return result.out.splitlines()
+
+    own = shown()
+    assert own[:2] == ["300 pages", "    22 host4.example -> host0.example"] and len(own) == 6
+    answer = b"""HTTP/1.1 200 OK\r\n\r\n<a href="b"><A class=x href='//b.org/1'><a href=http://b.org>"""
+    head = "WARC/1.0\r\nWARC-Type: response\r\nWARC-Date: 2024-01-02T03:04:05Z\r\n"
+    head += "Content-Type: application/http\r\nWARC-Target-URI: http://a.org/x/\r\n"
+    path = jobs.folder / "page.warc"
+    path.write_bytes(f"{head}Content-Length: {len(answer)}\r\n\r\n".encode() + answer + b"\r\n\r\n")
+    assert shown(path, path) == ["2 pages", "     2 a.org -> b.org"]
+
+
 def test_grid_search(jobs):
     pytest.importorskip("sklearn")
     result = jobs.run("cmpirun", "--output", "plain", "python", EXAMPLES / "grid_search.py", timeout=60)

@@ -23,7 +23,8 @@ from cmpi.errors import UsageError
 SPLIT_BYTES = "32 MiB"
 
 
-def _stream(reader: Reader, pool: Executor | None) -> Stream:
+def stream_of(reader: Reader, pool: Executor | None) -> Stream:
+    """A stream of the rows of a reader."""
     return Stream(Source(reader), Options(pool=pool))
 
 
@@ -39,12 +40,12 @@ def of(rows: Iterable[Any], *, pool: Executor | None = None) -> Stream:
     """
     if isinstance(rows, (str, bytes)):
         raise UsageError(f"rows must be a collection or an iterable; found a {type(rows).__name__}")
-    return _stream(OfCollection(rows) if hasattr(rows, "__len__") else OfIterator(rows), pool)
+    return stream_of(OfCollection(rows) if hasattr(rows, "__len__") else OfIterator(rows), pool)
 
 
 def range(*arguments: int, pool: Executor | None = None) -> Stream:
     """Create a stream of the numbers of a `range`. Blocks: never."""
-    return _stream(OfCollection(builtins.range(*arguments)), pool)
+    return stream_of(OfCollection(builtins.range(*arguments)), pool)
 
 
 def text(
@@ -70,7 +71,7 @@ def text(
 
     Blocks: never.
     """
-    return _stream(TextFiles(paths, split_bytes_of(split_bytes), known_encoding(encoding), errors), pool)
+    return stream_of(TextFiles(paths, split_bytes_of(split_bytes), known_encoding(encoding), errors), pool)
 
 
 def json_lines(
@@ -87,7 +88,7 @@ def json_lines(
     reader = TextFiles(
         paths, split_bytes_of(split_bytes), known_encoding(encoding), "strict", "json_lines", JsonLines
     )
-    return _stream(reader, pool)
+    return stream_of(reader, pool)
 
 
 def json(paths: Paths, *, encoding: str = "utf-8", pool: Executor | None = None) -> Stream:
@@ -97,7 +98,7 @@ def json(paths: Paths, *, encoding: str = "utf-8", pool: Executor | None = None)
     Args: See `text`. Raises: See `text`. Blocks: never.
     """
     every = TextFiles(paths, WHOLE, known_encoding(encoding), "strict", "json", JsonFile, divide=False)
-    return _stream(every, pool)
+    return stream_of(every, pool)
 
 
 def npy(paths: Paths, *, split_bytes: int | str = SPLIT_BYTES, pool: Executor | None = None) -> Stream:
@@ -106,7 +107,7 @@ def npy(paths: Paths, *, split_bytes: int | str = SPLIT_BYTES, pool: Executor | 
 
     Args: See `text`. Raises: UsageError: An argument is out of range. Blocks: never.
     """
-    return _stream(ArrayFiles(paths, split_bytes_of(split_bytes)), pool)
+    return stream_of(ArrayFiles(paths, split_bytes_of(split_bytes)), pool)
 
 
 def csv(
@@ -153,7 +154,7 @@ def csv(
         dict(types or {}),
         quoted_newlines,
     )
-    return _stream(reader, pool)
+    return stream_of(reader, pool)
 
 
 def parquet(
@@ -193,4 +194,4 @@ def _columnar(
 ) -> Stream:
     pyarrow()
     names = None if columns is None else tuple(columns)
-    return _stream(ColumnarFiles(paths, form, split_bytes_of(split_bytes), names), pool)
+    return stream_of(ColumnarFiles(paths, form, split_bytes_of(split_bytes), names), pool)
