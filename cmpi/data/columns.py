@@ -1,17 +1,16 @@
 """Sinks over columns: Arrow aggregates each split, and merges the groups' aggregates after the shuffle.
 
-An *aggregate table* has a row for each group: first its key, if there is one, then a column for each
-aggregation of the sink. If Arrow cannot continue, its rows become pairs of a key and a state.
+An *aggregate table* has a row for each group: first the columns of its key, if there is one, then a column
+for each aggregation of the sink. If Arrow cannot continue, its rows become pairs of a key and a state.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from cmpi._core.data.stable_hash import mixed, stable_hash
 from cmpi.data.extras import numpy, pyarrow
+from cmpi.data.hashing import can_be_hashed, hashes
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
 from cmpi.data.sources.reading import Reading
@@ -33,29 +32,29 @@ def aggregated(split: Any, sink: Sink, reading: Reading) -> tuple[Any] | None:
     return None if result is None else (next(_states(result, sink)),)
 
 
-def aggregated_by_key(split: Any, key: str, sink: Sink, reading: Reading) -> Any:
+def aggregated_by_key(split: Any, keys: tuple[str, ...], sink: Sink, reading: Reading) -> Any:
     """The aggregate table of a columnar split; None if Arrow cannot compute it."""
-    table = _read(split, (key, *_columns(sink)), reading) if sink.aggregations else None
-    return None if table is None else _aggregate(table, [key], _distinct(sink))
+    table = _read(split, (*keys, *_columns(sink)), reading) if sink.aggregations else None
+    return None if table is None else _aggregate(table, list(keys), _distinct(sink))
 
 
 def pairs(table: Any, sink: Sink) -> Iterator[tuple[Any, Any]]:
     """The keys and states of an aggregate table."""
-    return zip(values_of(table.column(0)), _states(table, sink))
+    keys = [values_of(column) for column in key_columns(table, sink)]
+    return zip(keys[0] if len(keys) == 1 else zip(*keys), _states(table, sink))
 
 
 def can_be_shuffled(table: Any, sink: Sink) -> bool:
     """Whether aggregate tables like this one can be divided by key and merged."""
-    kind, types = table.schema.types[0], pyarrow("types")
-    hashable = types.is_string(kind) or types.is_large_string(kind) or types.is_integer(kind)
+    hashable = all(can_be_hashed(column.type) for column in key_columns(table, sink))
     return hashable and all(function in MERGED_BY for _, function in sink.aggregations)
 
 
-def divided(table: Any, partitions: int) -> Iterator[tuple[int, Any]]:
-    """Divide an aggregate table by key: yields numbers of partitions, as `partition` would give for the
-    keys, and tables."""
+def divided(table: Any, keys: Sequence[Any], partitions: int) -> Iterator[tuple[int, Any]]:
+    """Divide a table by the columns that are its key: yields numbers of partitions, as `partition` would
+    give for the keys, and tables."""
     np = numpy()
-    numbers = _hashes(table.column(0)) % partitions
+    numbers = hashes(keys) % partitions
     order = np.argsort(numbers, kind="stable")
     ends = np.cumsum(np.bincount(numbers, minlength=partitions)).tolist()
     for number, (begin, end) in enumerate(zip([0, *ends], ends)):
@@ -68,7 +67,8 @@ def merged(tables: Sequence[Any], sink: Sink) -> Any:
     functions = [MERGED_BY[function] for _, function in _distinct(sink)]
     table = pyarrow().concat_tables(tables)
     names = [str(i) for i in range(table.num_columns)]
-    return _aggregate(table.rename_columns(names), names[:1], list(zip(names[1:], functions)))
+    n = len(names) - len(functions)
+    return _aggregate(table.rename_columns(names), names[:n], list(zip(names[n:], functions)))
 
 
 def is_table(rows: object) -> bool:
@@ -78,6 +78,12 @@ def is_table(rows: object) -> bool:
 
 def _distinct(sink: Sink) -> list[tuple[str, str]]:
     return list(dict.fromkeys(sink.aggregations))
+
+
+def key_columns(table: Any, sink: Sink) -> list[Any]:
+    """The columns of an aggregate table that are its key."""
+    keys: list[Any] = table.columns[: table.num_columns - len(_distinct(sink))]
+    return keys
 
 
 def _columns(sink: Sink) -> tuple[str, ...]:
@@ -111,22 +117,3 @@ def _states(table: Any, sink: Sink) -> Iterator[Any]:
     distinct = _distinct(sink)
     columns = dict(zip(distinct, map(values_of, table.columns[-len(distinct) :])))
     return map(sink.from_arrow, zip(*(columns[each] for each in sink.aggregations)))
-
-
-def _hashes(keys: Any) -> Any:
-    """The stable hash of each key, as a numpy array."""
-    if keys.null_count == 0 and pyarrow("types").is_integer(keys.type):
-        return hashes_of_integers(keys.to_numpy())
-    return numpy().array(list(map(stable_hash, values_of(keys))), "uint32")
-
-
-def hashes_of_integers(keys: Any) -> Any:
-    """The stable hash of each integer of a numpy array, as an array of uint32.
-
-    Source: as `stable_hash`, for a whole array at once.
-    """
-    np, modulus = numpy(), sys.hash_info.modulus
-    wide = keys.astype(np.int64)
-    if keys.dtype == np.uint64 or ((wide >= modulus) | (wide <= -modulus)).any():
-        return np.array(list(map(stable_hash, keys.tolist())), np.uint32)
-    return mixed(np.where(wide == -1, -2, wide)).astype(np.uint32)  # -2 is Python's hash of -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
 from typing import Any
@@ -18,6 +18,7 @@ from cmpi.data.sinks.sink import Sink
 from cmpi.data.terminals import Terminals, memory_bytes
 from cmpi.errors import UsageError
 
+On = str | Sequence[str] | Mapping[str, str]
 ON_ERROR = ("raise", "skip", "collect")
 
 
@@ -134,8 +135,9 @@ class Stream(Terminals):
         particular order.
 
         Args:
-            key: A function of a row, an index, a column's name, or None for the row itself. Keys have the
-                types that `stable_hash` accepts: text, numbers, dates, tuples of them and the like.
+            key: A function of a row, an index, a column's name, several names (a tuple), or None for the
+                row itself. Keys have the types that `stable_hash` accepts: text, numbers, dates, tuples of
+                them and the like.
             into: The sink, such as `data.mean()`.
             value: The part of a row that goes into the sink, given like `key`. By default the whole row; if
                 `key` is an index, the rest of the row: the other item of a pair, or a tuple of the others.
@@ -157,14 +159,26 @@ class Stream(Terminals):
         key_function(key)
         return self._with(plan.Sort(self._node, key, reverse))
 
-    def inner_join(self, other: Stream) -> Stream:
-        """Join pairs `(k, x)` of this stream and `(k, y)` of the other to `(k, (x, y))`, in no particular
-        order."""
-        return self._with(plan.Join(self._node, _node_of(other), False))
+    def inner_join(self, other: Stream, *, on: On | None = None) -> Stream:
+        """Join this stream with another by key. The result is in no particular order.
 
-    def left_join(self, other: Stream) -> Stream:
-        """As `inner_join`, with `(k, (x, None))` for each pair of this stream without a partner."""
-        return self._with(plan.Join(self._node, _node_of(other), True))
+        Args:
+            other: The stream to join with.
+            on: The key columns of records or dicts: the name of a column of both streams, several names,
+                or a mapping from names in this stream to names in the other. The result has records with
+                all columns of this stream and those of the other that are not in its key; a column of the
+                other whose name this stream has, too, gets the ending `_right`. As in SQL, a row whose key
+                is missing (None) has no partner.
+                By default both streams have pairs, `(k, x)` and `(k, y)`, which become `(k, (x, y))`.
+
+        Blocks: never.
+        """
+        return self._with(plan.Join(self._node, _node_of(other), False, _columns_of_both(on)))
+
+    def left_join(self, other: Stream, *, on: On | None = None) -> Stream:
+        """As `inner_join`, but it keeps the rows of this stream without a partner: as `(k, (x, None))`, or
+        with None for the columns of the other."""
+        return self._with(plan.Join(self._node, _node_of(other), True, _columns_of_both(on)))
 
     # -- the stream itself ---------------------------------------------------------------------
 
@@ -232,6 +246,19 @@ def _node_of(stream: Stream) -> plan.Node:
     if not isinstance(stream, Stream):
         raise TypeError(f"expected a stream to join or chain with; found {stream!r:.60}")
     return stream._node
+
+
+def _columns_of_both(on: On | None) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The names of the key columns in the left and in the right stream."""
+    if on is None:
+        return None
+    names = (on,) if isinstance(on, str) else tuple(on)
+    both = names, tuple(on.values()) if isinstance(on, Mapping) else names
+    if not names or not all(isinstance(name, str) for side in both for name in side):
+        raise UsageError(
+            f"on must be the name of a column, several names, or a mapping of names; found {on!r}"
+        )
+    return both
 
 
 def _second(pair: tuple[Any, Any]) -> Any:

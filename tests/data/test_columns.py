@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cmpi import data
 from cmpi._core.data.stable_hash import stable_hash
-from cmpi.data import columns
+from cmpi.data import columns, hashing
 from cmpi.data.execution import shuffle
 
 np = pytest.importorskip("numpy")
@@ -90,4 +90,4 @@ def test_integers_of_an_array_have_the_hashes_of_pythons(kind, drawn):
     limits = np.iinfo(kind)
     integers = st.integers(int(limits.min), int(limits.max)) | st.integers(max(-2, int(limits.min)), 2)
     found = drawn.draw(st.lists(integers))
-    assert columns.hashes_of_integers(np.array(found, kind)).tolist() == list(map(stable_hash, found))
+    assert hashing.hashes_of_integers(np.array(found, kind)).tolist() == list(map(stable_hash, found))

@@ -321,6 +321,78 @@ def test_what_makes_no_sense_is_refused_when_it_is_written():
             wrong()
 
 
+Row = collections.namedtuple("Row", ["a", "b", "x"])
+rows_with_gaps = st.lists(
+    st.builds(Row, st.none() | st.integers(0, 3), st.sampled_from(["", "p", None]), st.integers(0, 9)),
+    max_size=20,
+)
+
+
+def joined(left, right, on, outer):
+    """The join of records on pairs of columns, as sorted tuples."""
+    found = []
+    rest = [name for name in Row._fields if name not in on.values()]
+    for row in left:
+        partners = [
+            other
+            for other in right
+            if all(getattr(row, a) == getattr(other, b) is not None for a, b in on.items())
+        ]
+        found += [(*row, *(getattr(other, name) for name in rest)) for other in partners]
+        if outer and not partners:
+            found.append((*row, *(None for _ in rest)))
+    return sorted(found, key=repr)
+
+
+@few
+@given(rows_with_gaps, rows_with_gaps, memories, st.sampled_from(["a", ("a", "b"), {"x": "a"}]))
+def test_joins_on_columns_have_all_partners_and_a_missing_key_has_none(left, right, memory, on):
+    equal = on if isinstance(on, dict) else dict(zip(on, on))
+    options = {"memory": memory, "partitions": 3}
+    first = of(left, **options)
+    for others in (right, [row._asdict() for row in right]):
+        second = of(others).chain(of(others[:3]))
+        both = first.inner_join(second, on=on).collect()
+        every = right + right[:3]
+        assert sorted(map(tuple, both), key=repr) == joined(left, every, equal, outer=False)
+        if both:
+            rest = (name for name in Row._fields if name not in equal.values())
+            assert both[0]._fields == (*Row._fields, *(f"{name}_right" for name in rest))
+        if right:
+            both = first.left_join(second, on=on).collect()
+            assert sorted(map(tuple, both), key=repr) == joined(left, every, equal, outer=True)
+    assert sorted(map(tuple, first.left_join(of([]), on=on)), key=repr) == sorted(
+        map(tuple, left), key=repr
+    )
+
+
+def test_joins_on_columns_say_what_they_cannot_join():
+    rows = of([Row(1, 2, 3), Row(1, 2, 4)])
+    with pytest.raises(data.BadRow, match="needs records or dicts; found a int: 3"):
+        rows.inner_join(of([3]), on="a").count()
+    with pytest.raises(data.BadRow, match="no attribute 'other'"):
+        rows.inner_join(rows, on={"a": "other"}).count()
+    with pytest.raises(data.BadRow, match="two columns 'x_right': leave one out"):
+        rows.map(lambda row: {"a": 1, "x": 1, "x_right": 2}).inner_join(rows, on="a").collect()
+    for on in (3, (), ("a", 3), {"a": 3}):
+        with pytest.raises((UsageError, TypeError), match=r"on must be|not iterable"):
+            rows.inner_join(rows, on=on)
+    found, errors = (
+        rows.chain(of([{"a": 1}, None])).options(on_error="collect").inner_join(rows, on="a").collect()
+    )
+    assert len(found) == 6 and "NoneType" in str(errors[0])
+
+
+def test_rows_are_grouped_by_several_columns():
+    rows = of([Row(1, "p", 3), Row(1, "q", 4), {"a": 1, "b": "p", "x": 5}])
+    assert rows.group_by(("a", "b"), into=data.sum("x")).collect(dict) == {(1, "p"): 8, (1, "q"): 4}
+    assert rows.group_by(("a",), into=data.sum("x")).collect() == [(1, 12)]
+    assert "group_by a, b into" in rows.group_by(("a", "b"), into=data.count()).explain()
+    assert "inner_join on a = x, b: shuffle" in rows.inner_join(rows, on={"a": "x", "b": "b"}).explain()
+    with pytest.raises(TypeError, match="several names or None; found \\(\\)"):
+        rows.group_by((), into=data.count())
+
+
 def test_a_join_of_what_are_no_pairs_says_so():
     with pytest.raises(data.BadRow, match=r"pairs \(key, value\); found a int: 7"):
         of([7]).inner_join(of([(1, 2)])).collect()

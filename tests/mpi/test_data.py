@@ -1,8 +1,14 @@
 """Streams on real pools: results, lost workers, interrupts, and nothing left."""
 
+import ast
 import os
+import pathlib
 import signal
 import time
+
+import pytest
+
+from cmpi import data
 
 PRELUDE = """
 import os, signal, sys, time
@@ -103,3 +109,17 @@ sorted_rows.map(slow).write_text(folder + "/out")
     assert job.returncode == 130 and b"KeyboardInterrupt" in out + err, (job.returncode, out, err)
     assert b"waiting after" not in err, err
     assert os.listdir(spill) == [] == os.listdir(jobs.folder / "out")
+
+
+def test_queries_of_tpch_on_a_pool_find_what_they_find_in_one_process(cmpirun, tmp_path):
+    pytest.importorskip("pyarrow")
+    from tests.data import tpch
+
+    tpch.generate(tmp_path)
+    script = pathlib.Path(tpch.__file__)
+    result = cmpirun("--output", "plain", "python", script, tmp_path, "3", "5")
+    assert result.code == 0 and not result.err, result
+    tables = tpch.Tables(tmp_path, pool=data.Serial())
+    expected = [row for number in (3, 5) for row in tpch.QUERIES[number](tables)]
+    found = list(map(ast.literal_eval, result.out.replace("datetime.date", "").splitlines()))
+    assert str(found) == str(expected).replace("datetime.date", "")

@@ -6,12 +6,12 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Key = Callable[[Any], Any] | int | str | None
+Key = Callable[[Any], Any] | int | str | tuple[str, ...] | None
 
 
 def key_function(key: Key) -> Callable[[Any], Any]:
     """Return the function for a key: a function itself, an item by its index, a column by its name (of a
-    mapping or an object with attributes), or for None the row itself.
+    mapping or an object with attributes), several columns by a tuple of names, or for None the row itself.
 
     Raises:
         TypeError: The key is none of these.
@@ -24,7 +24,17 @@ def key_function(key: Key) -> Callable[[Any], Any]:
         return Column(key)
     if callable(key):
         return key
-    raise TypeError(f"a key is a function, an index, a column's name or None; found {key!r}")
+    if names := names_of_key(key):
+        return Columns(names)
+    raise TypeError(f"a key is a function, an index, a column's name, several names or None; found {key!r}")
+
+
+def names_of_key(key: Key) -> tuple[str, ...] | None:
+    """The columns of a key that names some, or None."""
+    if isinstance(key, str):
+        return (key,)
+    named = isinstance(key, tuple) and key and all(isinstance(name, str) for name in key)
+    return key if named else None  # type: ignore[return-value]
 
 
 def rest_function(key: Key) -> Callable[[Any], Any]:
@@ -49,6 +59,21 @@ class Column:
 
     def __repr__(self) -> str:
         return self.name
+
+
+class Columns:
+    """Takes several columns out of a row, as a tuple; a single one by itself."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self.names = names
+        self._of_mapping = operator.itemgetter(*names)
+        self._of_object = operator.attrgetter(*names)
+
+    def __call__(self, row: Any) -> Any:
+        return self._of_mapping(row) if isinstance(row, Mapping) else self._of_object(row)
+
+    def __repr__(self) -> str:
+        return ", ".join(self.names)
 
 
 class Rest:

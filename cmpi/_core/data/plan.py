@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cmpi._core.data.expressions import Expression
-from cmpi._core.data.keys import Key, name_of
+from cmpi._core.data.keys import Key, name_of, names_of_key
 from cmpi._core.data.steps import Step, Steps
 
 if TYPE_CHECKING:
@@ -175,17 +175,24 @@ class GroupBy(Node):
 @dataclass(frozen=True)
 class Join(Node):
     """`(k, (x, y))` for pairs `(k, x)` of the left and `(k, y)` of the right stream. `outer`: a pair of
-    the left without a partner gives `(k, (x, None))`."""
+    the left without a partner gives `(k, (x, None))`.
+
+    Attributes:
+        on: The key columns of the left and of the right stream, whose rows are then records or dicts, and
+            whose partners become one record. None for pairs.
+    """
 
     left: Node
     right: Node
     outer: bool
+    on: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
     def parents(self) -> tuple[Node, ...]:
         return (self.left, self.right)
 
     def __str__(self) -> str:
-        return f"{'left' if self.outer else 'inner'}_join: shuffle both"
+        on = "" if self.on is None else " on " + ", ".join(_equality(*each) for each in zip(*self.on))
+        return f"{'left' if self.outer else 'inner'}_join{on}: shuffle both"
 
 
 @dataclass(frozen=True)
@@ -203,6 +210,10 @@ class Sort(Node):
         return f"sort by {show_key(self.key)}{', greatest first' if self.reverse else ''}"
 
 
+def _equality(left: str, right: str) -> str:
+    return left if left == right else f"{left} = {right}"
+
+
 def apply(parent: Node, step: Step) -> Apply:
     """A node for a step."""
     return Apply(parent, Steps(step.steps()))
@@ -210,7 +221,9 @@ def apply(parent: Node, step: Step) -> Apply:
 
 def show_key(key: Key) -> str:
     """A key as plans show it."""
-    return "the row" if key is None else str(key) if isinstance(key, (int, str)) else name_of(key)
+    if names := names_of_key(key):
+        return ", ".join(names)
+    return "the row" if key is None else str(key) if isinstance(key, int) else name_of(key)
 
 
 def explain(node: Node) -> str:

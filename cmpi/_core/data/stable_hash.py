@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 BITS = 32
 _MASK = (1 << BITS) - 1
-_NONE, _EMPTY = 0x9E3779B9, 0x85EBCA6B
+NONE, EMPTY = 0x9E3779B9, 0x85EBCA6B
 
 
 def stable_hash(key: Any) -> int:
@@ -44,7 +44,7 @@ def stable_hash(key: Any) -> int:
 def partition(key: Any, partitions: int, level: int = 0) -> int:
     """Which of `partitions` a key belongs to. Each level divides the keys of one partition differently."""
     number = stable_hash(key)
-    return (mixed(number + level * _NONE) if level else number) % partitions
+    return (mixed(number + level * NONE) if level else number) % partitions
 
 
 def mixed(number: T) -> T:
@@ -58,7 +58,7 @@ def mixed(number: T) -> T:
 
 def _of_other(key: Any) -> int:
     if key is None:
-        return _NONE
+        return NONE
     if isinstance(key, tuple):
         return _of_parts(key)
     if isinstance(key, enum.Enum):
@@ -72,7 +72,7 @@ def _of_other(key: Any) -> int:
     if isinstance(key, (bytes, memoryview)):
         return zlib.crc32(key)
     if isinstance(key, frozenset):
-        return mixed(sum(stable_hash(each) for each in key) + _EMPTY)
+        return mixed(sum(stable_hash(each) for each in key) + EMPTY)
     if isinstance(key, uuid.UUID):
         return mixed(key.int)
     if isinstance(key, datetime.datetime):
@@ -97,7 +97,7 @@ def _of_text(text: str) -> int:
 
 
 def _of_parts(parts: tuple[Any, ...]) -> int:
-    value = _EMPTY
+    value = EMPTY
     for part in parts:
         value = mixed((value * 31 + stable_hash(part)) & _MASK)
     return value

@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 from cmpi._core.data import plan
 from cmpi._core.data.optimise import optimise
+from cmpi._core.data.records import JoinedRecords
 from cmpi._core.data.splits import even_ranges, groups_by_size
 from cmpi._core.data.steps import Steps
 from cmpi.data.destinations.folder import Destination, Manifest
 from cmpi.data.destinations.formats import Write
 from cmpi.data.errors import BadRow
 from cmpi.data.execution import tasks
+from cmpi.data.execution.joining import JoinPart
 from cmpi.data.execution.progress import Progress
-from cmpi.data.execution.shuffle import GroupPart, JoinPart, Partitions
+from cmpi.data.execution.shuffle import GroupPart, Partitions
 from cmpi.data.execution.sorting import parts
 from cmpi.data.execution.spill import Block, SpillFolder
 from cmpi.data.execution.stored import NumberedPart, Persisted, Stored, WindowPart, ZipPart
@@ -229,9 +231,9 @@ class Job:
 
     def _join(self, node: plan.Join) -> Flow:
         options = self.options
-        work = tasks.shuffle(self._spill.path, options.partitions, options.memory)
-        sides = zip(("join, left", "join, right"), node.parents())
-        left, right = (_gathered(self.run(label, self.flow(each), work)) for label, each in sides)
+        left, _ = self._shuffled("join, left", node.left, node.on and node.on[0], not node.outer)
+        right, names = self._shuffled("join, right", node.right, node.on and node.on[1], True)
+        records = None if node.on is None else JoinedRecords(node.on[1], names)
         pairs = [(blocks, right.get(number, [])) for number, blocks in sorted(left.items())]
         sizes = [sum(block.nbytes for block in (*a, *b)) for a, b in pairs]
         return _plain(
@@ -241,10 +243,21 @@ class Job:
                     node.outer,
                     self._spill.path,
                     options.memory,
+                    records,
                 )
                 for begin, end in groups_by_size(sizes, REDUCE_BYTES)
             ]
         )
+
+    def _shuffled(
+        self, label: str, node: plan.Node, on: tuple[str, ...] | None, needs_key: bool
+    ) -> tuple[Partitions, tuple[str, ...]]:
+        """One side of a join: its partitions, and the columns of its rows."""
+        options = self.options
+        work = tasks.shuffle(on, needs_key, self._spill.path, options.partitions, options.memory)
+        every = list(self.run(label, self.flow(node), work))
+        names = dict.fromkeys(name for each in every for name in each.names)
+        return _gathered(each.partitions for each in every), tuple(names)
 
     def _sort(self, node: plan.Sort) -> Flow:
         work = tasks.sort(node.key, node.reverse, self._spill.path, self.options.memory)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -54,9 +54,9 @@ class Partitioner:
         for number, rows in divided.items():
             self._numbers.append((number, self._writer.write(rows)))
 
-    def write_table(self, table: Any) -> None:
-        """Write the rows of an aggregate table, at level 0."""
-        for number, rows in columns.divided(table, self._partitions):
+    def write_table(self, table: Any, keys: Sequence[Any]) -> None:
+        """Write the rows of a table, at level 0. `keys` are the columns of their keys."""
+        for number, rows in columns.divided(table, keys, self._partitions):
             self._numbers.append((number, self._writer.write(rows)))
 
     def close(self) -> Partitions:
@@ -103,7 +103,7 @@ class Groups:
         """Merge the only aggregate table of a split."""
         if columns.can_be_shuffled(table, self._sink):
             self.partitioner = Partitioner(*self._where)
-            self.partitioner.write_table(table)
+            self.partitioner.write_table(table, columns.key_columns(table, self._sink))
         else:
             self.merge(columns.pairs(table, self._sink))
 
@@ -175,70 +175,3 @@ class GroupPart:
             return
         for part in groups.close().values():
             yield from self._merged(read(part), level + 1)
-
-
-def shuffled(rows: Iterable[Any], folder: str, partitions: int, level: int, memory: int) -> Partitions:
-    """Distribute pairs (key, value) over partitions. Raises: TypeError: A row is not a pair."""
-    partitioner = Partitioner(folder, partitions, level)
-    held: list[Any] = []
-    nbytes = 0
-    rows = iter(rows)
-    while chunk := list(islice(rows, CHUNK)):
-        if any(not isinstance(row, tuple) or len(row) != 2 for row in chunk):
-            bad = next(row for row in chunk if not isinstance(row, tuple) or len(row) != 2)
-            raise TypeError(f"a join needs pairs (key, value); found a {type(bad).__name__}: {bad!r:.60}")
-        held += chunk
-        nbytes += memory_of(chunk, len(chunk))
-        if nbytes > memory:
-            partitioner.write(held)
-            held, nbytes = [], 0
-    partitioner.write(held)
-    return partitioner.close()
-
-
-@dataclass(frozen=True)
-class JoinPart:
-    """A split of a join: some partitions, each with blocks of the left and the right stream."""
-
-    partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
-    outer: bool
-    folder: str
-    memory: int
-
-    def rows(self, reading: Reading) -> Iterator[tuple[Any, tuple[Any, Any]]]:
-        """Yield each pair of partners."""
-        for left, right in self.partitions:
-            yield from self._joined(left, right, 1)
-
-    def _joined(
-        self, left: Iterable[Block], right: Iterable[Block], level: int
-    ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
-        partners: dict[Any, list[Any]] = {}
-        memory = 0
-        for pairs in read(right):
-            memory += memory_of(pairs, len(pairs))
-            if memory > self.memory and level < MAX_LEVEL:
-                yield from self._divided(left, right, level)
-                return
-            for key, value in pairs:
-                partners.setdefault(key, []).append(value)
-        for pairs in read(left):
-            for key, value in pairs:
-                found = partners.get(key)
-                if found is not None:
-                    for other in found:
-                        yield key, (value, other)
-                elif self.outer:
-                    yield key, (value, None)
-
-    def _divided(
-        self, left: Iterable[Block], right: Iterable[Block], level: int
-    ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
-        sides = []
-        for blocks in (left, right):
-            partitioner = Partitioner(self.folder, SUBPARTITIONS, level)
-            for pairs in read(blocks):
-                partitioner.write(pairs)
-            sides.append(partitioner.close())
-        for number, part in sides[0].items():
-            yield from self._joined(part, sides[1].get(number, ()), level + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cmpi._core.data.keys import Key, key_function, rest_function
+from cmpi._core.data.keys import Key, key_function, names_of_key, rest_function
 from cmpi._core.data.plan import GroupBy
 from cmpi._core.data.steps import Steps
 from cmpi.data.batches import MapBatches
@@ -13,7 +13,8 @@ from cmpi.data.columns import aggregated, aggregated_by_key
 from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
 from cmpi.data.errors import BadRow, NotColumnar, UnreadableFile
-from cmpi.data.execution.shuffle import Groups, Partitions, shuffled
+from cmpi.data.execution.joining import Shuffled, has_all_keys, has_key, keyed, shuffled
+from cmpi.data.execution.shuffle import Groups, Partitions
 from cmpi.data.execution.sorting import Run, sorted_runs
 from cmpi.data.execution.spill import Block, write_rows
 from cmpi.data.sinks.sampling import begin_split
@@ -79,9 +80,9 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
         groups = Groups(node.sink, folder, partitions, 0, memory)
-        named = isinstance(node.key, str) and node.value is None and not steps.all
-        if named and is_columnar(split, reading):
-            table = aggregated_by_key(split, str(node.key), node.sink, reading)
+        names = names_of_key(node.key) if node.value is None and not steps.all else None
+        if names is not None and is_columnar(split, reading):
+            table = aggregated_by_key(split, names, node.sink, reading)
             if table is not None:
                 groups.merge_table(table)
                 return groups.close()
@@ -111,11 +112,20 @@ def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading
     return pairs(), key_function(0), key_function(1)
 
 
-def shuffle(folder: str, partitions: int, memory: int) -> Work:
-    """Work that writes a split's pairs to partitions."""
-    return lambda number, split, steps, reading: shuffled(
-        rows_of(split, steps, reading), folder, partitions, 0, memory
-    )
+def shuffle(on: tuple[str, ...] | None, needs_key: bool, folder: str, partitions: int, memory: int) -> Work:
+    """Work that writes a split's pairs, or its rows by the columns `on`, to partitions. `needs_key`: leave
+    out rows in which one of these columns is None."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> Shuffled:
+        rows = rows_of(split, steps, reading)
+        names: dict[str, None] = {}
+        if on is not None:
+            rows = keyed(rows, on, reading, names)
+            if needs_key:
+                rows = filter(has_key if len(on) == 1 else has_all_keys, rows)
+        return Shuffled(shuffled(rows, folder, partitions, 0, memory), tuple(names))
+
+    return work
 
 
 def sort(key: Key, reverse: bool, folder: str, memory: int) -> Work:

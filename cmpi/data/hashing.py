@@ -1,0 +1,64 @@
+"""`stable_hash` for whole columns of keys."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from cmpi._core.data.stable_hash import EMPTY, NONE, mixed, stable_hash
+from cmpi.data.extras import numpy, pyarrow
+from cmpi.data.sources.columnar import values_of
+
+
+def can_be_hashed(kind: Any) -> bool:
+    """Whether an Arrow type is one of those whose values Arrow and Python compare and hash alike."""
+    types = pyarrow("types")
+    known = (types.is_integer, types.is_string, types.is_large_string, types.is_boolean, types.is_date32)
+    return any(is_of(kind) for is_of in known)
+
+
+def hashes(keys: Sequence[Any]) -> Any:
+    """The stable hash of each key, as a numpy array. Keys of several columns are hashed as tuples.
+
+    Args:
+        keys: Chunked Arrow columns of the same length, one or more.
+    """
+    if len(keys) == 1:
+        return _of_column(keys[0])
+    return hashes_of_tuples([_of_column(key) for key in keys])
+
+
+def hashes_of_tuples(parts: Sequence[Any]) -> Any:
+    """The stable hash of each tuple, from the hashes of its parts."""
+    np = numpy()
+    value = np.full(len(parts[0]), EMPTY, np.int64)
+    for part in parts:
+        value = mixed((value * 31 + part) & 0xFFFFFFFF)
+    return value.astype(np.uint32)
+
+
+def _of_column(keys: Any) -> Any:
+    np = numpy()
+    if not len(keys):
+        return np.array([], np.uint32)
+    if pyarrow("types").is_integer(keys.type):
+        if keys.null_count == 0:
+            return hashes_of_integers(keys.to_numpy())
+        found = hashes_of_integers(keys.fill_null(0).to_numpy())
+        return np.where(keys.is_null().to_numpy(), NONE, found).astype(np.uint32)
+    distinct = pyarrow().concat_arrays(keys.chunks).dictionary_encode("encode")
+    of_each = np.array(list(map(stable_hash, values_of(distinct.dictionary))), np.uint32)
+    return of_each[distinct.indices.to_numpy()]
+
+
+def hashes_of_integers(keys: Any) -> Any:
+    """The stable hash of each integer of a numpy array, as an array of uint32.
+
+    Source: as `stable_hash`, for a whole array at once.
+    """
+    np, modulus = numpy(), sys.hash_info.modulus
+    wide = keys.astype(np.int64)
+    if keys.dtype == np.uint64 or ((wide >= modulus) | (wide <= -modulus)).any():
+        return np.array(list(map(stable_hash, keys.tolist())), np.uint32)
+    return mixed(np.where(wide == -1, -2, wide)).astype(np.uint32)  # -2 is Python's hash of -1
