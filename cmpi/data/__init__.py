@@ -18,7 +18,7 @@ from cmpi._core.data.steps import FlatMap as flat_map
 from cmpi._core.data.steps import Inspect as inspect
 from cmpi._core.data.steps import Map as map
 from cmpi.data.destinations.folder import Manifest
-from cmpi.data.errors import BadRow, UnreadableFile
+from cmpi.data.errors import BadRow, DatabaseError, UnreadableFile
 from cmpi.data.execution.job import Collected
 from cmpi.data.execution.workers import Serial
 from cmpi.data.extras import MissingExtra
@@ -50,16 +50,18 @@ from cmpi.data.sinks.sink import Fork as fork
 from cmpi.data.sinks.sink import GroupInto as group_by
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.make import csv, ipc, json, json_lines, npy, of, parquet, range, text
+from cmpi.data.sources.make_live import postgres
 from cmpi.data.sources.make_web import cloudfront, warc
 from cmpi.data.sources.warc_files import WebRecord
 from cmpi.data.stream import Stream
 
 __all__ = [
-    "of", "range", "text", "csv", "json_lines", "json", "npy", "parquet", "ipc", "warc", "cloudfront",
+    "of", "range", "text", "csv", "json_lines", "json", "npy", "parquet", "ipc",
+    "warc", "cloudfront", "postgres",
     "Stream", "Sink", "Serial", "Collected", "Manifest", "WebRecord", "Expression", "col",
     "map", "flat_map", "filter", "inspect",
     "count", "sum", "mean", "stddev", "histogram", "min", "max", "min_by", "max_by", "min_by_key",
     "max_by_key", "sort_n_by", "first", "fold", "reduce", "combine", "all", "any", "for_each", "collect",
     "sample", "count_distinct", "most_frequent", "most_distinct", "fork", "group_by",
-    "BadRow", "UnreadableFile", "MissingExtra",
+    "BadRow", "UnreadableFile", "DatabaseError", "MissingExtra",
 ]  # fmt: skip

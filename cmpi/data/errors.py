@@ -53,6 +53,17 @@ class UnreadableFile(CmpiError, OSError):
         return UnreadableFile, (self.file, self.reason)
 
 
+class DatabaseError(CmpiError, OSError):
+    """A database refused something, or cannot be reached. A write that fails so has changed nothing."""
+
+    def __init__(self, database: str, reason: str) -> None:
+        self.database, self.reason = database, reason
+        super().__init__(f"{database}: {reason}")
+
+    def __reduce__(self) -> Any:
+        return DatabaseError, (self.database, self.reason)
+
+
 class NotColumnar(CmpiError):
     """A split cannot be read in columns, and is read in rows instead."""
 

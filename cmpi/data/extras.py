@@ -38,6 +38,11 @@ def fastwarc() -> Any:
     return load("fastwarc.warc", "a WARC file", "'cmpi[data]'")
 
 
+def adbc_postgresql() -> Any:
+    """ADBC's driver for PostgreSQL. Raises: MissingExtra."""
+    return load("adbc_driver_postgresql.dbapi", "PostgreSQL", "'cmpi[data]'")
+
+
 def numpy() -> Any:
     """numpy, imported only here because that takes long."""
     return load("numpy", "an array", "numpy")

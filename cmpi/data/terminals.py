@@ -8,9 +8,11 @@ from typing import Any
 
 from cmpi._base.units import parse_memory
 from cmpi._core.data import plan
+from cmpi._core.data.database_uri import DatabaseUri
 from cmpi._core.data.keys import Key
 from cmpi.data.destinations.folder import Destination
 from cmpi.data.destinations.formats import Write, WriteParquet, write_csv, write_json, write_text
+from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.execution.job import Collected, Job, Options
 from cmpi.data.sinks.choosing import Max, MaxBy, MaxByKey, Min, MinBy, MinByKey, SortN
 from cmpi.data.sinks.collecting import Collect
@@ -192,6 +194,31 @@ class Terminals:
         If the stream fails or is interrupted, it leaves nothing in the folder.
         """
         return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, WriteParquet(schema))
+
+    def write_postgres(self, uri: str, table: str, *, mode: str = "create", schema: Any = None) -> Any:
+        """Write records or dicts to a table of a PostgreSQL database, all rows in one transaction.
+
+        Args:
+            uri: See `data.postgres`.
+            table: Its name, or `schema.table`; the case of letters counts.
+            mode: "create" creates the table, which must not exist; "append" adds the rows to an existing
+                table, whose column types they are converted to; "replace" creates it anew, and drops the
+                former table, if there is one.
+            schema: A pyarrow schema with the types of the columns; by default they are found in the rows.
+
+        Returns:
+            The number of rows.
+
+        Raises:
+            UsageError: `mode` does not fit, or the table lacks a column.
+            DatabaseError: The database refused the rows, or cannot be reached.
+
+        The rows are collected in `spill_folder` first. If the stream fails or is interrupted, the table is
+        as before.
+        """
+        to = PostgresTable(DatabaseUri(uri), table, mode, schema)
+        with Job(self._options) as job:
+            return self._result(job.insert(self._node, to), job)
 
     def _write(
         self, folder: Any, form: str, ending: str, rows_per_file: int, overwrite: bool, how: Write

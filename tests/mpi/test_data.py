@@ -9,6 +9,7 @@ import time
 import pytest
 
 from cmpi import data
+from tests.data.postgres_server import INITDB, MISSING, server
 
 PRELUDE = """
 import os, signal, sys, time
@@ -123,3 +124,77 @@ def test_queries_of_tpch_on_a_pool_find_what_they_find_in_one_process(cmpirun, t
     expected = [row for number in (3, 5) for row in tpch.QUERIES[number](tables)]
     found = list(map(ast.literal_eval, result.out.replace("datetime.date", "").splitlines()))
     assert str(found) == str(expected).replace("datetime.date", "")
+
+
+@pytest.fixture(scope="module")
+def uri():
+    """The address of a PostgreSQL server's database."""
+    pytest.importorskip("adbc_driver_postgresql")
+    if INITDB is None:
+        pytest.skip(MISSING)
+    with server() as uri:
+        yield uri
+
+
+READ_AND_WRITE = """
+uri = os.environ["TEST_DATABASE"]
+with ProcessPool(2) as pool:
+    def row(x):
+        if x == 700: die_once("in-write")
+        return {"x": x, "text": f"t{x}"}
+    rows = data.range(1000, pool=pool).map(row)
+    print(rows.write_postgres(uri, "t"), rows.write_postgres(uri, "t", mode="append"))
+    def seen(row):
+        if row.x == 500: die_once("in-read")
+        return row.x
+    table = data.postgres(uri, "t", split_by="x", splits=6, pool=pool)
+    print(sorted(table.map(seen).collect()) == sorted([*range(1000)] * 2), table.sum("x") == 999 * 1000)
+    print(pool.statistics().deaths)
+    def always(row): os.kill(os.getpid(), signal.SIGKILL)
+    try: rows.inspect(always).options(retries=0).write_postgres(uri, "t", mode="replace")
+    except cmpi.WorkerDied as error: print(type(error).__name__, table.count())
+    wrong = os.environ["WRONG_PASSWORD"]
+    try: data.postgres(wrong, "t", pool=pool).count()
+    except data.DatabaseError as error: print("authentication failed" in str(error))
+    rows.write_postgres(wrong, "t")
+"""
+
+
+def test_tables_are_read_and_written_once_though_workers_die_and_no_password_is_printed(jobs, uri):
+    script = jobs.script(PRELUDE + READ_AND_WRITE)
+    argv = ("cmpirun", "--output", "plain", "python", script, str(jobs.folder))
+    result = jobs.run(*argv, env={"TEST_DATABASE": uri, "WRONG_PASSWORD": uri.replace("s3cret", "wr0ng")})
+    assert result.out.splitlines() == ["1000 1000", "True True", "2", "WorkerDied 2000", "True"], result
+    assert result.code == 1 and "authentication failed" in result.err, result
+    assert "ada:***@" in result.err and "wr0ng" not in result.err and "s3cret" not in result.err, result
+
+
+def test_a_table_is_as_before_if_the_program_is_killed_in_the_middle_of_the_transaction(jobs, uri):
+    """A trigger holds the insertion up; then the program is killed."""
+    from cmpi._core.data.database_uri import DatabaseUri
+    from cmpi.data.postgres import connected, execute, values
+
+    with connected(DatabaseUri(uri)) as holder:
+        execute(holder, "CREATE TABLE held AS SELECT 1::bigint AS x")
+        execute(
+            holder,
+            "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN IF NEW.x = 500 THEN PERFORM pg_advisory_xact_lock(1); END IF; RETURN NEW; END'",
+        )
+        execute(holder, "CREATE TRIGGER h BEFORE INSERT ON held FOR EACH ROW EXECUTE FUNCTION hold()")
+        holder.commit()
+        execute(holder, "SELECT pg_advisory_xact_lock(1)::text")
+        rows = "data.range(1000, pool=data.Serial()).options(spill_folder=folder).map(lambda x: {'x': x})"
+        write = f"{rows}.write_postgres(os.environ['TEST_DATABASE'], 'held', mode='append')"
+        job = jobs.start(
+            "python", jobs.script(PRELUDE + write), str(jobs.folder), env={"TEST_DATABASE": uri}
+        )
+        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        while values(holder, waiting) == [0]:
+            assert job.poll() is None, job.communicate()
+            time.sleep(0.02)
+        job.kill()
+        job.communicate()
+        holder.commit()
+        execute(holder, "LOCK TABLE held")  # waits for the end of the other transaction
+        assert values(holder, "SELECT x FROM held") == [1]

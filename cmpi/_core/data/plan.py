@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 class Reader(Protocol):
-    """Where rows come from."""
+    """Where rows come from.
+
+    A reader whose splits can be read only for a time has `session` instead of `splits`: a method that
+    returns a context manager with them.
+    """
 
     def splits(self) -> Iterable[Any]:
         """The parts, each read by one worker, in the order of their rows."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,7 +19,8 @@ from cmpi._core.data.records import JoinedRecords
 from cmpi._core.data.splits import even_ranges, groups_by_size
 from cmpi._core.data.steps import Steps
 from cmpi.data.destinations.folder import Destination, Manifest
-from cmpi.data.destinations.formats import Write
+from cmpi.data.destinations.formats import Write, WriteParquet
+from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.errors import BadRow
 from cmpi.data.execution import tasks
 from cmpi.data.execution.joining import JoinPart
@@ -73,12 +77,16 @@ class Job:
     def __post_init__(self) -> None:
         self._pool = self.options.pool or pool_of_process()
         self._spill = SpillFolder(self.options.spill_folder or tempfile.gettempdir())
+        self._sessions = contextlib.ExitStack()
 
     def __enter__(self) -> Job:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._spill.close()
+        try:
+            self._sessions.close()
+        finally:
+            self._spill.close()
 
     def persist(self, node: plan.Node) -> Persisted:
         """Store a plan's rows on disk, as long as they are used. Blocks: until they are there."""
@@ -103,6 +111,12 @@ class Job:
             return to.commit(self.run(f"write {ending}", self.flow(optimise(node)), work))
         finally:
             to.close()
+
+    def insert(self, node: plan.Node, to: PostgresTable) -> int:
+        """Write a plan's rows to a table; return how many they are. Blocks: until they are there."""
+        work = tasks.write(self._spill.path, "rows", "parquet", sys.maxsize, WriteParquet(to.schema))
+        files = itertools.chain.from_iterable(self.run("write postgres", self.flow(optimise(node)), work))
+        return to.insert([os.path.join(self._spill.path, "rows", file.name) for file in files])
 
     def rows(self, node: plan.Node) -> Iterator[Any]:
         """Yield a plan's rows, computing them as they are requested."""
@@ -155,7 +169,8 @@ class Job:
         return make(node)  # type: ignore[operator, no-any-return]
 
     def _source(self, node: plan.Source) -> Flow:
-        return _plain(node.reader.splits())
+        session = getattr(node.reader, "session", None)
+        return _plain(node.reader.splits() if session is None else self._sessions.enter_context(session()))
 
     def _apply(self, node: plan.Apply) -> Flow:
         flow = self.flow(node.parent)

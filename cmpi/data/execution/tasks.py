@@ -12,7 +12,7 @@ from cmpi.data.batches import MapBatches
 from cmpi.data.columns import aggregated, aggregated_by_key
 from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
-from cmpi.data.errors import BadRow, NotColumnar, UnreadableFile
+from cmpi.data.errors import BadRow, DatabaseError, NotColumnar, UnreadableFile
 from cmpi.data.execution.joining import Shuffled, has_all_keys, has_key, keyed, shuffled
 from cmpi.data.execution.shuffle import Groups, Partitions
 from cmpi.data.execution.sorting import Run, sorted_runs
@@ -41,7 +41,7 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
             except NotColumnar:
                 reading = Reading(on_error)
                 return work(number, split.by_rows(), steps, reading), reading.bad, reading.rows
-        except (BadRow, UnreadableFile):
+        except (BadRow, UnreadableFile, DatabaseError):
             raise
         except Exception as error:
             raise reading.failed(error, near=reads_ahead or steps.reads_ahead) from error

@@ -1,0 +1,61 @@
+"""A PostgreSQL server of the tests' own, on a Unix socket in a temporary folder."""
+
+import contextlib
+import glob
+import os
+import pathlib
+import pwd
+import shutil
+import subprocess
+import tempfile
+
+PROGRAMS = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: float(path.split("/")[4]))
+INITDB = PROGRAMS[-1] if PROGRAMS else shutil.which("initdb")
+MISSING = "NOT TESTED: no PostgreSQL server is installed (apt install postgresql)"
+SETTINGS = {"listen_addresses": "", "fsync": "off", "timezone": "UTC", "max_connections": "40"}
+
+
+@contextlib.contextmanager
+def server():
+    """Start a server, and yield the address of its database; `ada` logs in with the password `s3cret!`.
+
+    The server refuses to run as root; then user `nobody` runs it.
+    """
+    user = {}
+    if os.getuid() == 0:
+        nobody = pwd.getpwnam("nobody")
+        user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+    bin = pathlib.Path(INITDB).parent
+    with tempfile.TemporaryDirectory(prefix="cmpi-pg-") as folder:
+        if user:
+            os.chown(folder, user["user"], user["group"])
+        password = pathlib.Path(folder, "password")
+        password.write_text("s3cret!")
+        password.chmod(0o644)
+        db = ["-D", f"{folder}/db"]
+        how = [
+            "-U",
+            "ada",
+            "-A",
+            "scram-sha-256",
+            f"--pwfile={password}",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "--no-sync",
+        ]
+
+        def run(program, *arguments):
+            subprocess.run(
+                [bin / program, *db, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=folder, **user
+            )
+
+        run("initdb", *how)
+        with open(f"{folder}/db/postgresql.conf", "a") as file:
+            file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+            file.write(f"unix_socket_directories = '{folder}'\n")
+        run("pg_ctl", "-w", "-l", f"{folder}/log", "start")
+        try:
+            yield f"postgresql://ada:s3cret%21@/postgres?host={folder}"
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "stop")
