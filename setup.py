@@ -23,6 +23,7 @@ COMPILED = [
     "cmpi/_runtime/process/ring_inbox.py",
     "cmpi/_runtime/process/connection.py",
     "cmpi/_runtime/process/socket_inbox.py",
+    "cmpi/_runtime/process/transport_reader.py",
     "cmpi/_runtime/process/fragments.py",
     "cmpi/_runtime/process/shared_payloads.py",
     "cmpi/_runtime/process/peer.py",

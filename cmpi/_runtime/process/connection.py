@@ -16,11 +16,12 @@ from collections import deque
 
 from cmpi._core.protocol import process_process
 from cmpi._core.protocol.process_root_connections import Connect
-from cmpi._core.protocol.wire import decode, encode_bare
-from cmpi._runtime.process.fragments import LONG, OutgoingFrame
+from cmpi._core.protocol.wire import encode_bare
+from cmpi._runtime.process.fragments import OutgoingFrame
 from cmpi._runtime.process.ring_inbox import RingInbox
-from cmpi._runtime.process.shared_payloads import SharedPayloads, following
+from cmpi._runtime.process.shared_payloads import SharedPayloads
 from cmpi._runtime.process.socket_inbox import SocketInbox
+from cmpi._runtime.process.transport_reader import TransportReader
 from cmpi._transport import mpi, ring, socket_transport
 
 TYPE_CHECKING = False
@@ -65,8 +66,7 @@ class Connection:
         # Frames put into a ring that the peer probably sees, but not certainly; None once that is known.
         self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer's bell was full: ring again
-        # Frames that have arrived by the transport, and wait for their buffers.
-        self._held: deque[tuple[Any, mpi.MpiParts | socket_transport.SocketParts | None]] = deque()
+        self._reader = TransportReader(self._deliver, hear_small)
         folder = host.shared_memory
         self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
         self._into = f"{folder}/{pid.value:x}-{host.pid.value:x}"
@@ -99,7 +99,7 @@ class Connection:
     @property
     def halfway(self) -> bool:
         """True if something has been sent or received in part by the transport."""
-        return self.transport is not None and (self.transport.busy or bool(self._held))
+        return self.transport is not None and (self.transport.busy or self._reader.waiting)
 
     @property
     def put_in(self) -> int:
@@ -330,7 +330,9 @@ class Connection:
         transport = self.transport
         if transport is None or self.shut_out or self.descriptor >= 0:
             return False
-        return bool(transport.busy or transport.received < self.announced or self._held or self._outbox)
+        return bool(
+            transport.busy or transport.received < self.announced or self._reader.waiting or self._outbox
+        )
 
     def rung(self, sent: int) -> None:
         """The peer has rung; it has sent this many frames by MPI."""
@@ -358,39 +360,7 @@ class Connection:
 
     def _progress_transport(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> bool:
         moved = transport.progress_sends()
-        try:
-            moved |= self._receive_frames(transport)
-        finally:  # also deliver frames that were complete before the connection broke
-            moved |= self._deliver_held()
-        return moved
-
-    def _receive_frames(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> bool:
-        moved = False
-        while (head := transport.receive()) is not None:
-            moved = True
-            if isinstance(transport, socket_transport.SocketTransport) and transport.tag < LONG:
-                if not self._held:
-                    self._hear_small(transport.tag, head)
-                else:
-                    self._held.append((process_process.Data(transport.tag, [], [], head), None))
-                continue
-            frame = decode(head, process_process.TO_PEER)
-            sizes = following(frame)
-            parts = transport.expect(sizes) if sizes else None
-            if parts is None and not self._held:
-                self._deliver(frame, ())
-            else:
-                self._held.append((frame, parts))
-        return moved
-
-    def _deliver_held(self) -> bool:
-        """Deliver the frames whose buffers are complete; True if there were any."""
-        moved = False
-        while self._held and (self._held[0][1] is None or self._held[0][1].ready()):
-            frame, parts = self._held.popleft()
-            moved = True
-            self._deliver(frame, () if parts is None else parts.buffers)
-        return moved
+        return self._reader.read(transport) or moved
 
     def _read_socket(self) -> bool:
         """Take in what has arrived by the socket, in any thread; True if there was anything."""
