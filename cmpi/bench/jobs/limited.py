@@ -75,9 +75,15 @@ def alive(n: int) -> dict[str, Any]:
     opened = descriptors(parts())
     for pid in pids:
         Sender[int](pid).send(0)
-    ends = [cmpi.wait(pid) for pid in pids]
-    assert all(end.ok for end in ends), [end for end in ends if not end.ok][:3]
+    for pid in pids:
+        check_end(pid)
     return {"seconds": took_s, "descriptors": opened}
+
+
+def check_end(pid: Pid) -> None:
+    """Wait for a process, which must end well."""
+    end = cmpi.wait(pid)
+    assert end.ok, end
 
 
 def short(n: int) -> dict[str, Any]:
@@ -91,9 +97,9 @@ def short(n: int) -> dict[str, Any]:
         for _ in range(n // ROUNDS):
             running.append(cmpi.spawn(nothing, resources=SMALL))
             if len(running) > AT_ONCE:
-                assert cmpi.wait(running.popleft()).ok
+                check_end(running.popleft())
         for pid in running:
-            assert cmpi.wait(pid).ok
+            check_end(pid)
         rates.append(n // ROUNDS / (time.monotonic() - began_s))
         if i == 0:
             memory, opened = megabytes(of), descriptors(of)
