@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         TooManyRestarts,
         UsageError,
         WrongArguments,
+        WrongValue,
     )
     from cmpi.identifiers import Capacity, ExitStatus, Pid, Resources
     from cmpi.pool import (
@@ -145,7 +146,8 @@ _HOMES = {
         "CmpiError", "UsageError", "NotRunning", "ChannelExists", "ChannelBusy", "ContractMismatch",
         "NotPicklable", "NoCapacity", "NeverFits", "ChannelClosed", "EndOfChannel", "PeerClosed",
         "PeerExited", "PeerFailed", "LaunchError", "ProtocolError", "RemoteTraceback", "WrongArguments",
-        "InternalError", "CellFailed", "JobFailed", "NameTaken", "MessagesLost", "TooManyRestarts",
+        "WrongValue", "InternalError", "CellFailed", "JobFailed", "NameTaken", "MessagesLost",
+        "TooManyRestarts",
     ),
 }  # fmt: skip
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -202,6 +204,7 @@ __all__ = [
     "TooManyRestarts",
     "UsageError",
     "WrongArguments",
+    "WrongValue",
     "acall",
     "aresult",
     "aspawn",

@@ -7,7 +7,9 @@
     │   ├── ChannelBusy     two threads use one end: give each a channel of its own
     │   ├── ContractMismatch  the two ends have different types: correct one of them
     │   ├── NotPicklable    part of a closure or message cannot be sent: the message shows which
-    │   └── WrongArguments  spawn cannot call a function with these arguments (also a TypeError)
+    │   │                   (also a pickle.PicklingError)
+    │   ├── WrongArguments  spawn cannot call a function with these arguments (also a TypeError)
+    │   └── WrongValue      an argument has a value that is not accepted (also a ValueError)
     ├── NoCapacity          there is no room now: ask for less, or wait with spawn()
     │   └── NeverFits       no host is large enough: ask for less, or add hosts
     ├── NameTaken           another process has this name: choose another
@@ -29,6 +31,8 @@ A wait that ran out raises the built-in `TimeoutError`.
 """
 
 from __future__ import annotations
+
+from _pickle import PicklingError
 
 from cmpi._base.usage_error import CmpiError, UsageError
 
@@ -63,6 +67,7 @@ __all__ = [
     "TooManyRestarts",
     "UsageError",
     "WrongArguments",
+    "WrongValue",
 ]
 
 
@@ -82,12 +87,16 @@ class ContractMismatch(UsageError):
     """A value does not have the channel's type, or the other end has another type."""
 
 
-class NotPicklable(UsageError):
+class NotPicklable(UsageError, PicklingError):
     """An object cannot be sent to another process; the message shows the path to the part at fault."""
 
 
 class WrongArguments(UsageError, TypeError):
     """A function cannot be called with the arguments that it would get in the new process."""
+
+
+class WrongValue(UsageError, ValueError):
+    """An argument has a value that is not accepted."""
 
 
 class NoCapacity(CmpiError):

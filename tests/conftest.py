@@ -20,7 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 PROFILE = os.environ.get("CMPI_HYPOTHESIS", "default")
 TOO_SLOW = [HealthCheck.too_slow]
 
-settings.register_profile("default", max_examples=100, deadline=None, derandomize=True)
+settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
 settings.register_profile("random", max_examples=100, deadline=None, print_blob=True)
 settings.register_profile("thorough", max_examples=500, deadline=None, suppress_health_check=TOO_SLOW)
 settings.load_profile(PROFILE)

@@ -62,6 +62,7 @@ SKIPPED = {
     "test_shutdown_deadlock_pickle": INTERNALS,
     "test_crash_big_data": INTERNALS,
     "test_gh105829_should_not_deadlock_if_wakeup_pipe_full": INTERNALS,
+    "test_error_at_task_unpickle": UNPICKLING,
     "test_exit_at_task_unpickle": "expects a broken pool; here the task alone fails, with WorkerDied",
     "test_crash_at_task_unpickle": "as test_exit_at_task_unpickle",
     "test_error_during_result_unpickle_in_result_handler": UNPICKLING,

@@ -10,7 +10,7 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
-from cmpi.errors import NotRunning, UsageError
+from cmpi.errors import NotRunning, UsageError, WrongValue
 from cmpi.identifiers import Resources
 from cmpi.pool import worker
 from cmpi.pool.functions import Functions
@@ -41,7 +41,7 @@ class ProcessPool(concurrent.futures.Executor):
         max_pending: `submit` blocks while this many tasks are unfinished. None: it never blocks.
 
     Raises:
-        UsageError: A number is out of range.
+        WrongValue: A number is less than 1.
         NotRunning: This process is not part of a job.
 
     The death of a worker affects only the task that it ran: the task is tried again on another worker (see
@@ -72,7 +72,7 @@ class ProcessPool(concurrent.futures.Executor):
             ("max_pending", max_pending),
         ):
             if number is not None and (not isinstance(number, int) or number < 1):
-                raise UsageError(f"{what} must be a number, 1 or more; found {number!r}")
+                raise WrongValue(f"{what} must be greater than 0; found {number!r}")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         name = f"cmpi-pool-{next(_pools)}"
@@ -207,7 +207,7 @@ class ProcessPool(concurrent.futures.Executor):
         Blocks: never.
         """
         if max_workers < 1:
-            raise UsageError(f"a pool needs 1 worker or more; found {max_workers!r}")
+            raise WrongValue(f"a pool needs 1 worker or more; found {max_workers!r}")
         self._groups.resize(max_workers if minimum is None else minimum, max_workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -38,6 +38,7 @@ def short_folder():
         yield pathlib.Path(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", RUNNING, ids=[str(page.relative_to(ROOT)) for page in RUNNING])
@@ -123,6 +124,7 @@ def test_files_that_a_page_names_are_there(page):
         assert (ROOT / name).exists(), f"{page}: {name}"
 
 
+@pytest.mark.slow
 def test_the_site_builds_without_a_warning(tmp_path):
     pytest.importorskip("furo", reason="NOT TESTED: the documentation's tools are not here (cmpi[docs])")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", tmp_path]

@@ -171,6 +171,7 @@ wait(p)
     ]
 
 
+@pytest.mark.slow
 def test_ten_gibibytes_to_a_slow_reader_leave_both_ends_small(program):
     out = program(
         """

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ["pingpong", "rate", "stream", "dict", "wakeup"])
 def test_a_benchmark_gives_rows(jobs, name):

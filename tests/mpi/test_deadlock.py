@@ -98,6 +98,7 @@ BUSY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", BUSY)
 def test_no_false_alarm_while_somebody(job, how):
     result = job(
@@ -136,6 +137,7 @@ for pause in (1.5, 2.2, 2.6):
     assert result.code == 0 and len(result.out.splitlines()) == 3, result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("send", ["out.send(large)", "asyncio.run(out.asend(large))"])
 def test_no_false_alarm_while_a_large_message_goes_by_a_socket(job, send):
     # The part of it that counts, its head, arrives at once. Until then its receiver is stopped, with an old

@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HOSTS = "nowhere.invalid\n"  # the only host of the allocation, whose name does not exist
 ALLOCATIONS = {
     "PBS": {

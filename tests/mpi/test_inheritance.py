@@ -52,6 +52,7 @@ print(ask(lambda: hash("x")) == ask(lambda: hash("x")))
     assert program(text) == "(9, (300, 4000))\nfound\nTrue\n"
 
 
+@pytest.mark.slow
 def test_a_working_folder_that_was_removed_holds_nothing_up(program):
     text = """
 import tempfile
@@ -65,6 +66,7 @@ print(ask(where) == folder + " (deleted)")
     assert program(text) == "True\n"
 
 
+@pytest.mark.slow
 def test_a_module_with_threads_or_a_random_generator_is_not_preloaded(job, jobs):
     (jobs.folder / "generator.py").write_text("import random\nown = random.Random()\n")
     (jobs.folder / "numpy_generator.py").write_text("import numpy\nown = numpy.random.default_rng()\n")

@@ -7,6 +7,8 @@ import pytest
 
 from cmpi.bench.jobs.interrupted import KINDS
 
+pytestmark = pytest.mark.slow
+
 # `python -m cmpi.bench interrupts` does 100,000 of each kind.
 SLOW = [kind for kind, (make, _) in KINDS.items() if make.slower > 1]
 FAST = [kind for kind in KINDS if kind not in SLOW]

@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import cmpi, os, sys, time
 from cmpi import Receiver, Resources, Sender, spawn, wait

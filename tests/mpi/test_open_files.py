@@ -2,6 +2,10 @@
 
 import resource
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 
 def limited(soft, hard):
     def limit():

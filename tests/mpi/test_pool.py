@@ -197,8 +197,8 @@ for wrong in (dict(max_workers=0), dict(max_tasks_per_child=0)):
         "2",
         "0 True",
         "[0.01, 0.2]",
-        "max_workers must be a number, 1 or more; found 0",
-        "max_tasks_per_child must be a number, 1 or more; found 0",
+        "max_workers must be greater than 0; found 0",
+        "max_tasks_per_child must be greater than 0; found 0",
     ]
 
 

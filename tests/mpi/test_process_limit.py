@@ -1,5 +1,9 @@
 """Jobs near the limit of processes, which applies to everybody except the superuser."""
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import os, resource, time
 import cmpi

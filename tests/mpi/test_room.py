@@ -2,6 +2,8 @@
 
 import re
 
+import pytest
+
 PRELUDE = """
 import cmpi, sys
 from cmpi import Receiver, Resources, Sender, spawn, wait
@@ -10,6 +12,7 @@ def held(parent): Receiver(parent).recv()
 """
 
 
+@pytest.mark.slow
 def test_ranks_and_those_that_ask_for_nothing_leave_all_cores_to_those_that_ask(job):
     text = """
 spare = [spawn(held) for _ in range(40)]  # more than 16 a core
@@ -21,6 +24,7 @@ print([wait(p).code for p in workers + spare].count(0), cmpi.resources().cpus)
     assert (result.code, result.out, result.err) == (0, "42 0.0\n", ""), result
 
 
+@pytest.mark.slow
 def test_a_spawn_that_waits_for_room_says_so_once_and_goes_on(job):
     text = """
 import time

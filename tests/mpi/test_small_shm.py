@@ -36,7 +36,7 @@ def can_mount():
     return subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode == 0
 
 
-pytestmark = pytest.mark.skipif(not can_mount(), reason="no mount namespaces here")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not can_mount(), reason="no mount namespaces here")]
 
 
 def within(jobs, mount, *command, **kwargs):
