@@ -159,7 +159,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     options = parser.parse_args(arguments)
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
-    no_program = options.version or options.doctor or options.add_host or options.serve
+    no_program = options.version or options.doctor or options.add_host or options.add_slurm or options.serve
     no_program = no_program or options.jobs or options.stop
     if not argv and not no_program and about_job is None:
         parser.error(f"no program given; usage: {parser.usage}")
@@ -188,10 +188,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error("--host and --hostfile both name the hosts; give only one of them")
     if options.nodes < 0:
         parser.error(f"-N {options.nodes}: expected a number of nodes, 1 or more")
-    alone = [
-        f"--{n.replace('_', '-')}" for n in slurm_options.ONLY if getattr(options, n) and not options.slurm
-    ]
-    if alone:
+    alone = [f"--{n.replace('_', '-')}" for n in slurm_options.ONLY if getattr(options, n)]
+    if alone and not (options.slurm or options.add_slurm):
         parser.error(f"{alone[0]} is for batch jobs; add --slurm")
     return LaunchConfig(
         argv=argv,
@@ -220,11 +218,12 @@ def parse(arguments: list[str]) -> LaunchConfig:
         quiet=options.quiet,
         verbose=options.verbose,
         version=options.version,
-        batch=slurm_options.batch(options, own) if options.slurm else None,
+        batch=slurm_options.batch(options, own) if options.slurm or options.add_slurm else None,
         inner=slurm_options.inner(given) if options.slurm else [],
         dry_run=options.dry_run,
         doctor=options.doctor,
         add_host=options.add_host,
+        add_slurm=options.add_slurm,
         job=options.job,
         jobs=options.jobs,
         stop=options.stop,
@@ -260,7 +259,8 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
         help="run on these hosts, with the number of ranks on each: node1:4,node2:4")  # fmt: skip
     add("--add-host", metavar="HOSTS", default="",
         help="add hosts to a job that was started here with --host or --hostfile, and exit")  # fmt: skip
-    add("--job", metavar="NAME", default="", help="with --add-host: which job, if there are several")
+    add("--job", metavar="NAME", default="", help="with --add-host or --add-slurm: which job, if "
+        "there are several; --add-slurm also takes the number of a job on Slurm")  # fmt: skip
     add("--map-by", choices=placement.BY, default="slot",
         help="slot (default): fill one host after another; node: deal the ranks out to all hosts in "
         "turn")  # fmt: skip

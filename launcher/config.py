@@ -47,6 +47,7 @@ class LaunchConfig:
     dry_run: bool = False
     doctor: bool = False
     add_host: str = ""  # hosts to add to the running `job`
+    add_slurm: int = 0  # how many nodes of another allocation to add to the running `job`
     jobs: bool = False  # list the jobs that run here
     into: str = ""  # the name of the job to deploy the program into
     stop: str = ""  # the name of the job to end

@@ -35,6 +35,8 @@ def run(config: LaunchConfig) -> int:
         return _run_doctor(config)
     if config.add_host:
         return _add_host(config)
+    if config.add_slurm:
+        return _add_nodes(config)
     if config.jobs or config.stop:
         return _about_running(config)
     if config.batch is not None or config.about_job is not None:
@@ -148,6 +150,15 @@ def _add_host(config: LaunchConfig) -> int:
         return add_host.run(config.add_host, config.job)
     except CmpiError as error:
         cli.fail(str(error))
+
+
+def _add_nodes(config: LaunchConfig) -> int:
+    from cmpi.launcher.slurm import add_nodes
+
+    try:
+        return add_nodes.run(config)
+    except CmpiError as error:
+        cli.fail(str(error), 1)
 
 
 def _about_running(config: LaunchConfig) -> int:

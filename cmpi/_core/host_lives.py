@@ -1,4 +1,4 @@
-"""The states of a job's other hosts: starting, up, lost, away, returning. Pure.
+"""The states of a job's other hosts: starting, up, lost, away, returning, leaving. Pure.
 
     starting ──up──▶ up ──closed──▶ lost ──forgotten──▶ away ──(5 s, or added)──▶ returning ──taken in──▶ up
                                                           ▲                           │
@@ -7,7 +7,8 @@
 A host is up as long as its agent sends heartbeats. A lost host is tried again only after the root has
 acknowledged the loss; from then on the processes there count as dead. Before a returning or new host is
 used, it is checked, told of the job and sent the program. If any of that fails, its agent is ended, and
-the attempt is over.
+the attempt is over. A host that is removed is leaving: the root is told as of a loss, and after its answer
+the agent there is ended.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-STARTING, UP, LOST, AWAY, RETURNING = "starting", "up", "lost", "away", "returning"
+STARTING, UP, LOST, AWAY = "starting", "up", "lost", "away"
+RETURNING, LEAVING = "returning", "leaving"
+REMOVED = "it was taken out of the job"
 RETRY_S = 5.0  # between looks for a host that is away
 
 
@@ -46,6 +49,13 @@ class Beat:
 @frozen
 class CloseSilent:
     """Action: the agent there has been silent for too long; treat its connection as closed."""
+
+    name: str
+
+
+@frozen
+class Dismiss:
+    """Action: tell the agent on the host that the job is over for it; `closed` follows."""
 
     name: str
 
@@ -97,7 +107,8 @@ class AnswerAdd:
 
 if TYPE_CHECKING:
     Action: TypeAlias = (
-        "StartAgent | EndAgent | Beat | CloseSilent | Check | Begin | Equip | TakeIn | TellLost | AnswerAdd"
+        "StartAgent | EndAgent | Beat | CloseSilent | Dismiss | Check | Begin | Equip | TakeIn | "
+        "TellLost | AnswerAdd"
     )
 
 
@@ -108,6 +119,7 @@ class _Life:
         self.reason: str | None = None  # why it is lost, until the root has been told
         self.wanted = False  # somebody waits for it to be added
         self.new = False  # it has never been a host of this job
+        self.answered = self.gone = False  # of one that leaves: the root has answered, the agent has ended
         self.fault: str | None = None  # why it cannot be used
 
 
@@ -158,6 +170,9 @@ class HostLives:
     def closed(self, name: str, reason: str) -> list[Action]:
         """The connection with the agent has ended; `reason` says why, unless the fault is already known."""
         life = self._lives[name]
+        if life.state == LEAVING:
+            life.gone = True
+            return self._leave(name)
         if life.state == UP:
             life.state, life.reason = LOST, reason
             return self._tell_lost(name)
@@ -207,6 +222,9 @@ class HostLives:
     def forgotten(self, name: str, now_s: float) -> list[Action]:
         """The root has acknowledged the loss of this host."""
         life = self._lives[name]
+        if life.state == LEAVING:
+            life.answered = True
+            return self._leave(name)
         if life.state != LOST:
             return []
         life.state, life.tried_s = AWAY, now_s
@@ -222,6 +240,28 @@ class HostLives:
             return [AnswerAdd(name, f"{name}: is already a host of this job")]
         life.wanted = True
         return self._try(name, now_s) if life.state == AWAY else []
+
+    def remove(self, name: str) -> list[Action]:
+        """This host, which was added, is to leave the job."""
+        life = self._lives.get(name)
+        if life is None or life.state in (STARTING, LEAVING) or (life.wanted and life.state == LOST):
+            return []  # it is not there, has not been added, or somebody wants it again
+        life.new = True
+        if life.state == RETURNING:
+            return [EndAgent(name)]
+        actions: list[Action] = [TellLost(name, REMOVED)] if life.state == UP else []
+        life.gone, life.answered = life.state != UP, life.state == AWAY
+        life.state = LEAVING
+        return actions + self._leave(name)
+
+    def _leave(self, name: str) -> list[Action]:
+        life = self._lives[name]
+        if not life.answered:
+            return []
+        if life.gone:
+            del self._lives[name]
+            return []
+        return [Dismiss(name)]
 
     # -- time --------------------------------------------------------------------------------
 
@@ -240,6 +280,8 @@ class HostLives:
             if life.state == UP:
                 silent = now_s >= life.heard_s + self._lost_s
                 actions.append(CloseSilent(name) if silent else Beat(name))
+            elif life.state == LEAVING and not life.gone and now_s >= life.heard_s + self._lost_s:
+                actions.append(CloseSilent(name))
             elif life.state == AWAY and self._attended and now_s >= life.tried_s + RETRY_S:
                 actions += self._try(name, now_s)
         return actions

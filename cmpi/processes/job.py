@@ -19,7 +19,19 @@ from cmpi.errors import JobFailed, LaunchError, NotRunning, UsageError
 from cmpi.identifiers import ExitStatus, Pid
 from cmpi.processes import command_line
 
-_NOT_HERE = ("serve", "name", "n", "slurm", "doctor", "version", "dry_run", "add_host", "jobs", "stop")
+_NOT_HERE = (
+    "serve",
+    "name",
+    "n",
+    "slurm",
+    "doctor",
+    "version",
+    "dry_run",
+    "add_host",
+    "add_slurm",
+    "jobs",
+    "stop",
+)
 
 
 @frozen

@@ -30,23 +30,48 @@ def run(hosts: str, job: str) -> int:
     Blocks: until all hosts have answered, at most `ANSWER_S`.
     """
     parse_list(hosts)
-    folder = _folder(job)
-    stream = control_socket.connect_in(folder, "rsh", command_launcher.TO_ADD_HOST)
-    stream.send(command_launcher.AddHosts(hosts))
+    _, faults = ask(find(job), hosts)
+    return 1 if faults else 0
+
+
+def ask(folder: str, hosts: str, allocation: str = "") -> tuple[control_socket.ControlSocket, list[str]]:
+    """Ask the job in `folder` to add these hosts, and print why it cannot add some.
+
+    Returns: The connection, which holds the nodes of an `allocation` in the job, and the faults.
+
+    Raises:
+        LaunchError: The job does not answer.
+
+    Blocks: as `run`.
+    """
+    try:
+        stream = control_socket.connect_in(folder, "rsh", command_launcher.TO_ADD_HOST)
+    except OSError as error:
+        raise LaunchError(f"the job {job_folders.name(folder)} has ended: {error.strerror}") from None
+    stream.send(command_launcher.AddHosts(hosts, allocation))
+    faults = answer(stream)
+    if faults is None:
+        raise LaunchError(
+            f"the job {job_folders.name(folder)} has not answered in time; look at its output"
+        )
+    for fault in faults:
+        print(f"cmpirun: {fault}", file=sys.stderr)
+    return stream, faults
+
+
+def answer(stream: control_socket.ControlSocket) -> list[str] | None:
+    """Wait for the job's answer; None: it has ended, or gives none within `ANSWER_S`."""
     end_s = time.monotonic() + ANSWER_S
     while not stream.closed and (left_s := end_s - time.monotonic()) > 0:
         if select.select([stream], [], [], left_s)[0]:
             for frame in stream.receive():
-                for fault in frame.faults:
-                    print(f"cmpirun: {fault}", file=sys.stderr)
-                return 1 if frame.faults else 0
-    raise LaunchError(
-        f"the job {os.path.basename(folder)} has not answered in time; look at its own output"
-    )
+                faults: list[str] = frame.faults
+                return faults
+    return None
 
 
-def _folder(job: str) -> str:
-    """The folder of a job on several hosts."""
+def find(job: str) -> str:
+    """The folder of a job of this user's on several hosts. Raises: LaunchError: As `run`."""
     several = [path for path in job_folders.mine() if os.path.exists(f"{path}/rsh")]
     found = [path for path in several if not job or path in job_folders.find(job)]
     if len(found) == 1:
@@ -55,5 +80,5 @@ def _folder(job: str) -> str:
         names = ", ".join(map(job_folders.name, found))
         raise LaunchError(f"several jobs run here; choose one with --job: {names}")
     raise LaunchError(
-        "--add-host found no such job of yours here that was started with --host or --hostfile"
+        "found no such job of yours here that was started with --host or --hostfile, or on several nodes"
     )

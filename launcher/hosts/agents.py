@@ -239,6 +239,14 @@ class Agents:
         self._told[spec.name] = answer
         self._do(self._lives.add(spec.name, time.monotonic()))
 
+    def has(self, name: str) -> bool:
+        """Whether this is a host of the job, or about to become one."""
+        return self._lives.state(name) != ""
+
+    def remove(self, name: str) -> None:
+        """Take a host out of the job; what runs there ends, as on a lost host."""
+        self._do(self._lives.remove(name))
+
     def finish(self) -> None:
         """Have all agents end and clean up. Blocks: at most `LEAVE_S`."""
         for host in self._returning.values():
@@ -269,6 +277,7 @@ class Agents:
             host_lives.CloseSilent: lambda it: self.hosts[it.name].close(
                 f"nothing has come from it for {self._lost_s:g} s"
             ),
+            host_lives.Dismiss: lambda it: self.hosts[it.name].tell(launcher_agent.EndAgent()),
             host_lives.Check: self._check_returning,
             host_lives.Begin: lambda it: self._begin_returning(self._returning[it.name]),
             host_lives.Equip: self._equip,

@@ -38,6 +38,7 @@ class HostSpec:
     memory_bytes: int = 0
     workdir: str = ""
     python: str = ""
+    allocation: str = ""  # the Slurm job that has it, if that is not our own
 
 
 def with_defaults(host: HostSpec, cpu_units: int, memory_bytes: int) -> HostSpec:

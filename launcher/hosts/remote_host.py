@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import shlex
 import subprocess
@@ -36,11 +37,16 @@ def by_ssh(ssh: list[str], connect_s: float = CONNECT_S) -> Way:
     return lambda target, argv: [*ssh, *options, target, f"exec {shlex.join(argv)}"]
 
 
-def by_srun(target: str, argv: list[str]) -> list[str]:
-    """Run a command through srun on a node of our Slurm job, alongside other steps and with all the node's
-    resources."""
+def by_srun(target: str, argv: list[str], job: str = "") -> list[str]:
+    """Run a command through srun on a node of our Slurm job, or of `job`, alongside other steps and with
+    all the node's resources."""
+    ours = (
+        [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"] if job else []
+    )
+    other = ["env", *(f"--unset={name}" for name in ours)] if job else []
     step = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--quiet", "--unbuffered"]
-    return ["srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
+    step += [f"--jobid={job}"] if job else []
+    return [*other, "srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
 
 
 class RemoteHost:
@@ -71,9 +77,10 @@ class RemoteHost:
     ) -> None:
         self.spec, self.python = spec, spec.python or python
         self._selector, self._hear, self._closed, self._ours = selector, hear, closed, ours
+        agent = [self.python, "-c", _PROGRAM]
         # A session of its own, because cmpirun passes on the terminal's Ctrl-C itself.
         self.ssh = subprocess.Popen(
-            way(spec.target, [self.python, "-c", _PROGRAM]),
+            by_srun(spec.target, agent, spec.allocation) if spec.allocation else way(spec.target, agent),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

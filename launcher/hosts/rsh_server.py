@@ -1,6 +1,7 @@
 """The socket on which a running cmpirun takes requests.
 
-They come from `rsh_client.py`, to run mpiexec's daemons on other hosts, and from `cmpirun --add-host`.
+They come from `rsh_client.py`, to run mpiexec's daemons on other hosts, and from `cmpirun --add-host` and
+`--add-slurm`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import selectors
 import time
 
+from cmpi._base.frozen import replace
 from cmpi._core.protocol import command_launcher, launcher_agent
 from cmpi._transport import control_socket
 from cmpi._transport.door import Door, listen
@@ -36,6 +38,8 @@ class RshServer:
     def __init__(self, folder: str, key: Key, agents: Agents, noise: Callable[[bytes], None]) -> None:
         self._agents, self._noise = agents, noise
         self._selector = selectors.EpollSelector()
+        self._lent: dict[control_socket.ControlSocket, list[str]] = {}  # the hosts that leave with it
+        self._giving_back: list[control_socket.ControlSocket] = []
         self._door = Door(listen(folder + "/rsh"), key)
         self._selector.register(self._door, selectors.EVENT_READ, (self._admit,))
 
@@ -46,6 +50,7 @@ class RshServer:
     def serve(self) -> None:
         """Accept and serve clients."""
         self._admit()
+        self._answer_given_back()
         for key, _ in self._selector.select(0):
             call, *arguments = key.data
             call(*arguments)
@@ -70,17 +75,37 @@ class RshServer:
                 stream.send(command_launcher.Added([each for each in answers if each]))
 
         for spec in hosts:
+            if spec.allocation and not self._agents.has(spec.name):
+                self._lent.setdefault(stream, []).append(spec.name)
             self._agents.add(spec, answered)
+
+    def _remove(self, stream: control_socket.ControlSocket) -> None:
+        for name in self._lent.get(stream, ()):
+            self._agents.remove(name)
+
+    def _answer_given_back(self) -> None:
+        for stream in list(self._giving_back):
+            if not any(self._agents.has(name) for name in self._lent.get(stream, ())):
+                self._giving_back.remove(stream)
+                stream.send(command_launcher.Added([]))
 
     def _hear(self, stream: control_socket.ControlSocket) -> None:
         try:
             for frame in stream.receive():
                 if isinstance(frame, command_launcher.RunThere):
                     self._run(stream, frame)
+                elif isinstance(frame, command_launcher.GiveBack):
+                    self._giving_back.append(stream)
+                    self._remove(stream)
                 else:
-                    self._add(stream, parse_list(frame.hosts))
+                    hosts = parse_list(frame.hosts)
+                    if frame.allocation:
+                        hosts = [replace(host, allocation=frame.allocation) for host in hosts]
+                    self._add(stream, hosts)
         except ProtocolError:
             pass  # closed
         if stream.closed:
+            self._remove(stream)
+            self._lent.pop(stream, None)
             self._selector.unregister(stream.fileno())
             stream.close()

@@ -65,13 +65,18 @@ def allocated() -> list[HostSpec]:
     Raises:
         LaunchError: Slurm does not tell the nodes.
     """
-    answer = ask("scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", ""))
+    return script.allocation(hostnames(os.environ.get("SLURM_JOB_NODELIST", "")), os.environ)
+
+
+def hostnames(nodes: str) -> list[str]:
+    """Expand Slurm's short form of a list of nodes. Raises: LaunchError: Slurm does not answer."""
+    answer = ask("scontrol", "show", "hostnames", nodes)
     if answer.code or not answer.out.split():
         raise LaunchError(
-            f"cannot find out the nodes of this Slurm job; scontrol said: {answer.complaint or 'nothing'}. "
+            f"cannot find out the nodes of a Slurm job; scontrol said: {answer.complaint or 'nothing'}. "
             "Name them with --host or --hostfile."
         )
-    return script.allocation(answer.out.split(), os.environ)
+    return answer.out.split()
 
 
 def deadline_s() -> float:

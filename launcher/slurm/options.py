@@ -44,6 +44,9 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         help="submit a batch job, show its output live, and exit with its exit code; #SBATCH lines at the "
         "top of the program's script count as options, and the command line overrides them",
     )
+    add("--add-slurm", metavar="N", type=int, default=0,
+        help="add N nodes to a job that runs on several hosts: ask Slurm for them, with --time, "
+        "--partition and so on, and give them back on Ctrl-C, or when the job ends")  # fmt: skip
     add(
         "-N",
         "--nodes",

@@ -110,6 +110,29 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     return "\n".join(lines) + "\n"
 
 
+def allocate(batch: Batch, nodes: int, but: str) -> list[str]:
+    """The sbatch command for a job that only holds `nodes` nodes, none of those in `but`.
+
+    >>> allocate(Batch(time="10:00"), 2, "n[1-2]")[2:6]
+    ['--job-name=cmpi-nodes', '--nodes=2', '--ntasks-per-node=1', '--time=10:00']
+    """
+    options = [
+        ("job-name", batch.name or "cmpi-nodes"),
+        ("nodes", str(nodes)),
+        ("ntasks-per-node", "1"),
+        ("time", batch.time),
+        ("partition", batch.partition),
+        ("account", batch.account),
+        ("mem-per-cpu", batch.mem_per_cpu),
+        ("gpus-per-node", batch.gpus_per_node),
+        ("constraint", batch.constraint),
+        ("exclude", but),
+        ("output", "/dev/null"),
+    ]
+    given = [f"--{option}={value}" for option, value in options if value]
+    return ["sbatch", "--parsable", *given, "--no-requeue", *batch.arguments, "--wrap=exec sleep infinity"]
+
+
 def _quoted(value: str) -> str:
     """Quote a value if sbatch would split it into words."""
     return f'"{value}"' if any(c in value for c in " \t#") else value

@@ -48,6 +48,9 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
                 assert self.agents[name] == "up"
             elif kind is hl.CloseSilent:
                 self.close(name, "silent")
+            elif kind is hl.Dismiss:
+                assert self.agents[name] == "up" and name not in {*self.of_job, *self.unanswered}
+                self.agents[name] = "ending"
             elif kind is hl.Check:
                 assert self.agents[name] == "starting"
                 self.agents[name] = "came"
@@ -64,6 +67,7 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
                 self.of_job.add(name)
             elif kind is hl.TellLost:
                 assert self.attended and action.reason is not None
+                assert (action.reason == hl.REMOVED) == (self.lives.state(name) == hl.LEAVING)
                 self.known_to_root.remove(name)
                 self.unanswered.append(name)
             else:
@@ -143,6 +147,13 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
             self.do(actions)
             self.adding = ""
 
+    @rule(name=NAME)
+    def user_removes(self, name):
+        wanted = self.waiting.get(name) and self.lives.state(name) == hl.LOST
+        if self.attended and self.lives.state(name) != hl.STARTING and not wanted:
+            self.of_job.discard(name)
+            self.do(self.lives.remove(name))
+
     @rule(passed_s=st.sampled_from([0.5, 1.0, 5.0, 8.0]))
     def time_passes(self, passed_s):
         self.now_s += passed_s
@@ -152,7 +163,8 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
     def those_that_are_up_have_an_agent(self):
         if hasattr(self, "lives"):
             for name in NAMES:
-                assert (self.lives.state(name) == hl.UP) == (self.agents.get(name) == "up")
+                leaving = self.lives.state(name) == hl.LEAVING
+                assert leaving or (self.lives.state(name) == hl.UP) == (self.agents.get(name) == "up")
                 assert self.lives.state(name) or name not in self.of_job, "a host of the job stays one"
 
     @invariant()
@@ -171,7 +183,7 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
                 self.root_answers()
             self.time_passes(5.0)
             for name in NAMES:
-                if self.lives.state(name) == hl.RETURNING and self.agents[name] == "ending":
+                if self.agents.get(name) == "ending":
                     self.close(name, "")
                 self.agent_goes_all_the_way(name)
                 self.agent_is_heard(name)

@@ -19,9 +19,19 @@ class RunThere:
 
 @frame
 class AddHosts:
-    """Add these hosts to the job; they are written as for --host."""
+    """Add these hosts to the job; they are written as for --host.
+
+    `allocation` is the Slurm job that has them, if they are its nodes; they leave the job at GiveBack, or
+    when this connection ends. "": they are reached like the others, and stay.
+    """
 
     hosts: str
+    allocation: str
+
+
+@frame
+class GiveBack:
+    """Take the nodes of the allocation out of the job; answered by Added when their agents have ended."""
 
 
 # -- cmpirun -> command -----------------------------------------------------------------
@@ -34,6 +44,6 @@ class Added:
     faults: list[str]
 
 
-TO_LAUNCHER = registry({110: RunThere, 126: AddHosts})
+TO_LAUNCHER = registry({110: RunThere, 126: AddHosts, 128: GiveBack})
 TO_RSH_CLIENT = registry({107: CommandEnded})
 TO_ADD_HOST = registry({127: Added})
