@@ -50,14 +50,14 @@ from cmpi.data.sinks.sink import Fork as fork
 from cmpi.data.sinks.sink import GroupInto as group_by
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.make import csv, ipc, json, json_lines, npy, of, parquet, range, text
-from cmpi.data.sources.make_live import postgres
+from cmpi.data.sources.make_live import channel, postgres
 from cmpi.data.sources.make_web import cloudfront, warc
 from cmpi.data.sources.warc_files import WebRecord
 from cmpi.data.stream import Stream
 
 __all__ = [
     "of", "range", "text", "csv", "json_lines", "json", "npy", "parquet", "ipc",
-    "warc", "cloudfront", "postgres",
+    "warc", "cloudfront", "postgres", "channel",
     "Stream", "Sink", "Serial", "Collected", "Manifest", "WebRecord", "Expression", "col",
     "map", "flat_map", "filter", "inspect",
     "count", "sum", "mean", "stddev", "histogram", "min", "max", "min_by", "max_by", "min_by_key",

@@ -220,6 +220,25 @@ class Terminals:
         with Job(self._options) as job:
             return self._result(job.insert(self._node, to), job)
 
+    def write_channel(self, sender: Any) -> Any:
+        """Send all rows, in order, from this process; return how many they are.
+
+        Args:
+            sender: A `Sender`, or anything else with `send`. It is not closed, so use it in a `with` block:
+                if the stream fails there, the receiver gets `PeerFailed`.
+
+        Blocks: until all rows are sent; a slow receiver makes the stream wait. If the stream is one of
+            `data.channel`, each row is sent as soon as it is ready.
+        """
+        if not callable(getattr(sender, "send", None)):
+            raise TypeError(f"write_channel needs a sender; found {sender!r:.60}")
+        n = 0
+        with Job(self._options) as job:
+            for row in job.rows(self._node):
+                sender.send(row)
+                n += 1
+            return self._result(n, job)
+
     def _write(
         self, folder: Any, form: str, ending: str, rows_per_file: int, overwrite: bool, how: Write
     ) -> Any:

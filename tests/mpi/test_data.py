@@ -198,3 +198,61 @@ def test_a_table_is_as_before_if_the_program_is_killed_in_the_middle_of_the_tran
         holder.commit()
         execute(holder, "LOCK TABLE held")  # waits for the end of the other transaction
         assert values(holder, "SELECT x FROM held") == [1]
+
+
+CHANNELS = """
+def sends(parent, how):
+    with cmpi.Sender[int](parent) as out, cmpi.Receiver[int](parent, name="answers") as answers:
+        for x in range(30):
+            out.send(x)
+            if how == "asks": assert answers.recv() == x * x
+            if how == "dies" and x == 20: os._exit(3)
+def endless(parent):
+    sent = 0
+    try:
+        with cmpi.Sender[int](parent, capacity=10) as out:
+            while True:
+                out.send(sent)
+                sent += 1
+    except cmpi.PeerClosed:
+        cmpi.Sender[int](parent, name="count").send(sent)
+def square(x):
+    if x == 7: die_once("square")
+    return x * x
+with ProcessPool(2) as pool:
+    def squares(pid): return data.channel(cmpi.Receiver[int](pid), pool=pool).map(square)
+    pid = cmpi.spawn(sends, "asks")
+    with cmpi.Sender[int](pid, name="answers") as answers:  # each message waits for the answer to the last
+        print(squares(pid).write_channel(answers), pool.statistics().deaths)
+    pid, seen = cmpi.spawn(sends, "dies"), []
+    try:
+        with cmpi.Sender[int](pid, name="answers"):
+            for row in squares(pid): seen.append(row)
+    except cmpi.PeerExited as error: print(len(seen), error.status.code)
+    pid = cmpi.spawn(endless)
+    with cmpi.Receiver[int](pid) as numbers:
+        print(data.channel(numbers, pool=pool).map(square).take(3).collect())
+    print(cmpi.Receiver[int](pid, name="count").recv() < 20_000)
+    pids = [cmpi.spawn(endless) for _ in range(2)]
+    with cmpi.Receiver[int].any(pids) as numbers:
+        twos = data.channel(numbers, pool=pool).filter(lambda row: row[1] == 2)
+        print({pid for pid, _ in twos.take(2)} == set(pids))
+    def knocks(parent):
+        for x in range(2): cmpi.Sender[str].to("door").send(f"knock {x}")
+    with cmpi.Mailbox[str]("door") as door:
+        cmpi.spawn(knocks)
+        print(data.channel(door, pool=pool).map(str.upper).take(2).collect())
+"""
+
+
+def test_a_channel_s_results_come_while_it_goes_on_and_a_lost_worker_loses_no_message(job, jobs):
+    result = job(PRELUDE + CHANNELS, str(jobs.folder))
+    assert result.out.splitlines() == [
+        "30 1",
+        "21 3",
+        "[0, 1, 4]",
+        "True",
+        "True",
+        "['KNOCK 0', 'KNOCK 1']",
+    ], result
+    assert result.code == 0, result

@@ -32,6 +32,7 @@ from cmpi.data.execution.stored import NumberedPart, Persisted, Stored, WindowPa
 from cmpi.data.execution.workers import pool_of_process, results
 from cmpi.data.sinks.collecting import Collect
 from cmpi.data.sinks.sink import Sink
+from cmpi.data.sources.channel_rows import Later
 from cmpi.data.sources.memory import Items
 
 REDUCE_BYTES = 8 << 20  # of partitions that one task takes
@@ -134,11 +135,15 @@ class Job:
         progress = Progress(label, flow.total, self.options.progress)
         sizes: deque[int] = deque()
 
-        def numbered() -> Iterator[tasks.Numbered]:
+        def numbered() -> Iterator[tasks.Numbered | Later]:
             n = 0
-            for n, (pipeline, split) in enumerate(flow.splits, 1):
+            for pipeline, split in flow.splits:
+                if isinstance(split, Later):
+                    yield split
+                    continue
                 sizes.append(getattr(split, "nbytes", 0))
-                yield n - 1, pipeline, split
+                yield n, pipeline, split
+                n += 1
             progress.know(n)
 
         try:

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import Any
 
+from cmpi.data.sources.channel_rows import Later
 from cmpi.errors import NotRunning
 from cmpi.pool.executor import ProcessPool
 from cmpi.pool.future import PoolFuture
 
 TASKS_PER_WORKER = 3  # in flight, so that a worker already has its next task when it finishes one
+POLL_S = 0.01  # how often to look for results while waiting for a message, if tasks are under way
 _of_process: tuple[int, ProcessPool] | None = None
 
 
@@ -50,7 +52,7 @@ def results(
     pool: Executor, retries: int, task: Callable[[Any], Any], arguments: Iterable[Any]
 ) -> Iterator[Any]:
     """Yield the task's result for each argument, in order. Only as many arguments are read as keep the
-    workers busy.
+    workers busy. For a `Later` among them, first come the results that are there.
 
     Closing the generator ends the running tasks, and so does an exception of a task.
     """
@@ -63,6 +65,12 @@ def results(
     under_way: deque[Future[Any]] = deque()
     try:
         for argument in arguments:
+            if isinstance(argument, Later):
+                while under_way and (argument.final or under_way[0].done()):
+                    yield _first(under_way)
+                if not argument.final:
+                    argument.wait(POLL_S if under_way else None)
+                continue
             under_way.append(submit(task, argument))
             if len(under_way) >= window:
                 yield _first(under_way)

@@ -1,15 +1,41 @@
-"""The functions that create streams from what is not a file and changes: databases."""
+"""The functions that create streams from what changes: databases and channels."""
 
 from __future__ import annotations
 
 from concurrent.futures import Executor
+from typing import Any
 
 from cmpi._core.data.database_uri import DatabaseUri
 from cmpi.data.extras import adbc_postgresql, pyarrow
+from cmpi.data.sources.channel_rows import ChannelRows
 from cmpi.data.sources.make import stream_of
 from cmpi.data.sources.postgres_rows import PostgresRows
 from cmpi.data.stream import Stream
 from cmpi.errors import UsageError
+
+
+def channel(receiver: Any, *, pool: Executor | None = None) -> Stream:
+    """Create a stream of the messages of a channel. It ends when the channel does, if ever.
+
+    Args:
+        receiver: A `Receiver`, a `Mailbox`, or `Receiver.any(...)`, whose rows are pairs of a pid and a
+            message. It stays yours: the stream does not close it.
+
+    Raises: When the stream runs: the errors of `Receiver.recv`, after the results for the messages that
+        came before.
+
+    The process that runs the stream receives the messages, and hands those that have arrived to a worker,
+    as one split. Iterating, `for_each` and `write_channel` give results for each split when those before it
+    have ended; `take(n)` ends after n rows. Other results, `sort`, `group_by`, joins and what stores rows
+    on disk wait for the end of the channel. The stream receives only as many messages as keep the workers
+    busy, so a slow stream makes the sender wait. A run that ends early loses the messages that it has
+    received ahead; another run goes on with the next message.
+
+    Blocks: never.
+    """
+    if not callable(getattr(receiver, "recv", None)):
+        raise UsageError(f"channel needs a receiver or a mailbox; found {receiver!r:.60}")
+    return stream_of(ChannelRows(receiver), pool)
 
 
 def postgres(
