@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,19 +26,22 @@ class MapBatches(Step):
     reads_ahead = True
 
     def over(self, rows: Iterator[Any]) -> Iterator[Any]:
-        lists = iter(lambda: list(itertools.islice(rows, self.n)), [])
-        return itertools.chain.from_iterable(map(self._apply, lists))
+        for chunk in self.over_rows(rows):
+            yield from chunk if isinstance(chunk, list) else records(chunk)
 
-    def over_batches(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """Apply `f` to the record batches of a columnar source without making rows of them first."""
-        table = pyarrow().Table
-        for batch in batches:
-            for at in range(0, batch.num_rows, self.n):
-                part = table.from_batches([batch.slice(at, self.n)])
-                yield from _rows(self.f(_from_arrow(part, self.form)))
+    def over_rows(self, rows: Iterator[Any]) -> Iterator[Any]:
+        """The results for batches of these rows: tables, or lists of rows."""
+        while batch := list(itertools.islice(rows, self.n)):
+            yield _result(self.f(_batch(batch, self.form)))
 
-    def _apply(self, rows: list[Any]) -> list[Any]:
-        return _rows(self.f(_batch(rows, self.form)))
+    def over_chunk(self, chunk: Any) -> Iterator[Any]:
+        """The results for the batches of a table, of which no rows are made first, or of a list of
+        rows."""
+        if isinstance(chunk, list):
+            yield from self.over_rows(iter(chunk))
+            return
+        for at in range(0, chunk.num_rows, self.n):
+            yield _result(self.f(_from_arrow(chunk.slice(at, self.n), self.form)))
 
     def __str__(self) -> str:
         return f"map_batches {name_of(self.f)} ({self.form}, {self.n} rows)"
@@ -65,15 +68,15 @@ def _from_arrow(table: Any, form: str) -> Any:
     return _batch(records(table), form)
 
 
-def _rows(result: Any) -> list[Any]:
-    """The rows of a function's result: a table's records, an array's items, or those of any iterable."""
+def _result(result: Any) -> Any:
+    """A function's result as a table or a list: of an array's items, or of those of any iterable."""
     module = type(result).__module__.partition(".")[0]
     if module == "pandas":
         result, module = pyarrow().Table.from_pandas(result, preserve_index=False), "pyarrow"
     elif module == "polars":
         result, module = result.to_arrow(), "pyarrow"
     if module == "pyarrow" and hasattr(result, "schema"):
-        return records(result)
+        return pyarrow().table(result)  # a record batch becomes a table
     if module in ("pyarrow", "numpy"):
         rows: list[Any] = result.to_pylist() if module == "pyarrow" else result.tolist()
         return rows

@@ -13,29 +13,29 @@ from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.hashing import can_be_hashed, hashes
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
-from cmpi.data.sources.reading import Reading
 
 # How the aggregates of two splits are merged. Others, such as a variance, are merged as states.
 MERGED_BY = {"count_all": "sum", "count": "sum", "sum": "sum", "min": "min", "max": "max"}
 
 
-def aggregated(split: Any, sink: Sink, reading: Reading) -> tuple[Any] | None:
-    """Compute the state of a sink for a columnar split; None if Arrow cannot do it."""
-    table = _read(split, _columns(sink), reading) if sink.aggregations else None
-    if table is None:
-        return None
-    if not _columns(sink):  # only the number of rows is needed
+def aggregated(table: Any, sink: Sink) -> tuple[Any] | None:
+    """Compute the state of a sink for a table; None if Arrow cannot do it."""
+    names = columns_of_sink(sink)
+    if not names:  # only the number of rows is needed
         return (sink.from_arrow((table.num_rows,) * len(sink.aggregations)),)
+    if not set(names) <= set(table.column_names):
+        return None
     if not table.num_rows:
         return (sink.init(),)
     result = _aggregate(table, [], _distinct(sink))
     return None if result is None else (next(_states(result, sink)),)
 
 
-def aggregated_by_key(split: Any, keys: tuple[str, ...], sink: Sink, reading: Reading) -> Any:
-    """The aggregate table of a columnar split; None if Arrow cannot compute it."""
-    table = _read(split, (*keys, *_columns(sink)), reading) if sink.aggregations else None
-    return None if table is None else _aggregate(table, list(keys), _distinct(sink))
+def aggregated_by_key(table: Any, keys: tuple[str, ...], sink: Sink) -> Any:
+    """The aggregate table of a table; None if Arrow cannot compute it."""
+    if not {*keys, *columns_of_sink(sink)} <= set(table.column_names):
+        return None
+    return _aggregate(table, list(keys), _distinct(sink))
 
 
 def pairs(table: Any, sink: Sink) -> Iterator[tuple[Any, Any]]:
@@ -71,11 +71,6 @@ def merged(tables: Sequence[Any], sink: Sink) -> Any:
     return _aggregate(table.rename_columns(names), names[:n], list(zip(names[n:], functions)))
 
 
-def is_table(rows: object) -> bool:
-    """Whether a block contains an aggregate table."""
-    return type(rows).__module__.startswith("pyarrow")
-
-
 def _distinct(sink: Sink) -> list[tuple[str, str]]:
     return list(dict.fromkeys(sink.aggregations))
 
@@ -86,21 +81,9 @@ def key_columns(table: Any, sink: Sink) -> list[Any]:
     return keys
 
 
-def _columns(sink: Sink) -> tuple[str, ...]:
+def columns_of_sink(sink: Sink) -> tuple[str, ...]:
+    """The columns that a sink aggregates."""
     return tuple(name for name, _ in sink.aggregations if name)
-
-
-def _read(split: Any, names: tuple[str, ...], reading: Reading) -> Any:
-    """Columns of a split as a table; None if the split lacks one, because reading it as rows gives the
-    better error."""
-    needed = tuple(dict.fromkeys(names))
-    if not set(needed) <= set(split.schema.names if split.columns is None else split.columns):
-        return None
-    batches = list(split.batches(needed))
-    schema = None if batches else pyarrow().schema([split.schema.field(name) for name in needed])
-    table = pyarrow().Table.from_batches(batches, schema)
-    reading.rows += table.num_rows
-    return table
 
 
 def _aggregate(table: Any, keys: list[str], asked: list[tuple[str, str]]) -> Any:

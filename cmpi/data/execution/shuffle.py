@@ -15,6 +15,7 @@ from typing import Any
 
 from cmpi._core.data.stable_hash import partition
 from cmpi.data import columns
+from cmpi.data.chunks import is_table
 from cmpi.data.execution.spill import Block, BlockWriter, memory_of, read
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
@@ -84,6 +85,7 @@ class Groups:
         self.partitioner: Partitioner | None = None
         self._sink, self._where, self._memory = sink, (folder, partitions, level), memory
         self._look_at = CHUNK
+        self._tables: list[Any] = []
 
     def add(self, rows: Iterable[Any], key_of: Any, value_of: Any) -> None:
         """Add rows to the states of their keys."""
@@ -100,12 +102,21 @@ class Groups:
         self._look()
 
     def merge_table(self, table: Any) -> None:
-        """Merge the only aggregate table of a split."""
+        """Merge an aggregate table of later rows."""
         if columns.can_be_shuffled(table, self._sink):
-            self.partitioner = Partitioner(*self._where)
-            self.partitioner.write_table(table, columns.key_columns(table, self._sink))
+            self._tables.append(table)
+            if len(self._tables) > 1 and sum(each.nbytes for each in self._tables) > self._memory:
+                self._write_tables()
         else:
             self.merge(columns.pairs(table, self._sink))
+
+    def _write_tables(self) -> None:
+        if self.partitioner is None:
+            self.partitioner = Partitioner(*self._where)
+        table = columns.merged(self._tables, self._sink) if len(self._tables) > 1 else None
+        for each in self._tables if table is None else [table]:
+            self.partitioner.write_table(each, columns.key_columns(each, self._sink))
+        self._tables.clear()
 
     def _look(self) -> None:
         if len(self.states) < self._look_at:
@@ -128,7 +139,8 @@ class Groups:
         self._look_at = CHUNK
 
     def close(self) -> Partitions:
-        """Flush the states, and return the partitions."""
+        """Write all states, and return the partitions."""
+        self._write_tables()
         self.flush()
         assert self.partitioner is not None
         return self.partitioner.close()
@@ -158,7 +170,7 @@ class GroupPart:
 
     def _merged_tables(self, rows: list[Any]) -> Any:
         """The merged aggregate table, if all blocks are aggregate tables and Arrow can merge them."""
-        return columns.merged(rows, self.sink) if all(map(columns.is_table, rows)) else None
+        return columns.merged(rows, self.sink) if all(map(is_table, rows)) else None
 
     def _finished(self, states: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         finish = self.sink.finish
@@ -169,7 +181,7 @@ class GroupPart:
         memory = self.memory if level < MAX_LEVEL else 1 << 62
         groups = Groups(self.sink, self.folder, SUBPARTITIONS, level, memory)
         for rows in lists:
-            groups.merge(columns.pairs(rows, self.sink) if columns.is_table(rows) else rows)
+            groups.merge(columns.pairs(rows, self.sink) if is_table(rows) else rows)
         if groups.partitioner is None:
             yield from self._finished(groups.states.items())
             return

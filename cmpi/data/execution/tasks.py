@@ -8,8 +8,8 @@ from typing import Any
 from cmpi._core.data.keys import Key, key_function, names_of_key, rest_function
 from cmpi._core.data.plan import GroupBy
 from cmpi._core.data.steps import Steps
-from cmpi.data.batches import MapBatches
-from cmpi.data.columns import aggregated, aggregated_by_key
+from cmpi.data.chunks import chunks_of, gathered, is_columnar, is_table, rows_of, rows_of_chunk
+from cmpi.data.columns import aggregated, aggregated_by_key, columns_of_sink
 from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
 from cmpi.data.errors import BadRow, DatabaseError, NotColumnar, UnreadableFile
@@ -33,14 +33,15 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
     def run(numbered: Numbered) -> tuple[Any, list[BadRow], int]:
         number, pipeline, split = numbered
         begin_split(number)
-        reading = Reading(on_error)
         steps = pipelines[pipeline]
+        reading = Reading(on_error)
         try:
             try:
-                return work(number, split, steps, reading), reading.bad, reading.rows
+                result = work(number, split, steps, reading)
             except NotColumnar:
-                reading = Reading(on_error)
-                return work(number, split.by_rows(), steps, reading), reading.bad, reading.rows
+                reading = Reading(on_error, columnar=False)
+                result = work(number, split, steps, reading)
+            return result, reading.bad, reading.rows
         except (BadRow, UnreadableFile, DatabaseError):
             raise
         except Exception as error:
@@ -49,52 +50,59 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
     return run
 
 
-def is_columnar(split: Any, reading: Reading) -> bool:
-    """Whether to read a split in columns: only if bad rows need not be reported one by one."""
-    return reading.on_error == "raise" and getattr(split, "columnar", False)
-
-
-def rows_of(split: Any, steps: Steps, reading: Reading) -> Iterator[Any]:
-    """The rows of a split after its steps. Batches of a columnar source are passed to `map_batches`
-    unchanged."""
-    if steps.all and isinstance(steps.all[0], MapBatches) and is_columnar(split, reading):
-        return reading.through(steps.all[0].over_batches(split.batches()), Steps(steps.all[1:]))
-    return reading.through(split.rows(reading), steps)
-
-
 def reduce(sink: Sink) -> Work:
     """Work that computes the state of a sink for a split."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
-        if not steps.all and is_columnar(split, reading):
-            found = aggregated(split, sink, reading)
+        names = columns_of_sink(sink)
+        chunks = chunks_of(split, steps, reading, names) if sink.aggregations else None
+        if chunks is None:
+            return sink.add_all(sink.init(), rows_of(split, steps, reading))
+        state = sink.init()
+        for chunk in gathered(chunks):
+            found = aggregated(chunk, sink) if is_table(chunk) else None
             if found is not None:
-                return found[0]
-        return sink.add_all(sink.init(), rows_of(split, steps, reading))
+                state = sink.merge(state, found[0])
+            else:
+                state = sink.add_all(state, _rows_otherwise(chunk, steps))
+        return state
 
     return work
 
 
 def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
     """Work that writes the states of a split's groups to partitions."""
+    sink = node.sink
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
-        groups = Groups(node.sink, folder, partitions, 0, memory)
-        names = names_of_key(node.key) if node.value is None and not steps.all else None
-        if names is not None and is_columnar(split, reading):
-            table = aggregated_by_key(split, names, node.sink, reading)
-            if table is not None:
-                groups.merge_table(table)
-                return groups.close()
+        groups = Groups(sink, folder, partitions, 0, memory)
         key_of = key_function(node.key)
         value_of = rest_function(node.key) if node.value is None else key_function(node.value)
-        rows = rows_of(split, steps, reading)
-        if reading.on_error != "raise" and node.key is not None:
-            rows, key_of, value_of = _with_keys(rows, key_of, value_of, reading)
-        groups.add(rows, key_of, value_of)
+        keys = names_of_key(node.key) if node.value is None and sink.aggregations else None
+        chunks = chunks_of(split, steps, reading, (*keys, *columns_of_sink(sink))) if keys else None
+        if keys is None or chunks is None:
+            rows = rows_of(split, steps, reading)
+            if reading.on_error != "raise" and node.key is not None:
+                rows, key_of, value_of = _with_keys(rows, key_of, value_of, reading)
+            groups.add(rows, key_of, value_of)
+            return groups.close()
+        for chunk in gathered(chunks):
+            table = aggregated_by_key(chunk, keys, sink) if is_table(chunk) else None
+            if table is not None:
+                groups.merge_table(table)
+            else:
+                groups.add(_rows_otherwise(chunk, steps), key_of, value_of)
         return groups.close()
 
     return work
+
+
+def _rows_otherwise(chunk: Any, steps: Steps) -> list[Any]:
+    """The rows of a chunk that Arrow cannot aggregate. Raises: NotColumnar: No step has been called, so
+    that the split can be read in rows, whose places errors then tell."""
+    if not steps.all:
+        raise NotColumnar
+    return rows_of_chunk(chunk)
 
 
 def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading) -> Any:

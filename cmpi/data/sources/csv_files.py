@@ -30,10 +30,6 @@ class CsvPart:
     layout: Layout
     columnar: bool
 
-    def by_rows(self) -> CsvPart:
-        """The same split, read only by Python."""
-        return replace(self, columnar=False)
-
     @property
     def schema(self) -> Any:
         """The types of the columns, if it is columnar."""

@@ -17,6 +17,8 @@ class Reading:
 
     Args:
         on_error: "raise", "skip" or "collect": see `Stream.options`.
+        columnar: Whether the split may be read in columns. That is only so if bad rows need not be left
+            out one by one.
 
     Attributes:
         where: Returns the place of the row that was read last; set by the split's `rows`.
@@ -24,8 +26,9 @@ class Reading:
         rows: How many rows were read, if the split counts them.
     """
 
-    def __init__(self, on_error: str = "raise") -> None:
+    def __init__(self, on_error: str = "raise", columnar: bool = True) -> None:
         self.on_error = on_error
+        self.columnar = columnar and on_error == "raise"
         self.where: Callable[[], Place] = lambda: ("", 0)
         self.bad: list[BadRow] = []
         self.rows = 0
