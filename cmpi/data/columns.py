@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cmpi.data.extras import numpy, pyarrow
-from cmpi.data.hashing import can_be_hashed, hashes
+from cmpi.data.hashing import can_be_hashed, partition_numbers
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
 
@@ -50,16 +50,18 @@ def can_be_shuffled(table: Any, sink: Sink) -> bool:
     return hashable and all(function in MERGED_BY for _, function in sink.aggregations)
 
 
-def divided(table: Any, keys: Sequence[Any], partitions: int) -> Iterator[tuple[int, Any]]:
+def divided(table: Any, keys: Sequence[Any], partitions: int, level: int = 0) -> Iterator[tuple[int, Any]]:
     """Divide a table by the columns that are its key: yields numbers of partitions, as `partition` would
     give for the keys, and tables."""
     np = numpy()
-    numbers = hashes(keys) % partitions
-    order = np.argsort(numbers, kind="stable")
+    numbers = partition_numbers(keys, partitions, level)
     ends = np.cumsum(np.bincount(numbers, minlength=partitions)).tolist()
+    if partitions <= 1 << 16:
+        numbers = numbers.astype(np.uint16)  # which numpy sorts by radix
+    table = table.take(pyarrow().array(np.argsort(numbers, kind="stable")))
     for number, (begin, end) in enumerate(zip([0, *ends], ends)):
         if begin < end:
-            yield number, table.take(pyarrow().array(order[begin:end]))
+            yield number, table.slice(begin, end - begin)
 
 
 def merged(tables: Sequence[Any], sink: Sink) -> Any:

@@ -18,6 +18,14 @@ def can_be_hashed(kind: Any) -> bool:
     return any(is_of(kind) for is_of in known)
 
 
+def partition_numbers(keys: Sequence[Any], partitions: int, level: int = 0) -> Any:
+    """Which partition each key belongs to, as a numpy array: see `partition` and `hashes`."""
+    numbers = hashes(keys)
+    if level:
+        numbers = mixed(numbers.astype("int64") + level * NONE)
+    return numbers % partitions
+
+
 def hashes(keys: Sequence[Any]) -> Any:
     """The stable hash of each key, as a numpy array. Keys of several columns are hashed as tuples.
 
@@ -47,6 +55,8 @@ def _of_column(keys: Any) -> Any:
             return hashes_of_integers(keys.to_numpy())
         found = hashes_of_integers(keys.fill_null(0).to_numpy())
         return np.where(keys.is_null().to_numpy(), NONE, found).astype(np.uint32)
+    if pyarrow("types").is_dictionary(keys.type):
+        keys = keys.cast(keys.type.value_type)
     distinct = pyarrow().concat_arrays(keys.chunks).dictionary_encode("encode")
     of_each = np.array(list(map(stable_hash, values_of(distinct.dictionary))), np.uint32)
     return of_each[distinct.indices.to_numpy()]

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from cmpi._core.data import plan
 from cmpi._core.data.optimise import optimise
-from cmpi._core.data.records import JoinedRecords
 from cmpi._core.data.splits import even_ranges, groups_by_size
 from cmpi._core.data.steps import Steps
 from cmpi.data.destinations.folder import Destination, Manifest
@@ -23,7 +22,7 @@ from cmpi.data.destinations.formats import Write, WriteParquet
 from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.errors import BadRow
 from cmpi.data.execution import tasks
-from cmpi.data.execution.joining import JoinPart
+from cmpi.data.execution.joins import join_of
 from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, Partitions
 from cmpi.data.execution.sorting import parts
@@ -251,33 +250,27 @@ class Job:
 
     def _join(self, node: plan.Join) -> Flow:
         options = self.options
-        left, _ = self._shuffled("join, left", node.left, node.on and node.on[0], not node.outer)
-        right, names = self._shuffled("join, right", node.right, node.on and node.on[1], True)
-        records = None if node.on is None else JoinedRecords(node.on[1], names)
-        pairs = [(blocks, right.get(number, [])) for number, blocks in sorted(left.items())]
-        sizes = [sum(block.nbytes for block in (*a, *b)) for a, b in pairs]
-        return _plain(
-            [
-                JoinPart(
-                    tuple((tuple(a), tuple(b)) for a, b in pairs[begin:end]),
-                    node.outer,
-                    self._spill.path,
-                    options.memory,
-                    records,
-                )
-                for begin, end in groups_by_size(sizes, REDUCE_BYTES)
+        where = (self._spill.path, options.partitions, options.memory)
+        if node.on is None:
+            works = [tasks.shuffle(*where)] * 2
+        else:
+            works = [
+                tasks.shuffle_on(on, needs_key, *where)
+                for on, needs_key in zip(node.on, (not node.outer, True))
             ]
+        labels = ("join, left", "join, right")
+        left, right = (
+            list(self.run(label, self.flow(each), work))
+            for label, each, work in zip(labels, node.parents(), works)
         )
-
-    def _shuffled(
-        self, label: str, node: plan.Node, on: tuple[str, ...] | None, needs_key: bool
-    ) -> tuple[Partitions, tuple[str, ...]]:
-        """One side of a join: its partitions, and the columns of its rows."""
-        options = self.options
-        work = tasks.shuffle(on, needs_key, self._spill.path, options.partitions, options.memory)
-        every = list(self.run(label, self.flow(node), work))
-        names = dict.fromkeys(name for each in every for name in each.names)
-        return _gathered(each.partitions for each in every), tuple(names)
+        others = _gathered(each.partitions for each in right)
+        pairs = [
+            (tuple(blocks), tuple(others.get(number, ())))
+            for number, blocks in sorted(_gathered(each.partitions for each in left).items())
+        ]
+        sizes = [sum(block.nbytes for block in (*a, *b)) for a, b in pairs]
+        join = join_of(node, left, right, *where[::2])
+        return _plain([join(tuple(pairs[begin:end])) for begin, end in groups_by_size(sizes, REDUCE_BYTES)])
 
     def _sort(self, node: plan.Sort) -> Flow:
         work = tasks.sort(node.key, node.reverse, self._spill.path, self.options.memory)

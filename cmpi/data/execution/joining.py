@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice, starmap
 from typing import Any, NamedTuple
 
 from cmpi._core.data.keys import key_function
 from cmpi._core.data.records import JoinedRecords, names_of
+from cmpi.data.chunks import is_table
 from cmpi.data.execution.shuffle import CHUNK, MAX_LEVEL, SUBPARTITIONS, Partitioner, Partitions
 from cmpi.data.execution.spill import Block, memory_of, read
+from cmpi.data.sources.columnar import records, values_of
 from cmpi.data.sources.reading import Reading
+
+Names = tuple[str, ...]
 
 
 class Shuffled(NamedTuple):
     """The rows of one split, for a join.
 
     Attributes:
-        partitions: Blocks of pairs of a key and a value; in a join on columns, the value is the row.
-        names: All columns of the rows, in a join on columns.
+        partitions: Blocks of pairs of a key and a value; in a join on columns, the value is the row, and
+            blocks can also be tables.
+        names: All columns of the rows that are in pairs, in a join on columns.
+        schemas: The columns of the tables.
     """
 
     partitions: Partitions
     names: tuple[str, ...] = ()
+    schemas: tuple[Any, ...] = ()
 
 
 def keyed(
@@ -41,6 +49,14 @@ def keyed(
         yield pair
 
 
+def pairs_in(block: Any, on: Names | None) -> list[tuple[Any, Any]]:
+    """The pairs of a key and a value in a block."""
+    if on is None or not is_table(block):
+        return block  # type: ignore[no-any-return]
+    keys = [values_of(block[name]) for name in on]
+    return list(zip(keys[0] if len(keys) == 1 else zip(*keys), records(block)))
+
+
 def has_key(pair: tuple[Any, Any]) -> bool:
     """Whether the key of a pair is a value."""
     return pair[0] is not None
@@ -51,9 +67,8 @@ def has_all_keys(pair: tuple[tuple[Any, ...], Any]) -> bool:
     return all(part is not None for part in pair[0])
 
 
-def shuffled(rows: Iterable[Any], folder: str, partitions: int, level: int, memory: int) -> Partitions:
+def shuffled(rows: Iterable[Any], partitioner: Partitioner, memory: int) -> None:
     """Distribute pairs (key, value) over partitions. Raises: TypeError: A row is not a pair."""
-    partitioner = Partitioner(folder, partitions, level)
     held: list[Any] = []
     nbytes = 0
     rows = iter(rows)
@@ -67,7 +82,6 @@ def shuffled(rows: Iterable[Any], folder: str, partitions: int, level: int, memo
             partitioner.write(held)
             held, nbytes = [], 0
     partitioner.write(held)
-    return partitioner.close()
 
 
 @dataclass(frozen=True)
@@ -75,13 +89,15 @@ class JoinPart:
     """A split of a join: some partitions, each with blocks of the left and the right stream.
 
     Attributes:
-        records: Makes a record of two partners, in a join on columns.
+        on: The key columns of both, in a join on columns.
+        records: Makes a record of two partners there.
     """
 
     partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
     outer: bool
     folder: str
     memory: int
+    on: tuple[Names, Names] | tuple[None, None] = (None, None)
     records: JoinedRecords | None = None
 
     def rows(self, reading: Reading) -> Iterator[Any]:
@@ -96,14 +112,14 @@ class JoinPart:
     ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
         partners: dict[Any, list[Any]] = {}
         memory = 0
-        for pairs in read(right):
+        for pairs in map(partial(pairs_in, on=self.on[1]), read(right)):
             memory += memory_of(pairs, len(pairs))
             if memory > self.memory and level < MAX_LEVEL:
                 yield from self._divided(left, right, level)
                 return
             for key, value in pairs:
                 partners.setdefault(key, []).append(value)
-        for pairs in read(left):
+        for pairs in map(partial(pairs_in, on=self.on[0]), read(left)):
             for key, value in pairs:
                 found = partners.get(key)
                 if found is not None:
@@ -116,10 +132,10 @@ class JoinPart:
         self, left: Iterable[Block], right: Iterable[Block], level: int
     ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
         sides = []
-        for blocks in (left, right):
+        for blocks, on in zip((left, right), self.on):
             partitioner = Partitioner(self.folder, SUBPARTITIONS, level)
-            for pairs in read(blocks):
-                partitioner.write(pairs)
+            for rows in read(blocks):
+                partitioner.write(pairs_in(rows, on))
             sides.append(partitioner.close())
         for number, part in sides[0].items():
             yield from self._joined(part, sides[1].get(number, ()), level + 1)

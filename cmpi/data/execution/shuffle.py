@@ -56,8 +56,9 @@ class Partitioner:
             self._numbers.append((number, self._writer.write(rows)))
 
     def write_table(self, table: Any, keys: Sequence[Any]) -> None:
-        """Write the rows of a table, at level 0. `keys` are the columns of their keys."""
-        for number, rows in columns.divided(table, keys, self._partitions):
+        """Write a block for each partition that rows of this table belong to. `keys` are the columns of
+        their keys."""
+        for number, rows in columns.divided(table, keys, self._partitions, self._level):
             self._numbers.append((number, self._writer.write(rows)))
 
     def close(self) -> Partitions:

@@ -16,11 +16,14 @@ from typing import Any
 
 from cmpi._runtime.linux.own_file import open_own
 from cmpi._transport import pickling
+from cmpi.data.chunks import is_table
+from cmpi.data.extras import pyarrow
 
 PREFIX = "cmpi-data-"
 # If a task's blocks have no more than this in total, they are returned instead of written.
 INLINE_BYTES = 64 * 1024
 BLOCK_ROWS = 4096
+IPC_STREAM = b"\xff\xff\xff\xff"  # its first bytes; a pickle begins with others
 PARTS = b"parts"  # marks a pickle that contains others; a plain pickle ends with "."
 
 
@@ -137,7 +140,9 @@ class BlockWriter:
 
 
 def packed(value: Any) -> bytes:
-    """Return a pickle in one piece. Raises: NotPicklable."""
+    """Return a pickle in one piece, or a table as an Arrow IPC stream. Raises: NotPicklable."""
+    if is_table(value):
+        return table_bytes(value)
     message = pickling.dumps(value, "a row")
     if isinstance(message, bytes):
         return message
@@ -146,16 +151,26 @@ def packed(value: Any) -> bytes:
     return pickle.dumps((message.body, [bytes(each) for each in message.buffers]), 5) + PARTS
 
 
+def table_bytes(table: Any) -> bytes:
+    """Return a table as an Arrow IPC stream."""
+    to = pyarrow().BufferOutputStream()
+    with pyarrow("ipc").new_stream(to, table.schema) as writer:
+        writer.write_table(table)
+    return bytes(to.getvalue())
+
+
 def unpacked(data: bytes) -> Any:
-    """Return the value of a pickle by `packed`."""
+    """Return the value that was passed to `packed`."""
+    if data.startswith(IPC_STREAM):
+        return pyarrow("ipc").open_stream(data).read_all()
     if not data.endswith(PARTS):
         return pickling.loads(data)
     body, buffers = pickle.loads(data)
     return pickling.loads(body, [bytearray(each) for each in buffers])
 
 
-def read(blocks: Iterable[Block]) -> Iterator[list[Any]]:
-    """Yield the rows of each block."""
+def read(blocks: Iterable[Block]) -> Iterator[Any]:
+    """Yield the rows of each block: a list, or a table."""
     path, file = "", None
     try:
         for block in blocks:

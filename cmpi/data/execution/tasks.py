@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cmpi._core.data.keys import Key, key_function, names_of_key, rest_function
@@ -14,7 +14,8 @@ from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
 from cmpi.data.errors import BadRow, DatabaseError, NotColumnar, UnreadableFile
 from cmpi.data.execution.joining import Shuffled, has_all_keys, has_key, keyed, shuffled
-from cmpi.data.execution.shuffle import Groups, Partitions
+from cmpi.data.execution.joining_tables import with_keys
+from cmpi.data.execution.shuffle import Groups, Partitioner, Partitions
 from cmpi.data.execution.sorting import Run, sorted_runs
 from cmpi.data.execution.spill import Block, write_rows
 from cmpi.data.sinks.sampling import begin_split
@@ -120,18 +121,45 @@ def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading
     return pairs(), key_function(0), key_function(1)
 
 
-def shuffle(on: tuple[str, ...] | None, needs_key: bool, folder: str, partitions: int, memory: int) -> Work:
-    """Work that writes a split's pairs, or its rows by the columns `on`, to partitions. `needs_key`: leave
-    out rows in which one of these columns is None."""
+def shuffle(folder: str, partitions: int, memory: int) -> Work:
+    """Work that writes a split's pairs to partitions."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Shuffled:
-        rows = rows_of(split, steps, reading)
+        partitioner = Partitioner(folder, partitions, 0)
+        shuffled(rows_of(split, steps, reading), partitioner, memory)
+        return Shuffled(partitioner.close())
+
+    return work
+
+
+def shuffle_on(on: tuple[str, ...], needs_key: bool, folder: str, partitions: int, memory: int) -> Work:
+    """Work that writes a split's tables, or pairs of a key and a record, to partitions by the columns `on`.
+    `needs_key`: leave out rows in which one of these is None."""
+    is_there = has_key if len(on) == 1 else has_all_keys
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> Shuffled:
+        partitioner = Partitioner(folder, partitions, 0)
         names: dict[str, None] = {}
-        if on is not None:
-            rows = keyed(rows, on, reading, names)
-            if needs_key:
-                rows = filter(has_key if len(on) == 1 else has_all_keys, rows)
-        return Shuffled(shuffled(rows, folder, partitions, 0, memory), tuple(names))
+        schemas: list[Any] = []
+
+        def write(rows: Iterable[Any]) -> None:
+            pairs = keyed(rows, on, reading, names)
+            shuffled(filter(is_there, pairs) if needs_key else pairs, partitioner, memory)
+
+        chunks = chunks_of(split, steps, reading)
+        if chunks is None:
+            write(rows_of(split, steps, reading))
+            return Shuffled(partitioner.close(), tuple(names))
+        for chunk in gathered(chunks, memory):
+            if not is_table(chunk) or not set(on) <= set(chunk.column_names):
+                write(_rows_otherwise(chunk, steps))
+                continue
+            table = chunk.replace_schema_metadata(None)
+            if table.schema not in schemas:
+                schemas.append(table.schema)
+            table = with_keys(table, on) if needs_key else table
+            partitioner.write_table(table, [table[name] for name in on])
+        return Shuffled(partitioner.close(), tuple(names), tuple(schemas))
 
     return work
 

@@ -1,0 +1,136 @@
+"""The join on columns by Arrow: tables are shuffled by the hashes of their keys, and Arrow joins each
+partition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from cmpi._core.data.records import joined_names
+from cmpi.data.chunks import gathered
+from cmpi.data.execution.shuffle import MAX_LEVEL, SUBPARTITIONS, Partitioner
+from cmpi.data.execution.spill import Block, read
+from cmpi.data.extras import numpy, pyarrow
+from cmpi.data.hashing import can_be_hashed
+from cmpi.data.sources.columnar import BATCH_ROWS, records
+from cmpi.data.sources.reading import Reading
+
+Names = tuple[str, ...]
+
+
+def with_keys(table: Any, on: Names) -> Any:
+    """The rows of a table in which no key column is null."""
+    for name in on:
+        if table[name].null_count:
+            table = table.filter(table[name].is_valid())
+    return table
+
+
+def key_types(left: Any, right: Any, on: tuple[Names, Names]) -> list[Any] | None:
+    """The common types of the key columns of two schemas; None if Arrow and Python would not find the same
+    partners."""
+    types = [_common(left.field(a).type, right.field(b).type) for a, b in zip(*on)]
+    return None if None in types else types
+
+
+def _common(left: Any, right: Any) -> Any:
+    types, arrow = pyarrow("types"), pyarrow()
+    if types.is_integer(left) and types.is_integer(right):
+        unsigned = types.is_uint64(left) + types.is_uint64(right)
+        if unsigned and not (types.is_unsigned_integer(left) and types.is_unsigned_integer(right)):
+            return None
+        return arrow.uint64() if unsigned else arrow.int64()
+    text = [types.is_string(each) or types.is_large_string(each) for each in (left, right)]
+    if all(text):
+        return arrow.large_string()
+    return left if left.equals(right) and can_be_hashed(left) else None
+
+
+@dataclass(frozen=True)
+class JoinedTables:
+    """A split of a join on columns: some partitions, each with blocks of tables of the left and the right
+    stream.
+
+    Attributes:
+        on: The key columns of both.
+        types: The types in which these are compared.
+        schemas: The columns of the left and of the right stream.
+    """
+
+    partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
+    on: tuple[Names, Names]
+    outer: bool
+    types: tuple[Any, ...]
+    schemas: tuple[Any, Any]
+    folder: str
+    memory: int
+    columnar: ClassVar[bool] = True
+    columns: ClassVar[None] = None
+
+    @property
+    def schema(self) -> Any:
+        """The columns of the result."""
+        left, right = self.schemas
+        rest = [field for field in right if field.name not in self.on[1]]
+        names = joined_names(tuple(left.names), tuple(field.name for field in rest))
+        return pyarrow().schema(list(zip(names, [field.type for field in (*left, *rest)])))
+
+    def batches(self, columns: Names | None = None) -> Iterator[Any]:
+        """Yield record batches, by default of all columns."""
+        for left, right in self.partitions:
+            yield from self._joined(left, right, columns, 1)
+
+    def rows(self, reading: Reading) -> Iterator[Any]:
+        """Yield the records."""
+        for batch in self.batches():
+            reading.rows += batch.num_rows
+            yield from records(batch)
+
+    def _joined(
+        self, left: Iterable[Block], right: Iterable[Block], columns: Names | None, level: int
+    ) -> Iterator[Any]:
+        if sum(block.nbytes for block in right) > self.memory and level < MAX_LEVEL:
+            for a, b in self._divided(left, right, level):
+                yield from self._joined(a, b, columns, level + 1)
+            return
+        arrow = pyarrow()
+        partners = arrow.concat_tables([self.schemas[1].empty_table(), *read(right)]).combine_chunks()
+        keys = self._keys(partners, 1)
+        how = "left outer" if self.outer else "inner"
+        names = [str(i) for i in range(len(self.types))]
+        for table in gathered(read(left), self.memory):
+            found = self._keys(table, 0).join(keys, names, join_type=how, use_threads=False)
+            for at in range(0, found.num_rows, BATCH_ROWS):
+                part = found.slice(at, BATCH_ROWS)
+                yield from self._result(table, partners, part, columns).to_batches()
+
+    def _keys(self, table: Any, side: int) -> Any:
+        """The keys of a table, with the numbers of its rows."""
+        columns = [table[name].cast(kind) for name, kind in zip(self.on[side], self.types)]
+        names = [str(i) for i in range(len(columns))]
+        numbers = pyarrow().array(numpy().arange(table.num_rows))
+        return pyarrow().table([*columns, numbers], [*names, ("left", "right")[side]])
+
+    def _result(self, left: Any, right: Any, found: Any, columns: Names | None) -> Any:
+        """The columns of partners, which are given by the numbers of their rows."""
+        from_right = [name for name in right.column_names if name not in self.on[1]]
+        sources = [(left[name], found["left"]) for name in left.column_names]
+        sources += [(right[name], found["right"]) for name in from_right]
+        of_name = dict(zip(self.schema.names, sources))
+        wanted = list(of_name) if columns is None else list(columns)
+        if not wanted:
+            return found.select([])
+        return pyarrow().table([of_name[name][0].take(of_name[name][1]) for name in wanted], wanted)
+
+    def _divided(
+        self, left: Iterable[Block], right: Iterable[Block], level: int
+    ) -> Iterator[tuple[list[Block], list[Block]]]:
+        sides = []
+        for blocks, on in zip((left, right), self.on):
+            partitioner = Partitioner(self.folder, SUBPARTITIONS, level)
+            for table in read(blocks):
+                partitioner.write_table(table, [table[name] for name in on])
+            sides.append(partitioner.close())
+        for number, part in sides[0].items():
+            yield part, sides[1].get(number, [])

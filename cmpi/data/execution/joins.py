@@ -1,0 +1,44 @@
+"""Decides how to join what was shuffled: by Arrow if all of it is in tables that Arrow can compare, or else
+in rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from cmpi._core.data.plan import Join
+from cmpi._core.data.records import JoinedRecords
+from cmpi.data.execution.joining import JoinPart, Shuffled
+from cmpi.data.execution.joining_tables import JoinedTables, key_types
+
+
+def join_of(
+    node: Join, left: Sequence[Shuffled], right: Sequence[Shuffled], folder: str, memory: int
+) -> Callable[[Any], Any]:
+    """Return a function that makes a split of the join from partitions."""
+    if node.on is None:
+        return partial(JoinPart, outer=node.outer, folder=folder, memory=memory)
+    schemas = _schema(left), _schema(right)
+    if None not in schemas and (types := key_types(*schemas, node.on)):
+        return partial(
+            JoinedTables,
+            on=node.on,
+            outer=node.outer,
+            types=tuple(types),
+            schemas=schemas,
+            folder=folder,
+            memory=memory,
+        )
+    names = dict.fromkeys(name for each in right for name in each.names)
+    names.update(dict.fromkeys(name for each in right for schema in each.schemas for name in schema.names))
+    records = JoinedRecords(node.on[1], tuple(names))
+    return partial(JoinPart, outer=node.outer, folder=folder, memory=memory, on=node.on, records=records)
+
+
+def _schema(side: Sequence[Shuffled]) -> Any:
+    """The columns of one side of a join, if it has only tables with the same columns."""
+    found = [schema for each in side for schema in each.schemas]
+    if not found or any(each.names for each in side):
+        return None
+    return found[0] if all(schema.equals(found[0]) for schema in found) else None
