@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -91,7 +92,7 @@ def _chunks(
         chunks = first.over_rows(reading.through(split.rows(reading), Steps(steps.all[:begin])))
         begin += 1
     for step in steps.all[begin:end]:
-        chunks = chain.from_iterable(_applied(step, chunk) for chunk in chunks)
+        chunks = chain.from_iterable(map(partial(_applied, step), chunks))
     return chunks
 
 

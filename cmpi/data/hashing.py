@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from cmpi._core.data.stable_hash import EMPTY, NONE, mixed, stable_hash
+from cmpi._core.data.stable_hash import EMPTY, NONE, stable_hash
 from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.sources.columnar import values_of
 
@@ -22,7 +22,7 @@ def partition_numbers(keys: Sequence[Any], partitions: int, level: int = 0) -> A
     """Which partition each key belongs to, as a numpy array: see `partition` and `hashes`."""
     numbers = hashes(keys)
     if level:
-        numbers = mixed(numbers.astype("int64") + level * NONE)
+        numbers = _mixed(numbers.astype("int64") + level * NONE)
     return numbers % partitions
 
 
@@ -40,10 +40,10 @@ def hashes(keys: Sequence[Any]) -> Any:
 def hashes_of_tuples(parts: Sequence[Any]) -> Any:
     """The stable hash of each tuple, from the hashes of its parts."""
     np = numpy()
-    value = np.full(len(parts[0]), EMPTY, np.int64)
+    value = np.full(len(parts[0]), EMPTY, np.uint32)
     for part in parts:
-        value = mixed((value * 31 + part) & 0xFFFFFFFF)
-    return value.astype(np.uint32)
+        value = _mixed((value * np.uint32(31) + part).astype(np.int64))
+    return value
 
 
 def _of_column(keys: Any) -> Any:
@@ -68,7 +68,20 @@ def hashes_of_integers(keys: Any) -> Any:
     Source: as `stable_hash`, for a whole array at once.
     """
     np, modulus = numpy(), sys.hash_info.modulus
-    wide = keys.astype(np.int64)
-    if keys.dtype == np.uint64 or ((wide >= modulus) | (wide <= -modulus)).any():
+    if len(keys) and (keys.max() >= modulus or keys.min() <= -modulus):
         return np.array(list(map(stable_hash, keys.tolist())), np.uint32)
-    return mixed(np.where(wide == -1, -2, wide)).astype(np.uint32)  # -2 is Python's hash of -1
+    wide = keys.astype(np.int64)
+    wide -= wide == -1  # Python's hash of -1 is -2
+    return _mixed(wide)
+
+
+def _mixed(wide: Any) -> Any:
+    """`mixed` for an array of int64, which it changes: in 32 bits, products wrap as they should."""
+    np = numpy()
+    wide ^= wide >> 32
+    low = wide.astype(np.uint32)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        low ^= low >> np.uint32(shift)
+        low *= np.uint32(factor)
+    low ^= low >> np.uint32(16)
+    return low

@@ -168,7 +168,7 @@ class Stream(Terminals):
                 or a mapping from names in this stream to names in the other. The result has records with
                 all columns of this stream and those of the other that are not in its key; a column of the
                 other whose name this stream has, too, gets the ending `_right`. As in SQL, a row whose key
-                is missing (None) has no partner.
+                is missing (None) has no partner. Arrow joins what is in its columns.
                 By default both streams have pairs, `(k, x)` and `(k, y)`, which become `(k, (x, y))`.
 
         Blocks: never.

@@ -1,13 +1,14 @@
 """Groups that Arrow computes, before and after the shuffle, compared with the same computed by rows."""
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cmpi import data
-from cmpi._core.data.stable_hash import stable_hash
+from cmpi._core.data.stable_hash import partition, stable_hash
 from cmpi.data import columns, hashing
 from cmpi.data.execution import shuffle
 
@@ -91,3 +92,20 @@ def test_integers_of_an_array_have_the_hashes_of_pythons(kind, drawn):
     integers = st.integers(int(limits.min), int(limits.max)) | st.integers(max(-2, int(limits.min)), 2)
     found = drawn.draw(st.lists(integers))
     assert hashing.hashes_of_integers(np.array(found, kind)).tolist() == list(map(stable_hash, found))
+
+
+keys_of_two_columns = st.tuples(st.none() | st.integers(-2, 2**63 - 1), st.none() | st.text())
+
+
+@given(st.lists(keys_of_two_columns, max_size=9), st.data())
+def test_keys_in_columns_go_to_the_partitions_of_pythons(keys, drawn):
+    partitions, level = drawn.draw(st.integers(1, 70_000)), drawn.draw(st.integers(0, 4))
+    kinds = [("a", "int64"), ("b", "string")]
+    table = pa.table([[pair[i] for pair in keys] for i in (0, 1)], schema=pa.schema(kinds))
+    for names in ("a", "b", "ab"):
+        chosen = [table[name] for name in names]
+        values = chosen[0].to_pylist() if len(names) == 1 else keys
+        expected = [partition(value, partitions, level) for value in values]
+        assert hashing.partition_numbers(chosen, partitions, level).tolist() == expected
+        found = columns.divided(table, chosen, partitions, level)
+        assert {n: part.num_rows for n, part in found} == Counter(expected)

@@ -10,9 +10,8 @@ import fractions
 import numbers
 import uuid
 import zlib
-from typing import Any, TypeVar
+from typing import Any
 
-T = TypeVar("T")
 BITS = 32
 _MASK = (1 << BITS) - 1
 NONE, EMPTY = 0x9E3779B9, 0x85EBCA6B
@@ -47,13 +46,12 @@ def partition(key: Any, partitions: int, level: int = 0) -> int:
     return (mixed(number + level * NONE) if level else number) % partitions
 
 
-def mixed(number: T) -> T:
-    """The mixing step, for an int or for each number of a numpy array of int64, whose products may wrap."""
-    low: Any = number
-    low = (low ^ (low >> 32)) & _MASK
+def mixed(number: int) -> int:
+    """The mixing step."""
+    low = (number ^ (number >> 32)) & _MASK
     low = ((low ^ (low >> 16)) * 0x85EBCA6B) & _MASK
     low = ((low ^ (low >> 13)) * 0xC2B2AE35) & _MASK
-    return low ^ (low >> 16)  # type: ignore[no-any-return]
+    return low ^ (low >> 16)
 
 
 def _of_other(key: Any) -> int:

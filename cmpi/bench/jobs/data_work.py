@@ -178,11 +178,46 @@ def convert(pool: Any, path: str, folder: str) -> Times:
     return {"cmpi": ours, "pyarrow": theirs}
 
 
-def join(pool: Any, many: int, few: int) -> Times:
-    """Join a large stream and a small one, both shuffled."""
-    left = data.range(many, pool=pool).map(lambda x: (x % few, x))
-    right = data.range(few, pool=pool).map(lambda x: (x, -x))
-    return {"cmpi": lambda: left.inner_join(right).count()}
+def make_join(folder: str, many: int, few: int) -> tuple[str, str]:
+    """Write a Parquet file with many rows, and one with a few that each of them has a partner in."""
+    arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    choice = np.random.default_rng(3)
+    left = arrow.table({"id": choice.integers(0, few, many), "x": choice.integers(0, 1000, many)})
+    right = arrow.table({"id": choice.permutation(few), "y": choice.integers(0, 1000, few)})
+    paths = f"{folder}/left.parquet", f"{folder}/right.parquet"
+    for table, path in zip((left, right), paths):
+        parquet.write_table(table, path, row_group_size=max(1, len(table) // 10))
+    return paths
+
+
+def join(pool: Any, left: str, right: str) -> Times:
+    """A join by shuffle: returns the number of rows, and the sums of a column of each side."""
+
+    def ours() -> object:
+        first, second = (data.parquet(path, pool=pool) for path in (left, right))
+        both = first.inner_join(second, on="id")
+        return both.fork(data.count(), data.sum("x"), data.sum("y"))
+
+    measure: Times = {"cmpi": ours}
+    if polars := _installed("polars"):
+
+        def theirs() -> object:
+            both = polars.scan_parquet(left).join(polars.scan_parquet(right), on="id")
+            columns = polars.len(), polars.col("x").sum(), polars.col("y").sum()
+            found: object = both.select(*columns).collect().row(0)
+            return found
+
+        measure["Polars"] = theirs
+    if frame := _installed("dask.dataframe"):
+
+        def dask() -> object:
+            first, second = (frame.read_parquet(path, split_row_groups=True) for path in (left, right))
+            both = first.merge(second, on="id", broadcast=False)  # a shuffle, as ours
+            found = importlib.import_module("dask").compute(both.x.count(), both.x.sum(), both.y.sum())
+            return tuple(map(int, found))
+
+        measure["Dask DataFrame"] = dask
+    return measure
 
 
 def _installed(name: str) -> Any:
@@ -210,7 +245,7 @@ def main() -> None:
         found = rates({"cmpi": rows.count, "plain loop x workers": plain}, n_loop / 1e6, runs)
         found["plain loop x workers"] *= WORKERS
         figures["rows"] = found
-        figures["join"] = rates(join(pool, many, few), (many + few) / 1e6, runs)
+        figures["join"] = rates(join(pool, *make_join(folder, many, few)), (many + few) / 1e6, runs)
     print(json.dumps(figures))
 
 

@@ -181,15 +181,7 @@ class Job:
         return replace(flow, pipelines=[Steps(each.all + node.steps.all) for each in flow.pipelines])
 
     def _chain(self, node: plan.Chain) -> Flow:
-        flows = [self.flow(each) for each in node.streams]
-        pipelines: list[Steps] = []
-        splits: list[Iterator[tuple[int, Any]]] = []
-        for flow in flows:
-            splits.append(_shifted(flow.splits, len(pipelines)))
-            pipelines += flow.pipelines
-        totals = [flow.total for flow in flows]
-        total = None if None in totals else sum(each for each in totals if each is not None)
-        return Flow(pipelines, itertools.chain.from_iterable(splits), total)
+        return _together([self.flow(each) for each in node.streams])
 
     def _take(self, node: plan.Take) -> Flow:
         def taken() -> Iterator[Items]:
@@ -250,19 +242,15 @@ class Job:
 
     def _join(self, node: plan.Join) -> Flow:
         options = self.options
-        where = (self._spill.path, options.partitions, options.memory)
+        where = self._spill.path, options.partitions, options.memory
         if node.on is None:
             works = [tasks.shuffle(*where)] * 2
         else:
-            works = [
-                tasks.shuffle_on(on, needs_key, *where)
-                for on, needs_key in zip(node.on, (not node.outer, True))
-            ]
-        labels = ("join, left", "join, right")
-        left, right = (
-            list(self.run(label, self.flow(each), work))
-            for label, each, work in zip(labels, node.parents(), works)
-        )
+            needs_key = (not node.outer, True)
+            works = [tasks.shuffle_on(on, needs, *where) for on, needs in zip(node.on, needs_key)]
+        flows = [_of_side(i, self.flow(each)) for i, each in enumerate(node.parents())]
+        every = list(self.run("join: shuffle", _together(flows), tasks.side_by_side(works)))
+        left, right = ([shuffled for side, shuffled in every if side == i] for i in (0, 1))
         others = _gathered(each.partitions for each in right)
         pairs = [
             (tuple(blocks), tuple(others.get(number, ())))
@@ -284,8 +272,25 @@ def _plain(splits: Iterable[Any]) -> Flow:
     return Flow([Steps()], ((0, split) for split in splits), total)
 
 
+def _together(flows: list[Flow]) -> Flow:
+    """The splits of several flows, one flow after the other."""
+    pipelines: list[Steps] = []
+    splits: list[Iterator[tuple[int, Any]]] = []
+    for flow in flows:
+        splits.append(_shifted(flow.splits, len(pipelines)))
+        pipelines += flow.pipelines
+    totals = [flow.total for flow in flows]
+    total = None if None in totals else sum(each for each in totals if each is not None)
+    return Flow(pipelines, itertools.chain.from_iterable(splits), total)
+
+
 def _shifted(splits: Iterator[tuple[int, Any]], by: int) -> Iterator[tuple[int, Any]]:
     return ((number + by, split) for number, split in splits)
+
+
+def _of_side(side: int, flow: Flow) -> Flow:
+    splits = ((number, tasks.OfSide(side, split)) for number, split in flow.splits)
+    return replace(flow, splits=splits)
 
 
 def _gathered(results: Iterable[Partitions]) -> Partitions:

@@ -3,7 +3,7 @@ partition."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -94,34 +94,51 @@ class JoinedTables:
             for a, b in self._divided(left, right, level):
                 yield from self._joined(a, b, columns, level + 1)
             return
-        arrow = pyarrow()
-        partners = arrow.concat_tables([self.schemas[1].empty_table(), *read(right)]).combine_chunks()
-        keys = self._keys(partners, 1)
-        how = "left outer" if self.outer else "inner"
-        names = [str(i) for i in range(len(self.types))]
+        partners = pyarrow().concat_tables([self.schemas[1].empty_table(), *read(right)]).combine_chunks()
+        find = self._finder(partners)
         for table in gathered(read(left), self.memory):
-            found = self._keys(table, 0).join(keys, names, join_type=how, use_threads=False)
-            for at in range(0, found.num_rows, BATCH_ROWS):
-                part = found.slice(at, BATCH_ROWS)
-                yield from self._result(table, partners, part, columns).to_batches()
+            for rows, numbers in find(table):
+                yield from self._result(rows, partners, numbers, columns).to_batches()
 
-    def _keys(self, table: Any, side: int) -> Any:
-        """The keys of a table, with the numbers of its rows."""
-        columns = [table[name].cast(kind) for name, kind in zip(self.on[side], self.types)]
-        names = [str(i) for i in range(len(columns))]
-        numbers = pyarrow().array(numpy().arange(table.num_rows))
-        return pyarrow().table([*columns, numbers], [*names, ("left", "right")[side]])
+    def _finder(self, partners: Any) -> Callable[[Any], Iterator[tuple[Any, Any]]]:
+        """A function of a table of the left stream, which yields rows of it and the numbers of their
+        partners: null if there is none."""
+        compute, by = pyarrow("compute"), self._keys(partners, 1)
+        if len(by) == 1 and len(compute.unique(by[0])) == len(by[0]):
+            values = by[0].combine_chunks()
+            return lambda table: self._only_partner(table, values)
+        return lambda table: self._all_partners(table, by)
 
-    def _result(self, left: Any, right: Any, found: Any, columns: Names | None) -> Any:
-        """The columns of partners, which are given by the numbers of their rows."""
-        from_right = [name for name in right.column_names if name not in self.on[1]]
-        sources = [(left[name], found["left"]) for name in left.column_names]
-        sources += [(right[name], found["right"]) for name in from_right]
-        of_name = dict(zip(self.schema.names, sources))
-        wanted = list(of_name) if columns is None else list(columns)
-        if not wanted:
-            return found.select([])
-        return pyarrow().table([of_name[name][0].take(of_name[name][1]) for name in wanted], wanted)
+    def _only_partner(self, table: Any, values: Any) -> Iterator[tuple[Any, Any]]:
+        """The partners by keys that occur only once in the right stream: found twice as fast."""
+        every = pyarrow("compute").index_in(self._keys(table, 0)[0], value_set=values)
+        for at in range(0, table.num_rows, BATCH_ROWS):
+            rows, numbers = table.slice(at, BATCH_ROWS), every.slice(at, BATCH_ROWS)
+            if numbers.null_count and not self.outer:
+                rows, numbers = rows.filter(numbers.is_valid()), numbers.drop_null()
+            yield rows, numbers
+
+    def _all_partners(self, table: Any, by: list[Any]) -> Iterator[tuple[Any, Any]]:
+        names = [str(i) for i in range(len(by))]
+        how = "left outer" if self.outer else "inner"
+        found = _numbered(self._keys(table, 0), names, "left").join(
+            _numbered(by, names, "right"), names, join_type=how, use_threads=False
+        )
+        for at in range(0, found.num_rows, BATCH_ROWS):
+            part = found.slice(at, BATCH_ROWS)
+            yield table.take(part["left"]), part["right"]
+
+    def _keys(self, table: Any, side: int) -> list[Any]:
+        return [table[name].cast(kind) for name, kind in zip(self.on[side], self.types)]
+
+    def _result(self, left: Any, right: Any, numbers: Any, columns: Names | None) -> Any:
+        """The columns of rows of the left stream, and of their partners."""
+        rest = [name for name in right.column_names if name not in self.on[1]]
+        names = joined_names(tuple(left.column_names), tuple(rest))
+        of_right = dict(zip(names[left.num_columns :], rest))
+        wanted = names if columns is None else columns
+        found = [right[of_right[name]].take(numbers) if name in of_right else left[name] for name in wanted]
+        return pyarrow().table(found, list(wanted)) if wanted else left.select([])
 
     def _divided(
         self, left: Iterable[Block], right: Iterable[Block], level: int
@@ -134,3 +151,9 @@ class JoinedTables:
             sides.append(partitioner.close())
         for number, part in sides[0].items():
             yield part, sides[1].get(number, [])
+
+
+def _numbered(keys: list[Any], names: list[str], number: str) -> Any:
+    """A table of keys and the numbers of their rows."""
+    numbers = pyarrow().array(numpy().arange(len(keys[0])))
+    return pyarrow().table([*keys, numbers], [*names, number])

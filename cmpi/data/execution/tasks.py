@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from cmpi._core.data.keys import Key, key_function, names_of_key, rest_function
@@ -160,6 +161,28 @@ def shuffle_on(on: tuple[str, ...], needs_key: bool, folder: str, partitions: in
             table = with_keys(table, on) if needs_key else table
             partitioner.write_table(table, [table[name] for name in on])
         return Shuffled(partitioner.close(), tuple(names), tuple(schemas))
+
+    return work
+
+
+@dataclass(frozen=True)
+class OfSide:
+    """A split of one of two streams."""
+
+    side: int
+    split: Any
+
+    @property
+    def nbytes(self) -> int:
+        """The size of the split, if known."""
+        return getattr(self.split, "nbytes", 0)
+
+
+def side_by_side(works: Sequence[Work]) -> Work:
+    """Each side's own work on the splits of both. It returns the side, too."""
+
+    def work(number: int, split: OfSide, steps: Steps, reading: Reading) -> tuple[int, Any]:
+        return split.side, works[split.side](number, split.split, steps, reading)
 
     return work
 
