@@ -10,6 +10,7 @@ from typing import Any
 from cmpi._core.data.steps import Filter, Select, Step, Steps
 from cmpi.data.batches import MapBatches
 from cmpi.data.extras import pyarrow
+from cmpi.data.sinks.collecting import columns_of
 from cmpi.data.sources.columnar import records
 from cmpi.data.sources.reading import Reading
 
@@ -25,6 +26,13 @@ def is_table(chunk: Chunk) -> bool:
 def rows_of_chunk(chunk: Chunk) -> list[Any]:
     """The rows of a chunk."""
     return records(chunk) if is_table(chunk) else chunk
+
+
+def batches_of(chunk: Chunk) -> list[Any]:
+    """The rows of a chunk as record batches. Raises: TypeError: They are neither records nor dicts."""
+    table = chunk if is_table(chunk) else pyarrow().table(columns_of(chunk))
+    batches: list[Any] = table.to_batches()
+    return batches
 
 
 def is_columnar(split: Any, reading: Reading) -> bool:

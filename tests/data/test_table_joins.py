@@ -152,3 +152,20 @@ def test_a_column_that_a_table_lacks_is_named(files):
     sales, shops = files
     with pytest.raises(data.BadRow, match="no attribute 'where'"):
         sales.inner_join(shops, on={"where": "id"}).count()
+
+
+def test_tables_are_written_with_their_types(files, tmp_path):
+    sales, shops = files
+    both = sales.inner_join(shops, on={"shop": "id"}).map_batches(
+        lambda table: table.set_column(1, "n", table["n"].cast("int8")).append_column(
+            "note", pa.array([None] * len(table), "string" if table["n"][0].as_py() < 50 else "null")
+        )
+    )
+    manifest = both.chain(both).write_parquet(tmp_path / "out", rows_per_file=7)
+    table = parquet.read_table(tmp_path / "out")
+    assert manifest.rows == table.num_rows == 160 and len(manifest.files) == 2 * -(-80 // 7)
+    assert table.schema.field("n").type == "int8"
+    assert sorted(table["n"].to_pylist()) == sorted(2 * both.map(lambda row: row.n).collect())
+    rows = stream(pa.table({"x": [1, 2, 3]})).map_batches(lambda table: table.to_pylist())
+    assert rows.write_parquet(tmp_path / "rows").rows == 3
+    assert parquet.read_table(tmp_path / "rows")["x"].to_pylist() == [1, 2, 3]

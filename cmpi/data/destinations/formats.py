@@ -80,8 +80,8 @@ class WriteParquet:
         return self._write(path, chunks, lambda chunk, types: table.from_pydict(columns_of(chunk), types))
 
     def batches(self, path: str, batches: Iterator[Any]) -> int:
-        """Write record batches, in row groups of `GROUP_BYTES`."""
-        return self._write(path, _groups(batches), pyarrow().Table.from_batches)
+        """Write record batches, in row groups of `GROUP_BYTES`, with the types of the first one."""
+        return self._write(path, _groups(batches), _table_of_batches)
 
     def _write(self, path: str, chunks: Iterator[Any], table_of: Callable[[Any, Any], Any]) -> int:
         n, writer, types = 0, None, self.schema
@@ -97,6 +97,12 @@ class WriteParquet:
             if writer is not None:
                 writer.close()
         return n
+
+
+def _table_of_batches(batches: list[Any], types: Any) -> Any:
+    table = pyarrow().Table
+    types = batches[0].schema if types is None else types
+    return pyarrow().concat_tables([table.from_batches([batch]).cast(types) for batch in batches])
 
 
 def _groups(batches: Iterator[Any]) -> Iterator[list[Any]]:

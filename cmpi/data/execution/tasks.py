@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from cmpi._core.data.keys import Key, key_function, names_of_key, rest_function
 from cmpi._core.data.plan import GroupBy
 from cmpi._core.data.steps import Steps
-from cmpi.data.chunks import chunks_of, gathered, is_columnar, is_table, rows_of, rows_of_chunk
+from cmpi.data.chunks import batches_of, chunks_of, gathered, is_table, rows_of, rows_of_chunk
 from cmpi.data.columns import aggregated, aggregated_by_key, columns_of_sink
 from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
@@ -209,17 +210,12 @@ def write(folder: str, staging: str, ending: str, rows_per_file: int, how: Write
     """Work that writes a split's rows as files."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[WrittenFile]:
-        in_columns = not steps.all and is_columnar(split, reading)
-        if in_columns and isinstance(how, WriteParquet) and how.schema is None:
-            batches = parts_of_batches(_counted(split.batches(), reading), rows_per_file)
+        in_columns = isinstance(how, WriteParquet) and how.schema is None
+        chunks = chunks_of(split, steps, reading) if in_columns else None
+        if isinstance(how, WriteParquet) and chunks is not None:
+            batches = parts_of_batches(chain.from_iterable(map(batches_of, chunks)), rows_per_file)
             return write_split(batches, folder, staging, number, ending, how.batches)
         rows = parts_of_rows(rows_of(split, steps, reading), rows_per_file)
         return write_split(rows, folder, staging, number, ending, how)
 
     return work
-
-
-def _counted(batches: Iterator[Any], reading: Reading) -> Iterator[Any]:
-    for batch in batches:
-        reading.rows += batch.num_rows
-        yield batch
