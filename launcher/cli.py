@@ -247,7 +247,7 @@ def _is_bare_script(program: str) -> bool:
 
 
 _NOT_IN = ("slurm", "serve", "name", "host", "cpus", "memory", "enforce", "mpi_args", "ship", "dry_run")
-_ABOUT = ("attach", "status", "logs", "cancel")
+_ABOUT = ("attach", "status", "logs", "cancel", "clean")
 
 
 def _add_hosts(parser: argparse.ArgumentParser) -> None:

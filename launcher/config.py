@@ -62,4 +62,6 @@ class LaunchConfig:
     json: bool = False
     detach: bool = False
     on_interrupt: str = "ask"
-    about_job: tuple[str, str] | None = None  # "attach", "status", "logs" or "cancel", and a batch job's id
+    about_job: tuple[str, str] | None = (
+        None  # "attach", "status", "logs", "cancel" or "clean", and its value
+    )

@@ -74,7 +74,7 @@ def _obeyed() -> list[signal.Signals]:
 
 
 def _run_batch(config: LaunchConfig) -> int:
-    from cmpi.launcher.slurm import calls, commands
+    from cmpi.launcher.slurm import calls, commands, tidy_up
 
     try:
         if config.about_job is None:
@@ -82,7 +82,13 @@ def _run_batch(config: LaunchConfig) -> int:
         what, job = config.about_job
         if what == "attach":
             return commands.attach(job, config.on_interrupt)
-        return {"status": commands.status, "logs": commands.logs, "cancel": calls.cancel}[what](job)
+        about = {
+            "status": commands.status,
+            "logs": commands.logs,
+            "cancel": calls.cancel,
+            "clean": tidy_up.clean,
+        }
+        return about[what](job)
     except CmpiError as error:
         cli.fail(str(error), 1)
 

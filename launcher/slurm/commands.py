@@ -13,7 +13,7 @@ from cmpi._core.slurm.states import State
 from cmpi._runtime import programs
 from cmpi._runtime.slurm_question import ask
 from cmpi.errors import LaunchError
-from cmpi.launcher.slurm import calls, follow, job_files, own_lines, requeue, script
+from cmpi.launcher.slurm import calls, follow, job_files, own_lines, requeue, script, tidy_up
 from cmpi.launcher.slurm.job_files import JobFiles
 from cmpi.launcher.slurm.script import FOLDER
 
@@ -45,6 +45,7 @@ def submit(config: LaunchConfig) -> int:
         raise LaunchError(f"sbatch refused {path}{where}: {answer.complaint}")
     job = answer.out.strip().partition(";")[0]
     job_files.note(job, os.getcwd())
+    tidy_up.delete_very_old()
     if config.detach:
         print(job)
         return 0

@@ -6,14 +6,12 @@ import json
 import os
 import time
 
-from cmpi._core.slurm import end_record
+from cmpi._core.slurm import end_record, tidy
 from cmpi.launcher.slurm.script import FOLDER
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.slurm.end_record import EndRecord
-
-KEPT_S = 180 * 86_400  # how long the note of a job is kept
 
 
 class JobFiles:
@@ -49,7 +47,7 @@ def note(job: str, folder: str) -> None:
     try:
         os.makedirs(notes, mode=0o700, exist_ok=True)
         for entry in os.scandir(notes):
-            if entry.stat().st_mtime < time.time() - KEPT_S:
+            if entry.stat().st_mtime < time.time() - tidy.AUTOMATIC_S:
                 os.unlink(entry.path)
         with open(f"{notes}/{job}.new", "w") as file:
             json.dump({"folder": folder}, file)
@@ -66,6 +64,14 @@ def noted(job: str) -> str:
             return folder if isinstance(folder, str) else ""
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def noted_s(job: str) -> float:
+    """When the job was submitted, in seconds since 1970; 0 if there is no note of it."""
+    try:
+        return os.stat(f"{notes_folder()}/{job.partition('_')[0]}").st_mtime
+    except OSError:
+        return 0.0
 
 
 def all_noted() -> dict[str, str]:

@@ -92,6 +92,8 @@ def add_to(parser: argparse.ArgumentParser) -> None:
     )
     add("--logs", metavar="JOBID", help="show a job's output so far")
     add("--cancel", metavar="JOBID", help="cancel a job")
+    add("--clean", metavar="DAYS", nargs="?", const="",
+        help="delete files in .cmpi of jobs that ended so many days ago or more (default 0)")  # fmt: skip
 
 
 @frozen

@@ -8,6 +8,7 @@ import pytest
 
 from cmpi import slurm as cmpi_slurm
 from cmpi.errors import LaunchError, UsageError
+from tests.cluster.conftest import until
 
 
 @pytest.fixture
@@ -97,6 +98,22 @@ def test_gpus_features_and_unknown_wishes(here):
         cmpi_slurm.map_array(print, [1], memory="1G")
     with pytest.raises(UsageError, match="at least 1 element"):
         cmpi_slurm.map_array(print, [])
+
+
+def test_files_of_ended_jobs_are_deleted_and_those_that_are_needed_kept(here):
+    folder = here.folder / ".cmpi"
+    done = cmpi_slurm.submit(lambda: 7)
+    assert done.result(timeout=40) == 7
+    until(lambda: done.status == "COMPLETED")
+    waiting = cmpi_slurm.submit(lambda: 8, slurm_args="--hold")
+    (folder / "mine.txt").touch()
+    out = here.run("cmpirun", "--clean")
+    assert out.code == 0 and "of 1 jobs" in out.out, out
+    left = {path.name for path in folder.iterdir()}
+    assert "mine.txt" in left and not any(name.startswith(f"{done.id}.") for name in left), left
+    subprocess.run(["scontrol", "release", waiting.id], check=True)
+    assert waiting.result(timeout=40) == 8
+    assert here.run("cmpirun", "--clean", "x").code == 1
 
 
 async def _awaited(job):
