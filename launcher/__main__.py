@@ -10,6 +10,9 @@ def main() -> None:
     from cmpi._runtime.isolated import order_path
 
     order_path()
+    from cmpi._runtime.linux import home
+
+    home.ensure()
     from cmpi.launcher.cli import parse
 
     config = parse(sys.argv[1:])

@@ -27,6 +27,7 @@ from cmpi._runtime.batch_end import blocked_in_mpiexec
 from cmpi._runtime.code_version import code_version
 from cmpi._runtime.linux import (
     descendants,
+    home,
     host_facts,
     leftovers,
     open_files,
@@ -393,5 +394,6 @@ def _machine() -> str:
 
 def main() -> int:
     """Run the agent; returns its exit code."""
+    home.ensure()
     Agent().run()
     return 0

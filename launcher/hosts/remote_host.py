@@ -44,7 +44,7 @@ def by_srun(target: str, argv: list[str], job: str = "") -> list[str]:
         [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"] if job else []
     )
     other = ["env", *(f"--unset={name}" for name in ours)] if job else []
-    step = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--quiet", "--unbuffered"]
+    step = ["--overlap", "--nodes=1", "--ntasks=1", "--mem=0", "--quiet", "--unbuffered", "--export=ALL"]
     step += [f"--jobid={job}"] if job else []
     return [*other, "srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
 

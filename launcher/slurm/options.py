@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 from cmpi._base.frozen import frozen
 from cmpi.errors import UsageError
@@ -131,8 +133,11 @@ def read_own(argv: list[str], given: list[str]) -> Own:
 
 def batch(options: argparse.Namespace, own: Own) -> Batch:
     """The options for the batch job."""
+    from cmpi.launcher.slurm import environment
     from cmpi.launcher.slurm.script import Batch
 
+    given = [*(option.text for option in own.for_sbatch), *options.slurm_args]
+    exported = environment.exported(given, os.environ)
     return Batch(
         options.time,
         options.partition,
@@ -149,6 +154,7 @@ def batch(options: argparse.Namespace, own: Own) -> Batch:
         options.setup,
         own.for_sbatch,
         own.options,
+        [] if exported else environment.path(os.path.dirname(sys.executable), os.environ),
         options.requeue_before,
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from cmpi._base.frozen import frozen
 from cmpi._core.slurm import end_record
 from cmpi.launcher.hosts.hostfile import HostSpec
-from cmpi.launcher.slurm import requeue
+from cmpi.launcher.slurm import environment, requeue
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Batch:
     setup: list[str] = []  # lines of the script before the program, such as module loads
     own: list[OwnOption] = []  # from the program's own #SBATCH lines, for sbatch alone
     all_own: list[OwnOption] = []  # all of them, to find the one that sbatch refuses
+    path: list[str] = []  # the line that sets PATH, if Slurm does not pass it on
     requeue_before_s: float = 0.0  # end the program so long before the time limit, and queue the job again
 
 
@@ -102,7 +103,8 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
         "",
         f"rm -f {FOLDER}/{job}.code",
         "trap signalled=yes TERM  # Slurm's; cmpirun, which gets it too, gives the program its grace",
-        *batch.setup,
+        *batch.path,
+        *environment.setup(batch.setup),
         *(requeue.run(shlex.join(command)) if batch.requeue_before_s else [shlex.join(command), "code=$?"]),
         *end_record.shell(f"{FOLDER}/{job}"),
         "exit $code",
@@ -153,12 +155,12 @@ def spread(text: str) -> list[int]:
     return counts
 
 
-def allocation(names: list[str], environment: Mapping[str, str]) -> list[HostSpec]:
+def allocation(names: list[str], variables: Mapping[str, str]) -> list[HostSpec]:
     """The nodes of the Slurm job that cmpirun runs in, with the number of ranks allocated on each.
 
     If no number of tasks was requested (salloc -N 2), there is one rank for each CPU.
     """
-    text = environment.get("SLURM_TASKS_PER_NODE") or environment.get("SLURM_JOB_CPUS_PER_NODE", "")
+    text = variables.get("SLURM_TASKS_PER_NODE") or variables.get("SLURM_JOB_CPUS_PER_NODE", "")
     counts = spread(text) if text else []
     counts += [0] * (len(names) - len(counts))
     return [HostSpec(name, name, slots) for name, slots in zip(names, counts)]
