@@ -28,10 +28,14 @@ def rows_of_chunk(chunk: Chunk) -> list[Any]:
     return records(chunk) if is_table(chunk) else chunk
 
 
+def table_of(chunk: Chunk) -> Any:
+    """The rows of a chunk as a table. Raises: TypeError: They are neither records nor dicts."""
+    return chunk if is_table(chunk) else pyarrow().table(columns_of(chunk))
+
+
 def batches_of(chunk: Chunk) -> list[Any]:
     """The rows of a chunk as record batches. Raises: TypeError: They are neither records nor dicts."""
-    table = chunk if is_table(chunk) else pyarrow().table(columns_of(chunk))
-    batches: list[Any] = table.to_batches()
+    batches: list[Any] = table_of(chunk).to_batches()
     return batches
 
 

@@ -21,6 +21,7 @@ from cmpi.data.sinks.frequency import CountDistinct, MostDistinct, MostFrequent
 from cmpi.data.sinks.numeric import Count, Histogram, Mean, StdDev, Sum
 from cmpi.data.sinks.sampling import Sample
 from cmpi.data.sinks.sink import Fork, Sink
+from cmpi.errors import UsageError
 
 
 class Terminals:
@@ -164,9 +165,17 @@ class Terminals:
         """Write rows as JSON Lines: see `write_parquet`."""
         return self._write(folder, "json", "jsonl", rows_per_file, overwrite, write_json)
 
-    def write_csv(self, folder: Any, *, rows_per_file: int = sys.maxsize, overwrite: bool = False) -> Any:
+    def write_csv(
+        self,
+        folder: Any,
+        *,
+        rows_per_file: int = sys.maxsize,
+        overwrite: bool = False,
+        partition_by: str | Sequence[str] = (),
+    ) -> Any:
         """Write records or dicts as CSV with headers: see `write_parquet`."""
-        return self._write(folder, "csv", "csv", rows_per_file, overwrite, write_csv)
+        by = _names(partition_by)
+        return self._write(folder, "csv", "csv", rows_per_file, overwrite, write_csv, by)
 
     def write_parquet(
         self,
@@ -175,6 +184,7 @@ class Terminals:
         rows_per_file: int = sys.maxsize,
         overwrite: bool = False,
         schema: Any = None,
+        partition_by: str | Sequence[str] = (),
     ) -> Any:
         """Write records or dicts as Parquet files `part-<split>-<number>.parquet`.
 
@@ -184,6 +194,10 @@ class Terminals:
             overwrite: Replace what an earlier stream has written there.
             schema: A pyarrow schema with the types of the columns; by default they are found in a file's
                 first rows.
+            partition_by: The name of a column, or several: the rows with the same values there are in files
+                of their own, `column=value/part-...`, which do not have these columns. `data.parquet` and
+                `data.csv` read them as columns of the folder. Each split writes files for all of its
+                values, so sort or group the rows first if there are many values.
 
         Returns:
             The `Manifest`, which is also written to `_manifest.json` when all files are in place.
@@ -193,7 +207,12 @@ class Terminals:
 
         If the stream fails or is interrupted, it leaves nothing in the folder.
         """
-        return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, WriteParquet(schema))
+        by = _names(partition_by)
+        if schema is not None:
+            for name in set(by) & set(schema.names):
+                schema = schema.remove(schema.get_field_index(name))
+        how = WriteParquet(schema)
+        return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, how, by)
 
     def write_postgres(self, uri: str, table: str, *, mode: str = "create", schema: Any = None) -> Any:
         """Write records or dicts to a table of a PostgreSQL database, all rows in one transaction.
@@ -240,13 +259,30 @@ class Terminals:
             return self._result(n, job)
 
     def _write(
-        self, folder: Any, form: str, ending: str, rows_per_file: int, overwrite: bool, how: Write
+        self,
+        folder: Any,
+        form: str,
+        ending: str,
+        rows_per_file: int,
+        overwrite: bool,
+        how: Write,
+        by: tuple[str, ...] = (),
     ) -> Any:
         if rows_per_file < 1:
             raise ValueError(f"rows_per_file must be a number, 1 or more; found {rows_per_file!r}")
         to = Destination(folder, form, overwrite)
         with Job(self._options) as job:
-            return self._result(job.write(self._node, to, ending, rows_per_file, how), job)
+            return self._result(job.write(self._node, to, ending, rows_per_file, how, by), job)
+
+
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    """The columns of `partition_by`."""
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if not all(isinstance(name, str) for name in found) or len(set(found)) < len(found):
+        raise UsageError(
+            f"partition_by must be a column's name, or several different ones; found {names!r}"
+        )
+    return found
 
 
 def memory_bytes(memory: int | str | None, otherwise: int) -> int:

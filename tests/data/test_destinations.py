@@ -95,12 +95,17 @@ def test_only_an_earlier_stream_is_replaced_and_only_if_asked(tmp_path):
 
 def test_a_second_attempt_writes_the_same_files(tmp_path):
     def attempt(rows):
-        return write_split(parts_of_rows(iter(rows), 2), str(tmp_path), ".staged", 7, "txt", write_text)
+        parts = (("k=1" if rows[0] == "a" else "", part) for part in parts_of_rows(iter(rows), 2))
+        return write_split(parts, str(tmp_path), ".staged", 7, "txt", write_text)
 
     attempt(["half", "of", "it", "and", "more"])
     files = attempt(["a", "b", "c"])
-    staged = tmp_path / ".staged"
-    assert names_in(staged) == [each.name for each in files] == ["part-00007-000.txt", "part-00007-001.txt"]
+    staged = tmp_path / ".staged" / "00007"
+    assert names_in(staged) == ["k=1"] and names_in(staged / "k=1") == [
+        "part-00007-000.txt",
+        "part-00007-001.txt",
+    ]
+    assert [each.name for each in files] == ["k=1/part-00007-000.txt", "k=1/part-00007-001.txt"]
     assert (staged / files[1].name).read_text() == "c\n"
 
 

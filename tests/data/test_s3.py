@@ -65,6 +65,17 @@ def test_parquet_is_read_by_columns_and_written(bucket):
     assert events.sum("ms") == sum(range(1000))
 
 
+def test_partitions_are_written_and_read(bucket):
+    rows = [{"user": f"u{i % 3}", "ms": i} for i in range(100)]
+    manifest = data.of(rows, pool=here).write_parquet("s3://lake/parts", partition_by="user")
+    assert manifest.files[0].name.startswith("user=u")
+    assert not bucket.glob("lake/parts/.cmpi*")
+    parts = data.parquet("s3://lake/parts", pool=here)
+    assert parts.filter(data.col("user") == "u1").sum("ms") == sum(range(1, 100, 3))
+    assert data.parquet("s3://lake/parts/user=u[01]", pool=here).count() == 67
+    assert parts.group_by("user", into=data.count()).collect(dict) == {"u0": 34, "u1": 33, "u2": 33}
+
+
 def test_a_stream_that_fails_leaves_nothing_there(bucket):
     with pytest.raises(data.BadRow):
         data.of(range(100), pool=here).map(lambda x: {"x": 1 // (x - 70)}).write_parquet("s3://lake/broken")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from cmpi._core.data.keys import Column
@@ -161,6 +161,30 @@ class Not(Expression):
 
     def __repr__(self) -> str:
         return f"~{self.of!r}"
+
+
+def can_be_true(condition: Expression, known: Mapping[str, Any]) -> bool:
+    """Whether a condition can be true for any row with these values in some of its columns.
+
+    >>> can_be_true((col("year") == 2024) & (col("ms") > 100), {"year": 2023})
+    False
+    """
+    return any(value is not None and bool(value) for value in _outcomes(condition, known))
+
+
+def _outcomes(condition: Expression, known: Mapping[str, Any]) -> list[Any]:
+    """The values that a condition can have."""
+    if condition.columns() <= set(known):
+        try:
+            return [condition(known)]
+        except Exception:  # the reader will find the same error, or another one
+            return [True, False, None]
+    if isinstance(condition, Not):
+        return [None if value is None else not value for value in _outcomes(condition.of, known)]
+    if isinstance(condition, Binary) and condition.name in "&|" and isinstance(condition.right, Expression):
+        left, right = _outcomes(condition.left, known), _outcomes(condition.right, known)
+        return [_junction(a, b, condition.name == "|") for a in left for b in right]
+    return [True, False, None]
 
 
 def col(name: str) -> Expression:

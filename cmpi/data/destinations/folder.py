@@ -12,9 +12,9 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
+from cmpi._core.data.partitions import is_partition
 from cmpi.data.destinations.formats import Write
 from cmpi.data.destinations.storage import storage
 from cmpi.errors import UsageError
@@ -75,7 +75,7 @@ class Destination:
         """The files that an earlier stream has written."""
         try:
             manifest = json.loads(self._storage.read(MANIFEST))
-            return {os.path.basename(each["name"]) for each in manifest["files"]}
+            return {_inside(each["name"]) for each in manifest["files"]}
         except FileNotFoundError:
             return set()
         except (ValueError, KeyError, TypeError) as error:
@@ -83,14 +83,19 @@ class Destination:
 
     def commit(self, splits: Iterable[list[WrittenFile]]) -> Manifest:
         """Move the files to their places, after all are written. Blocks: until that is done."""
-        files = tuple(chain.from_iterable(splits))
+        staged_as = {
+            file: staged_name(self.staging, number, file.name)
+            for number, written in enumerate(splits)
+            for file in written
+        }
+        files = tuple(staged_as)
         manifest = Manifest(self._form, sum(file.rows for file in files), files)
         staged = f"{self.staging}/{MANIFEST}"
         with self._storage.written(staged) as path, open(path, "w", encoding="utf-8") as file:
             json.dump(asdict(manifest), file, indent=1)
         self._storage.unlink(MANIFEST)  # until the files are in place, the folder is incomplete
         for each in files:
-            self._storage.move(f"{self.staging}/{each.name}", each.name)
+            self._storage.move(staged_as[each], each.name)
         for name in self._before - {each.name for each in files}:
             self._storage.unlink(name)
         self._storage.move(staged, MANIFEST)
@@ -101,19 +106,45 @@ class Destination:
         self._storage.remove(self.staging)
 
 
+def _inside(name: str) -> str:
+    """The name of a file that an earlier stream has written. Raises: ValueError: It cannot be one."""
+    *folders, file = name.split("/")
+    if not file.startswith("part-") or not all(map(is_partition, folders)):
+        raise ValueError(f"{name!r} is no file of a stream")
+    return name
+
+
+def staged_name(staging: str, number: int, name: str) -> str:
+    """Where a file of a split is until all splits are written."""
+    return f"{staging}/{number:05}/{name}"
+
+
 def write_split(
-    parts: Iterable[Iterator[Any]], folder: str, staging: str, number: int, ending: str, write: Write
+    parts: Iterable[tuple[str, Iterator[Any]]],
+    folder: str,
+    staging: str,
+    number: int,
+    ending: str,
+    write: Write,
 ) -> list[WrittenFile]:
-    """Write the files of one split, one for each part; first remove those of an earlier attempt."""
+    """Write the files of one split, one for each part; first remove those of an earlier attempt.
+
+    Args:
+        parts: The folder of each file inside of `folder`, or "", and its rows.
+        folder: The destination.
+        staging: The folder inside of it for files until all splits are written.
+        number: The number of the split.
+        ending: What the files' names end with.
+        write: Writes a file.
+    """
     to = storage(folder)
-    stem = f"{staging}/part-{number:05}"
-    for name in to.matching(f"{stem}-"):
-        to.unlink(name)
+    to.remove(staged_name(staging, number, "").rstrip("/"))
     files: list[WrittenFile] = []
-    for part in parts:
-        name = f"{stem}-{len(files):03}.{ending}"
-        with to.written(name) as path:
+    for inside, part in parts:
+        name = f"part-{number:05}-{len(files):03}.{ending}"
+        name = f"{inside}/{name}" if inside else name
+        with to.written(staged_name(staging, number, name)) as path:
             n = write(path, part)
             nbytes = os.path.getsize(path)
-        files.append(WrittenFile(os.path.basename(name), n, nbytes))
+        files.append(WrittenFile(name, n, nbytes))
     return files

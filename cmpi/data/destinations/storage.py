@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from cmpi.data.extras import fsspec
@@ -29,13 +28,10 @@ class Storage(Protocol):
         without an exception."""
 
     def move(self, name: str, to: str) -> None:
-        """Rename a file, replacing any file with that name."""
+        """Rename a file, replacing any file with that name. Creates the folder for it."""
 
     def unlink(self, name: str) -> None:
-        """Remove a file, if it exists."""
-
-    def matching(self, start: str) -> list[str]:
-        """The files whose names begin with `start`."""
+        """Remove a file, if it exists, and its folders inside of this one, if they are then empty."""
 
     def remove(self, folder: str) -> None:
         """Remove a folder with its contents, if it exists."""
@@ -69,15 +65,15 @@ class LocalFolder:
         yield self._path(name)
 
     def move(self, name: str, to: str) -> None:
+        os.makedirs(os.path.dirname(self._path(to)), exist_ok=True)
         os.replace(self._path(name), self._path(to))
 
     def unlink(self, name: str) -> None:
         if os.path.exists(self._path(name)):
             os.unlink(self._path(name))
-
-    def matching(self, start: str) -> list[str]:
-        found = glob.glob(f"{glob.escape(self._path(start))}*")
-        return [os.path.relpath(path, self._folder) for path in found]
+        with suppress(OSError):  # until a folder is not empty
+            while name := os.path.dirname(name):
+                os.rmdir(self._path(name))
 
     def remove(self, folder: str) -> None:
         shutil.rmtree(self._path(folder), ignore_errors=True)
@@ -123,12 +119,6 @@ class RemoteFolder:
         system.invalidate_cache()
         if system.exists(path):
             system.rm_file(path)
-
-    def matching(self, start: str) -> list[str]:
-        system, path = self._at(start)
-        system.invalidate_cache()
-        folder = start[: len(start) - len(start.rpartition("/")[2])]
-        return [folder + each.rpartition("/")[2] for each in system.glob(f"{path}*")]
 
     def remove(self, folder: str) -> None:
         system, path = self._at(folder)

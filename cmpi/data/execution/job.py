@@ -17,7 +17,7 @@ from cmpi._core.data import plan
 from cmpi._core.data.optimise import optimise
 from cmpi._core.data.splits import even_ranges, groups_by_size
 from cmpi._core.data.steps import Steps
-from cmpi.data.destinations.folder import Destination, Manifest
+from cmpi.data.destinations.folder import Destination, Manifest, staged_name
 from cmpi.data.destinations.formats import Write, WriteParquet
 from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.errors import BadRow
@@ -103,11 +103,19 @@ class Job:
         return sink.finish(state)
 
     def write(
-        self, node: plan.Node, to: Destination, ending: str, rows_per_file: int, how: Write
+        self,
+        node: plan.Node,
+        to: Destination,
+        ending: str,
+        rows_per_file: int,
+        how: Write,
+        by: tuple[str, ...],
     ) -> Manifest:
-        """Write a plan's rows as files. Blocks: until all are in place."""
+        """Write a plan's rows as files, in folders by the values of the columns `by`. Blocks: until all are
+        in place."""
         try:
-            work = tasks.write(to.folder, to.staging, ending, rows_per_file, how)
+            memory = self.options.memory
+            work = tasks.write(to.folder, to.staging, ending, rows_per_file, how, by, memory)
             return to.commit(self.run(f"write {ending}", self.flow(optimise(node)), work))
         finally:
             to.close()
@@ -115,8 +123,9 @@ class Job:
     def insert(self, node: plan.Node, to: PostgresTable) -> int:
         """Write a plan's rows to a table; return how many they are. Blocks: until they are there."""
         work = tasks.write(self._spill.path, "rows", "parquet", sys.maxsize, WriteParquet(to.schema))
-        files = itertools.chain.from_iterable(self.run("write postgres", self.flow(optimise(node)), work))
-        return to.insert([os.path.join(self._spill.path, "rows", file.name) for file in files])
+        splits = self.run("write postgres", self.flow(optimise(node)), work)
+        names = [staged_name("rows", i, file.name) for i, files in enumerate(splits) for file in files]
+        return to.insert([os.path.join(self._spill.path, name) for name in names])
 
     def rows(self, node: plan.Node) -> Iterator[Any]:
         """Yield a plan's rows, computing them as they are requested."""

@@ -10,16 +10,17 @@ from typing import Any
 from cmpi._core.data.keys import Key, key_function, names_of_key, rest_function
 from cmpi._core.data.plan import GroupBy
 from cmpi._core.data.steps import Steps
-from cmpi.data.chunks import batches_of, chunks_of, gathered, is_table, rows_of, rows_of_chunk
+from cmpi.data.chunks import batches_of, chunks_of, gathered, is_table, rows_of, rows_of_chunk, table_of
 from cmpi.data.columns import aggregated, aggregated_by_key, columns_of_sink
 from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
+from cmpi.data.destinations.partitioned import divided_rows, divided_tables
 from cmpi.data.errors import BadRow, DatabaseError, NotColumnar, UnreadableFile
 from cmpi.data.execution.joining import Shuffled, has_all_keys, has_key, keyed, shuffled
 from cmpi.data.execution.joining_tables import with_keys
 from cmpi.data.execution.shuffle import Groups, Partitioner, Partitions
 from cmpi.data.execution.sorting import Run, sorted_runs
-from cmpi.data.execution.spill import Block, write_rows
+from cmpi.data.execution.spill import Block, memory_of, write_rows
 from cmpi.data.sinks.sampling import begin_split
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
@@ -206,16 +207,37 @@ def keep(folder: str) -> Work:
     return work
 
 
-def write(folder: str, staging: str, ending: str, rows_per_file: int, how: Write) -> Work:
-    """Work that writes a split's rows as files."""
+def write(
+    folder: str,
+    staging: str,
+    ending: str,
+    rows_per_file: int,
+    how: Write,
+    by: tuple[str, ...] = (),
+    memory: int = 0,
+) -> Work:
+    """Work that writes a split's rows as files, in folders by the values of the columns `by`."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[WrittenFile]:
         in_columns = isinstance(how, WriteParquet) and how.schema is None
         chunks = chunks_of(split, steps, reading) if in_columns else None
+        divided: Iterator[tuple[str, Any]]
+        parts_of: Callable[[Any, int], Iterator[Iterator[Any]]]
+        write_part: Write = how
         if isinstance(how, WriteParquet) and chunks is not None:
-            batches = parts_of_batches(chain.from_iterable(map(batches_of, chunks)), rows_per_file)
-            return write_split(batches, folder, staging, number, ending, how.batches)
-        rows = parts_of_rows(rows_of(split, steps, reading), rows_per_file)
-        return write_split(rows, folder, staging, number, ending, how)
+            write_part, parts_of = how.batches, parts_of_batches
+            if by:
+                divided = divided_tables(gathered(map(table_of, chunks), memory), by)
+                divided = ((inside, table.to_batches()) for inside, table in divided)
+            else:
+                divided = iter([("", chain.from_iterable(map(batches_of, chunks)))])
+        else:
+            parts_of, rows = parts_of_rows, rows_of(split, steps, reading)
+            if by:
+                divided = divided_rows(rows, by, memory, lambda some: memory_of(some, len(some)))
+            else:
+                divided = iter([("", rows)])
+        parts = ((inside, part) for inside, rows in divided for part in parts_of(iter(rows), rows_per_file))
+        return write_split(parts, folder, staging, number, ending, write_part)
 
     return work

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from cmpi._core.data.expressions import Expression
+from cmpi._core.data.expressions import Expression, can_be_true
+from cmpi._core.data.partitions import Keys
 from cmpi._core.data.records import record_type
 from cmpi._core.data.splits import groups_by_size
 from cmpi.data.errors import UnreadableFile
 from cmpi.data.extras import fsspec, pyarrow
-from cmpi.data.sources.files import find
+from cmpi.data.sources.files import File, find_with_keys
 from cmpi.data.sources.reading import Place, Reading
 
 BATCH_ROWS = 1 << 16
@@ -22,7 +23,7 @@ class Fragment:
     """A split: a file, or some of its row groups.
 
     Attributes:
-        schema: The columns of the first file.
+        schema: The columns of the first file, and those that folders name.
     """
 
     path: str
@@ -32,6 +33,7 @@ class Fragment:
     columns: tuple[str, ...] | None
     condition: Expression | None
     before: int = 0  # rows of the file that precede this split
+    keys: Keys = ()  # the columns that the file's folders name
     nbytes: int = 0  # uncompressed
     columnar: ClassVar[bool] = True  # it has `batches`
 
@@ -40,7 +42,8 @@ class Fragment:
         dataset, compute = pyarrow("dataset"), pyarrow("compute")
         try:
             groups = {} if self.row_groups is None else {"row_groups": self.row_groups}
-            fragment = _form(self.form).make_fragment(*_located(self.path), **groups)
+            known = _expression(self.keys, self.schema, compute.field)
+            fragment = _form(self.form).make_fragment(*_located(self.path), known, **groups)
             names = columns if columns is not None else self.columns
             yield from dataset.Scanner.from_fragment(
                 fragment,
@@ -102,7 +105,9 @@ class ColumnarFiles:
     def splits(self) -> Iterator[Fragment]:
         """Groups of row groups; for IPC, files."""
         schema = None
-        for path, size in find(self.paths):
+        every = find_with_keys(self.paths)
+        # If no file can match, one is read for its columns.
+        for path, size, keys in list(filter(self._can_match, every)) or every[:1]:
             try:
                 if self.form == "parquet":
                     file = _parquet_file(path)
@@ -112,11 +117,11 @@ class ColumnarFiles:
             except (pyarrow().ArrowException, OSError) as error:
                 raise _unreadable(path, self.form, error) from error
             if schema is None:
-                schema = found
+                schema = with_keys(found, every)
                 self._check(schema, path)
             if metadata is None:
                 whole = Fragment(path, self.form, None, schema, self.columns, self.condition)
-                yield replace(whole, nbytes=size)
+                yield replace(whole, nbytes=size, keys=keys)
                 continue
             groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
             before = 0
@@ -124,9 +129,13 @@ class ColumnarFiles:
                 numbers = tuple(range(begin, end))
                 nbytes = sum(each.total_byte_size for each in groups[begin:end])
                 yield Fragment(
-                    path, self.form, numbers, schema, self.columns, self.condition, before, nbytes
+                    path, self.form, numbers, schema, self.columns, self.condition, before, keys, nbytes
                 )
                 before += sum(each.num_rows for each in groups[begin:end])
+
+    def _can_match(self, file: File) -> bool:
+        """Whether the condition can be true for rows of the file."""
+        return self.condition is None or can_be_true(self.condition, dict(file.keys))
 
     def _check(self, schema: Any, path: str) -> None:
         needed = self.condition.columns() if self.condition is not None else set()
@@ -154,6 +163,30 @@ class ColumnarFiles:
         columns = "" if self.columns is None else f": {', '.join(self.columns)}"
         condition = "" if self.condition is None else f" where {self.condition!r}"
         return f"{self.form} {self.paths}{columns}{condition}"
+
+
+def with_keys(schema: Any, files: list[File]) -> Any:
+    """A file's schema, and the columns that folders name."""
+    for name in dict.fromkeys(name for file in files for name, _ in file.keys):
+        if name not in schema.names:
+            kind = type_of_key([dict(file.keys).get(name) for file in files])
+            schema = schema.append(pyarrow().field(name, kind))
+    return schema
+
+
+def type_of_key(values: list[Any]) -> Any:
+    """The Arrow type of a column that folders name, from its values."""
+    return pyarrow().int32() if any(isinstance(value, int) for value in values) else pyarrow().string()
+
+
+def _expression(keys: Keys, schema: Any, field: Any) -> Any:
+    """The pyarrow expression that says which values a file has in the columns that its folders name."""
+    found = None
+    for name, value in keys:
+        scalar = pyarrow().scalar(value, type_of_key([value])).cast(schema.field(name).type)
+        known = field(name).is_null() if value is None else field(name) == scalar
+        found = known if found is None else found & known
+    return found
 
 
 def _form(form: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cmpi.data.errors import NotColumnar
@@ -14,6 +14,7 @@ from cmpi.data.sources.files import opened
 from cmpi.data.sources.lines import Part
 
 BLOCK = 4 << 20  # bytes that pyarrow parses at once
+KEY_TYPES: dict[Any, str] = {int: "int32", str: "string"}  # of columns that folders name
 ARROW_TYPES: dict[Any, str] = {None: "string", int: "int64", float: "float64"}
 
 
@@ -22,7 +23,8 @@ def can_be_columns(part: Part, layout: Layout) -> bool:
     plain = part.encoding == "utf-8" and part.errors == "strict" and len(layout.delimiter) == 1
     types = [layout.types.get(name) for name in layout.names]
     distinct = len(set(layout.header)) == len(layout.header)
-    return plain and distinct and all(_known(kind) for kind in types) and _installed()
+    simple = all(kind in KEY_TYPES and name not in layout.types for name, kind in layout.keys.items())
+    return plain and distinct and simple and all(_known(kind) for kind in types) and _installed()
 
 
 def _known(kind: Any) -> bool:
@@ -35,7 +37,10 @@ def _installed() -> bool:
 
 def schema_of(layout: Layout) -> Any:
     """The columns of the records as an Arrow schema."""
-    kinds = [ARROW_TYPES[layout.types.get(name)] for name in layout.names]
+    keys, types = layout.keys, layout.types
+    kinds = [
+        KEY_TYPES[keys[name]] if name in keys else ARROW_TYPES[types.get(name)] for name in layout.names
+    ]
     return pyarrow().schema(list(zip(layout.names, kinds)))
 
 
@@ -55,7 +60,7 @@ def batches_of(
         NotColumnar: pyarrow found an error: Python's own reader finds the row, or accepts it.
     """
     csv = pyarrow("csv")
-    schema, columns = schema_of(layout), columns or layout.names[:1]
+    schema, columns = schema_of(layout), columns or header[:1]
     with opened(part.path) as file:
         try:
             yield from csv.open_csv(
@@ -71,6 +76,21 @@ def batches_of(
             )
         except pyarrow().ArrowException as error:
             raise NotColumnar(str(error)) from error
+
+
+def with_constants(batch: Any, names: Sequence[str], values: Mapping[str, Any], schema: Any) -> Any:
+    """A record batch of these columns, of which some have the same value in all rows."""
+    arrow = pyarrow()
+    fields = [schema.field(name) for name in names]
+    found = [
+        arrow.repeat(arrow.scalar(values[field.name], field.type), batch.num_rows)
+        if field.name in values
+        else batch.column(field.name)
+        for field in fields
+    ]
+    if not fields:
+        return batch.select([])
+    return arrow.record_batch(found, schema=arrow.schema(fields))
 
 
 class BlockFile(io.RawIOBase):

@@ -14,7 +14,7 @@ from cmpi._core.data.expressions import Expression
 from cmpi._core.data.records import record_type
 from cmpi.data.errors import BadRow, described
 from cmpi.data.sources import lines
-from cmpi.data.sources.csv_columns import batches_of, can_be_columns, schema_of
+from cmpi.data.sources.csv_columns import batches_of, can_be_columns, schema_of, with_constants
 from cmpi.data.sources.csv_layout import Layout, Types
 from cmpi.data.sources.files import opened
 from cmpi.data.sources.lines import Part
@@ -48,7 +48,11 @@ class CsvPart:
             header = header_of(self.part, self.layout.delimiter, self.layout)
             skip = 1 if self.part.begin == 0 else 0
         names = self.layout.names if columns is None else columns
-        return batches_of(self.part, self.layout, header, names, skip)
+        own = dict(self.part.keys)
+        keys = {name: own.get(name) for name in self.layout.keys}
+        in_file = tuple(name for name in names if name not in keys)
+        for batch in batches_of(self.part, self.layout, header, in_file, skip):
+            yield with_constants(batch, names, keys, self.schema) if keys else batch
 
     @property
     def nbytes(self) -> int:
@@ -84,8 +88,12 @@ class CsvPart:
         names, width = self.layout.names, len(header)
         make = record_type(names)._make
         pick: Any = None
-        if names != header:
-            indexes = [header.index(name) for name in names]
+        own = dict(self.part.keys)
+        keys = [own.get(name) for name in self.layout.keys]
+        every = (*header, *self.layout.keys)
+        if names != every:
+            index = {name: i for i, name in enumerate(every)}  # folders are later
+            indexes = [index[name] for name in names]
             pick = operator.itemgetter(*indexes) if len(indexes) > 1 else lambda row: (row[indexes[0]],)
         types = [self.layout.types.get(name) for name in names]
         converts = any(types)
@@ -103,6 +111,8 @@ class CsvPart:
                     reason = f"{len(values)} fields where the header has {width}"
                     reading.reject(BadRow(reason, *self.part.place(first)))
                 continue
+            if keys:
+                values += keys
             if pick is not None:
                 values = pick(values)
             if converts:
@@ -169,13 +179,21 @@ class CsvFiles:
             header = header_of(part, self.delimiter)
             if not header and not part.begin:
                 return None  # the file is empty: the next one has the header
-        missing = [name for name in (*(self.wanted or ()), *self.types) if name not in header]
+        kinds = {name: type(value) for name, value in part.keys}
+        every = (*header, *kinds)
+        missing = [name for name in (*(self.wanted or ()), *self.types) if name not in every]
         if missing:
             raise UsageError(
-                f"{part.path} has no column {missing[0]!r}; its columns are {', '.join(header)}"
+                f"{part.path} has no column {missing[0]!r}; its columns are {', '.join(every)}"
             )
         return Layout(
-            header, self.header is None, self.wanted, self.types, self.delimiter, self.quoted_newlines
+            header,
+            self.header is None,
+            self.wanted,
+            self.types,
+            self.delimiter,
+            self.quoted_newlines,
+            kinds,
         )
 
     def select(self, names: tuple[str, ...]) -> CsvFiles | None:
@@ -212,7 +230,7 @@ def _checked(row: list[str] | None, path: str, layout: Layout) -> tuple[str, ...
         expected = ", ".join(layout.header)
         reason = f"the columns are {', '.join(header)}; those of the first file are {expected}. Name the "
         raise BadRow(reason + "ones that all files have with columns=", path, 1)
-    missing = [name for name in layout.names if name not in header]
+    missing = [name for name in layout.names if name not in layout.every(header)]
     if missing:
         raise BadRow(f"the columns are {', '.join(header)}; found no {missing[0]!r}", path, 1)
     return header

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 Types = Mapping[str, Callable[[str], Any]]
@@ -19,6 +19,8 @@ class Layout:
         wanted: The columns to read; None: all.
         types: Functions that convert text to values, by column.
         delimiter: The character between fields.
+        keys: The columns that folders name, with their types. Their values are the same in all rows of a
+            file, whatever the file has in a column of that name.
     """
 
     header: tuple[str, ...]
@@ -27,8 +29,13 @@ class Layout:
     types: Types
     delimiter: str
     quoted_newlines: bool
+    keys: Mapping[str, type] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
         """The columns of the records."""
-        return self.header if self.wanted is None else self.wanted
+        return self.every(self.header) if self.wanted is None else self.wanted
+
+    def every(self, header: tuple[str, ...]) -> tuple[str, ...]:
+        """All columns of a file with this header."""
+        return (*header, *(name for name in self.keys if name not in header))

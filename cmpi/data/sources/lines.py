@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
+from cmpi._core.data.partitions import Keys
 from cmpi._core.data.splits import byte_ranges
 from cmpi.data.errors import BadRow
-from cmpi.data.sources.files import compressed, find, opened
+from cmpi.data.sources.files import compressed, find_with_keys, opened
 from cmpi.data.sources.reading import Place, Reading
 from cmpi.errors import UsageError
 
@@ -28,6 +29,7 @@ class Part:
     encoding: str
     errors: str
     nbytes: int
+    keys: Keys = ()  # the columns that the file's folders name
 
     def place(self, line: int) -> Place:
         """The place in the file of this part's n-th line; counts the lines before the part only now."""
@@ -98,12 +100,12 @@ def split(line: str) -> list[str]:
 
 def parts(paths: Any, split_bytes: int, encoding: str, errors: str, divide: bool = True) -> Iterator[Part]:
     """The parts of files, in order. A compressed file is one part; an empty file has none."""
-    for path, nbytes in find(paths):
+    for path, nbytes, keys in find_with_keys(paths):
         if compressed(path) or not divide:
-            yield Part(path, 0, WHOLE, encoding, errors, nbytes)
+            yield Part(path, 0, WHOLE, encoding, errors, nbytes, keys)
         else:
             for begin, end in byte_ranges(nbytes, split_bytes):
-                yield Part(path, begin, end, encoding, errors, end - begin)
+                yield Part(path, begin, end, encoding, errors, end - begin, keys)
 
 
 def known_encoding(encoding: str) -> str:
