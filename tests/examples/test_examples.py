@@ -1,6 +1,9 @@
 """Runs each example by its one-line command, and checks its tree and output."""
 
+import datetime
+import importlib.util
 import json
+import os
 import pathlib
 import re
 import signal
@@ -117,6 +120,31 @@ def test_crawl_links(jobs):
     path = jobs.folder / "page.warc"
     path.write_bytes(f"{head}Content-Length: {len(answer)}\r\n\r\n".encode() + answer + b"\r\n\r\n")
     assert shown(path, path) == ["2 pages", "     2 a.org -> b.org"]
+
+
+def test_taxi(jobs):
+    """Without a file it makes trips up; without matplotlib the picture is an SVG."""
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    (jobs.folder / "matplotlib.py").write_text("raise ImportError('as if it were not installed')")
+
+    def shown(*paths, **kwargs):
+        command = ("cmpirun", "--output", "plain", "python", EXAMPLES / "taxi.py", *paths)
+        result = jobs.run(*command, cwd=jobs.folder, timeout=60, **kwargs)
+        assert (result.code, result.err) == (0, ""), result
+        return result.out.splitlines()
+
+    *lines, picture = shown(env={**os.environ, "PYTHONPATH": str(jobs.folder)})
+    assert lines[:2] == ["299411 trips", "Mon 18:00   3910 trips, 12.69 dollars each"] and len(lines) == 4
+    svg = (jobs.folder / "taxi.svg").read_text()
+    assert picture == "see taxi.svg" and svg.count("<rect") == 7 * 24
+    assert "<title>Mon 18:00, 3910 trips</title>" in svg
+    if importlib.util.find_spec("matplotlib"):
+        times = [datetime.datetime(2024, 1, 2, 3, 30)] * 2
+        trips = {"tpep_pickup_datetime": times, "trip_distance": [1.5, 0.0], "total_amount": [9.0, 1.0]}
+        parquet.write_table(arrow.table(trips), jobs.folder / "trips.parquet")
+        found = shown("trips.parquet")
+        assert found == ["1 trips", "Tue  3:00      1 trips, 9.00 dollars each", "see taxi.png"]
+        assert (jobs.folder / "taxi.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_grid_search(jobs):

@@ -61,6 +61,8 @@ def text(
     Args:
         paths: A path, a glob, a folder, or a list of them; paths with a protocol ("s3://...") need fsspec.
             Files whose names end with .gz, .bz2 or .xz are decompressed; such a file is one split.
+            A folder named `column=value` stands for its files, and gives them a column in `csv`, `parquet`
+            and `ipc`.
         encoding: The encoding of the text, except UTF-16 and UTF-32. A UTF-8 byte order mark is skipped.
         errors: How to treat bytes that cannot be decoded: "strict" makes their line a bad row; other values
             are those of `bytes.decode`.
