@@ -69,6 +69,12 @@ class Feeder:
             if not here and buffer.number not in self._present.get(handle.host, ()):
                 records.append((worker.BUFFER, buffer.number, 0, b"", [buffer.memory]))
 
+    def ended(self, handle: WorkerHandle) -> None:
+        """Note that a worker has ended. A host may be a new one when it is used again."""
+        self.handles.pop(handle.number, None)
+        if all(other.host != handle.host for other in self.handles.values()):
+            self._present.pop(handle.host, None)
+
     def has_buffer(self, handle: WorkerHandle, number: int) -> None:
         """Note that all workers on this worker's host can now see a hoisted buffer."""
         self._present.setdefault(handle.host, set()).add(number)

@@ -249,7 +249,7 @@ class WorkerGroup:
         status = self._status(handle, error)
         handle.tasks.close()
         with self._lock:
-            self._feeder.handles.pop(handle.number, None)
+            self._feeder.ended(handle)
             self._last = (handle.pids[0], status)
             if not handle.host and self._start_fault is None:
                 self._start_fault = WorkerDied(*self._last, what="the initializer")

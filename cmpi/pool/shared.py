@@ -206,7 +206,7 @@ class Attached:
         self.folder = context.current().state.shared_memory
         self.host = host_of(self.folder)
         self._name = name
-        self._buffers: dict[int, memoryview | NDArray[np.uint8]] = {}
+        self._buffers: dict[int, memoryview] = {}
         self.objects: dict[str, Any] = {}
 
     def get(self, number: int) -> Any:
@@ -218,14 +218,25 @@ class Attached:
             self._buffers[number] = found
         return found
 
-    def put(self, number: int, array: NDArray[np.uint8]) -> None:
-        """Keep a buffer that the pool has sent, for all workers of this host if there is room."""
+    def put(self, number: int, array: NDArray[np.uint8]) -> bool:
+        """Keep a buffer that the pool has sent, for all workers of this host if there is room.
+
+        Returns:
+            True if all of them can see it from now on.
+        """
+        path = path_of(self.folder, self._name, number)
         try:
-            write(path_of(self.folder, self._name, number), array)
+            if path:
+                write(path, array)
+                return True
         except FileExistsError:
-            pass  # another worker has been sent it too
+            if os.path.exists(path):
+                return True
+            # Another worker is still writing it.
         except OSError:
-            self._buffers[number] = array
+            pass  # there is no room
+        self._buffers[number] = array.data.toreadonly()
+        return False
 
     def drop(self, number: int) -> None:
         """Drop a buffer that is not needed any more."""

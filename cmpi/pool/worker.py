@@ -124,8 +124,7 @@ def run(
             functions[number] = (body, buffers)
             continue
         if kind not in (TASK, CHUNK):
-            _keep(kind, number, buffers, functions, attached)
-            if kind == BUFFER and answers is not None:
+            if _keep(kind, number, buffers, functions, attached) and answers is not None:
                 answers.send((HAS_BUFFER, number))
             continue
         if not claims.begin():
@@ -162,14 +161,15 @@ def _records(messages: Iterable[list[Any]]) -> Iterator[Any]:
 
 def _keep(
     kind: int, number: int, buffers: list[Any], functions: dict[int, Any], attached: shared.Attached
-) -> None:
-    """Carry out a record that is not a task."""
+) -> bool:
+    """Carry out a record that is not a task; True if all workers of this host can see a new buffer."""
+    if kind == BUFFER:
+        return attached.put(number, buffers[0])
     if kind == FORGET:
         functions.pop(number, None)
-    elif kind == BUFFER:
-        attached.put(number, buffers[0])
     else:
         attached.drop(number)
+    return False
 
 
 def run_chunk(call: Callable[..., Any], items: list[Any], several: bool) -> tuple[list[Any], Any, float]:

@@ -1,5 +1,7 @@
 """`ProcessPool` with real workers: results, deaths, time limits, sharing, other libraries on top."""
 
+import re
+
 import pytest
 
 PRELUDE = """
@@ -376,3 +378,36 @@ print(search.best_params_)
 """
     out = pool_job(text, timeout=60)  # importing scikit-learn takes long
     assert out.splitlines() == ["[0, 1, 4, 9, 16]", "{'alpha': 0.01}"]
+
+
+def test_a_task_that_uses_more_memory_than_it_asked_for_fails_alone_and_is_told_so(pool_job):
+    out = pool_job("""
+def hog(mib):
+    data = bytearray(mib << 20)
+    data[::4096] = b"x" * len(data[::4096])
+    time.sleep(30)
+with ProcessPool(2, resources=cmpi.Resources(memory="150 MiB")) as pool:
+    others = [pool.submit(square, i) for i in range(20)]
+    try: pool.submit(hog, 400).result()
+    except cmpi.WorkerDied as error: print(str(error).partition(": signal")[2])
+    print(sum(f.result() for f in others), pool.submit(square, 5).result())
+""")
+    verdict, numbers = out.splitlines()
+    assert re.match(r" 9 \(SIGKILL\): out of memory: asked 150 MiB, used [\d.]+ [MG]iB", verdict), out
+    assert numbers == "2470 25"
+
+
+def test_a_million_tasks_take_no_more_memory_than_ten_thousand(pool_job):
+    out = pool_job("""
+import psutil
+def peak():
+    "The memory of this process and its workers in MiB."
+    return max(psutil.Process(pid).memory_info().rss for pid in [os.getpid(), *workers]) / 2**20
+with ProcessPool(2) as pool:
+    workers = {pool.submit(os.getpid).result() for _ in range(20)}
+    for n in (10_000, 1_000_000):
+        assert sum(1 for _ in pool.map(abs, range(n))) == n
+        print(peak())
+""")
+    before, after = map(float, out.split())
+    assert after < before + 15, out

@@ -1,0 +1,86 @@
+"""A pool whose workers are on several hosts: hosts that are lost, and hosts that are added."""
+
+import pytest
+
+POOL = """\
+import os, sys, time
+import numpy as np
+import cmpi
+from cmpi import ProcessPool, Resources
+
+def where(_=None, seconds=0.0):
+    time.sleep(seconds)
+    return os.uname().nodename
+
+def until(what, limit_s=60):
+    end_s = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < end_s
+        time.sleep(0.05)
+
+def hosts(pool):
+    "The hosts on which tasks run that take a moment."
+    return set(pool.map(where, range(24), [0.02] * 24, chunksize=1))
+
+if __name__ == "__main__":
+    cmpi.init()
+"""
+
+LOSES = """\
+    with ProcessPool(6, resources=Resources(cpus=1)) as pool:
+        until(lambda: hosts(pool) == {"h1", "h2", "h3"})
+        big = np.arange(1_000_000)
+        print(set(pool.map(lambda i, a: int(a.sum()) + i - i, range(12), [pool.share(big)] * 12)))
+        patient = [pool.submit(where, None, 60.0) for _ in range(6)]
+        until(lambda: all(future.running() for future in patient))
+        print("up", flush=True)
+        failed = []
+        for future in patient:
+            try:
+                future.result(timeout=20 if not failed else 0.5)
+            except cmpi.WorkerDied as error:
+                failed.append(error.status.verdict.split(":")[0])
+            except TimeoutError:
+                future.kill()
+        print(failed)
+        retried = pool.options(retries=1).submit(where)
+        print(retried.result() in ("h1", "h2"), sorted(hosts(pool)))
+"""
+
+
+def test_a_lost_host_costs_the_tasks_that_ran_there_and_the_pool_goes_on(on_hosts, jobs):
+    job = on_hosts.start(
+        "--host",
+        "h1:2,h2:2,h3:2",
+        "--host-timeout",
+        "3.5",
+        "--output",
+        "plain",
+        "python",
+        jobs.script(POOL + LOSES),
+    )
+    lines = [job.stdout.readline().decode() for _ in range(2)]
+    assert lines == ["{499999500000}\n", "up\n"], [*lines, job.stderr.read()]
+    on_hosts.hosts.power_off("h3")
+    out, err = (text.decode() for text in job.communicate(timeout=60))
+    assert out == "['host lost', 'host lost']\nTrue ['h1', 'h2']\n", out + err
+    assert job.returncode == 0 and "host h3 is lost" in err, err
+
+
+GROWS = """\
+    with ProcessPool(4, resources=Resources(cpus=1)) as pool:
+        print(hosts(pool), flush=True)
+        until(lambda: hosts(pool) == {"h1", "h2"})
+        print("grown")
+"""
+
+
+@pytest.mark.timeout(180)
+def test_a_pool_grows_when_a_host_is_added(on_hosts, jobs):
+    job = on_hosts.start("--host", "h1:2", "--output", "plain", "python", jobs.script(POOL + GROWS))
+    line = job.stdout.readline()
+    assert line == b"{'h1'}\n", line + job.stderr.read()
+    result = on_hosts.run("--add-host", "h2:2")
+    assert result.code == 0, result
+    out, err = (text.decode() for text in job.communicate(timeout=90))
+    assert out == "grown\n" and job.returncode == 0, out + err
