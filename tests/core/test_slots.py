@@ -138,6 +138,22 @@ def test_at_the_end_all_leave_and_nothing_is_ordered_any_more():
     assert table.tick(100.0, room=True) == []
 
 
+def test_few_leave_at_the_same_time_and_the_others_follow():
+    table, most = SlotTable(), slots.MOST_LEAVING
+    numbers = range(FIRST, FIRST + most + 3)
+    for number in numbers:
+        table.want(number, "h", 0.0)
+    for number in numbers:
+        ready(table, number)
+    for number in numbers:
+        table.idle(number)
+    assert table.close() == [Retire(number) for number in numbers[:most]]
+    assert table.gone(numbers[-1]) == [], "it had not been told yet"
+    assert table.gone(numbers[0]) == [Retire(numbers[most])]
+    assert table.gone(numbers[most]) == [Retire(numbers[most + 1])]
+    assert table.gone(numbers[most + 1]) == [] == table.gone(numbers[1])
+
+
 class Life(RuleBasedStateMachine):
     """Starts, and slots that come up, die and become free, in any order: no start is forgotten."""
 

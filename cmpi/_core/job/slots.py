@@ -23,6 +23,9 @@ SPARE = 2  # slots of a host kept ready, or being made ready, though no closure 
 QUIET_S = 0.01  # without a spawn, before spares are made: they must not delay one
 DEMAND_S = 10.0  # idle slots that were not needed for this long are given up
 MOST_REFUSALS = 3  # successive failures to make a slot, before a start fails
+# Slots of a host that leave MPI's launcher at the same time. With a thousand, Hydra's proxy and mpiexec
+# filled both directions of the connection between them, and waited for each other for ever (MPICH 5.0.2).
+MOST_LEAVING = 32
 MOST_FAILURES = 20  # successive ends of unused processes, before that: something may kill them
 
 ORDERED, IDLE, FORKING, READY, TAKEN, LEAVING = "ordered", "idle", "forking", "ready", "taken", "leaving"
@@ -82,6 +85,8 @@ class _HostSlots:
     def __init__(self) -> None:
         self.slots: dict[int, _Slot] = {}
         self.waiting: list[int] = []  # starts, the oldest first
+        self.leaving = 0  # slots that were told to leave
+        self.leaving_later: list[int] = []  # slots that will be told once fewer leave
         self.starts = 0  # ever
         self.failures = 0  # successive ones
         self.peak = self.last_peak = 0  # most slots taken at a time, in this period and the last
@@ -176,10 +181,18 @@ class SlotTable:
         host = self._host_of.pop(number)
         at = self._hosts[host]
         del at.slots[number]
+        actions: list[Action] = []
         if slot.state in _COMING:
             at.failures += 1
-            return self._fail_late(at, reason) + self._serve(host, at)
-        return self._serve(host, at)
+            actions = self._fail_late(at, reason)
+        elif number in at.leaving_later:
+            at.leaving_later.remove(number)
+        elif slot.state == LEAVING:
+            at.leaving -= 1
+            if at.leaving_later:
+                at.leaving += 1
+                actions = [Retire(at.leaving_later.pop(0))]
+        return actions + self._serve(host, at)
 
     @staticmethod
     def _fail_late(at: _HostSlots, reason: str) -> list[Action]:
@@ -313,4 +326,9 @@ class SlotTable:
         if slot.state == LEAVING:
             return []
         slot.state = LEAVING
+        at = self._hosts[self._host_of[slot.number]]
+        if at.leaving >= MOST_LEAVING:
+            at.leaving_later.append(slot.number)
+            return []
+        at.leaving += 1
         return [Retire(slot.number)]
