@@ -201,6 +201,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         ssh=options.ssh,
         ssh_timeout_s=options.ssh_timeout,
         host_timeout_s=options.host_timeout,
+        interface=options.interface,
         output=options.output,
         output_dir=os.path.abspath(options.output_dir) if options.output_dir else "",
         colour=options.colour,
@@ -272,6 +273,9 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
     add("--ssh-timeout", metavar="SECONDS", type=checked(seconds), default=0.0,
         help="time to connect and log in to the hosts (default: 9 to connect to each, 30 in "
         "all)")  # fmt: skip
+    add("--interface", metavar="IF", default="",
+        help="use only this network between hosts: an interface that all of them have, such as eth1, or a "
+        "network, such as 10.0.0.0/16 (default: any by which a host is reached)")  # fmt: skip
     add("--host-timeout", metavar="SECONDS", type=checked(seconds), default=0.0,
         help="consider a host lost after so long without a word from it (default 8)")  # fmt: skip
 

@@ -212,13 +212,16 @@ class SocketTransport:
 def listen(address: str, key: bytes) -> Door:
     """Open a door at a free port of this address, or at this path, for the one peer that knows the key.
 
-    If this host does not have the address itself (behind NAT), the port is one of all its addresses.
+    If there are several addresses, separated by blanks, or this host does not have the address itself
+    (behind NAT), the port is one of all its addresses.
 
     Raises:
         OSError: It cannot listen there.
     """
     if _is_path(address):
         return Door(listening(socket.AF_UNIX, address), key)
+    if " " in address:
+        address = ""
     found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     try:
         return Door(listening(found[0], found[4]), key)
@@ -252,8 +255,14 @@ def accept(door: Door, timeout_s: float) -> SocketTransport | None:
 def dial(address: str, port: int, key: bytes, timeout_s: float) -> SocketTransport | None:
     """Connect to the peer that listens there and knows the key; None if there is none.
 
+    Of several addresses, separated by blanks, the first is tried last, because it has failed before.
+
     Blocks: at most `timeout_s` for the connection, then `HANDSHAKE_S` for each message.
     """
+    if " " in address and not _is_path(address):
+        first, *others = address.split()
+        tries = (dial(each, port, key, timeout_s / (1 + len(others))) for each in (*others, first))
+        return next((transport for transport in tries if transport is not None), None)
     try:
         sock = _connection(address, port, timeout_s)
     except OSError:

@@ -29,6 +29,7 @@ from cmpi._runtime.linux import (
     descendants,
     home,
     host_facts,
+    interfaces,
     leftovers,
     open_files,
     shared_memory_room,
@@ -380,6 +381,7 @@ def facts(mpiexec: str = "") -> launcher_agent.HostFacts:
         shared_memory_bytes=shared_memory_room.free_bytes() or 0,
         machine=_machine(),
         path=[folder for folder in sys.path if folder],
+        interfaces=interfaces.addresses(),
     )
 
 

@@ -74,6 +74,7 @@ def several(config: LaunchConfig, hosts: list[HostSpec], mpi: Mpi) -> MultiHost:
         config.mpi_args,
         gather_s=config.ssh_timeout_s or SSH_S,
         lost_s=config.host_timeout_s or LOST_S,
+        interface=config.interface,
     )
 
 

@@ -14,7 +14,8 @@ from cmpi._core.protocol import launcher_agent, launcher_root
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment as names
 from cmpi._runtime.programs import ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
-from cmpi.launcher.hosts import host_checks
+from cmpi.errors import UsageError
+from cmpi.launcher.hosts import addresses, host_checks
 from cmpi.launcher.hosts.agents import Agents
 from cmpi.launcher.hosts.rsh_server import RshServer
 from cmpi.launcher.hosts.staging import Shipment, pack, pieces, program_file
@@ -46,6 +47,7 @@ class MultiHost:
         mpi_args: Further arguments for every mpiexec.
         gather_s: How long the agents of all hosts may take to come up, in seconds.
         lost_s: A host is lost when nothing has come from it for this many seconds.
+        interface: The network interface or network to use; "": any.
 
     Raises:
         LaunchError: Some hosts cannot take part.
@@ -61,11 +63,12 @@ class MultiHost:
         *,
         gather_s: float,
         lost_s: float,
+        interface: str,
     ) -> None:
         from cmpi.launcher.hosts.agent_main import facts
 
         self.local, self._mpi = local, mpi
-        self._mpi_args, self._lost_s = mpi_args, lost_s
+        self._mpi_args, self._lost_s, self._interface = mpi_args, lost_s, interface
         others = [spec for spec in specs if spec.name != local]
         self._here = facts(mpi.mpiexec)
         self.agents = Agents(others, way, sys.executable, gather_s, lost_s)
@@ -142,9 +145,8 @@ class MultiHost:
         return pieces(*self._packed())
 
     def described(self, specs: list[HostSpec]) -> bytes:
-        """The hosts, encoded for the root."""
-        seen = [host.facts.address.split() for host in self.agents.hosts.values() if host.facts]
-        callers = [pair[1] for pair in seen if len(pair) == 2]
+        """The hosts, encoded for the root. Raises: UsageError: One lacks the network interface."""
+        callers = self._callers()
         frames = []
         for spec in specs:
             cwd, argv = [spec.workdir] if spec.workdir else [], list[str]()
@@ -154,11 +156,11 @@ class MultiHost:
                 argv = self._shipment.argv(self._argv, self._cwd)
             there = self._facts(spec.name)
             cpu_units, memory_bytes = self.room(spec)
-            addresses = callers if spec.name == self.local else there.address.split()
+            seen = callers if spec.name == self.local else there.address.split()[:1]
             frames.append(
                 launcher_root.HostIs(
                     name=spec.name,
-                    address=(addresses or [spec.name])[0],
+                    address=" ".join(addresses.choose(spec.name, seen, there.interfaces, self._interface)),
                     python=there.executable,
                     cwd=cwd,
                     argv=argv,
@@ -168,6 +170,19 @@ class MultiHost:
                 )
             )
         return b"".join(map(encode, frames))
+
+    def _callers(self) -> list[str]:
+        """The addresses of this host from which ssh has come to the others, as they see it."""
+        seen = [host.facts.address.split() for host in self.agents.hosts.values() if host.facts]
+        return list(dict.fromkeys(pair[1] for pair in seen if len(pair) == 2))
+
+    def _own_address(self) -> str:
+        """The address by which the others reach this host; "" if it is not known."""
+        seen = self._callers()
+        try:
+            return addresses.choose("", seen, self._here.interfaces, self._interface)[0] if seen else ""
+        except UsageError:
+            return seen[0]  # it is not a host of the job
 
     def _facts(self, name: str) -> HostFacts:
         remote = self.agents.hosts.get(name)
@@ -272,10 +287,19 @@ class MultiHost:
             programs[name] = [there.executable, "-I", "-S", stub, str(frame.start)]
         where, superuser = runs(frame.hosts), os.geteuid() == 0
         argv = mpiexec.world_command(
-            self._mpi, where, programs, self._mpi_args, os.environ, superuser=superuser
+            self._mpi,
+            where,
+            programs,
+            self._mpi_args,
+            os.environ,
+            superuser=superuser,
+            local=self.local,
+            address=self._own_address(),
         )
         read, write = os.pipe2(os.O_CLOEXEC)
-        pid = start(argv, self._environment, write, write)
+        theirs, own = self._facts(frame.hosts[0]).interfaces, self._here.interfaces
+        network = addresses.mpi_settings(self._mpi.kind, self._interface, theirs, own)
+        pid = start(argv, {**self._environment, **network}, write, write)
         os.close(write)
         pidfd = os.pidfd_open(pid)
         self._worlds[pidfd] = frame.start, pid, read

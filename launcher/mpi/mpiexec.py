@@ -45,8 +45,13 @@ def world_command(
     environment: Mapping[str, str],
     *,
     superuser: bool,
+    local: str = "",
+    address: str = "",
 ) -> list[str]:
     """The argv that starts ranks on several hosts as one world, in the given order and numbers.
+
+    `local` is what the job calls this host, and `address` what the others call it, if that is known:
+    Hydra's proxies there connect to it, and its own name may resolve nowhere.
 
     >>> world = [("a", 2), ("b", 1)], {"a": ["p"], "b": ["q"]}
     >>> world_command(Mpi("mpich", "mpiexec"), *world, ["-v"], {}, superuser=False)
@@ -60,7 +65,9 @@ def world_command(
         if "PRTE_MCA_hwloc_default_binding_policy" not in environment:
             argv += ["--bind-to", "none"]
     else:
-        argv += ["-hosts", ",".join(f"{host}:{n}" for host, n in hosts)]
+        argv += ["-localhost", address] if address else []
+        called = [(address if address and host == local else host, n) for host, n in hosts]
+        argv += ["-hosts", ",".join(f"{host}:{n}" for host, n in called)]
     argv += mpi_args
     for i, (host, n) in enumerate(hosts):
         where = ["--host", f"{host}:{n}"] if mpi.kind == "openmpi" else []

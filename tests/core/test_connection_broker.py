@@ -153,3 +153,26 @@ def test_a_process_about_to_end_gets_no_new_link():
     table.join(2, -2, 0)
     table.retire(2)
     assert table.want(1, 2) == []
+
+
+def test_hosts_that_could_not_be_connected_are_tried_by_all_addresses_and_the_other_way_round():
+    broker = ConnectionBroker({"a": "10.0.0.1 10.9.0.1", "b": "10.0.0.2 10.9.0.2"}, b"secret")
+    broker.join(1, 0, 0, "a")
+    broker.join(2, 0, 1, "b")
+
+    def fails(order):
+        listener, peer = order.pid, order.frame.peer
+        (dial,) = broker.listening(listener, peer, 7)
+        assert dial.frame.address == order.frame.address
+        told = broker.failed(peer, listener) + broker.failed(listener, peer)
+        return [action for action in told if isinstance(action, Tell)]
+
+    (first,) = broker.want(1, 2)
+    (second,) = fails(first)
+    (third,) = fails(second)
+    assert [(it.pid, it.frame.address) for it in (first, second, third)] == [
+        (1, "10.0.0.1"),
+        (2, "10.0.0.2 10.9.0.2"),
+        (1, "10.0.0.1 10.9.0.1"),
+    ]
+    assert broker.address_of("b") == "10.0.0.2"

@@ -2,10 +2,11 @@
 
 Ranks of one MPI world on one host create a communicator (`Create_group`); both block in that call. Any
 other pair is connected by a socket, a Unix socket on one host and TCP between two: one end listens, the
-other connects, with a key that the root gives to both. In either case the root tells both ends at the same
-time, and never has a process in two unfinished connections at once. No process waits for a busy one, so
-there are no cycles, and connections between different processes are set up in parallel. If one end dies
-meanwhile, the other is told to abandon the connection.
+other connects, with a key that the root gives to both. If that fails between two hosts, it is tried again
+by all of their addresses, and every other time the other way round. In either case the root tells both ends
+at the same time, and never has a process in two unfinished connections at once. No process waits for a busy
+one, so there are no cycles, and connections between different processes are set up in parallel. If one end
+dies meanwhile, the other is told to abandon the connection.
 
 MPI's own way between two worlds, accept and connect, was tried on one host and on several, and does not
 survive deaths. With MPICH 5.0.2, all senders to a process through UCX's shared memory share one queue, and
@@ -53,11 +54,17 @@ class _Member:
         self.retired = False
 
 
+def _pair(one: _Member, other: _Member) -> tuple[str, str]:
+    """The hosts of two processes, in order."""
+    return (min(one.host, other.host), max(one.host, other.host))
+
+
 class ConnectionBroker:
     """The machine. Every method is an event and returns actions; not thread-safe, never blocks.
 
     Args:
-        addresses: The address of each host, as the other hosts reach it.
+        addresses: The addresses of each host by which the other hosts may reach it, separated by blanks,
+            the most promising first.
         secret: The keys of socket connections are derived from it.
         sockets: The folder of the Unix sockets by which two processes of one host connect.
     """
@@ -68,7 +75,7 @@ class ConnectionBroker:
         self._addresses, self._secret, self._sockets = addresses or {}, secret, sockets
         self._listens: dict[int, tuple[str, bytes]] = {}  # by listening process: its address and key
         self._keys_made = 0
-        self._apart: set[tuple[str, str]] = set()  # hosts between which a connection has failed
+        self._failures: dict[tuple[str, str], int] = {}  # how often two hosts could not be connected
         self._members: dict[int, _Member] = {}
         self._early: dict[int, dict[int, None]] = {}  # peers that have not joined yet, and who wants them
         # Connections whose one end has died: when to tell the survivor, the survivor, the dead process, and
@@ -85,10 +92,10 @@ class ConnectionBroker:
 
     def address_of(self, host: str) -> str:
         """The address at which other hosts reach a host; "" if it is not known."""
-        return self._addresses.get(host, "")
+        return next(iter(self._addresses.get(host, "").split()), "")
 
     def address(self, host: str, address: str) -> None:
-        """Note the address of a host that has come into the job."""
+        """Note the addresses of a host that has come into the job."""
         self._addresses[host] = address
 
     def join(self, pid: int, world: int, rank: int, host: str = "") -> list[Action]:
@@ -126,11 +133,15 @@ class ConnectionBroker:
         if other is None:
             return self._free(pid)
         member = self._members[pid]
+        pair = _pair(member, other)
+        complaint = self._complain(pair)
         if self._listens.pop(pid, None) is not None and other.busy_with == pid:
             other.busy_with = None  # it could not even listen, so the peer has no part in it yet
         if other.busy_with != pid and pid not in other.wants:
             member.wants[peer] = other.wants[pid] = None  # both have abandoned it: try again
-        return [*self._complain(member.host, other.host), *self._free(pid), *self._advance(peer)]
+            if pair in self._failures:
+                self._failures[pair] += 1
+        return [*complaint, *self._free(pid), *self._advance(peer)]
 
     def listening(self, pid: int, peer: int, port: int) -> list[Action]:
         """`pid` listens for `peer`, at this TCP port or at the path of its socket."""
@@ -139,13 +150,14 @@ class ConnectionBroker:
             return []
         return [Tell(peer, Dial(pid, address, port, key))]
 
-    def _complain(self, host: str, other: str) -> list[Action]:
-        pair = (min(host, other), max(host, other))
-        if pair in self._apart or host == other:
+    def _complain(self, pair: tuple[str, str]) -> list[Action]:
+        if pair in self._failures or pair[0] == pair[1]:
             return []
-        self._apart.add(pair)
+        self._failures[pair] = 0
         one, two = (f"{name} ({self._addresses[name]})" for name in pair)
-        what = f"processes on {one} and {two} cannot connect by TCP yet; it is tried again."
+        what = (
+            f"processes on {one} and {two} cannot connect by TCP yet; it is tried again by all addresses."
+        )
         return [Say(f"{what} Is there a firewall between the two?")]
 
     def retire(self, pid: int) -> None:
@@ -202,6 +214,9 @@ class ConnectionBroker:
         return []
 
     def _order(self, a: int, b: int) -> list[Action]:
+        failures = self._failures.get(_pair(self._members[a], self._members[b]), 0)
+        if failures % 2:
+            a, b = b, a  # perhaps only one of the two reaches the other
         first, second = self._members[a], self._members[b]
         del first.wants[b], second.wants[a]
         first.busy_with, second.busy_with = b, a
@@ -214,7 +229,10 @@ class ConnectionBroker:
         self._keys_made += 1
         number = self._keys_made.to_bytes(8, "little")
         key = blake2b(number, key=self._secret, digest_size=32).digest()
-        address = f"{self._sockets}/{a:07x}.link" if here else self._addresses[first.host]
+        if here:
+            address = f"{self._sockets}/{a:07x}.link"
+        else:  # at first only by the most promising address
+            address = self._addresses[first.host] if failures else self.address_of(first.host)
         self._listens[a] = address, key
         return [Tell(a, ListenFor(b, address, key))]
 

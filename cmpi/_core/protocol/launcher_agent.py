@@ -43,6 +43,7 @@ class HostFacts:
     shared_memory_bytes: U64 = 0  # free bytes in /dev/shm
     machine: str = ""  # identifies the machine: the same under all its names
     path: list[str] = []  # where it looks for modules
+    interfaces: list[str] = []  # its network interfaces with their addresses: "eth0=10.0.0.2"
 
 
 @frame

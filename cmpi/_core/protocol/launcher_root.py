@@ -68,7 +68,8 @@ class HostIs:
     """A host that processes may be placed on; part of LaunchJob and of HostBack.
 
     A `python` of "" is the spawning process's interpreter. `cpu_units` and `memory_bytes` of 0 stand for
-    what the host allows; for the root's own host only the root can tell.
+    what the host allows; for the root's own host only the root can tell. `address` has all addresses by
+    which other hosts may reach it, separated by blanks, the most promising first.
     """
 
     name: str
