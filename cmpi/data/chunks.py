@@ -111,7 +111,7 @@ def _chunks(
 def _tables(split: Any, names: tuple[str, ...] | None, reading: Reading) -> Iterator[Chunk]:
     """A split's batches as tables; one without rows if there are no batches."""
     table, none = pyarrow().Table, True
-    for batch in split.batches(names):
+    for batch in reading.own(split.batches(names)):
         reading.rows += batch.num_rows
         yield table.from_batches([batch])
         none = False

@@ -12,7 +12,13 @@ import tempfile
 PROGRAMS = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: float(path.split("/")[4]))
 INITDB = PROGRAMS[-1] if PROGRAMS else shutil.which("initdb")
 MISSING = "NOT TESTED: no PostgreSQL server is installed (apt install postgresql)"
-SETTINGS = {"listen_addresses": "", "fsync": "off", "timezone": "UTC", "max_connections": "40"}
+SETTINGS = {
+    "listen_addresses": "",
+    "fsync": "off",
+    "timezone": "UTC",
+    "max_connections": "40",
+    "lock_timeout": "30s",
+}
 
 
 @contextlib.contextmanager

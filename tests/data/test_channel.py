@@ -46,6 +46,8 @@ def test_each_message_is_one_row_in_order(events, n):
     assert of(Script(*events)).sort().collect() == sorted(rows)
     assert of(Script(*events)).take(n).collect() == rows[:n]
     assert of(Script(*events)).chain(data.of([7])).count() == len(rows) + 1
+    pairs = [of(Script(*events)).map(lambda x: (x, x)) for _ in range(2)]
+    assert {key for key, _ in pairs[0].inner_join(pairs[1])} == set(rows)
 
 
 def test_rows_are_delivered_before_more_messages_are_waited_for():

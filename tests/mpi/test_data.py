@@ -169,35 +169,38 @@ def test_tables_are_read_and_written_once_though_workers_die_and_no_password_is_
     assert "ada:***@" in result.err and "wr0ng" not in result.err and "s3cret" not in result.err, result
 
 
-def test_a_table_is_as_before_if_the_program_is_killed_in_the_middle_of_the_transaction(jobs, uri):
-    """A trigger holds the insertion up; then the program is killed."""
+def test_a_table_is_as_before_if_the_program_is_killed_or_interrupted_in_the_transaction(jobs, uri):
+    """A trigger holds the insertion up until the program has ended."""
     from cmpi._core.data.database_uri import DatabaseUri
-    from cmpi.data.postgres import connected, execute, values
+    from cmpi.data.postgres import connected
 
+    rows = "data.range(1000, pool=data.Serial()).options(spill_folder=folder).map(lambda x: {'x': x})"
+    write = f"{rows}.write_postgres(os.environ['TEST_DATABASE'], 'held', mode='append')"
+    script = jobs.script(PRELUDE + write)
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
     with connected(DatabaseUri(uri)) as holder:
-        execute(holder, "CREATE TABLE held AS SELECT 1::bigint AS x")
-        execute(
-            holder,
+        holder.execute("CREATE TABLE held AS SELECT 1::bigint AS x")
+        holder.execute(
             "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS"
             " 'BEGIN IF NEW.x = 500 THEN PERFORM pg_advisory_xact_lock(1); END IF; RETURN NEW; END'",
         )
-        execute(holder, "CREATE TRIGGER h BEFORE INSERT ON held FOR EACH ROW EXECUTE FUNCTION hold()")
-        holder.commit()
-        execute(holder, "SELECT pg_advisory_xact_lock(1)::text")
-        rows = "data.range(1000, pool=data.Serial()).options(spill_folder=folder).map(lambda x: {'x': x})"
-        write = f"{rows}.write_postgres(os.environ['TEST_DATABASE'], 'held', mode='append')"
-        job = jobs.start(
-            "python", jobs.script(PRELUDE + write), str(jobs.folder), env={"TEST_DATABASE": uri}
-        )
-        waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-        while values(holder, waiting) == [0]:
-            assert job.poll() is None, job.communicate()
-            time.sleep(0.02)
-        job.kill()
-        job.communicate()
-        holder.commit()
-        execute(holder, "LOCK TABLE held")  # waits for the end of the other transaction
-        assert values(holder, "SELECT x FROM held") == [1]
+        holder.execute("CREATE TRIGGER h BEFORE INSERT ON held FOR EACH ROW EXECUTE FUNCTION hold()")
+        for end in (signal.SIGINT, signal.SIGKILL):
+            holder.commit()
+            holder.execute("SELECT pg_advisory_xact_lock(1)::text")
+            job = jobs.start("python", script, str(jobs.folder), env={"TEST_DATABASE": uri})
+            while holder.values(waiting) == [0]:
+                assert job.poll() is None, job.communicate()
+                time.sleep(0.02)
+            job.send_signal(end)
+            if end == signal.SIGINT:  # it cancels what the database does, and tidies up
+                err = job.communicate(timeout=60)[1]
+                assert err.endswith(b"\nKeyboardInterrupt\n") and b"DatabaseError" not in err, err
+                assert not list(jobs.folder.glob("cmpi-data-*"))
+            job.communicate()
+            holder.commit()
+            holder.execute("LOCK TABLE held")  # waits for the end of the other transaction
+            assert holder.values("SELECT x FROM held") == [1]
 
 
 CHANNELS = """

@@ -12,7 +12,7 @@ from typing import Any
 
 from cmpi._core.data.database_uri import DatabaseUri
 from cmpi.data.extras import pyarrow
-from cmpi.data.postgres import connected, execute, literal, quoted, quoted_table, values
+from cmpi.data.postgres import Connection, connected, literal, quoted, quoted_table
 from cmpi.errors import UsageError
 
 MODES = ("create", "append", "replace")
@@ -37,9 +37,7 @@ class PostgresTable:
             raise UsageError(f"mode must be one of {', '.join(MODES)}; found {mode!r}")
         self._uri, self._table, self._mode, self.schema = uri, table, mode, schema
         with connected(uri) as connection:
-            (exists,) = values(
-                connection, f"SELECT to_regclass({literal(quoted_table(table))}) IS NOT NULL"
-            )
+            (exists,) = connection.values(f"SELECT to_regclass({literal(quoted_table(table))}) IS NOT NULL")
         if exists and mode == "create":
             raise UsageError(
                 f"the table {table} exists; pass mode='append' or mode='replace' to write to it"
@@ -70,53 +68,47 @@ class PostgresTable:
             connection.commit()
         return n
 
-    def _ingest(self, connection: Any, table: str, rows: Any, mode: str = "create", **options: Any) -> int:
-        with connection.cursor() as cursor:
-            return int(cursor.adbc_ingest(table, rows, mode=mode, **options))
-
     def _in_schema(self) -> dict[str, str]:
         schema = self._table.rpartition(".")[0]
         return {"db_schema_name": schema} if schema else {}
 
-    def _create(self, connection: Any, rows: Any) -> int:
-        return self._ingest(connection, self._table.rpartition(".")[2], rows, **self._in_schema())
+    def _create(self, connection: Connection, rows: Any) -> int:
+        return connection.ingest(self._table.rpartition(".")[2], rows, mode="create", **self._in_schema())
 
-    def _replace(self, connection: Any, rows: Any) -> int:
+    def _replace(self, connection: Connection, rows: Any) -> int:
         """Others see the former table until the transaction ends, and are kept out only at its end."""
         staging, (schema, _, table) = f"cmpi_{uuid.uuid4().hex}", self._table.rpartition(".")
-        n = self._ingest(connection, staging, rows, **self._in_schema())
-        execute(connection, f"DROP TABLE IF EXISTS {quoted_table(self._table)}")
+        n = connection.ingest(staging, rows, mode="create", **self._in_schema())
+        connection.execute(f"DROP TABLE IF EXISTS {quoted_table(self._table)}")
         staged = quoted_table(f"{schema}.{staging}" if schema else staging)
-        execute(connection, f"ALTER TABLE {staged} RENAME TO {quoted(table)}")
+        connection.execute(f"ALTER TABLE {staged} RENAME TO {quoted(table)}")
         return n
 
-    def _append(self, connection: Any, rows: Any) -> int:
+    def _append(self, connection: Connection, rows: Any) -> int:
         """Copy the rows as they are if the columns have their types; otherwise let the database convert
         them."""
         table = quoted_table(self._table)
-        there = execute(connection, f"SELECT * FROM {table} LIMIT 0").schema
+        there = connection.execute(f"SELECT * FROM {table} LIMIT 0").schema
         for name in rows.schema.names:
             if name not in there.names:
                 raise UsageError(
                     f"{self._table} has no column {name!r}; its columns are {', '.join(there.names)}"
                 )
         if all(there.field(field.name).type == field.type for field in rows.schema):
-            return self._ingest(
-                connection, self._table.rpartition(".")[2], rows, mode="append", **self._in_schema()
+            return connection.ingest(
+                self._table.rpartition(".")[2], rows, mode="append", **self._in_schema()
             )
         staging = f"cmpi_{uuid.uuid4().hex}"
-        n = self._ingest(connection, staging, rows, temporary=True)
+        n = connection.ingest(staging, rows, mode="create", temporary=True)
         # -1: without a length, because a cast to varchar(3) would cut longer texts without an error.
-        kinds = execute(
-            connection,
+        kinds = connection.execute(
             "SELECT attname::text AS name, format_type(atttypid, -1) AS kind FROM pg_attribute"
             f" WHERE attrelid = {literal(table)}::regclass AND attnum > 0 AND NOT attisdropped",
         ).to_pylist()
         kind = {each["name"]: each["kind"] for each in kinds}
         names = [quoted(name) for name in rows.schema.names]
         cast = [f"{quoted(name)}::{kind[name]}" for name in rows.schema.names]
-        execute(
-            connection,
+        connection.execute(
             f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(cast)}"
             f" FROM pg_temp.{quoted(staging)}",
         )

@@ -298,7 +298,10 @@ def _shifted(splits: Iterator[tuple[int, Any]], by: int) -> Iterator[tuple[int, 
 
 
 def _of_side(side: int, flow: Flow) -> Flow:
-    splits = ((number, tasks.OfSide(side, split)) for number, split in flow.splits)
+    splits = (
+        (number, split if isinstance(split, Later) else tasks.OfSide(side, split))
+        for number, split in flow.splits
+    )
     return replace(flow, splits=splits)
 
 

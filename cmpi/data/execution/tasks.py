@@ -43,6 +43,7 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
             try:
                 result = work(number, split, steps, reading)
             except NotColumnar:
+                reading.close()
                 reading = Reading(on_error, columnar=False)
                 result = work(number, split, steps, reading)
             return result, reading.bad, reading.rows
@@ -50,6 +51,8 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
             raise
         except Exception as error:
             raise reading.failed(error, near=reads_ahead or steps.reads_ahead) from error
+        finally:
+            reading.close()
 
     return run
 

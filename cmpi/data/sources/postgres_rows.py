@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from cmpi._core.data.database_uri import DatabaseUri
 from cmpi.data.extras import pyarrow
-from cmpi.data.postgres import connected, execute, literal, quoted, quoted_table, values
+from cmpi.data.postgres import Connection, connected, literal, quoted, quoted_table
 from cmpi.data.sources.columnar import records
 from cmpi.data.sources.reading import Place, Reading
 from cmpi.errors import UsageError
@@ -72,11 +72,9 @@ class PostgresPart:
         schema = pyarrow().schema([(column.name, column.type) for column in chosen])
         with connected(self.uri) as connection:
             begin(connection)
-            execute(connection, f"SET TRANSACTION SNAPSHOT {literal(self.snapshot)}")
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT {select} FROM {self.relation} WHERE {self.condition}")
-                for batch in cursor.fetch_record_batch():
-                    yield _typed(batch, schema)
+            connection.execute(f"SET TRANSACTION SNAPSHOT {literal(self.snapshot)}")
+            for batch in connection.batches(f"SELECT {select} FROM {self.relation} WHERE {self.condition}"):
+                yield _typed(batch, schema)
 
     def rows(self, reading: Reading) -> Iterator[Any]:
         """Yield the records."""
@@ -84,12 +82,12 @@ class PostgresPart:
         def place(i: int) -> Place:
             return f"postgres {self.name}", 0
 
-        return reading.lists(map(records, self.batches()), place)
+        return reading.lists(map(records, reading.own(self.batches())), place)
 
 
-def begin(connection: Any) -> None:
+def begin(connection: Connection) -> None:
     """Make the transaction one that sees one state of the database."""
-    execute(connection, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+    connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,8 @@ class PostgresRows:
         """Yield the splits; they can be read until the block is left. Blocks: for the database."""
         with connected(self.uri) as connection:
             begin(connection)
-            (snapshot,) = values(connection, "SELECT pg_export_snapshot()")
-            schema = execute(connection, f"SELECT * FROM {self._relation} LIMIT 0").schema
+            (snapshot,) = connection.values("SELECT pg_export_snapshot()")
+            schema = connection.execute(f"SELECT * FROM {self._relation} LIMIT 0").schema
             for name in (*(self.columns or ()), *([self.split_by] if self.split_by else ())):
                 if name not in schema.names:
                     raise UsageError(
@@ -135,15 +133,14 @@ class PostgresRows:
             )
             yield [replace(whole, condition=condition) for condition in conditions]
 
-    def _conditions(self, connection: Any) -> tuple[list[str], int]:
+    def _conditions(self, connection: Connection) -> tuple[list[str], int]:
         """Conditions of which each row meets one, and the size of the table in bytes, if it is known."""
         if self.split_by is not None:
             return self._by_column(connection, self.split_by), 0
         if self.is_query:
             return ["true"], 0
         name = f"{literal(quoted_table(self.name))}::regclass"
-        sizes = execute(
-            connection,
+        sizes = connection.execute(
             "SELECT max(pg_relation_size(part)) / current_setting('block_size')::bigint AS blocks,"
             " sum(pg_relation_size(part))::bigint AS bytes,"
             " bool_and(relkind IN ('r', 'm', 'p')) AS in_blocks"
@@ -154,10 +151,9 @@ class PostgresRows:
         n = min(blocks, self.n or -(-nbytes // SPLIT_BYTES)) if sizes["in_blocks"] else 1
         return _ranges("ctid", "tid", [f"({blocks * i // n},0)" for i in range(1, n)]), nbytes
 
-    def _by_column(self, connection: Any, column: str) -> list[str]:
+    def _by_column(self, connection: Connection, column: str) -> list[str]:
         name, relation = quoted(column), self._relation
-        kinds = values(
-            connection,
+        kinds = connection.values(
             f"SELECT pg_typeof({name})::text FROM (SELECT NULL) AS one LEFT JOIN"
             f" (SELECT {name} FROM {relation} LIMIT 1) AS first ON true",
         )
@@ -167,8 +163,7 @@ class PostgresRows:
                 "split_by must name a column of numbers, dates or timestamps; "
                 f"{column!r} has the type {kinds[0]}"
             )
-        found = values(
-            connection,
+        found = connection.values(
             f"SELECT ({bound})::text FROM (SELECT min({name}) AS lo, max({name}) AS hi FROM {relation})"
             f" AS ends, (VALUES ({self.n or SPLITS})) AS number (n), generate_series(1, n - 1) AS i"
             " ORDER BY i",

@@ -32,6 +32,18 @@ class Reading:
         self.where: Callable[[], Place] = lambda: ("", 0)
         self.bad: list[BadRow] = []
         self.rows = 0
+        self._owned: list[Iterator[Any]] = []
+
+    def own(self, batches: Iterator[Any]) -> Iterator[Any]:
+        """Close the generator when the split has been read, or its reading has failed; otherwise the
+        traceback of an error would keep it, and what it has open."""
+        self._owned.append(batches)
+        return batches
+
+    def close(self) -> None:
+        """Close what is owned."""
+        for each in self._owned:
+            each.close()  # type: ignore[attr-defined]
 
     def reject(self, error: BadRow, cause: BaseException | None = None) -> None:
         """Raise the error, or leave its row out. Raises: BadRow."""
