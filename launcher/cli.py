@@ -161,6 +161,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
     no_program = options.version or options.doctor or options.add_host or options.add_slurm or options.serve
     no_program = no_program or options.jobs or options.stop
+    needs_folder = not (options.version or options.jobs or options.stop)
+    if needs_folder and _folder_is_gone():
+        parser.error("the working folder has been removed; cd to a folder that exists")
     if not argv and not no_program and about_job is None:
         parser.error(f"no program given; usage: {parser.usage}")
     own = slurm_options.NO_OWN
@@ -238,6 +241,15 @@ def parse(arguments: list[str]) -> LaunchConfig:
         on_interrupt=options.on_interrupt,
         about_job=about_job,
     )
+
+
+def _folder_is_gone() -> bool:
+    """Whether the working folder has been removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _is_bare_script(program: str) -> bool:

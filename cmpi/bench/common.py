@@ -82,6 +82,7 @@ def in_a_job(program: str, *arguments: object, options: Sequence[str] = ()) -> A
 
     Raises:
         CalledProcessError: The program failed.
+        RuntimeError: It printed something else last.
     """
     command = [
         "cmpirun",
@@ -95,7 +96,10 @@ def in_a_job(program: str, *arguments: object, options: Sequence[str] = ()) -> A
     ]
     environment = dict(ENVIRONMENT, PYTHONWARNINGS="ignore")
     out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return json.loads(out.splitlines()[-1])
+    try:
+        return json.loads(out.splitlines()[-1])
+    except (IndexError, ValueError):
+        raise RuntimeError(f"{program} printed {out[-500:]!r}") from None
 
 
 def interleaved(runs: int, **measure: Callable[[], float]) -> dict[str, float]:

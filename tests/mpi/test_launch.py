@@ -216,3 +216,12 @@ def test_256_descriptors_are_enough_for_a_small_job(jobs):
 def test_the_package_runs_as_a_module_too(jobs):
     result = jobs.run("python", "-m", "cmpi.launcher", "--output", "plain", "echo", "hi")
     assert (result.code, result.out) == (0, "hi\n"), result
+
+
+def test_a_working_folder_that_was_removed_is_named(jobs):
+    command = "mkdir gone; cd gone; rmdir ../gone; cmpirun {}"
+    for options in ("python -c 1", "--serve", "--output-dir out python -c 1", "--slurm python -c 1"):
+        result = jobs.run("sh", "-c", command.format(options))
+        assert result.code == 2 and not result.out, result
+        assert "the working folder has been removed; cd to a folder that exists" in result.err, result
+    assert jobs.run("sh", "-c", command.format("--version")).code == 0
