@@ -88,7 +88,7 @@ class Agent:
             signal.signal(number, signal.SIG_IGN if ignored else lambda *_: self._end())
         self._unwritten += launcher_agent.GREETING + f"{code_version()}\n".encode()
         self._send(facts())
-        self._selector.register(self._in, selectors.EVENT_READ, self._hear)
+        self._selector.register(self._in, selectors.EVENT_READ, self._on_input)
         try:
             while not self._over:
                 for key, events in self._selector.select(launcher_agent.BEAT_S / 2):
@@ -135,7 +135,7 @@ class Agent:
 
     # -- from cmpirun ------------------------------------------------------------------------
 
-    def _hear(self, *_: object) -> None:
+    def _on_input(self, *_: object) -> None:
         try:
             data = os.read(self._in, 1 << 20)
         except BlockingIOError:

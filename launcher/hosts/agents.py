@@ -295,7 +295,7 @@ class Agents:
                 self._python,
                 self._version,
                 self._selector,
-                self._hear,
+                self._on_data,
                 self._closed,
             )
         except OSError as error:
@@ -350,7 +350,7 @@ class Agents:
 
     # -- from the hosts ------------------------------------------------------------------------
 
-    def _hear(self, host: RemoteHost, data: bytes) -> None:
+    def _on_data(self, host: RemoteHost, data: bytes) -> None:
         self._lives.heard(host.spec.name, time.monotonic())
         try:
             for frame in host.frames(data):

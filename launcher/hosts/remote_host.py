@@ -58,7 +58,7 @@ class RemoteHost:
         python: The interpreter there, unless the hostfile names one.
         ours: The version of cmpi here.
         selector: Watches the descriptors; each one's `data` is to be called with the events.
-        hear: Called with data from the agent.
+        on_data: Called with data from the agent.
         closed: Called when the connection has ended.
 
     Raises:
@@ -72,11 +72,11 @@ class RemoteHost:
         python: str,
         ours: str,
         selector: selectors.BaseSelector,
-        hear: Callable[[RemoteHost, bytes], None],
+        on_data: Callable[[RemoteHost, bytes], None],
         closed: Callable[[RemoteHost, str], None],
     ) -> None:
         self.spec, self.python = spec, spec.python or python
-        self._selector, self._hear, self._closed, self._ours = selector, hear, closed, ours
+        self._selector, self._on_data, self._closed, self._ours = selector, on_data, closed, ours
         agent = [self.python, "-c", _PROGRAM]
         # A session of its own, because cmpirun passes on the terminal's Ctrl-C itself.
         self.ssh = subprocess.Popen(
@@ -163,7 +163,7 @@ class RemoteHost:
         if data == b"":
             self.close("")
         elif data:
-            self._hear(self, data)
+            self._on_data(self, data)
 
     def _read_errors(self, _: int) -> None:
         data = self._errors.read()

@@ -58,7 +58,7 @@ class RshServer:
     def _admit(self) -> None:
         for sock in self._door.admit(time.monotonic()):
             stream = control_socket.ControlSocket(sock, command_launcher.TO_LAUNCHER)
-            self._selector.register(stream, selectors.EVENT_READ, (self._hear, stream))
+            self._selector.register(stream, selectors.EVENT_READ, (self._on_input, stream))
 
     def _run(self, stream: control_socket.ControlSocket, frame: command_launcher.RunThere) -> None:
         def ended(code: int) -> None:
@@ -89,7 +89,7 @@ class RshServer:
                 self._giving_back.remove(stream)
                 stream.send(command_launcher.Added([]))
 
-    def _hear(self, stream: control_socket.ControlSocket) -> None:
+    def _on_input(self, stream: control_socket.ControlSocket) -> None:
         try:
             for frame in stream.receive():
                 if isinstance(frame, command_launcher.RunThere):

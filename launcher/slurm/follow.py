@@ -52,7 +52,7 @@ class _Follower:
                     return 130
                 answer = inquiry.answer()
                 if answer is not None:
-                    state = self._hear(states.parse_job(answer.out), answer.complaint)
+                    state = self._take_in(states.parse_job(answer.out), answer.complaint)
                 elif inquiry.silent:
                     state = self._by_record() or state
                 if not self._show():
@@ -77,7 +77,7 @@ class _Follower:
             )
         return code
 
-    def _hear(self, state: State | None, complaint: str) -> State:
+    def _take_in(self, state: State | None, complaint: str) -> State:
         """Take in Slurm's answer; returns the job's state."""
         if state is None:  # Slurm forgets a job some time after its end
             state = self._by_record()
@@ -219,7 +219,7 @@ class _ArrayFollower:
             while not self._known or len(self._codes) < len(self._known):
                 answer = inquiry.answer()
                 if answer is not None:
-                    self._hear(states.parse_tasks(answer.out), answer.complaint)
+                    self._take_in(states.parse_tasks(answer.out), answer.complaint)
                 for task in sorted(self._known.keys() - self._codes.keys(), key=task_number):
                     self._look(task, inquiry.silent)
                 time.sleep(OUTPUT_POLL_S)
@@ -229,7 +229,7 @@ class _ArrayFollower:
             (self._codes[task] for task in sorted(self._codes, key=task_number) if self._codes[task]), 0
         )
 
-    def _hear(self, now: dict[str, State], complaint: str) -> None:
+    def _take_in(self, now: dict[str, State], complaint: str) -> None:
         if not now and not self._known:
             self._known = {task: State("COMPLETED") for task in job_files.tasks(self._folder, self._job)}
             if not self._known:

@@ -47,7 +47,7 @@ class World(RuleBasedStateMachine):
     def says_so(self, pid):
         if pid in self.waiting - self.said:
             self.said.add(pid)
-            self._do(self.check.hear(pid, Blocked(self.epoch[pid], ["recv"]), self.now))
+            self._do(self.check.on_frame(pid, Blocked(self.epoch[pid], ["recv"]), self.now))
 
     @rule(pid=PIDS, other=PIDS)
     def sends(self, pid, other):
@@ -71,7 +71,7 @@ class World(RuleBasedStateMachine):
     def says_that_it_goes_on(self, pid):
         if pid in self.said - self.waiting and pid in self.living:
             self.said.discard(pid)
-            self._do(self.check.hear(pid, Blocked(0, []), self.now))
+            self._do(self.check.on_frame(pid, Blocked(0, []), self.now))
 
     @rule(which=st.integers(0, 9), looks=st.booleans())
     def answers(self, which, looks):
@@ -82,7 +82,7 @@ class World(RuleBasedStateMachine):
                     self._receive(pid)
                 epoch = self.epoch[pid] if pid in self.waiting else 0
                 still = StillBlocked(number, epoch, self.sent[pid], self.received[pid])
-                self._do(self.check.hear(pid, still, self.now))
+                self._do(self.check.on_frame(pid, still, self.now))
 
     @rule(talker=PIDS, other=PIDS)
     def all_wait_and_say_so(self, talker, other):
@@ -146,7 +146,7 @@ def all_blocked(n):
     for pid in range(n):
         check.born(pid)
     for pid in range(n):
-        actions = check.hear(pid, Blocked(1, ["recv"]), 0.0)
+        actions = check.on_frame(pid, Blocked(1, ["recv"]), 0.0)
     return check, actions[0].round
 
 
@@ -154,15 +154,15 @@ def test_who_was_awake_in_between_was_not_blocked_all_the_time():
     # C's message wakes A; A's message wakes B after B's answer; B's message wakes C before C's answer. So
     # the numbers agree, although B is awake.
     check, number = all_blocked(3)
-    assert check.hear(1, StillBlocked(number, 1, 0, 0), 0.0) == []
-    assert check.hear(0, StillBlocked(number, 3, 1, 1), 0.0) == []
-    assert check.hear(2, StillBlocked(number, 3, 1, 1), 0.0) == []
+    assert check.on_frame(1, StillBlocked(number, 1, 0, 0), 0.0) == []
+    assert check.on_frame(0, StillBlocked(number, 3, 1, 1), 0.0) == []
+    assert check.on_frame(2, StillBlocked(number, 3, 1, 1), 0.0) == []
 
 
 def test_an_answer_to_an_earlier_question_is_none():
     check, number = all_blocked(2)
-    check.hear(0, Blocked(2, ["recv"]), 0.0)
-    assert check.hear(0, StillBlocked(number, 2, 0, 0), 0.0) == []
-    assert check.hear(1, StillBlocked(number, 1, 0, 0), 0.0) == []
-    assert check.hear(0, StillBlocked(number + 1, 2, 0, 0), 0.0) == []
-    assert check.hear(1, StillBlocked(number + 1, 1, 0, 0), 0.0) == [Deadlock()]
+    check.on_frame(0, Blocked(2, ["recv"]), 0.0)
+    assert check.on_frame(0, StillBlocked(number, 2, 0, 0), 0.0) == []
+    assert check.on_frame(1, StillBlocked(number, 1, 0, 0), 0.0) == []
+    assert check.on_frame(0, StillBlocked(number + 1, 2, 0, 0), 0.0) == []
+    assert check.on_frame(1, StillBlocked(number + 1, 1, 0, 0), 0.0) == [Deadlock()]

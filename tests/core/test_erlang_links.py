@@ -28,28 +28,28 @@ def test_who_traps_exits_is_not_ended():
     r = ErlangLinks()
     r.tie(1, 2)
     r.tie(1, 3)
-    r.hear(2, Trap(True), alive)
+    r.on_frame(2, Trap(True), alive)
     assert r.ended(1) == [3]
 
 
 def test_a_name_is_of_one_process_until_it_ends():
     r = ErlangLinks()
-    assert r.hear(1, Register(5, "a", 1), alive) == [Tell(1, NameIs(5, 1)), Named(1, "a")]
-    assert r.hear(2, Register(6, "a", 2), alive) == [Tell(2, NameIs(6, 1))], "taken"
-    assert r.hear(2, Register(7, "b", 100), alive) == [Tell(2, NameIs(7, NO_PID))], "dead"
+    assert r.on_frame(1, Register(5, "a", 1), alive) == [Tell(1, NameIs(5, 1)), Named(1, "a")]
+    assert r.on_frame(2, Register(6, "a", 2), alive) == [Tell(2, NameIs(6, 1))], "taken"
+    assert r.on_frame(2, Register(7, "b", 100), alive) == [Tell(2, NameIs(7, NO_PID))], "dead"
     r.ended(1)
-    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, NO_PID))]
-    assert r.hear(2, Register(9, "a", 2), alive) == [Tell(2, NameIs(9, 2)), Named(2, "a")]
-    r.hear(1, Unregister("a"), alive)
-    assert r.hear(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, NO_PID))]
+    assert r.on_frame(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, NO_PID))]
+    assert r.on_frame(2, Register(9, "a", 2), alive) == [Tell(2, NameIs(9, 2)), Named(2, "a")]
+    r.on_frame(1, Unregister("a"), alive)
+    assert r.on_frame(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, NO_PID))]
 
 
 def test_who_waits_for_a_name_hears_of_it_unless_it_stopped_waiting():
     r = ErlangLinks()
     for request in (1, 2):
-        assert r.hear(9, WhereIs(request, "a", True), alive) == []
-    r.hear(8, WhereIs(3, "a", True), alive)
+        assert r.on_frame(9, WhereIs(request, "a", True), alive) == []
+    r.on_frame(8, WhereIs(3, "a", True), alive)
     r.cancel(9, 2)
     r.ended(8)
-    answers = r.hear(4, Register(5, "a", 4), alive)
+    answers = r.on_frame(4, Register(5, "a", 4), alive)
     assert answers == [Tell(4, NameIs(5, 4)), Named(4, "a"), Tell(9, NameIs(1, 4))]

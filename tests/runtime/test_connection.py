@@ -63,7 +63,7 @@ class Node:
         self.wants_link = True
 
 
-class LanesUnderAnyInterleaving(RuleBasedStateMachine):
+class ConnectionsUnderAnyInterleaving(RuleBasedStateMachine):
     """Messages travel small, large or in slots, through rings or by MPI, in the order in which they were
     posted."""
 
@@ -263,7 +263,7 @@ class LanesUnderAnyInterleaving(RuleBasedStateMachine):
 
 def lane_to(machine, side, node, pid):
     listener = Listener(machine, side)
-    return Connection(node, pid, listener.hear, listener.hear_small)
+    return Connection(node, pid, listener.on_frame, listener.on_small)
 
 
 def deaf(*heard):
@@ -274,11 +274,11 @@ class Listener:
     def __init__(self, machine, side):
         self.machine, self.side = machine, side
 
-    def hear_small(self, number, body):
+    def on_small(self, number, body):
         self.machine.heard[self.side].append((number, body, []))
         return False
 
-    def hear(self, frame, buffers):
+    def on_frame(self, frame, buffers):
         if isinstance(frame, process_process.Data):
             for buffer in buffers:
                 array = np.frombuffer(buffer, np.uint8)
@@ -295,14 +295,14 @@ class Listener:
             self.machine.heard[self.side].append(name)
 
 
-LanesUnderAnyInterleaving.TestCase.settings = settings(
+ConnectionsUnderAnyInterleaving.TestCase.settings = settings(
     max_examples=2 * settings.default.max_examples, stateful_step_count=30
 )
-TestLanesUnderAnyInterleaving = LanesUnderAnyInterleaving.TestCase
+TestConnectionsUnderAnyInterleaving = ConnectionsUnderAnyInterleaving.TestCase
 
 
 def test_what_was_sent_can_be_read_when_its_writer_has_gone(tmp_path):
-    machine = LanesUnderAnyInterleaving()
+    machine = ConnectionsUnderAnyInterleaving()
     machine.heard, machine.held = ([], []), deque()
     nodes = [Node(Pid(i + 1), str(tmp_path), 0, True) for i in range(2)]
     for i, node in enumerate(nodes):

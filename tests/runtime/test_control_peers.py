@@ -44,10 +44,10 @@ class Root:
     def introduce(self, peer, frame):
         if not isinstance(frame, monitor_root.MonitorUp):
             raise ProtocolError("who are you?")
-        peer.title, peer.hear, peer.gone = "rank 0", self.hear, self.gone.append
+        peer.title, peer.on_frame, peer.gone = "rank 0", self.on_frame, self.gone.append
         self.heard.append(frame)
 
-    def hear(self, peer, frame):
+    def on_frame(self, peer, frame):
         if isinstance(frame, monitor_root.MonitorUp):
             raise ProtocolError("not twice")
         self.heard.append(frame)

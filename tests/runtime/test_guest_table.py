@@ -61,7 +61,7 @@ class Peers:
 class Peer:
     def __init__(self, sock):
         self.stream, self.title = ControlSocket(sock, {}), ""
-        self.hear = self.gone = None
+        self.on_frame = self.gone = None
 
 
 class House:
@@ -122,7 +122,7 @@ def test_the_end_of_the_process_is_the_guest_s_though_its_connection_is_open(hou
 
 def test_one_that_says_goodbye_has_ended_well_and_the_keeper_s_job_with_it(tmp_path):
     house = House(True, tmp_path)
-    house.peer.hear(house.peer, Leaving())
+    house.peer.on_frame(house.peer, Leaving())
     house.table.peers.drop(house.peer)
     house.close()
     because = "the process for which the job was started has left it"
@@ -142,7 +142,7 @@ def test_a_signal_sends_the_guest_away_and_leaves_the_process_alone(house):
 
 
 def test_a_guest_that_waits_is_never_part_of_a_deadlock(house):
-    house.peer.hear(house.peer, Blocked(1, ["recv"]))
+    house.peer.on_frame(house.peer, Blocked(1, ["recv"]))
     assert house.job.heard == []
 
 

@@ -107,7 +107,7 @@ class ConnectionBroker:
                 member.wants[peer] = self._members[peer].wants[pid] = None
         return self._advance(pid)
 
-    def hear(self, pid: int, frame: object) -> list[Action]:
+    def on_frame(self, pid: int, frame: object) -> list[Action]:
         """Handle a process's frame about its connections; `heard` lists the types."""
         return self._handlers[type(frame)](pid, frame)
 

@@ -73,7 +73,7 @@ class DeadlockCheck:
         self.blocked.pop(pid, None)
         return self._ask()
 
-    def hear(self, pid: int, frame: Blocked | StillBlocked, now_s: float) -> list[Action]:
+    def on_frame(self, pid: int, frame: Blocked | StillBlocked, now_s: float) -> list[Action]:
         """Handle a process's report about itself; an epoch of 0 means that it is not blocked."""
         if isinstance(frame, Blocked):
             if frame.epoch:

@@ -70,7 +70,7 @@ class ErlangLinks:
                 del self._waiting[name]
         return [other for other in others if other not in self._trapping]
 
-    def hear(self, pid: int, frame: object, alive: Callable[[int], bool]) -> Sequence[Tell | Named]:
+    def on_frame(self, pid: int, frame: object, alive: Callable[[int], bool]) -> Sequence[Tell | Named]:
         """Handle a process's frame that concerns only this machine; `heard` lists the types."""
         if isinstance(frame, Register):
             return self._register(pid, frame, alive(frame.pid))

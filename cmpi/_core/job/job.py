@@ -48,7 +48,7 @@ class JobMachine:
         self._process_requests = ProcessRequests(state, self._spawning, self._endings)
         self._lost: set[str] = set()  # hosts
         self.shortages = self._spawning.shortages
-        self.from_rank = self._process_requests.hear
+        self.from_rank = self._process_requests.on_frame
         self.heard_from_rank = self._process_requests.heard
 
     @property

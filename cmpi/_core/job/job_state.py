@@ -123,7 +123,7 @@ class JobState:
         """The processes of a start, by rank."""
         return [self.processes[pid] for pid in self.starts[start]]
 
-    def bereft(self, pid: int) -> bool:
+    def outlived_its_guest(self, pid: int) -> bool:
         """Whether a process belongs to a guest that has ended, so that it must end too."""
         guest = self.processes[pid].guest
         return guest != NO_PID and not self.alive(guest)

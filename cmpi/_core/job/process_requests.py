@@ -53,7 +53,7 @@ class ProcessRequests:
         """The frames that a process may send."""
         return set(self._handlers)
 
-    def hear(self, pid: int, frame: object, now_s: float) -> list[Action]:
+    def on_frame(self, pid: int, frame: object, now_s: float) -> list[Action]:
         """Handle a process's frame. Raises: ProtocolError."""
         return handler(self._handlers, frame)(self._state.processes[pid], frame, now_s)
 
@@ -158,7 +158,7 @@ class ProcessRequests:
             if not self._state.alive(frame.peer):
                 return []  # the asker watches it, and will get the notice
             self._meet(process, self._state.processes[frame.peer])
-        return list(self._state.connections.hear(process.pid, frame))
+        return list(self._state.connections.on_frame(process.pid, frame))
 
     def _meet(self, one: Process, other: Process) -> None:
         """These two may wait for each other."""
@@ -188,7 +188,7 @@ class ProcessRequests:
             frame, (Register, WhereIs)
         ):  # any process of the job may have, or look for, that name
             self._state.program_of(process).alone = False
-        heard = self._state.erlang_links.hear(process.pid, frame, self._state.alive)
+        heard = self._state.erlang_links.on_frame(process.pid, frame, self._state.alive)
         for action in heard:
             if isinstance(action, Named):
                 self._state.processes[action.pid].registered(action.name)

@@ -23,7 +23,7 @@ class Spawning:
     def submit(self, pid: int, frame: process_root.Spawn, now_s: float) -> list[Action]:
         """Handle a process's request to spawn others."""
         state = self._state
-        if not state.alive(pid) or state.bereft(pid):
+        if not state.alive(pid) or state.outlived_its_guest(pid):
             return []
         if state.ending(state.processes[pid]):
             return self.answered([SpawnAnswer(pid, frame, refusal())])

@@ -240,7 +240,7 @@ class Monitor:
         if isinstance(frame, monitor_root.OutputTaken):
             process.taken(frame.nbytes)
         elif isinstance(frame, monitor_root.ToRank):
-            process.hear(frame.data)
+            process.pass_on(frame.data)
         elif isinstance(frame, monitor_root.Stdin):
             process.input(frame.data)
         elif isinstance(frame, monitor_root.Signal):

@@ -134,7 +134,7 @@ class WatchedProcess:
         """This much of its output was printed."""
         self._unprinted -= nbytes
 
-    def hear(self, data: bytes) -> None:
+    def pass_on(self, data: bytes) -> None:
         """Pass on a piece of the stream of frames for the process."""
         self._to_rank.append(data)
         self._push()

@@ -42,8 +42,8 @@ class Connection:
     Args:
         host: This process.
         pid: The peer.
-        hear: Called with each frame that arrives, and its buffers if it is a message.
-        hear_small: Called with each message that is a single pickle, after the number of its channel;
+        on_frame: Called with each frame that arrives, and its buffers if it is a message.
+        on_small: Called with each message that is a single pickle, after the number of its channel;
             returns whether somebody waited for it.
     """
 
@@ -51,11 +51,11 @@ class Connection:
         self,
         host: ConnectionHost,
         pid: Pid,
-        hear: Callable[[Any, Sequence[Any]], None],
-        hear_small: Callable[[int, bytes], bool],
+        on_frame: Callable[[Any, Sequence[Any]], None],
+        on_small: Callable[[int, bytes], bool],
     ) -> None:
         self._host, self._pid = host, pid
-        self._hear, self._hear_small = hear, hear_small
+        self._on_frame, self._on_small = on_frame, on_small
         self.transport: mpi.MpiTransport | socket_transport.SocketTransport | None = None
         self.announced = 0  # frames that the peer reports as sent by MPI
         self._ending = False  # the last frame is sent, or is in the outbox
@@ -66,11 +66,11 @@ class Connection:
         # Frames put into a ring that the peer probably sees, but not certainly; None once that is known.
         self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer's bell was full: ring again
-        self._reader = TransportReader(self._deliver, hear_small)
+        self._reader = TransportReader(self._deliver, on_small)
         folder = host.shared_memory
         self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
         self._into = f"{folder}/{pid.value:x}-{host.pid.value:x}"
-        self.ring_inbox = RingInbox(self._into, host, pid, self._deliver, hear_small)
+        self.ring_inbox = RingInbox(self._into, host, pid, self._deliver, on_small)
         self.socket_inbox = SocketInbox(host, self._read_socket)
         self._payloads = SharedPayloads(folder, host.shared_memory_bytes, self._out, self._into, self.post)
 
@@ -382,7 +382,7 @@ class Connection:
         else:
             if isinstance(frame, process_process.Data) and frame.places:
                 buffers = self._payloads.gather(frame, buffers)
-            self._hear(frame, buffers)
+            self._on_frame(frame, buffers)
 
     # -- the end -------------------------------------------------------------------------------
 

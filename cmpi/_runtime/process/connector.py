@@ -59,7 +59,7 @@ class Connector:
     def order(self, frame: Order) -> None:
         """Take an order of the root. Blocks: never."""
         if self._thread is None:
-            self._thread = vital_thread(self._run, "cmpi-linker")
+            self._thread = vital_thread(self._run, "cmpi-connector")
             self._thread.start()
         self._orders.put(frame)
 

@@ -94,7 +94,7 @@ class Node:
             state,
             self.changed,
             self.root,
-            frames.hear,
+            frames.on_frame,
             self.peers,
             connector,
             self.dropped_ends,
@@ -105,7 +105,7 @@ class Node:
         elif not guest:
             self._mpi_started()
         for frame in early:
-            frames.hear(frame)
+            frames.on_frame(frame)
         mapped_file.keep_spare()
         with self.lock:
             self.peers.map_rings()

@@ -38,7 +38,7 @@ class Peer:
     def __init__(self, host: PeerHost, pid: Pid) -> None:
         self._host, self.pid = host, pid
         self.lock: Any = host.lock
-        self.connection = Connection(host, pid, self.hear, self.hear_small)
+        self.connection = Connection(host, pid, self.on_frame, self.on_small)
         self.status: ExitStatus | None = None
         self.senders: dict[int, SenderEnd] = {}
         self.receivers: dict[int, ReceiverEnd] = {}  # by number; the sender is known
@@ -126,7 +126,7 @@ class Peer:
 
     # -- frames in ---------------------------------------------------------------------------
 
-    def hear_small(self, number: int, body: bytes) -> bool:
+    def on_small(self, number: int, body: bytes) -> bool:
         """Take in a message that is a single pickle; return whether somebody waited for it."""
         end = self.receivers.get(number)
         if end is None:
@@ -134,7 +134,7 @@ class Peer:
         end.machine.arrived(body, len(body))
         return bool(end.changed.waiters) and end.changed.stir()
 
-    def hear(self, frame: Any, buffers: Sequence[Any]) -> None:
+    def on_frame(self, frame: Any, buffers: Sequence[Any]) -> None:
         """Take in a frame, and its buffers if it is a message. Raises: ProtocolError."""
         if isinstance(frame, process_process.Data):
             end = self.receivers.get(frame.channel)

@@ -44,7 +44,7 @@ class ProgressLoop:
         state: The state of this process.
         changed: Notified of everything that moves while the process says goodbye.
         root: The connection to the root.
-        hear: Called with each frame from the root.
+        on_frame: Called with each frame from the root.
         peers: The other processes.
         connector: It may be stuck in MPI.
         dropped_ends: The dropped channel ends, which are closed here.
@@ -56,13 +56,13 @@ class ProgressLoop:
         state: NodeState,
         changed: ChannelCondition,
         root: RootConnection,
-        hear: Callable[[Any], None],
+        on_frame: Callable[[Any], None],
         peers: Peers,
         connector: Connector,
         dropped_ends: DroppedEnds,
         waits: WaitRegistry,
     ) -> None:
-        self._state, self._changed, self._root, self._hear = state, changed, root, hear
+        self._state, self._changed, self._root, self._on_frame = state, changed, root, on_frame
         self._peers, self._connector, self._dropped_ends, self._waits = (
             peers,
             connector,
@@ -96,7 +96,7 @@ class ProgressLoop:
             self._connector.end_if_stuck()
             if self._root.fileno() in ready:
                 for frame in self._root.receive():
-                    self._hear(frame)
+                    self._on_frame(frame)
                 if self._root.lost:
                     poll.unregister(self._root)
             with state.lock:

@@ -31,7 +31,7 @@ class RingInbox:
         host: This process.
         pid: The peer.
         deliver: Called with each frame that arrives, and its buffers.
-        hear_small: Called with each message that is a single pickle, after the number of its channel;
+        on_small: Called with each message that is a single pickle, after the number of its channel;
             returns whether somebody waited for it.
     """
 
@@ -41,9 +41,9 @@ class RingInbox:
         host: ConnectionHost,
         pid: Pid,
         deliver: Callable[[Any, Sequence[Any]], None],
-        hear_small: Callable[[int, bytes], bool],
+        on_small: Callable[[int, bytes], bool],
     ) -> None:
-        self._path, self._host, self._pid, self._hear_small = path, host, pid, hear_small
+        self._path, self._host, self._pid, self._on_small = path, host, pid, on_small
         self.reader: ring.RingReader | None = None
         self._unmapped = False  # there is a ring that could not be mapped
         self._freed = False
@@ -174,7 +174,7 @@ class RingInbox:
                 return i > 0
             tag = reader.tag
             if tag < LONG:
-                if self._hear_small(tag, body):
+                if self._on_small(tag, body):
                     self._awaited = True
             else:
                 self._awaited |= tag != PIECE

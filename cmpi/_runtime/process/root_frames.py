@@ -78,7 +78,7 @@ class RootFrames:
         """The frames that the root may send after its welcome."""
         return {*self._alone, *self._shared}
 
-    def hear(self, frame: Any) -> None:
+    def on_frame(self, frame: Any) -> None:
         """Handle a frame. Raises: ProtocolError."""
         alone = self._alone.get(type(frame))
         if alone is not None:

@@ -24,13 +24,13 @@ class TransportReader:
 
     Args:
         deliver: Called with each frame, and its buffers once they are complete.
-        hear_small: Called with each message that is a single pickle, after the number of its channel.
+        on_small: Called with each message that is a single pickle, after the number of its channel.
     """
 
     def __init__(
-        self, deliver: Callable[[Any, Sequence[Any]], None], hear_small: Callable[[int, bytes], bool]
+        self, deliver: Callable[[Any, Sequence[Any]], None], on_small: Callable[[int, bytes], bool]
     ) -> None:
-        self._deliver, self._hear_small = deliver, hear_small
+        self._deliver, self._on_small = deliver, on_small
         # Frames that have arrived, and wait for their buffers or for earlier frames.
         self._held: deque[tuple[Any, MpiParts | SocketParts | None]] = deque()
 
@@ -58,7 +58,7 @@ class TransportReader:
             moved = True
             if isinstance(transport, SocketTransport) and transport.tag < LONG:
                 if not self._held:
-                    self._hear_small(transport.tag, head)
+                    self._on_small(transport.tag, head)
                 else:
                     self._held.append((process_process.Data(transport.tag, [], [], head), None))
                 continue

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cmpi.identifiers import Pid
 
 PACKAGE = f"{programs.home()}/cmpi"
-OURS = ("cmpi-progress", "cmpi-linker")  # cmpi's own threads
+OWN_THREADS = ("cmpi-progress", "cmpi-connector")  # cmpi's own threads
 _LIBRARY = os.path.dirname(os.__file__)
 _ASYNCIO = f"{_LIBRARY}/asyncio/"
 _POOL = f"{_LIBRARY}/concurrent/futures/thread.py"
@@ -115,7 +115,11 @@ class WaitRegistry:
         threads = {thread.ident: thread for thread in threading.enumerate()}
         for ident, frame in running.items():  # includes threads that `threading` does not know
             thread = threads.get(ident)
-            if ident in blocked or _has_no_work(frame) or (thread is not None and thread.name in OURS):
+            if (
+                ident in blocked
+                or _has_no_work(frame)
+                or (thread is not None and thread.name in OWN_THREADS)
+            ):
                 continue
             if not any(_sleeps(loop, ident, frame) for loop in loops):
                 return []
@@ -131,7 +135,7 @@ class WaitRegistry:
         parts = []
         for ident, frame in sys._current_frames().items():
             name = names.get(ident, "?")
-            if name in OURS:
+            if name in OWN_THREADS:
                 continue
             waits = [wait for wait in list(self._all) if wait.thread == ident]
             does = "runs" if not waits or waits[-1].loop is None else "runs an event loop"

@@ -30,11 +30,11 @@ class Peer:
 
     Args:
         stream: The connection.
-        hear: Called with each frame that arrives; may be replaced.
+        on_frame: Called with each frame that arrives; may be replaced.
     """
 
-    def __init__(self, stream: control_socket.ControlSocket, hear: Callable[[Peer, Any], None]) -> None:
-        self.stream, self.hear = stream, hear
+    def __init__(self, stream: control_socket.ControlSocket, on_frame: Callable[[Peer, Any], None]) -> None:
+        self.stream, self.on_frame = stream, on_frame
         self.title = "a process that has not said what it is"
         self.gone: Callable[[Peer], None] = lambda peer: None  # called when the connection is closed
 
@@ -88,7 +88,7 @@ class ControlPeers:
             try:
                 for frame in peer.stream.receive():
                     if peer in self._peers:  # unless the peer was dropped for what it sent
-                        peer.hear(peer, frame)
+                        peer.on_frame(peer, frame)
             except ProtocolError as error:
                 self._say(f"dropped the connection of {peer.title}: {error}")
                 peer.stream.closed = True

@@ -96,7 +96,7 @@ class DeploymentTable:
         """A cmpirun wants to deploy a program."""
         interpreter = Interpreter(frame.python, frame.flags, frame.settings)
         peer.title = "a cmpirun that deploys a program"
-        peer.hear = lambda peer, frame: self._deploy(peer, frame, interpreter)
+        peer.on_frame = lambda peer, frame: self._deploy(peer, frame, interpreter)
         peer.stream.take_descriptors()
         self.peers.send(peer, deployment_root.MayDeploy(self._inherited))
 
@@ -128,7 +128,7 @@ class DeploymentTable:
             launcher_root.Interrupt: lambda it: self._interrupt(owner, it.signal),
             launcher_root.ShowStacks: lambda _: console.stacks.show(),
         }
-        peer.hear = lambda _, frame: handler(handlers, frame)(frame)
+        peer.on_frame = lambda _, frame: handler(handlers, frame)(frame)
         peer.gone = lambda _: self._gone(owner)
         self._do(actions)
 

@@ -111,13 +111,13 @@ class GuestTable:
         pidfd = _open_pidfd(os_pid)
         self._guests[pid] = _Guest(peer, os_pid, pidfd)
         peer.title = f"the guest {self._job.processes[pid].title}"
-        peer.hear, peer.gone = lambda _, frame: self._hear(pid, frame), lambda _: self._gone(pid)
+        peer.on_frame, peer.gone = lambda _, frame: self._on_frame(pid, frame), lambda _: self._gone(pid)
         if pidfd >= 0:
             self._loop.watch(pidfd, lambda _: self.peers.drop(peer))
         self._do(actions)
         self.peers.send(peer, guest_root.GuestMayJoin(self._shared_memory))
 
-    def _hear(self, pid: int, frame: Any) -> None:
+    def _on_frame(self, pid: int, frame: Any) -> None:
         if isinstance(frame, Stacks):
             self._say(f"stacks of {self._job.processes[pid].title}:\n{frame.text.rstrip()}")
         # The deadlock check leaves guests out, because their users may always act.

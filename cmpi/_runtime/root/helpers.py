@@ -218,7 +218,7 @@ class Helpers:
     def take_in(self, peer: Peer, frame: helper_root.HelperUp) -> None:
         """A helper has reported."""
         peer.title, host = "a helper of the root", frame.host or self._here
-        peer.hear = lambda peer, frame: handler(self._handlers, frame)(peer, frame)
+        peer.on_frame = lambda peer, frame: handler(self._handlers, frame)(peer, frame)
         peer.gone = self._gone
         if frame.fault:
             self._no_fork_server(host, frame.fault)

@@ -64,7 +64,7 @@ class LauncherConnection:
         if events & select.EPOLLOUT and self._stream.flush():
             self._loop.watch_writing(self._stream.fileno(), False)
         if events & ~select.EPOLLOUT:
-            self._hear()
+            self._read_frames()
         if self.closed:
             self._loop.forget(self._stream.fileno())
 
@@ -89,12 +89,12 @@ class LauncherConnection:
         poll.register(self._stream.fileno(), select.POLLIN)
         while not (self._has_all_output or self.closed) and (left_s := end_s - time.monotonic()) > 0:
             if poll.poll(left_s * 1000):
-                self._hear()
+                self._read_frames()
 
     def _all_output(self, _: launcher_root.AllOutput) -> None:
         self._has_all_output = True
 
-    def _hear(self) -> None:
+    def _read_frames(self) -> None:
         try:
             for frame in self._stream.receive():
                 handler(self._handlers, frame)(frame)

@@ -124,11 +124,11 @@ class MonitorTable:
         """A monitor has reported."""
         pid, actions = self._job.monitor_up(frame.start, frame.rank, time.monotonic(), frame.service_port)
         if pid is None:
-            peer.hear = lambda peer, frame: None  # its process is not needed: ignore its frames
+            peer.on_frame = lambda peer, frame: None  # its process is not needed: ignore its frames
             self.peers.send(peer, monitor_root.Dismiss())
         else:
             peer.title = f"the monitor of {self._job.processes[pid].title}"
-            peer.hear, peer.gone = lambda _, frame: self.hear(pid, frame), lambda _: self.gone(pid)
+            peer.on_frame, peer.gone = lambda _, frame: self.on_frame(pid, frame), lambda _: self.gone(pid)
             self.adopt(pid, peer, Decoder(process_root.TO_ROOT))
         self._do(actions)
 
@@ -146,7 +146,7 @@ class MonitorTable:
         del self._monitors[pid], self._rank_frames[pid]
         self._do(self._job.monitor_lost(pid, time.monotonic()))
 
-    def hear(self, pid: int, frame: Any) -> None:
+    def on_frame(self, pid: int, frame: Any) -> None:
         """Handle a frame of the process's monitor. Raises: ProtocolError."""
         handler(self._handlers, frame)(pid, frame)
 
@@ -165,7 +165,7 @@ class MonitorTable:
     def _waits(self, pid: int, frame: Blocked | StillBlocked) -> None:
         console = self._consoles.of(pid)
         if console.order.check_deadlock:
-            self._do(console.deadlock.hear(pid, frame, time.monotonic()))
+            self._do(console.deadlock.on_frame(pid, frame, time.monotonic()))
 
     def _stacks(self, pid: int, frame: Stacks) -> None:
         text = frame.text.rstrip("\n")

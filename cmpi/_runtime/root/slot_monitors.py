@@ -120,13 +120,13 @@ class SlotMonitors:
         number = frame.start
         peer.title = "the monitor of a slot"
         if frame.ahead and number not in self._monitors:
-            peer.hear, peer.gone = partial(self._hear, number), lambda _: self._gone(number)
+            peer.on_frame, peer.gone = partial(self._on_frame, number), lambda _: self._gone(number)
             self._monitors[number] = _Monitor(peer)
             self._act(self._table.monitored(number))
             return
         # There is no fork server any more; or the slot's monitor was killed, and this one finishes its
         # work.
-        peer.hear = lambda peer, frame: None
+        peer.on_frame = lambda peer, frame: None
         self.peers.send(peer, monitor_root.Dismiss())
         if number not in self._monitors:
             self._act(self._table.gone(number))
@@ -137,7 +137,7 @@ class SlotMonitors:
             self._table_of_monitors.gone(pid)
         self._act(self._table.gone(number))
 
-    def _hear(self, number: int, _: Peer, frame: Any) -> None:
+    def _on_frame(self, number: int, _: Peer, frame: Any) -> None:
         monitor = self._monitors[number]
         if isinstance(frame, monitor_root.SlotIdle):
             if monitor.pid is not None:
@@ -146,7 +146,7 @@ class SlotMonitors:
             monitor.frames = Decoder(process_root.TO_ROOT)
             self._act(self._table.idle(number, frame.fault))
         elif monitor.pid is not None:
-            self._table_of_monitors.hear(monitor.pid, frame)
+            self._table_of_monitors.on_frame(monitor.pid, frame)
         elif isinstance(frame, monitor_root.FromRank):
             monitor.joins += monitor.frames.feed(frame.data)
             self._act(self._table.joined(number) if monitor.joins else [])
