@@ -9,6 +9,8 @@ import os
 
 from cmpi.errors import UsageError
 
+FLUX_S = 20.0  # how long Flux may take to answer
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi.launcher.config import LaunchConfig
@@ -47,6 +49,8 @@ def _allocated() -> list[HostSpec]:
         from cmpi.launcher.slurm import calls
 
         return calls.allocated()
+    if allocation.in_flux(os.environ):
+        return allocation.flux_hosts(_flux_resources())
     source = allocation.source(os.environ)
     if source is None:
         return []
@@ -58,6 +62,17 @@ def _allocated() -> list[HostSpec]:
             f"{source.variable} names {source.path}, which cannot be read: {error.strerror}. Name the "
             "hosts with --host or --hostfile, or unset the variable."
         ) from None
+
+
+def _flux_resources() -> str:
+    import subprocess
+
+    try:
+        command = ["flux", "resource", "R"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=FLUX_S)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return done.stdout or done.stderr
 
 
 def several(config: LaunchConfig, hosts: list[HostSpec], mpi: Mpi) -> MultiHost:
@@ -78,11 +93,31 @@ def several(config: LaunchConfig, hosts: list[HostSpec], mpi: Mpi) -> MultiHost:
     )
 
 
+def _kubectl() -> str:
+    """The kubectl by which the MPI operator reaches the pods; "": by ssh, or there is no operator."""
+    from cmpi.launcher.hosts import allocation
+
+    source = allocation.source(os.environ)
+    agent = os.environ.get(allocation.RSH_AGENT, "")
+    if source is None or source.scheduler != allocation.KUBERNETES or not agent.endswith(".sh"):
+        return ""
+    try:
+        with open(agent) as file:
+            return allocation.kubectl(file.read())
+    except OSError as error:
+        raise UsageError(
+            f"{allocation.RSH_AGENT} names {agent}, which cannot be read: {error.strerror}"
+        ) from None
+
+
 def way(config: LaunchConfig) -> Way:
     """How commands are run on another host: by ssh, or by srun in a Slurm job."""
     from cmpi.launcher.hosts.allocation import in_slurm
-    from cmpi.launcher.hosts.remote_host import CONNECT_S, by_srun, by_ssh
+    from cmpi.launcher.hosts.remote_host import CONNECT_S, by_kubectl, by_srun, by_ssh
 
-    if not (config.host or config.hostfile) and in_slurm(os.environ):
-        return by_srun
+    if not (config.host or config.hostfile):
+        if in_slurm(os.environ):
+            return by_srun
+        if command := _kubectl():
+            return by_kubectl(command)
     return by_ssh(config.ssh, config.ssh_timeout_s or CONNECT_S)

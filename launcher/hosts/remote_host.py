@@ -49,6 +49,11 @@ def by_srun(target: str, argv: list[str], job: str = "") -> list[str]:
     return [*other, "srun", *step, f"--nodelist={target}", "--kill-on-bad-exit=0", *argv]
 
 
+def by_kubectl(kubectl: str) -> Way:
+    """Run commands in pods of Kubernetes."""
+    return lambda target, argv: [kubectl, "exec", "-i", target.partition(".")[0], "--", *argv]
+
+
 class RemoteHost:
     """A host, its ssh and its agent. Nothing blocks.
 

@@ -326,6 +326,43 @@ print(os.environ["RANK"], os.uname().nodename, cmpi.capacity().total.cpus)
     assert sorted(result.out.splitlines()) == ["0 h1 3.0", "1 h1 3.0", "2 h3 3.0"], result
 
 
+FLUX = """#!/bin/sh
+[ "$*" = "resource R" ] && echo '{"version": 1, "execution": {"nodelist": ["h[1,3]"], "R_lite": [
+{"rank": "0", "children": {"core": "0-1"}}, {"rank": "1", "children": {"core": "0"}}]}}'
+"""
+KUBEXEC = '#!/bin/sh\nset -x\nPOD_NAME=$1\nshift\n{}/kubectl exec ${{POD_NAME}} -- /bin/sh -c "$*"\n'
+KUBECTL = """#!/bin/bash
+[ "$1 $2 $4" = "exec -i --" ] || exit 9
+exec ssh -T "$3" "$(printf '%q ' "${@:5}")"
+"""
+
+
+def executable(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_in_flux_and_under_the_mpi_operator_too(on_hosts, jobs):
+    bin = jobs.folder / "bin"
+    bin.mkdir()
+    executable(bin / "flux", FLUX)
+    variables = {"FLUX_URI": "local:///run/flux/local", "PATH": f"{bin}:{jobs.environment['PATH']}"}
+    script = "import os; print(os.environ['RANK'], os.uname().nodename)"
+    result = on_hosts.job(script, options=("--output", "plain", "-n", "3"), env=variables)
+    assert sorted(result.out.splitlines()) == ["0 h1", "1 h1", "2 h3"], result
+    executable(bin / "kubectl", KUBECTL)
+    agent = executable(bin / "kubexec.sh", KUBEXEC.format(bin))
+    (jobs.folder / "hostfile").write_text("h2 slots=1\nh3 slots=1\n")
+    variables = {
+        "KUBERNETES_SERVICE_HOST": "10.0.0.1",
+        "OMPI_MCA_plm_rsh_agent": agent,
+        "OMPI_MCA_orte_default_hostfile": str(jobs.folder / "hostfile"),
+    }
+    result = on_hosts.job(script, options=("--output", "plain", "-n", "2"), env=variables)
+    assert sorted(result.out.splitlines()) == ["0 h2", "1 h3"], result
+
+
 def test_a_key_that_is_refused_is_said_to_be(on_hosts):
     key = on_hosts.hosts.folder / "stranger_key"
     known = on_hosts.hosts.folder / "known_hosts"
