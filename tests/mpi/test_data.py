@@ -87,6 +87,40 @@ print(data.range(5).map(lambda x: x + 1).sum())
     ]
 
 
+def test_tables_are_joined_and_written_once_though_workers_die(job, jobs):
+    pytest.importorskip("pyarrow")
+    result = job(
+        PRELUDE
+        + """
+import pyarrow as pa
+def table(numbers):
+    if 30_000 in numbers: die_once("before-the-join")
+    return pa.table({"id": numbers, "third": [x % 3 for x in numbers]})
+def checked(table):
+    if 8 in table["id"].to_pylist(): die_once("after-the-join")
+    return table
+with ProcessPool(2) as pool:
+    left = data.range(40_000, pool=pool).options(memory="64 KiB", spill_folder=folder)
+    left = left.map_batches(table, format="list")
+    right = data.range(0, 40_000, 2).map_batches(lambda ids: pa.table({"id": ids}), format="list")
+    both = left.inner_join(right, on="id").map_batches(checked)
+    print(both.fork(data.count(), data.sum("id")), sum(range(0, 40_000, 2)))
+    print(both.write_parquet(folder + "/out", partition_by="third").rows, pool.statistics().deaths)
+    out = data.parquet(folder + "/out", pool=pool)
+    print(sorted(out.group_by("third", into=data.count()).collect()), out.sum("id"))
+    print([name for name in os.listdir(folder) if name.startswith("cmpi-")])
+""",
+        str(jobs.folder),
+    )
+    assert result.code == 0 and not result.err, result
+    assert result.out.splitlines() == [
+        "(20000, 399980000) 399980000",
+        "20000 2",
+        "[(0, 6667), (1, 6667), (2, 6666)] 399980000",
+        "[]",
+    ]
+
+
 def test_ctrl_c_leaves_no_half_output_and_no_temporary_files(jobs):
     spill = jobs.folder / "spill"
     spill.mkdir()
