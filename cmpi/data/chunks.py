@@ -95,6 +95,7 @@ def _chunks(
     split: Any, steps: Steps, begin: int, end: int, names: Sequence[str] | None, reading: Reading
 ) -> Iterator[Chunk]:
     if is_columnar(split, reading):
+        names = None if names is None else tuple(dict.fromkeys(names))
         known = split.schema.names if split.columns is None else split.columns
         pushed = tuple(names) if names is not None and begin == end and set(names) <= set(known) else None
         chunks = _tables(split, pushed, reading)

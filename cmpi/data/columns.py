@@ -67,10 +67,10 @@ def divided(table: Any, keys: Sequence[Any], partitions: int, level: int = 0) ->
 def merged(tables: Sequence[Any], sink: Sink) -> Any:
     """Merge aggregate tables into one; None if Arrow cannot."""
     functions = [MERGED_BY[function] for _, function in _distinct(sink)]
-    table = pyarrow().concat_tables(tables)
-    names = [str(i) for i in range(table.num_columns)]
+    names = [str(i) for i in range(tables[0].num_columns)]
+    table = pyarrow().concat_tables([each.rename_columns(names) for each in tables])
     n = len(names) - len(functions)
-    return _aggregate(table.rename_columns(names), names[:n], list(zip(names[n:], functions)))
+    return _aggregate(table, names[:n], list(zip(names[n:], functions)))
 
 
 def _distinct(sink: Sink) -> list[tuple[str, str]]:
@@ -85,7 +85,7 @@ def key_columns(table: Any, sink: Sink) -> list[Any]:
 
 def columns_of_sink(sink: Sink) -> tuple[str, ...]:
     """The columns that a sink aggregates."""
-    return tuple(name for name, _ in sink.aggregations if name)
+    return tuple(dict.fromkeys(name for name, _ in sink.aggregations if name))
 
 
 def _aggregate(table: Any, keys: list[str], asked: list[tuple[str, str]]) -> Any:

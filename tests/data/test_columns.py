@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from cmpi import data
 from cmpi._core.data.stable_hash import partition, stable_hash
-from cmpi.data import columns, hashing
+from cmpi.data import chunks, columns, hashing
 from cmpi.data.execution import shuffle
+from cmpi.data.sources import columnar
 
 np = pytest.importorskip("numpy")
 pa = pytest.importorskip("pyarrow")
@@ -58,8 +59,12 @@ def test_groups_are_those_of_the_rows(stream, memory):
 def test_groups_of_some_columns_and_some_rows_are_merged(stream):
     sink = data.fork(*SINKS)
     rows = stream.filter(lambda row: True)
-    both = stream.chain(rows).group_by("key", into=sink).collect(dict)
-    assert both == by_rows(stream.chain(stream), sink)
+    in_batches = stream.map_batches(lambda table: table, n=70)
+    for memory in (1, "64 MiB"):
+        every = stream.options(memory=memory).chain(rows, in_batches)
+        found = every.group_by("key", into=sink).collect(dict)
+        assert found == by_rows(stream.chain(stream, stream), sink)
+        assert every.pipe(sink) == stream.chain(stream, stream).map(lambda row: row).pipe(sink)
 
 
 def test_nothing_has_no_groups(stream):
@@ -75,6 +80,20 @@ def test_arrow_merges_where_it_can(tmp_path, monkeypatch):
     )
     monkeypatch.setattr(shuffle.Groups, "merge", None)  # this would merge states
     assert groups.collect(dict) == {1: (4.0, 2), 2: (2.0, 1)}
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("sink", [*SINKS, data.stddev("ms"), data.fork(*SINKS)], ids=str)
+def test_no_row_is_made_for_what_arrow_computes(tmp_path, monkeypatch, sink, prepared):
+    parquet.write_table(pa.table({"ms": [1, 2, 4], "key": [1, 2, 1]}), tmp_path / "a.parquet")
+    stream = data.parquet(tmp_path, pool=here)
+    if prepared:
+        stream = stream.map_batches(lambda table: table)
+    expected = stream.map(lambda row: row).fork(sink, data.group_by("key", into=sink))
+    monkeypatch.setattr(columnar, "records", None)
+    monkeypatch.setattr(chunks, "records", None)
+    assert (stream.pipe(sink), stream.group_by("key", into=sink).collect(dict)) == expected
+    assert dict(stream.group_by(("key", "ms"), into=data.count())) == {(1, 1): 1, (2, 2): 1, (1, 4): 1}
 
 
 def test_what_arrow_cannot_merge_becomes_states():

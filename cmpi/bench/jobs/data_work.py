@@ -153,6 +153,13 @@ def mean(pool: Any, path: str) -> Times:
             return len(groups), round(groups["ms"].max(), 6)
 
         measure["Polars"] = theirs
+    if frame := _installed("dask.dataframe"):
+
+        def dask() -> object:
+            groups = frame.read_parquet(path, split_row_groups=True).groupby("user").ms.mean().compute()
+            return len(groups), round(float(groups.max()), 6)
+
+        measure["Dask DataFrame"] = dask
     return measure
 
 

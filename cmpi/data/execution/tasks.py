@@ -93,7 +93,7 @@ def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
                 rows, key_of, value_of = _with_keys(rows, key_of, value_of, reading)
             groups.add(rows, key_of, value_of)
             return groups.close()
-        for chunk in gathered(chunks):
+        for chunk in gathered(chunks, memory):
             table = aggregated_by_key(chunk, keys, sink) if is_table(chunk) else None
             if table is not None:
                 groups.merge_table(table)
