@@ -68,7 +68,10 @@ def merged(tables: Sequence[Any], sink: Sink) -> Any:
     """Merge aggregate tables into one; None if Arrow cannot."""
     functions = [MERGED_BY[function] for _, function in _distinct(sink)]
     names = [str(i) for i in range(tables[0].num_columns)]
-    table = pyarrow().concat_tables([each.rename_columns(names) for each in tables])
+    tables = [each.rename_columns(names) for each in tables]
+    if not all(each.schema.equals(tables[0].schema) for each in tables):
+        return None
+    table = pyarrow().concat_tables(tables)
     n = len(names) - len(functions)
     return _aggregate(table, names[:n], list(zip(names[n:], functions)))
 

@@ -59,12 +59,30 @@ def test_groups_are_those_of_the_rows(stream, memory):
 def test_groups_of_some_columns_and_some_rows_are_merged(stream):
     sink = data.fork(*SINKS)
     rows = stream.filter(lambda row: True)
-    in_batches = stream.map_batches(lambda table: table, n=70)
+    # Tables with other columns are not put together before their groups are computed.
+    in_batches = stream.map_batches(lambda t: t if len(t) == 70 else t.append_column("b", t["ms"]), n=70)
     for memory in (1, "64 MiB"):
-        every = stream.options(memory=memory).chain(rows, in_batches)
-        found = every.group_by("key", into=sink).collect(dict)
-        assert found == by_rows(stream.chain(stream, stream), sink)
-        assert every.pipe(sink) == stream.chain(stream, stream).map(lambda row: row).pipe(sink)
+        for others in ([rows], [in_batches], [in_batches, rows]):
+            every = stream.options(memory=memory).chain(*others)
+            expected = stream.chain(*[stream] * len(others))
+            assert every.group_by("key", into=sink).collect(dict) == by_rows(expected, sink)
+            assert every.pipe(sink) == expected.map(lambda row: row).pipe(sink)
+
+
+@pytest.mark.parametrize("memory", [1, "64 MiB"])
+def test_columns_of_several_types_are_grouped_together(memory):
+    tables = [
+        pa.table({"key": pa.array([1, 2], kind), "ms": pa.array([3, 4], other)})
+        for kind in ("int8", "uint64")
+        for other in ("int16", "float32")
+    ]
+    stream = data.of([0, 1, 2, 3] * 2, pool=here).repartition(2).options(memory=memory)
+    stream = stream.map_batches(lambda numbers: tables[numbers[0]], format="list", n=1)
+    assert stream.group_by("key", into=data.fork(*SINKS)).collect(dict) == by_rows(
+        stream, data.fork(*SINKS)
+    )
+    assert stream.group_by("key", into=data.sum("ms")).collect(dict) == {1: 24, 2: 32}
+    assert stream.sum("ms") == 56 and stream.inner_join(stream, on="key").count() == 128
 
 
 def test_nothing_has_no_groups(stream):
