@@ -15,6 +15,7 @@ import sys
 import time
 
 from cmpi._core.job import slots, start_numbers
+from cmpi._core.monitor_life import MonitorLife
 from cmpi._core.protocol import monitor_root
 from cmpi._runtime import environment, programs
 from cmpi._runtime.batch_end import in_batch_job
@@ -40,8 +41,7 @@ else:
 # Pauses between looks for a SIGTERM, and for descendants of the process; longer in an idle slot, whose end
 # its stub announces.
 LOOK_AROUND_S, IDLE_LOOK_S = 0.2, 5.0
-# How long a fragile launcher is not told of a death, so that the rest of the world can end first. If the
-# user ends the job, the root sets a longer time.
+# See `MonitorLife`. If the user ends the job, the root sets a longer time.
 LINGER_S = 2.0
 
 
@@ -65,15 +65,12 @@ class Monitor:
         self._process: WatchedProcess | None = None
         self._count = 0  # processes so far
         self._stacks = RankStacksQuestions()
-        self._told = False  # the launcher has asked the monitor to end
         # A closure's process joins after MPI_Init. What a program does is up to the program, but a death in
         # MPI_Init may harm other processes of the job too.
         self._protect = number != start_numbers.RANKS and self._pmi.fragile
         self._linger_s = LINGER_S if self._protect and number < slots.FIRST else 0.0
-        self._linger_until_s = 0.0
+        self._life = MonitorLife(is_slot=self._is_slot, fragile=self._pmi.fragile, linger_s=self._linger_s)
         self._limit: monitor_root.Limit | None = None  # arrived before the process was started
-        self._retired = False  # end with this process
-        self._dismissed = False
         self._batch_ends = False  # Slurm has sent a SIGTERM
 
     def run(self) -> int:
@@ -151,7 +148,7 @@ class Monitor:
     def _turn(self, root: control_socket.ControlSocket) -> None:
         poll, process = select.poll(), self._process
         poll.register(root, select.POLLIN if not root.backlog else select.POLLIN | select.POLLOUT)
-        if self._leash is not None and not self._told:
+        if self._leash is not None and not self._life.ending:
             poll.register(self._leash, select.POLLIN)
         if process is not None:
             process.register(poll)
@@ -159,7 +156,7 @@ class Monitor:
         if root.fileno() in ready:
             self._hear_root(root)
         if self._leash is not None and self._leash.fileno() in ready:
-            self._told = True
+            self._life.told_to_end()
         for answer in self._stacks.answers():
             self._send(answer)
         if self._batch_ends:  # sent before the end of the process, as its explanation
@@ -167,15 +164,16 @@ class Monitor:
             self._batch_ends = False
         if process is None:
             return
-        if self._told:
+        if self._life.ending:
             process.signal(signal.SIGKILL, at_once=True)
         ran = process.exited is None
-        process.serve(ready, self._told)
+        process.serve(ready, self._life.ending)
         if ran and process.exited is not None:
-            self._leave_mpi(process, process.exited)
-        if self._may_be_used_again(process) and self._is_over(process) and process.printed:
+            self._has_exited(process, process.exited)
+        if self._life.reusable and self._is_over(process) and process.printed:
             process.remove()
             self._process = None
+            self._life.process_removed()
             self._send(monitor_root.SlotIdle())
 
     def _patience_s(self, process: WatchedProcess | None) -> float:
@@ -187,24 +185,14 @@ class Monitor:
         return process.patience_s(time.monotonic(), self._stacks.patience_s)
 
     def _finished(self, root: control_socket.ControlSocket) -> bool:
-        if root.closed or self._dismissed:
-            return True
-        process = self._process
-        if process is None:
-            return self._told
-        lingers = time.monotonic() < self._linger_until_s and not self._told
-        return not lingers and self._is_over(process) and not self._may_be_used_again(process)
+        over = self._process is not None and self._is_over(self._process)
+        return self._life.finished(time.monotonic(), root_gone=root.closed, over=over)
 
     @staticmethod
     def _is_over(process: WatchedProcess) -> bool:
         """Whether the process has ended, and no descendant is left."""
         closed = process.child.out < 0 and process.child.err < 0
         return process.reported and closed and not descendants.have_children()
-
-    def _may_be_used_again(self, process: WatchedProcess) -> bool:
-        """Whether another process can take the place of this one, because MPI's launcher never noticed
-        it."""
-        return self._is_slot and process.untouched and not self._told and not self._retired
 
     # -- from the root ---------------------------------------------------------------------
 
@@ -230,11 +218,9 @@ class Monitor:
         elif isinstance(frame, monitor_root.Limit):
             self._limit = frame
         elif isinstance(frame, monitor_root.Dismiss):
-            self._dismissed = True
-        elif isinstance(frame, monitor_root.Signal) and not self._told and not self._is_slot:
-            # It must not be started any more.
+            self._life.dismiss()
+        elif isinstance(frame, monitor_root.Signal) and self._life.signalled(frame.linger_s):
             self._send(monitor_root.ProcessExited(128 + frame.signal, frame.signal))
-            self._told = True
 
     def _hear_with(self, process: WatchedProcess, frame: Any) -> None:
         if isinstance(frame, monitor_root.OutputTaken):
@@ -244,13 +230,13 @@ class Monitor:
         elif isinstance(frame, monitor_root.Stdin):
             process.input(frame.data)
         elif isinstance(frame, monitor_root.Signal):
-            self._linger_s = max(self._linger_s, frame.linger_s)
+            self._life.signalled(frame.linger_s)
             if not frame.by_slurm:
                 process.signal(frame.signal)
         elif isinstance(frame, monitor_root.Limit):
             process.limit(frame)
         elif isinstance(frame, monitor_root.Dismiss):
-            self._retired, self._dismissed = True, process.exited is not None
+            self._life.dismiss()
             process.signal(signal.SIGKILL)
 
     def _start(self, order: monitor_root.StartProcess) -> None:
@@ -282,7 +268,7 @@ class Monitor:
     def _cannot_run(self, code: int, reason: str) -> None:
         self._send(monitor_root.CannotRun(reason))
         self._send(monitor_root.ProcessExited(code))
-        self._told = True  # nothing remains to be done
+        self._life.cannot_run()
 
     def _fork(self) -> str:
         """Fork the process, or the next one of a slot. Returns "", or why that is impossible.
@@ -312,17 +298,15 @@ class Monitor:
         self._process = process = WatchedProcess(
             child, self._send, name, self._pmi.relay, fragile=self._protect, mpi=mpi, program=program
         )
+        self._life.process_started()
         return process
 
     # -- its end ---------------------------------------------------------------------------
 
-    def _leave_mpi(self, process: WatchedProcess, exited: monitor_root.ProcessExited) -> None:
+    def _has_exited(self, process: WatchedProcess, exited: monitor_root.ProcessExited) -> None:
         """Finalize PMI for the process at once, because Hydra waits for that when others finalize."""
-        if self._may_be_used_again(process):
-            return
-        if self._pmi.fragile and exited.code:
-            self._linger_until_s = time.monotonic() + self._linger_s
-        self._finalize(killed=exited.signal != 0)
+        if self._life.process_exited(exited.code, time.monotonic(), untouched=process.untouched):
+            self._finalize(killed=exited.signal != 0)
 
     def _finalize(self, killed: bool) -> None:
         """Leave MPI's launcher in order, and tell the stub so."""
@@ -343,6 +327,6 @@ class Monitor:
         self._batch_ends = True
 
     def _on_sigterm(self, *_: object) -> None:
-        self._told = True
+        self._life.told_to_end()
         if self._process is not None:
             self._process.signal(signal.SIGKILL, at_once=True)
