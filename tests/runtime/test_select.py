@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from cmpi import EndOfChannel, PeerClosed, PeerExited, Receiver, Sender, select
+from cmpi._core.channel.windows import Windows
 from cmpi._runtime.process import context
 from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.condition import ChannelCondition
@@ -45,6 +46,7 @@ class Node:
         self.changed = ChannelCondition(self.lock)
         self.state, self.socket_waits = self, SocketWaits(self.lock)
         self.looked_at = lambda pid: None
+        self.promised_bytes, self.windows = (lambda pid: 0), Windows(0)
         self.nodes, self.exits, self.peers = nodes, self, Peers(self, self)
         self.aborts, self.dropped_ends, self.failed = PendingAborts(self.nudge), DroppedEnds(self), False
 

@@ -93,6 +93,13 @@ class Abort:
 
 
 @frozen
+class Widened:
+    """Event: the receiver has given the channel a larger window."""
+
+    nbytes: int
+
+
+@frozen
 class CreditCame:
     """The reader has taken this much, which returns as credit."""
 
@@ -177,7 +184,8 @@ class TellAborted:
 
 if TYPE_CHECKING:
     OutgoingEvent: TypeAlias = (
-        "AwaitRoom | StopWaiting | Close | Abort | CreditCame | ReaderClosed | ReaderAborted | Gone"
+        "AwaitRoom | StopWaiting | Close | Abort | CreditCame | Widened | ReaderClosed | ReaderAborted | "
+        "Gone"
     )
     OutgoingAction: TypeAlias = "TransmitFin | TransmitAbort | RequestCredit"
     IncomingEvent: TypeAlias = "FinArrived | AbortArrived | CreditAsked | Gone | Close | Abort"
@@ -195,6 +203,12 @@ class Outgoing:
         self._read_bytes = self._read_messages = 0  # of what was sent, as reported by credit
         self._awaited: int | None = None  # bytes of the message that waits for room
         self._asked = False  # for credit, since credit last came
+        self._widened = False  # by the receiver
+
+    def narrow(self, nbytes: int) -> None:
+        """Begin with a smaller window, until the receiver widens it."""
+        if not self._widened:
+            self.window_bytes = min(self.window_bytes, nbytes)
 
     @property
     def in_flight_bytes(self) -> int:
@@ -245,6 +259,10 @@ class Outgoing:
             self._asked = False
             self._read_bytes += event.nbytes
             self._read_messages += event.messages
+            return self._ask()
+        if isinstance(event, Widened):
+            self._asked, self._widened = False, True
+            self.window_bytes = event.nbytes
             return self._ask()
         if isinstance(event, StopWaiting):
             self._awaited = None
@@ -298,7 +316,7 @@ class Incoming:
 
     def set_window(self, nbytes: int, messages: int) -> None:
         """Set the sender's window, which it announces when it opens the channel."""
-        self._window_bytes, self._window_messages = nbytes, messages
+        self.window_bytes, self.window_messages = nbytes, messages
         self._quarter_bytes, self._quarter_messages = nbytes // 4, messages // 4
 
     @property
@@ -307,8 +325,8 @@ class Incoming:
         return Statistics(
             messages=self.read_messages,
             nbytes=self.read_bytes,
-            credit=_credit(self._window_bytes, self.unread_bytes),
-            credit_messages=max(0, self._window_messages - len(self.inbox)),
+            credit=_credit(self.window_bytes, self.unread_bytes),
+            credit_messages=max(0, self.window_messages - len(self.inbox)),
             waiting=len(self.inbox),
             peak=self.peak_bytes,
         )

@@ -111,7 +111,13 @@ class Process:
             nice=self.nice,
             linked=linked,
             deadline_s=deadline_s,
+            promised_bytes=self.promised_bytes,
         )
+
+    @property
+    def promised_bytes(self) -> int:
+        """The memory that it has asked for; 0: it has not."""
+        return self.resources.memory_bytes if self.asks_memory else 0
 
     def end(self, status: ExitStatus, *, with_others: bool) -> ExitStatus:
         """Note how it ended, as its monitor saw it; return the status that counts.

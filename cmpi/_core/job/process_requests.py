@@ -85,7 +85,10 @@ class ProcessRequests:
         )
         actions.append(Tell(process.pid, welcome))
         actions += [
-            Tell(pid, process_root.Alive(process.pid, state.memory(pid, process.pid)))
+            Tell(
+                pid,
+                process_root.Alive(process.pid, state.memory(pid, process.pid), process.promised_bytes),
+            )
             for pid in sorted(process.watchers)
             if state.alive(pid)
         ]
@@ -119,7 +122,8 @@ class ProcessRequests:
         if other.status is None:
             self._meet(process, other)
             other.watchers.add(process.pid)
-            alive = process_root.Alive(other.pid, self._state.memory(process.pid, other.pid))
+            memory = self._state.memory(process.pid, other.pid)
+            alive = process_root.Alive(other.pid, memory, other.promised_bytes)
             return [Tell(process.pid, alive)]
         return [Tell(process.pid, ended_frame(other.pid, other.status))]
 

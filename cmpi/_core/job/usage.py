@@ -28,7 +28,7 @@ class Usage:
         self.cpu_s += process.cpu_s
         self.peak_bytes = max(self.peak_bytes, process.peak_bytes)
         self.hosts.add(process.host)
-        asked = process.resources.memory_bytes if process.asks_memory else 0
+        asked = process.promised_bytes
         key = process.label, asked
         if asked < LEAST_ENFORCED_BYTES or not process.peak_bytes:
             return

@@ -11,8 +11,8 @@ CLOSURE_CHANNEL = f"{RESERVED}closure"  # for a closure that does not fit into a
 
 @frame
 class Open:
-    """A sender was opened. `channel` is its number from now on; the other fields are its type and
-    window."""
+    """A sender was opened. `channel` is its number from now on; the other fields are its type and the
+    window that it would like (see `windows`)."""
 
     channel: U32
     name: str
@@ -44,6 +44,14 @@ class Credit:
     channel: U32
     nbytes: U64
     messages: U32
+
+
+@frame
+class Widened:
+    """The channel's window is now so large."""
+
+    channel: U32
+    nbytes: U64
 
 
 @frame
@@ -131,5 +139,6 @@ TO_PEER = registry(
         90: OfferAnswer,
         94: Abort,
         95: ReceiverAborted,
+        96: Widened,
     }
 )

@@ -148,6 +148,7 @@ class Welcome:
     nice: U8
     linked: list[U64]  # by Erlang's links
     deadline_s: float  # as in LaunchJob
+    promised_bytes: U64 = 0  # the memory that it has asked for
 
 
 @frame
@@ -187,6 +188,7 @@ class Alive:
 
     pid: U32
     memory: U8
+    promised_bytes: U64 = 0  # the memory that it has asked for
 
 
 @keyword_frame

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     import select
     from typing import Any, Protocol
 
+    from cmpi._core.channel.windows import Windows
     from cmpi._runtime.process.aborts import PendingAborts
     from cmpi._runtime.process.node_lock import NodeLock
     from cmpi._runtime.process.socket_waits import SocketWaits
@@ -52,6 +53,10 @@ if TYPE_CHECKING:
         failed: bool  # this process is ending because of an error
         aborts: PendingAborts
         inlets: ReservedChannels
+        windows: Windows  # of the channels that this process receives from
+
+        def promised_bytes(self, pid: Pid) -> int:
+            """The memory that this process has asked for, as far as is known; 0: none."""
 
         def looked_at(self, pid: Pid) -> None:
             """The program has received the end, or the failure, of this process."""

@@ -29,6 +29,7 @@ class Exits:
         self._ended: dict[int, ExitStatus] = {}
         self._watched, self._alive = set[int](), set[int]()  # alive when the root was asked
         self._lost: ExitStatus | None = None  # the status of all processes, once the job is out of reach
+        self._promised: dict[int, int] = {}  # by pid: the memory that it has asked for
         self._memory: dict[int, int] = {}  # by pid: one of `process_root.MEMORY_*`
         self.linked: set[int] = set()  # by Erlang's links
         self._trapping = False
@@ -39,12 +40,15 @@ class Exits:
         """A watched process is alive."""
         self._alive.add(frame.pid)
         self._memory[frame.pid] = frame.memory
+        if frame.promised_bytes:
+            self._promised[frame.pid] = frame.promised_bytes
 
     def came_to_end(self, frame: process_root.Ended) -> ExitStatus:
         """A watched process has ended; return its status."""
         status = ExitStatus(frame.code, frame.signal, frame.verdict, frame.requested)
         self._ended[frame.pid] = status
         self._alive.discard(frame.pid)
+        self._promised.pop(frame.pid, None)
         return status
 
     def lose_all(self, status: ExitStatus) -> None:
@@ -133,6 +137,10 @@ class Exits:
         return before
 
     # -- memory ----------------------------------------------------------------------------------
+
+    def promised_bytes(self, pid: Pid) -> int:
+        """The memory that this process has asked for, as far as is known; 0: none. With the lock held."""
+        return self._promised.get(pid.value, 0)
 
     def shares_memory(self, pid: Pid) -> bool | None:
         """Whether shared memory reaches that process; None: not known yet."""

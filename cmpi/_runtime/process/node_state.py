@@ -6,6 +6,7 @@ import os
 import select
 import threading
 
+from cmpi._core.channel.windows import Windows
 from cmpi._runtime.process.aborts import PendingAborts
 from cmpi._runtime.process.socket_waits import SocketWaits
 from cmpi._transport.doorbell import Doorbell
@@ -57,7 +58,8 @@ class NodeState:
         self.socket_waits = SocketWaits(lock)
         self.progress_thread: threading.Thread | None = None
         self.tell_root, self.looked_at = root.tell, root.looked_at
-        self.watch = exits.watch
+        self.watch, self.promised_bytes = exits.watch, exits.promised_bytes
+        self.windows = Windows(welcome.promised_bytes)
         self.shares_memory, self.likely_shares_memory = exits.shares_memory, exits.likely_shares_memory
         self.aborts = PendingAborts(self.nudge)
 

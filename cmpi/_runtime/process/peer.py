@@ -7,7 +7,7 @@ import time
 from collections import deque
 from functools import partial
 
-from cmpi._core.channel import channel
+from cmpi._core.channel import channel, windows
 from cmpi._core.protocol import process_process
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
@@ -153,6 +153,7 @@ class Peer:
             process_process.Fin: lambda it: self._arrived(it.channel, channel.FinArrived()),
             process_process.Abort: lambda it: self._arrived(it.channel, channel.AbortArrived(it.cause)),
             process_process.AskCredit: self._credit_asked,
+            process_process.Widened: lambda it: self._of_reader(it.channel, channel.Widened(it.nbytes)),
             process_process.Credit: lambda it: self._of_reader(
                 it.channel, channel.CreditCame(it.nbytes, it.messages)
             ),
@@ -173,6 +174,10 @@ class Peer:
     def _credit_asked(self, frame: process_process.AskCredit) -> None:
         end = self.receivers.get(frame.channel)
         if end is not None:
+            wider = self._host.windows.widen(end.machine.window_bytes, end.wish_bytes)
+            if wider > end.machine.window_bytes:
+                end.machine.set_window(wider, end.machine.window_messages)
+                self.connection.post(process_process.Widened(frame.channel, wider), wake=True)
             self._reply(end, end.machine.handle(channel.CreditAsked()))
 
     def _of_reader(self, number: int, event: channel.OutgoingEvent) -> None:
@@ -203,7 +208,8 @@ class Peer:
             end = ReceiverEnd(self, frame.name)
             self.unclaimed.setdefault(frame.name, deque()).append(end)
         end.number = frame.channel
-        end.machine.set_window(frame.window_bytes, frame.window_messages)
+        end.wish_bytes = frame.window_bytes
+        end.machine.set_window(self._host.windows.open(frame.window_bytes), frame.window_messages)
         end.their_contract, end.their_site = frame.contract, frame.site
         self.receivers[frame.channel] = end
         if end.claimed:
@@ -217,8 +223,15 @@ class Peer:
         """Open a sending end; the peer learns of it with the first message."""
         end = SenderEnd(self, name, contract, site, next(_numbers), window)
         self.senders[end.number] = end
+        self.narrow()
         self._mark(end)
         return end
+
+    def narrow(self) -> None:
+        """Begin with small windows if the peer has asked for memory, which it divides between channels."""
+        promised_bytes = self._host.promised_bytes(self.pid)
+        for end in self.senders.values() if promised_bytes else ():
+            end.machine.narrow(windows.first(end.wish_bytes, promised_bytes))
 
     def new_receiver(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
         """Open a receiving end for the oldest unclaimed sender of that name, or for the next one."""
@@ -255,7 +268,8 @@ class Peer:
         if isinstance(end, SenderEnd):
             self.senders.pop(end.number, None)
         elif end.number is not None:
-            self.receivers.pop(end.number, None)
+            if self.receivers.pop(end.number, None) is not None:
+                self._host.windows.close(end.machine.window_bytes)
         elif self.expected.get(end.name) is end:
             del self.expected[end.name]
 
@@ -293,7 +307,7 @@ class Peer:
         """Announce a new sender to the peer, before its first frame."""
         if not end.opened:
             end.opened = True
-            window = end.machine.window_bytes, end.machine.window_messages
+            window = end.wish_bytes, end.machine.window_messages
             self.connection.post(
                 process_process.Open(end.number, end.name, end.contract.text, end.site, *window)
             )

@@ -44,9 +44,10 @@ class Peers:
         return peer
 
     def learn(self, pid: int) -> None:
-        """The root has told whether this process shares memory with us."""
+        """The root has told whether this process shares memory with us, and what it has asked for."""
         if pid in self._peers:
             self._peers[pid].connection.learn()
+            self._peers[pid].narrow()
 
     def exited(self, pid: int, status: ExitStatus) -> None:
         """The process has ended."""
