@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cmpi import data
-from cmpi.data.execution import joining
+from cmpi.data.execution import joining_rows
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -103,7 +103,7 @@ def files(tmp_path, monkeypatch):
     parquet.write_table(sales, tmp_path / "sales.parquet", row_group_size=10)
     with pa.ipc.new_file(tmp_path / "shops.arrow", shops.schema) as file:
         file.write_table(shops)
-    monkeypatch.setattr(joining.JoinPart, "rows", None)
+    monkeypatch.setattr(joining_rows.JoinPart, "rows", None)
     read = data.parquet(tmp_path / "sales.parquet", split_bytes=1024, pool=data.Serial())
     return read, data.ipc(tmp_path / "shops.arrow", pool=data.Serial())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from cmpi._core.data.plan import Join
 from cmpi._core.data.records import JoinedRecords
-from cmpi.data.execution.joining import JoinPart, Shuffled
+from cmpi.data.execution.joining_rows import JoinPart, Shuffled
 from cmpi.data.execution.joining_tables import JoinedTables, key_types
 
 

@@ -16,7 +16,7 @@ from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
 from cmpi.data.destinations.partitioned import divided_rows, divided_tables
 from cmpi.data.errors import BadRow, DatabaseError, NotColumnar, UnreadableFile
-from cmpi.data.execution.joining import Shuffled, has_all_keys, has_key, keyed, shuffled
+from cmpi.data.execution.joining_rows import Shuffled, has_all_keys, has_key, keyed, shuffled
 from cmpi.data.execution.joining_tables import with_keys
 from cmpi.data.execution.shuffle import Groups, Partitioner, Partitions
 from cmpi.data.execution.sorting import Run, sorted_runs

@@ -1,4 +1,4 @@
-"""The join: both sides are shuffled by key, and each partition is joined by itself."""
+"""The join by rows: both sides are shuffled by key, and each partition is joined by itself."""
 
 from __future__ import annotations
 
