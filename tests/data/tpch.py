@@ -2,19 +2,21 @@
 
 The columns are those that the queries need. As a program, it runs some queries on the pool of its job:
 
-    cmpirun python tests/data/tpch.py FOLDER 1 5
+    cmpirun python tests/data/tpch.py FOLDER 3 6
 """
 
 import datetime
 import sys
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as parquet
+import pytest
 
 from cmpi import data
 from cmpi.data import col
+
+pa = pytest.importorskip("pyarrow")
+pc = pytest.importorskip("pyarrow.compute")
+parquet = pytest.importorskip("pyarrow.parquet")
 
 ROWS = {"customer": 600, "orders": 6000, "part": 400, "supplier": 40}
 FIRST_DAY = (datetime.date(1992, 1, 1) - datetime.date(1970, 1, 1)).days
