@@ -266,10 +266,12 @@ with ProcessPool(2) as pool:
     with cmpi.Receiver[int](pid) as numbers:
         print(data.channel(numbers, pool=pool).map(square).take(3).collect())
     print(cmpi.Receiver[int](pid, name="count").recv() < 20_000)
-    pids = [cmpi.spawn(endless) for _ in range(2)]
-    with cmpi.Receiver[int].any(pids) as numbers:
-        twos = data.channel(numbers, pool=pool).filter(lambda row: row[1] == 2)
-        print({pid for pid, _ in twos.take(2)} == set(pids))
+    def three(parent):
+        with cmpi.Sender[int](parent) as out:
+            for x in range(3): out.send(x)
+    pids = [cmpi.spawn(three) for _ in range(2)]
+    numbers = data.channel(cmpi.Receiver[int].any(pids), pool=pool)
+    print(numbers.collect(set) == {(pid, x) for pid in pids for x in range(3)})
     def knocks(parent):
         for x in range(2): cmpi.Sender[str].to("door").send(f"knock {x}")
     with cmpi.Mailbox[str]("door") as door:
@@ -278,8 +280,9 @@ with ProcessPool(2) as pool:
 """
 
 
+@pytest.mark.timeout(300)
 def test_a_channel_s_results_come_while_it_goes_on_and_a_lost_worker_loses_no_message(job, jobs):
-    result = job(PRELUDE + CHANNELS, str(jobs.folder))
+    result = job(PRELUDE + CHANNELS, str(jobs.folder), timeout=60)
     assert result.out.splitlines() == [
         "30 1",
         "21 3",
