@@ -6,8 +6,10 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 
 PROGRAMS = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"), key=lambda path: float(path.split("/")[4]))
 INITDB = PROGRAMS[-1] if PROGRAMS else shutil.which("initdb")
@@ -39,29 +41,22 @@ def server():
         password.write_text("s3cret!")
         password.chmod(0o644)
         db = ["-D", f"{folder}/db"]
-        how = [
-            "-U",
-            "ada",
-            "-A",
-            "scram-sha-256",
-            f"--pwfile={password}",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ]
-
-        def run(program, *arguments):
-            subprocess.run(
-                [bin / program, *db, *arguments], check=True, stdout=subprocess.DEVNULL, cwd=folder, **user
-            )
-
-        run("initdb", *how)
+        how = ["-U", "ada", "-A", "scram-sha-256", "--pwfile", password, "--no-sync"]
+        initdb = [INITDB, *db, *how, "-E", "UTF8", "--locale=C"]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
         with open(f"{folder}/db/postgresql.conf", "a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
             file.write(f"unix_socket_directories = '{folder}'\n")
-        run("pg_ctl", "-w", "-l", f"{folder}/log", "start")
-        try:
-            yield f"postgresql://ada:s3cret%21@/postgres?host={folder}"
-        finally:
-            run("pg_ctl", "-w", "-m", "immediate", "stop")
+        # setpriv: the server ends with this process, even if that is killed.
+        server = ["setpriv", "--pdeathsig", "INT", bin / "postgres", *db]
+        with open(f"{folder}/log", "wb") as log:
+            process = subprocess.Popen(server, stdout=log, stderr=log, cwd=folder, **user)
+        with process:
+            try:
+                ready = [bin / "pg_isready", "-q", "-h", folder]
+                while subprocess.run(ready, check=False).returncode:
+                    assert process.poll() is None, pathlib.Path(folder, "log").read_text()
+                    time.sleep(0.02)
+                yield f"postgresql://ada:s3cret%21@/postgres?host={folder}"
+            finally:
+                process.send_signal(signal.SIGQUIT)
