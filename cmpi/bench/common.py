@@ -97,7 +97,7 @@ def in_a_job(program: str, *arguments: object, options: Sequence[str] = ()) -> A
     environment = dict(ENVIRONMENT, PYTHONWARNINGS="ignore")
     out = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
     try:
-        return json.loads(out.splitlines()[-1])
+        return json.loads(out.rstrip().splitlines()[-1])
     except (IndexError, ValueError):
         raise RuntimeError(f"{program} printed {out[-500:]!r}") from None
 

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from tests.cluster.test_hosts import HOSTS, PRELUDE
+from tests.cluster.programs import HOSTS, PRELUDE
 
 WORLD = """
 import os, cmpi

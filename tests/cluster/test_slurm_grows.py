@@ -5,7 +5,7 @@ import signal
 import psutil
 
 from tests.cluster.conftest import until
-from tests.cluster.test_hosts import PRELUDE, came_up
+from tests.cluster.programs import PRELUDE, came_up
 
 GROWS = (
     PRELUDE

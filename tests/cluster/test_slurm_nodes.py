@@ -3,7 +3,7 @@
 import pytest
 
 from tests.cluster.conftest import LIMITS_MEMORY
-from tests.cluster.test_hosts import BETWEEN, PRELUDE, WORLD
+from tests.cluster.programs import BETWEEN, PRELUDE, WORLD
 
 
 def batch(on_hosts, *arguments):

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from tests.cluster.test_hosts import came_up, end
+from tests.cluster.programs import came_up, end
 
 TELL = """
 import json, os, socket
