@@ -1,5 +1,5 @@
-"""Compiles the modules that every message passes through, if there is a C compiler; without one everything
-works, only more slowly.
+"""Compiles the modules that every message passes through, and the program that MPI starts for each slot, if
+there is a C compiler; without one everything works, only more slowly.
 
 mypyc translates the same sources to C, so nothing is written twice. `CMPI_PURE=1` skips that, and so does
 an editable install, in which compiled modules would hide later edits.
@@ -28,6 +28,7 @@ COMPILED = [
     "cmpi/_runtime/process/shared_payloads.py",
     "cmpi/_runtime/process/peer.py",
 ]
+STUB = "cmpi/_runtime/monitor/spawn_stub.c"
 # Types are checked elsewhere, where the packages imported here are installed.
 LAX = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
 
@@ -52,11 +53,15 @@ class Build(build_ext):
     """Compiles everything or nothing: modules compiled in part could not be imported."""
 
     def run(self) -> None:
+        program = os.path.join(self.build_lib, os.path.splitext(STUB)[0])
         try:
             super().run()
+            if self.extensions:
+                objects = self.compiler.compile([STUB], self.build_temp, extra_preargs=["-O2"])
+                self.compiler.link_executable(objects, program)
         except Exception as error:
             print(f"cmpi will not be compiled: {error}", file=sys.stderr)
-            for path in filter(os.path.exists, self.get_outputs()):
+            for path in filter(os.path.exists, [*self.get_outputs(), program]):
                 os.unlink(path)
             self.extensions = []
 

@@ -5,6 +5,7 @@ That takes `python -I`, or `isolated.py`.
 """
 
 import os
+import sys
 
 ROOT_MAIN = "cmpi/_runtime/root/main.py"
 SPAWN_STUB = "cmpi/_runtime/monitor/spawn_stub.py"
@@ -28,6 +29,15 @@ def home() -> str:
 def path_of(program: str) -> str:
     """The path of one of the programs above on this host."""
     return f"{home()}/{program}"
+
+
+def spawn_stub(*arguments: str) -> list[str]:
+    """The command of the spawn stub on this host: of the compiled one, if there is one."""
+    script = path_of(SPAWN_STUB)
+    compiled = script.removesuffix(".py")
+    if os.access(compiled, os.X_OK):
+        return [compiled, sys.executable, script, *arguments]
+    return [sys.executable, "-I", "-S", script, *arguments]
 
 
 def isolated(function: str, *arguments: str) -> list[str]:

@@ -1,12 +1,16 @@
 """What MPI starts gives its environment to the fork server, and to nobody who only listens in its place."""
 
 import os
+import pathlib
+import shutil
 import socket
+import subprocess
 import threading
 
 import pytest
 
 from cmpi._core.protocol import authentication
+from cmpi._runtime import environment as environments
 from cmpi._runtime.monitor import spawn_stub
 from cmpi._transport import door, job_secret
 
@@ -43,12 +47,36 @@ class Listener:
             os.close(fd)
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # the stub's end closes its socket
-@pytest.mark.parametrize("knows", [True, False], ids=["the fork server", "an impostor"])
-def test_a_stub_gives_nothing_to_a_listener_that_has_not_proved_itself(tmp_path, monkeypatch, knows):
+def by_script(folder, monkeypatch):
+    """The last byte that the stub got from the fork server."""
     monkeypatch.setattr(spawn_stub.signal, "signal", lambda *_: None)
+    return spawn_stub.hand_over("7", f"{folder}/fork")
+
+
+def by_program(folder, monkeypatch):
+    """The same of the compiled stub, which becomes the script unless that byte is b"f"."""
+    if shutil.which("cc") is None:
+        pytest.skip("there is no C compiler")
+    source = pathlib.Path(spawn_stub.__file__).parent / "spawn_stub.c"
+    if not source.exists():
+        pytest.skip("cmpi is installed without its sources")
+    stub, python = folder / "stub", folder / "python"
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", stub, source], check=True)
+    python.write_text('#!/bin/sh\nprintf %s "$*"\n')
+    python.chmod(0o700)
+    environment = os.environ | {environments.JOB: str(folder)}
+    command = [stub, python, "script", "7", f"{folder}/fork"]
+    with open(folder / "output", "w") as output:  # a pipe would stay open in the listener
+        subprocess.run(command, env=environment, timeout=20, check=True, stdout=output, stderr=output)
+    became = (folder / "output").read_text()
+    assert became in ("", "-I -S script 7")
+    assert len(list(folder.glob("*.pid"))) == (1 if became else 0), "the file is removed with the stub"
+    return b"" if became else b"f"
+
+
+@pytest.mark.parametrize("stub", [by_script, by_program])
+@pytest.mark.parametrize("knows", [True, False], ids=["the fork server", "an impostor"])
+def test_a_stub_gives_nothing_to_a_listener_that_has_not_proved_itself(tmp_path, monkeypatch, knows, stub):
     secret = job_secret.create(str(tmp_path))
     key = bytes(secret.key) if knows else bytes(32)
     secret.forget()
@@ -58,7 +86,7 @@ def test_a_stub_gives_nothing_to_a_listener_that_has_not_proved_itself(tmp_path,
         return authentication._proof(key, b"server", *nonces)
 
     listener = Listener(tmp_path, answer)
-    assert spawn_stub.hand_over("7", f"{tmp_path}/fork") == (b"f" if knows else b"")
+    assert stub(tmp_path, monkeypatch) == (b"f" if knows else b"")
     listener.close()
     assert (len(listener.heard) > authentication.ANSWER_BYTES) == knows and bool(listener.fds) == knows
     assert (b"PATH=" in listener.heard) == knows

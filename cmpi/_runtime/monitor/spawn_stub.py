@@ -1,4 +1,6 @@
-"""The program that MPI_Comm_spawn starts: `python -I -S spawn_stub.py START [SOCKET]`.
+"""The program that MPI_Comm_spawn starts: `python -I -S spawn_stub.py START [SOCKET]`. Where there is a C
+compiler, spawn_stub.c does the same in a tenth of the memory, and starts this as `spawn_stub.py START
+[killed]` if the process needs a monitor here.
 
 It hands its environment and descriptors to the fork server that listens at SOCKET. It then waits until the
 process has ended, because MPI's launcher watches the stub. Without SOCKET, or if the fork server has
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     import signal
 else:
     import _signal as signal
+
+
+KILLED = "killed"  # instead of SOCKET: the compiled stub's monitor was killed
 
 
 def hand_over(start: str, server: str) -> bytes:
@@ -64,6 +69,8 @@ def hand_over(start: str, server: str) -> bytes:
             last, word = word, sock.recv(1)
     except (OSError, ProtocolError):
         return b""
+    finally:
+        sock.close()
     return last or (b"k" if told else b"")
 
 
@@ -83,7 +90,9 @@ def main() -> int:
     settings = {os.fsdecode(name): os.fsdecode(value) for name, value in posix.environ.items()}
     folder = settings[environment.JOB]
     pid_files.announce(folder, pid_files.start(int(start), rank_of(settings)), published_port(settings))
-    last_word = hand_over(start, *server) if server else b""
+    last_word = b""
+    if server:
+        last_word = b"k" if server[0] == KILLED else hand_over(start, server[0])
     if last_word != b"f":
         from cmpi._runtime.monitor.monitor import Monitor
 

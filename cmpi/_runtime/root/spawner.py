@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import _thread
 import os
-import sys
 import time
 from _queue import SimpleQueue
 
 from cmpi._core.job.job_actions import Launch
 from cmpi._runtime import environment
-from cmpi._runtime.programs import SPAWN_STUB, path_of
+from cmpi._runtime.programs import spawn_stub
 from cmpi._transport import mpi
 
 TYPE_CHECKING = False
@@ -33,7 +32,6 @@ class Spawner:
     def __init__(self, failed: Callable[[int, str], None]) -> None:
         self._failed = failed
         self._spawn_queue: SimpleQueue[Launch | None] = SimpleQueue()
-        self._stub = path_of(SPAWN_STUB)
         self._running, self._under_way = True, False
         _thread.start_new_thread(self._run, ())
 
@@ -55,9 +53,8 @@ class Spawner:
         while (launch := self._spawn_queue.get()) is not None:
             self._under_way = True
             server = [os.environ[environment.JOB] + "/fork"] if launch.forked else []
-            argv = [sys.executable, "-I", "-S", self._stub, str(launch.start), *server]
             try:
-                mpi.spawn(argv, len(launch.pids), "")
+                mpi.spawn(spawn_stub(str(launch.start), *server), len(launch.pids), "")
             # Whatever it is: without this thread, later spawns would wait for ever.
             except Exception as error:
                 self._failed(launch.start, str(error) or type(error).__name__)
