@@ -95,7 +95,7 @@ def kubectl(script: str) -> str:
 
     Through `kubexec.sh` itself, commands have no input.
 
-    >>> kubectl("set -x\\nPOD_NAME=$1\\nshift\\n/opt/kube/kubectl exec ${POD_NAME} -- /bin/sh -c \"$*\"")
+    >>> kubectl("set -x\\nPOD_NAME=$1\\nshift\\n/opt/kube/kubectl exec ${POD_NAME} -- /bin/sh -c ...")
     '/opt/kube/kubectl'
     """
     found = re.search(r"^\s*(?:exec\s+)?(\S*kubectl)\s+exec\b", script, re.M)

@@ -11,7 +11,9 @@ import cmpi
 FOLDER = pathlib.Path(cmpi.__file__).parent
 EXAMPLES = [
     ".".join(["cmpi", *path.relative_to(FOLDER).with_suffix("").parts])
-    for path in sorted(FOLDER.rglob("*.py"))
+    for path in sorted(
+        {*FOLDER.rglob("*.py"), *(FOLDER / "launcher").rglob("*.py")}
+    )  # a link in a checkout
     if ">>> " in path.read_text() and path.name != "__init__.py"
 ]
 

@@ -3,7 +3,6 @@
 import datetime
 import importlib.util
 import json
-import os
 import pathlib
 import re
 import signal
@@ -133,7 +132,7 @@ def test_taxi(jobs):
         assert (result.code, result.err) == (0, ""), result
         return result.out.splitlines()
 
-    *lines, picture = shown(env={**os.environ, "PYTHONPATH": str(jobs.folder)})
+    *lines, picture = shown(env={"PYTHONPATH": str(jobs.folder)})
     assert lines[:2] == ["299411 trips", "Mon 18:00   3910 trips, 12.69 dollars each"] and len(lines) == 4
     svg = (jobs.folder / "taxi.svg").read_text()
     assert picture == "see taxi.svg" and svg.count("<rect") == 7 * 24

@@ -1,5 +1,9 @@
 """A crash never looks like a clean end: what a peer sees when an exception ends a channel."""
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import asyncio, cmpi, sys, threading
 from cmpi import Receiver, Sender, select, spawn

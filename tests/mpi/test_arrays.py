@@ -4,6 +4,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import gc, os, sys, time
 import numpy as np, psutil

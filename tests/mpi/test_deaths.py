@@ -156,6 +156,7 @@ BLOCKED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("death, status", [("killed", "signal 9 (SIGKILL)"), ("exits", "3")])
 @pytest.mark.parametrize("blocked", BLOCKED)
 def test_whoever_is_blocked_by_it_sees_it(job, blocked, death, status):
@@ -188,6 +189,7 @@ SENDING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", SENDING)
 def test_who_dies_while_it_sends_has_sent_whole_messages_and_no_others(job, how):
     options, value, good = SENDING[how]

@@ -6,6 +6,8 @@ import pytest
 
 from tests.mpi.conftest import mpi_kind
 
+pytestmark = pytest.mark.slow
+
 KILLER = """
 import os, signal, sys, threading, time
 def find(word):

@@ -1,5 +1,9 @@
 """Groups: processes spawned as one MPI world."""
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import os, signal, sys, time
 import numpy as np

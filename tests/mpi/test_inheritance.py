@@ -2,6 +2,8 @@
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PRELUDE = """
 import os, sys, time
 import cmpi

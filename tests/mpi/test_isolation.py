@@ -4,6 +4,8 @@ import pytest
 
 from tests.mpi.conftest import mpi_kind
 
+pytestmark = pytest.mark.slow
+
 DEATHS = {
     "killed": ("os.kill(os.getpid(), 9)", 137, "signal 9 (SIGKILL)"),
     "segfault": ("import ctypes; ctypes.string_at(0)", 139, "signal 11 (SIGSEGV)"),

@@ -7,6 +7,8 @@ import signal
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 PLAIN = """
 import threading, time
 from mpi4py import MPI

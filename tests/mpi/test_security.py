@@ -15,6 +15,8 @@ import pytest
 from cmpi._core.protocol import authentication
 from tests import hostile_visitors
 
+pytestmark = pytest.mark.slow
+
 ROOT = pathlib.Path(__file__).parents[2]
 TEXT = """
 import cmpi, sys

@@ -10,6 +10,8 @@ import pytest
 
 from tests.mpi.conftest import SLOWNESS
 
+pytestmark = pytest.mark.slow
+
 SQUARE = "def square(parent, x): cmpi.Sender(parent).send(x * x)"
 RECEIVE = "cmpi.Receiver(cmpi.spawn(square, 7)).recv(timeout=20)"
 STARTED = "cmpi: started the job cmpi-"
