@@ -47,15 +47,6 @@ def available_bytes() -> int:
     return 1 << 62
 
 
-def kernel_kills() -> int:
-    """How many processes the kernel of this machine has killed for lack of memory (also in a cgroup); 0 if
-    it does not tell."""
-    for line in read("/proc/vmstat").splitlines():
-        if line.startswith("oom_kill "):
-            return int(line.split()[1])
-    return 0
-
-
 def core_dump(pid: int) -> str:
     """Where the kernel has put the core dump of a process that has just ended, in words.
 

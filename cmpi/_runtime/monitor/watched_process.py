@@ -8,7 +8,7 @@ import time
 
 from cmpi._core import limits
 from cmpi._core.protocol import monitor_root
-from cmpi._runtime.linux import loaded_libraries, memory_usage
+from cmpi._runtime.linux import kernel_kills, loaded_libraries, memory_usage
 from cmpi._runtime.mpi_state import MpiState
 from cmpi._transport import joining
 
@@ -66,7 +66,7 @@ class WatchedProcess:
         self._memory = limits.MemoryWatch(0, limits.NONE)
         self._memory_due_s = 0.0  # when to look at its memory next
         self._cgroup: Cgroup | None = None
-        self._kernel_kills = memory_usage.kernel_kills()  # at the last look
+        self._kernel_kills = kernel_kills.count()  # at the last look
         self._killed = False  # by this monitor
         self.exited: monitor_root.ProcessExited | None = None
         self.reported = False
@@ -145,7 +145,7 @@ class WatchedProcess:
 
     def limit(self, order: monitor_root.Limit) -> None:
         """Set its memory limit. For a slot's process, this is when it becomes a process of the job."""
-        self._kernel_kills = memory_usage.kernel_kills()
+        self._kernel_kills = kernel_kills.count()
         self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)
         if order.enforce != limits.KILL or self.exited is not None:
             return
@@ -181,7 +181,7 @@ class WatchedProcess:
         return young and (not self._program or loaded_libraries.has_mpi(self.child.pid))
 
     def _look_at_memory(self) -> None:
-        self._kernel_kills = memory_usage.kernel_kills()
+        self._kernel_kills = kernel_kills.count()
         family = memory_usage.family(self.child.pid)
         used = memory_usage.resident_bytes(family)
         self._memory_due_s = time.monotonic() + self._memory.pause_s(used)
@@ -282,7 +282,7 @@ class WatchedProcess:
         code, number = self._relay_of_pmi.status(status)
         cpu_s = used.ru_utime + used.ru_stime
         by_kernel = number == signal.SIGKILL and not self._killed
-        by_kernel = by_kernel and memory_usage.kernel_kills() > self._kernel_kills
+        by_kernel = by_kernel and kernel_kills.count() > self._kernel_kills
         if self._cgroup is not None and self._cgroup.killed:
             self._say_over(limits.kernel_bound(self._memory.limit_bytes), limits.KILL)
         core = memory_usage.core_dump(self.child.pid) if os.WCOREDUMP(status) else ""
