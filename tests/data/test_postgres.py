@@ -14,6 +14,8 @@ from cmpi.data.sources.postgres_rows import PostgresRows
 from cmpi.errors import UsageError
 from tests.data.postgres_server import INITDB, MISSING, server
 
+pytestmark = pytest.mark.slow
+
 pa = pytest.importorskip("pyarrow")
 pytest.importorskip("adbc_driver_postgresql")
 if INITDB is None:

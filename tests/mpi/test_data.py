@@ -188,6 +188,7 @@ with ProcessPool(2) as pool:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # each new worker imports pyarrow, and the driver, and what they import
 def test_tables_are_read_and_written_once_though_workers_die_and_no_password_is_printed(jobs, uri):
     script = jobs.script(PRELUDE + READ_AND_WRITE)
