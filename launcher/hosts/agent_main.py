@@ -110,8 +110,10 @@ class Agent:
     def _clean_up(self) -> None:
         for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-        descendants.end_all()
-        leftovers.clean_up(self._folders)
+        try:
+            descendants.end_all()
+        finally:
+            leftovers.clean_up(self._folders)
 
     def _send(self, frame: Any) -> None:
         """Write a frame, or queue it: an agent blocked in a write would not notice a cut connection."""

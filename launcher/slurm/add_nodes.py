@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cmpi.launcher.config import LaunchConfig
 
 LOOK_S = 1.0  # between questions whether the nodes are there
+AGENTS_S = 15.0  # how long agents may take to clean up before their allocation is given back
 STAY_S = 10.0  # between questions whether they still are
 
 
@@ -61,8 +62,20 @@ def run(config: LaunchConfig) -> int:
         if stream is not None:
             stream.send(command_launcher.GiveBack())
             add_host.answer(stream)
+            _let_agents_end(job)
         if job:
             ask("scancel", job)
+
+
+def _let_agents_end(job: str) -> None:
+    """Wait for the agents in this allocation, which remove their files before they end: a job that has
+    ended does not wait for them. Blocks: `AGENTS_S` at most."""
+    end_s = time.monotonic() + AGENTS_S
+    while time.monotonic() < end_s:
+        answer = ask("squeue", "--steps", "--noheader", "--jobs", job, "--format", "%i")
+        if answer.code != 0 or not any(step.rpartition(".")[2].isdigit() for step in answer.out.split()):
+            return
+        time.sleep(LOOK_S / 2)
 
 
 def _stop(number: int, frame: object) -> None:
