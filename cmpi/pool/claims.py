@@ -21,6 +21,7 @@ from cmpi._transport.ring import usable
 NBYTES = 4096
 _BEGUN, _RECALLED = 0, 16  # words of 8 bytes, each in a cache line of its own
 _COUNT_BITS = 16  # bits for the length of a range; the others hold the number of its first task
+MOST_RECALLED = (1 << _COUNT_BITS) - 1  # tasks in a range
 _fence = threading.Lock()
 
 

@@ -14,7 +14,7 @@ from cmpi._runtime.process.signal_guard import uncut
 from cmpi.errors import CmpiError, PeerExited
 from cmpi.identifiers import ExitStatus, Pid, Resources
 from cmpi.pool import shared, worker
-from cmpi.pool.claims import Recalls
+from cmpi.pool.claims import MOST_RECALLED, Recalls
 from cmpi.pool.errors import PoolBroken, TaskKilled, WorkerDied
 from cmpi.pool.feeder import Feeder
 from cmpi.pool.handle import Submission, WorkerHandle
@@ -253,9 +253,17 @@ class WorkerGroup:
             self._last = (handle.pids[0], status)
             if not handle.host and self._start_fault is None:
                 self._start_fault = WorkerDied(*self._last, what="the initializer")
-            self._do(self.machine.worker_ended(handle.number, time.monotonic()))
+            self._do(self.machine.worker_ended(handle.number, time.monotonic(), self._stop(handle)))
             self._settled.notify_all()
         self._tell_failed()
+
+    def _stop(self, handle: WorkerHandle) -> int:
+        """Have a worker that counts as ended begin no other task: if its monitor was killed, it may still run
+        for a moment. Returns the number of the last task that it has begun; 0 if that is not known."""
+        first = self.machine.first_unanswered(handle.number)
+        if handle.recalls is None or first is None:
+            return 0
+        return handle.recalls.recall(first, MOST_RECALLED)
 
     def _status(self, handle: WorkerHandle, error: CmpiError) -> ExitStatus:
         """Return a worker's exit status. Blocks: until it ends, if it left while it had tasks."""

@@ -186,8 +186,21 @@ class PoolMachine:
             actions += self._take_back(found, found.tasks.pop())
         return [*actions, *self._feed_idle(now_s)]
 
-    def worker_ended(self, worker: int, now_s: float) -> list[Action]:
-        """A worker has ended, for whatever reason."""
+    def first_unanswered(self, worker: int) -> int | None:
+        """The number, in the worker's own count, of the first task that it has not answered; None if it has
+        none."""
+        found = self.workers.get(worker)
+        return found.passed + 1 if found is not None and found.tasks else None
+
+    def worker_ended(self, worker: int, now_s: float, begun: int = 0) -> list[Action]:
+        """A worker has ended, for whatever reason.
+
+        Args:
+            worker: Its number.
+            now_s: The time.
+            begun: The last task that it has begun, in its own count, if that is known. The first task
+                without an answer counts as begun.
+        """
         found = self.workers.get(worker)
         if found is None:
             return []
@@ -197,11 +210,11 @@ class PoolMachine:
         actions: list[Action] = []
         if found.tasks or not found.retiring:
             self.deaths += 1
-        ran = found.tasks.popleft() if found.tasks else None
+        ran = [found.tasks.popleft() for _ in range(min(len(found.tasks), max(1, begun - found.passed)))]
         for task in reversed(found.tasks):  # these had not begun
             actions += self._take_back(found, task)
-        if ran is not None:
-            actions += self._charge(ran, now_s)
+        for task in ran:
+            actions += self._charge(task, now_s)
         return [*actions, *self._feed_idle(now_s), *self._grow()]
 
     def resize(self, minimum: int, maximum: int, now_s: float) -> list[Action]:

@@ -162,6 +162,14 @@ def test_a_death_is_charged_to_the_task_that_ran_and_to_no_other():
     assert pool.worker_up(1, 0.0) == [Send(1, (1, 2))]
 
 
+def test_tasks_that_a_worker_has_begun_without_the_pools_knowledge_are_not_sent_to_another():
+    pool = a_pool_of_short_tasks(0, 1, 2)
+    first = pool.first_unanswered(0)
+    actions = pool.worker_ended(0, 0.0, first + 1)
+    assert actions == [FailTask(0, 1), FailTask(1, 1), StartWorker(1)]
+    assert pool.worker_up(1, 0.0) == [Send(1, (2,))]
+
+
 def test_a_task_is_tried_again_at_once_then_later_each_time_and_then_given_up():
     pool = a_pool(1)
     pool.submit(0, 0.0, retries=2)
@@ -308,10 +316,11 @@ class PoolUnderAnyDeath(RuleBasedStateMachine):
 
     def end(self, worker):
         if worker in self.held:
-            tasks = self.held.pop(worker)
-            if tasks and tasks[0] not in self.left_out.pop(worker, ()):
-                self.runs[tasks[0]] += 1
-            self.do(self.pool.worker_ended(worker, self.now_s))
+            tasks, out = self.held.pop(worker), self.left_out.pop(worker, ())
+            begun = self.begun.pop(worker, 0)
+            self.runs.update(task for task in tasks[: max(1, begun)] if task not in out)
+            first = self.pool.first_unanswered(worker) or 1
+            self.do(self.pool.worker_ended(worker, self.now_s, first + begun - 1))
         elif worker in self.starting:
             self.starting.remove(worker)
             self.do(self.pool.worker_ended(worker, self.now_s))
