@@ -258,8 +258,8 @@ class WorkerGroup:
         self._tell_failed()
 
     def _stop(self, handle: WorkerHandle) -> int:
-        """Have a worker that counts as ended begin no other task: if its monitor was killed, it may still run
-        for a moment. Returns the number of the last task that it has begun; 0 if that is not known."""
+        """Have a worker that counts as ended begin no other task: it may still run for a moment, if its
+        monitor was killed. Returns the number of the last task that it has begun; 0 if unknown."""
         first = self.machine.first_unanswered(handle.number)
         if handle.recalls is None or first is None:
             return 0
