@@ -87,8 +87,8 @@ def remove_topologies() -> None:
 
 def remove_session_folders() -> None:
     """Remove empty session folders of Open MPI. A process that is in MPI_Init when its launcher is killed
-    goes on as if it was started without one, and leaves such a folder. Does nothing while a process that
-    was really started so runs here with the same `TMPDIR`."""
+    goes on as if it was started without one, and leaves such a folder; so does one that was really started
+    so. Does nothing while another of those runs here with the same `TMPDIR`."""
     sessions = session_folder()
     top = _open_own(sessions)
     if top < 0:
@@ -130,10 +130,10 @@ def session_folder() -> str:
 
 
 def singleton_runs() -> bool:
-    """Whether any process on this host runs Open MPI without a launcher and has the same temporary folder.
-    Blocks: while it reads /proc for all processes."""
-    temporary = _temporary_folder(os.environ)
-    return any(_is_singleton(process, temporary) for process in _all_processes())
+    """Whether any other process on this host runs Open MPI without a launcher and has the same temporary
+    folder. Blocks: while it reads /proc for all processes."""
+    temporary, own = _temporary_folder(os.environ), str(os.getpid())
+    return any(_is_singleton(process, temporary) for process in _all_processes() if process != own)
 
 
 def _is_singleton(process: str, temporary: str) -> bool:

@@ -32,6 +32,7 @@ class _GuestMpi(ModuleFinder):
             return
         mpi.start_as_mpi4py_does()
         leftovers.unlink_segments_of_one_alone()
+        atexit.register(leftovers.remove_session_folders)  # after MPI_Finalize, which leaves an empty one
         if mpi4py.rc.finalize is not False:
             atexit.register(mpi.finalize)
 
