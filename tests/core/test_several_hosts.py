@@ -116,6 +116,21 @@ def test_a_lost_host_takes_its_processes_and_no_other():
     assert j.requests.capacity.total.cpus == 1
 
 
+def test_what_a_process_of_a_lost_host_has_sent_is_ignored():
+    j, (a,) = a_job(["a"])
+    join(j, a)
+    j.fork_server("a", "ready")
+    spawn(j, a)
+    j.fork_server("b", "ready")
+    (b,) = j.starts[1]
+    j.monitor_up(1, 0, 0.0)
+    join(j, b)
+    j.host_lost("b", "it was taken out of the job", 1.0)
+    for frame in (ConnectionUp(a), Connect(a), process_root.Watch(a)):
+        assert j.from_rank(b, frame, 1.0) == []
+    assert not told(spawn(j, b), process_root.Spawned)
+
+
 def test_who_waits_for_room_that_only_the_lost_host_had_is_refused():
     j = JobMachine([Host("a", CORE, GIB), Host("b", 4 * CORE, GIB)])
     j.launch(["prog"], ["a"])

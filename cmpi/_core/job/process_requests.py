@@ -54,8 +54,11 @@ class ProcessRequests:
         return set(self._handlers)
 
     def on_frame(self, pid: int, frame: object, now_s: float) -> list[Action]:
-        """Handle a process's frame. Raises: ProtocolError."""
-        return handler(self._handlers, frame)(self._state.processes[pid], frame, now_s)
+        """Handle a process's frame. Frames of a process that counts as ended are ignored: its host is lost,
+        but could still be reached when they were sent. Raises: ProtocolError."""
+        handle = handler(self._handlers, frame)
+        process = self._state.processes.get(pid)
+        return [] if process is None or process.status is not None else handle(process, frame, now_s)
 
     # -- its own life ----------------------------------------------------------------------
 

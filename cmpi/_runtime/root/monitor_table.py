@@ -164,7 +164,7 @@ class MonitorTable:
 
     def _waits(self, pid: int, frame: Blocked | StillBlocked) -> None:
         console = self._consoles.of(pid)
-        if console.order.check_deadlock:
+        if console.order.check_deadlock and self._job.processes[pid].status is None:
             self._do(console.deadlock.on_frame(pid, frame, time.monotonic()))
 
     def _stacks(self, pid: int, frame: Stacks) -> None:
