@@ -55,7 +55,7 @@ class Claims:
         if not recalled:
             return True
         first = recalled >> _COUNT_BITS
-        return not first <= begun < first + (recalled & (1 << _COUNT_BITS) - 1)
+        return not first <= begun < first + (recalled & MOST_RECALLED)
 
 
 class Recalls:

@@ -30,6 +30,18 @@ def a_job(where=("a", "b"), cpus=1, rank_cpus=0):
     return j, j.starts[0]
 
 
+def a_job_with_a_process_on_b():
+    """A job with a rank on host a, which has spawned a process on host b; its monitor is up."""
+    j, (a,) = a_job(["a"])
+    join(j, a)
+    j.fork_server("a", "ready")
+    spawn(j, a)
+    j.fork_server("b", "ready")
+    (b,) = j.starts[1]
+    j.monitor_up(1, 0, 0.0)
+    return j, a, b
+
+
 def test_ranks_of_several_hosts_are_one_world_of_the_launchers_and_those_of_one_are_spawned():
     j = JobMachine([Host("a", CORE, GIB), Host("b", CORE, GIB)])
     (world,) = of(LaunchWorld, j.launch(["prog"], ["a", "b"]))
@@ -83,13 +95,7 @@ def test_a_link_between_hosts_that_fails_is_tried_again_when_both_have_given_up_
 
 
 def test_who_listens_for_one_that_died_is_told_to_abandon_it():
-    j, (a,) = a_job(["a"])
-    join(j, a)
-    j.fork_server("a", "ready")
-    spawn(j, a)
-    j.fork_server("b", "ready")
-    (b,) = j.starts[1]
-    j.monitor_up(1, 0, 0.0)
+    j, a, b = a_job_with_a_process_on_b()
     join(j, b)
     linked(j, a, b)
     j.exited(b, ExitStatus(1), 1.0)
@@ -98,13 +104,7 @@ def test_who_listens_for_one_that_died_is_told_to_abandon_it():
 
 
 def test_a_lost_host_takes_its_processes_and_no_other():
-    j, (a,) = a_job(["a"])
-    join(j, a)
-    j.fork_server("a", "ready")
-    spawn(j, a)
-    j.fork_server("b", "ready")
-    (b,) = j.starts[1]
-    j.monitor_up(1, 0, 0.0)
+    j, a, b = a_job_with_a_process_on_b()
     j.from_rank(a, process_root.Watch(b), 0.0)
     actions = j.host_lost("b", "no answer for 8 s", 1.0)
     (ended,) = told(actions, process_root.Ended)
@@ -117,13 +117,7 @@ def test_a_lost_host_takes_its_processes_and_no_other():
 
 
 def test_what_a_process_of_a_lost_host_has_sent_is_ignored():
-    j, (a,) = a_job(["a"])
-    join(j, a)
-    j.fork_server("a", "ready")
-    spawn(j, a)
-    j.fork_server("b", "ready")
-    (b,) = j.starts[1]
-    j.monitor_up(1, 0, 0.0)
+    j, a, b = a_job_with_a_process_on_b()
     join(j, b)
     j.host_lost("b", "it was taken out of the job", 1.0)
     for frame in (ConnectionUp(a), Connect(a), process_root.Watch(a)):
