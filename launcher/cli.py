@@ -42,6 +42,8 @@ other tools:
 a job that stays:
   cmpirun --serve --name lab            keeps a job up until Ctrl-C, or: cmpirun --stop lab
   cmpirun --in lab -n 4 python job.py   runs a program in it, at once, as if in a job of its own
+  cmpirun --in lab --detach python job.py   without this terminal; prints its name: lab/3f2a001
+  cmpirun --attach lab/3f2a001          shows its output, from the beginning, until it ends
   cmpirun --jobs                        shows your jobs here, and what runs in them
 
 more than one machine:
@@ -134,9 +136,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="run the program in this job of yours on this host; the job goes on afterwards")  # fmt: skip
     add("--jobs", action="store_true",
         help="list your jobs on this host and the programs deployed into them, and exit")  # fmt: skip
-    add(
-        "--stop", metavar="NAME", default="", help="end your job of this name on this host, as SIGTERM does"
-    )
+    add("--stop", metavar="NAME", default="",
+        help="end your job of this name on this host, or the deployment JOB/NUMBER, as SIGTERM "
+        "does")  # fmt: skip
     add("--keeper", type=checked(keeper), default=(0, -1), help=argparse.SUPPRESS)
     add("--doctor", action="store_true",
         help="check what works here, and how to fix what does not; with --hostfile, --host or --slurm also "
@@ -189,6 +191,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error(f"--{about_job[0]} is for a job submitted earlier; remove the program and --slurm")
     if options.host and options.hostfile != os.environ.get(environment.HOSTFILE, ""):
         parser.error("--host and --hostfile both name the hosts; give only one of them")
+    if options.detach and not (options.slurm or options.into):
+        parser.error("--detach is for batch jobs and deployments; add --slurm, or --in NAME")
     if options.nodes < 0:
         parser.error(f"-N {options.nodes}: expected a number of nodes, 1 or more")
     alone = [f"--{n.replace('_', '-')}" for n in slurm_options.ONLY if getattr(options, n)]

@@ -2,7 +2,8 @@
 
 The root of that job starts the program, and writes the program's output directly to this cmpirun's
 terminal. This cmpirun passes signals on, and ends with the program's exit code. If it is killed, the root
-sees the end of its connection, and ends the program.
+sees the end of its connection, and ends the program. With `--detach`, this cmpirun ends at once, and the
+root keeps the output, which `visits` shows.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def run(config: LaunchConfig) -> int:
 
 
 def _run(folder: str, config: LaunchConfig) -> int:
+    if config.detach:
+        return _detach(folder, config)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
@@ -48,17 +51,29 @@ def _run(folder: str, config: LaunchConfig) -> int:
     return _follow(_deploy(folder, config), wake_read, config.into)
 
 
+def _detach(folder: str, config: LaunchConfig) -> int:
+    """Have the root start the program and keep its output; print the deployment's name."""
+    root = _deploy(folder, config)
+    try:
+        deployed, _ = control_socket.receive_with_fds(root)
+    except ProtocolError as error:
+        raise LaunchError(f"the job {config.into} does not take a program: {error}") from None
+    print(f"{config.into}/{deployed.pid:07x}")
+    return 0
+
+
 def _deploy(folder: str, config: LaunchConfig) -> control_socket.ControlSocket:
     """Have the root start the program."""
     interpreter = inheritance.interpreter()
     try:
-        root = control_socket.connect_in(folder, "root", deployment_root.TO_DEPLOYER)
+        root = control_socket.connect_in(folder, "root", deployment_root.TO_CMPIRUN)
         root.send(
             deployment_root.DeploymentUp(interpreter.program, interpreter.flags, interpreter.settings)
         )
         answer, _ = control_socket.receive_with_fds(root)
         order = job_order.make(config, [""] * config.n, settings(os.environ, answer.inherited))
-        control_socket.send_with_fds(root, order, [job_order.stdin(), 1, 2])
+        terminal = [os.open(os.devnull, os.O_RDWR)] * 3 if config.detach else [job_order.stdin(), 1, 2]
+        control_socket.send_with_fds(root, order, terminal)
     except (OSError, ProtocolError) as error:
         raise LaunchError(f"the job {config.into} does not take a program: {error}") from None
     return root

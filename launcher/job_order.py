@@ -25,14 +25,15 @@ def make(
         here: The name of the root's own host, if there is more than one host.
         hosts: All hosts, encoded for the root.
     """
+    detached = config.detach
     return launcher_root.LaunchJob(
         argv=config.argv,
         settings=[*settings, *_terminal_settings(config)],
         where=where,
         cwd=os.getcwd(),
         output=config.output,
-        colour=cli.wants_colour(config.colour, os.isatty(1)),
-        one_place=_same_place(1, 2),
+        colour=cli.wants_colour(config.colour, os.isatty(1) and not detached),
+        one_place=_same_place(1, 2) and not detached,
         verbosity=VERBOSE if config.verbose else QUIET if config.quiet else NORMAL,
         output_dir=config.output_dir,
         cpu_units=config.cpu_units,
@@ -49,6 +50,7 @@ def make(
         strict=config.strict,
         standing=config.serve,
         keeper=config.keeper[0],
+        detached=detached,
         inherited=list(os.environ),
     )
 
@@ -66,6 +68,8 @@ def stdin() -> int:
 
 def _terminal_settings(config: LaunchConfig) -> list[str]:
     """Environment variables that tell programs about the terminal, since they write into pipes."""
+    if config.detach:
+        return [] if "PYTHONUNBUFFERED" in os.environ else ["PYTHONUNBUFFERED=1"]  # somebody may follow it
     if config.output not in ("human", "headings") or not os.isatty(1) or os.environ.get("TERM") == "dumb":
         return []
     from cmpi._core.job.human_form import TYPICAL_TITLE

@@ -74,12 +74,15 @@ def _obeyed() -> list[signal.Signals]:
 
 
 def _run_batch(config: LaunchConfig) -> int:
+    from cmpi.launcher import visits
     from cmpi.launcher.slurm import calls, commands, tidy_up
 
     try:
         if config.about_job is None:
             return commands.submit(config)
         what, job = config.about_job
+        if what == "attach" and visits.names_deployment(job):
+            return visits.attach(job, config.on_interrupt)
         if what == "attach":
             return commands.attach(job, config.on_interrupt)
         about = {

@@ -1,4 +1,5 @@
-"""`cmpirun --jobs` and `cmpirun --stop NAME`: list and end the user's jobs on this host."""
+"""`cmpirun --jobs` and `cmpirun --stop NAME`: list and end the user's jobs on this host, and what was
+deployed into them."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from cmpi._core.protocol import deployment_root, guest_root
 from cmpi._runtime.linux import job_folders
 from cmpi._transport import control_socket
 from cmpi.errors import LaunchError, ProtocolError
+from cmpi.launcher import visits
 
 NO_PROGRAM = "(serves guests)"
 _PID_WIDTH = 8
@@ -16,23 +18,26 @@ _PID_WIDTH = 8
 
 def show() -> int:
     """Print a line for each job with its name, start time and program, followed by a line for each program
-    deployed into it. Returns cmpirun's exit code."""
+    deployed into it that runs, or whose output waits. Returns cmpirun's exit code."""
     found = [(job_folders.about(path), path) for path in job_folders.mine() if _runs(path)]
     width = max([_PID_WIDTH, *(len(name) for (name, _, _), _ in found)])
     for (name, runs, since_s), path in sorted(found, key=lambda it: it[0][2]):
         print(f"{name:{width}}  since {_time(since_s)}  {_printable(runs) or NO_PROGRAM}")
-        for pid, deployed_s, label in _deployed(path):
-            print(f"  {f'{pid:07x}':{width}}since {_time(deployed_s)}  {_printable(label)}")
+        for pid, deployed_s, label, state in _deployed(path):
+            about = f"  ({state})" if state else ""
+            print(f"  {f'{pid:07x}':{width}}since {_time(deployed_s)}  {_printable(label)}{about}")
     return 0
 
 
 def stop(name: str) -> int:
-    """End the job of this name, as SIGTERM to its cmpirun does. Returns cmpirun's exit code.
+    """End the job or deployment of this name, as SIGTERM to its cmpirun does. Returns cmpirun's exit code.
 
     Raises: LaunchError: There is no such job, or more than one.
 
     Blocks: until the job has ended, which takes at most its grace period.
     """
+    if visits.names_deployment(name):
+        return visits.stop(name)
     folder = job_folders.the_one(name)
     try:
         stream = control_socket.connect_in(folder, "root", {})
@@ -44,15 +49,15 @@ def stop(name: str) -> int:
     return 0
 
 
-def _deployed(folder: str) -> list[tuple[int, int, str]]:
-    """The programs deployed into a job: pid, start time, and command. Blocks: for its root's answer."""
+def _deployed(folder: str) -> list[tuple[int, int, str, str]]:
+    """The programs deployed into a job: pid, start time, command, and state. Blocks: for its root."""
     try:
-        stream = control_socket.connect_in(folder, "root", deployment_root.TO_DEPLOYER)
+        stream = control_socket.connect_in(folder, "root", deployment_root.TO_CMPIRUN)
         stream.send(deployment_root.AskDeployments())
         answer, _ = control_socket.receive_with_fds(stream)
     except (OSError, ProtocolError):
         return []  # the job is just ending
-    return list(zip(answer.pids, answer.since_s, answer.labels))
+    return list(zip(answer.pids, answer.since_s, answer.labels, answer.states))
 
 
 def _time(since_s: float) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import time
 
 from cmpi._core.slurm import end_record, states
@@ -12,6 +10,7 @@ from cmpi._core.slurm.states import State
 from cmpi._runtime.linux.write_all import write_all
 from cmpi._runtime.slurm_question import Inquiry, ask
 from cmpi.errors import LaunchError
+from cmpi.launcher import after_interrupt
 from cmpi.launcher.slurm import job_files
 from cmpi.launcher.slurm.calls import cancel, say, understood
 from cmpi.launcher.slurm.job_files import JobFiles
@@ -152,19 +151,10 @@ class _Follower:
     def _ask_user(self) -> bool:
         """Ask the user what to do, and cancel the job if so wished; True: leave it and stop following."""
         self._interrupted = False
-        wish = self._on_interrupt
-        if wish == "ask" and os.isatty(0):
-            question = f"[c]ancel job {self._job}, [l]eave it running, or go on?"
-            print(f"\ncmpirun: {question} ", end="", file=sys.stderr, flush=True)
-            try:
-                wish = {"c": "cancel", "l": "leave"}.get(input().strip()[:1].lower(), "")
-            except (EOFError, KeyboardInterrupt):
-                wish = "leave"
+        wish = after_interrupt.wish(self._on_interrupt, f"job {self._job}", self._job)
         if wish == "cancel":
             cancel(self._job)  # and go on following, to see its end
-        elif wish:
-            say(f"job {self._job} goes on; to follow it again: cmpirun --attach {self._job}")
-        return wish in ("ask", "leave")
+        return wish == "leave"
 
 
 def _late_s(state: State) -> float:

@@ -24,7 +24,6 @@ ONLY = (
     "account",
     "mem_per_cpu",
     "slurm_args",
-    "detach",
     "array",
     "requeue",
     "requeue_before",
@@ -79,11 +78,13 @@ def add_to(parser: argparse.ArgumentParser) -> None:
         "repeated")  # fmt: skip
     add("--slurm-args", metavar="'ARGS'", type=checked(split), action="extend", default=[],
         help="further options for sbatch, in one string")  # fmt: skip
-    add("--detach", action="store_true", help="print the job's id after submitting it, and exit")
+    add("--detach", action="store_true", help="with --slurm or --in: print the name of the job, or of the "
+        "deployment, and exit; see --attach")  # fmt: skip
     add("--on-interrupt", choices=("ask", "leave", "cancel"), default="ask",
-        help="what Ctrl-C does to the batch job (default: ask on a terminal, else leave it "
-        "running)")  # fmt: skip
-    add("--attach", metavar="JOBID", help="show the output of a submitted job until it ends")
+        help="what Ctrl-C does to the batch job, or to what --attach shows (default: ask on a terminal, "
+        "else leave it running)")  # fmt: skip
+    add("--attach", metavar="JOBID", help="show the output of a submitted job until it ends, and exit with "
+        "its exit code; or of a deployment: JOB/NUMBER, see --jobs")  # fmt: skip
     add(
         "--status",
         metavar="JOBID",

@@ -35,6 +35,7 @@ class LaunchJob:
     strict: bool  # failures count even if another process has dealt with them
     standing: bool = False  # the job goes on without processes until it is interrupted
     keeper: U32 = 0  # the job ends with this outside process (the kernel's number); 0: none
+    detached: bool = False  # it is deployed without a terminal; its output is kept
     inherited: list[str] = []  # names of the variables in cmpirun's own environment
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from cmpi._core.job.process_record import Process
+    from cmpi._runtime.output_log import OutputLog
     from cmpi.identifiers import ExitStatus
 
 
@@ -58,6 +59,7 @@ class Bridge:
         folder: Where to write a file for each process and descriptor too; "" for none.
         printed: Called in the writing thread with a pid and the number of its bytes that were written.
         lost: Called there, once, when the reader of destination 1 has closed it.
+        log: Where to write instead of the descriptors.
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class Bridge:
         folder: str,
         printed: Callable[[int, int], None],
         lost: Callable[[], None],
+        log: OutputLog | None = None,
     ) -> None:
-        self._formatter, self._fds = formatter, fds
+        self._formatter, self._fds, self._log = formatter, fds, log
         self._files = OutputFiles(folder) if folder else None
         self._printed, self._lost = printed, lost
         # (text, pid whose output this acknowledges, descriptor, raw bytes). None as raw bytes: the process
@@ -216,7 +219,10 @@ class Bridge:
         if place in self._broken:
             return
         try:
-            write_all(self._fds[place], data)
+            if self._log is not None:
+                self._log.write(place, data)
+            else:
+                write_all(self._fds[place], data)
         except OSError as error:
             self._broken.add(place)
             if place == 1:
@@ -230,7 +236,8 @@ def make_bridge(
     terminal: list[int],
     printed: Callable[[int, int], None],
     lost: Callable[[], None],
+    log: OutputLog | None,
 ) -> Bridge:
-    """Make the bridge that was ordered, for the descriptors 1 and 2 of a `terminal`."""
+    """Make the bridge that was ordered, for the descriptors 1 and 2 of a `terminal`, or for a log."""
     fds = {1: terminal[1], 2: terminal[2]}
-    return Bridge(_make_formatter(order, fds), fds, order.output_dir, printed, lost)
+    return Bridge(_make_formatter(order, fds), fds, order.output_dir, printed, lost, log)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.job.job import JobMachine
     from cmpi._core.protocol import launcher_root
+    from cmpi._runtime.output_log import OutputLog
     from cmpi._runtime.root.root_loop import RootLoop
 
 
@@ -30,6 +31,7 @@ class Console:
         do: Carries out actions.
         printed: Called in the root's loop with a pid and the number of its bytes that were printed.
         unread: Called there when the reader of stdout has closed it.
+        log: Keeps the output, which is then not written to the terminal.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Console:
         do: Callable[[list[Any]], None],
         printed: Callable[[int, int], None],
         unread: Callable[[], None],
+        log: OutputLog | None = None,
     ) -> None:
         self.owner, self.order = owner, order
         self._job, self._do = job, do
@@ -50,6 +53,7 @@ class Console:
             terminal,
             lambda pid, nbytes: loop.post(lambda: printed(pid, nbytes)),
             lambda: loop.post(unread),
+            log,
         )
         self.feeder = StdinFeeder(terminal[0])
         self.deadlock = DeadlockCheck(owner)

@@ -1,4 +1,5 @@
-"""The programs that were deployed into the job; for each, a cmpirun shows its output."""
+"""The programs that were deployed into the job. A cmpirun shows the output of each, or the root keeps
+it."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.report import end_event, final_report
 from cmpi._core.protocol import deployment_root, launcher_root
 from cmpi._core.protocol.wire import handler
+from cmpi._runtime.output_log import OutputLog
 from cmpi._runtime.root.console import Console
+from cmpi._runtime.root.deployment_record import DeploymentRecord
 from cmpi.errors import ProtocolError
 from cmpi.identifiers import OK, RAISED, ExitStatus
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 SIGTERM, SIGPIPE = 15, 13
 LEAVE_S = 2.0  # how long monitors may take to end what is left, once a program is over
+MOST_KEPT = 32  # programs that have ended without anybody having read their output
 KILLED = ExitStatus(RAISED, 0, "it has ended before its program")
 
 
@@ -33,10 +37,12 @@ class _Deployment:
     """One deployed program: the connection with its cmpirun, that cmpirun's terminal, and how far its end
     has come."""
 
-    def __init__(self, peer: Peer, console: Console, terminal: list[int]) -> None:
-        self.peer: Peer | None = peer  # None: the cmpirun has ended
-        self.console, self.terminal = console, terminal
-        self.start_s, self.since_s = time.monotonic(), int(time.time())
+    def __init__(
+        self, peer: Peer | None, console: Console, terminal: list[int], record: DeploymentRecord
+    ) -> None:
+        self.peer = peer  # None: the cmpirun has ended
+        self.console, self.terminal, self.record = console, terminal, record
+        self.start_s = time.monotonic()
         self.code: int | None = None  # the cmpirun's exit code, once all processes have ended
         self.leave_s: float | None = None  # when to stop waiting for monitors
 
@@ -47,6 +53,7 @@ class DeploymentTable:
     Args:
         job: The job machine, which is told about them.
         host: The root's own host, where the cmpiruns run.
+        folder: The job's folder there.
         inherited: The names of the variables in the environment of the job's own cmpirun.
         consoles: Gets a console for each program.
         monitors: The monitors of their processes.
@@ -59,6 +66,7 @@ class DeploymentTable:
         self,
         job: JobMachine,
         host: str,
+        folder: str,
         inherited: list[str],
         consoles: Consoles,
         monitors: MonitorTable,
@@ -66,10 +74,11 @@ class DeploymentTable:
         do: Callable[[list[Any]], None],
         printed: Callable[[int, int], None],
     ) -> None:
-        self._job, self._host, self._inherited = job, host, inherited
+        self._job, self._host, self._folder, self._inherited = job, host, folder, inherited
         self._consoles, self._monitors = consoles, monitors
         self._loop, self._do, self._printed = loop, do, printed
         self._deployments: dict[int, _Deployment] = {}
+        self._ended: dict[int, DeploymentRecord] = {}  # whose output waits
         self.peers: ControlPeers
 
     def __contains__(self, owner: int) -> bool:
@@ -89,6 +98,7 @@ class DeploymentTable:
             if it.leave_s is not None and (it.leave_s <= now_s or not self._monitors.any_of(owner)):
                 it.leave_s = None
                 self._report(owner, it)
+        self._drop_ended()
 
     # -- their cmpiruns --------------------------------------------------------------------
 
@@ -112,6 +122,7 @@ class DeploymentTable:
                 os.close(fd)
             self.peers.drop(peer)
             return
+        log = OutputLog(f"{self._folder}/output-{owner:07x}") if order.detached else None
         console = Console(
             owner,
             order,
@@ -121,18 +132,35 @@ class DeploymentTable:
             self._do,
             self._printed,
             lambda: self._end(owner, SIGPIPE),
+            log,
         )
         self._consoles.add(console)
-        self._deployments[owner] = _Deployment(peer, console, terminal)
-        handlers: dict[type, Callable[[Any], None]] = {
-            launcher_root.Interrupt: lambda it: self._interrupt(owner, it.signal),
-            launcher_root.ShowStacks: lambda _: console.stacks.show(),
-        }
-        peer.on_frame = lambda _, frame: handler(handlers, frame)(frame)
-        peer.gone = lambda _: self._gone(owner)
+        record = DeploymentRecord(self.peers, self._job.processes[owner].label, log)
+        self._deployments[owner] = _Deployment(peer, console, terminal, record)
+        requests = self._requests(owner)
+        peer.on_frame = lambda _, frame: handler(requests, frame)(frame)
+        if log is None:
+            peer.gone = lambda _: self._gone(owner)
+        else:
+            log.grown = lambda: self._loop.post(record.answer)
+            self._deployments[owner].peer = None
+            self.peers.send(peer, deployment_root.Deployed(owner))
         self._do(actions)
 
+    def _requests(self, owner: int) -> dict[type, Callable[[Any], None]]:
+        """What a user may ask of a program, from its own terminal or another."""
+        return {
+            launcher_root.Interrupt: lambda it: self._interrupt(owner, it.signal),
+            launcher_root.ShowStacks: lambda _: self._show_stacks(owner),
+        }
+
+    def _show_stacks(self, owner: int) -> None:
+        if owner in self._deployments:
+            self._deployments[owner].console.stacks.show()
+
     def _interrupt(self, owner: int, signal: int) -> None:
+        if owner not in self._deployments:
+            return
         if self._job.programs[owner].interruption is not None:
             self._do(self._job.hurry(time.monotonic(), owner))
         else:
@@ -154,13 +182,26 @@ class DeploymentTable:
             self._end(owner, SIGTERM)
 
     def list_to(self, peer: Peer) -> None:
-        """List the programs that are running."""
+        """List the programs that are running, and those whose output waits."""
+        records = self._records()
         answer = deployment_root.DeploymentsAre(
-            list(self._deployments),
-            [it.since_s for it in self._deployments.values()],
-            [self._job.processes[owner].label for owner in self._deployments],
+            list(records),
+            [it.since_s for it in records.values()],
+            [it.label for it in records.values()],
+            [it.state for it in records.values()],
         )
         self.peers.send(peer, answer)
+
+    def visit(self, peer: Peer, frame: deployment_root.Visit) -> None:
+        """A cmpirun wants to follow or end a program."""
+        record = self._records().get(frame.pid)
+        if record is None:
+            self.peers.send(peer, deployment_root.NoDeployment())
+        else:
+            record.take_in(peer, self._requests(frame.pid))
+
+    def _records(self) -> dict[int, DeploymentRecord]:
+        return self._ended | {owner: it.record for owner, it in self._deployments.items()}
 
     # -- their ends ------------------------------------------------------------------------
 
@@ -188,13 +229,32 @@ class DeploymentTable:
             self.peers.send(it.peer, launcher_root.Final(it.code))
             self.peers.drop(it.peer)
         del self._deployments[owner]
+        it.record.code = it.code
+        if it.record.log is not None:
+            it.record.log.close()
+            self._ended[owner] = it.record
+            self._do(self._job.guest_ended(owner, ExitStatus(OK), time.monotonic()))
+        it.record.answer()
         self._consoles.remove(it.console)
         self._job.forget_program(owner)
         for fd in it.terminal:
             os.close(fd)
 
+    def _drop_ended(self) -> None:
+        """Remove output that was read, and the oldest if there is too much."""
+        seen = [owner for owner, it in self._ended.items() if it.seen and not it]
+        for owner in {*seen, *list(self._ended)[:-MOST_KEPT]}:
+            log = self._ended.pop(owner).log
+            assert log is not None
+            log.remove()
+
+    @property
+    def visited(self) -> bool:
+        """Whether cmpiruns still read the output of programs that have ended."""
+        return any(self._ended.values())
+
     def dismiss_all(self) -> None:
-        """The job is over, whether the programs are or not."""
+        """The job is over, whether the programs are or not. Visitors may read on for a while."""
         for it in list(self._deployments.values()):
             if it.peer is not None:
                 self.peers.drop(it.peer)

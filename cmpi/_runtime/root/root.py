@@ -82,6 +82,7 @@ class Root:
         self._deployments = DeploymentTable(
             self._job,
             self._here,
+            self._folder,
             order.inherited,
             self._consoles,
             self._monitors,
@@ -121,6 +122,7 @@ class Root:
             guest_root.GuestUp: self._guests.take_in,
             guest_root.StopJob: lambda *_: self._interrupt(SIGTERM),
             deployment_root.DeploymentUp: self._deployments.take_in,
+            deployment_root.Visit: self._deployments.visit,
             deployment_root.AskDeployments: lambda peer, _: self._deployments.list_to(peer),
             helper_root.Complaint: lambda _, frame: self._say(frame.text),
         }
@@ -167,7 +169,7 @@ class Root:
             self._guests.dismiss_all()
             self._deployments.dismiss_all()
             self._slots.close()
-        left = len(self._monitors) or len(self._slots) or self._helpers.busy
+        left = len(self._monitors) or len(self._slots) or self._helpers.busy or self._deployments.visited
         return not left or time.monotonic() >= self._leave_s
 
     def _introduce(self, peer: Peer, frame: Any) -> None:
