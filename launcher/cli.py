@@ -93,12 +93,14 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--color", "--colour", dest="colour", choices=("auto", "always", "never"), default="auto",
         help="use colours; auto (default): on a terminal, unless NO_COLOR is set")  # fmt: skip
     add("--cpus", metavar="CPUS", type=checked(parse_cpus), default=0,
-        help="cores for the job on each host (default: all that it may use there)")  # fmt: skip
+        help="cores for the job on each host (default: all that it may use there); with --in: how many of "
+        "the job's cores the program and all that it spawns may reserve")  # fmt: skip
     add("--rank-cpus", metavar="CPUS", type=checked(parse_cpus), default=0,
         help="how many of these cores each rank reserves (default 0: all are for spawned "
         "processes)")  # fmt: skip
     add("--memory", metavar="BYTES", type=checked(parse_memory), default=0,
-        help='memory for the job on each host, such as "8 GiB" (default: all that it may use)')  # fmt: skip
+        help='memory for the job on each host, such as "8 GiB" (default: all that it may use); with --in: '
+        "how much of the job's memory the program and all that it spawns may reserve")  # fmt: skip
     add("--shared-memory", metavar="BYTES", type=checked(parse_memory), default=SHARED_MEMORY_BYTES,
         help="shared memory that one process may use to send to another on its host (default 128 MiB); "
         "messages that do not fit are sent more slowly; 0: send through MPI within a world, and "
@@ -263,7 +265,7 @@ def _is_bare_script(program: str) -> bool:
     return "/" not in program or not os.access(program, os.X_OK)
 
 
-_NOT_IN = ("slurm", "serve", "name", "host", "cpus", "memory", "enforce", "mpi_args", "ship", "dry_run")
+_NOT_IN = ("slurm", "serve", "name", "host", "enforce", "mpi_args", "ship", "dry_run")
 _ABOUT = ("attach", "status", "logs", "cancel", "clean")
 
 

@@ -32,6 +32,10 @@ def run(config: LaunchConfig) -> int:
     """Run the program to its end; returns cmpirun's exit code, or exits with a message."""
     if names.CONTROL in os.environ:
         cli.fail("this is already a process of a cmpi job; start further processes with cmpi.spawn()")
+    if 0 < config.cpu_units < config.n * config.rank_cpu_units:
+        cli.fail(
+            f"--rank-cpus reserves more for {config.n} ranks than --cpus allows the deployment; give more"
+        )
     try:
         job_order.check_folder(config.output_dir)
         return _run(job_folders.the_one(config.into), config)

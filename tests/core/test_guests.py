@@ -40,8 +40,8 @@ def test_a_guest_is_told_who_it_is_and_holds_nothing():
     pid, actions = a_guest(j)
     (welcome,) = told(actions, process_root.Welcome)
     assert (welcome.pid, welcome.parent, welcome.world) == (pid, NO_PID, [])
-    free = j.requests.capacity.free
-    assert free == j.requests.capacity.total
+    free = j.requests.capacity().free
+    assert free == j.requests.capacity().total
     assert j.processes[pid].title == f"guest · {pid:07x}" and not j.processes[pid].is_rank
 
 

@@ -406,13 +406,13 @@ def test_capacity_tells_all_and_free():
 def test_ranks_hold_what_the_command_line_says():
     j = JobMachine([Host("h", 4 * CORE, 8 * GIB)])
     j.launch(["prog"], ["h"] * 2, CORE)
-    assert j.requests.capacity.free.cpus == 2
+    assert j.requests.capacity().free.cpus == 2
 
 
 def test_a_rank_may_ask_for_more_when_it_joins():
     j, (a,) = a_job(cpus=2)
     join(j, a, asks=1, cpu_units=CORE, memory_bytes=GIB)
-    assert j.requests.capacity.free.cpu_units == CORE
+    assert j.requests.capacity().free.cpu_units == CORE
 
 
 def spawned(j, **changes):

@@ -7,6 +7,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from cmpi._base.units import CPU_UNIT
 from cmpi._core.job.host_room import Host, Submit
 from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
+from cmpi._core.job.shares import Share
 
 SIZES = st.sampled_from([0, 1, 50, 100, 101])
 
@@ -18,11 +19,13 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.scheduler = Scheduler([Host("a", 100, 100), Host("b", 50, 200)])
+        self.scheduler.bind(1, Share(100, 150))
         self.next = 0
         self.answers = {}
         self.asked = set()
         self.held, self.sizes = {}, {}
         self.hosts = {}
+        self.ranks = []
 
     def _take(self, actions):
         for action in actions:
@@ -56,6 +59,12 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
             assert self.next in self.answers, "a request that does not wait is answered at once"
         return self.next
 
+    @rule(cpus=SIZES, memory=SIZES, host=st.sampled_from(["a", "b"]), party=st.integers(0, 1))
+    def a_rank_takes_what_there_is(self, cpus, memory, host, party):
+        self.next += 3
+        self._take(self.scheduler.occupy(self.next, host, cpus, memory, party=party))
+        self.ranks.append(self.next)
+
     @precondition(lambda self: "b" in self.scheduler.hosts)
     @rule(sometimes=st.integers(0, 9))
     def a_host_is_lost(self, sometimes):
@@ -84,7 +93,7 @@ class SchedulerUnderAnyOrder(RuleBasedStateMachine):
             ticket = min(waiting)
             self.answers[ticket] = None
             self._take(self.scheduler.handle(CancelRequest(ticket)))
-        for tickets in self.held.values():
+        for tickets in [self.ranks, *self.held.values()]:
             for ticket in tickets:
                 self.scheduler.handle(Release(ticket))
         for host in self.scheduler.hosts.values():
@@ -226,3 +235,25 @@ def test_a_party_of_many_that_ask_delays_another_by_one():
         (place,) = scheduler.handle(Release(order[-1]))
         order.append(place.ticket)
     assert order == [0, 1, 20, 2, 21, 3, 22, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_a_bound_party_waits_for_its_own_and_the_others_pass_it():
+    scheduler = Scheduler([Host("a", 4 * CPU_UNIT, 100)])
+    scheduler.bind(1, Share(2 * CPU_UNIT, 50))
+    scheduler.occupy(0, "a", 3 * CPU_UNIT, 10, party=1)  # gets the two
+    assert scheduler.share(1).held_cpu_units == 2 * CPU_UNIT
+    assert scheduler.handle(Submit(1, 9, CPU_UNIT, 0, True, party=1)) == []
+    assert scheduler.handle(Submit(2, 8, 0, 0, True, party=1)) == [], "it does not overtake its own"
+    (refused,) = scheduler.handle(Submit(3, 7, 0, 0, False, party=1))
+    assert not refused.never
+    assert scheduler.handle(Submit(4, 6, CPU_UNIT, 0, True, party=2)) == [Place(4, "a")]
+    assert scheduler.handle(Submit(5, 6, CPU_UNIT, 0, False, party=2)) == [Place(5, "a")]
+    assert scheduler.handle(Release(4)) == []
+    assert scheduler.handle(Release(0)) == [Place(1, "a"), Place(2, "a")]
+    scheduler.validate()
+    scheduler.handle(Release(1))
+    (refused,) = scheduler.handle(Submit(6, 9, CPU_UNIT, 10, True, n=3, party=1))
+    assert refused.never and "3 times 1 cpus" in refused.reason
+    assert "this deployment may use 2 cpus and 50 B together" in refused.reason, refused
+    scheduler.unbind(1)
+    assert scheduler.handle(Submit(7, 9, CPU_UNIT, 10, True, n=3, party=1))

@@ -113,7 +113,7 @@ def test_a_lost_host_takes_its_processes_and_no_other():
     assert of(Say, actions) == [Say("host b is lost: no answer for 8 s")]
     assert of(Order, actions) == [Order(b, monitor_root.Signal(9, 0.0))]
     assert j.processes[a].status is None and not j.host_lost("b", "again", 2.0)
-    assert j.requests.capacity.total.cpus == 1
+    assert j.requests.capacity().total.cpus == 1
 
 
 def test_what_a_process_of_a_lost_host_has_sent_is_ignored():

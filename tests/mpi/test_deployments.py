@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 
 import psutil
 import pytest
@@ -219,8 +220,48 @@ with cmpi.Job.attach("{lab}"):
     wait_until(lambda: all(a <= b + 4 for a, b in zip(held(), before)), f"there were {before}")
 
 
+def test_cpus_and_memory_bound_what_a_deployment_reserves_and_leave_the_rest_to_others(jobs, lab, deployed):
+    small = cmpi_program("""
+capacity = cmpi.capacity()
+print(capacity.total.cpus, capacity.free.cpus, capacity.total.memory_bytes >> 20)
+quarter = cmpi.Resources(cpus=0.25)
+held = [cmpi.spawn(hold, resources=quarter)]
+print(cmpi.capacity().free.cpus)
+try: cmpi.try_spawn(hold, resources=quarter)
+except cmpi.NoCapacity as error: print(error)
+for amount in ({"cpus": 1}, {"memory": "1 GiB"}):
+    try: cmpi.spawn(hold, resources=cmpi.Resources(**amount))
+    except cmpi.NeverFits as error: print(error)
+print("full", flush=True)
+sys.stdin.read()
+""")
+    start = ("cmpirun", "--in", lab, "--output", "plain", "--rank-cpus", "0.25", "--cpus", "0.5")
+    path = jobs.script(small, "small.py")
+    process = jobs.start(*start, "--memory", "64 MiB", "python", path, stdin=subprocess.PIPE)
+    lines = [process.stdout.readline().decode() for _ in range(6)]
+    assert lines[:2] == ["0.5 0.25 64\n", "0.0\n"], lines
+    assert (
+        "asked for 0.25 cpus and 16 MiB; this deployment holds 0.5 cpus and 16 MiB, and may" in lines[2]
+    ), lines
+    assert (
+        "asked for 1 cpus and 16 MiB; this deployment may use 0.5 cpus and 64 MiB together" in lines[3]
+    ), lines
+    assert "asked for 0 cpus and 1 GiB; this deployment may" in lines[4], lines
+    other = deployed("python", "-c", cmpi_program("cmpi.spawn(hold, resources=cmpi.Resources(cpus=0.5))"))
+    assert other.code == 0, other
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, (out, err)
+    ranks = deployed("-n", "3", "--rank-cpus", "1", "--cpus", "2", "true")
+    assert ranks.code == 2 and "--rank-cpus reserves more for 3 ranks than --cpus" in ranks.err, ranks
+
+
+def cmpi_program(text):
+    """A program whose spawned processes, `hold`, end with it."""
+    return f"import cmpi, sys\ndef hold(parent): cmpi.wait(parent)\n{text}"
+
+
 def test_what_cannot_be_deployed_is_said(jobs, deployed):
     nowhere = jobs.run("cmpirun", "--in", "no-such-job", "true")
     assert nowhere.code == 2 and "no job of yours on this host is called 'no-such-job'" in nowhere.err
-    wrong = deployed("--cpus", "2", "true")
-    assert wrong.code == 2 and "--cpus is given when a job starts" in wrong.err
+    wrong = deployed("--host", "a:2", "true")
+    assert wrong.code == 2 and "--host is given when a job starts" in wrong.err

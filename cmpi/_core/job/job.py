@@ -15,6 +15,7 @@ from cmpi._core.job.kill_timers import SIGKILL
 from cmpi._core.job.process_requests import ProcessRequests
 from cmpi._core.job.process_table import START_S
 from cmpi._core.job.program import Program
+from cmpi._core.job.shares import Share
 from cmpi._core.job.spawning import Spawning
 from cmpi._core.job.start_numbers import DEPLOYED, RANKS
 from cmpi._core.protocol import monitor_root
@@ -86,7 +87,7 @@ class JobMachine:
         for rank, host in enumerate(where):
             process = self._state.add(NO_PID, start, rank, label, program.owner)
             process.host, process.resources = host, Resources.of_units(cpu_units, 0)
-            self.requests.occupy(process.pid, host, process.resources)
+            self.requests.occupy(process.pid, host, process.resources, program.owner)
         world = self.starts[start]
         one_host = len({*where}) == 1
         first = Launch(start, world, where[0], forked) if one_host else LaunchWorld(start, where)
@@ -112,6 +113,8 @@ class JobMachine:
         where = state.requests.place_ranks(len(order.where), here)
         owner = state.add_guest(here, f"cmpirun {label}", "cmpirun")
         state.process_table.joined(owner, now_s)
+        if order.cpu_units or order.memory_bytes:
+            state.requests.scheduler.bind(owner.pid, Share(order.cpu_units, order.memory_bytes))
         start = state.process_table.new_start(DEPLOYED)
         program = Program(owner.pid, start, order.grace_s, order.strict)
         state.programs[owner.pid] = program
@@ -123,6 +126,7 @@ class JobMachine:
     def forget_program(self, owner: int) -> None:
         """The program that this cmpirun deployed is over and its end is reported: forget it."""
         del self.programs[owner]
+        self.requests.scheduler.unbind(owner)
 
     def host_lost(self, host: str, reason: str, now_s: float) -> list[Action]:
         """A host is out of reach: its processes count as dead, and the others go on."""

@@ -75,7 +75,7 @@ class ProcessRequests:
         if frame.asks:  # a rank has declared its needs; more than there is cannot be given
             process.resources = Resources.of_units(frame.cpu_units, frame.memory_bytes)
             process.asks_memory = frame.asks_memory
-            occupied = state.requests.occupy(process.pid, process.host, process.resources)
+            occupied = state.requests.occupy(process.pid, process.host, process.resources, process.guest)
             actions += [process.limit(state.enforce), *self._spawning.answered(occupied)]
         world = state.starts[process.start]
         welcome = process.welcome(
@@ -158,7 +158,7 @@ class ProcessRequests:
         return [Tell(process.pid, answer)]
 
     def _capacity(self, process: Process, frame: process_root.AskCapacity, now_s: float) -> list[Action]:
-        return [Tell(process.pid, self._state.requests.capacity_is(frame.request))]
+        return [Tell(process.pid, self._state.requests.capacity_is(frame.request, process.guest))]
 
     def _connection(self, process: Process, frame: Any, now_s: float) -> list[Action]:
         if isinstance(frame, Connect):

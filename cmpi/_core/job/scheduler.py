@@ -4,7 +4,8 @@ Each requester has a queue, and the queues take turns. The request whose turn it
 fits (only for that host, if it names one). So smaller requests cannot overtake it for ever, and a process
 that asks for a thousand others delays its neighbour by one. First the parties take turns (deployed
 programs, guests, the job's own program), then the queues of each; so a program with many requesting
-processes also delays another program by only one.
+processes also delays another program by only one. A party may be bound to a share of the job; while its
+request does not fit into that share, the others pass it.
 
 A request for no CPU never waits for a core. It is placed as if it needed one, so that such processes also
 spread over the hosts, but it reserves none.
@@ -19,6 +20,8 @@ from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT
 from cmpi._core.job import shortage
 from cmpi._core.job.host_room import Host, Submit
+from cmpi._core.job.shares import UNBOUND, Share
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,6 +82,7 @@ class Scheduler:
         # By party and owner, each in the order of its turns.
         self._lines: dict[int, dict[int, deque[Submit]]] = {}
         self._placed: dict[int, tuple[Submit, Host]] = {}
+        self._shares: dict[int, Share] = {}  # by party
         self._cores: dict[int, tuple[int, ...]] = {}  # by ticket
 
     def handle(self, event: Event) -> list[Action]:
@@ -91,8 +95,26 @@ class Scheduler:
             self._forget(event.ticket)
         return self._advance()
 
+    def bind(self, party: int, share: Share) -> None:
+        """From now on, the processes of this new party may together hold only this share."""
+        self._shares[party] = share
+
+    def unbind(self, party: int) -> None:
+        """The party is over."""
+        self._shares.pop(party, None)
+
+    def share(self, party: int) -> Share:
+        """What this party may hold, and what it holds if it is bound."""
+        return self._shares.get(party, UNBOUND)
+
     def occupy(
-        self, ticket: int, host: str, cpu_units: int, memory_bytes: int, instead_of: int | None = None
+        self,
+        ticket: int,
+        host: str,
+        cpu_units: int,
+        memory_bytes: int,
+        instead_of: int | None = None,
+        party: int = NO_PID,
     ) -> list[Action]:
         """Count a process that must run whether there is room or not (a rank asked for with -n).
 
@@ -105,12 +127,14 @@ class Scheduler:
         if instead_of is not None:
             old, at = self._placed.pop(instead_of)
             self._take(at, old, -1)
+        share = self.share(party)
         request = Submit(
             ticket,
             owner=-1,
-            cpu_units=min(cpu_units, place.free_cpu_units),
-            memory_bytes=min(memory_bytes, place.free_memory_bytes),
+            cpu_units=share.free_cpu_units(min(cpu_units, place.free_cpu_units)),
+            memory_bytes=share.free_memory_bytes(min(memory_bytes, place.free_memory_bytes)),
             wait=False,
+            party=party,
         )
         self._take(place, request)
         self._placed[ticket] = (request, place)
@@ -150,7 +174,9 @@ class Scheduler:
         return host.quiet_cpu_units, -host.coreless, self._turns[host.name], host.name
 
     def _take(self, host: Host, request: Submit, sign: int = 1) -> None:
-        """`Host.take`, keeping the hosts in order."""
+        """`Host.take`, keeping the hosts in order, and the party's share."""
+        if request.party in self._shares:
+            self._shares[request.party].take(request, sign)
         if self.hosts.get(host.name) is not host:
             host.take(request, sign)  # lost in the meantime
             return
@@ -172,11 +198,21 @@ class Scheduler:
     def _all_lines(self) -> Iterator[deque[Submit]]:
         return (line for lines in self._lines.values() for line in lines.values())
 
+    def _lines_for_room(self) -> Iterator[deque[Submit]]:
+        """The lines that wait for room, and not for room in their party's share. A smaller request of
+        the same party does not overtake one that waits for the share."""
+        for party, lines in self._lines.items():
+            for line in lines.values():
+                if not self.share(party).fits(line[0]):
+                    break
+                yield line
+
     def _submit(self, request: Submit) -> list[Action]:
         if not self._possible(request):
             return [Refuse(request.ticket, True, self._too_large(request))]
         if not request.wait:
-            place = None if self._lines else self._try(request)
+            others = request.party in self._lines or any(self._lines_for_room())
+            place = None if others or not self.share(request.party).fits(request) else self._try(request)
             return [place or Refuse(request.ticket, False, self._no_room(request))]
         self._lines.setdefault(request.party, {}).setdefault(request.owner, deque()).append(request)
         return self._advance()
@@ -199,7 +235,7 @@ class Scheduler:
         """Find room for the first request in turn that fits; return it and its place. A request for one
         host that has no room delays later requests for that host only, so that no other host idles."""
         held: set[str] = set()
-        for line in self._all_lines():
+        for line in self._lines_for_room():
             place = self._try(line[0], held)
             if place is not None:
                 return line[0], place
@@ -209,7 +245,9 @@ class Scheduler:
         return None
 
     def _possible(self, request: Submit) -> bool:
-        """Whether it would fit if all hosts were empty."""
+        """Whether it would fit if all hosts were empty, and its party held nothing."""
+        if not self.share(request.party).holds(request):
+            return False
         if request.n == 1:
             return any(host.holds(request) for host in self.hosts.values())
         found = 0
@@ -279,11 +317,15 @@ class Scheduler:
                 del self._lines[party]
 
     def _too_large(self, request: Submit) -> str:
-        n, hosts = request.n, self.hosts.values()
+        n, hosts, share = request.n, self.hosts.values(), self.share(request.party)
+        if not share.holds(request):
+            return shortage.beyond_share(request.cpu_units, request.memory_bytes, n, share)
         return shortage.too_large(request.cpu_units, request.memory_bytes, n, request.host, hosts)
 
     def _no_room(self, request: Submit) -> str:
-        n, hosts = request.n, self.hosts.values()
+        n, hosts, share = request.n, self.hosts.values(), self.share(request.party)
+        if not share.fits(request):
+            return shortage.share_is_full(request.cpu_units, request.memory_bytes, n, share)
         return shortage.no_room(request.cpu_units, request.memory_bytes, n, hosts, self.waiting)
 
     def validate(self) -> None:
@@ -304,6 +346,11 @@ class Scheduler:
             ]
             assert len({*bound, *host.unbound}) == len(bound) + len(host.unbound), "a core is bound twice"
             assert host.coreless == sum(not r.cpu_units for r in taken)
+        for party, share in self._shares.items():
+            held = [request for request, _ in self._placed.values() if request.party == party]
+            assert share.held_cpu_units == sum(r.cpu_units for r in held), "a share is counted wrongly"
+            assert share.held_memory_bytes == sum(r.memory_bytes for r in held)
+            assert share.free_cpu_units(0) == share.free_memory_bytes(0) == 0, "more than its share is held"
         assert self._by_room == sorted(map(self._room_of, self.hosts.values()))
         assert self._by_quiet == sorted(map(self._quiet_of, self.hosts.values()))
         assert all(self._all_lines()) and all(self._lines.values()), "an empty line keeps its turn"

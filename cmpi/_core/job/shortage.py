@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
+from cmpi._core.job.shares import UNBOUND, Share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +39,11 @@ def call(ask: process_root.Spawn) -> str:
 
 
 def why_it_waits(
-    ask: process_root.Spawn, hosts: Collection[Host], holders: Collection[Holder], before: int
+    ask: process_root.Spawn,
+    hosts: Collection[Host],
+    holders: Collection[Holder],
+    before: int,
+    share: Share = UNBOUND,
 ) -> str:
     """One sentence: what is free, which processes hold the rest, what to do.
 
@@ -47,9 +52,12 @@ def why_it_waits(
         hosts: The hosts of the job.
         holders: All processes that hold something.
         before: How many earlier requests still wait.
+        share: What the deployment that asks may hold.
     """
     named = [host for host in hosts if ask.host in ("", host.name)]
     begin = f"{call(ask)} waits for room"
+    if not share.fits_more(ask.n, ask.cpu_units, ask.memory_bytes):
+        return f"{begin}: {_holds(share)}; ask for less, or deploy it with more"
     if sum(host.times(ask.cpu_units, ask.memory_bytes) for host in named) >= ask.n:
         return (
             f"{begin}: {_count(before, 'request')} made before it {'wait' if before > 1 else 'waits'} too"
@@ -103,6 +111,37 @@ def too_large(ask_units: int, ask_bytes: int, n: int, host: str, hosts: Collecti
         f"{_amount(largest.cpu_units, largest.memory_bytes)} for this job. "
         "Ask for less, or give the job more with cmpirun --cpus and --memory."
     )
+
+
+def beyond_share(ask_units: int, ask_bytes: int, n: int, share: Share) -> str:
+    """Why a deployment never gets what it asks for."""
+    return (
+        f"asked for {_asked(ask_units, ask_bytes, n)}; this deployment may use {_all_of(share)} together. "
+        "Ask for less, or deploy it with larger --cpus and --memory."
+    )
+
+
+def share_is_full(ask_units: int, ask_bytes: int, n: int, share: Share) -> str:
+    """Why a deployment does not get what it asks for now."""
+    return (
+        f"asked for {_asked(ask_units, ask_bytes, n)}; {_holds(share)}. Ask for less, or wait for room "
+        "with spawn()."
+    )
+
+
+def _holds(share: Share) -> str:
+    held = _amount(share.held_cpu_units, share.held_memory_bytes)
+    return f"this deployment holds {held}, and may use {_all_of(share)}"
+
+
+def _all_of(share: Share) -> str:
+    """The bounds of a share.
+
+    >>> _all_of(Share(CPU_UNIT, 0)), _all_of(Share(2 * CPU_UNIT, 1 << 30))
+    ('1 cpus', '2 cpus and 1 GiB')
+    """
+    bounds = [f"{format_cpus(share.cpu_units)} cpus"] if share.cpu_units else []
+    return " and ".join([*bounds, format_memory(share.memory_bytes)] if share.memory_bytes else bounds)
 
 
 def no_room(ask_units: int, ask_bytes: int, n: int, hosts: Collection[Host], waiting: int) -> str:

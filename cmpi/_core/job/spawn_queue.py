@@ -48,18 +48,21 @@ class SpawnQueue:
         self._next += 1
         return self._next - 1
 
-    @property
-    def capacity(self) -> Capacity:
-        """The total and the free resources of the job."""
-        hosts = self.scheduler.hosts.values()
-        total = Resources.of_units(sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts))
-        free_cpu_units = sum(host.free_cpu_units for host in hosts)
-        free_memory_bytes = sum(host.free_memory_bytes for host in hosts)
+    def capacity(self, party: int = NO_PID) -> Capacity:
+        """The total and the free resources of the job, as far as this party may hold them."""
+        hosts, share = self.scheduler.hosts.values(), self.scheduler.share(party)
+        cpu_units, memory_bytes = sum(h.cpu_units for h in hosts), sum(h.memory_bytes for h in hosts)
+        total = Resources.of_units(
+            min(cpu_units, share.cpu_units or cpu_units),
+            min(memory_bytes, share.memory_bytes or memory_bytes),
+        )
+        free_cpu_units = share.free_cpu_units(sum(host.free_cpu_units for host in hosts))
+        free_memory_bytes = share.free_memory_bytes(sum(host.free_memory_bytes for host in hosts))
         return Capacity(total, Resources.of_units(free_cpu_units, free_memory_bytes))
 
-    def capacity_is(self, request: int) -> process_root.CapacityIs:
-        """The answer to a request for the capacity."""
-        it = self.capacity
+    def capacity_is(self, request: int, party: int) -> process_root.CapacityIs:
+        """The answer to the request of a process of this party for the capacity."""
+        it = self.capacity(party)
         return process_root.CapacityIs(
             request=request,
             total_cpu_units=it.total.cpu_units,
@@ -68,12 +71,12 @@ class SpawnQueue:
             free_memory_bytes=it.free.memory_bytes,
         )
 
-    def occupy(self, pid: int, host: str, wants: Resources) -> list[SpawnAnswer]:
+    def occupy(self, pid: int, host: str, wants: Resources, party: int = NO_PID) -> list[SpawnAnswer]:
         """Count a process that runs whether there is room or not; called again if its needs change."""
         old = self._tickets.get(pid)
         ticket = self._tickets[pid] = self._ticket()
         return self._answers(
-            self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, instead_of=old)
+            self.scheduler.occupy(ticket, host, wants.cpu_units, wants.memory_bytes, old, party)
         )
 
     def place_ranks(self, n: int, first: str) -> list[str]:
@@ -169,20 +172,21 @@ class SpawnQueue:
             del self._patient[ticket]
         return [self._waiting[ticket][0] for ticket in tickets]
 
-    def shortages(self, pid: int, name: Callable[[int], str]) -> list[str]:
+    def shortages(self, pid: int, name: Callable[[int], str], party: int = NO_PID) -> list[str]:
         """The requests of this process that wait for room, and why there is none, in words.
 
         Args:
             pid: The process that asked.
             name: Returns the name of a process.
+            party: The party of the process that asked.
         """
-        mine = [ticket for ticket, (asker, _) in self._waiting.items() if asker == pid]
+        mine = [(ticket, ask) for ticket, (asker, ask) in self._waiting.items() if asker == pid]
         if not mine:
             return []
         placed = [(pid, *self.scheduler.placed(ticket)) for pid, ticket in self._tickets.items()]
         holders = [Holder(name(pid), at.name, it.cpu_units, it.memory_bytes) for pid, it, at in placed]
-        hosts = self.scheduler.hosts.values()
+        hosts, share = self.scheduler.hosts.values(), self.scheduler.share(party)
         return [
-            why_it_waits(self._waiting[ticket][1], hosts, holders, sum(t < ticket for t in self._waiting))
-            for ticket in mine
+            why_it_waits(ask, hosts, holders, sum(t < ticket for t in self._waiting), share)
+            for ticket, ask in mine
         ]

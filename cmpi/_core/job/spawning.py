@@ -59,4 +59,6 @@ class Spawning:
 
     def shortages(self, pid: int) -> list[str]:
         """The requests of this process that wait for room, and why there is none, in words."""
-        return self._state.requests.shortages(pid, lambda pid: self._state.processes[pid].title)
+        processes = self._state.processes
+        party = processes[pid].guest
+        return self._state.requests.shortages(pid, lambda pid: processes[pid].title, party)
