@@ -39,6 +39,11 @@ def batches_of(chunk: Chunk) -> list[Any]:
     return batches
 
 
+def table_of_batch(batch: Any) -> Any:
+    """A record batch as a table."""
+    return pyarrow().Table.from_batches([batch])
+
+
 def is_columnar(split: Any, reading: Reading) -> bool:
     """Whether to read a split in columns."""
     return reading.columnar and getattr(split, "columnar", False)

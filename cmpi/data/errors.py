@@ -64,6 +64,10 @@ class DatabaseError(CmpiError, OSError):
         return DatabaseError, (self.database, self.reason)
 
 
+class Misplaced(CmpiError):
+    """A task cannot write or read files of its job where it runs; the job mends that, and runs it again."""
+
+
 class NotColumnar(CmpiError):
     """A split cannot be read in columns, and is read in rows instead."""
 

@@ -204,8 +204,8 @@ class Stream(Terminals):
             retries: How often a split is read again after its worker died; by default 3.
             memory: About how much memory the groups, sorted rows and join partners of one task may take
                 before they are written to disk: bytes, or text such as "64 MiB" (the default).
-            spill_folder: The folder for that. With workers on several hosts, all of them must see it. By
-                default the folder for temporary files. It is emptied when the stream has run.
+            spill_folder: The folder for that on each host, by default the folder for temporary files. The
+                hosts need not share it. It is emptied when the stream has run.
             partitions: Into how many parts shuffles divide the keys; by default 32.
             progress: Whether each stage shows a bar (tqdm) on stderr, with splits, rows and bytes per
                 second. By default stages of more than a second do, if stderr is shown on a terminal.

@@ -9,7 +9,7 @@ import pytest
 
 from cmpi import _slurm_task
 from cmpi._runtime.linux.own_file import open_own
-from cmpi.data.execution import spill
+from cmpi.data.execution import places, spill, spill_folder
 from cmpi.processes import run
 
 
@@ -35,7 +35,8 @@ def test_what_a_link_leads_to_counts(tmp_path, monkeypatch):
 
 def test_what_run_and_streams_pass_by_files_is_read_only_if_it_is_this_users(tmp_path, monkeypatch):
     (tmp_path / "call").write_bytes(pickle.dumps("not to be unpickled"))
-    blocks = spill.write_rows(["x" * spill.INLINE_BYTES, "y"], str(tmp_path))
+    with places.at(places.Places({places.host_here(): str(tmp_path)})):
+        blocks = spill.write_rows(["x" * spill.INLINE_BYTES, "y"])
     assert run._read(f"{tmp_path}/call") and len(list(spill.read(blocks))) == 1
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     for reads in (lambda: run._read(f"{tmp_path}/call"), lambda: list(spill.read(blocks))):
@@ -60,6 +61,6 @@ def test_a_batch_jobs_result_is_for_its_owner_and_is_not_written_through_a_link(
 
 
 def test_the_folder_for_spills_is_for_its_owner_alone(tmp_path):
-    folder = spill.SpillFolder(str(tmp_path))
+    folder = spill_folder.SpillFolder(str(tmp_path))
     assert stat.S_IMODE(os.stat(folder.path).st_mode) == 0o700
     folder.close()

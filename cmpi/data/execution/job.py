@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
-import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,7 +15,7 @@ from cmpi._core.data import plan
 from cmpi._core.data.optimise import optimise
 from cmpi._core.data.splits import even_ranges, groups_by_size
 from cmpi._core.data.steps import Steps
-from cmpi.data.destinations.folder import Destination, Manifest, staged_name
+from cmpi.data.destinations.folder import Destination, Manifest
 from cmpi.data.destinations.formats import Write, WriteParquet
 from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.errors import BadRow
@@ -26,9 +24,10 @@ from cmpi.data.execution.joins import join_of
 from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, Partitions
 from cmpi.data.execution.sorting import parts
-from cmpi.data.execution.spill import Block, SpillFolder
+from cmpi.data.execution.spill import Block
+from cmpi.data.execution.store import Store
 from cmpi.data.execution.stored import NumberedPart, Persisted, Stored, WindowPart, ZipPart
-from cmpi.data.execution.workers import pool_of_process, results
+from cmpi.data.execution.workers import Running, pool_of_process
 from cmpi.data.sinks.collecting import Collect
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.channel_rows import Later
@@ -76,7 +75,7 @@ class Job:
 
     def __post_init__(self) -> None:
         self._pool = self.options.pool or pool_of_process()
-        self._spill = SpillFolder(self.options.spill_folder or tempfile.gettempdir())
+        self._store = Store(self.options.spill_folder or tempfile.gettempdir())
         self._sessions = contextlib.ExitStack()
 
     def __enter__(self) -> Job:
@@ -86,13 +85,13 @@ class Job:
         try:
             self._sessions.close()
         finally:
-            self._spill.close()
+            self._store.close()
 
     def persist(self, node: plan.Node) -> Persisted:
         """Store a plan's rows on disk, as long as they are used. Blocks: until they are there."""
         splits = list(self.keep("persist", optimise(node)))
-        persisted = Persisted(splits, self._spill)
-        self._spill = SpillFolder("")  # the former folder now belongs to the reader
+        persisted = Persisted(splits, self._store)
+        self._store = Store("")  # the former store now belongs to the reader
         return persisted
 
     def reduce(self, node: plan.Node, sink: Sink) -> Any:
@@ -122,10 +121,10 @@ class Job:
 
     def insert(self, node: plan.Node, to: PostgresTable) -> int:
         """Write a plan's rows to a table; return how many they are. Blocks: until they are there."""
-        work = tasks.write(self._spill.path, "rows", "parquet", sys.maxsize, WriteParquet(to.schema))
-        splits = self.run("write postgres", self.flow(optimise(node)), work)
-        names = [staged_name("rows", i, file.name) for i, files in enumerate(splits) for file in files]
-        return to.insert([os.path.join(self._spill.path, name) for name in names])
+        work = tasks.write_files(WriteParquet(to.schema))
+        files = [*itertools.chain(*self.spilling("write postgres", self.flow(optimise(node)), work))]
+        again = Running(self._pool, self.options.retries, None, self._store).again
+        return to.insert([self._store.local(file, again) for file in files])
 
     def rows(self, node: plan.Node) -> Iterator[Any]:
         """Yield a plan's rows, computing them as they are requested."""
@@ -135,11 +134,20 @@ class Job:
 
     def keep(self, label: str, node: plan.Node) -> Iterator[list[Block]]:
         """Store the rows of each split of a plan on disk."""
-        return self.run(label, self.flow(node), tasks.keep(self._spill.path))
+        return self.spilling(label, self.flow(node), tasks.keep())
 
-    def run(self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False) -> Iterator[Any]:
+    def spilling(
+        self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False
+    ) -> Iterator[Any]:
+        """As `run`, with work that writes blocks."""
+        self._store.open()
+        return self.run(label, flow, work, reads_ahead, spills=True)
+
+    def run(
+        self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False, spills: bool = False
+    ) -> Iterator[Any]:
         """Yield the result of the work for each split, in order."""
-        task = tasks.task(work, flow.pipelines, self.options.on_error, reads_ahead)
+        task = tasks.task(work, flow.pipelines, self.options.on_error, reads_ahead, spills)
         progress = Progress(label, flow.total, self.options.progress)
         sizes: deque[int] = deque()
 
@@ -155,7 +163,8 @@ class Job:
             progress.know(n)
 
         try:
-            for result, bad, rows in results(self._pool, self.options.retries, task, numbered()):
+            running = Running(self._pool, self.options.retries, task, self._store, spills)
+            for result, bad, rows in running.results(numbered()):
                 progress.add(rows, sizes.popleft())
                 self.bad += bad
                 yield result
@@ -239,26 +248,28 @@ class Job:
 
     def _group_by(self, node: plan.GroupBy) -> Flow:
         options = self.options
-        work = tasks.combine(node, self._spill.path, options.partitions, options.memory)
+        work = tasks.combine(node, options.partitions, options.memory)
         label = f"group_by {plan.show_key(node.key)}"
-        every = _gathered(self.run(label, self.flow(node.parent), work, node.sink.reads_ahead))
+        every = _gathered(self.spilling(label, self.flow(node.parent), work, node.sink.reads_ahead))
         return _plain(
             [
-                GroupPart(tuple(map(tuple, group)), node.sink, self._spill.path, options.memory)
+                GroupPart(tuple(map(tuple, group)), node.sink, options.memory)
                 for group in _grouped([blocks for _, blocks in sorted(every.items())])
             ]
         )
 
     def _join(self, node: plan.Join) -> Flow:
         options = self.options
-        where = self._spill.path, options.partitions, options.memory
         if node.on is None:
-            works = [tasks.shuffle(*where)] * 2
+            works = [tasks.shuffle(options.partitions, options.memory)] * 2
         else:
             needs_key = (not node.outer, True)
-            works = [tasks.shuffle_on(on, needs, *where) for on, needs in zip(node.on, needs_key)]
+            works = [
+                tasks.shuffle_on(on, needs, options.partitions, options.memory)
+                for on, needs in zip(node.on, needs_key)
+            ]
         flows = [_of_side(i, self.flow(each)) for i, each in enumerate(node.parents())]
-        every = list(self.run("join: shuffle", _together(flows), tasks.side_by_side(works)))
+        every = list(self.spilling("join: shuffle", _together(flows), tasks.side_by_side(works)))
         left, right = ([shuffled for side, shuffled in every if side == i] for i in (0, 1))
         others = _gathered(each.partitions for each in right)
         pairs = [
@@ -266,12 +277,12 @@ class Job:
             for number, blocks in sorted(_gathered(each.partitions for each in left).items())
         ]
         sizes = [sum(block.nbytes for block in (*a, *b)) for a, b in pairs]
-        join = join_of(node, left, right, *where[::2])
+        join = join_of(node, left, right, options.memory)
         return _plain([join(tuple(pairs[begin:end])) for begin, end in groups_by_size(sizes, REDUCE_BYTES)])
 
     def _sort(self, node: plan.Sort) -> Flow:
-        work = tasks.sort(node.key, node.reverse, self._spill.path, self.options.memory)
-        runs = [run for each in self.run("sort", self.flow(node.parent), work) for run in each]
+        work = tasks.sort(node.key, node.reverse, self.options.memory)
+        runs = [run for each in self.spilling("sort", self.flow(node.parent), work) for run in each]
         return _plain(list(parts(runs, node.key, node.reverse)))
 
 

@@ -95,7 +95,6 @@ class JoinPart:
 
     partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
     outer: bool
-    folder: str
     memory: int
     on: tuple[Names, Names] | tuple[None, None] = (None, None)
     records: JoinedRecords | None = None
@@ -133,7 +132,7 @@ class JoinPart:
     ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
         sides = []
         for blocks, on in zip((left, right), self.on):
-            partitioner = Partitioner(self.folder, SUBPARTITIONS, level)
+            partitioner = Partitioner(SUBPARTITIONS, level)
             for rows in read(blocks):
                 partitioner.write(pairs_in(rows, on))
             sides.append(partitioner.close())

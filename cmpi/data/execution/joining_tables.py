@@ -63,7 +63,6 @@ class JoinedTables:
     outer: bool
     types: tuple[Any, ...]
     schemas: tuple[Any, Any]
-    folder: str
     memory: int
     columnar: ClassVar[bool] = True
     columns: ClassVar[None] = None
@@ -145,7 +144,7 @@ class JoinedTables:
     ) -> Iterator[tuple[list[Block], list[Block]]]:
         sides = []
         for blocks, on in zip((left, right), self.on):
-            partitioner = Partitioner(self.folder, SUBPARTITIONS, level)
+            partitioner = Partitioner(SUBPARTITIONS, level)
             for table in read(blocks):
                 partitioner.write_table(table, [table[name] for name in on])
             sides.append(partitioner.close())

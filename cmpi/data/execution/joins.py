@@ -14,11 +14,11 @@ from cmpi.data.execution.joining_tables import JoinedTables, key_types
 
 
 def join_of(
-    node: Join, left: Sequence[Shuffled], right: Sequence[Shuffled], folder: str, memory: int
+    node: Join, left: Sequence[Shuffled], right: Sequence[Shuffled], memory: int
 ) -> Callable[[Any], Any]:
     """Return a function that makes a split of the join from partitions."""
     if node.on is None:
-        return partial(JoinPart, outer=node.outer, folder=folder, memory=memory)
+        return partial(JoinPart, outer=node.outer, memory=memory)
     schemas = _schema(left), _schema(right)
     if None not in schemas and (types := key_types(*schemas, node.on)):
         return partial(
@@ -27,13 +27,12 @@ def join_of(
             outer=node.outer,
             types=tuple(types),
             schemas=schemas,
-            folder=folder,
             memory=memory,
         )
     names = dict.fromkeys(name for each in right for name in each.names)
     names.update(dict.fromkeys(name for each in right for schema in each.schemas for name in schema.names))
     records = JoinedRecords(node.on[1], tuple(names))
-    return partial(JoinPart, outer=node.outer, folder=folder, memory=memory, on=node.on, records=records)
+    return partial(JoinPart, outer=node.outer, memory=memory, on=node.on, records=records)
 
 
 def _schema(side: Sequence[Shuffled]) -> Any:

@@ -31,13 +31,12 @@ class Partitioner:
     """Writes pairs to partitions.
 
     Args:
-        folder: The folder for the blocks.
         partitions: The number of partitions.
         level: How often the keys have been divided before.
     """
 
-    def __init__(self, folder: str, partitions: int, level: int) -> None:
-        self._writer = BlockWriter(folder)
+    def __init__(self, partitions: int, level: int) -> None:
+        self._writer = BlockWriter()
         self._partitions, self._level = partitions, level
         self._numbers: list[tuple[int, int]] = []  # numbers of partitions, and of their blocks
 
@@ -75,16 +74,15 @@ class Groups:
 
     Args:
         sink: The sink that the states belong to.
-        folder: See `Partitioner`.
         partitions: See `Partitioner`.
         level: See `Partitioner`.
         memory: About how many bytes the states may take.
     """
 
-    def __init__(self, sink: Sink, folder: str, partitions: int, level: int, memory: int) -> None:
+    def __init__(self, sink: Sink, partitions: int, level: int, memory: int) -> None:
         self.states: Any = Counter()
         self.partitioner: Partitioner | None = None
-        self._sink, self._where, self._memory = sink, (folder, partitions, level), memory
+        self._sink, self._where, self._memory = sink, (partitions, level), memory
         self._look_at = CHUNK
         self._tables: list[Any] = []
 
@@ -153,7 +151,6 @@ class GroupPart:
 
     partitions: tuple[tuple[Block, ...], ...]
     sink: Sink
-    folder: str
     memory: int
 
     def rows(self, reading: Reading) -> Iterator[tuple[Any, Any]]:
@@ -180,7 +177,7 @@ class GroupPart:
 
     def _merged(self, lists: Iterable[Any], level: int) -> Iterator[tuple[Any, Any]]:
         memory = self.memory if level < MAX_LEVEL else 1 << 62
-        groups = Groups(self.sink, self.folder, SUBPARTITIONS, level, memory)
+        groups = Groups(self.sink, SUBPARTITIONS, level, memory)
         for rows in lists:
             groups.merge(columns.pairs(rows, self.sink) if is_table(rows) else rows)
         if groups.partitioner is None:

@@ -20,10 +20,10 @@ PART_BYTES = 16 << 20  # of runs for each part of the result
 Run = list[tuple[Any, Any, Block]]  # the first key, the last key, and the rows
 
 
-def sorted_runs(rows: Iterable[Any], key: Key, reverse: bool, folder: str, memory: int) -> list[Run]:
+def sorted_runs(rows: Iterable[Any], key: Key, reverse: bool, memory: int) -> list[Run]:
     """Write rows as sorted runs, each of about as many bytes of memory as given."""
     key_of = key_function(key)
-    writer = BlockWriter(folder)
+    writer = BlockWriter()
     keys: list[list[tuple[Any, Any]]] = []
     held: list[Any] = []
     nbytes = 0

@@ -1,28 +1,25 @@
-"""Blocks of rows on disk, in a folder that is removed with its job."""
+"""Blocks of rows, on the disk of the host where a task wrote them."""
 
 from __future__ import annotations
 
-import fcntl
-import glob
+import itertools
 import os
 import pickle
-import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 from cmpi._runtime.linux.own_file import open_own
 from cmpi._transport import pickling
 from cmpi.data.chunks import is_table
+from cmpi.data.execution.places import FETCH_BYTES, RemoteFile, fetched, folder_here, no_folder
 from cmpi.data.extras import pyarrow
 
-PREFIX = "cmpi-data-"
 # If a task's blocks have no more than this in total, they are returned instead of written.
 INLINE_BYTES = 64 * 1024
 BLOCK_ROWS = 4096
+AHEAD_BLOCKS = 256  # among which those are looked for that can be fetched together
 IPC_STREAM = b"\xff\xff\xff\xff"  # its first bytes; a pickle begins with others
 PARTS = b"parts"  # marks a pickle that contains others; a plain pickle ends with "."
 
@@ -38,74 +35,12 @@ class Block:
     data: bytes | None = None
 
 
-class SpillFolder:
-    """A job's own folder. It is created when it is first needed, and removed by `close`.
-
-    Args:
-        parent: Where to create it. With workers on several hosts, all of them must see it.
-
-    The folder is locked as long as this process lives. A folder left by a process that was killed is
-    unlocked, and the next job with the same parent removes it.
-    """
-
-    def __init__(self, parent: str) -> None:
-        self._parent = parent
-        self._path = ""
-        self._lock = -1
-
-    @property
-    def path(self) -> str:
-        """The path of the folder. Raises: OSError: It cannot be created."""
-        if not self._path:
-            remove_stale(self._parent)
-            while not self._make():
-                pass
-        return self._path
-
-    def _make(self) -> bool:
-        """Create the folder; False if another process took it for stale and removed it before it was
-        locked."""
-        path = tempfile.mkdtemp(prefix=PREFIX, dir=self._parent)
-        lock = os.path.join(path, "lock")
-        self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        if not os.path.exists(lock):
-            os.close(self._lock)
-            return False
-        self._path = path
-        return True
-
-    def close(self) -> None:
-        """Remove the folder and its contents."""
-        if self._path:
-            shutil.rmtree(self._path, ignore_errors=True)
-            os.close(self._lock)
-            self._path = ""
-
-
-def remove_stale(parent: str) -> None:
-    """Remove this user's folders in `parent` whose processes have ended."""
-    for folder in glob.glob(os.path.join(glob.escape(parent), f"{PREFIX}*")):
-        try:
-            if os.lstat(folder).st_uid != os.getuid():
-                continue
-            lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(lock)
-
-
 class BlockWriter:
-    """Writes blocks to its own file; small blocks stay in memory until there are many."""
+    """Writes blocks to its own file, in the job's folder on this host; small blocks stay in memory until
+    there are many. Raises: NoFolder: There is none on this host."""
 
-    def __init__(self, folder: str) -> None:
-        self._path = os.path.join(folder, uuid.uuid4().hex)
+    def __init__(self) -> None:
+        self._path = new_path()
         self._file: Any = None
         self._small: list[bytes] = []  # the blocks so far, while they are small
         self._small_bytes = 0
@@ -126,7 +61,7 @@ class BlockWriter:
         return len(self._blocks) - 1
 
     def _to_disk(self) -> None:
-        self._file = open(self._path, "xb", buffering=1 << 18)  # noqa: SIM115
+        self._file = created(self._path)
         for i, body in enumerate(self._small):
             self._blocks[i] = Block(len(body), self._blocks[i].rows, self._path, self._file.tell())
             self._file.write(body)
@@ -172,42 +107,102 @@ def unpacked(data: bytes) -> Any:
 def read(blocks: Iterable[Block]) -> Iterator[Any]:
     """Yield the rows of each block: a list, or a table."""
     path, file = "", None
+    remote = RemoteBlocks()
     try:
-        for block in blocks:
+        for block, later in with_later(blocks):
             if block.data is not None:
                 yield unpacked(block.data)
                 continue
-            if block.path != path or file is None:
+            if block.path != path:
                 if file is not None:
                     file.close()
-                path, file = block.path, _opened(block.path)
-            file.seek(block.offset)
-            yield unpacked(file.read(block.nbytes))
+                path, file = block.path, opened(block.path)
+            if file is None:
+                yield unpacked(remote.read(block, later))
+            else:
+                file.seek(block.offset)
+                yield unpacked(file.read(block.nbytes))
     finally:
         if file is not None:
             file.close()
 
 
-def _opened(path: str) -> Any:
+def with_later(blocks: Iterable[Block]) -> Iterator[tuple[Block, Iterable[Block]]]:
+    """Yield each block, and those that follow it."""
+    every = list(blocks)
+    for i, block in enumerate(every, 1):
+        yield block, itertools.islice(every, i, i + AHEAD_BLOCKS)
+
+
+class RemoteBlocks:
+    """Reads blocks on other hosts; small ones that follow each other, several at a time."""
+
+    def __init__(self) -> None:
+        self._ahead: dict[tuple[str, int], Any] = {}
+
+    def read(self, block: Block, later: Iterable[Block]) -> Any:
+        """The bytes of a block. Blocks: for its host. Raises: Unreachable."""
+        found = self._ahead.pop((block.path, block.offset), None)
+        if found is None and block.nbytes > FETCH_BYTES:
+            file = RemoteFile(block.path)
+            file.seek(block.offset)
+            found = file.read(block.nbytes)
+        elif found is None:
+            asked, nbytes = [block], block.nbytes
+            folder = os.path.dirname(block.path)
+            for each in later:
+                nbytes += each.nbytes
+                if nbytes > FETCH_BYTES:
+                    break
+                if each.data is None and os.path.dirname(each.path) == folder:
+                    asked.append(each)
+            found, *others = fetched(folder, [(each.path, each.offset, each.nbytes) for each in asked])
+            self._ahead.update({(each.path, each.offset): part for each, part in zip(asked[1:], others)})
+        return bytes(found)
+
+
+def new_path() -> str:
+    """A path in the job's folder on this host, for a file that is not there yet. Raises: NoFolder."""
+    return os.path.join(folder_here(), uuid.uuid4().hex)
+
+
+def created(path: str) -> Any:
+    """Create a file of the job. Raises: NoFolder: Its folder was removed."""
+    try:
+        return open(path, "xb", buffering=1 << 18)
+    except FileNotFoundError:
+        raise no_folder() from None
+
+
+def opened(path: str) -> Any:
+    """Open a file of the job; None if it is on another host."""
     try:
         return open_own(path)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f"{path} is not there. Tasks on several hosts exchange rows by files: name a folder that all "
-            "of them see with options(spill_folder=...)"
-        ) from error
+    except FileNotFoundError:
+        return None
 
 
-def write_rows(rows: Iterable[Any], folder: str) -> list[Block]:
+def stored(rows: Sequence[Any], folder: str) -> Block:
+    """Write rows as one block, in a folder of this host unless it is small."""
+    body = packed(rows)
+    if len(body) <= INLINE_BYTES // 16:
+        return Block(len(body), len(rows), data=body)
+    path = os.path.join(folder, uuid.uuid4().hex)
+    with open(path, "xb") as file:
+        file.write(body)
+    return Block(len(body), len(rows), path)
+
+
+def write_rows(rows: Iterable[Any]) -> list[Block]:
     """Write rows as blocks, in order."""
-    writer = BlockWriter(folder)
+    writer = BlockWriter()
     iterator = iter(rows)
-    while chunk := list(islice(iterator, BLOCK_ROWS)):
+    while chunk := list(itertools.islice(iterator, BLOCK_ROWS)):
         writer.write(chunk)
     return writer.close()
 
 
 def memory_of(rows: Sequence[Any] | dict[Any, Any], n: int) -> int:
     """Estimate how many bytes of memory `n` rows like these take."""
-    some = list(islice(rows.items() if isinstance(rows, dict) else rows, 64))
+    some = list(itertools.islice(rows.items() if isinstance(rows, dict) else rows, 64))
     return (3 * len(packed(some)) // max(1, len(some)) + 100) * n

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from cmpi.data.execution.spill import Block, SpillFolder, read
+from cmpi.data.execution.spill import Block, read
+from cmpi.data.execution.store import Store
 from cmpi.data.sources.reading import Reading
 
 
@@ -79,12 +80,12 @@ class Persisted:
 
     Args:
         splits: The stored rows of each split.
-        folder: Their folder, which is removed when the reader is not used any more.
+        store: Their store, which is closed when the reader is not used any more.
     """
 
-    def __init__(self, splits: list[list[Block]], folder: SpillFolder) -> None:
+    def __init__(self, splits: list[list[Block]], store: Store) -> None:
         self._splits = splits
-        weakref.finalize(self, _close, folder, os.getpid())
+        weakref.finalize(self, _close, store, os.getpid())
 
     def splits(self) -> list[Slice]:
         """One split for each split of the stream."""
@@ -96,9 +97,9 @@ class Persisted:
         return f"{rows} rows on disk"
 
 
-def _close(folder: SpillFolder, owner: int) -> None:
+def _close(store: Store, owner: int) -> None:
     if os.getpid() == owner:  # a forked process ends without doing this
-        folder.close()
+        store.close()
 
 
 class Stored:

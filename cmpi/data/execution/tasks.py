@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -10,34 +11,50 @@ from typing import Any
 from cmpi._core.data.keys import Key, key_function, names_of_key, rest_function
 from cmpi._core.data.plan import GroupBy
 from cmpi._core.data.steps import Steps
-from cmpi.data.chunks import batches_of, chunks_of, gathered, is_table, rows_of, rows_of_chunk, table_of
+from cmpi.data.chunks import (
+    batches_of,
+    chunks_of,
+    gathered,
+    is_table,
+    rows_of,
+    rows_of_chunk,
+    table_of_batch,
+)
 from cmpi.data.columns import aggregated, aggregated_by_key, columns_of_sink
 from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
 from cmpi.data.destinations.partitioned import divided_rows, divided_tables
-from cmpi.data.errors import BadRow, DatabaseError, NotColumnar, UnreadableFile
+from cmpi.data.errors import BadRow, DatabaseError, Misplaced, NotColumnar, UnreadableFile
 from cmpi.data.execution.joining_rows import Shuffled, has_all_keys, has_key, keyed, shuffled
 from cmpi.data.execution.joining_tables import with_keys
+from cmpi.data.execution.places import Places, at, folder_here
 from cmpi.data.execution.shuffle import Groups, Partitioner, Partitions
 from cmpi.data.execution.sorting import Run, sorted_runs
-from cmpi.data.execution.spill import Block, memory_of, write_rows
+from cmpi.data.execution.spill import Block, memory_of, new_path, write_rows
 from cmpi.data.sinks.sampling import begin_split
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
 
 Numbered = tuple[int, int, Any]  # number of the split, number of its steps, split
-Task = Callable[[Numbered], tuple[Any, list[BadRow], int]]
+Task = Callable[[tuple[Numbered, Places]], tuple[Any, list[BadRow], int]]
 Work = Callable[[int, Any, Steps, Reading], Any]  # number of the split, split, steps, reading
 
 
-def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = False) -> Task:
-    """Make a function for the pool that does the work over a split. It returns the work's result, the bad
-    rows, and how many rows were read."""
+def task(
+    work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = False, spills: bool = False
+) -> Task:
+    """Make a function for the pool that does the work over a split, with the files of its job at these
+    places. It returns the work's result, the bad rows, and how many rows were read."""
 
-    def run(numbered: Numbered) -> tuple[Any, list[BadRow], int]:
-        number, pipeline, split = numbered
+    def run(argument: tuple[Numbered, Places]) -> tuple[Any, list[BadRow], int]:
+        (number, pipeline, split), places = argument
+        with at(places):
+            if spills:
+                folder_here()  # before rows are read
+            return run_at(number, pipelines[pipeline], split)
+
+    def run_at(number: int, steps: Steps, split: Any) -> tuple[Any, list[BadRow], int]:
         begin_split(number)
-        steps = pipelines[pipeline]
         reading = Reading(on_error)
         try:
             try:
@@ -47,7 +64,7 @@ def task(work: Work, pipelines: list[Steps], on_error: str, reads_ahead: bool = 
                 reading = Reading(on_error, columnar=False)
                 result = work(number, split, steps, reading)
             return result, reading.bad, reading.rows
-        except (BadRow, UnreadableFile, DatabaseError):
+        except (BadRow, UnreadableFile, DatabaseError, Misplaced):
             raise
         except Exception as error:
             raise reading.failed(error, near=reads_ahead or steps.reads_ahead) from error
@@ -77,12 +94,12 @@ def reduce(sink: Sink) -> Work:
     return work
 
 
-def combine(node: GroupBy, folder: str, partitions: int, memory: int) -> Work:
+def combine(node: GroupBy, partitions: int, memory: int) -> Work:
     """Work that writes the states of a split's groups to partitions."""
     sink = node.sink
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Partitions:
-        groups = Groups(sink, folder, partitions, 0, memory)
+        groups = Groups(sink, partitions, 0, memory)
         key_of = key_function(node.key)
         value_of = rest_function(node.key) if node.value is None else key_function(node.value)
         keys = names_of_key(node.key) if node.value is None and sink.aggregations else None
@@ -127,24 +144,24 @@ def _with_keys(rows: Iterator[Any], key_of: Any, value_of: Any, reading: Reading
     return pairs(), key_function(0), key_function(1)
 
 
-def shuffle(folder: str, partitions: int, memory: int) -> Work:
+def shuffle(partitions: int, memory: int) -> Work:
     """Work that writes a split's pairs to partitions."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Shuffled:
-        partitioner = Partitioner(folder, partitions, 0)
+        partitioner = Partitioner(partitions, 0)
         shuffled(rows_of(split, steps, reading), partitioner, memory)
         return Shuffled(partitioner.close())
 
     return work
 
 
-def shuffle_on(on: tuple[str, ...], needs_key: bool, folder: str, partitions: int, memory: int) -> Work:
+def shuffle_on(on: tuple[str, ...], needs_key: bool, partitions: int, memory: int) -> Work:
     """Work that writes a split's tables, or pairs of a key and a record, to partitions by the columns `on`.
     `needs_key`: leave out rows in which one of these is None."""
     is_there = has_key if len(on) == 1 else has_all_keys
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Shuffled:
-        partitioner = Partitioner(folder, partitions, 0)
+        partitioner = Partitioner(partitions, 0)
         names: dict[str, None] = {}
         schemas: list[Any] = []
 
@@ -192,20 +209,20 @@ def side_by_side(works: Sequence[Work]) -> Work:
     return work
 
 
-def sort(key: Key, reverse: bool, folder: str, memory: int) -> Work:
+def sort(key: Key, reverse: bool, memory: int) -> Work:
     """Work that writes a split's rows as sorted runs."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Run]:
-        return sorted_runs(rows_of(split, steps, reading), key, reverse, folder, memory)
+        return sorted_runs(rows_of(split, steps, reading), key, reverse, memory)
 
     return work
 
 
-def keep(folder: str) -> Work:
+def keep() -> Work:
     """Work that writes a split's rows as blocks."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Block]:
-        return write_rows(rows_of(split, steps, reading), folder)
+        return write_rows(rows_of(split, steps, reading))
 
     return work
 
@@ -222,25 +239,37 @@ def write(
     """Work that writes a split's rows as files, in folders by the values of the columns `by`."""
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[WrittenFile]:
-        in_columns = isinstance(how, WriteParquet) and how.schema is None
-        chunks = chunks_of(split, steps, reading) if in_columns else None
-        divided: Iterator[tuple[str, Any]]
-        parts_of: Callable[[Any, int], Iterator[Iterator[Any]]]
-        write_part: Write = how
-        if isinstance(how, WriteParquet) and chunks is not None:
-            write_part, parts_of = how.batches, parts_of_batches
-            if by:
-                divided = divided_tables(gathered(map(table_of, chunks), memory), by)
-                divided = ((inside, table.to_batches()) for inside, table in divided)
-            else:
-                divided = iter([("", chain.from_iterable(map(batches_of, chunks)))])
-        else:
-            parts_of, rows = parts_of_rows, rows_of(split, steps, reading)
-            if by:
-                divided = divided_rows(rows, by, memory, lambda some: memory_of(some, len(some)))
-            else:
-                divided = iter([("", rows)])
+        write_part, rows = _form_for(how, split, steps, reading)
+        in_columns = write_part is not how
+        divided: Iterator[tuple[str, Any]] = iter([("", rows)])
+        if by and in_columns:
+            tables = divided_tables(gathered(map(table_of_batch, rows), memory), by)
+            divided = ((inside, table.to_batches()) for inside, table in tables)
+        elif by:
+            divided = divided_rows(rows, by, memory, lambda some: memory_of(some, len(some)))
+        parts_of = parts_of_batches if in_columns else parts_of_rows
         parts = ((inside, part) for inside, rows in divided for part in parts_of(iter(rows), rows_per_file))
         return write_split(parts, folder, staging, number, ending, write_part)
 
     return work
+
+
+def write_files(how: Write) -> Work:
+    """Work that writes a split's rows as a file of the job, which is a block."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Block]:
+        write_part, rows = _form_for(how, split, steps, reading)
+        path = new_path()
+        n = write_part(path, rows)
+        return [Block(os.path.getsize(path), n, path)] if n else []
+
+    return work
+
+
+def _form_for(how: Write, split: Any, steps: Steps, reading: Reading) -> tuple[Write, Iterator[Any]]:
+    """How to write a split: as record batches, if it can be read and written so; else as rows."""
+    in_columns = isinstance(how, WriteParquet) and how.schema is None
+    chunks = chunks_of(split, steps, reading) if in_columns else None
+    if isinstance(how, WriteParquet) and chunks is not None:
+        return how.batches, chain.from_iterable(map(batches_of, chunks))
+    return how, rows_of(split, steps, reading)

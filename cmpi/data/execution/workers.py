@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Any
 
+from cmpi.data.errors import Misplaced
+from cmpi.data.execution.store import ATTEMPTS, Store
 from cmpi.data.sources.channel_rows import Later
 from cmpi.errors import NotRunning
 from cmpi.pool.executor import ProcessPool
@@ -15,6 +20,7 @@ from cmpi.pool.future import PoolFuture
 
 TASKS_PER_WORKER = 3  # in flight, so that a worker already has its next task when it finishes one
 POLL_S = 0.01  # how often to look for results while waiting for a message, if tasks are under way
+MEND_S = 0.05  # how often to look for tasks that do not find files, while waiting for an earlier one
 _of_process: tuple[int, ProcessPool] | None = None
 
 
@@ -48,43 +54,106 @@ def pool_of_process() -> ProcessPool:
     return _of_process[1]
 
 
-def results(
-    pool: Executor, retries: int, task: Callable[[Any], Any], arguments: Iterable[Any]
-) -> Iterator[Any]:
-    """Yield the task's result for each argument, in order. Only as many arguments are read as keep the
-    workers busy. For a `Later` among them, first come the results that are there.
+class _Task:
+    """A task for one argument."""
 
-    Closing the generator ends the running tasks, and so does an exception of a task.
+    def __init__(self, argument: Any) -> None:
+        self.argument, self.attempts = argument, 0
+        self.future: Future[Any] = Future()
+
+
+class Running:
+    """Runs one task for many arguments, of which several are under way at a time.
+
+    Args:
+        pool: What runs it.
+        retries: How often a task is run again after its worker died.
+        task: A function of an argument and the places of the job's files.
+        store: The job's files. What tasks do not find of them is provided, and the tasks run again.
+        spills: Whether the results have blocks in them, which are made again if their host is lost.
     """
-    if isinstance(pool, ProcessPool):
-        submit: Callable[..., Future[Any]] = pool.options(retries=retries).submit
-        window = TASKS_PER_WORKER * pool.max_workers
-    else:
-        submit = pool.submit
-        window = 1 if isinstance(pool, Serial) else TASKS_PER_WORKER * (os.cpu_count() or 1)
-    under_way: deque[Future[Any]] = deque()
-    try:
-        for argument in arguments:
-            if isinstance(argument, Later):
-                while under_way and (argument.final or under_way[0].done()):
-                    yield _first(under_way)
-                if not argument.final:
-                    argument.wait(POLL_S if under_way else None)
-                continue
-            under_way.append(submit(task, argument))
-            if len(under_way) >= window:
-                yield _first(under_way)
-        while under_way:
-            yield _first(under_way)
-    finally:
-        _end(under_way)
 
+    def __init__(self, pool: Executor, retries: int, task: Any, store: Store, spills: bool = False) -> None:
+        self._pool, self._retries, self._task, self._store = pool, retries, task, store
+        self._spills = spills
+        if isinstance(pool, ProcessPool):
+            self._submit: Callable[..., Future[Any]] = pool.options(retries=retries).submit
+            self._window = TASKS_PER_WORKER * pool.max_workers
+        else:
+            self._submit = pool.submit
+            self._window = 1 if isinstance(pool, Serial) else TASKS_PER_WORKER * (os.cpu_count() or 1)
+        self._under_way: deque[_Task] = deque()
+        self._misplaced: SimpleQueue[_Task] = SimpleQueue()
 
-def _first(futures: deque[Future[Any]]) -> Any:
-    """Wait for the first future; remove it and return its result. Blocks: for that."""
-    result = futures[0].result()
-    futures.popleft()
-    return result
+    def results(self, arguments: Iterable[Any]) -> Iterator[Any]:
+        """Yield the task's result for each argument, in order. Only as many arguments are read as keep the
+        workers busy. For a `Later` among them, first come the results that are there.
+
+        Closing the generator ends the running tasks, and so does an exception of a task.
+        """
+        under_way = self._under_way
+        try:
+            for argument in arguments:
+                if isinstance(argument, Later):
+                    while under_way and (argument.final or under_way[0].future.done()):
+                        yield self._first()
+                    if not argument.final:
+                        argument.wait(POLL_S if under_way else None)
+                    continue
+                under_way.append(_Task(argument))
+                self._submit_again(under_way[-1])
+                if len(under_way) >= self._window:
+                    yield self._first()
+            while under_way:
+                yield self._first()
+        finally:
+            _end([task.future for task in under_way])
+
+    def _submit_again(self, task: _Task) -> None:
+        """Submit a task, for the first time or again."""
+        task.attempts += 1
+        task.future = self._submit(self._task, (self._store.current(task.argument), self._store.places()))
+        task.future.add_done_callback(lambda _: self._note(task))
+
+    def _note(self, task: _Task) -> None:
+        if not task.future.cancelled() and isinstance(task.future.exception(), Misplaced):
+            self._misplaced.put(task)
+
+    def _first(self) -> Any:
+        """Wait for the first task; remove it and return its result. Blocks: for that."""
+        first = self._under_way[0]
+        limit_s = MEND_S if self._store.is_open else None
+        while True:
+            self._mend()
+            try:
+                result = first.future.result(limit_s)
+                break
+            except concurrent.futures.TimeoutError:
+                if first.future.done():
+                    raise
+            except Misplaced:
+                if first.attempts == ATTEMPTS:
+                    raise
+        self._under_way.popleft()
+        if self._spills:
+            self._store.record(self._task, first.argument, result[0])
+        return result
+
+    def _mend(self) -> None:
+        """Run tasks again that have not found the files of their job."""
+        with suppress(Empty):
+            while True:
+                task = self._misplaced.get_nowait()
+                error = task.future.exception()
+                assert isinstance(error, Misplaced)
+                if task.attempts < ATTEMPTS:
+                    self._store.mend(error, self.again)
+                    self._submit_again(task)
+
+    def again(self, store: Store, task: Callable[[Any], Any], arguments: list[Any]) -> Iterator[Any]:
+        """The results of a task of this job or of a persisted stream, whose files are in that store."""
+        for result in Running(self._pool, self._retries, task, store, spills=True).results(arguments):
+            yield result[0]
 
 
 def _end(futures: Iterable[Future[Any]]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cmpi._core.data.steps import Steps
-from cmpi.data.errors import BadRow, DatabaseError, UnreadableFile, described
+from cmpi.data.errors import BadRow, DatabaseError, Misplaced, UnreadableFile, described
 
 Place = tuple[str, int]  # a file or "", and the number of a line or row from 1, or 0
 
@@ -58,7 +58,7 @@ class Reading:
 
     def note(self, error: Exception) -> None:
         """Leave out the row for which a user's function raised."""
-        if not isinstance(error, (BadRow, UnreadableFile, DatabaseError)):
+        if not isinstance(error, (BadRow, UnreadableFile, DatabaseError, Misplaced)):
             self.reject(self.failed(error))
 
     def through(self, rows: Iterable[Any], steps: Steps) -> Iterator[Any]:

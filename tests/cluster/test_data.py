@@ -1,0 +1,114 @@
+"""Streams whose workers are on several hosts that share no folder for temporary files."""
+
+import pathlib
+
+import pytest
+
+PRELUDE = """\
+import os, pathlib, sys, time
+import cmpi
+from cmpi import ProcessPool, Resources, data
+
+def where(_):
+    time.sleep(0.02)
+    return os.uname().nodename
+
+def until(what, limit_s=60):
+    end_s = time.monotonic() + limit_s
+    while not what():
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
+
+def padded(x):
+    return f"{x:05}" + "." * 1000
+
+if __name__ == "__main__":
+    cmpi.init()
+"""
+
+OPERATORS = """\
+    folder = pathlib.Path(sys.argv[1])
+    with ProcessPool(4, resources=Resources(cpus=1)) as pool:
+        until(lambda: set(pool.map(where, range(24), chunksize=1)) == {"h1", "h2"})
+        rows = data.range(8_000, pool=pool).options(memory="1 MiB").map(lambda x: x * 7919 % 8_000)
+        texts = rows.map(padded)
+        def on_both(stage):
+            "Rows go on when there are tasks of the stage on both hosts."
+            def f(row):
+                folder.joinpath(f"{stage} {os.uname().nodename}").touch()
+                until(lambda: len(list(folder.glob(f"{stage} h*"))) == 2)
+                return row
+            return f
+        both = texts.map(on_both("write")).repartition(4).map(on_both("read"))
+        print("repartition", both.collect() == texts.collect())
+        large = data.of([bytes(5_000_000)] * 4, pool=pool).map(on_both("write large")).repartition(4)
+        print("large", large.map(on_both("read large")).map(len).sum())
+        print("sort", texts.sort().collect() == [padded(x) for x in range(8_000)])
+        pairs = texts.map(lambda text: (text, len(text)))
+        print("join", len(set(pairs.inner_join(pairs).map(lambda p: p[0]).collect())))
+        print("distinct", texts.map(lambda t: t[2:]).distinct().count())
+        print("group", texts.group_by(lambda t: t[:-1], into=data.count()).map(lambda p: p[1]).sum())
+        kept = texts.persist()
+        print("persist", kept.count(), kept.enumerate().count())
+        del kept
+        table = rows.map(lambda x: {"id": x, "text": padded(x)})
+        batches = table.map_batches(lambda t: t)
+        print("tables", batches.inner_join(batches, on="id").count())
+    left = [path for path in os.listdir("/tmp") if path.startswith("cmpi-data-")]
+    print(left)
+"""
+
+
+def test_shuffles_and_sorts_fetch_what_other_hosts_have_and_leave_nothing_there(on_hosts, jobs):
+    pytest.importorskip("pyarrow")
+    options = ("--host", "h1:2,h2:2", "--output", "plain")
+    result = on_hosts.job(PRELUDE + OPERATORS, str(jobs.folder), options=options, timeout=80)
+    assert result.out.splitlines() == [
+        "repartition True",
+        "large 20000000",
+        "sort True",
+        "join 8000",
+        "distinct 1000",
+        "group 8000",
+        "persist 8000 8000",
+        "tables 8000",
+        "[]",
+    ], result
+
+
+LOSES = """\
+    folder = pathlib.Path(sys.argv[1])
+    def read(x):
+        if x % 500 == 0:  # once for each split
+            (folder / f"{x}-{time.time_ns()}-{os.uname().nodename}").touch()
+        return padded(x)
+    def reduce(pair):
+        (folder / "reducing").touch()
+        until((folder / "lost").exists)
+        return pair[1]
+    with ProcessPool(6, resources=Resources(cpus=1)) as pool:
+        until(lambda: set(pool.map(where, range(24), chunksize=1)) == {"h1", "h2", "h3"})
+        stream = data.range(32_000, pool=pool).map(read).group_by(lambda t: t[1:], into=data.count())
+        counts = stream.map(reduce).collect()
+        print(len(counts), set(counts))
+        reads = [path.name.split("-") for path in folder.glob("*-*")]
+        splits = [x for x, _, _ in reads]
+        print(len(set(splits)), sum(splits.count(x) == 2 for x in set(splits)) ==
+            sum(host == "h3" for _, _, host in reads) > 0, max(splits.count(x) for x in splits))
+"""
+
+
+def test_what_a_lost_host_had_is_made_again_once_and_counted_once(on_hosts, jobs):
+    folder = jobs.folder / "seen"
+    folder.mkdir()
+    job = on_hosts.start(
+        *("--host", "h1:2,h2:2,h3:2", "--host-timeout", "3.5", "--output", "plain"),
+        *("python", jobs.script(PRELUDE + LOSES), str(folder)),
+    )
+    while not pathlib.Path(folder, "reducing").exists():
+        assert job.poll() is None, job.communicate()
+    on_hosts.hosts.power_off("h3")
+    pathlib.Path(folder, "lost").touch()
+    out, err = (text.decode() for text in job.communicate(timeout=80))
+    assert out == "10000 {3, 4}\n64 True 2\n", out + err
+    assert job.returncode == 0 and "host h3 is lost" in err, err
