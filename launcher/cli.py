@@ -12,6 +12,7 @@ from cmpi._core.job import placement
 from cmpi._core.job.kill_timers import GRACE_S
 from cmpi._runtime import environment
 from cmpi.errors import UsageError
+from cmpi.launcher import job_elsewhere
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
 from cmpi.launcher.option_types import checked, count, job_name, keeper, seconds, split
 from cmpi.launcher.slurm import options as slurm_options
@@ -42,6 +43,7 @@ other tools:
 a job that stays:
   cmpirun --serve --name lab            keeps a job up until Ctrl-C, or: cmpirun --stop lab
   cmpirun --in lab -n 4 python job.py   runs a program in it, at once, as if in a job of its own
+  cmpirun --in node7:lab python job.py  the same on another machine, through ssh
   cmpirun --in lab --detach python job.py   without this terminal; prints its name: lab/3f2a001
   cmpirun --attach lab/3f2a001          shows its output, from the beginning, until it ends
   cmpirun --jobs                        shows your jobs here, and what runs in them
@@ -135,12 +137,14 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--name", metavar="NAME", type=checked(job_name), default="",
         help="the job's name, for cmpi.Job.attach and --stop")  # fmt: skip
     add("--in", dest="into", metavar="NAME", default="",
-        help="run the program in this job of yours on this host; the job goes on afterwards")  # fmt: skip
+        help="run the program in this job of yours on this host, or, as HOST:NAME, on another one, through "
+        "ssh; the job goes on afterwards")  # fmt: skip
+    add("--via", default="", help=argparse.SUPPRESS)
     add("--jobs", action="store_true",
         help="list your jobs on this host and the programs deployed into them, and exit")  # fmt: skip
     add("--stop", metavar="NAME", default="",
-        help="end your job of this name on this host, or the deployment JOB/NUMBER, as SIGTERM "
-        "does")  # fmt: skip
+        help="end your job of this name on this host, or the deployment JOB/NUMBER, as SIGTERM does; "
+        "HOST:NAME for one on another host")  # fmt: skip
     add("--keeper", type=checked(keeper), default=(0, -1), help=argparse.SUPPRESS)
     add("--doctor", action="store_true",
         help="check what works here, and how to fix what does not; with --hostfile, --host or --slurm also "
@@ -185,8 +189,11 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error(f"{argv[0]} is a Python script; did you mean: cmpirun python {shlex.join(argv)}")
     if options.serve and (argv or options.slurm):
         parser.error("--serve starts a job without a program; remove the program and --slurm")
+    attached = options.attach or ""
+    elsewhere = next((it for it in map(_host, (options.into, options.stop, attached)) if it), "")
     if options.into:
         unfit = [f"--{name.replace('_', '-')}" for name in _NOT_IN if getattr(options, name)]
+        unfit += ["--ship"] if options.ship and not elsewhere else []
         if unfit:
             parser.error(f"{unfit[0]} is given when a job starts; the job that --in names runs already")
     if about_job is not None and (argv or options.slurm):
@@ -229,7 +236,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         verbose=options.verbose,
         version=options.version,
         batch=slurm_options.batch(options, own) if options.slurm or options.add_slurm else None,
-        inner=slurm_options.inner(given) if options.slurm else [],
+        inner=_inner(options, given, elsewhere),
         dry_run=options.dry_run,
         doctor=options.doctor,
         add_host=options.add_host,
@@ -237,7 +244,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         job=options.job,
         jobs=options.jobs,
         stop=options.stop,
-        into=options.into,
+        into=job_elsewhere.split(options.into)[1],
+        elsewhere=elsewhere,
+        via=options.via,
         serve=options.serve,
         name=options.name,
         keeper=options.keeper,
@@ -247,6 +256,18 @@ def parse(arguments: list[str]) -> LaunchConfig:
         on_interrupt=options.on_interrupt,
         about_job=about_job,
     )
+
+
+def _host(name: str) -> str:
+    """The other machine that is named; "": none."""
+    return job_elsewhere.split(name)[0]
+
+
+def _inner(options: argparse.Namespace, given: list[str], elsewhere: str) -> list[str]:
+    """The options of the cmpirun in the batch job, or on the other machine."""
+    if elsewhere:
+        return job_elsewhere.options_there(given)
+    return slurm_options.inner(given) if options.slurm else []
 
 
 def _folder_is_gone() -> bool:
@@ -265,7 +286,7 @@ def _is_bare_script(program: str) -> bool:
     return "/" not in program or not os.access(program, os.X_OK)
 
 
-_NOT_IN = ("slurm", "serve", "name", "host", "enforce", "mpi_args", "ship", "dry_run")
+_NOT_IN = ("slurm", "serve", "name", "host", "enforce", "mpi_args", "dry_run")
 _ABOUT = ("attach", "status", "logs", "cancel", "clean")
 
 

@@ -44,7 +44,9 @@ class LaunchConfig:
     verbose: bool = False
     version: bool = False
     batch: Batch | None = None  # submit to Slurm with these options
-    inner: list[str] = []  # the options of the cmpirun in the batch job
+    inner: list[str] = []  # the options of the cmpirun in the batch job, or elsewhere
+    elsewhere: str = ""  # the machine, for ssh, on which another cmpirun does all this
+    via: str = ""  # what the user there puts before names of jobs here: "HOST:"
     dry_run: bool = False
     doctor: bool = False
     add_host: str = ""  # hosts to add to the running `job`

@@ -62,7 +62,7 @@ def _detach(folder: str, config: LaunchConfig) -> int:
         deployed, _ = control_socket.receive_with_fds(root)
     except ProtocolError as error:
         raise LaunchError(f"the job {config.into} does not take a program: {error}") from None
-    print(f"{config.into}/{deployed.pid:07x}")
+    print(f"{config.via}{config.into}/{deployed.pid:07x}")
     return 0
 
 

@@ -33,7 +33,7 @@ def make(
         cwd=os.getcwd(),
         output=config.output,
         colour=cli.wants_colour(config.colour, os.isatty(1) and not detached),
-        one_place=_same_place(1, 2) and not detached,
+        one_place=same_place(1, 2) and not detached,
         verbosity=VERBOSE if config.verbose else QUIET if config.quiet else NORMAL,
         output_dir=config.output_dir,
         cpu_units=config.cpu_units,
@@ -85,7 +85,8 @@ def _terminal_settings(config: LaunchConfig) -> list[str]:
     return [f"{name}={value}" for name, value in settings.items() if name not in os.environ]
 
 
-def _same_place(one: int, other: int) -> bool:
+def same_place(one: int, other: int) -> bool:
+    """Whether two descriptors are of the same file or terminal."""
     try:
         a, b = os.fstat(one), os.fstat(other)
     except OSError:

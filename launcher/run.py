@@ -82,7 +82,7 @@ def _run_batch(config: LaunchConfig) -> int:
             return commands.submit(config)
         what, job = config.about_job
         if what == "attach" and visits.names_deployment(job):
-            return visits.attach(job, config.on_interrupt)
+            return visits.attach(job, config.via, config.on_interrupt)
         if what == "attach":
             return commands.attach(job, config.on_interrupt)
         about = {

@@ -48,12 +48,13 @@ def stop(name: str) -> int:
     return 0
 
 
-def attach(name: str, on_interrupt: str) -> int:
+def attach(name: str, via: str, on_interrupt: str) -> int:
     """Show the output of a detached deployment as it comes, from its start, until it ends; returns its exit
     code.
 
     Args:
         name: The deployment.
+        via: What the user puts before that name.
         on_interrupt: What Ctrl-C does: "ask", "leave" or "cancel".
 
     Raises: LaunchError: There is no such deployment, it runs on a terminal, or its job does not answer.
@@ -64,7 +65,7 @@ def attach(name: str, on_interrupt: str) -> int:
             f"{name} runs on another terminal; only what was deployed with --detach can be attached to"
         )
     try:
-        return _Follower(name, root, log, on_interrupt).run()
+        return _Follower(via + name, root, log, on_interrupt).run()
     except BrokenPipeError:
         return SIGPIPE_CODE
     except (OSError, ProtocolError) as error:

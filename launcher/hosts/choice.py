@@ -13,6 +13,8 @@ FLUX_S = 20.0  # how long Flux may take to answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cmpi.launcher.config import LaunchConfig
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.multi_host import MultiHost
@@ -113,11 +115,28 @@ def _kubectl() -> str:
 def way(config: LaunchConfig) -> Way:
     """How commands are run on another host: by ssh, or by srun in a Slurm job."""
     from cmpi.launcher.hosts.allocation import in_slurm
-    from cmpi.launcher.hosts.remote_host import CONNECT_S, by_kubectl, by_srun, by_ssh
+    from cmpi.launcher.hosts.remote_host import by_kubectl, by_srun
 
     if not (config.host or config.hostfile):
         if in_slurm(os.environ):
             return by_srun
         if command := _kubectl():
             return by_kubectl(command)
-    return by_ssh(config.ssh, config.ssh_timeout_s or CONNECT_S)
+    return _by_ssh(config)
+
+
+def way_to_job(config: LaunchConfig, options: list[str]) -> Way:
+    """How commands are run on the machine of a running job: by srun on a node of our Slurm job, else by ssh
+    with these further options."""
+    from cmpi.launcher.hosts.allocation import in_slurm
+    from cmpi.launcher.hosts.remote_host import by_srun
+
+    if in_slurm(os.environ) and config.elsewhere in (host.name for host in _allocated()):
+        return by_srun
+    return _by_ssh(config, options)
+
+
+def _by_ssh(config: LaunchConfig, options: Sequence[str] = ()) -> Way:
+    from cmpi.launcher.hosts.remote_host import CONNECT_S, by_ssh
+
+    return by_ssh([*config.ssh, *options], config.ssh_timeout_s or CONNECT_S)

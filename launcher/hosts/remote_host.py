@@ -1,4 +1,5 @@
-"""One other host of a job: its ssh, and the frames that its agent sends."""
+"""One other host of a job: its ssh, and the frames that its agent sends; or another machine, and the frames
+of the proxy there."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, TypeAlias
 
+    from cmpi._core.protocol.wire import Registry
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.pipes import RootPipe
 
@@ -27,8 +29,9 @@ SSH_S = 30.0  # how long the login may take, with all its checks and start-up fi
 # The interpreter there finds cmpi, but must not look for it in the folder where ssh or srun starts us.
 _PROGRAM = (
     "import sys; del sys.path[0]; from cmpi._runtime.isolated import order_path; order_path(); "
-    "from cmpi.launcher.hosts.agent_main import main; main()"
+    "from cmpi.launcher.hosts.{} import main; main()"
 )
+AGENT, PROXY = _PROGRAM.format("agent_main"), _PROGRAM.format("proxy_main")
 
 
 def by_ssh(ssh: list[str], connect_s: float = CONNECT_S) -> Way:
@@ -55,7 +58,7 @@ def by_kubectl(kubectl: str) -> Way:
 
 
 class RemoteHost:
-    """A host, its ssh and its agent. Nothing blocks.
+    """A host, its ssh and its agent or proxy. Nothing blocks.
 
     Args:
         spec: The host.
@@ -65,6 +68,8 @@ class RemoteHost:
         selector: Watches the descriptors; each one's `data` is to be called with the events.
         on_data: Called with data from the agent.
         closed: Called when the connection has ended.
+        program: The code to run there: `AGENT` or `PROXY`.
+        expected: The frames that it may send.
 
     Raises:
         OSError: The command that starts agents, such as ssh, cannot be run.
@@ -79,10 +84,12 @@ class RemoteHost:
         selector: selectors.BaseSelector,
         on_data: Callable[[RemoteHost, bytes], None],
         closed: Callable[[RemoteHost, str], None],
+        program: str = AGENT,
+        expected: Registry = launcher_agent.TO_LAUNCHER,
     ) -> None:
         self.spec, self.python = spec, spec.python or python
         self._selector, self._on_data, self._closed, self._ours = selector, on_data, closed, ours
-        agent = [self.python, "-c", _PROGRAM]
+        agent = [self.python, "-c", program]
         # A session of its own, because cmpirun passes on the terminal's Ctrl-C itself.
         self.ssh = subprocess.Popen(
             by_srun(spec.target, agent, spec.allocation) if spec.allocation else way(spec.target, agent),
@@ -103,7 +110,7 @@ class RemoteHost:
         self.channels: dict[int, RootPipe] = {}  # to the root, by what the agent calls them
         self.version = ""  # of cmpi there, once its agent has said it
         self._preface: bytes | None = b""  # what came before the agent's greeting
-        self._decoder = Decoder(launcher_agent.TO_LAUNCHER)
+        self._decoder = Decoder(expected)
         selector.register(self._pipe.readable, selectors.EVENT_READ, (self._read,))
         selector.register(self._errors.readable, selectors.EVENT_READ, (self._read_errors,))
 

@@ -81,9 +81,9 @@ def test_a_task_of_a_batch_job_imports_nothing_from_the_working_folder(cmpirun, 
 
 def test_an_agent_imports_nothing_from_the_folder_that_it_starts_in(jobs, shadowed):
     from cmpi._core.protocol import launcher_agent
-    from cmpi.launcher.hosts.remote_host import _PROGRAM
+    from cmpi.launcher.hosts.remote_host import AGENT
 
-    result = jobs.run("python", "-c", _PROGRAM, cwd=shadowed, input=b"", text=False)
+    result = jobs.run("python", "-c", AGENT, cwd=shadowed, input=b"", text=False)
     assert launcher_agent.GREETING in result.out and b"imported" not in result.err, result
 
 

@@ -7,7 +7,7 @@ from cmpi._core.job.output import Formatter
 from cmpi._core.job.process_record import Process
 from cmpi._runtime.root import bridge as bridge_module
 from cmpi._runtime.root.bridge import Bridge
-from cmpi._runtime.root.stdin_feeder import StdinFeeder
+from cmpi._runtime.stdin_feeder import StdinFeeder
 from cmpi.identifiers import ExitStatus
 
 RANK = Process(0xA, 0, 0, 0, "a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cmpi._core.job.deadlock import DeadlockCheck
 from cmpi._runtime.root.bridge import make_bridge
 from cmpi._runtime.root.stack_watch import StackWatch
-from cmpi._runtime.root.stdin_feeder import StdinFeeder
+from cmpi._runtime.stdin_feeder import StdinFeeder
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False

@@ -1,0 +1,34 @@
+"""Jobs on other machines: HOST:NAME in --in, --attach and --stop. Pure."""
+
+from __future__ import annotations
+
+import argparse
+
+_NAMES = ("--in", "--attach", "--stop")
+_OF_HERE = ("--ship", "--ssh", "--ssh-timeout")  # are about the way there
+
+
+def split(name: str) -> tuple[str, str]:
+    """The machine and the name there of a job or deployment; a machine of "" is this one.
+
+    >>> split("me@h2:lab/3f2a001"), split("lab"), split("/tmp/a:b")
+    (('me@h2', 'lab/3f2a001'), ('', 'lab'), ('', '/tmp/a:b'))
+    """
+    host, colon, there = name.partition(":")
+    return (host, there) if colon and host and "/" not in host else ("", name)
+
+
+def options_there(arguments: list[str]) -> list[str]:
+    """The options of the cmpirun there.
+
+    >>> options_there(["-n", "2", "--in", "h2:lab", "--ssh=ssh -p 2222", "--cpus", "1"])
+    ['--in', 'lab', '--via', 'h2:', '-n', '2', '--cpus', '1']
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in (*_NAMES, *_OF_HERE):
+        parser.add_argument(option, dest=option)
+    found, others = parser.parse_known_args(arguments)
+    given = vars(found)
+    (option,) = (name for name in _NAMES if given[name])
+    host, there = split(given[option])
+    return [option, there, "--via", f"{host}:", *others]
