@@ -30,7 +30,6 @@ from cmpi.data.sinks.choosing import Min as min
 from cmpi.data.sinks.choosing import MinBy as min_by
 from cmpi.data.sinks.choosing import MinByKey as min_by_key
 from cmpi.data.sinks.choosing import SortN as sort_n_by
-from cmpi.data.sinks.collecting import Collect as collect
 from cmpi.data.sinks.folding import All as all
 from cmpi.data.sinks.folding import Any_ as any
 from cmpi.data.sinks.folding import Combine as combine
@@ -49,6 +48,7 @@ from cmpi.data.sinks.sampling import Sample as sample
 from cmpi.data.sinks.sink import Fork as fork
 from cmpi.data.sinks.sink import GroupInto as group_by
 from cmpi.data.sinks.sink import Sink
+from cmpi.data.sinks.tabulating import collect
 from cmpi.data.sources.make import csv, ipc, json, json_lines, npy, of, parquet, range, text
 from cmpi.data.sources.make_live import channel, postgres
 from cmpi.data.sources.make_web import cloudfront, warc

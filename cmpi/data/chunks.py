@@ -44,6 +44,16 @@ def table_of_batch(batch: Any) -> Any:
     return pyarrow().Table.from_batches([batch])
 
 
+def compact(table: Any) -> Any:
+    """The table, without what its buffers have besides its rows: a slice would be sent with all of them."""
+    if table.get_total_buffer_size() <= 2 * table.nbytes:
+        return table
+    to = pyarrow().BufferOutputStream()
+    with pyarrow("ipc").new_stream(to, table.schema) as writer:
+        writer.write_table(table)
+    return pyarrow("ipc").open_stream(to.getvalue()).read_all()
+
+
 def is_columnar(split: Any, reading: Reading) -> bool:
     """Whether to read a split in columns."""
     return reading.columnar and getattr(split, "columnar", False)

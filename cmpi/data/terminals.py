@@ -11,16 +11,16 @@ from cmpi._core.data import plan
 from cmpi._core.data.database_uri import DatabaseUri
 from cmpi._core.data.keys import Key
 from cmpi.data.destinations.folder import Destination
-from cmpi.data.destinations.formats import Write, WriteParquet, write_csv, write_json, write_text
+from cmpi.data.destinations.formats import Write, WriteTables, write_csv, write_json, write_text
 from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.execution.job import Collected, Job, Options
 from cmpi.data.sinks.choosing import Max, MaxBy, MaxByKey, Min, MinBy, MinByKey, SortN
-from cmpi.data.sinks.collecting import Collect
 from cmpi.data.sinks.folding import All, Any_, Combine, Fold, ForEach, Reduce
 from cmpi.data.sinks.frequency import CountDistinct, MostDistinct, MostFrequent
 from cmpi.data.sinks.numeric import Count, Histogram, Mean, StdDev, Sum
 from cmpi.data.sinks.sampling import Sample
 from cmpi.data.sinks.sink import Fork, Sink
+from cmpi.data.sinks.tabulating import collect
 from cmpi.errors import UsageError
 
 
@@ -57,7 +57,7 @@ class Terminals:
             into: list, set, frozenset, tuple, deque, dict (of pairs), str (joins texts), Counter; or
                 "numpy", "arrow", "pandas" or "polars".
         """
-        return self.pipe(Collect(into))
+        return self.pipe(collect(into))
 
     def count(self) -> Any:
         """The number of rows."""
@@ -208,11 +208,22 @@ class Terminals:
         If the stream fails or is interrupted, it leaves nothing in the folder.
         """
         by = _names(partition_by)
-        if schema is not None:
-            for name in set(by) & set(schema.names):
-                schema = schema.remove(schema.get_field_index(name))
-        how = WriteParquet(schema)
+        how = WriteTables(_without(schema, by))
         return self._write(folder, "parquet", "parquet", rows_per_file, overwrite, how, by)
+
+    def write_ipc(
+        self,
+        folder: Any,
+        *,
+        rows_per_file: int = sys.maxsize,
+        overwrite: bool = False,
+        schema: Any = None,
+        partition_by: str | Sequence[str] = (),
+    ) -> Any:
+        """Write records or dicts as Arrow IPC files: see `write_parquet`."""
+        by = _names(partition_by)
+        how = WriteTables(_without(schema, by), "ipc")
+        return self._write(folder, "ipc", "arrow", rows_per_file, overwrite, how, by)
 
     def write_postgres(self, uri: str, table: str, *, mode: str = "create", schema: Any = None) -> Any:
         """Write records or dicts to a table of a PostgreSQL database, all rows in one transaction.
@@ -283,6 +294,13 @@ def _names(names: str | Sequence[str]) -> tuple[str, ...]:
             f"partition_by must be a column's name, or several different ones; found {names!r}"
         )
     return found
+
+
+def _without(schema: Any, names: tuple[str, ...]) -> Any:
+    """A pyarrow schema, or None, without these columns."""
+    for name in set(names) & set(() if schema is None else schema.names):
+        schema = schema.remove(schema.get_field_index(name))
+    return schema
 
 
 def memory_bytes(memory: int | str | None, otherwise: int) -> int:

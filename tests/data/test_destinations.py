@@ -24,9 +24,9 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "parquet"])
+@pytest.mark.parametrize("form", ["csv", "json", "parquet", "ipc"])
 def test_what_is_written_is_read_again(tmp_path, form):
-    if form == "parquet":
+    if form in ("parquet", "ipc"):
         pytest.importorskip("pyarrow")
     stream = of(range(200)).map(record)
     manifest = getattr(stream, f"write_{form}")(tmp_path / "out", rows_per_file=2)
@@ -41,7 +41,9 @@ def test_what_is_written_is_read_again(tmp_path, form):
     if form == "csv":
         read = data.csv(tmp_path / "out", types={"x": int}, pool=here)
     else:
-        read = {"json": data.json_lines, "parquet": data.parquet}[form](tmp_path / "out", pool=here)
+        read = {"json": data.json_lines, "parquet": data.parquet, "ipc": data.ipc}[form](
+            tmp_path / "out", pool=here
+        )
     rows = [(row["x"], row["text"]) if isinstance(row, dict) else tuple(row) for row in read]
     assert rows == [(x, f"a,\n{x}") for x in range(200)]
     again = getattr(read, f"write_{form}")(tmp_path / "again")

@@ -36,7 +36,7 @@ class Manifest:
     """A list of the written files, with the same content as `_manifest.json`.
 
     Attributes:
-        format: "parquet", "csv", "json" or "text".
+        format: "parquet", "ipc", "csv", "json" or "text".
         rows: The number of rows in all files.
         files: The files, in the order of the stream.
     """

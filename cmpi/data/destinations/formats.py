@@ -1,4 +1,4 @@
-"""Writes rows to a file: text, CSV, JSON Lines, Parquet."""
+"""Writes rows to a file: text, CSV, JSON Lines, Parquet, Arrow IPC."""
 
 from __future__ import annotations
 
@@ -69,11 +69,12 @@ def write_csv(path: str, rows: Iterator[Any]) -> int:
 
 
 @dataclass(frozen=True)
-class WriteParquet:
+class WriteTables:
     """Writes records or dicts as columns, whose types are given by the schema or found in the first
-    rows."""
+    rows, to a Parquet file or, with the form "ipc", an Arrow IPC file."""
 
     schema: Any = None
+    form: str = "parquet"
 
     def __call__(self, path: str, rows: Iterator[Any]) -> int:
         table, chunks = pyarrow().Table, iter(lambda: list(islice(rows, CHUNK)), [])
@@ -90,13 +91,18 @@ class WriteParquet:
                 table = table_of(chunk, types)
                 if writer is None:
                     types = table.schema
-                    writer = pyarrow("parquet").ParquetWriter(path, types)
+                    writer = self._writer(path, types)
                 writer.write_table(table)
                 n += table.num_rows
         finally:
             if writer is not None:
                 writer.close()
         return n
+
+    def _writer(self, path: str, schema: Any) -> Any:
+        if self.form == "ipc":
+            return pyarrow("ipc").new_file(path, schema)
+        return pyarrow("parquet").ParquetWriter(path, schema)
 
 
 def _table_of_batches(batches: list[Any], types: Any) -> Any:

@@ -16,7 +16,7 @@ from cmpi._core.data.optimise import optimise
 from cmpi._core.data.splits import even_ranges, groups_by_size
 from cmpi._core.data.steps import Steps
 from cmpi.data.destinations.folder import Destination, Manifest
-from cmpi.data.destinations.formats import Write, WriteParquet
+from cmpi.data.destinations.formats import Write, WriteTables
 from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.errors import BadRow
 from cmpi.data.execution import tasks
@@ -26,7 +26,7 @@ from cmpi.data.execution.shuffle import GroupPart, Partitions
 from cmpi.data.execution.sorting import parts
 from cmpi.data.execution.spill import Block
 from cmpi.data.execution.store import Store
-from cmpi.data.execution.stored import NumberedPart, Persisted, Stored, WindowPart, ZipPart
+from cmpi.data.execution.stored import Kept, NumberedPart, Persisted, Stored, WindowPart, ZipPart
 from cmpi.data.execution.workers import Running, pool_of_process
 from cmpi.data.sinks.collecting import Collect
 from cmpi.data.sinks.sink import Sink
@@ -89,7 +89,7 @@ class Job:
 
     def persist(self, node: plan.Node) -> Persisted:
         """Store a plan's rows on disk, as long as they are used. Blocks: until they are there."""
-        splits = list(self.keep("persist", optimise(node)))
+        splits = list(self.keep("persist", optimise(node), in_columns=True))
         persisted = Persisted(splits, self._store)
         self._store = Store("")  # the former store now belongs to the reader
         return persisted
@@ -121,7 +121,7 @@ class Job:
 
     def insert(self, node: plan.Node, to: PostgresTable) -> int:
         """Write a plan's rows to a table; return how many they are. Blocks: until they are there."""
-        work = tasks.write_files(WriteParquet(to.schema))
+        work = tasks.write_files(WriteTables(to.schema))
         files = [*itertools.chain(*self.spilling("write postgres", self.flow(optimise(node)), work))]
         again = Running(self._pool, self.options.retries, None, self._store).again
         return to.insert([self._store.local(file, again) for file in files])
@@ -132,9 +132,9 @@ class Job:
         for each in self.run("rows", self.flow(optimise(node)), tasks.reduce(sink)):
             yield from each
 
-    def keep(self, label: str, node: plan.Node) -> Iterator[list[Block]]:
-        """Store the rows of each split of a plan on disk."""
-        return self.spilling(label, self.flow(node), tasks.keep())
+    def keep(self, label: str, node: plan.Node, in_columns: bool = False) -> Iterator[Kept]:
+        """Store the rows of each split of a plan on disk; if allowed, as tables."""
+        return self.spilling(label, self.flow(node), tasks.keep(in_columns))
 
     def spilling(
         self, label: str, flow: Flow, work: tasks.Work, reads_ahead: bool = False
@@ -221,15 +221,15 @@ class Job:
     def _enumerate(self, node: plan.Enumerate) -> Flow:
         def numbered() -> Iterator[NumberedPart]:
             start = node.start
-            for blocks in self.keep("enumerate", node.parent):
-                part = Stored(blocks).whole()
+            for kept in self.keep("enumerate", node.parent):
+                part = Stored([kept]).whole()
                 yield NumberedPart(part, start)
                 start += part.length
 
         return _plain(numbered())
 
-    def _stored(self, label: str, node: plan.Node) -> Stored:
-        return Stored(itertools.chain.from_iterable(self.keep(label, node)))
+    def _stored(self, label: str, node: plan.Node, in_columns: bool = False) -> Stored:
+        return Stored(self.keep(label, node, in_columns))
 
     def _zip(self, node: plan.Zip) -> Flow:
         left, right = self._stored("zip, left", node.left), self._stored("zip, right", node.right)
@@ -243,7 +243,7 @@ class Job:
         return _plain([WindowPart(each, n, step) for each in slices])
 
     def _repartition(self, node: plan.Repartition) -> Flow:
-        stored = self._stored("repartition", node.parent)
+        stored = self._stored("repartition", node.parent, in_columns=True)
         return _plain([stored.slice(*each) for each in even_ranges(len(stored), node.n)])
 
     def _group_by(self, node: plan.GroupBy) -> Flow:

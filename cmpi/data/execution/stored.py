@@ -8,8 +8,9 @@ import os
 import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
+from cmpi.data.chunks import rows_of_chunk
 from cmpi.data.execution.spill import Block, read
 from cmpi.data.execution.store import Store
 from cmpi.data.sources.reading import Reading
@@ -32,8 +33,32 @@ class Slice:
     def rows(self, reading: Reading) -> Iterator[Any]:
         """Yield the rows."""
         reading.rows += self.length
-        every = itertools.chain.from_iterable(read(self.blocks))
+        every = itertools.chain.from_iterable(map(rows_of_chunk, read(self.blocks)))
         return itertools.islice(every, self.skip, self.skip + self.length)
+
+
+@dataclass(frozen=True)
+class TableSlice(Slice):
+    """A split of rows on disk that are in tables with these columns."""
+
+    schema: Any
+    columnar: ClassVar[bool] = True
+    columns: ClassVar[None] = None
+
+    def batches(self, columns: tuple[str, ...] | None = None) -> Iterator[Any]:
+        """Yield record batches, by default of all columns."""
+        skip, left = self.skip, self.length
+        for table in read(self.blocks):
+            part = table.slice(skip, left)
+            skip, left = 0, left - part.num_rows
+            yield from (part if columns is None else part.select(columns)).to_batches()
+
+
+class Kept(NamedTuple):
+    """The rows of one split on disk, and their columns, if all blocks are tables with the same ones."""
+
+    blocks: list[Block]
+    schema: Any = None
 
 
 @dataclass(frozen=True)
@@ -83,17 +108,17 @@ class Persisted:
         store: Their store, which is closed when the reader is not used any more.
     """
 
-    def __init__(self, splits: list[list[Block]], store: Store) -> None:
+    def __init__(self, splits: list[Kept], store: Store) -> None:
         self._splits = splits
         weakref.finalize(self, _close, store, os.getpid())
 
     def splits(self) -> list[Slice]:
         """One split for each split of the stream."""
-        return [Stored(blocks).whole() for blocks in self._splits]
+        return [Stored([kept]).whole() for kept in self._splits]
 
     def describe(self) -> str:
         """The source as plans show it."""
-        rows = sum(block.rows for blocks in self._splits for block in blocks)
+        rows = sum(block.rows for kept in self._splits for block in kept.blocks)
         return f"{rows} rows on disk"
 
 
@@ -106,11 +131,15 @@ class Stored:
     """Rows on disk, numbered from 0.
 
     Args:
-        blocks: The blocks with the rows, in order.
+        splits: The rows of each split, in order.
     """
 
-    def __init__(self, blocks: Iterable[Block]) -> None:
-        self._blocks = [block for block in blocks if block.rows]
+    def __init__(self, splits: Iterable[Kept]) -> None:
+        splits = list(splits)
+        self._blocks = [block for kept in splits for block in kept.blocks if block.rows]
+        schemas = [kept.schema for kept in splits]
+        same = all(each is not None and each.equals(schemas[0]) for each in schemas)
+        self._schema = schemas[0] if schemas and same else None
         self._ends = list(itertools.accumulate(block.rows for block in self._blocks))
 
     def __len__(self) -> int:
@@ -124,7 +153,12 @@ class Stored:
         """The existing rows from `begin` up to `end`."""
         end = min(end, len(self))
         if begin >= end:
-            return Slice((), 0, 0)
+            return self._made((), 0, 0)
         first, last = bisect.bisect_right(self._ends, begin), bisect.bisect_left(self._ends, end)
         skip = begin - (self._ends[first] - self._blocks[first].rows)
-        return Slice(tuple(self._blocks[first : last + 1]), skip, end - begin)
+        return self._made(tuple(self._blocks[first : last + 1]), skip, end - begin)
+
+    def _made(self, blocks: tuple[Block, ...], skip: int, length: int) -> Slice:
+        if self._schema is None:
+            return Slice(blocks, skip, length)
+        return TableSlice(blocks, skip, length, self._schema)

@@ -22,7 +22,7 @@ from cmpi.data.chunks import (
 )
 from cmpi.data.columns import aggregated, aggregated_by_key, columns_of_sink
 from cmpi.data.destinations.folder import WrittenFile, write_split
-from cmpi.data.destinations.formats import Write, WriteParquet, parts_of_batches, parts_of_rows
+from cmpi.data.destinations.formats import Write, WriteTables, parts_of_batches, parts_of_rows
 from cmpi.data.destinations.partitioned import divided_rows, divided_tables
 from cmpi.data.errors import BadRow, DatabaseError, Misplaced, NotColumnar, UnreadableFile
 from cmpi.data.execution.joining_rows import Shuffled, has_all_keys, has_key, keyed, shuffled
@@ -30,10 +30,14 @@ from cmpi.data.execution.joining_tables import with_keys
 from cmpi.data.execution.places import Places, at, folder_here
 from cmpi.data.execution.shuffle import Groups, Partitioner, Partitions
 from cmpi.data.execution.sorting import Run, sorted_runs
-from cmpi.data.execution.spill import Block, memory_of, new_path, write_rows
+from cmpi.data.execution.spill import Block, BlockWriter, memory_of, new_path, write_rows
+from cmpi.data.execution.stored import Kept
 from cmpi.data.sinks.sampling import begin_split
 from cmpi.data.sinks.sink import Sink
+from cmpi.data.sinks.tabulating import CollectTable
 from cmpi.data.sources.reading import Reading
+
+BLOCK_BYTES = 4 << 20  # of tables in one block
 
 Numbered = tuple[int, int, Any]  # number of the split, number of its steps, split
 Task = Callable[[tuple[Numbered, Places]], tuple[Any, list[BadRow], int]]
@@ -76,6 +80,8 @@ def task(
 
 def reduce(sink: Sink) -> Work:
     """Work that computes the state of a sink for a split."""
+    if isinstance(sink, CollectTable):
+        return tabulate(sink)
 
     def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
         names = columns_of_sink(sink)
@@ -89,6 +95,21 @@ def reduce(sink: Sink) -> Work:
                 state = sink.merge(state, found[0])
             else:
                 state = sink.add_all(state, _rows_otherwise(chunk, steps))
+        return state
+
+    return work
+
+
+def tabulate(sink: CollectTable) -> Work:
+    """Work that collects a split's tables and rows."""
+
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> Any:
+        chunks = chunks_of(split, steps, reading)
+        if chunks is None:
+            return sink.add_all(sink.init(), rows_of(split, steps, reading))
+        state = sink.init()
+        for chunk in gathered(chunks):
+            state = sink.add_table(state, chunk) if is_table(chunk) else sink.add_all(state, chunk)
         return state
 
     return work
@@ -218,11 +239,19 @@ def sort(key: Key, reverse: bool, memory: int) -> Work:
     return work
 
 
-def keep() -> Work:
-    """Work that writes a split's rows as blocks."""
+def keep(in_columns: bool) -> Work:
+    """Work that writes a split's rows as blocks; if allowed, as tables."""
 
-    def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Block]:
-        return write_rows(rows_of(split, steps, reading))
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> Kept:
+        chunks = chunks_of(split, steps, reading) if in_columns else None
+        if chunks is None:
+            return Kept(write_rows(rows_of(split, steps, reading)))
+        writer, schemas = BlockWriter(), []
+        for chunk in gathered(chunks, BLOCK_BYTES):
+            writer.write(chunk)
+            schemas.append(chunk.schema if is_table(chunk) else None)
+        same = all(each is not None and each.equals(schemas[0]) for each in schemas)
+        return Kept(writer.close(), schemas[0] if schemas and same else None)
 
     return work
 
@@ -268,8 +297,8 @@ def write_files(how: Write) -> Work:
 
 def _form_for(how: Write, split: Any, steps: Steps, reading: Reading) -> tuple[Write, Iterator[Any]]:
     """How to write a split: as record batches, if it can be read and written so; else as rows."""
-    in_columns = isinstance(how, WriteParquet) and how.schema is None
+    in_columns = isinstance(how, WriteTables) and how.schema is None
     chunks = chunks_of(split, steps, reading) if in_columns else None
-    if isinstance(how, WriteParquet) and chunks is not None:
+    if isinstance(how, WriteTables) and chunks is not None:
         return how.batches, chain.from_iterable(map(batches_of, chunks))
     return how, rows_of(split, steps, reading)

@@ -6,7 +6,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from cmpi.data.extras import numpy, pandas, polars, pyarrow
 from cmpi.data.sinks.sink import Sink
 
 Rows = list[Any]
@@ -18,14 +17,16 @@ class Collect(Sink):
 
     Args:
         into: list, set, frozenset, tuple, deque, dict (of pairs; the last pair of a key counts), str (joins
-            texts), Counter; or "numpy", "arrow", "pandas" or "polars": an array, or a table of records or
-            dicts.
+            texts) or Counter.
     """
 
     def __init__(self, into: type | str = list) -> None:
         if into not in _FINISH:
-            known = ", ".join(each if isinstance(each, str) else each.__name__ for each in _FINISH)
-            raise TypeError(f"collect: into must be one of {known}; found {into!r}")
+            known = ", ".join(each.__name__ for each in _FINISH)
+            raise TypeError(
+                f"collect: into must be {known}, 'numpy', 'arrow', 'pandas' or 'polars'; found {into!r}"
+            )
+        assert isinstance(into, type)
         self.into = into
         # A state that grows no faster than the container does.
         self._kind: Any = _KINDS.get(into, list)
@@ -50,7 +51,7 @@ class Collect(Sink):
         return _FINISH[self.into](state)
 
     def __str__(self) -> str:
-        return f"collect({self.into if isinstance(self.into, str) else self.into.__name__})"
+        return f"collect({self.into.__name__})"
 
 
 def columns_of(rows: Rows) -> dict[str, Rows]:
@@ -70,10 +71,6 @@ def columns_of(rows: Rows) -> dict[str, Rows]:
     raise TypeError(f"a table needs records or dicts; found {type(rows[0]).__name__}: use map() first")
 
 
-def _arrow(rows: Rows) -> Any:
-    return pyarrow().table(columns_of(rows))
-
-
 _FINISH: dict[Any, Callable[[Any], Any]] = {
     list: list,
     set: set,
@@ -83,8 +80,4 @@ _FINISH: dict[Any, Callable[[Any], Any]] = {
     dict: dict,
     str: "".join,
     Counter: Counter,
-    "numpy": lambda rows: numpy().array(rows),
-    "arrow": _arrow,
-    "pandas": lambda rows: pandas().DataFrame(columns_of(rows)),
-    "polars": lambda rows: polars().DataFrame(columns_of(rows)),
 }
