@@ -37,6 +37,9 @@ class Pid:
     def __repr__(self) -> str:
         return f"{self.value:07x}"  # as everywhere that people see it
 
+    def _repr_html_(self) -> str:
+        return f'<code title="a process of a cmpi job">{self}</code>'
+
 
 class Resources:
     """The CPUs and memory that a process needs.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from cmpi._base import html
 from cmpi._base.frozen import frozen, replace
 from cmpi.identifiers import Resources
 from cmpi.pool.mapping import amap
@@ -69,9 +70,7 @@ class PoolStatistics:
 
     def _repr_html_(self) -> str:
         names = ("workers", "running", "waiting", "completed", "deaths")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        cells = "".join(f"<td>{getattr(self, name)}</td>" for name in names)
-        return f"<table><caption>ProcessPool</caption><tr>{head}</tr><tr>{cells}</tr></table>"
+        return html.table("ProcessPool", {name: getattr(self, name) for name in names})
 
 
 class TaskOptions:

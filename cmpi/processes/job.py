@@ -11,7 +11,9 @@ import threading
 from types import TracebackType
 from typing import Any, TextIO
 
+from cmpi._base import html
 from cmpi._base.frozen import frozen
+from cmpi._base.units import format_cpus, format_memory
 from cmpi._core.protocol import process_root
 from cmpi._runtime.linux import job_folders
 from cmpi._runtime.process import context
@@ -168,10 +170,33 @@ class Job:
         if failures:
             raise JobFailed(self.name, failures)
 
-    def __repr__(self) -> str:
+    @property
+    def _end(self) -> str:
+        """Why this process is no longer part of the job; "": it is."""
         if context.joined() is not self._node:
-            return f"<Job {self.name}: left>"
-        return f"<Job {self.name}: {'ended' if self._node.lost else f'this process is {self._node.pid}'}>"
+            return "left"
+        return "ended" if self._node.lost else ""
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name}: {self._end or f'this process is {self._node.pid}'}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            facts = {"state": self._end} if self._end else self._facts()
+        except NotRunning:
+            facts = {"state": "ended"}
+        return html.table("Job", {"name": self.name, **facts})
+
+    def _facts(self) -> dict[str, object]:
+        """Facts for people about a job that this process is part of. Blocks: for the root's answers."""
+        now = self._node.root.ask(process_root.AskCapacity)
+        free, total = format_memory(now.free_memory_bytes), format_memory(now.total_memory_bytes)
+        return {
+            "this process": self._node.pid,
+            "free cpus": f"{format_cpus(now.free_cpu_units)} of {format_cpus(now.total_cpu_units)}",
+            "free memory": f"{free} of {total}",
+            "failures": len(self.failures),
+        }
 
 
 class _Cmpirun:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pty
+import re
 import select
 import signal
 
@@ -97,13 +98,13 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60 * SLOWNESS)
 
-    def run(self, cell, wait=True, full=False):
+    def run(self, cell, wait=True, full=False, html=False):
         """Run a cell; return its outputs: what it printed, and its value or exception; if `full`, the
-        traceback."""
+        traceback; if `html`, the value's HTML."""
         asked = self.client.execute(cell)
-        return self.outputs(asked, full=full) if wait else asked
+        return self.outputs(asked, full=full, html=html) if wait else asked
 
-    def outputs(self, asked, first=None, full=False):
+    def outputs(self, asked, first=None, full=False, html=False):
         found = []
         while first is None or first not in found:
             message = self.client.get_iopub_msg(timeout=60 * SLOWNESS)
@@ -113,7 +114,7 @@ class Kernel:
             if kind == "stream":
                 found.append(content["text"])
             elif kind == "execute_result":
-                found.append(content["data"]["text/plain"])
+                found.append(content["data"]["text/html" if html else "text/plain"])
             elif kind == "error":
                 found.append("\n".join(content["traceback"]) if full else content["ename"])
             elif kind == "status" and content["execution_state"] == "idle":
@@ -145,6 +146,19 @@ def test_a_notebook_gets_a_job_whose_output_is_in_the_cell_that_runs(kernel):
     kernel.manager.interrupt_kernel()  # the stop button
     assert kernel.outputs(asked).endswith("KeyboardInterrupt")
     assert kernel.run(RECEIVE) == "49", "the kernel and its job go on"
+
+
+def test_a_notebook_shows_jobs_pids_and_pools_as_html(kernel):
+    kernel.run("import cmpi; job = cmpi.Job(cpus=2)")
+    shown = kernel.run("job", html=True)
+    cells = re.findall("<td>(.*?)</td>", shown)
+    assert re.match("cmpi-.* [0-9a-f]{7} 2 of 2 .*B of .*B 0$", " ".join(cells)), shown
+    assert re.fullmatch(r"<code title=.*>[0-9a-f]{7}</code>", kernel.run("cmpi.pid()", html=True))
+    kernel.run("child = cmpi.spawn(lambda parent: 1 / 0)\nwhile not job.failures: pass")
+    assert "<td>1</td></tr>" in kernel.run("pool = cmpi.ProcessPool(1); job", html=True)
+    assert "<caption>ProcessPool</caption>" in kernel.run("pool", html=True)
+    kernel.run("pool.shutdown(); job.close()")
+    assert "<td>left</td>" in kernel.run("job", html=True)
 
 
 def test_a_kernel_that_is_killed_or_starts_again_leaves_nothing(jobs, kernel):
