@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from cmpi.errors import UsageError
@@ -36,6 +37,12 @@ def fsspec() -> Any:
 def fastwarc() -> Any:
     """fastwarc's module for WARC files. Raises: MissingExtra."""
     return load("fastwarc.warc", "a WARC file", "'cmpi[data]'")
+
+
+def zstd() -> Any:
+    """The module of Python 3.14 for Zstandard, or its backport. Raises: MissingExtra."""
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    return load(name, "a .zst file", "'cmpi[data]'")
 
 
 def adbc_postgresql() -> Any:

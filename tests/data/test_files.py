@@ -5,7 +5,6 @@ import bz2
 import gzip
 import json
 import lzma
-import os
 
 import numpy as np
 import pytest
@@ -118,10 +117,34 @@ def test_arrays_are_read_by_rows(tmp_path):
     assert data.npy(tmp_path / "one.npy", pool=here).collect() == [1.5, 2.5]
 
 
+def test_arrays_by_columns_and_archives_are_read_by_rows(tmp_path):
+    array = np.asfortranarray(np.arange(3000).reshape(1000, 3))
+    np.save(tmp_path / "a.npy", array)
+    rows = data.npy(tmp_path / "a.npy", split_bytes=1024, pool=here).collect()
+    assert np.array_equal(rows, array)
+    np.savez(tmp_path / "b.npz", x=np.arange(3), y=np.eye(3))
+    np.savez_compressed(tmp_path / "c.npz", x=np.arange(3), y=np.eye(3))
+    found = data.npy([tmp_path / "b.npz", tmp_path / "c.npz"], pool=here).collect()
+    assert [(row.x, row.y.tolist()) for row in found] == [(i, np.eye(3)[i].tolist()) for i in range(3)] * 2
+
+
+def test_an_array_that_is_cut_off_names_the_row(tmp_path):
+    np.save(tmp_path / "a.npy", np.arange(3000).reshape(1000, 3))
+    whole = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(whole[:-25])
+    message = r"a\.npy cannot be read: it has 1000 rows, and ends after row 998\. It is truncated"
+    with pytest.raises(data.UnreadableFile, match=message):
+        data.npy(tmp_path / "a.npy", pool=here).count()
+    np.savez(tmp_path / "b.npz", x=np.arange(3000))
+    (tmp_path / "b.npz").write_bytes((tmp_path / "b.npz").read_bytes()[:-30])
+    with pytest.raises(data.UnreadableFile, match=r"b\.npz cannot be read: .*truncated"):
+        data.npy(tmp_path / "b.npz", pool=here).count()
+
+
 def test_a_file_that_is_no_array_of_rows_is_named(write, tmp_path):
     np.save(tmp_path / "number.npy", np.array(1))
     np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
-    np.savez(tmp_path / "several.npz", x=np.arange(3))
+    np.savez(tmp_path / "several.npz", x=np.arange(3), y=np.arange(4))
     for name in (
         "number.npy",
         "objects.npy",
@@ -131,16 +154,6 @@ def test_a_file_that_is_no_array_of_rows_is_named(write, tmp_path):
     ):
         with pytest.raises(data.UnreadableFile, match="cannot be read"):
             data.npy(tmp_path / name, pool=here).collect()
-
-
-@pytest.mark.parametrize("name, compress", [("a.gz", gzip.compress), ("a.xz", lzma.compress)])
-def test_a_compressed_file_that_is_cut_off_or_is_none_cannot_be_read(write, name, compress):
-    whole = compress(os.urandom(1000).hex().encode())
-    for content in (whole[:-30], b"plain text"):
-        path = write(name, content)
-        for on_error in ("raise", "skip"):
-            with pytest.raises(data.UnreadableFile, match=f"{name} cannot be read: .*truncated"):
-                data.text(path, pool=here).options(on_error=on_error).collect()
 
 
 def test_a_function_that_raises_names_the_row_by_file_and_line(write):
@@ -340,3 +353,19 @@ def test_a_parquet_file_that_is_cut_off_empty_or_none_cannot_be_read(tmp_path, t
         for read in (data.parquet, data.ipc):
             with pytest.raises(data.UnreadableFile, match=r"a\.parquet cannot be read"):
                 read(path, pool=here).options(on_error="skip").collect()
+
+
+def test_a_damaged_row_group_is_named(tmp_path):
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    values = [hex(x * 0x9E3779B97F4A7C15 % 2**64) for x in range(3000)]
+    parquet.write_table(pa.table({"x": values}), path, row_group_size=1000, use_dictionary=False)
+    at = parquet.ParquetFile(path).metadata.row_group(2).column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[at : at + 40] = bytes(40)
+    path.write_bytes(content)
+    stream = data.parquet(path, split_bytes=2000, pool=here)
+    message = r"a\.parquet cannot be read: .* in the row groups 2 to 2, which begin with row 2,001\."
+    assert stream.count() == 3000  # no column is read
+    with pytest.raises(data.UnreadableFile, match=message):
+        stream.collect()

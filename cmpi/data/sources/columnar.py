@@ -54,7 +54,15 @@ class Fragment:
                 use_threads=False,
             ).to_batches()
         except (pyarrow().ArrowException, OSError) as error:
-            raise _unreadable(self.path, self.form, error) from error
+            raise _unreadable(self.path, self.form, error, self._where()) from error
+
+    def _where(self) -> str:
+        """The part of the file that this is, for error messages."""
+        groups = self.row_groups
+        if not groups:
+            return ""
+        rows = f"which begin with row {self.before + 1:,}"
+        return f" in the row groups {groups[0]} to {groups[-1]}, {rows}"
 
     def rows(self, reading: Reading) -> Iterator[Any]:
         """Yield the records."""
@@ -208,6 +216,7 @@ def _parquet_file(path: str) -> Any:
     return pyarrow("parquet").ParquetFile(inside, filesystem=system)
 
 
-def _unreadable(path: str, form: str, error: Exception) -> UnreadableFile:
+def _unreadable(path: str, form: str, error: Exception, where: str = "") -> UnreadableFile:
     lines = str(error).strip().splitlines()
-    return UnreadableFile(path, f"{lines[0] if lines else error!r}. It is truncated, or no {form}.")
+    reason = (lines[0] if lines else repr(error)).rstrip(".")
+    return UnreadableFile(path, f"{reason}{where}. It is truncated, damaged, or no {form}.")

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import bz2
 import glob
-import gzip
-import io
-import lzma
 import os
 import re
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple
 
 from cmpi._base.units import parse_memory
 from cmpi._core.data.partitions import HIDDEN, Keys, is_partition, keys_of, typed
-from cmpi.data.errors import UnreadableFile
 from cmpi.data.extras import fsspec
+from cmpi.data.sources.compression import compressed, decompressed
 from cmpi.errors import UsageError
 
-DECOMPRESSORS: dict[str, Any] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 WILDCARD = re.compile(r"[*?[]")
 Paths = str | os.PathLike[str] | list[str] | list[os.PathLike[str]]
 
@@ -126,30 +120,15 @@ def _remote_file(system: Any, path: str, base: str = "") -> File:
     return File(system.unstrip_protocol(path), system.size(path), keys)
 
 
-def compressed(path: str) -> bool:
-    """Whether the file can only be read from its beginning, because it is compressed."""
-    return os.path.splitext(path)[1] in DECOMPRESSORS
-
-
 @contextmanager
 def opened(path: str) -> Iterator[BinaryIO]:
-    """Open a file, decompressing it.
-
-    Raises:
-        UnreadableFile: While it is read: it is not in the compressed format, or truncated.
-    """
+    """Open a file, decompressing it. Raises, while it is read: see `decompressed`."""
     with _open(path) as raw:
-        decompress = DECOMPRESSORS.get(os.path.splitext(path)[1])
-        if decompress is None:
+        if not compressed(path):
             yield raw
             return
-        try:
-            with decompress(raw) as file:
-                yield cast(BinaryIO, io.BufferedReader(file, 1 << 18))
-        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-            if isinstance(error, UnreadableFile):
-                raise
-            raise UnreadableFile(path, f"{error}. It is truncated or not compressed so.") from error
+        with decompressed(path, raw) as file:
+            yield file
 
 
 def _open(path: str) -> Any:

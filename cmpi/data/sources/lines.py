@@ -11,7 +11,8 @@ from typing import Any, BinaryIO
 from cmpi._core.data.partitions import Keys
 from cmpi._core.data.splits import byte_ranges
 from cmpi.data.errors import BadRow
-from cmpi.data.sources.files import compressed, find_with_keys, opened
+from cmpi.data.sources.compression import compressed
+from cmpi.data.sources.files import find_with_keys, opened
 from cmpi.data.sources.reading import Place, Reading
 from cmpi.errors import UsageError
 

@@ -60,7 +60,7 @@ def text(
 
     Args:
         paths: A path, a glob, a folder, or a list of them; paths with a protocol ("s3://...") need fsspec.
-            Files whose names end with .gz, .bz2 or .xz are decompressed; such a file is one split.
+            Files whose names end with .gz, .bz2, .xz or .zst are decompressed; such a file is one split.
             A folder named `column=value` stands for its files, and gives them a column in `csv`, `parquet`
             and `ipc`.
         encoding: The encoding of the text, except UTF-16 and UTF-32. A UTF-8 byte order mark is skipped.
@@ -105,7 +105,7 @@ def json(paths: Paths, *, encoding: str = "utf-8", pool: Executor | None = None)
 
 def npy(paths: Paths, *, split_bytes: int | str = SPLIT_BYTES, pool: Executor | None = None) -> Stream:
     """Create a stream of the rows of arrays in numpy's `.npy` files: numbers, or arrays with one dimension
-    less. The files are mapped, not read at once.
+    less. Of `.npz` files, which are held in memory, the rows are records with a row of each array.
 
     Args: See `text`. Raises: UsageError: An argument is out of range. Blocks: never.
     """
