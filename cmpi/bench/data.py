@@ -15,12 +15,14 @@ LIMITS = {
     "csv": {"pyarrow": "at least 0.8"},
     "join": {"Polars": "at least 0.3", "Dask DataFrame": "at least 2"},
     "rows": {"plain loop x workers": "at least 0.85"},
+    "growth": {"4 x one worker": "at least 0.9"},
 }
 WHAT = {
     "words": ("word count of text", "MB/s"),
     "mean": ("group-by mean on parquet", "Mrow/s"),
     "csv": ("csv to parquet", "MB/s"),
     "rows": ("map and filter by functions", "Mrow/s"),
+    "growth": ("slow reads by 4 workers", "row/s"),
     "join": ("join by shuffle, 10 rows to 1", "Mrow/s"),
 }
 

@@ -6,7 +6,7 @@ for each aggregation of the sink. If Arrow cannot continue, its rows become pair
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from cmpi.data.extras import numpy, pyarrow
@@ -40,8 +40,17 @@ def aggregated_by_key(table: Any, keys: tuple[str, ...], sink: Sink) -> Any:
 
 def pairs(table: Any, sink: Sink) -> Iterator[tuple[Any, Any]]:
     """The keys and states of an aggregate table."""
+    return zip(_keys(table, sink), _states(table, sink))
+
+
+def finished_pairs(table: Any, sink: Sink) -> Iterator[tuple[Any, Any]]:
+    """The keys and results of an aggregate table."""
+    return zip(_keys(table, sink), sink.results_from_arrow(*_columns(table, sink)))
+
+
+def _keys(table: Any, sink: Sink) -> Iterable[Any]:
     keys = [values_of(column) for column in key_columns(table, sink)]
-    return zip(keys[0] if len(keys) == 1 else zip(*keys), _states(table, sink))
+    return keys[0] if len(keys) == 1 else zip(*keys)
 
 
 def can_be_shuffled(table: Any, sink: Sink) -> bool:
@@ -102,6 +111,11 @@ def _aggregate(table: Any, keys: list[str], asked: list[tuple[str, str]]) -> Any
 
 
 def _states(table: Any, sink: Sink) -> Iterator[Any]:
+    return map(sink.from_arrow, zip(*_columns(table, sink)))
+
+
+def _columns(table: Any, sink: Sink) -> list[list[Any]]:
+    """The values of each aggregation of a sink."""
     distinct = _distinct(sink)
     columns = dict(zip(distinct, map(values_of, table.columns[-len(distinct) :])))
-    return map(sink.from_arrow, zip(*(columns[each] for each in sink.aggregations)))
+    return [columns[each] for each in sink.aggregations]

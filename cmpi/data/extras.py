@@ -15,6 +15,9 @@ class MissingExtra(UsageError, ImportError):
 
 def load(name: str, what: str, install: str) -> Any:
     """Import a library. Raises: MissingExtra."""
+    found = sys.modules.get(name)
+    if found is not None:  # which import_module takes ten times as long to find
+        return found
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cmpi._core.data.stable_hash import EMPTY, NONE, stable_hash
 from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.sources.columnar import values_of
+
+PIECE = 1 << 15  # keys that are hashed at once
 
 
 def can_be_hashed(kind: Any) -> bool:
@@ -23,6 +25,8 @@ def partition_numbers(keys: Sequence[Any], partitions: int, level: int = 0) -> A
     numbers = hashes(keys)
     if level:
         numbers = _mixed(numbers.astype("int64") + level * NONE)
+    if partitions & (partitions - 1) == 0:  # a power of two, whose remainders are bits
+        return numbers & numpy().uint32(partitions - 1)
     return numbers % partitions
 
 
@@ -51,15 +55,27 @@ def _of_column(keys: Any) -> Any:
     if not len(keys):
         return np.array([], np.uint32)
     if pyarrow("types").is_integer(keys.type):
-        if keys.null_count == 0:
-            return hashes_of_integers(keys.to_numpy())
-        found = hashes_of_integers(keys.fill_null(0).to_numpy())
-        return np.where(keys.is_null().to_numpy(), NONE, found).astype(np.uint32)
+        return np.concatenate([_of_integers(part) for part in _pieces(keys)])
     if pyarrow("types").is_dictionary(keys.type):
         keys = keys.cast(keys.type.value_type)
     distinct = pyarrow().concat_arrays(keys.chunks).dictionary_encode("encode")
     of_each = np.array(list(map(stable_hash, values_of(distinct.dictionary))), np.uint32)
     return of_each[distinct.indices.to_numpy()]
+
+
+def _pieces(keys: Any) -> Iterator[Any]:
+    """The arrays of a chunked column, in pieces that fit into a core's cache."""
+    for chunk in keys.chunks:
+        for at in range(0, len(chunk), PIECE):
+            yield chunk.slice(at, PIECE)
+
+
+def _of_integers(keys: Any) -> Any:
+    np = numpy()
+    if keys.null_count == 0:
+        return hashes_of_integers(keys.to_numpy())
+    found = hashes_of_integers(keys.fill_null(0).to_numpy())
+    return np.where(keys.is_null().to_numpy(zero_copy_only=False), NONE, found).astype(np.uint32)
 
 
 def hashes_of_integers(keys: Any) -> Any:

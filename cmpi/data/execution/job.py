@@ -33,7 +33,7 @@ from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.channel_rows import Later
 from cmpi.data.sources.memory import Items
 
-REDUCE_BYTES = 8 << 20  # of partitions that one task takes
+REDUCE_BYTES = 1 << 20  # of partitions that one task takes: many more rows than it costs to start one
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
-from cmpi._core.data.stable_hash import partition
+from cmpi._core.data.stable_hash import partitions_of
 from cmpi.data import columns
 from cmpi.data.chunks import is_table
 from cmpi.data.execution.spill import Block, BlockWriter, memory_of, read
@@ -42,10 +43,10 @@ class Partitioner:
 
     def write(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Write a block for each partition that these pairs belong to."""
-        n, level = self._partitions, self._level
+        pairs = list(pairs)
+        numbers = partitions_of(list(map(itemgetter(0), pairs)), self._partitions, self._level)
         divided: dict[int, list[Any]] = {}
-        for pair in pairs:
-            number = partition(pair[0], n, level)
+        for pair, number in zip(pairs, numbers):
             found = divided.get(number)
             if found is None:
                 divided[number] = [pair]
@@ -95,9 +96,7 @@ class Groups:
 
     def merge(self, pairs: Iterable[tuple[Any, Any]]) -> None:
         """Merge states that belong to later rows."""
-        states, merge = self.states, self._sink.merge
-        for key, state in pairs:
-            states[key] = merge(states[key], state) if key in states else state
+        self._sink.merge_by_key(self.states, pairs)
         self._look()
 
     def merge_table(self, table: Any) -> None:
@@ -154,26 +153,22 @@ class GroupPart:
     memory: int
 
     def rows(self, reading: Reading) -> Iterator[tuple[Any, Any]]:
-        """Yield pairs of a key and its result."""
+        """The pairs of a key and its result."""
         if sum(block.nbytes for blocks in self.partitions for block in blocks) <= self.memory:
             partitions: list[Iterable[Any]] = [list(read(blocks)) for blocks in self.partitions]
             table = self._merged_tables(list(itertools.chain.from_iterable(partitions)))
             if table is not None:
-                yield from self._finished(columns.pairs(table, self.sink))
-                return
+                return columns.finished_pairs(table, self.sink)
         else:
             partitions = [read(blocks) for blocks in self.partitions]
-        for rows in partitions:
-            yield from self._merged(rows, 1)
+        return itertools.chain.from_iterable(self._merged(rows, 1) for rows in partitions)
 
     def _merged_tables(self, rows: list[Any]) -> Any:
         """The merged aggregate table, if all blocks are aggregate tables and Arrow can merge them."""
         return columns.merged(rows, self.sink) if all(map(is_table, rows)) else None
 
-    def _finished(self, states: Iterable[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
-        finish = self.sink.finish
-        for key, state in states:
-            yield key, finish(state)
+    def _finished(self, states: Any) -> Iterable[tuple[Any, Any]]:
+        return zip(states, map(self.sink.finish, states.values()))
 
     def _merged(self, lists: Iterable[Any], level: int) -> Iterator[tuple[Any, Any]]:
         memory = self.memory if level < MAX_LEVEL else 1 << 62
@@ -181,7 +176,7 @@ class GroupPart:
         for rows in lists:
             groups.merge(columns.pairs(rows, self.sink) if is_table(rows) else rows)
         if groups.partitioner is None:
-            yield from self._finished(groups.states.items())
+            yield from self._finished(groups.states)
             return
         for part in groups.close().values():
             yield from self._merged(read(part), level + 1)

@@ -7,7 +7,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from operator import is_not
+from operator import is_not, truediv
 from typing import Any
 
 from cmpi._core.data.keys import Key, identity, key_function
@@ -66,8 +66,16 @@ class Count(Sink):
     def merge(self, state: int, other: int) -> int:
         return state + other
 
+    def merge_by_key(self, states: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
+        found = states.get
+        for key, n in pairs:
+            states[key] = found(key, 0) + n
+
     def from_arrow(self, values: tuple[Any, ...]) -> int:
         return int(values[0])
+
+    def results_from_arrow(self, *columns: list[Any]) -> Iterator[Any]:
+        return iter(columns[0])
 
 
 class Sum(OfValues):
@@ -119,6 +127,12 @@ class Mean(OfValues):
 
     def from_arrow(self, values: tuple[Any, ...]) -> tuple[int, Any]:
         return int(values[0]), values[1] or 0
+
+    def results_from_arrow(self, *columns: list[Any]) -> Iterator[Any]:
+        counts, totals = columns
+        if 0 in counts:
+            return super().results_from_arrow(*columns)
+        return map(truediv, totals, counts)
 
 
 class StdDev(OfValues):

@@ -61,6 +61,12 @@ class Sink:
         """The state for the rows of both; those of `other` came later."""
         raise NotImplementedError
 
+    def merge_by_key(self, states: Any, pairs: Iterable[tuple[Any, Any]]) -> None:
+        """Merge states of later rows into those of the same keys, changing the dict `states`."""
+        merge = self.merge
+        for key, state in pairs:
+            states[key] = merge(states[key], state) if key in states else state
+
     def finish(self, state: Any) -> Any:
         """The result; by default the state itself."""
         return state
@@ -68,6 +74,10 @@ class Sink:
     def from_arrow(self, values: tuple[Any, ...]) -> Any:
         """The state for the values of `aggregations`."""
         raise NotImplementedError
+
+    def results_from_arrow(self, *columns: list[Any]) -> Iterator[Any]:
+        """The results for whole columns of the values of `aggregations`."""
+        return map(self.finish, map(self.from_arrow, zip(*columns)))
 
     def __ror__(self, step: Any) -> Piped:
         return Piped(Steps(step.steps()), self) if isinstance(step, Step) else NotImplemented
@@ -139,6 +149,15 @@ class Fork(Sink):
         return [
             sink.from_arrow(tuple(itertools.islice(rest, len(sink.aggregations)))) for sink in self.sinks
         ]
+
+    def results_from_arrow(self, *columns: list[Any]) -> Iterator[Any]:
+        rest = iter(columns)
+        return zip(
+            *(
+                sink.results_from_arrow(*itertools.islice(rest, len(sink.aggregations)))
+                for sink in self.sinks
+            )
+        )
 
     def __str__(self) -> str:
         return f"fork({', '.join(map(str, self.sinks))})"

@@ -1,5 +1,6 @@
 """Plans: how they are shown, and how the optimiser changes them."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 import pytest
@@ -106,6 +107,18 @@ def test_groups_by_size_are_neighbours_that_fit(sizes, limit):
     groups = groups_by_size(sizes, limit)
     assert [i for begin, end in groups for i in range(begin, end)] == list(range(len(sizes)))
     assert all(end - begin == 1 or sum(sizes[begin:end]) <= limit for begin, end in groups)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=7), st.integers(9, 20))
+def test_groups_by_size_are_as_few_and_as_even_as_can_be(sizes, limit):
+    groups = groups_by_size(sizes, limit)
+    largest = max(sum(sizes[begin:end]) for begin, end in groups)
+    for n in range(1, len(groups) + 1):
+        for cuts in itertools.combinations(range(1, len(sizes)), n - 1):
+            ranges = zip((0, *cuts), (*cuts, len(sizes)))
+            assert max(sum(sizes[begin:end]) for begin, end in ranges) >= (
+                largest if n == len(groups) else limit + 1
+            )
 
 
 def test_an_iterators_chunks_grow_from_one_row():

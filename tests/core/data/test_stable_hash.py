@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.data.stable_hash import BITS, partition, stable_hash
+from cmpi._core.data.stable_hash import BITS, partition, partitions_of, stable_hash
 
 UTC = datetime.timezone.utc
 EAST = datetime.timezone(datetime.timedelta(hours=2))
@@ -81,6 +81,15 @@ def test_it_is_the_same_in_every_process():
         for seed in ("0", "1")
     }
     assert len(found) == 1
+
+
+texts = st.text() | st.sampled_from(["\ud800", "a\udfff"])
+
+
+@given(st.lists(texts) | st.lists(texts | keys), st.integers(1, 40), st.integers(0, 2))
+def test_many_keys_go_to_the_partitions_to_which_each_goes(many, partitions, level):
+    expected = [partition(key, partitions, level) for key in many]
+    assert partitions_of(many, partitions, level) == expected
 
 
 def test_keys_are_spread_over_the_partitions_also_of_the_next_level():
