@@ -20,7 +20,7 @@ from cmpi.data.destinations.formats import Write, WriteTables
 from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.errors import BadRow
 from cmpi.data.execution import tasks
-from cmpi.data.execution.joins import join_of
+from cmpi.data.execution.joins import join_of, pairs_of_partitions
 from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, Partitions
 from cmpi.data.execution.sorting import parts
@@ -271,14 +271,9 @@ class Job:
         flows = [_of_side(i, self.flow(each)) for i, each in enumerate(node.parents())]
         every = list(self.spilling("join: shuffle", _together(flows), tasks.side_by_side(works)))
         left, right = ([shuffled for side, shuffled in every if side == i] for i in (0, 1))
-        others = _gathered(each.partitions for each in right)
-        pairs = [
-            (tuple(blocks), tuple(others.get(number, ())))
-            for number, blocks in sorted(_gathered(each.partitions for each in left).items())
-        ]
-        sizes = [sum(block.nbytes for block in (*a, *b)) for a, b in pairs]
+        a, b = (_gathered(each.partitions for each in side) for side in (left, right))
         join = join_of(node, left, right, options.memory)
-        return _plain([join(tuple(pairs[begin:end])) for begin, end in groups_by_size(sizes, REDUCE_BYTES)])
+        return _plain([join(pairs) for pairs in pairs_of_partitions(a, b, REDUCE_BYTES)])
 
     def _sort(self, node: plan.Sort) -> Flow:
         work = tasks.sort(node.key, node.reverse, self.options.memory)

@@ -9,8 +9,13 @@ from typing import Any
 
 from cmpi._core.data.plan import Join
 from cmpi._core.data.records import JoinedRecords
+from cmpi._core.data.splits import groups_by_size
 from cmpi.data.execution.joining_rows import JoinPart, Shuffled
 from cmpi.data.execution.joining_tables import JoinedTables, key_types
+from cmpi.data.execution.shuffle import Partitions
+from cmpi.data.execution.spill import Block
+
+PART_BYTES = 4 << 20  # of a partition's rows of the left stream that one task joins
 
 
 def join_of(
@@ -33,6 +38,30 @@ def join_of(
     names.update(dict.fromkeys(name for each in right for schema in each.schemas for name in schema.names))
     records = JoinedRecords(node.on[1], tuple(names))
     return partial(JoinPart, outer=node.outer, memory=memory, on=node.on, records=records)
+
+
+Pair = tuple[tuple[Block, ...], tuple[Block, ...]]
+
+
+def pairs_of_partitions(left: Partitions, right: Partitions, nbytes: int) -> list[tuple[Pair, ...]]:
+    """The blocks of both streams for each task of a join: of some partitions with so many bytes together,
+    or of a part of one partition.
+
+    A partition that is large because many rows of the left stream have the same key is divided: each part
+    is joined with all rows of the right stream, unless these are even more.
+    """
+    pairs: list[Pair] = []
+    for number, blocks in sorted(left.items()):
+        others = tuple(right.get(number, ()))
+        limit = max(PART_BYTES, _size(others))
+        for begin, end in groups_by_size([block.nbytes for block in blocks], limit):
+            pairs.append((tuple(blocks[begin:end]), others))
+    sizes = [_size(a) + _size(b) for a, b in pairs]
+    return [tuple(pairs[begin:end]) for begin, end in groups_by_size(sizes, nbytes)]
+
+
+def _size(blocks: Sequence[Block]) -> int:
+    return sum(block.nbytes for block in blocks)
 
 
 def _schema(side: Sequence[Shuffled]) -> Any:
