@@ -37,7 +37,7 @@ def test_one_that_came_up_or_has_no_file_yet_is_not_taken_for_dead():
     host.expected.started(START, 0.0)
     assert host.expected.ended(50.0) == [], "MPI's launcher may be slow"
     host.files = {7: f"{START}\n"}
-    host.expected.came(START)
+    host.expected.came(START, 0.0)
     assert host.expected.ended(100.0) == [] and host.expected.deadline_s is None
 
 

@@ -34,6 +34,7 @@ class Expected:
     ) -> None:
         self._folder, self._announced, self._runs = folder, announced, runs
         self._when_s: dict[str, float] = {}  # by description: when to look for it
+        self.heard_s = 0.0  # when one last reported
 
     def __len__(self) -> int:
         """How many have not reported."""
@@ -48,8 +49,9 @@ class Expected:
         """A process was started, and is expected to report."""
         self._when_s[what] = now_s + LOOK_S
 
-    def came(self, what: str) -> None:
-        """The process has reported, or nobody waits for it any more."""
+    def came(self, what: str, now_s: float) -> None:
+        """The process has reported."""
+        self.heard_s = now_s
         self._when_s.pop(what, None)
 
     def ended(self, now_s: float) -> list[tuple[str, str]]:
@@ -63,6 +65,6 @@ class Expected:
         for pid, text in self._announced(self._folder).items():
             what, _, port = text.partition("\n")
             if what in due and not self._runs(pid):
-                self.came(what)
+                del self._when_s[what]
                 ended.append((what, port))
         return sorted(ended)

@@ -90,6 +90,9 @@ class Helpers:
         """Do what is due."""
         for what, port in self._expected.ended(now_s):
             self._ended_unheard(what, port, self._here)
+        reason = self._spawner.stuck(self._expected.heard_s, now_s)
+        for start in self._spawner.give_up() if reason else ():
+            self._start_failed(start, reason)
         self._fork_server.tick(now_s)
 
     def over(self) -> None:
@@ -115,6 +118,8 @@ class Helpers:
             there = helper_root.SpawnThere(launch.start, len(launch.pids), launch.forked)
             self._tell_host_spawner(launch.host, there)
             return
+        now_s = time.monotonic()
+        lack = lack or self._spawner.stuck(self._expected.heard_s, now_s)
         lack = lack or spawn_room.lack(self._rooms_here, len(launch.pids), len(self._expected))
         if self.has_no_folder:
             lack = f"the folder of the job, {self._folder}, has been removed"
@@ -122,7 +127,7 @@ class Helpers:
             self._spawn_failed(launch.start, lack)
             return
         for rank in range(len(launch.pids)):
-            self._expected.started(pid_files.start(launch.start, rank), time.monotonic())
+            self._expected.started(pid_files.start(launch.start, rank), now_s)
         self._spawner.submit(launch)
 
     @property
@@ -140,7 +145,7 @@ class Helpers:
     def _came_up(self, what: str, host: str) -> None:
         """An expected process has reported."""
         if host == self._here:
-            self._expected.came(what)
+            self._expected.came(what, time.monotonic())
         else:
             self._helper_table.tell(helper_root.HOST_SPAWNER, host, helper_root.IsUp(what))
 

@@ -65,12 +65,14 @@ class HostSpawner:
 
     def _obey(self, frame: object) -> None:
         if isinstance(frame, helper_root.SpawnThere):
-            lack = spawn_room.lack(self._rooms, frame.n, len(self._expected))
+            now_s = time.monotonic()
+            lack = self._spawner.stuck(self._expected.heard_s, now_s)
+            lack = lack or spawn_room.lack(self._rooms, frame.n, len(self._expected))
             if lack:
                 self._root.send(helper_root.SpawnFailed(frame.start, lack))
             else:
                 for rank in range(frame.n):
-                    self._expected.started(pid_files.start(frame.start, rank), time.monotonic())
+                    self._expected.started(pid_files.start(frame.start, rank), now_s)
                 self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, frame.forked))
         elif isinstance(frame, helper_root.StartForkServer):
             try:
@@ -78,7 +80,7 @@ class HostSpawner:
             except OSError as error:
                 self._no_fork_server(f"{frame.python}: {error.strerror}")
         elif isinstance(frame, helper_root.IsUp):
-            self._expected.came(frame.what)
+            self._expected.came(frame.what, time.monotonic())
 
     def _watch_fork_server(self, poll: select.poll) -> None:
         """Have poll notice the end of the fork server."""
@@ -91,6 +93,9 @@ class HostSpawner:
         server.tick(now_s)
         for what, port in self._expected.ended(now_s):
             self._root.send(helper_root.EndedUnheard(what, port))
+        reason = self._spawner.stuck(self._expected.heard_s, now_s)
+        for start in self._spawner.give_up() if reason else ():
+            self._root.send(helper_root.SpawnFailed(start, reason))
         times_s = [self._expected.deadline_s, server.deadline_s if server.fileno() >= 0 else None]
         next_s = min((time_s for time_s in times_s if time_s is not None), default=None)
         return None if next_s is None else max(0.0, next_s - now_s) * 1000

@@ -13,6 +13,7 @@ import time
 from _queue import SimpleQueue
 
 from cmpi._core.job.job_actions import Launch
+from cmpi._core.job.process_table import START_S
 from cmpi._runtime import environment
 from cmpi._runtime.programs import spawn_stub
 from cmpi._transport import mpi
@@ -32,7 +33,9 @@ class Spawner:
     def __init__(self, failed: Callable[[int, str], None]) -> None:
         self._failed = failed
         self._spawn_queue: SimpleQueue[Launch | None] = SimpleQueue()
-        self._running, self._under_way = True, False
+        self._running = True
+        self._current = -1  # the number of the start in progress
+        self._since_s: float | None = None  # when the start in progress began
         _thread.start_new_thread(self._run, ())
 
     def submit(self, launch: Launch) -> None:
@@ -42,23 +45,48 @@ class Spawner:
     @property
     def busy(self) -> bool:
         """Whether a start is in progress."""
-        return self._under_way
+        return self._since_s is not None
 
-    def drop(self) -> None:
-        """Drop the starts that wait: nobody needs them any more."""
+    def stuck(self, heard_s: float, now_s: float) -> str:
+        """Why the start in progress and later ones are hopeless, or "".
+
+        Hydra (MPICH) starts nothing any more, and MPI_Comm_spawn does not return, once the kernel has
+        refused it a process.
+
+        Args:
+            heard_s: When a process that was being started last reported.
+            now_s: The time now, by the same clock (`time.monotonic`).
+        """
+        since_s = self._since_s
+        if since_s is None or now_s - max(since_s, heard_s) < START_S:
+            return ""
+        return (
+            f"MPI's launcher on this host has stopped starting processes: an earlier MPI_Comm_spawn has "
+            f"not returned in {now_s - since_s:.0f} s. The kernel may have refused it a process (ulimit -u)"
+        )
+
+    def drop(self) -> list[int]:
+        """Drop the starts that wait; return their numbers."""
+        dropped: list[int] = []
         while not self._spawn_queue.empty():
-            self._spawn_queue.get()
+            launch = self._spawn_queue.get()
+            dropped += [launch.start] if launch is not None else []
+        return dropped
+
+    def give_up(self) -> list[int]:
+        """Drop the starts that wait and the one in progress, which is stuck; return their numbers."""
+        return [self._current, *self.drop()]
 
     def _run(self) -> None:
         while (launch := self._spawn_queue.get()) is not None:
-            self._under_way = True
+            self._current, self._since_s = launch.start, time.monotonic()
             server = [os.environ[environment.JOB] + "/fork"] if launch.forked else []
             try:
                 mpi.spawn(spawn_stub(str(launch.start), *server), len(launch.pids), "")
             # Whatever it is: without this thread, later spawns would wait for ever.
             except Exception as error:
                 self._failed(launch.start, str(error) or type(error).__name__)
-            self._under_way = False
+            self._since_s = None
         self._running = False
 
     def close(self, timeout_s: float = 1.0) -> bool:
