@@ -16,7 +16,9 @@ def main() -> None:
     from cmpi.launcher.cli import parse
 
     config = parse(sys.argv[1:])
-    if config.elsewhere:
+    if config.relay:
+        from cmpi.launcher.hosts.gateway import run
+    elif config.elsewhere:
         from cmpi.launcher.hosts.elsewhere import run
     elif config.into:
         from cmpi.launcher.deploy import run  # without what plans and starts a job

@@ -11,6 +11,7 @@ from cmpi._core import limits
 from cmpi._core.job import placement
 from cmpi._core.job.kill_timers import GRACE_S
 from cmpi._runtime import environment
+from cmpi._runtime.linux.job_folders import machine_and_name
 from cmpi.errors import UsageError
 from cmpi.launcher import job_elsewhere
 from cmpi.launcher.config import SHARED_MEMORY_BYTES, LaunchConfig
@@ -145,6 +146,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     add("--stop", metavar="NAME", default="",
         help="end your job of this name on this host, or the deployment JOB/NUMBER, as SIGTERM does; "
         "HOST:NAME for one on another host")  # fmt: skip
+    add("--relay", default="", help=argparse.SUPPRESS)
     add("--keeper", type=checked(keeper), default=(0, -1), help=argparse.SUPPRESS)
     add("--doctor", action="store_true",
         help="check what works here, and how to fix what does not; with --hostfile, --host or --slurm also "
@@ -168,6 +170,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     argv = options.program[1:] if options.program[:1] == ["--"] else options.program
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
     no_program = options.version or options.doctor or options.add_host or options.add_slurm or options.serve
+    no_program = no_program or options.relay
     no_program = no_program or options.jobs or options.stop
     needs_folder = not (options.version or options.jobs or options.stop)
     if needs_folder and _folder_is_gone():
@@ -189,8 +192,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error(f"{argv[0]} is a Python script; did you mean: cmpirun python {shlex.join(argv)}")
     if options.serve and (argv or options.slurm):
         parser.error("--serve starts a job without a program; remove the program and --slurm")
-    attached = options.attach or ""
-    elsewhere = next((it for it in map(_host, (options.into, options.stop, attached)) if it), "")
+    named = (options.into, options.stop, options.attach or "", options.relay)
+    elsewhere = next((host for host in map(_host, named) if host), "")
     if options.into:
         unfit = [f"--{name.replace('_', '-')}" for name in _NOT_IN if getattr(options, name)]
         unfit += ["--ship"] if options.ship and not elsewhere else []
@@ -244,9 +247,10 @@ def parse(arguments: list[str]) -> LaunchConfig:
         job=options.job,
         jobs=options.jobs,
         stop=options.stop,
-        into=job_elsewhere.split(options.into)[1],
+        into=machine_and_name(options.into)[1],
         elsewhere=elsewhere,
         via=options.via,
+        relay=machine_and_name(options.relay)[1],
         serve=options.serve,
         name=options.name,
         keeper=options.keeper,
@@ -260,12 +264,12 @@ def parse(arguments: list[str]) -> LaunchConfig:
 
 def _host(name: str) -> str:
     """The other machine that is named; "": none."""
-    return job_elsewhere.split(name)[0]
+    return machine_and_name(name)[0]
 
 
 def _inner(options: argparse.Namespace, given: list[str], elsewhere: str) -> list[str]:
     """The options of the cmpirun in the batch job, or on the other machine."""
-    if elsewhere:
+    if elsewhere and not options.relay:
         return job_elsewhere.options_there(given)
     return slurm_options.inner(given) if options.slurm else []
 

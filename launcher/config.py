@@ -46,6 +46,7 @@ class LaunchConfig:
     batch: Batch | None = None  # submit to Slurm with these options
     inner: list[str] = []  # the options of the cmpirun in the batch job, or elsewhere
     elsewhere: str = ""  # the machine, for ssh, on which another cmpirun does all this
+    relay: str = ""  # the job there that a guest joins
     via: str = ""  # what the user there puts before names of jobs here: "HOST:"
     dry_run: bool = False
     doctor: bool = False

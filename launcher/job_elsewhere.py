@@ -1,21 +1,13 @@
-"""Jobs on other machines: HOST:NAME in --in, --attach and --stop. Pure."""
+"""The options of a cmpirun that works on another machine: HOST:NAME in --in, --attach and --stop. Pure."""
 
 from __future__ import annotations
 
 import argparse
 
+from cmpi._runtime.linux.job_folders import machine_and_name
+
 _NAMES = ("--in", "--attach", "--stop")
 _OF_HERE = ("--ship", "--ssh", "--ssh-timeout")  # are about the way there
-
-
-def split(name: str) -> tuple[str, str]:
-    """The machine and the name there of a job or deployment; a machine of "" is this one.
-
-    >>> split("me@h2:lab/3f2a001"), split("lab"), split("/tmp/a:b")
-    (('me@h2', 'lab/3f2a001'), ('', 'lab'), ('', '/tmp/a:b'))
-    """
-    host, colon, there = name.partition(":")
-    return (host, there) if colon and host and "/" not in host else ("", name)
 
 
 def options_there(arguments: list[str]) -> list[str]:
@@ -30,5 +22,5 @@ def options_there(arguments: list[str]) -> list[str]:
     found, others = parser.parse_known_args(arguments)
     given = vars(found)
     (option,) = (name for name in _NAMES if given[name])
-    host, there = split(given[option])
+    host, there = machine_and_name(given[option])
     return [option, there, "--via", f"{host}:", *others]

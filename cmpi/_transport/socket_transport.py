@@ -27,7 +27,7 @@ from cmpi.errors import ProtocolError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import _socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Final
 
 HANDSHAKE_S = 5.0
@@ -210,7 +210,12 @@ class SocketTransport:
 
 
 def listen(address: str, key: bytes) -> Door:
-    """Open a door at a free port of this address, or at this path, for the one peer that knows the key.
+    """Open a door for the one peer that knows the key; as `server`. Raises: OSError."""
+    return Door(server(address), key)
+
+
+def server(address: str) -> _socket.socket:
+    """A socket that listens at a free port of this address, or at this path.
 
     If there are several addresses, separated by blanks, or this host does not have the address itself
     (behind NAT), the port is one of all its addresses.
@@ -219,21 +224,26 @@ def listen(address: str, key: bytes) -> Door:
         OSError: It cannot listen there.
     """
     if _is_path(address):
-        return Door(listening(socket.AF_UNIX, address), key)
+        return listening(socket.AF_UNIX, address)
     if " " in address:
         address = ""
     found = socket.getaddrinfo(address or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     try:
-        return Door(listening(found[0], found[4]), key)
+        return listening(found[0], found[4])
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL and address:
-            return listen("", key)
+            return server("")
         raise
 
 
 def port_of(door: Door) -> int:
     """The port of a door; 0 if it is at a path."""
-    return 0 if door.server.family == socket.AF_UNIX else int(door.server.getsockname()[1])
+    return port(door.server)
+
+
+def port(server: _socket.socket) -> int:
+    """The port at which a socket listens; 0 if it is at a path."""
+    return 0 if server.family == socket.AF_UNIX else int(server.getsockname()[1])
 
 
 def close(door: Door) -> None:
@@ -259,21 +269,25 @@ def dial(address: str, port: int, key: bytes, timeout_s: float) -> SocketTranspo
 
     Blocks: at most `timeout_s` for the connection, then `HANDSHAKE_S` for each message.
     """
-    if " " in address and not _is_path(address):
-        first, *others = address.split()
-        tries = (dial(each, port, key, timeout_s / (1 + len(others))) for each in (*others, first))
-        return next((transport for transport in tries if transport is not None), None)
-    try:
-        sock = _connection(address, port, timeout_s)
-    except OSError:
-        return None
-    try:
-        sock.settimeout(HANDSHAKE_S)
-        prove(sock, key)
-        return SocketTransport(sock)
-    except (OSError, ProtocolError):
-        sock.close()
-        return None
+    for sock in connections(address, port, timeout_s):
+        try:
+            sock.settimeout(HANDSHAKE_S)
+            prove(sock, key)
+            return SocketTransport(sock)
+        except (OSError, ProtocolError):
+            sock.close()
+    return None
+
+
+def connections(address: str, port: int, timeout_s: float) -> Iterator[socket.socket]:
+    """The connections that can be made with an address, as for `dial`, one after another. Blocks: as
+    `dial`."""
+    first, *others = address.split() if " " in address and not _is_path(address) else [address]
+    for each in (*others, first):
+        try:
+            yield _connection(each, port, timeout_s / (1 + len(others)))
+        except OSError:
+            continue
 
 
 def _connection(address: str, port: int, timeout_s: float) -> socket.socket:

@@ -85,22 +85,26 @@ class Job:
             )
         if context.in_job():
             raise UsageError("this process is already part of a job, and can be part of only one at a time")
-        self._cmpirun: _Cmpirun | None = _Cmpirun(stdout, {"output": "plain"} | options)
+        self._cmpirun: _Cmpirun | None = _Cmpirun(stdout, {"serve": True, "output": "plain"} | options)
         try:
-            self._join(self._cmpirun.folder)
+            folder = self._cmpirun.folder
+            self._join(folder, job_folders.name(folder))
         except BaseException:
             self._cmpirun.end()
             raise
 
     @classmethod
-    def attach(cls, name: str) -> Job:
-        """Join a running job of this user on this host.
+    def attach(cls, name: str, *, ssh: str = "ssh") -> Job:
+        """Join a running job of this user, on this host or another.
 
         Args:
-            name: The job's name (`cmpirun --name`), or its folder.
+            name: The job's name (`cmpirun --name`), or its folder; "HOST:NAME" for one on another host. To
+                that, everything goes through ssh.
+            ssh: The ssh command, with options.
 
         Raises:
-            LaunchError: There is no such job, or more than one.
+            LaunchError: There is no such job, or more than one; or, with cmpirun's message on stderr, the
+                other host cannot be reached.
             UsageError: This process is already part of a job.
             NotRunning: The job is ending and accepts no more guests.
 
@@ -110,14 +114,24 @@ class Job:
         """
         if context.in_job():
             raise UsageError("this process is already part of a job, and can be part of only one at a time")
-        folder = job_folders.the_one(name)
         job = cls.__new__(cls)
         job._cmpirun = None
-        job._join(folder)
+        if job_folders.machine_and_name(name)[0]:
+            job._cmpirun = _Cmpirun(None, {"relay": name, "ssh": ssh})
+            folder = job._cmpirun.folder
+        else:
+            folder = job_folders.the_one(name)
+            name = job_folders.name(folder)
+        try:
+            job._join(folder, name)
+        except BaseException:
+            if job._cmpirun is not None:
+                job._cmpirun.end()
+            raise
         return job
 
-    def _join(self, folder: str) -> None:
-        self.name = job_folders.name(folder)
+    def _join(self, folder: str, name: str) -> None:
+        self.name = name
         self._node = context.join_as_guest(folder)
         self._owner = os.getpid()
         atexit.register(self.close)
@@ -200,11 +214,12 @@ class Job:
 
 
 class _Cmpirun:
-    """A cmpirun in the background, whose job has no program and ends with this process."""
+    """A cmpirun in the background that ends with this process: of a job without a program, or the gateway
+    to a job on another host."""
 
     def __init__(self, stdout: TextIO | None, options: dict[str, Any]) -> None:
         ready_read, ready_write = os.pipe()
-        keeper = {"serve": True, "keeper": f"{os.getpid()},{ready_write}"}
+        keeper = {"keeper": f"{os.getpid()},{ready_write}"}
         streams = [stdout, stdout] if stdout is not None else [None, None]
         captured = [stdout is not None or _is_replaced(fd) for fd in (1, 2)]
         pipes = [os.pipe() if captures else None for captures in captured]
@@ -238,7 +253,8 @@ class _Cmpirun:
         if not self.folder:
             code = self.wait()
             kind = UsageError if code == 2 else LaunchError
-            raise kind(f"cmpirun could not start the job (exit code {code}); its message is on stderr")
+            what = f"reach {options['relay']}" if "relay" in options else "start the job"
+            raise kind(f"cmpirun could not {what} (exit code {code}); its message is on stderr")
 
     def wait(self) -> int:
         """Wait until cmpirun has ended and all its output is shown; returns its exit code."""

@@ -38,6 +38,7 @@ from cmpi._runtime.linux import (
 from cmpi._transport import job_secret
 from cmpi._transport.door import Door, listen
 from cmpi.errors import LaunchError
+from cmpi.launcher.hosts.channels import Channels
 from cmpi.launcher.mpi.find_mpi import check_version, find
 
 TYPE_CHECKING = False
@@ -65,8 +66,11 @@ class Agent:
         self._selector = selectors.DefaultSelector()
         self._decoder = Decoder(launcher_agent.TO_AGENT)
         self._door: Door | None = None
-        self._channels: dict[int, socket.socket] = {}
-        self._unsent: dict[int, bytearray] = {}
+        self._channels = Channels(
+            self._selector,
+            lambda channel, data: self._send(launcher_agent.Piece(channel, data)),
+            lambda channel: self._send(launcher_agent.Shut(channel)),
+        )
         self._commands: dict[int, subprocess.Popen[bytes]] = {}
         self._next = 0
         self._folders: list[str] = []
@@ -88,11 +92,12 @@ class Agent:
             signal.signal(number, signal.SIG_IGN if ignored else lambda *_: self._end())
         self._unwritten += launcher_agent.GREETING + f"{code_version()}\n".encode()
         self._send(facts())
-        self._selector.register(self._in, selectors.EVENT_READ, self._on_input)
+        self._selector.register(self._in, selectors.EVENT_READ, (self._on_input,))
         try:
             while not self._over:
                 for key, events in self._selector.select(launcher_agent.BEAT_S / 2):
-                    key.data(key.fd, events)
+                    call, *arguments = key.data
+                    call(*arguments, events)
                 self._reap()
                 self._admit()
                 now_s = time.monotonic()
@@ -131,7 +136,7 @@ class Agent:
             self._over = True  # cmpirun, or the connection to it, has ended
         self._writing = bool(self._unwritten)
         if self._writing and not waited:
-            self._selector.register(self._out, selectors.EVENT_WRITE, self._write)
+            self._selector.register(self._out, selectors.EVENT_WRITE, (self._write,))
         elif waited and not self._writing:
             self._selector.unregister(self._out)
 
@@ -154,18 +159,13 @@ class Agent:
     def _requests(self) -> dict[type, Callable[[Any], None]]:
         return {
             launcher_agent.Begin: self._answer_begin,
-            launcher_agent.Piece: self._piece,
-            launcher_agent.Shut: lambda frame: self._shut(frame.channel),
+            launcher_agent.Piece: lambda frame: self._channels.push(frame.channel, frame.data),
+            launcher_agent.Shut: lambda frame: self._channels.shut(frame.channel),
             launcher_agent.Run: self._run,
             launcher_agent.Unpack: self._unpack,
             launcher_agent.EndAgent: lambda _: self._end(),
             launcher_agent.Beat: lambda _: None,  # a heartbeat needs no action
         }
-
-    def _piece(self, frame: launcher_agent.Piece) -> None:
-        if frame.channel in self._channels:
-            self._unsent[frame.channel] += frame.data
-            self._push(frame.channel)
 
     def _answer_begin(self, order: launcher_agent.Begin) -> None:
         fault = self._begin(order)
@@ -195,7 +195,7 @@ class Agent:
             )
         except LaunchError as error:
             return str(error)
-        self._selector.register(self._door, selectors.EVENT_READ, self._admit)
+        self._selector.register(self._door, selectors.EVENT_READ, (self._admit,))
         self._cwd = order.cwd if os.path.isdir(order.cwd) else order.folder
         return ""
 
@@ -241,10 +241,8 @@ class Agent:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, mask)
         assert process.stdout is not None
         self._commands[order.channel] = process
-        channel = order.channel
-        self._selector.register(
-            process.stdout, selectors.EVENT_READ, lambda fd, _: self._listen_to(channel, fd)
-        )
+        listener = (self._listen_to, order.channel, process.stdout.fileno())
+        self._selector.register(process.stdout, selectors.EVENT_READ, listener)
 
     def _unpack(self, frame: launcher_agent.Unpack) -> None:
         from cmpi.launcher.hosts.staging import Unpacker
@@ -263,68 +261,11 @@ class Agent:
     def _admit(self, *_: object) -> None:
         """Connect those that have proved themselves with the root."""
         for accepted in [] if self._door is None else self._door.admit(time.monotonic()):
-            self._relay(socket.socket(fileno=accepted.detach()))
+            self._next += 2
+            self._channels.add(self._next, socket.socket(fileno=accepted.detach()))
+            self._send(launcher_agent.Came(self._next))
 
-    def _relay(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
-        channel = self._next = self._next + 2
-        self._channels[channel] = connection
-        self._unsent[channel] = bytearray()
-        self._selector.register(
-            connection, selectors.EVENT_READ, lambda _, events: self._serve(channel, events)
-        )
-        self._send(launcher_agent.Came(channel))
-
-    def _serve(self, channel: int, events: int) -> None:
-        if channel not in self._channels:
-            return  # closed by an earlier event of this round
-        if events & selectors.EVENT_WRITE:
-            self._push(channel)
-        if events & selectors.EVENT_READ:
-            try:
-                data = self._channels[channel].recv(launcher_agent.PIECE_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                data = b""
-            if data:
-                self._send(launcher_agent.Piece(channel, data))
-            else:
-                self._send(launcher_agent.Shut(channel))
-                self._shut(channel)
-
-    def _push(self, channel: int) -> None:
-        """Write queued data to this connection, as much as it accepts."""
-        connection, waiting = self._channels[channel], self._unsent[channel]
-        try:
-            while waiting:
-                del waiting[: connection.send(waiting)]
-        except BlockingIOError:
-            pass
-        except OSError:
-            waiting.clear()  # its end will be read
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if waiting else 0)
-        key = self._selector.get_key(connection)
-        if key.events != events:
-            self._selector.modify(connection, events, key.data)
-
-    def _shut(self, channel: int) -> None:
-        connection = self._channels.pop(channel, None)
-        if connection is not None:
-            self._push_last(connection, self._unsent.pop(channel))
-            self._selector.unregister(connection)
-            connection.close()
-
-    @staticmethod
-    def _push_last(connection: socket.socket, waiting: bytearray) -> None:
-        """Write the root's last frames to a monitor that is about to end."""
-        try:
-            connection.settimeout(1.0)
-            connection.sendall(waiting)
-        except OSError:
-            pass  # the monitor has ended
-
-    def _listen_to(self, channel: int, fd: int) -> None:
+    def _listen_to(self, channel: int, fd: int, _: int) -> None:
         data = os.read(fd, launcher_agent.PIECE_BYTES)
         if data:
             self._send(launcher_agent.Piece(channel, data))

@@ -7,21 +7,17 @@ import os
 import selectors
 import signal
 import sys
-import time
 from collections import deque
-from importlib.metadata import version
 
 from cmpi._core.protocol import launcher_agent, launcher_proxy, launcher_root
-from cmpi._core.protocol.wire import handler
 from cmpi._runtime import environment as names
-from cmpi._runtime.code_version import code_version
 from cmpi._runtime.linux.write_all import write_all
 from cmpi._runtime.stdin_feeder import StdinFeeder
-from cmpi.errors import CmpiError, LaunchError, ProtocolError
+from cmpi.errors import CmpiError, LaunchError
 from cmpi.launcher import cli, job_order
-from cmpi.launcher.hosts import choice, host_checks
-from cmpi.launcher.hosts.hostfile import HostSpec
-from cmpi.launcher.hosts.remote_host import PROXY, SSH_S, RemoteHost
+from cmpi.launcher.hosts import choice
+from cmpi.launcher.hosts.far_machine import ALIVE, FarMachine
+from cmpi.launcher.hosts.remote_host import PROXY
 from cmpi.launcher.hosts.staging import Shipment, pack, pieces, program_file
 
 TYPE_CHECKING = False
@@ -31,9 +27,6 @@ if TYPE_CHECKING:
 
     from cmpi.launcher.config import LaunchConfig
 
-SHIP_S = 300.0  # how long the other machine may take to receive and unpack the program
-# ssh itself finds out that the other machine is gone. The user may stop us, and our terminal may block.
-ALIVE = ["-o", "ServerAliveInterval=3", "-o", "ServerAliveCountMax=3"]
 LOST = 255  # the exit code of ssh, too
 
 
@@ -55,50 +48,40 @@ class _Elsewhere:
     def __init__(self, config: LaunchConfig) -> None:
         self._config = config
         self._selector = selectors.EpollSelector()
-        self._answer: Any = None  # the proxy's last answer
         self._code: int | None = None
         self._signals: list[int] = []
         self._typed: deque[bytes] = deque()  # input that has not been sent
         self._feeder = StdinFeeder(job_order.stdin())
         self._wake, self._waken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            launcher_proxy.Prepared: self._answered,
-            launcher_agent.Unpacked: self._answered,
+        handlers: dict[type, Callable[[Any], None]] = {
             launcher_agent.Piece: lambda it: write_all(it.channel, it.data),
             launcher_proxy.InputTaken: lambda it: self._feeder.taken(it.nbytes),
             launcher_agent.CommandEnded: self._ended,
             launcher_agent.Beat: lambda _: None,
         }
-        target = config.elsewhere
-        self._spec = HostSpec(target.rpartition("@")[2], target)
-        way = choice.way_to_job(config, ALIVE)
-        try:
-            self._host = RemoteHost(
-                self._spec,
-                way,
-                sys.executable,
-                code_version(),
-                self._selector,
-                self._on_data,
-                lambda host, reason: None,
-                PROXY,
-                launcher_proxy.TO_LAUNCHER,
-            )
-        except OSError as error:
-            raise LaunchError(f"cannot start {error.filename}: {error.strerror}") from None
+        self._machine = FarMachine(
+            config.elsewhere,
+            choice.way_to_job(config, ALIVE),
+            self._selector,
+            PROXY,
+            launcher_proxy.TO_LAUNCHER,
+            handlers,
+            launcher_proxy.Prepared,
+            launcher_agent.Unpacked,
+        )
 
     def run(self) -> int:
         """Prepare, then pass everything on until the end; returns the exit code."""
         try:
             argv, cwd, keep = self._prepare()
             self._catch_signals()
-            self._host.tell(self._order(argv, cwd, keep=keep))
+            self._machine.tell(self._order(argv, cwd, keep=keep))
             if self._config.argv and not self._config.detach:
                 self._feeder.start(self._feed)
             return self._follow()
         finally:
             self._feeder.close()
-            self._host.close("it is over")
+            self._machine.close()
 
     # -- before cmpirun runs there --------------------------------------------------------------
 
@@ -107,40 +90,20 @@ class _Elsewhere:
         there, and whether what was sent must stay. Raises: CmpiError."""
         config, cwd = self._config, os.getcwd()
         program = program_file(config.argv, cwd)
-        self._host.tell(launcher_proxy.Prepare(config.into, program))
-        prepared = self._await(config.ssh_timeout_s or SSH_S)
+        prepared = self._machine.ask(launcher_proxy.Prepare(config.into, program), config.ssh_timeout_s)
         if prepared.fault:
-            raise LaunchError(f"{self._spec.name}: {prepared.fault}")
+            raise LaunchError(f"{self._machine.name}: {prepared.fault}")
         if not config.argv or (prepared.has_program and not config.ship):
             return config.argv, cwd, False
         source = os.path.abspath(config.ship) if config.ship else os.path.dirname(program)
         archive, name = pack(source, asked=bool(config.ship))
         with archive:
             shipment = Shipment(source, f"{prepared.folder}/{name}-{os.urandom(4).hex()}")
-            self._host.ship(pieces(archive, shipment))
-            unpacked = self._await(SHIP_S)
+            unpacked = self._machine.ship(pieces(archive, shipment))
         if unpacked.fault:
-            raise LaunchError(f"{self._spec.name}: {unpacked.fault}")
+            raise LaunchError(f"{self._machine.name}: {unpacked.fault}")
         inside = shipment.path(cwd, "/")
         return shipment.argv(config.argv, cwd), inside if inside != cwd else shipment.there, config.detach
-
-    def _await(self, limit_s: float) -> Any:
-        """The proxy's next answer. Raises: LaunchError: There is none. Blocks: at most `limit_s`."""
-        end_s, self._answer = time.monotonic() + limit_s, None
-        while self._answer is None and not self._host.gone and time.monotonic() < end_s:
-            self._turn(0.1)
-        if self._answer is not None:
-            return self._answer
-        code = self._host.ssh.wait() if self._host.gone else None
-        host, ours = self._host, code_version()
-        if host.version not in ("", ours):
-            raise LaunchError(host_checks.other_code(self._spec, host.version, ours))
-        raise LaunchError(
-            host_checks.no_agent(self._spec, host.python, "openmpi", version("cmpi"), code, host.said)
-        )
-
-    def _answered(self, frame: Any) -> None:
-        self._answer = frame
 
     def _order(self, argv: list[str], cwd: str, *, keep: bool) -> launcher_proxy.RunCmpirun:
         terminals = [str(fd) for fd in (1, 2) if os.isatty(fd)]
@@ -173,27 +136,14 @@ class _Elsewhere:
 
     def _follow(self) -> int:
         while self._code is None:
-            if self._host.gone:
-                said = self._host.said.strip().splitlines()
-                why = f": {said[-1]}" if said else ""
-                print(f"cmpirun: the connection with {self._spec.name} has ended{why}", file=sys.stderr)
+            if self._machine.gone:
+                why = f": {self._machine.last_words}" if self._machine.last_words else ""
+                print(f"cmpirun: the connection with {self._machine.name} has ended{why}", file=sys.stderr)
                 return LOST
-            self._turn(None)
+            self._machine.turn(None)
             if len(self._signals) > 2:
                 return 128 + self._signals[0]  # at once; the end of the connection ends the rest
         return self._code
-
-    def _turn(self, timeout_s: float | None) -> None:
-        for key, events in self._selector.select(timeout_s):
-            call, *arguments = key.data
-            call(*arguments, events)
-
-    def _on_data(self, host: RemoteHost, data: bytes) -> None:
-        try:
-            for frame in host.frames(data):
-                handler(self._handlers, frame)(frame)
-        except ProtocolError as error:
-            host.close(f"its proxy does not keep to the protocol: {error}")
 
     def _ended(self, frame: launcher_agent.CommandEnded) -> None:
         self._code = frame.code
@@ -206,15 +156,15 @@ class _Elsewhere:
     def _woken(self, _: int) -> None:
         for number in os.read(self._wake, 64):
             if number == signal.SIGWINCH:
-                self._host.tell(launcher_proxy.Resized(*_size(["1", "2"])))
+                self._machine.tell(launcher_proxy.Resized(*_size(["1", "2"])))
             elif number:
-                self._host.tell(launcher_root.Interrupt(number))
+                self._machine.tell(launcher_root.Interrupt(number))
                 if number != signal.SIGQUIT:
                     self._signals.append(number)
         while self._typed:
             data = self._typed.popleft()
             frame = launcher_agent.Piece(launcher_proxy.STDIN, data) if data else launcher_agent.Shut(0)
-            self._host.tell(frame)
+            self._machine.tell(frame)
 
 
 def _size(terminals: list[str]) -> tuple[int, int]:

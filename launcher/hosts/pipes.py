@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import selectors
 
 from cmpi._core.protocol import authentication
 from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from cmpi._core.protocol.authentication import Key
 
 
@@ -38,6 +41,47 @@ class BufferedPipe:
             return None
         except OSError:
             return b""
+
+
+class WatchedPipe(BufferedPipe):
+    """A pair of descriptors whose write buffer is emptied by a selector's loop.
+
+    Args:
+        readable: Is read by the caller.
+        writable: Is written.
+        selector: Watches `writable` while anything waits; its `data` is to be called with the events.
+        moved: Called when some of what waited was written.
+    """
+
+    def __init__(
+        self, readable: int, writable: int, selector: selectors.BaseSelector, moved: Callable[[], None]
+    ) -> None:
+        super().__init__(readable, writable)
+        self._selector, self._moved = selector, moved
+
+    def write(self, data: bytes) -> None:
+        """Write now, or queue the data. If the reader has closed its end, drop everything, for which the
+        caller sees the end of `readable`."""
+        waited = bool(self.unsent)
+        try:
+            super().write(data)
+        except OSError:
+            self.unsent.clear()
+        if self.unsent and not waited:
+            self._selector.register(self.writable, selectors.EVENT_WRITE, (self._ready,))
+        elif waited and not self.unsent:
+            self._selector.unregister(self.writable)
+
+    def drop(self) -> None:
+        """Drop what waits."""
+        if self.unsent:
+            self.unsent.clear()
+            self._selector.unregister(self.writable)
+
+    def _ready(self, _: int) -> None:
+        if self.unsent:  # else it was dropped by an earlier event of this round
+            self.write(b"")
+            self._moved()
 
 
 class RootPipe(BufferedPipe):

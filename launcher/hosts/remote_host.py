@@ -1,5 +1,5 @@
 """One other host of a job: its ssh, and the frames that its agent sends; or another machine, and the frames
-of the proxy there."""
+of the proxy or relay there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode
-from cmpi.launcher.hosts.pipes import BufferedPipe
+from cmpi.launcher.hosts.pipes import BufferedPipe, WatchedPipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _PROGRAM = (
     "import sys; del sys.path[0]; from cmpi._runtime.isolated import order_path; order_path(); "
     "from cmpi.launcher.hosts.{} import main; main()"
 )
-AGENT, PROXY = _PROGRAM.format("agent_main"), _PROGRAM.format("proxy_main")
+AGENT, PROXY, RELAY = (_PROGRAM.format(module) for module in ("agent_main", "proxy_main", "relay_main"))
 
 
 def by_ssh(ssh: list[str], connect_s: float = CONNECT_S) -> Way:
@@ -58,7 +58,7 @@ def by_kubectl(kubectl: str) -> Way:
 
 
 class RemoteHost:
-    """A host, its ssh and its agent or proxy. Nothing blocks.
+    """A host, its ssh and what it runs there. Nothing blocks.
 
     Args:
         spec: The host.
@@ -68,7 +68,7 @@ class RemoteHost:
         selector: Watches the descriptors; each one's `data` is to be called with the events.
         on_data: Called with data from the agent.
         closed: Called when the connection has ended.
-        program: The code to run there: `AGENT` or `PROXY`.
+        program: The code to run there: `AGENT`, `PROXY` or `RELAY`.
         expected: The frames that it may send.
 
     Raises:
@@ -99,7 +99,9 @@ class RemoteHost:
             start_new_session=True,
         )
         assert self.ssh.stdin and self.ssh.stdout and self.ssh.stderr
-        self._pipe = BufferedPipe(self.ssh.stdout.fileno(), self.ssh.stdin.fileno())
+        self._pipe = WatchedPipe(
+            self.ssh.stdout.fileno(), self.ssh.stdin.fileno(), selector, lambda: self._ship_on()
+        )
         self._errors = BufferedPipe(self.ssh.stderr.fileno(), self.ssh.stderr.fileno())
         self._said, self._silent = b"", False  # its stderr, and whether that is closed
         self.facts: launcher_agent.HostFacts | None = None
@@ -137,15 +139,7 @@ class RemoteHost:
         """Send the agent a frame, now or as soon as possible; nothing once the connection has ended."""
         if self.gone:
             return
-        waited = bool(self._pipe.unsent)
-        try:
-            self._pipe.write(encode(frame))
-        except OSError:  # the end of its stdout will be read
-            if not waited:
-                self._pipe.unsent.clear()  # nobody watches until it is writable
-            return
-        if self._pipe.unsent and not waited:
-            self._selector.register(self._pipe.writable, selectors.EVENT_WRITE, (self._write_on,))
+        self._pipe.write(encode(frame))
 
     def ship(self, pieces: Iterator[launcher_agent.Unpack]) -> None:
         """Send an archive, with at most `SHIP_AHEAD_BYTES` of it waiting to be written."""
@@ -158,17 +152,6 @@ class RemoteHost:
             if piece is None:
                 break
             self.tell(piece)
-
-    def _write_on(self, _: int) -> None:
-        if self.gone:
-            return  # closed by an earlier event of this round
-        try:
-            self._pipe.write(b"")
-        except OSError:
-            self._pipe.unsent.clear()
-        if not self._pipe.unsent:
-            self._selector.unregister(self._pipe.writable)
-        self._ship_on()
 
     def _read(self, _: int) -> None:
         data = self._pipe.read()
@@ -191,9 +174,7 @@ class RemoteHost:
             return
         self.gone = True
         self._selector.unregister(self._pipe.readable)
-        if self._pipe.unsent:
-            self._selector.unregister(self._pipe.writable)
-            self._pipe.unsent.clear()
+        self._pipe.drop()
         if reason:
             self.ssh.kill()
         self._read_errors(0)

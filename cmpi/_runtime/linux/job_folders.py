@@ -37,6 +37,16 @@ def name(folder: str) -> str:
     return about(folder)[0]
 
 
+def machine_and_name(name: str) -> tuple[str, str]:
+    """The machine and the name there of a job or deployment; a machine of "" is this one.
+
+    >>> machine_and_name("me@h2:lab/3f2a001"), machine_and_name("lab"), machine_and_name("/tmp/a:b")
+    (('me@h2', 'lab/3f2a001'), ('', 'lab'), ('', '/tmp/a:b'))
+    """
+    host, colon, there = name.partition(":")
+    return (host, there) if colon and host and "/" not in host else ("", name)
+
+
 def mine() -> list[str]:
     """The folders of this user's jobs here; those of other users are never read."""
     found = []
