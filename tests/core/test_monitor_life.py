@@ -130,6 +130,7 @@ class Life(RuleBasedStateMachine):
     def teardown(self):
         """Whatever happened: a monitor that is asked to end does, once its process has."""
         self.monitor.told_to_end()
+        self.asked = True
         if self.running:
             self.exits(137, True, False)
         self.left_behind = False
