@@ -26,7 +26,8 @@ HOMES = {
     "pool": "pool",
     "data": "data",
 }
-ALONE = "soak", "chaos", "interrupts", "limits", "scaling", "hosts"  # run by themselves, when asked for
+# Run by themselves, when asked for.
+ALONE = "soak", "chaos", "interrupts", "limits", "scaling", "standing", "hosts"
 
 
 def main() -> int:
@@ -46,7 +47,8 @@ def main() -> int:
         "--count",
         type=int,
         default=0,
-        help="of interrupts of each kind (default 100,000), or of the short processes of limits (10,000)",
+        help="of interrupts of each kind (default 100,000), of the short processes of limits (10,000), or "
+        "of the guests and of the deployments of standing (1,000)",
     )
     parser.add_argument(
         "--kinds", metavar="A,B", default="", help="of calls to be interrupted (default: all)"
@@ -83,7 +85,7 @@ def main() -> int:
         module = importlib.import_module(f"cmpi.bench.{HOMES.get(name, name)}")
         if name == "hosts" and options.hosts.count(",") != 1:
             parser.error("hosts needs two: --hosts node1,node2, of which the first is this one")
-        how_many = options.count if name == "limits" else options.runs
+        how_many = options.count if name in ("limits", "standing") else options.runs
         for row in module.run(options.hosts if name == "hosts" else name, how_many):
             rows.append(row)
             line = json.dumps({**row.__dict__, "ratio": row.ratio}) if options.json else row.line()

@@ -50,6 +50,15 @@ def test_processes_under_limits_are_counted(jobs):
     assert max(figures["short"]["more descriptors"].values()) < 20, figures
 
 
+def test_a_job_that_stays_does_not_grow_with_its_guests_and_deployments(jobs):
+    command = ("-m", "cmpi.bench", "standing", "--count", "30", "--json")
+    result = jobs.run(sys.executable, *command, timeout=200)
+    rows = [json.loads(line) for line in result.out.splitlines()]
+    grown = {row["what"]: row["ours"] for row in rows if "growth" in row["what"]}
+    assert len(grown) == 3 and max(grown.values()) < 300, result  # Open MPI keeps 70 KB of each start
+    assert max(row["ours"] for row in rows if "more" in row["what"]) < 10, result
+
+
 def test_an_unknown_benchmark_is_refused(jobs):
     result = jobs.run(sys.executable, "-m", "cmpi.bench", "speed")
     assert result.code == 2 and "no benchmark 'speed'" in result.err

@@ -265,3 +265,21 @@ def test_what_cannot_be_deployed_is_said(jobs, deployed):
     assert nowhere.code == 2 and "no job of yours on this host is called 'no-such-job'" in nowhere.err
     wrong = deployed("--host", "a:2", "true")
     assert wrong.code == 2 and "--host is given when a job starts" in wrong.err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: this needs root, to become another user")
+def test_another_user_of_the_host_neither_sees_nor_reaches_the_job(jobs, lab):
+    (folder,) = job_folders.find(lab)
+    other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cmpirun")
+    settings = {"env": {"HOME": "/"}, "cwd": "/"}
+    listed = jobs.run(*other, "--jobs", **settings)
+    if listed.code == 126 or "Permission denied" in listed.err:
+        pytest.skip("NOT TESTED: this Python cannot be read by other users")
+    assert listed.code == 0 and lab not in listed.out, listed
+    for command in (("--in", lab, "true"), ("--in", lab, "--detach", "true"), ("--stop", lab)):
+        refused = jobs.run(*other, *command, **settings)
+        assert refused.code and f"no job of yours on this host is called '{lab}'" in refused.err, refused
+    by_path = jobs.run(*other, "--in", folder, "true", **settings)
+    assert by_path.code == 2 and "does not take a program" in by_path.err, by_path
+    own = jobs.run("cmpirun", "--in", lab, "true")
+    assert own.code == 0, own
