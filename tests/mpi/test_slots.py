@@ -76,6 +76,18 @@ print(len(fresh) < 12)
     assert program(text) == "True\n"
 
 
+def test_a_process_imports_nothing_of_its_own(program):
+    # What it imports takes time and memory in each process. Modules of the fork server are frozen.
+    text = """
+import gc, types
+def imported():
+    modules = {m.__name__ for m in gc.get_objects() if isinstance(m, types.ModuleType)}
+    return sorted(modules & set(sys.modules) - {"__main__", "__mp_main__"})
+print(ask_and_wait(imported)[0])
+"""
+    assert program(text) == "[]\n"
+
+
 def test_mpi_starts_when_it_is_imported_and_not_before(program):
     text = """
 def where():

@@ -14,7 +14,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import random
 import resource
 import select
 import sys
@@ -41,6 +40,7 @@ else:
     import _signal as signal  # without the enums of `signal`, which every monitor would copy
 
 PRELOADED = (
+    "fcntl",
     "cmpi.channels.receiver",
     "cmpi.processes.process",
     "cmpi._runtime.linux.cgroup",
@@ -69,6 +69,7 @@ class ForkServer:
         apply_grant.blas_threads = int(os.environ.setdefault("OPENBLAS_NUM_THREADS", "1").strip() or 0)
         for module in PRELOADED:
             importlib.import_module(module)
+        inheritance.flags()  # imports a lot
         self._hidden_mpi = lazy_mpi.HiddenMpi()
         self._freeze()
         # Forks must not inherit the secret: its page is empty in them.
@@ -115,9 +116,11 @@ class ForkServer:
         self._freeze()
 
     def _freeze(self) -> None:
-        # Garbage collectors in the forks do not touch frozen objects, so their pages stay shared.
+        # Garbage collectors in the forks do not touch frozen objects, so their pages stay shared. Python's
+        # cache of attributes refers to names all over the heap; a fork would touch each that it replaces.
         gc.collect()
         gc.freeze()
+        getattr(sys, "_clear_internal_caches", sys._clear_type_cache)()
 
     def _progress(self, coming: HandOver) -> bool:
         """Take what a stub sends; True in the process that the stub's monitor starts."""
@@ -179,10 +182,19 @@ def _take_over(coming: HandOver) -> None:
     for number, fd in enumerate(fds[:3]):
         os.dup2(fd, number)
         os.close(fd)
-    os.environ.clear()
-    os.environ.update(environment)
+    _become_environment(environment)
     if len(fds) > 3:
         os.set_inheritable(fds[3], coming.start < slots.FIRST)
+
+
+def _become_environment(environment: dict[str, str]) -> None:
+    """Have exactly these variables. Most of them are the fork server's own: each change takes memory."""
+    here = os.environ.copy()
+    for name in here.keys() - environment.keys():
+        del os.environ[name]
+    for name, value in environment.items():
+        if here.get(name) != value:
+            os.environ[name] = value
 
 
 def _close_inherited() -> None:
@@ -204,7 +216,7 @@ def main() -> int:
     if server.run():
         from cmpi._runtime.process import worker
 
-        random.seed()
-        sys.modules["numpy.random"].seed()
+        # `random` does this by itself. A given seed takes a thirtieth of the time of none.
+        sys.modules["numpy.random"].seed([*os.urandom(16)])
         worker.run(server.leash, server.lazy)
     return 0

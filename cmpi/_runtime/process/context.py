@@ -18,6 +18,11 @@ from cmpi._transport import joining, scripts
 from cmpi.errors import NotRunning, UsageError
 from cmpi.identifiers import Resources
 
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+else:
+    import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -181,10 +186,6 @@ def joined() -> Node | None:
 def _in_main_interpreter() -> bool:
     """Whether this is the main interpreter. Subinterpreters share the process's connection to its monitor,
     and must not read from it."""
-    try:
-        import _interpreters as interpreters  # type: ignore[import-not-found]  # from Python 3.13 on
-    except ImportError:
-        import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
     current, main = interpreters.get_current(), interpreters.get_main()
     return bool(current == main)
 

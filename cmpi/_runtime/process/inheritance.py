@@ -5,6 +5,7 @@ They are inherited as by fork and exec, however the process is started.
 
 from __future__ import annotations
 
+import functools
 import os
 import resource
 import sys
@@ -27,11 +28,15 @@ LIMITS = sorted({getattr(resource, name) for name in dir(resource) if name.start
 def interpreter() -> Interpreter:
     """How a process spawned by this one is to be started."""
     settings = [f"{name}={os.environ[name]}" if name in os.environ else name for name in FROM_THE_START]
-    return Interpreter(sys.executable, _flags(), settings)
+    return Interpreter(sys.executable, flags(), settings)
 
 
-def _flags() -> list[str]:
-    """The flags that this interpreter was given: -O, -W, -X and the like."""
+@functools.cache
+def flags() -> list[str]:
+    """The flags that this interpreter was given: -O, -W, -X and the like.
+
+    The fork server asks before it forks, and no process has to import `subprocess` for this.
+    """
     import subprocess
 
     # multiprocessing does the same, but knows only some of the options that follow an -X.

@@ -14,6 +14,7 @@ handlers that it has set. Handlers set by C libraries are not affected, nor are 
 
 from __future__ import annotations
 
+import _signal as signal_in_c  # type: ignore[import-not-found]  # without the enums, which take memory
 import _thread
 import functools
 import signal
@@ -177,10 +178,10 @@ def _unwrapped(handler: Any) -> Any:
 def install() -> None:
     """Wrap the handlers that are set, and all that will be set. A second call does nothing."""
     if get_ident() == MAIN:
-        for number in signal.valid_signals():
-            handler = signal.getsignal(number)
+        for number in signal_in_c.valid_signals():
+            handler = signal_in_c.getsignal(number)
             if callable(handler):
-                _set(number, _wrapped(handler))
+                signal_in_c.signal(number, _wrapped(handler))
     signal.signal, signal.getsignal = _signal, _getsignal
 
 
