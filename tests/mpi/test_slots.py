@@ -193,7 +193,8 @@ def leave():
 (monitor, left), _ = ask_and_wait(leave)
 print(monitor in [ask_and_wait(os.getppid)[0] for _ in range(3)])
 os.kill(left, 9)
-while monitor not in [ask_and_wait(os.getppid)[0] for _ in range(6)]: pass
+while os.path.exists(f"/proc/{monitor}"):  # a slot that nobody needs for a while is given up
+    if monitor in [ask_and_wait(os.getppid)[0] for _ in range(6)]: break
 """
     assert program(text) == "False\n"
 
