@@ -161,7 +161,7 @@ class PeerFailed(CmpiError):
     """
 
     def __init__(self, pid: Pid, cause: str) -> None:
-        super().__init__(f"the peer {pid} aborted the channel because of an exception: {cause}")
+        super().__init__(f"the peer {pid} failed, which aborted the channel: {cause}")
         self.pid = pid
         self.cause = cause
 

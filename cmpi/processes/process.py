@@ -219,6 +219,10 @@ class _Order:
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name.strip()):
             raise UsageError(f"the name of a process must be a non-empty string; found {brief(name)}")
+        if resources is not None and not isinstance(resources, Resources):
+            raise UsageError(
+                f"resources takes cmpi.Resources, such as Resources(cpus=2); found {brief(resources)}"
+            )
         self._label, self._wait, self._tie, self._n = _label(call.f), wait, tie, n
         self._mpi = mpi
         self._name = name or ""

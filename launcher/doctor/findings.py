@@ -125,7 +125,7 @@ def real_job(
             Finding(
                 what,
                 FAULT,
-                f"failed; it said: {lines[0]}",
+                f"failed; it said: {lines[-1 if lines[0].startswith('Traceback') else 0]}",
                 f"cmpirun --verbose {shlex.join(options)} hostname",
             )
         ]

@@ -82,7 +82,10 @@ def parse_list(text: str) -> list[HostSpec]:
     words = [word.strip() for word in re.split(r",(?![^\[]*\])", text)]
     if not all(words):
         raise UsageError(f"expected hosts separated by commas, such as a:4,b:4; found {text!r}")
-    return _merged([_host(name, []) for word in words for name in expand(word)])
+    try:
+        return _merged([_host(name, []) for word in words for name in expand(word)])
+    except UsageError as error:
+        raise UsageError(f"--host {text}: {error}. Expected hosts such as a:4,b:4") from None
 
 
 def expand(word: str) -> list[str]:

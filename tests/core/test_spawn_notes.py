@@ -38,7 +38,7 @@ def test_many_spawning_processes_are_folded_too():
     for i in range(20):
         notes.add(speaker(i), speaker(100 + i, "child"), 0.0)
     taken = notes.take()
-    assert len(taken) == MOST_KINDS and taken[-1][1] == "17 child (with 16 others)"
+    assert len(taken) == MOST_KINDS and taken[-1][1] == "17 child (by this process and 16 more)"
 
 
 def test_the_first_note_comes_before_what_that_process_says():

@@ -56,6 +56,9 @@ def test_a_real_job_tells_of_spawn_arrays_and_isolation():
     assert [f.state for f in worse] == [OK, OK, WARNING, FAULT]
     (failed,) = findings.real_job(None, "a real job", "\n  cmpirun: no way\nmore\n")
     assert failed.state == FAULT and failed.found == "failed; it said: cmpirun: no way"
+    trace = "Traceback (most recent call last):\n  File 'a.py', line 1\nImportError: no numpy\n"
+    (failed,) = findings.real_job(None, "a real job", trace)
+    assert failed.found == "failed; it said: ImportError: no numpy"
 
 
 def test_the_worst_finding_is_the_exit_code_and_the_last_line():

@@ -86,3 +86,11 @@ def test_an_empty_file_is_refused():
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_the_examples_can_be_read(path):
     assert parse_file(path.read_text(), path.name)
+
+
+def test_a_wrong_host_option_is_shown_with_what_is_expected():
+    with pytest.raises(UsageError) as error:
+        parse_list("a:x,b")
+    assert str(error.value) == (
+        "--host a:x,b: slots must be a number, 1 or more. Expected hosts such as a:4,b:4"
+    )

@@ -114,7 +114,7 @@ Sender(pid, name="done").send(0)
         "with [0] failed ValueError: bad row",
         "file [b'sent'] failed ValueError: bad row",
         "broadcast [0] failed ValueError: bad row",
-        "local [0] failed an exception that was caught",
+        "local [0] failed an exception caught",
         "temporary [] failed an exception",
         "async [0] failed ValueError: bad row",
         "cancelled [0] failed CancelledError",

@@ -85,7 +85,8 @@ class Lazy:
     def __call__(self, parent): yield 1
 before = cmpi.capacity().free
 for call in (lambda: cmpi.spawn(work, 3), lambda: cmpi.spawn(generator), lambda: cmpi.spawn(Lazy()),
-             lambda: cmpi.spawn(work, kwargs=5), lambda: cmpi.spawn(10**5000)):
+             lambda: cmpi.spawn(work, kwargs=5), lambda: cmpi.spawn(10**5000),
+             lambda: cmpi.spawn(work, resources={"cpus": 2})):
     try: call()
     except cmpi.UsageError as error: print(type(error).__name__, isinstance(error, TypeError), error)
 print(cmpi.wait(cmpi.spawn(Job())))
@@ -102,7 +103,10 @@ print(cmpi.capacity().free == before)
     assert lines[2].startswith("UsageError False Lazy is a generator function")
     assert lines[3] == "UsageError False kwargs must be a dictionary of keyword arguments; found 5"
     assert lines[4].endswith("found int: <an int of about 4983 digits>")
-    assert sorted(lines[5:]) == ["0", "True", "ran"]
+    assert lines[5] == (
+        "UsageError False resources takes cmpi.Resources, such as Resources(cpus=2); found {'cpus': 2}"
+    )
+    assert sorted(lines[6:]) == ["0", "True", "ran"]
 
 
 def test_messages_about_values_are_short_whatever_the_values(program):

@@ -55,7 +55,10 @@ class SpawnNotes:
             return notes
         rest = list(by_parent.items())[MOST_KINDS - 1 :]
         others = [child for _, children in rest for child in children]
-        return [*notes[: MOST_KINDS - 1], (rest[0][0], f"{_list(others)} (with {len(rest) - 1} others)")]
+        return [
+            *notes[: MOST_KINDS - 1],
+            (rest[0][0], f"{_list(others)} (by this process and {len(rest) - 1} more)"),
+        ]
 
 
 def _list(children: list[Speaker]) -> str:

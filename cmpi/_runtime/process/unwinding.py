@@ -44,7 +44,7 @@ class Unwinding:
     def __init__(self, frame: FrameType, caught: bool) -> None:
         self.caught = caught
         code = frame.f_code
-        what = "an exception that was caught in" if caught else "an exception in"
+        what = "an exception caught in" if caught else "an exception in"
         self.cause = f"{what} {code.co_name} at {code.co_filename}:{frame.f_lineno}"
 
 
