@@ -7,7 +7,7 @@ import sys
 
 
 def wish(on_interrupt: str, title: str, name: str) -> str:
-    """What the user wants: "cancel", "leave" (which is told), or "": to go on as before.
+    """Return what to do with the batch job: "cancel" it, "leave" it (and say so), or "": go on waiting.
 
     Args:
         on_interrupt: The value of --on-interrupt.

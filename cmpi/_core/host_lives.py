@@ -119,7 +119,7 @@ class _Life:
         self.reason: str | None = None  # why it is lost, until the root has been told
         self.wanted = False  # somebody waits for it to be added
         self.new = False  # it has never been a host of this job
-        self.answered = self.gone = False  # of one that leaves: the root has answered, the agent has ended
+        self.answered = self.gone = False  # while leaving: the root has answered, the agent has ended
         self.fault: str | None = None  # why it cannot be used
 
 
@@ -242,7 +242,7 @@ class HostLives:
         return self._try(name, now_s) if life.state == AWAY else []
 
     def remove(self, name: str) -> list[Action]:
-        """This host, which was added, is to leave the job."""
+        """Begin to take a host that was added out of the job."""
         life = self._lives.get(name)
         if life is None or life.state in (STARTING, LEAVING) or (life.wanted and life.state == LOST):
             return []  # it is not there, has not been added, or somebody wants it again

@@ -116,7 +116,7 @@ class MemoryWatch:
         return self._pause_s
 
     def seen(self, used_bytes: int) -> int:
-        """This much is used now: return NONE, or what to do."""
+        """Return what to do if the process uses this much now, or NONE."""
         if used_bytes <= self.limit_bytes:
             return NONE
         todo, self._left = self._left, NONE

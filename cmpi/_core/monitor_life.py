@@ -37,7 +37,7 @@ class MonitorLife:
     # -- its process -----------------------------------------------------------------------
 
     def process_started(self) -> None:
-        """A process runs."""
+        """The process was started."""
         self._process = RUNNING
 
     def process_exited(self, code: int, now_s: float, *, untouched: bool) -> bool:
@@ -58,7 +58,7 @@ class MonitorLife:
         return True
 
     def process_removed(self) -> None:
-        """Nothing of the process is left, and another one may follow."""
+        """The process and all its descendants have ended, so the slot is free for another one."""
         self._process = NO_PROCESS
 
     def cannot_run(self) -> None:

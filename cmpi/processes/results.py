@@ -184,7 +184,7 @@ def _asked_for(pid: Pid) -> _Wanted:
 
 
 def forget(pid: Pid) -> None:
-    """Nobody will ask for the outcome of this process."""
+    """Discard the outcome of this process, which no caller will ask for."""
     wanted = _wanted.pop(pid, None)
     if wanted is not None:
         wanted.receiver.close()

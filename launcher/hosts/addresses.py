@@ -49,7 +49,7 @@ def _is(own: str, interface: str) -> bool:
 
 
 def mpi_settings(kind: str, interface: str, theirs: Sequence[str], own: Sequence[str]) -> dict[str, str]:
-    """What tells MPI which network a world is to use.
+    """The settings that tell MPI which network a world uses.
 
     Open MPI takes names and networks, MPICH only names.
 

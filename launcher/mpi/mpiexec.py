@@ -93,7 +93,7 @@ def pinned(mpi: Mpi, environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def several_settings(mpi: Mpi, rsh: str) -> dict[str, str]:
-    """What to add to the environment of each mpiexec of a job on several hosts; `rsh` replaces ssh."""
+    """The settings to add for each mpiexec of a job on several hosts; `rsh` replaces ssh."""
     if mpi.kind == "openmpi":
         return {
             "PRTE_MCA_plm_ssh_agent": rsh,
@@ -116,7 +116,7 @@ def rank_settings(mpi: Mpi, mpi_args: list[str]) -> list[str]:
 def settings(
     mpi: Mpi, environment: Mapping[str, str], job_folder: str, shared_memory: str, rdma: bool
 ) -> dict[str, str]:
-    """What to add to the environment of mpiexec.
+    """The settings to add to the environment of mpiexec.
 
     Args:
         mpi: The MPI in use.

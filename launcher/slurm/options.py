@@ -101,7 +101,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 
 @frozen
 class Own:
-    """What a script's own #SBATCH lines say."""
+    """The options in a script's own #SBATCH lines."""
 
     arguments: list[str]  # as options of cmpirun, to be put before the command line's, which then win
     for_sbatch: list[OwnOption]

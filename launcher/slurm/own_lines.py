@@ -140,13 +140,13 @@ def as_ours(options: list[OwnOption]) -> list[str]:
 
 
 def for_sbatch(options: list[OwnOption], given: set[str]) -> list[OwnOption]:
-    """Those to be passed on to sbatch, except the ones that exclude one that the command line gave."""
+    """Return the options to pass on to sbatch, without those that conflict with the command line."""
     replaced = {name for group in _ONE_OF if group & given for name in group}
     return [it for it in options if it.name not in {*OURS, "no-requeue"} | replaced]
 
 
 def blame(options: list[OwnOption], complaint: str) -> str:
-    """Which of these options sbatch complains about, in words; "" if it does not say, or of none.
+    """Describe the option that sbatch's complaint names; "" if it names none of these.
 
     >>> blame([OwnOption("job.py:3", "qoz", "long")], "sbatch: unrecognized option '--qoz=long'")
     ' (job.py:3: --qoz=long)'

@@ -146,7 +146,7 @@ def test_what_a_process_has_started_counts_and_ends_with_it(seen):
     assert f"out of memory: asked {ASKED}, used {BOUND}" in seen["parent of burst"], seen
 
 
-def test_who_needs_more_little_by_little_is_seen_by_its_monitor(seen):
+def test_the_monitor_notices_slow_growth_of_memory(seen):
     used = re.search(rf"asked {ASKED}, used ([\d.]+) MiB", seen["grow"])
     assert used and 64 <= float(used[1]) < 144, seen
 
@@ -155,7 +155,7 @@ def test_files_that_are_read_do_not_count(seen):
     assert seen["read"] == "0", seen
 
 
-def test_only_who_would_be_killed_is_in_a_cgroup_of_its_own(seen):
+def test_only_processes_with_a_memory_limit_get_their_own_cgroup(seen):
     assert seen["place"] == [SLICE, "999"], "beside the session, with its number of processes"
     assert seen["unasked"] == SCOPE.removeprefix(TOP), seen
 

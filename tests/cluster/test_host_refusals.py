@@ -95,7 +95,7 @@ print(os.environ["RANK"], os.uname().nodename, cmpi.capacity().total.cpus)
     assert sorted(result.out.splitlines()) == ["0 h1 3.0", "1 h1 3.0", "2 h3 3.0"], result
 
 
-def test_a_key_that_is_refused_is_said_to_be(on_hosts):
+def test_a_refused_ssh_key_is_reported(on_hosts):
     key = on_hosts.hosts.folder / "stranger_key"
     known = on_hosts.hosts.folder / "known_hosts"
     ssh = f"ssh -F none -i {key} -o IdentitiesOnly=yes -o UserKnownHostsFile={known}"

@@ -120,7 +120,7 @@ async def _awaited(job):
     return await job
 
 
-def test_what_slurm_refuses_is_said_in_its_words_and_leaves_nothing(here):
+def test_a_refusal_by_slurm_is_quoted_and_leaves_nothing_behind(here):
     with pytest.raises(LaunchError, match="partition"):
         cmpi_slurm.submit(print, partition="nowhere")
     with pytest.raises(UsageError):

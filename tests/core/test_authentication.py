@@ -6,7 +6,7 @@ from cmpi.errors import ProtocolError
 A, B = b"a" * 16, b"b" * 16
 
 
-def test_both_who_know_the_secret_accept_each_other():
+def test_two_ends_that_know_the_secret_accept_each_other():
     server, client = authentication.Server(b"secret", A), authentication.Client(b"secret", B)
     client.check(server.check(client.answer(server.greeting)))
 

@@ -12,13 +12,13 @@ def pattern(worked, occasions):
     return tries
 
 
-def test_what_works_is_tried_every_time():
+def test_a_success_skips_no_tries():
     assert pattern(lambda _: True, 20) == list(range(20))
 
 
-def test_what_is_in_vain_is_left_out_twice_as_often_each_time():
+def test_after_each_failure_twice_as_many_tries_are_skipped():
     assert pattern(lambda _: False, 300) == [0, 2, 5, 10, 19, 36, 69, 134, 199, 264]
 
 
-def test_one_success_and_it_is_tried_every_time_again():
+def test_one_success_resets_the_backoff():
     assert pattern(lambda n: n == 3, 25) == [0, 2, 5, 10, 11, 13, 16, 21]

@@ -279,7 +279,7 @@ def test_an_abort_after_a_close_changes_nothing():
     assert out.handle(ch.Abort("too late")) == []
 
 
-def test_what_arrived_is_read_before_an_abort_is_seen():
+def test_messages_that_arrived_are_read_before_an_abort():
     inn = ch.Incoming()
     inn.arrived("a", 1)
     inn.handle(ch.AbortArrived("why"))
@@ -288,7 +288,7 @@ def test_what_arrived_is_read_before_an_abort_is_seen():
     assert (inn.take()[0], inn.state, inn.cause) == (None, "failed", "why")
 
 
-def test_what_arrived_is_read_before_the_end_is_seen():
+def test_messages_that_arrived_are_read_before_the_end():
     inn = ch.Incoming()
     inn.arrived("a", 1)
     inn.handle(ch.Gone())

@@ -150,7 +150,7 @@ def all_blocked(n):
     return check, actions[0].round
 
 
-def test_who_was_awake_in_between_was_not_blocked_all_the_time():
+def test_a_process_that_woke_in_between_does_not_count_as_blocked():
     # C's message wakes A; A's message wakes B after B's answer; B's message wakes C before C's answer. So
     # the numbers agree, although B is awake.
     check, number = all_blocked(3)

@@ -112,7 +112,7 @@ def test_what_does_not_end_is_given_up_and_a_second_ctrl_c_kills():
     assert finished(j.tick(10.0)) == [(owner, 130)]
 
 
-def test_it_ends_with_its_cmpirun_and_with_the_job():
+def test_a_deployment_ends_with_its_cmpirun_and_with_the_job():
     j = standing()
     (one, (a,)), (other, (b,)) = deploy(j, 1), deploy(j, 1)
     assert signals(j.guest_ended(one, ExitStatus(1), 1.0)) == [(a, 15)]

@@ -24,7 +24,7 @@ def test_a_link_undone_by_either_is_undone():
     assert r.untie(2, 1) == [] and r.ended(1) == []
 
 
-def test_who_traps_exits_is_not_ended():
+def test_trapping_exits_prevents_the_end_by_a_link():
     r = ErlangLinks()
     r.tie(1, 2)
     r.tie(1, 3)
@@ -44,7 +44,7 @@ def test_a_name_is_of_one_process_until_it_ends():
     assert r.on_frame(2, WhereIs(8, "a", False), alive) == [Tell(2, NameIs(8, NO_PID))]
 
 
-def test_who_waits_for_a_name_hears_of_it_unless_it_stopped_waiting():
+def test_registering_a_name_answers_those_still_waiting_for_it():
     r = ErlangLinks()
     for request in (1, 2):
         assert r.on_frame(9, WhereIs(request, "a", True), alive) == []

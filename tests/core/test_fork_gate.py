@@ -42,7 +42,7 @@ def test_a_process_is_forked_by_a_server_that_was_started_in_the_same_way_and_el
         assert forked(g, process(interpreter=other)) == [False]
 
 
-def test_one_that_dies_before_it_is_up_lets_go_of_all_that_waits_for_it():
+def test_a_fork_server_that_dies_while_loading_releases_the_waiting_starts():
     g = gate()
     assert forked(g, process()) == [] and forked(g, process()) == []
     assert [launch.forked for launch in g.turned("a", "dead")] == [False, False]

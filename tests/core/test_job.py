@@ -133,7 +133,7 @@ def test_watchers_hear_of_an_end_at_once_or_afterwards():
     assert told(j.from_rank(a, process_root.Watch(b), 0.0), process_root.Ended) == [ended]
 
 
-def test_who_watches_learns_whether_memory_is_shared_as_soon_as_both_have_joined():
+def test_a_watcher_learns_whether_memory_is_shared_once_both_have_joined():
     j = JobMachine([Host("h", CORE, GIB)], shared_memory_bytes=1)
     j.launch(["prog"], ["h"] * 3)
     a, b, c = j.starts[0]
@@ -166,7 +166,7 @@ def test_ranks_of_a_world_fall_together_and_only_the_first_counts():
     assert j.processes[a].status.ok
 
 
-def test_those_that_do_not_fall_are_killed_after_a_second():
+def test_ranks_that_do_not_end_with_their_world_are_killed_after_a_second():
     j, (a, b) = a_job(2)
     j.exited(a, ExitStatus(1), 0.0)
     assert j.deadline_s() == KILL_AFTER_S
@@ -195,7 +195,7 @@ def test_a_kill_that_was_asked_for_is_no_failure():
 
 
 @pytest.mark.parametrize("launcher_first", [False, True])
-def test_who_is_killed_takes_its_world_along_and_that_was_asked_for_too(launcher_first):
+def test_killing_a_process_ends_its_world_and_counts_as_requested(launcher_first):
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
@@ -249,7 +249,7 @@ def a_watched_start():
     return j
 
 
-def test_a_start_of_which_nothing_is_heard_fails_in_the_end():
+def test_a_start_without_any_report_fails_in_the_end():
     j = a_watched_start()
     assert j.tick(100.0) == [] and j.deadline_s() == 100.0 + START_S
     (ended,) = told(j.tick(100.0 + START_S), process_root.Ended)
@@ -355,7 +355,7 @@ def test_a_failure_that_somebody_has_dealt_with_is_not_the_jobs(looked, strict, 
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(code)]
 
 
-def test_one_that_is_ended_by_a_link_has_not_dealt_with_the_failure():
+def test_an_end_by_a_link_does_not_count_as_dealing_with_the_failure():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
@@ -375,7 +375,7 @@ def test_that_a_rank_failed_counts_whoever_has_looked():
     assert of(FinishJob, j.exited(b, ExitStatus(143, 15), 0.0)) == [FinishJob(5)]
 
 
-def test_one_that_links_itself_with_an_ended_process_fails_and_says_why():
+def test_linking_to_an_ended_process_fails_with_the_reason():
     j, a, child = a_failed_child()
     actions = j.from_rank(a, LinkWith(child, True), 0.0)
     assert signals(actions) == [(a, 15)] and signals(j.tick(KILL_AFTER_S)) == [(a, 9)]
@@ -433,7 +433,7 @@ def test_a_process_that_asked_for_memory_is_killed_for_more_and_one_that_did_not
     assert spawned(j, asks_cpus=1)[1].cpu_weight == 6, "of a sixteenth of a core"
 
 
-def test_too_much_memory_is_the_verdict_of_who_was_ended_for_it():
+def test_a_process_killed_for_its_memory_has_that_verdict():
     j, _ = a_job(1)
     process, _ = spawned(j, asks_memory=1)
     assert j.over_memory(process.pid, monitor_root.OverMemory(412 << 20, 1, "12:00:03")) == []
@@ -456,7 +456,7 @@ def test_only_a_fraction_that_was_asked_for_makes_a_process_nice():
     assert spawned(j, asks_cpus=0)[0].nice == 0
 
 
-def test_room_that_a_rank_gives_back_when_it_says_what_it_needs_goes_to_who_waits():
+def test_room_that_a_rank_returns_in_init_goes_to_waiting_requests():
     j, (a, b) = a_job(2, cpus=1, rank_cpus=CORE // 2)
     join(j, a)
     j.fork_server("h", "ready")
@@ -464,7 +464,7 @@ def test_room_that_a_rank_gives_back_when_it_says_what_it_needs_goes_to_who_wait
     assert told(join(j, b, asks=1, cpu_units=0, memory_bytes=0), process_root.Spawned)
 
 
-def test_a_request_that_waits_for_a_second_is_told_of_once_with_who_holds_what():
+def test_a_request_that_waits_a_second_is_reported_once_with_the_holders():
     j, (a, b) = a_job(2, cpus=2, rank_cpus=CORE // 16)
     spawn(j, a, 1)
     assert not told(spawn(j, a, 2, cpus=CORE), process_root.Spawned)
@@ -487,7 +487,7 @@ def test_a_request_that_got_its_room_in_time_is_not_told_of():
     assert not of(Say, j.tick(LATE_S + 1))
 
 
-def test_one_that_waits_only_for_its_turn_is_told_so():
+def test_a_request_that_waits_only_for_its_turn_says_so():
     j, (a, b) = a_job(2, cpus=2)
     spawn(j, a, 1)
     spawn(j, a, 2, cpus=2 * CORE)

@@ -16,7 +16,7 @@ def finished(monitor, now_s=0.0, *, root_gone=False, over=True):
     return monitor.finished(now_s, root_gone=root_gone, over=over)
 
 
-def test_it_ends_once_nothing_of_its_process_is_left():
+def test_the_monitor_ends_once_no_descendant_of_its_process_is_left():
     monitor = life()
     assert not finished(monitor, over=False)
     monitor.process_started()

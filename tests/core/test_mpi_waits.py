@@ -80,7 +80,7 @@ def test_a_rank_that_has_ended_its_program_waits_in_finalize():
         lambda now_s: RankStacks(True, stack("comm.recv()"), went_on=True),  # a loop of short calls
     ],
 )
-def test_one_that_computes_sleeps_or_goes_on_is_no_such_wait(other):
+def test_a_rank_that_computes_sleeps_or_progresses_prevents_the_report(other):
     assert reports(lambda pid, now_s: RECV if pid == 1 else other(now_s)) == []
 
 

@@ -141,7 +141,7 @@ def test_a_line_whose_end_may_be_stuck_is_not_cut():
 
 
 @pytest.mark.parametrize("form", ["plain", "human", "json"])
-def test_who_goes_on_writing_without_an_end_of_line_is_seen_all_the_same(form):
+def test_output_without_line_ends_is_shown(form):
     f, printed = formatter(form), []
     for i in range(100):
         printed += f.output(A.pid, 1, b".", i / 20)

@@ -75,7 +75,7 @@ def test_the_machine_does_not_grow_with_the_processes_that_it_has_had():
     assert len(j.processes) <= past.MOST_RECORDS + 3 and len(j.starts) <= len(j.processes) + 1
 
 
-def test_what_is_asked_about_a_forgotten_process_is_answered_truly():
+def test_requests_about_a_forgotten_process_get_its_exit_status():
     j, (rank,) = a_job()
     join(j, rank)
     (first,), failed = short_lives(j, rank, 1), a_child(j, rank)

@@ -87,7 +87,7 @@ def test_the_last_event_tells_how_the_job_ended():
     assert event["usage"] == {"processes": 2, "wall_s": 2.5, "cpu_s": 0, "peak_bytes": 0}
 
 
-def test_those_that_failed_alike_are_named_together():
+def test_processes_with_equal_failures_share_one_line():
     job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["p"], ["node1"] * 1)
     (a,) = job.starts[0]
@@ -104,7 +104,7 @@ def test_those_that_failed_alike_are_named_together():
     assert f"later   f · {pids[3]:07x}: 1: KeyError: 'y'" in text
 
 
-def test_those_that_asked_for_memory_see_what_they_used_of_it_and_a_core_dump_is_named():
+def test_the_report_shows_used_memory_and_core_dumps():
     job = JobMachine([Host("node1", 65536, 1 << 40)])
     job.launch(["p"], ["node1"] * 3)
     for i, pid in enumerate(job.starts[0]):

@@ -127,7 +127,7 @@ def test_a_large_request_is_not_overtaken_for_ever():
     assert scheduler.handle(Release(0)) == [Place(1, "a")]
 
 
-def test_what_can_never_fit_is_refused_at_once_and_says_what_there_is():
+def test_a_request_larger_than_every_host_is_refused_at_once_with_the_largest():
     (refusal,) = Scheduler([Host("big", 65536, 1 << 30)]).handle(Submit(1, 0, 2 * 65536, 0, True))
     assert isinstance(refusal, Refuse) and refusal.never
     assert "big" in refusal.reason and "1 cpus and 1 GiB" in refusal.reason
@@ -186,7 +186,7 @@ def test_near_means_elsewhere_where_there_is_no_room_and_host_means_to_wait():
     assert scheduler.handle(Submit(3, 0, 1, 0, True, host="a")) == []
 
 
-def test_who_waits_for_a_certain_host_does_not_keep_others_from_the_rest():
+def test_a_request_for_a_busy_host_does_not_block_requests_for_other_hosts():
     scheduler = Scheduler([Host("a", 1, 100), Host("b", 2, 100)])
     scheduler.handle(Submit(1, 1, 1, 0, True, host="a"))
     assert scheduler.handle(Submit(2, 1, 1, 0, True, host="a")) == []

@@ -94,7 +94,7 @@ def test_a_link_between_hosts_that_fails_is_tried_again_when_both_have_given_up_
     j.connections.validate()
 
 
-def test_who_listens_for_one_that_died_is_told_to_abandon_it():
+def test_a_listener_is_told_to_abandon_the_connection_with_a_dead_peer():
     j, a, b = a_job_with_a_process_on_b()
     join(j, b)
     linked(j, a, b)
@@ -125,7 +125,7 @@ def test_what_a_process_of_a_lost_host_has_sent_is_ignored():
     assert not told(spawn(j, b), process_root.Spawned)
 
 
-def test_who_waits_for_room_that_only_the_lost_host_had_is_refused():
+def test_a_request_that_only_the_lost_host_could_satisfy_is_refused():
     j = JobMachine([Host("a", CORE, GIB), Host("b", 4 * CORE, GIB)])
     j.launch(["prog"], ["a"])
     j.monitor_up(0, 0, 0.0)

@@ -74,7 +74,7 @@ ROWS = [
 
 
 @pytest.mark.parametrize("request_, of, holders, text", ROWS)
-def test_what_is_free_who_holds_the_rest_and_what_to_do(request_, of, holders, text):
+def test_the_message_names_free_room_its_holders_and_a_remedy(request_, of, holders, text):
     assert why_it_waits(request_, of, holders, 0) == text
 
 

@@ -74,7 +74,7 @@ def test_a_preloaded_module_makes_the_slots_that_there_are_useless():
     assert ready(table, FIRST + 3) == [Bind(FIRST + 3, 2)]
 
 
-def test_what_waits_for_a_fork_server_that_ends_is_returned():
+def test_starts_that_wait_for_a_fork_server_are_returned_when_it_ends():
     table = SlotTable()
     table.want(5, "h", 0.0)
     ready(table, FIRST)

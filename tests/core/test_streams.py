@@ -29,7 +29,7 @@ def test_for_programs_every_byte_is_passed_on(pieces):
 
 
 @given(PIECES)
-def test_what_comes_at_once_is_passed_on_byte_for_byte(pieces):
+def test_output_that_comes_at_once_is_passed_on_byte_for_byte(pieces):
     stream = Stream(screen=False, patience_s=0.2)
     assert b"".join(run(stream, [(data, 0.0) for data, _ in pieces])) == b"".join(d for d, _ in pieces)
 

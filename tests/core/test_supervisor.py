@@ -121,7 +121,7 @@ def test_restarts_of_long_ago_do_not_count():
     assert not p.machine.gave_up and p.machine.counts == [9]
 
 
-def test_who_does_not_end_in_its_time_is_killed():
+def test_a_child_that_exceeds_its_shutdown_time_is_killed():
     p = Player(["permanent"] * 2, "one_for_all")
     p.take_log()
     p.ends(0)

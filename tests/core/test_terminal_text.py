@@ -34,7 +34,7 @@ def test_a_colour_goes_on_in_the_next_piece_and_ends_before_its_indent():
 
 
 @given(st.binary(max_size=60), st.integers(1, 12))
-def test_what_is_cut_fits_and_moves_no_cursor(data, width):
+def test_a_cut_line_fits_the_width_and_does_not_move_the_cursor(data, width):
     row = decode(cut(data, width))
     for escape in ("\x1b[0m",):
         row = row.replace(escape, "")

@@ -15,7 +15,7 @@ FOLDERS = st.dictionaries(st.sampled_from(OF_JOBS + OF_SUBMISSIONS + FOREIGN), T
 
 
 @given(FOLDERS, TIMES, st.dictionaries(st.sampled_from(JOBS), TIMES))
-def test_what_is_ours_old_and_of_no_living_job_is_deleted_and_nothing_else(changed_s, before_s, alive):
+def test_only_old_files_of_ended_jobs_are_deleted(changed_s, before_s, alive):
     tidied = tidy.old(changed_s, before_s, alive)
     job_of = {name: name.partition(".")[0].partition("_")[0] for name in changed_s if name in OF_JOBS}
     for name, time_s in changed_s.items():

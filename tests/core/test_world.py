@@ -73,7 +73,7 @@ def test_a_closure_of_a_group_waits_for_the_port_and_is_given_once():
     assert starts.begin(group[1], group) == []
 
 
-def test_one_that_has_ended_does_not_begin():
+def test_a_process_of_a_world_that_has_ended_is_not_started():
     starts, group = WorldStarts(lambda host: ""), world(["a", "a"])
     group[0].monitored = group[1].monitored = True
     group[1].status = object()

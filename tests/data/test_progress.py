@@ -36,7 +36,9 @@ def test_a_bar_goes_on_without_a_total_and_closes_after_an_error(capsys, shown_a
         data.of([1], pool=here).options(progress=True).map(lambda x: 1 / 0).sum()
 
 
-def test_it_is_shown_on_a_terminal_unless_told_otherwise(monkeypatch, capsys, shown_at_once):
+def test_the_progress_bar_is_shown_only_on_a_terminal_and_can_be_turned_off(
+    monkeypatch, capsys, shown_at_once
+):
     numbers = data.range(10, pool=here)
     numbers.sum()
     monkeypatch.setenv("TTY_COMPATIBLE", "1")  # as cmpirun sets it

@@ -45,7 +45,7 @@ WELL = {
         (findings.job_folder("/x" * 50, True), FAULT, "too long for sockets"),
     ],
 )
-def test_what_is_found_is_judged_and_what_is_wrong_comes_with_a_remedy(finding, state, words):
+def test_each_finding_has_a_state_and_each_fault_a_remedy(finding, state, words):
     assert finding.state == state and words in finding.found
     assert bool(finding.mend) == (state != OK)
 

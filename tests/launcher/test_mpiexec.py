@@ -55,11 +55,11 @@ def test_memory_hooks_stay_where_there_is_an_rdma_card():
 
 def test_only_ranks_that_mpi_links_to_spawned_processes_need_ulfm():
     assert rank_settings(OPENMPI, []) == ["OMPI_MCA_mpi_ft_enable=0"]
-    assert rank_settings(OPENMPI, ["--with-ft", "ulfm"]) == [], "the person's own wins"
+    assert rank_settings(OPENMPI, ["--with-ft", "ulfm"]) == [], "the user's own option wins"
     assert rank_settings(MPICH, []) == []
 
 
-def test_where_dev_shm_is_small_mpi_shares_memory_where_we_do():
+def test_mpi_shares_memory_in_our_folder_if_dev_shm_is_small():
     wanted = settings(MPICH, {}, "/tmp/job", "/tmp/job", rdma=False)
     assert wanted["UCX_POSIX_DIR"] == "/tmp/job"
     assert settings(OPENMPI, {}, "/tmp/job", "/tmp/job", rdma=False).get("UCX_POSIX_DIR") is None

@@ -37,7 +37,7 @@ def test_everything_arrives_in_order_whenever_the_reader_makes_room(acts):
     os.close(write)
 
 
-def test_what_nobody_will_read_is_dropped():
+def test_data_for_a_closed_pipe_is_dropped():
     read, write = os.pipe2(os.O_NONBLOCK)
     selector = selectors.EpollSelector()
     pipe = WatchedPipe(read, write, selector, lambda: None)

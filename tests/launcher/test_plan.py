@@ -37,7 +37,7 @@ def test_the_users_environment_is_kept_and_ours_is_added():
     assert environment[names.JOB] == "/job" and environment[names.PATH] == "/lib:/x"
 
 
-def test_where_processes_go_is_not_for_the_environment_to_say():
+def test_the_environment_cannot_choose_the_hosts_of_processes():
     place = here(HYDRA_HOST_FILE="/h", HYDRA_RMK="pbs")
     environment = plan(LaunchConfig(["prog"]), MPI, [], place).environment
     assert "HYDRA_HOST_FILE" not in environment and environment["HYDRA_RMK"] == "user"

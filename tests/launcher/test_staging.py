@@ -15,7 +15,7 @@ def unpack(scratch, there, *data):
     return unpacker.finish(str(there))
 
 
-def test_what_was_packed_is_unpacked(tmp_path):
+def test_packing_and_unpacking_keep_the_files(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "job.py").write_text("print()")
     archive, _ = pack(str(tmp_path / "a"), asked=True)

@@ -61,7 +61,7 @@ print(wait(p))
     assert out == "0\n"
 
 
-def test_what_is_held_stays_and_what_finds_no_room_goes_by_mpi(program, path):
+def test_held_arrays_stay_intact_and_messages_without_room_go_through_mpi(program, path):
     out = program(
         """
 def child(parent):
@@ -226,7 +226,7 @@ with of("npy") as f: print((np.load(io.BytesIO(f.read())) == np.arange(300_000))
 
 
 @pytest.mark.parametrize("how", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
-def test_who_dies_with_a_loan_or_a_held_array_harms_nobody(job, how):
+def test_a_process_that_dies_with_a_loan_or_held_array_harms_no_other(job, how):
     result = job(
         PRELUDE
         + """

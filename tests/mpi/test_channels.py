@@ -192,7 +192,7 @@ print(wait(p))
     assert out == "[[1], [2]]\n0\nclosed\n0\n[0, 1, 2]\n0\n"
 
 
-def test_processes_that_have_ended_and_were_heard_are_forgotten(program):
+def test_processes_whose_end_was_reported_are_forgotten(program):
     out = program("""
 from cmpi._runtime.process import context
 def child(parent, late):

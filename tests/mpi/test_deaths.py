@@ -74,7 +74,7 @@ print(wait(spawn(lambda parent: None)))
         assert "Fatal Python error" in result.err and "in victim" in result.err, result
 
 
-def test_who_raised_the_same_is_said_without_showing_the_traceback_again(job):
+def test_processes_that_raised_the_same_are_listed_without_another_traceback(job):
     result = job(
         PRELUDE
         + """
@@ -128,7 +128,7 @@ def small_cgroup():
         os.rmdir(folder)
 
 
-def test_one_that_the_kernel_kills_for_want_of_memory_is_named_and_the_others_live(jobs, small_cgroup):
+def test_a_process_killed_by_the_oom_killer_is_named_and_the_others_survive(jobs, small_cgroup):
     script = jobs.script(
         PRELUDE
         + f"""
@@ -159,7 +159,7 @@ BLOCKED = {
 @pytest.mark.slow
 @pytest.mark.parametrize("death, status", [("killed", "signal 9 (SIGKILL)"), ("exits", "3")])
 @pytest.mark.parametrize("blocked", BLOCKED)
-def test_whoever_is_blocked_by_it_sees_it(job, blocked, death, status):
+def test_every_operation_that_a_death_blocks_raises_peer_exited(job, blocked, death, status):
     result = job(
         PRELUDE
         + f"""
@@ -191,7 +191,7 @@ SENDING = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", SENDING)
-def test_who_dies_while_it_sends_has_sent_whole_messages_and_no_others(job, how):
+def test_a_process_that_dies_while_sending_has_sent_only_whole_messages(job, how):
     options, value, good = SENDING[how]
     result = job(
         PRELUDE
@@ -221,7 +221,7 @@ for _ in range(5):
     assert result.out == "9 True\n" * 5, result
 
 
-def test_who_dies_without_having_received_or_while_it_spawns_harms_nobody(job):
+def test_a_process_that_dies_before_receiving_or_while_spawning_harms_no_other(job):
     result = job(
         PRELUDE
         + f"""

@@ -72,7 +72,7 @@ print(cmpi.wait(p, timeout=40).signal, cmpi.wait(cmpi.spawn(lambda parent: None)
     ("victim", "words"),
     [("root/main.py", "the spawn completer"), ("spawn_stub.py", "the monitor of ")],
 )
-def test_what_has_died_is_named_when_the_job_ends_with_it(job, victim, words):
+def test_the_job_ends_with_the_dead_process_named(job, victim, words):
     """Open MPI's launcher survives a monitor's death, and the root names the rank."""
     text = f"""
 if os.environ.get("PMIX_RANK", os.environ.get("PMI_RANK")) == "0":

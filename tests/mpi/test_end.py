@@ -108,7 +108,7 @@ while True: time.sleep(9)
 """
 
 
-def test_who_ignores_all_that_is_killed_when_the_grace_is_over(jobs):
+def test_a_process_that_ignores_all_signals_is_killed_after_the_grace_period(jobs):
     job = jobs.start("cmpirun", "--output", "plain", "--grace", "0.6", "python", jobs.script(STUBBORN))
     wait_for_ready(job, 1)
     os.kill(job.pid, signal.SIGINT)

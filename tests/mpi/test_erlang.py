@@ -51,7 +51,7 @@ print(wait(spawn(parent_of)).signal)
     assert result.out.splitlines() == ["True", "15"] and result.code == 4, result
 
 
-def test_who_traps_exits_gets_notices_and_lives(job):
+def test_a_process_that_traps_exits_gets_notices_and_survives(job):
     result = job(
         PRELUDE
         + """

@@ -63,7 +63,7 @@ def test_a_failure_that_nobody_received_is_the_jobs_and_named_as_that(job, how):
     assert "unseen  no process waited for it" in result.err, result
 
 
-def test_one_that_ends_by_peer_exited_has_not_dealt_with_it(job):
+def test_an_uncaught_peer_exited_does_not_count_as_dealing_with_the_failure(job):
     result = job(PRELUDE + "Receiver(spawn(fails)).recv()")
     assert result.code == 3 and "failed: exit code 3" in result.err, result
     assert "later   rank 0" in result.err, result

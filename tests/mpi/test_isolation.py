@@ -100,7 +100,7 @@ print(n, len(cmpi.Receiver(p).recv()))
     assert (result.code, result.out) == (0, "10 200000\n"), result
 
 
-def test_nobody_dies_in_mpi_init(job):
+def test_kill_waits_until_mpi_init_is_over(job):
     # Open MPI's launcher is damaged by this: its bookkeeping of the dead process becomes wrong, it reports
     # PMIX_ERR_UNREACH, and some spawns later it crashes, or a process hangs in MPI_Init.
     text = """
@@ -144,7 +144,7 @@ time.sleep(0.5)
     assert (result.code, result.out, result.err) == (0, "", f"cmpirun: {said}\n"), result
 
 
-def test_who_was_to_listen_for_a_link_and_dies_harms_nobody(job):
+def test_the_death_of_a_listener_before_it_listens_harms_no_other_process(job):
     # The older process listens: here it is killed about when the younger one wants the connection.
     text = """
 import cmpi, random, time

@@ -18,7 +18,7 @@ def hog(parent, mib):
 """
 
 
-def test_who_uses_more_memory_than_it_asked_for_is_ended_and_nobody_else(job):
+def test_only_the_process_that_exceeds_its_memory_is_killed(job):
     result = job(
         PRELUDE
         + """
@@ -34,7 +34,7 @@ print(wait(p)); print(wait(q))
     assert "failed: out of memory: asked 150 MiB" in result.err and result.code == 137, result
 
 
-def test_what_it_has_started_counts_too(job):
+def test_memory_of_child_processes_counts_too(job):
     result = job(
         PRELUDE
         + """
@@ -117,7 +117,7 @@ def test_a_persons_own_number_of_threads_stays(job):
     assert job(PRELUDE + text, env={"OMP_NUM_THREADS": "3"}).out == "3\n"
 
 
-def test_what_was_used_is_in_the_events(jobs):
+def test_the_events_show_used_resources(jobs):
     script = jobs.script(PRELUDE + 'wait(spawn(hog, 200, resources=Resources(0.5, "1 GiB")))')
     result = jobs.run("cmpirun", "--output", "json", "python", script)
     exits = [e for e in map(json.loads, result.out.splitlines()) if e["event"] == "exit"]

@@ -300,7 +300,7 @@ def test_a_reader_that_goes_away_ends_the_job(jobs):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
-def test_a_full_disk_under_output_dir_is_said_and_the_job_goes_on(jobs):
+def test_a_full_disk_under_output_dir_is_reported_and_the_job_goes_on(jobs):
     small = jobs.folder / "small"
     small.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(small)], check=False)

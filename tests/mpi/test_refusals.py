@@ -61,7 +61,7 @@ print(error_of(list, receiver), error_of(receiver.recv), error_of(receiver.recv)
     assert out == "RuntimeError 1 RuntimeError [1]\n"
 
 
-def test_what_cannot_be_sent_is_refused_before_anything_is(program):
+def test_invalid_pids_names_and_arguments_are_refused_before_sending(program):
     out = program("""
 print(error_of(Sender, None), error_of(Receiver, None), error_of(cmpi.Pid, -1))
 try: Sender(None)

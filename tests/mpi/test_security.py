@@ -98,7 +98,7 @@ def test_cmpirun_turns_away_hostile_visitors_that_come_before_its_root(jobs):
     assert (result.code, result.out) == (0, "up\n"), result
 
 
-def test_one_that_knows_the_secret_and_drips_does_not_keep_the_fork_server_from_others(running):
+def test_an_authenticated_slow_client_does_not_block_the_fork_server(running):
     _, folder = running
     drips = []
     for said in (b"9", b"99999999999999 1 1\n", b"20 1 1\nA=\xc3\xa9", b"x" * 500, b"1 2\n"):

@@ -186,7 +186,7 @@ print([ask_and_wait(use)[0] for _ in range(3)])
     assert (result.code, result.out, result.err) == (0, expected, ""), result
 
 
-def test_what_is_left_behind_keeps_a_slot_until_it_has_ended(program):
+def test_a_slot_stays_taken_until_leftover_processes_have_ended(program):
     text = """
 def leave():
     return os.getppid(), subprocess.Popen(["sleep", "60"], start_new_session=True).pid

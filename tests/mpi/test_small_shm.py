@@ -61,7 +61,7 @@ def test_processes_share_memory_where_dev_shm_is_small(jobs, mount):
 
 
 @pytest.mark.skipif(mpi_kind() != "mpich", reason="only MPICH needs it")
-def test_a_process_that_finds_dev_shm_full_is_said_to_have(jobs):
+def test_a_process_that_finds_dev_shm_full_is_reported(jobs):
     result = run(jobs, "size=64m", FULL)
     assert "signal 7 (SIGBUS): /dev/shm is full: 0 B are free, and MPICH needs" in result.out, result
 

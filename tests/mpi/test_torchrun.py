@@ -45,7 +45,7 @@ if MPI.COMM_WORLD.rank == 1:
     assert told["own"] == [[["of its own"] + [None] * (len(NAMES) - 1), []]], told
 
 
-def test_what_the_user_has_set_wins(job):
+def test_variables_that_the_user_has_set_win(job):
     result = job(SHOW + "print(*show()[-2:])", env={"MASTER_PORT": "29500"})
     assert (result.code, result.out) == (0, "127.0.0.1 29500\n"), result
 

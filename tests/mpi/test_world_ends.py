@@ -33,7 +33,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_it_ends_the_job_and_is_named(jobs, cmpirun, how):
+def test_a_failing_rank_ends_the_job_and_is_named(jobs, cmpirun, how):
     fail, code, words = ENDS[how]
     script = jobs.script(PLAIN.replace("FAIL", fail))
     result = cmpirun("-n", "3", "python", script, env={"LOG": str(jobs.folder)})

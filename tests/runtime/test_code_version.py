@@ -3,7 +3,7 @@
 from cmpi._runtime.code_version import code_version
 
 
-def test_it_is_of_the_code_and_of_nothing_else(tmp_path):
+def test_the_code_version_depends_on_python_files_alone(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\n")
     first = code_version(str(tmp_path))
     (tmp_path / "__pycache__").mkdir()

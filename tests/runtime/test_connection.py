@@ -322,7 +322,7 @@ def test_what_was_sent_can_be_read_when_its_writer_has_gone(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_nobody_will_read_is_removed_with_its_reader(tmp_path):
+def test_shared_files_are_removed_when_their_reader_has_ended(tmp_path):
     node, other = (Node(Pid(i + 1), str(tmp_path), 16 << 20, True) for i in range(2))
     node.other, other.connection = other, Connection(other, Pid(9), deaf, deaf)
     connection = Connection(node, other.pid, deaf, deaf)
@@ -334,7 +334,7 @@ def test_what_nobody_will_read_is_removed_with_its_reader(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_came_as_a_whole_is_heard_though_the_connection_ended_behind_it():
+def test_a_complete_message_is_delivered_although_the_connection_closed_after_it():
     node, heard = Node(Pid(1), "", 0, False), []
     node.sockets = select.epoll()
     connection = Connection(node, Pid(2), lambda *it: heard.append(it), lambda *it: True)

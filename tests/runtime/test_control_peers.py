@@ -86,7 +86,7 @@ def test_a_peer_is_introduced_by_its_first_frame_and_heard_from_then_on(root):
 
 
 @pytest.mark.parametrize("frame", [launcher_root.Final(0), monitor_root.Output(1, b"x")])
-def test_one_that_does_not_say_what_it_is_is_dropped(root, frame):
+def test_a_connection_that_does_not_identify_itself_is_closed(root, frame):
     peer = root.comes()
     peer.sock.sendall(encode(frame))
     root.turn()
@@ -97,7 +97,7 @@ def test_one_that_does_not_say_what_it_is_is_dropped(root, frame):
     peer.close()
 
 
-def test_one_that_says_what_is_not_for_it_to_say_now_is_dropped_by_its_name_and_is_gone(root):
+def test_a_process_that_sends_an_unexpected_frame_is_disconnected_and_named(root):
     peer, other = root.comes(), root.comes()
     for frame in (UP, UP, monitor_root.Output(1, b"not heard any more")):
         peer.send(frame)
@@ -112,7 +112,7 @@ def test_one_that_says_what_is_not_for_it_to_say_now_is_dropped_by_its_name_and_
     other.close()
 
 
-def test_what_a_peer_does_not_take_at_once_is_sent_as_it_does(root):
+def test_data_that_the_peer_is_slow_to_read_is_sent_later(root):
     peer = root.comes()
     peer.send(UP)
     (ours,) = root.peers._peers
@@ -146,7 +146,7 @@ def test_a_descriptor_that_is_closed_for_what_came_in_the_same_round_is_not_serv
         os.close(fd)
 
 
-def test_what_another_thread_posts_is_done_in_the_loop_in_order(root):
+def test_calls_posted_by_another_thread_run_in_the_loop_in_order(root):
     done = []
     for i in range(3):
         root.loop.post(lambda i=i: done.append(i))

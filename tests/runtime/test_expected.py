@@ -20,7 +20,7 @@ class Host:
         self.expected = Expected("/job", lambda folder: self.files, lambda pid: pid in self.running)
 
 
-def test_one_that_ends_unheard_is_noticed_once_with_its_port():
+def test_a_process_that_dies_before_it_connects_is_reported_once_with_its_port():
     host = Host()
     host.expected.started(START, 10.0)
     assert host.expected.deadline_s == 10.0 + LOOK_S and host.expected.ended(10.0) == []
@@ -32,7 +32,7 @@ def test_one_that_ends_unheard_is_noticed_once_with_its_port():
     assert host.expected.deadline_s is None and host.expected.ended(100.0) == []
 
 
-def test_one_that_came_up_or_has_no_file_yet_is_not_taken_for_dead():
+def test_a_process_that_reported_or_has_no_pid_file_yet_counts_as_alive():
     host = Host()
     host.expected.started(START, 0.0)
     assert host.expected.ended(50.0) == [], "MPI's launcher may be slow"
@@ -58,7 +58,7 @@ def test_a_process_is_found_by_its_file_alive_and_dead(tmp_path, what):
     assert expected.ended(LOOK_S) == [(what, "a port")]
 
 
-def test_one_that_ends_in_order_takes_its_file_away(tmp_path):
+def test_a_process_that_ends_normally_removes_its_pid_file(tmp_path):
     pid_files.announce(str(tmp_path), START)
     pid_files.withdraw(str(tmp_path))
     assert pid_files.announced(str(tmp_path)) == {} == pid_files.announced("/no/such/folder")

@@ -120,7 +120,7 @@ def test_the_end_of_the_process_is_the_guest_s_though_its_connection_is_open(hou
     assert [it for it in house.job.heard if it[0] == 100] == [(100, 1, 0)]
 
 
-def test_one_that_says_goodbye_has_ended_well_and_the_keeper_s_job_with_it(tmp_path):
+def test_the_job_ends_with_0_when_its_keeper_leaves(tmp_path):
     house = House(True, tmp_path)
     house.peer.on_frame(house.peer, Leaving())
     house.table.peers.drop(house.peer)

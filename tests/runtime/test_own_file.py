@@ -26,7 +26,7 @@ def test_a_file_of_another_user_is_not_read_and_named(tmp_path, monkeypatch):
         open_own(f"{tmp_path}/call")
 
 
-def test_what_a_link_leads_to_counts(tmp_path, monkeypatch):
+def test_the_target_of_a_symbolic_link_counts(tmp_path, monkeypatch):
     os.symlink("/etc/passwd", tmp_path / "call")
     monkeypatch.setattr(os, "geteuid", lambda: os.stat("/etc/passwd").st_uid + 1)
     with pytest.raises(PermissionError):

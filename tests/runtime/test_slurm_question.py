@@ -46,12 +46,12 @@ def test_the_same_question_goes_on_until_it_is_answered(squeue, monkeypatch):
     assert ["does not answer" in text for text in said] == [True, False] and "again" in said[1]
 
 
-def test_no_slurm_here_is_said():
+def test_the_lack_of_slurm_is_reported():
     with pytest.raises(LaunchError, match="no no-such-command on PATH"):
         slurm_question.ask("no-such-command")
 
 
-def test_all_who_wait_for_jobs_ask_by_one_command(squeue, monkeypatch):
+def test_all_waits_for_batch_jobs_share_one_command(squeue, monkeypatch):
     monkeypatch.setattr("cmpi._runtime.slurm_poller.POLL_S", 1000.0)
     (squeue / "squeue").write_text(f'#!/bin/sh\necho "$*" >> {squeue}/asked\ncat {squeue}/answer\n')
     (squeue / "answer").write_text("1|RUNNING|None|n1\n2_0|FAILED|None|n1\n2_1|PENDING|Priority|\n")

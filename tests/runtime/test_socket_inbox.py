@@ -199,7 +199,7 @@ def test_the_end_of_the_connection_wakes_nobody_again_and_again(host):
     assert answers == [True] and host.watched() == set()
 
 
-def test_one_that_sleeps_on_a_socket_that_is_closed_sleeps_on_without_it(host):
+def test_closing_a_socket_does_not_wake_the_thread_that_waits_on_it(host):
     thread, answers = waiting(host)
     host.await_sleeper()
     with host.lock:

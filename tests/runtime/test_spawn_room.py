@@ -14,7 +14,7 @@ from cmpi._runtime.root.spawn_room import SpawnRoom
 
 
 @given(st.integers(0, 3000), st.lists(st.integers(1, 50), max_size=60))
-def test_what_is_let_through_fits_and_what_is_refused_did_not(limit, groups):
+def test_admitted_groups_fit_the_limit_and_refused_groups_do_not(limit, groups):
     used = looks = 0
 
     def look():
@@ -31,12 +31,12 @@ def test_what_is_let_through_fits_and_what_is_refused_did_not(limit, groups):
     assert looks <= 1 + sum(used + n * 5 + 32 > limit for n in groups)
 
 
-def test_what_is_still_coming_is_not_seen_and_counts():
+def test_processes_being_started_count_although_the_measurement_lacks_them():
     room = SpawnRoom(lambda: (20, 100), 4, 1, "only {left} left", near=50)
     assert room.take(1, coming=4) == "only 4 left" and room.take(1, coming=3) == ""
 
 
-def test_what_has_ended_gives_its_share_back_to_the_next_look():
+def test_room_of_ended_processes_is_found_by_the_next_measurement():
     left = iter([6, 0, 6])
     room = SpawnRoom(lambda: (next(left), 100), 5, 1, "none")
     assert [room.take(1) for _ in range(3)] == ["", "none", ""]

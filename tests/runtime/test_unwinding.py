@@ -148,7 +148,7 @@ def test_what_an_exception_keeps_is_dropped_by_it(f, how):
 
 
 @pytest.mark.parametrize("how", CATCHES)
-def test_what_lies_on_the_stack_is_dropped_at_once(how):
+def test_an_object_on_the_stack_is_dropped_at_once(how):
     log = []
     how(left_temporary, log)
     assert log == ["on its way"]

@@ -4,7 +4,7 @@ from cmpi._core.protocol import monitor_root
 from cmpi._transport.control_socket import ControlSocket, socket_pair
 
 
-def test_what_a_peer_said_before_it_left_is_heard_after_a_send_has_failed():
+def test_messages_sent_before_a_peer_left_are_received_after_a_failed_send():
     """A monitor's last frame was once lost when the root had just answered an earlier one."""
     frames = {**monitor_root.TO_ROOT, **monitor_root.TO_MONITOR}
     a, b = (ControlSocket(sock, frames) for sock in socket_pair())

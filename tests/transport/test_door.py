@@ -148,7 +148,7 @@ def test_another_users_process_is_turned_away_ungreeted(tmp_path, monkeypatch):
         assert sock.recv(100) == b""
 
 
-def test_who_connects_gives_another_users_listener_nothing(tmp_path, monkeypatch):
+def test_a_client_sends_nothing_to_another_users_listener(tmp_path, monkeypatch):
     here, there = socket.socketpair()
     with here, there:
         there.sendall(b"cmpi/1\r\n" + bytes(16))

@@ -24,7 +24,7 @@ def memory_of(pid):
     return found
 
 
-def test_it_lies_in_one_file_for_its_owner_alone_and_reads_back(tmp_path):
+def test_the_secret_file_has_mode_0600_and_reads_back(tmp_path):
     made = job_secret.create(str(tmp_path))
     path = tmp_path / job_secret.NAME
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

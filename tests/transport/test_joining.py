@@ -60,7 +60,7 @@ def test_another_users_process_is_refused_and_told_why(pair, monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["nothing", "a pipe", "two sockets"])
-def test_what_is_no_request_is_passed_over_and_its_descriptors_closed(pair, what):
+def test_an_invalid_request_is_ignored_and_its_descriptors_are_closed(pair, what):
     read, write = os.pipe()
     a, b = socket.socketpair()
     fds = {"nothing": [], "a pipe": [write], "two sockets": [a.fileno(), a.fileno()]}[what]

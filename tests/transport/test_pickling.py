@@ -53,7 +53,7 @@ def test_nothing_that_was_pickled_is_kept_alive():
         assert gone() is None
 
 
-def test_one_that_pickles_within_and_one_that_fails_spoil_nothing():
+def test_nested_and_failing_pickling_leave_the_pickler_usable():
     for _ in range(3):
         assert there_and_back([Nested(), "after"]) == [("inside", 1), "after"]
         with pytest.raises(NotPicklable, match="item 1: not me"):

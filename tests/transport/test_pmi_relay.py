@@ -42,7 +42,7 @@ def converse(*lines, size="2"):
 
 
 @pytest.mark.parametrize("size", ["1", "2"])
-def test_what_is_asked_and_answered_is_passed_on(size):
+def test_pmi_requests_and_answers_are_relayed(size):
     assert converse("cmd=init", "cmd=finalize", size=size) == (["cmd=init", "cmd=finalize"], (0, 0))
 
 

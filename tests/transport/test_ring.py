@@ -146,7 +146,7 @@ def test_a_ring_that_cannot_be_followed_is_tried_again(tmp_path, monkeypatch):
     assert taken(reader) == frames[len(first) :] and not reader.stalled and reader.sleep()
 
 
-def test_what_was_never_mapped_is_removed(tmp_path):
+def test_ring_files_that_were_never_mapped_are_removed(tmp_path):
     writer = ring.RingWriter(str(tmp_path / "ring"))
     writer.grow(ring.LARGE_BYTES)
     assert not writer.grow(ring.LARGE_BYTES) and writer.grow(ring.HUGE_BYTES)

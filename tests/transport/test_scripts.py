@@ -113,6 +113,6 @@ def test_versions_count_the_objects_that_had_a_name(monkeypatch):
     assert scripts.resolve(tag) is None
 
 
-def test_what_is_not_of_the_script_has_no_tag():
+def test_objects_from_outside_the_script_have_no_tag():
     for value in (print, pytest, lambda: None, types.ModuleType, 5):
         assert scripts.tag_of(value) is None

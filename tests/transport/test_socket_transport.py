@@ -67,7 +67,7 @@ def test_one_that_does_not_know_the_key_is_turned_away(tmp_path):
     assert meet(other=b"x" * 32, at=f"{tmp_path}/link") == [None, None]
 
 
-def test_nobody_there_is_none():
+def test_accept_and_dial_return_none_without_a_peer():
     door = socket_transport.listen("127.0.0.1", KEY)
     port = socket_transport.port_of(door)
     assert socket_transport.accept(door, 0.05) is None
@@ -105,7 +105,7 @@ def test_a_frame_of_absurd_length_breaks_the_link():
     b.free()
 
 
-def test_what_came_before_the_end_is_received_while_more_waits_to_be_sent():
+def test_messages_before_the_close_are_received_while_sends_are_pending():
     a, b = meet()
     b.send(b"a last word")
     a.send_buffers([bytes(30_000_000)], lambda: pytest.fail("nobody has read that"))

@@ -136,7 +136,7 @@ class ConnectionBroker:
         pair = _pair(member, other)
         complaint = self._complain(pair)
         if self._listens.pop(pid, None) is not None and other.busy_with == pid:
-            other.busy_with = None  # it could not even listen, so the peer has no part in it yet
+            other.busy_with = None  # `pid` never listened, so the peer was not asked to connect
         if other.busy_with != pid and pid not in other.wants:
             member.wants[peer] = other.wants[pid] = None  # both have abandoned it: try again
             if pair in self._failures:

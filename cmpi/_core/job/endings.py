@@ -70,7 +70,7 @@ class Endings:
         return actions
 
     def lost(self, pid: int, now_s: float) -> list[Action]:
-        """A process can no longer be heard of: it counts as killed."""
+        """The root has lost contact with a process for good: the process counts as killed."""
         return self.exited(pid, ExitStatus(137, SIGKILL), now_s)
 
     def not_started(self, pids: list[int], reason: str, now_s: float) -> list[Action]:
@@ -113,7 +113,7 @@ class Endings:
         for other in self._state.world(process.start):
             if other.status is not None or other.doomed:
                 continue
-            if by_launcher:  # it ends the others too; wait for the one that fell by itself
+            if by_launcher:  # MPI's launcher ends the others, too
                 self._state.kill_timers.later(other.pid, now_s)
             else:
                 actions += self.end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")

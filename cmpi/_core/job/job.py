@@ -58,7 +58,7 @@ class JobMachine:
         return self._state.own.interruption
 
     def has_ended(self, pid: int) -> bool:
-        """Whether there was such a process, and it has ended."""
+        """Whether a process with this pid existed and has ended."""
         return self._state.process_table.past.has_been(pid) and not self._state.alive(pid)
 
     def program_of(self, pid: int) -> Program:

@@ -99,7 +99,7 @@ class Died:
 
 @frozen
 class Forget:
-    """Action: these processes will not be heard of or asked about again."""
+    """Action: nothing more will be reported or asked about these processes."""
 
     pids: list[int]
 

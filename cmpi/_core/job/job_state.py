@@ -84,7 +84,7 @@ class JobState:
         return guest
 
     def over(self, process: Process) -> list[Action]:
-        """Nothing more will be heard of a process that has ended; drop the oldest records if there are too
+        """Note that an ended process will send nothing more; drop the oldest records if there are too
         many."""
         actions: list[Action] = []
         for start in self.process_table.over(process, self._needed):

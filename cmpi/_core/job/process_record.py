@@ -77,13 +77,13 @@ class Process:
             self.name, self._given = readable(order.name), True
 
     def came_as_guest(self, host: str, name: str) -> None:
-        """It is already running on this host, and is about to join."""
+        """Note that a process that the job has not started runs on this host and is about to join."""
         self.is_guest, self.guest, self.host = True, self.pid, host
         self.name, self._given = name, True
         self.monitored = self.begun = True  # it has no monitor, and need not be started
 
     def registered(self, name: str) -> None:
-        """It has registered this name, and is shown by it unless it was named when it was spawned."""
+        """Note the name that the process registered; it is shown by it, unless `spawn` named it."""
         if not self._given:
             self.name = readable(name)
 
@@ -134,8 +134,8 @@ class Process:
         return self.status
 
     def looked_at(self, by: int, *, handled: bool) -> None:
-        """Another process has received its end or failure, or was itself ended by it after all (`handled`
-        is false)."""
+        """Note that process `by` was told how this one ended and deals with it; or, not `handled`, that it
+        failed because of that."""
         (self.looked_at_by.add if handled else self.looked_at_by.discard)(by)
 
     def limit(self, mode: str) -> Order:

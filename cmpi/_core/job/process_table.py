@@ -54,7 +54,7 @@ class ProcessTable:
         self._heard_s = now_s
 
     def joined(self, process: Process, now_s: float) -> None:
-        """It has joined."""
+        """Note that the process has joined the job."""
         process.joined = True
         self._unheard.discard(process.pid)
         self._heard_s = now_s
@@ -65,7 +65,7 @@ class ProcessTable:
         self._unheard.discard(pid)
 
     def over(self, process: Process, needed: Callable[[int], bool]) -> list[int]:
-        """Nothing more will be heard of a process that has ended; return the starts to `forget` now (see
+        """Note that an ended process will send nothing more; return the starts to `forget` now (see
         `Past`)."""
         if process.over or process.status is None:
             return []

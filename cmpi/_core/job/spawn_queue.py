@@ -112,7 +112,7 @@ class SpawnQueue:
         )
 
     def settled(self, place: Place, pid: int) -> None:
-        """This process was made for the place."""
+        """Note which process was created for a `Place`."""
         self._tickets[pid] = place.ticket
 
     def withdraw(self, pid: int, request: int | None = None) -> list[SpawnAnswer]:

@@ -41,12 +41,12 @@ class State:
 
     @property
     def waiting(self) -> bool:
-        """It has not begun."""
+        """Whether the job is waiting to start."""
         return self.name in WAITING
 
     @property
     def ended(self) -> bool:
-        """It will not go on."""
+        """Whether the job has ended for good."""
         return self.name not in (*WAITING, *GOING)
 
 

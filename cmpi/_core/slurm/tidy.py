@@ -19,7 +19,7 @@ AUTOMATIC_S = 180 * 86_400.0  # what is so old is deleted when the next job is s
 
 @frozen
 class Tidied:
-    """What may be deleted."""
+    """The files that may be deleted, and the jobs they belong to."""
 
     files: list[str]
     jobs: int  # how many jobs they belong to

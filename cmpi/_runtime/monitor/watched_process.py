@@ -131,7 +131,7 @@ class WatchedProcess:
     # -- from the root ---------------------------------------------------------------------
 
     def taken(self, nbytes: int) -> None:
-        """This much of its output was printed."""
+        """Note that this much of the process's output was printed."""
         self._unprinted -= nbytes
 
     def pass_on(self, data: bytes) -> None:

@@ -1,5 +1,4 @@
-"""What the root has told about other processes: that they are alive, whether they share memory, how they
-ended."""
+"""Facts that the root reported about other processes: whether they live, share memory, how they ended."""
 
 from __future__ import annotations
 
@@ -125,7 +124,7 @@ class Exits:
     # -- links -----------------------------------------------------------------------------------
 
     def tied(self, pid: int, on: bool) -> None:
-        """This process and that one are now linked, in Erlang's sense, or no longer. With the lock held."""
+        """Note whether this process is linked with that one, as in Erlang. Call it with the lock held."""
         (self.linked.add if on else self.linked.discard)(pid)
         self.watch(Pid(pid))
 

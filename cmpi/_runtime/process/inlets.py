@@ -71,7 +71,7 @@ class Inlets:
             peer.close_receiver(peer.new_receiver(name, ANY, ""))
 
     def refuse(self, peer: Peer, name: str) -> None:
-        """Nobody waits for this channel any more; the peer may open it even later."""
+        """Stop waiting for this channel, which the peer may still open later."""
         if peer.unclaimed.get(name):
             peer.close_receiver(peer.new_receiver(name, ANY, ""))
         elif peer.status is None:

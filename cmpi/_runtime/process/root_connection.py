@@ -215,6 +215,6 @@ class RootConnection:
         self._changed.notify_all()
 
     def close(self) -> None:
-        """This process has left the job and goes on."""
+        """Close the connection: this process has left the job and goes on."""
         self._sock.close()
         signal_guard.release(self._write_lock)

@@ -163,7 +163,7 @@ def protect(lock: Any) -> None:
 
 
 def release(lock: Any) -> None:
-    """This lock is not used any more."""
+    """Forget a lock that is no longer used."""
     _locks[:] = [other for other in _locks if other is not lock]
 
 

@@ -144,6 +144,6 @@ class SocketWaits:
             return None
 
     def close(self) -> None:
-        """This process has left the job: nobody waits any more."""
+        """End all waits: this process has left the job."""
         while self._idle:
             self._idle.pop().close()

@@ -122,7 +122,7 @@ class Bridge:
         self._queue.put((self._formatter.died(pid, status, usage, time.monotonic()), pid, 0, None))
 
     def forget(self, pid: int) -> None:
-        """Nothing more will come from a process."""
+        """Release what is kept for a process that will write nothing more."""
         self._formatter.forget(pid)
         if self._files is not None:
             self._queue.put(([], pid, FORGET, None))

@@ -103,7 +103,7 @@ class MonitorTable:
         return bool(self._of(owner))
 
     def dismiss_of(self, owner: int) -> None:
-        """That program is over: dismiss its monitors."""
+        """Dismiss the monitors of a program that is over."""
         for pid in self._of(owner):
             self.tell(pid, monitor_root.Dismiss())
 
@@ -133,7 +133,7 @@ class MonitorTable:
         self._do(actions)
 
     def adopt(self, pid: int, peer: Peer, frames: Decoder) -> None:
-        """This becomes the monitor of that process; `frames` decodes the process's stream."""
+        """Assign a monitor to a process, whose stream `frames` decodes."""
         self._monitors[pid], self._rank_frames[pid] = peer, frames
 
     def release(self, pid: int) -> None:

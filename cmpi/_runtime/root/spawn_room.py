@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class SpawnRoom:
-    """What is left of one limit: the amount at the last look, less what was taken since. It looks again
-    only when that is little.
+    """The remainder of one limit: the amount measured last, minus what was taken since. It is measured
+    again only when it is small.
 
     Args:
         look: Returns how much is left, and the limit. Raises OSError if that cannot be known.

@@ -66,7 +66,7 @@ def test_equal_keys_have_equal_hashes_whatever_their_types(equal):
     assert len({stable_hash(each) for each in equal}) == 1
 
 
-def test_it_is_the_same_in_every_process():
+def test_the_stable_hash_is_the_same_in_every_process():
     code = (
         "import datetime, uuid; from cmpi._core.data.stable_hash import stable_hash as h; print(h(('a', 1, "
         "2.5, None, b'x', frozenset('abc'), datetime.date(2024, 1, 1), uuid.UUID(int=3))))"
