@@ -1,6 +1,9 @@
 """Streams whose workers are on several hosts that share no folder for temporary files."""
 
+import os
 import pathlib
+import signal
+import time
 
 import pytest
 
@@ -76,6 +79,63 @@ def test_shuffles_and_sorts_fetch_what_other_hosts_have_and_leave_nothing_there(
     ], result
 
 
+ELSEWHERE = """\
+    os.mkdir("/tmp/only-here")
+    try:
+        with ProcessPool(4, resources=Resources(cpus=1)) as pool:
+            until(lambda: set(pool.map(where, range(24), chunksize=1)) == {"h1", "h2"})
+            def slow(x):
+                time.sleep(0.01)
+                return padded(x)
+            data.range(1000, pool=pool).options(spill_folder="/tmp/only-here").map(slow).sort().count()
+    except cmpi.CmpiError as error:
+        print(error)
+    print(os.listdir("/tmp/only-here"))
+    os.rmdir("/tmp/only-here")
+"""
+
+
+def test_a_spill_folder_that_a_host_lacks_is_named(on_hosts, jobs):
+    options = ("--host", "h1:2,h2:2", "--output", "plain")
+    result = on_hosts.job(PRELUDE + ELSEWHERE, options=options, timeout=80)
+    message, left = result.out.splitlines()
+    assert message.startswith("a stream needs a folder in /tmp/only-here on h2; the process "), result
+    assert message.endswith("Name a folder that each host has: options(spill_folder=...)"), result
+    assert left == "[]" and "FileNotFoundError" in result.err, result
+
+
+INTERRUPTED = """\
+    folder = pathlib.Path(sys.argv[1])
+    def slow(x):
+        (folder / "reading").touch()
+        time.sleep(60)
+    with ProcessPool(4, resources=Resources(cpus=1)) as pool:
+        until(lambda: set(pool.map(where, range(24), chunksize=1)) == {"h1", "h2"})
+        def on_both(x):
+            folder.joinpath(f"on {os.uname().nodename}").touch()
+            until(lambda: len(list(folder.glob("on h*"))) == 2)
+            return padded(x)
+        data.range(8_000, pool=pool).map(on_both).repartition(4).map(slow).write_text(folder / "out")
+"""
+
+
+def test_ctrl_c_removes_the_files_on_all_hosts(on_hosts, jobs):
+    options = ("--host", "h1:2,h2:2", "--output", "plain")
+    job = on_hosts.start(*options, "python", jobs.script(PRELUDE + INTERRUPTED), str(jobs.folder))
+    while not pathlib.Path(jobs.folder, "reading").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+    for name in ("h1", "h2"):
+        assert "cmpi-data-" in on_hosts.hosts.call(name, "ls", "/tmp")
+    (cmpirun,) = [p for p in jobs.processes() if "cmpirun" in " ".join(p.cmdline()[:2])][:1]
+    cmpirun.send_signal(signal.SIGINT)
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 130 and b"KeyboardInterrupt" in out + err, (job.returncode, out, err)
+    assert os.listdir(jobs.folder / "out") == []
+    for name in ("h1", "h2"):
+        assert "cmpi-data-" not in on_hosts.hosts.call(name, "ls", "/tmp")
+
+
 LOSES = """\
     folder = pathlib.Path(sys.argv[1])
     def read(x):
@@ -107,6 +167,7 @@ def test_what_a_lost_host_had_is_made_again_once_and_counted_once(on_hosts, jobs
     )
     while not pathlib.Path(folder, "reducing").exists():
         assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
     on_hosts.hosts.power_off("h3")
     pathlib.Path(folder, "lost").touch()
     out, err = (text.decode() for text in job.communicate(timeout=80))

@@ -28,7 +28,7 @@ from cmpi.data.execution.places import (
 )
 from cmpi.data.execution.spill import Block, read, stored
 from cmpi.data.execution.spill_folder import SpillFolder
-from cmpi.errors import CmpiError
+from cmpi.errors import CmpiError, EndOfChannel
 from cmpi.identifiers import Pid, Resources
 from cmpi.processes import process
 
@@ -143,8 +143,14 @@ class Store:
         pid = process.spawn(
             keep, channel, self._parent, folder, resources=Resources(near=near), name="files of streams"
         )
-        with Receiver[Any](pid, name=channel) as answers:
-            found, folder = answers.recv()
+        try:
+            with Receiver[Any](pid, name=channel) as answers:
+                found, folder = answers.recv()
+        except (*GONE, EndOfChannel) as error:
+            raise CmpiError(
+                f"a stream needs a folder in {self._parent} on {host.split()[0]}; the process that makes "
+                f"it has failed ({error}). Name a folder that each host has: options(spill_folder=...)"
+            ) from error
         if found != host:
             call(pid, None, timeout=CLOSE_S)
             raise CmpiError(
