@@ -78,12 +78,12 @@ class ProcessPool(concurrent.futures.Executor):
         name = f"cmpi-pool-{next(_pools)}"
         sizes = (max_workers if minimum is None else min(minimum, max_workers), max_workers)
         self._owner = os.getpid()
-        self._closed = False
         self._buffers = SharedBuffers(name)
         functions = Functions(self._buffers)
         setup = (initializer, initargs)
         self._groups = Groups(name, sizes, resources, setup, max_tasks_per_child, functions, self._buffers)
         self._submitter = Submitter(functions, self._buffers, max_pending)
+        self._closed = False  # from now on, `__del__` has something to close
         if not _open:
             atexit.register(_shut_down_all)
         _open.add(self)

@@ -113,7 +113,7 @@ class Endings:
         for other in self._state.world(process.start):
             if other.status is not None or other.doomed:
                 continue
-            if by_launcher:  # MPI's launcher ends the others, too
+            if by_launcher:  # the launcher ends the others too: first see which one failed by itself
                 self._state.kill_timers.later(other.pid, now_s)
             else:
                 actions += self.end(other, SIGTERM, now_s, f"ended with rank {process.rank} of its world")

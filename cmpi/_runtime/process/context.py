@@ -84,8 +84,9 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
             text = os.environ.get(names.CONTROL, "")
             if not text:
                 raise NotRunning(
-                    "this process is not part of a cmpi job. Start it with `cmpirun python ...`, or call "
-                    "cmpi.init() first, in a script's `if __name__ == '__main__':`."
+                    "this process is not part of a cmpi job. Start it with `cmpirun python ...` (in place "
+                    "of mpiexec or srun), or call cmpi.init() first, in a script's "
+                    "`if __name__ == '__main__':`."
                 )
             try:
                 control = descriptor(text)

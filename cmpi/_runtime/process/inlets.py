@@ -71,7 +71,7 @@ class Inlets:
             peer.close_receiver(peer.new_receiver(name, ANY, ""))
 
     def refuse(self, peer: Peer, name: str) -> None:
-        """Stop waiting for this channel, which the peer may still open later."""
+        """Refuse a channel that nobody waits for any more, even if the peer opens it only later."""
         if peer.unclaimed.get(name):
             peer.close_receiver(peer.new_receiver(name, ANY, ""))
         elif peer.status is None:

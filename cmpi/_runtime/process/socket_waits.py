@@ -144,6 +144,6 @@ class SocketWaits:
             return None
 
     def close(self) -> None:
-        """End all waits: this process has left the job."""
+        """Close the idle pollers: this process has left the job."""
         while self._idle:
             self._idle.pop().close()

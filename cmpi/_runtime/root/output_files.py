@@ -42,7 +42,7 @@ class OutputFiles:
             os.close(self._open.pop(key))
 
     def forget(self, pid: int) -> None:
-        """Close the files of a process that has ended and will write nothing more."""
+        """Forget the name of a process that has ended and will write nothing more."""
         self._names.pop(pid, None)
         self._dead.discard(pid)
         self._begun -= {(pid, fd) for fd in _ENDINGS}
