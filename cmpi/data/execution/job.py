@@ -19,7 +19,7 @@ from cmpi.data.destinations.folder import Destination, Manifest
 from cmpi.data.destinations.formats import Write, WriteTables
 from cmpi.data.destinations.postgres_table import PostgresTable
 from cmpi.data.errors import BadRow
-from cmpi.data.execution import tasks
+from cmpi.data.execution import tasks, writing
 from cmpi.data.execution.joins import join_of, pairs_of_partitions
 from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, Partitions
@@ -114,14 +114,14 @@ class Job:
         in place."""
         try:
             memory = self.options.memory
-            work = tasks.write(to.folder, to.staging, ending, rows_per_file, how, by, memory)
+            work = writing.write(to.folder, to.staging, ending, rows_per_file, how, by, memory)
             return to.commit(self.run(f"write {ending}", self.flow(optimise(node)), work))
         finally:
             to.close()
 
     def insert(self, node: plan.Node, to: PostgresTable) -> int:
         """Write a plan's rows to a table; return how many they are. Blocks: until they are there."""
-        work = tasks.write_files(WriteTables(to.schema))
+        work = writing.write_files(WriteTables(to.schema))
         files = [*itertools.chain(*self.spilling("write postgres", self.flow(optimise(node)), work))]
         again = Running(self._pool, self.options.retries, None, self._store).again
         return to.insert([self._store.local(file, again) for file in files])
