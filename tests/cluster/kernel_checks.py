@@ -142,7 +142,7 @@ def test_a_burst_is_stopped_by_the_kernel_and_harms_nobody_else(seen):
     assert f"failed: out of memory: asked {ASKED}, used {BOUND}" in seen["stderr"], seen
 
 
-def test_what_a_process_has_started_counts_and_ends_with_it(seen):
+def test_programs_that_a_process_started_count_and_end_with_it(seen):
     assert f"out of memory: asked {ASKED}, used {BOUND}" in seen["parent of burst"], seen
 
 
@@ -200,7 +200,7 @@ def test_who_is_bounded_stays_within_its_bounds_and_the_doctor_says_so(session):
     assert not ours(SLICE)
 
 
-def test_who_is_not_root_needs_a_place_of_its_own(session):
+def test_an_ordinary_user_needs_a_cgroup_of_its_own(session):
     nobody = 65534
     assert doctor(user=nobody).startswith("memory limits are enforced by monitors")
     for path in (SLICE, f"{SLICE}/cgroup.procs", f"{SLICE}/cgroup.subtree_control"):

@@ -32,7 +32,7 @@ for how in ("kill", "exit", "raise"):
 """
 
 
-def test_a_crash_on_another_host_harms_nobody_and_is_an_error_to_its_peers(on_hosts):
+def test_a_crash_on_another_host_affects_only_its_peers(on_hosts):
     result = on_hosts.job(PRELUDE + CRASHES, options=THREE, timeout=60)
     lines = [line.split() for line in result.out.splitlines()]
     codes = {"kill": "137", "exit": "3", "raise": "1"}
@@ -79,7 +79,7 @@ def test_a_lost_host_is_the_end_of_what_ran_there_and_of_nothing_else(on_hosts, 
     assert job.returncode == 0 and "host h3 is lost" in err, out + err  # the program has dealt with it
 
 
-def test_a_world_of_which_a_host_is_lost_ends_with_a_report_that_says_so(on_hosts, jobs):
+def test_the_loss_of_a_host_ends_its_world_and_is_reported(on_hosts, jobs):
     text = "import time; from mpi4py import MPI; print('up', flush=True); time.sleep(100)"
     script = jobs.script(text)
     job = on_hosts.start(*THREE, "-n", "6", "python", script)

@@ -21,7 +21,7 @@ def test_ranks_fill_one_host_after_another_and_are_one_world(on_hosts):
         assert "hydra" not in on_hosts.hosts.call(host, "ls", "/tmp")
 
 
-def test_what_keeps_hosts_from_taking_part_is_said_of_all_at_once_before_anything_starts(on_hosts, jobs):
+def test_faults_of_all_hosts_are_listed_before_anything_starts(on_hosts, jobs):
     hosts = jobs.folder / "wrong.hosts"
     hosts.write_text(
         "h1 slots=2\n"

@@ -152,7 +152,7 @@ def test_wrong_wishes_are_refused_with_a_remedy(slurm, jobs):
         assert result.code == 2 and words in result.err, result
 
 
-def test_without_slurm_that_is_said(jobs):
+def test_the_lack_of_slurm_is_named(jobs):
     path = os.path.dirname(jobs.environment["PATH"].split(":")[0]) + "/bin"
     result = jobs.run("cmpirun", "--slurm", "hostname", env={"PATH": path})
     assert result.code == 1 and "no sbatch on PATH: this is not a machine of a Slurm cluster" in result.err

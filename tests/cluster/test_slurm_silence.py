@@ -36,7 +36,7 @@ def gate(jobs, tmp_path_factory):
     return folder
 
 
-def test_a_silent_slurm_is_told_of_once_and_the_job_is_followed_to_its_end(slurm, jobs, gate):
+def test_a_silent_slurm_is_reported_once_and_the_job_is_followed(slurm, jobs, gate):
     follower = jobs.start("cmpirun", "--slurm", "--output", "plain", "python", jobs.script(STEPS))
     assert follower.stdout.readline() == b"begins\n"
     (gate / "hang").touch()

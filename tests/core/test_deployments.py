@@ -73,7 +73,7 @@ def test_its_ranks_are_a_world_of_their_own_and_the_fork_server_is_wanted():
     assert owner not in [it.pid for it in of(Died, overdue)], "it never joins, and nobody waits for that"
 
 
-def test_its_first_failure_is_its_exit_code_and_nobody_elses():
+def test_the_first_failure_of_a_program_is_its_own_exit_code():
     j = standing()
     (one, (a, b)), (other, (c, d)) = deploy(j), deploy(j)
     assert signals(j.exited(b, ExitStatus(3), 1.0)) == [(a, 15)]

@@ -35,7 +35,7 @@ def signals(actions):
     return [(a.pid, a.frame.signal) for a in of(Order, actions) if isinstance(a.frame, monitor_root.Signal)]
 
 
-def test_a_guest_is_told_who_it_is_and_holds_nothing():
+def test_a_guest_gets_its_identity_and_holds_no_resources():
     j = standing()
     pid, actions = a_guest(j)
     (welcome,) = told(actions, process_root.Welcome)
@@ -45,7 +45,7 @@ def test_a_guest_is_told_who_it_is_and_holds_nothing():
     assert j.processes[pid].title == f"guest · {pid:07x}" and not j.processes[pid].is_rank
 
 
-def test_what_a_guest_and_its_children_spawned_ends_with_it_and_nothing_else():
+def test_the_end_of_a_guest_ends_its_descendants_and_no_other_process():
     j = standing()
     (mine, _), (other, _) = a_guest(j), a_guest(j)
     child = a_child(j, mine)

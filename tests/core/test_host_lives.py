@@ -204,7 +204,7 @@ def lives_with(name="h"):
     return lives
 
 
-def test_a_host_that_is_silent_is_lost_and_one_that_is_heard_is_not():
+def test_a_silent_host_is_lost_and_a_host_that_sends_is_not():
     lives = lives_with()
     lives.heard("h", 4.0)
     assert lives.tick(11.0) == [hl.Beat("h")]
@@ -253,7 +253,7 @@ def test_a_new_host_that_fails_is_forgotten_with_the_fault(step):
     assert lives.closed("n", "") == [hl.AnswerAdd("n", "no")] and lives.state("n") == ""
 
 
-def test_one_that_is_added_while_it_is_lost_is_tried_as_soon_as_the_root_has_answered():
+def test_a_lost_host_that_is_added_is_tried_once_the_root_has_answered():
     lives = lives_with()
     lives.closed("h", "")
     assert lives.add("h", 1.0) == []

@@ -150,7 +150,7 @@ def test_a_watcher_learns_whether_memory_is_shared_once_both_have_joined():
     )
 
 
-def test_watching_a_pid_of_nobody_says_so():
+def test_watching_an_unknown_pid_reports_no_such_process():
     j, (a,) = a_job()
     (ended,) = told(j.from_rank(a, process_root.Watch(123), 0.0), process_root.Ended)
     assert "no such process" in ended.verdict
@@ -173,7 +173,7 @@ def test_ranks_that_do_not_end_with_their_world_are_killed_after_a_second():
     assert j.tick(KILL_AFTER_S) == [Order(b, monitor_root.Signal(9, 0.0))]
 
 
-def test_a_spawned_process_that_dies_takes_nobody_with_it():
+def test_the_death_of_a_spawned_process_ends_no_other():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
@@ -479,7 +479,7 @@ def test_a_request_that_waits_a_second_is_reported_once_with_the_holders():
     assert not of(Say, j.tick(LATE_S + 1)) and j.deadline_s() != LATE_S
 
 
-def test_a_request_that_got_its_room_in_time_is_not_told_of():
+def test_a_request_placed_in_time_is_not_reported():
     j, (a,) = a_job(cpus=1)
     spawn(j, a, 1)
     spawn(j, a, 2)

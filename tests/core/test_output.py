@@ -184,7 +184,7 @@ def test_of_a_bar_in_a_pipe_the_state_is_printed_now_and_then(form):
     assert states[0] == int(20 * FIRST_STATE_S)
 
 
-def test_the_form_for_people_tells_who_wrote_what_and_what_stderr_was():
+def test_human_output_names_the_writer_and_marks_stderr():
     f = formatter("human", one_place=True)
     printed = f.output(A.pid, 1, b"one\ntwo\n", 0.0) + f.output(A.pid, 2, b"oh\n", 0.0)
     assert join_bytes(printed + f.output(B.pid, 1, b"three\n", 0.0), 1).decode().splitlines() == [
@@ -267,7 +267,7 @@ def test_an_alarm_of_cmpirun_is_red_and_starts_a_line():
     assert data == b"\n\x1b[31mcmpirun: failed\x1b[0m\n    more\n"
 
 
-def test_what_a_failed_process_wrote_last_is_repeated_only_where_it_is_out_of_sight():
+def test_the_last_lines_of_a_failure_are_repeated_only_if_out_of_sight():
     f = formatter("plain")
     f.output(A.pid, 2, b"x" * 10_000 + b"the end\n", 0.0)
     assert f.tail(A.pid) == b""

@@ -33,7 +33,7 @@ def test_the_first_failure_is_named_with_what_it_ran_and_its_last_words_if_they_
     assert "last" not in report(job)
 
 
-def test_the_host_is_named_where_there_are_several_and_the_memory_only_to_who_wants_it():
+def test_the_report_names_the_host_if_there_are_several_and_memory_on_request():
     job, pid = failed_job(ExitStatus(3))
     job.used(pid, monitor_root.ProcessExited(code=3, peak_rss_bytes=1 << 28, cpu_s=1.0))
     assert "node1" not in report(job) and "memory" not in report(job)

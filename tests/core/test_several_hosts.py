@@ -116,7 +116,7 @@ def test_a_lost_host_takes_its_processes_and_no_other():
     assert j.requests.capacity().total.cpus == 1
 
 
-def test_what_a_process_of_a_lost_host_has_sent_is_ignored():
+def test_frames_from_processes_of_a_lost_host_are_ignored():
     j, a, b = a_job_with_a_process_on_b()
     join(j, b)
     j.host_lost("b", "it was taken out of the job", 1.0)
@@ -137,7 +137,7 @@ def test_a_request_that_only_the_lost_host_could_satisfy_is_refused():
     assert refused.request == 2 and refused.never and "the largest, a" in refused.reason
 
 
-def test_a_world_of_which_one_host_is_lost_falls_and_the_host_is_the_first_failure():
+def test_the_loss_of_a_host_ends_its_world_and_is_the_first_failure():
     j, (a, b) = a_job()
     actions = j.host_lost("b", "off", 1.0)
     assert of(Order, actions)[-1] == Order(a, monitor_root.Signal(15, 0.0))

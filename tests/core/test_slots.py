@@ -48,7 +48,7 @@ def test_no_spares_are_made_where_memory_is_short():
     assert table.tick(1.0, room=False) == []
 
 
-def test_what_was_not_needed_for_a_while_is_given_up():
+def test_slots_that_are_idle_for_a_while_are_given_up():
     table, numbers = SlotTable(), [FIRST + n for n in range(8)]
     for n, number in enumerate(numbers):
         table.want(n, "h", 0.0)

@@ -11,7 +11,7 @@ from cmpi._core.slurm.end_record import EndRecord
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60))
-def test_silence_is_told_once_and_its_end_once_and_questions_become_rarer(answers):
+def test_silence_and_its_end_are_reported_once_and_questions_become_rarer(answers):
     rhythm, now_s, told, pauses = patience.Patience(), 0.0, [], []
     for answered in answers:
         now_s = max(now_s, rhythm.due_s)

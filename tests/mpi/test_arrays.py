@@ -226,7 +226,7 @@ with of("npy") as f: print((np.load(io.BytesIO(f.read())) == np.arange(300_000))
 
 
 @pytest.mark.parametrize("how", ["os._exit(3)", "os.kill(os.getpid(), 9)"])
-def test_a_process_that_dies_with_a_loan_or_held_array_harms_no_other(job, how):
+def test_a_death_with_a_loan_or_held_array_affects_no_other_process(job, how):
     result = job(
         PRELUDE
         + """

@@ -53,7 +53,7 @@ s.close(); print(wait(p))
     assert out == "0\n"
 
 
-def test_what_was_sent_is_a_copy_of_that_moment(program):
+def test_a_sent_value_is_a_copy_of_that_moment(program):
     out = program("""
 def child(parent):
     r = Receiver(parent)
@@ -80,7 +80,7 @@ print(wait(p))
     assert out == "second first\n0\n"
 
 
-def test_what_was_sent_before_a_normal_exit_arrives_also_late(program):
+def test_messages_sent_before_a_normal_exit_arrive_even_if_read_late(program):
     out = program("""
 def child(parent):
     s = Sender(parent)
@@ -353,7 +353,7 @@ s.send(p)
     assert out == "True\nTrue\n"
 
 
-def test_two_threads_at_one_end_are_told_so(program):
+def test_two_threads_at_one_end_raise_an_error(program):
     out = program("""
 p = spawn(lambda parent: Receiver(parent).recv())
 r = Receiver(p)

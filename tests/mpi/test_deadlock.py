@@ -49,7 +49,7 @@ DEADLOCKS = {
 
 
 @pytest.mark.parametrize("how", DEADLOCKS)
-def test_a_deadlock_ends_the_job_and_says_who_waits_for_whom_and_where(jobs, job, how):
+def test_a_deadlock_ends_the_job_with_a_report_of_all_waits(jobs, job, how):
     child, parent, words = DEADLOCKS[how]
     result = job(PRELUDE + f"def child(parent):\n    {child}\np = spawn(child)\n{parent}\n")
     assert result.code == 86, result

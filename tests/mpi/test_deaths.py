@@ -48,7 +48,7 @@ DEATHS = {
 
 
 @pytest.mark.parametrize("how", DEATHS)
-def test_a_death_is_told_as_it_was(job, how):
+def test_the_exit_status_of_a_death_is_reported_unchanged(job, how):
     death, status, code = DEATHS[how]
     result = job(
         PRELUDE
@@ -221,7 +221,7 @@ for _ in range(5):
     assert result.out == "9 True\n" * 5, result
 
 
-def test_a_process_that_dies_before_receiving_or_while_spawning_harms_no_other(job):
+def test_a_death_before_receiving_or_while_spawning_affects_no_other_process(job):
     result = job(
         PRELUDE
         + f"""
@@ -243,7 +243,7 @@ print(wait(spawn(lambda parent: None), timeout={LIMIT_S}))
     assert result.out.splitlines() == ["9", "told", "9", "9", "9", "0"], result
 
 
-def test_what_cannot_be_unpickled_is_an_error_where_it_is_unpickled(job):
+def test_a_value_that_cannot_be_unpickled_raises_in_recv(job):
     result = job(
         PRELUDE
         + f"""
@@ -346,7 +346,7 @@ wait(spawn(child, sys.argv[1]))
     assert found == dict.fromkeys(names, "12345") and result.out == "finalized\n", result
 
 
-def test_what_a_closure_does_to_its_standard_streams_is_no_failure_of_its_end(job, tmp_path):
+def test_a_closure_may_close_or_replace_its_standard_streams(job, tmp_path):
     result = job(
         PRELUDE
         + """

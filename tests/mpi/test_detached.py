@@ -86,7 +86,7 @@ def test_ctrl_c_may_end_it_and_stop_ends_one_of_several(jobs, lab, detach):  # n
     assert last.returncode == 143 and b"the job has been ended, and this program with it" in err, (out, err)
 
 
-def test_output_that_nobody_reads_is_bounded_and_what_was_dropped_is_said(jobs, lab, detach):  # noqa: F811
+def test_unread_output_is_bounded_and_dropped_output_is_reported(jobs, lab, detach):  # noqa: F811
     (folder,) = job_folders.find(lab)
     lines = 3 * FILES * FILE_BYTES // 100
     name = detach("sh", "-c", f"yes {'x' * 99} | head -n {lines}; echo last")

@@ -35,7 +35,7 @@ kill(r)
     assert result.code in (3, 137, 1) and "later" not in result.err, result
 
 
-def test_a_normal_end_ends_nobody_and_a_late_link_does(job):
+def test_a_normal_end_spares_linked_processes_and_a_late_link_does_not(job):
     result = job(
         PRELUDE
         + """

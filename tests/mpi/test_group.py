@@ -49,7 +49,7 @@ print([int(Receiver[float](pid).recv(timeout=20) - array.sum()) for pid in pids]
     assert out == "[0, 1, 2]\n"
 
 
-def test_a_group_falls_as_one_and_harms_nobody_else(job):
+def test_a_failure_in_a_group_ends_the_group_and_no_other_process(job):
     result = job(
         PRELUDE
         + """

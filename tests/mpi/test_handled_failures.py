@@ -57,7 +57,7 @@ def test_with_strict_every_failure_counts(job):
 
 
 @pytest.mark.parametrize("how", COUNTS)
-def test_a_failure_that_nobody_received_is_the_jobs_and_named_as_that(job, how):
+def test_a_failure_that_no_process_received_counts_for_the_job(job, how):
     result = job(PRELUDE + COUNTS[how])
     assert result.code == 3 and "failed: exit code 3" in result.err, result
     assert "unseen  no process waited for it" in result.err, result

@@ -23,7 +23,7 @@ def test_a_call_that_a_signal_handler_cuts_is_done_or_not_and_nothing_is_lost(cm
     assert len(lines) == len(kinds) and all(line.endswith("everything accounted for") for line in lines)
 
 
-def test_what_is_spawned_after_ctrl_c_is_refused_at_once(jobs):
+def test_a_spawn_after_ctrl_c_is_refused_at_once(jobs):
     text = """
 import cmpi, signal, sys, time
 cmpi.init()

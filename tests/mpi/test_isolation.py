@@ -171,7 +171,7 @@ for i in range(8):
     assert (result.code, result.out) == (0, "works on\n" * 8), result
 
 
-def test_a_killed_monitor_takes_its_process_with_it_and_nobody_else(job):
+def test_a_killed_monitor_ends_only_its_own_process(job):
     text = """
 import cmpi, os, time
 def victim(parent):

@@ -135,7 +135,7 @@ else:
 """
 
 
-def test_what_the_programs_own_mpi_comm_spawn_starts_is_shown(jobs):
+def test_output_of_the_programs_own_mpi_comm_spawn_is_shown(jobs):
     result = jobs.run("cmpirun", "--output", "json", "python", jobs.script(SPAWNING))
     assert result.code == 0 and not result.err, result
     events = [json.loads(line) for line in result.out.splitlines()]

@@ -380,7 +380,7 @@ print(search.best_params_)
     assert out.splitlines() == ["[0, 1, 4, 9, 16]", "{'alpha': 0.01}"]
 
 
-def test_a_task_that_uses_more_memory_than_it_asked_for_fails_alone_and_is_told_so(pool_job):
+def test_a_task_that_exceeds_its_memory_fails_alone_with_that_reason(pool_job):
     out = pool_job("""
 def hog(mib):
     data = bytearray(mib << 20)

@@ -227,7 +227,7 @@ print(failed)
     assert out.stdout == "5\n", out
 
 
-def test_what_a_rank_runs_as_another_user_has_no_part_in_the_job(jobs, cmpirun, other_user):
+def test_a_program_run_as_another_user_cannot_join_the_job(jobs, cmpirun, other_user):
     """The program inherits the descriptor by which the rank may join."""
     (jobs.folder / "join.py").write_text("""
 import os, socket, sys

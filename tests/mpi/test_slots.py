@@ -160,7 +160,7 @@ print(cmpi.Receiver(p).recv())
     assert (result.code, result.out, result.err) == (0, "(1, 8, True)\n(4, True)\n", ""), result
 
 
-def test_what_a_process_starts_that_uses_mpi_is_a_world_of_its_own(program):
+def test_an_mpi_program_started_by_a_process_is_a_world_of_its_own(program):
     text = """
 command = [sys.executable, "-c", "from mpi4py import MPI; print(MPI.COMM_WORLD.size)"]
 def run():

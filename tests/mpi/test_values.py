@@ -272,7 +272,7 @@ print(value, name, type(thing) is Thing)
     assert (result.code, result.out) == (0, "7 package.job True\n"), result
 
 
-def test_what_is_received_may_be_changed(program):
+def test_received_arrays_are_writable(program):
     text = """
 import numpy as np
 def child(parent):

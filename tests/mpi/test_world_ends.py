@@ -72,7 +72,7 @@ for how in ("raise ValueError('x')", "sys.exit(3)"):
     assert result.out == "[True, False, True]\n" * 2, result
 
 
-def test_what_a_rank_forked_fails_for_itself_and_leaves_the_ranks_mpi_alone(jobs, cmpirun):
+def test_a_forked_child_fails_alone_and_leaves_the_ranks_mpi_intact(jobs, cmpirun):
     text = """
 import os, sys
 from mpi4py import MPI

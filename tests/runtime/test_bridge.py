@@ -106,7 +106,7 @@ def test_files_of_a_process_are_closed_with_its_end_and_keep_what_it_left_runnin
 
 
 @pytest.mark.parametrize("full", [True, False], ids=["a full disk", "a reader that has left"])
-def test_output_that_cannot_be_written_ends_the_job_and_a_full_disk_is_said(full):
+def test_unwritable_output_ends_the_job_and_a_full_disk_is_reported(full):
     output = Output()
     if full:
         with open("/dev/full", "wb", buffering=0) as file:

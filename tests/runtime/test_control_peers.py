@@ -73,7 +73,7 @@ def root():
         os.close(fd)
 
 
-def test_a_peer_is_introduced_by_its_first_frame_and_heard_from_then_on(root):
+def test_the_first_frame_identifies_a_peer_and_later_frames_are_handled(root):
     peer = root.comes()
     output = monitor_root.Output(1, b"x")
     for frame in (UP, output):

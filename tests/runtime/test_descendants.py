@@ -21,7 +21,7 @@ print(repr(descendants.end_all()), descendants.have_children())
 """
 
 
-def test_what_belongs_to_another_user_is_named_and_all_else_is_ended():
+def test_processes_of_another_user_are_named_and_all_others_are_ended():
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     done = subprocess.run(
         [sys.executable, "-c", FOREIGN], env=environment, capture_output=True, text=True, timeout=30

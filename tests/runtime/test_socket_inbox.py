@@ -185,7 +185,7 @@ def test_an_error_out_of_the_condition_gives_the_socket_back(host):
     assert host.watched() == {select.EPOLLIN} and host.idle == 1
 
 
-def test_the_end_of_the_connection_wakes_nobody_again_and_again(host):
+def test_a_closed_connection_does_not_keep_waking_a_waiting_thread(host):
     thread, answers = waiting(host)
     host.await_sleeper()
     host.peer.free()

@@ -133,7 +133,7 @@ CATCHES = [catch, catch_by_name, catch_and_return, catch_by_context_manager, cat
         beside_an_exception_that_is_handled,
     ],
 )
-def test_a_drop_without_an_exception_is_told(f, how):
+def test_a_drop_without_an_exception_has_no_cause(f, how):
     log = []
     how(f, log)
     assert log == [None]
@@ -141,7 +141,7 @@ def test_a_drop_without_an_exception_is_told(f, how):
 
 @pytest.mark.parametrize("how", CATCHES)
 @pytest.mark.parametrize("f", [left_local, left_in_a_list, failing_itself])
-def test_what_an_exception_keeps_is_dropped_by_it(f, how):
+def test_objects_kept_by_an_exception_are_dropped_with_it(f, how):
     log = []
     how(f, log)
     assert log == ["caught"]

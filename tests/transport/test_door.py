@@ -160,7 +160,7 @@ def test_a_client_sends_nothing_to_another_users_listener(tmp_path, monkeypatch)
             there.recv(1)
 
 
-def test_a_listener_that_does_not_know_the_secret_is_left_before_anything_is_said():
+def test_nothing_is_sent_to_a_listener_that_does_not_know_the_secret():
     here, there = socket.socketpair()
     with here, there:
         there.sendall(b"cmpi/1\r\n" + bytes(16) + bytes(32))

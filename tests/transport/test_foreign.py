@@ -69,6 +69,6 @@ def test_pandas_and_arrow_lie_outside_of_the_pickle():
     assert back.equals(table) and inside < 5000
 
 
-def test_nothing_is_looked_for_that_nobody_has_imported(monkeypatch):
+def test_libraries_that_are_not_imported_are_not_searched(monkeypatch):
     monkeypatch.setattr(foreign, "_unknown", {"no_such_library": lambda module: 1 / 0})
     assert not foreign.learn()

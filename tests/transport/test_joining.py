@@ -47,12 +47,12 @@ def test_a_process_gets_a_connection_of_its_own(pair):
     there.close()
 
 
-def test_a_second_one_is_refused_and_told_why(pair):
+def test_a_second_one_is_refused_with_a_reason(pair):
     there, why = request(pair, taken=True)
     assert there is None and "another process of this rank" in why
 
 
-def test_another_users_process_is_refused_and_told_why(pair, monkeypatch):
+def test_another_users_process_is_refused_with_a_reason(pair, monkeypatch):
     uid = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: uid + 1)
     there, why = request(pair)

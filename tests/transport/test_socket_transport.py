@@ -62,7 +62,7 @@ def test_frames_and_buffers_of_any_size_arrive_in_order_and_whole(messages, seed
     b.free()
 
 
-def test_one_that_does_not_know_the_key_is_turned_away(tmp_path):
+def test_a_client_without_the_key_is_rejected(tmp_path):
     assert meet(other=b"x" * 32) == [None, None]
     assert meet(other=b"x" * 32, at=f"{tmp_path}/link") == [None, None]
 
