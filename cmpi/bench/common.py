@@ -56,13 +56,13 @@ class Row:
 HEADINGS = f"{'':34} {'cmpi':>10} {'other':>10} {'':6} {'ratio':>7}  {'must be':14} other"
 
 
-def plain_mpiexec(program: list[str]) -> list[str]:
-    """The command `mpiexec -n 1` with the flags that cmpirun uses, without cmpi."""
+def plain_mpiexec(program: list[str], ranks: int = 1) -> list[str]:
+    """The command `mpiexec -n RANKS` with the flags that cmpirun uses, without cmpi."""
     mpi = find_mpi.find()
     argv = mpiexec.command(mpi, program, [], {}, superuser=os.geteuid() == 0)
     if mpi.kind == "openmpi":
         argv[1:1] = ["--mca", "btl", "^ofi"]
-    argv[argv.index("-n") + 1] = "1"
+    argv[argv.index("-n") + 1] = str(ranks)
     return argv
 
 

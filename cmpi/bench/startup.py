@@ -1,5 +1,5 @@
-"""Times `cmpirun -n 1 python -c "from mpi4py import MPI"` against the same under `mpiexec -n 1`, and
-`cmpirun --in` against plain cmpirun."""
+"""Times `cmpirun -n N python -c "from mpi4py import MPI"` against the same under `mpiexec -n N`, for one
+rank and for four, and `cmpirun --in` against plain cmpirun."""
 
 from __future__ import annotations
 
@@ -28,11 +28,18 @@ def run(name: str, runs: int) -> Iterator[Row]:
     os.environ.pop("UCX_MEM_MMAP_HOOK_MODE", None)
     ENVIRONMENT.pop("UCX_MEM_MMAP_HOOK_MODE", None)
     median = interleaved(
-        runs or RUNS, mpiexec=lambda: seconds(plain), cmpirun=lambda: seconds(ours), without=without_hooks
+        runs or RUNS,
+        mpiexec=lambda: seconds(plain),
+        cmpirun=lambda: seconds(ours),
+        without=without_hooks,
+        mpiexec_4=lambda: seconds(plain_mpiexec(PROGRAM, 4)),
+        cmpirun_4=lambda: seconds(["cmpirun", "-n", "4", *PROGRAM]),
     )
     cmpirun, mpiexec, without = (median[key] * 1e3 for key in ("cmpirun", "mpiexec", "without"))
-    yield Row("start of one rank", cmpirun, "ms", "mpiexec -n 1", mpiexec, "at most 1.6")
+    cmpirun_4, mpiexec_4 = median["cmpirun_4"] * 1e3, median["mpiexec_4"] * 1e3
+    yield Row("start of one rank", cmpirun, "ms", "mpiexec -n 1", mpiexec, "at most 1.35")
     yield Row("  the same", cmpirun, "ms", "mpiexec without UCX's hooks, as cmpirun sets it", without)
+    yield Row("start of four ranks", cmpirun_4, "ms", "mpiexec -n 4", mpiexec_4, "at most 1.25")
     yield from _deployment(runs or RUNS)
 
 
