@@ -51,7 +51,7 @@ def test_processes_under_limits_are_counted(jobs):
 
 
 def test_a_job_that_stays_does_not_grow_with_its_guests_and_deployments(jobs):
-    command = ("-m", "cmpi.bench", "standing", "--count", "30", "--json")
+    command = ("-m", "cmpi.bench", "standing", "--count", "10", "--json")
     result = jobs.run(sys.executable, *command, timeout=200)
     rows = [json.loads(line) for line in result.out.splitlines()]
     grown = {row["what"]: row["ours"] for row in rows if "growth" in row["what"]}
