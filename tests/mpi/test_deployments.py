@@ -122,7 +122,7 @@ def test_its_first_failure_is_told_on_its_terminal_and_is_its_exit_code(jobs, de
 
 def test_ctrl_c_is_that_of_one_deployment(jobs, lab, waiting):
     (one, ones), (other, others) = waiting(), waiting()
-    listed = [line for line in jobs.run("cmpirun", "--jobs").out.splitlines() if "waits.py" in line]
+    listed = [line for line in jobs.run("cmpirun", "--jobs").out.splitlines() if f"{jobs.folder}/" in line]
     assert len(listed) == 2 and all(
         re.match(r"  [0-9a-f]{7} +since .*  cmpirun python ", it) for it in listed
     )

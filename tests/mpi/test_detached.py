@@ -73,9 +73,8 @@ def test_ctrl_c_may_end_it_and_stop_ends_one_of_several(jobs, lab, detach):  # n
     assert jobs.run("cmpirun", "--stop", other).code == 0, "it has ended already"
     terminal = jobs.start("cmpirun", "--in", lab, "--output", "plain", "-n", "2", "python", waits)
     read_until(terminal.stdout, "up")
-    (number,) = [
-        line.split()[0] for line in jobs.run("cmpirun", "--jobs").out.splitlines() if line[-1:] == "y"
-    ]
+    lines = jobs.run("cmpirun", "--jobs").out.splitlines()  # of all jobs of this user
+    (number,) = [line.split()[0] for line in lines if line.endswith(f"python {waits}")]
     refused = jobs.run("cmpirun", "--attach", f"{lab}/{number}")
     assert refused.code == 1 and "runs on another terminal" in refused.err
     assert jobs.run("cmpirun", "--stop", f"{lab}/{number}").code == 0 and terminal.wait(30) == 143
