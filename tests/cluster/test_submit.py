@@ -132,3 +132,27 @@ def test_importing_cmpi_does_not_load_it():
     text = "import sys, cmpi; print('cmpi.slurm' in sys.modules, cmpi.slurm.submit.__name__)"
     out = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
     assert out == "False submit\n"
+
+
+def test_a_function_saves_its_state_ahead_of_the_limit_and_is_called_anew(here):
+    def work():
+        import signal
+        import sys
+        import time
+
+        import cmpi
+
+        def save(number, frame):
+            with open("saved", "w") as file:
+                file.write("half of it")
+            sys.exit()
+
+        if cmpi.slurm.restarts():
+            with open("saved") as file:
+                return cmpi.slurm.restarts(), file.read()
+        signal.signal(signal.SIGTERM, save)
+        time.sleep(100)
+
+    # A minute is the shortest limit; Slurm looks at it every half minute, and sends the signal early.
+    job = cmpi_slurm.submit(work, time="1", requeue_before=25)
+    assert job.result(timeout=120) == (1, "half of it")
