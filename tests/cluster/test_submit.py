@@ -147,11 +147,11 @@ def test_a_function_saves_its_state_ahead_of_the_limit_and_is_called_anew(here):
                 file.write("half of it")
             sys.exit()
 
-        if cmpi.slurm.restarts():
-            with open("saved") as file:
-                return cmpi.slurm.restarts(), file.read()
-        signal.signal(signal.SIGTERM, save)
-        time.sleep(100)
+        if not cmpi.slurm.restarts():
+            signal.signal(signal.SIGTERM, save)
+            time.sleep(100)
+        with open("saved") as file:
+            return cmpi.slurm.restarts(), file.read()
 
     # A minute is the shortest limit; Slurm looks at it every half minute, and sends the signal early.
     job = cmpi_slurm.submit(work, time="1", requeue_before=25)

@@ -27,12 +27,11 @@ from cmpi._core.pool.actions import (
     FailTask,
     KillWorker,
     Recall,
-    RetireWorker,
     Send,
-    StartWorker,
 )
 from cmpi._core.pool.prefetch import MAX_PREFETCH_BYTES, Prefetch
 from cmpi._core.pool.records import Task, Worker
+from cmpi._core.pool.worker_table import WorkerTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 
 BACKOFF_S = 0.05  # before the second retry, doubled for each further one; the first is at once
 STEAL_S = 0.02  # a task that runs for longer is one behind which no other should wait
-IDLE_S = 10.0  # a worker beyond the minimum ends after this long without a task
 MAX_START_FAILURES = 3  # in a row
 
 
@@ -56,16 +54,15 @@ class PoolMachine:
     """
 
     def __init__(self, minimum: int, maximum: int, max_tasks: int | None = None) -> None:
-        self.minimum, self.maximum, self.max_tasks = minimum, maximum, max_tasks
+        self.max_tasks = max_tasks
         self.tasks: dict[int, Task] = {}
         self.waiting: deque[int] = deque()
-        self.workers: dict[int, Worker] = {}
         self.prefetch = Prefetch()
         self.average_s = 0.0
-        self.started = self.deaths = self.completed = 0
+        self.deaths = self.completed = 0
         self.closed = self.broken = False
-        self._idle: dict[int, None] = {}  # idle workers; the one that became idle last is at the end
-        self._leaving: set[int] = set()  # workers that retire or are being killed
+        self._table = WorkerTable(minimum, maximum)
+        self.workers, self._idle = self._table.workers, self._table.idle
         self._delayed: list[tuple[float, int]] = []
         self._failures = 0
 
@@ -92,7 +89,7 @@ class PoolMachine:
         self.waiting.append(task)
         if self._idle:
             return self._feed_idle(now_s)
-        return self._grow() if len(self.workers) - len(self._leaving) < self.maximum else []
+        return self._grow() if self._table.active < self._table.maximum else []
 
     def cancel(self, task: int) -> bool:
         """Withdraw a task that no worker has; return whether that was possible."""
@@ -120,14 +117,13 @@ class PoolMachine:
         found = self.workers.get(worker)
         if found is None:
             return []
-        found.up, found.recallable, found.idle_since_s, self._failures = True, recallable, now_s, 0
-        if worker not in self._leaving:
-            self._idle[worker] = None
+        found.up, found.recallable, self._failures = True, recallable, 0
+        self._table.becomes_idle(worker, now_s)
         return self._feed_idle(now_s)
 
     def start_failed(self, worker: int) -> list[Action]:
         """A worker could not be started, or its initializer failed."""
-        self._forget(worker)
+        self._table.forget(worker)
         self._failures += 1
         if self._failures < MAX_START_FAILURES:
             return self._grow()
@@ -206,7 +202,7 @@ class PoolMachine:
             return []
         if not found.up and not found.retiring:
             return self.start_failed(worker)
-        self._forget(worker)
+        self._table.forget(worker)
         actions: list[Action] = []
         if found.tasks or not found.retiring:
             self.deaths += 1
@@ -219,13 +215,8 @@ class PoolMachine:
 
     def resize(self, minimum: int, maximum: int, now_s: float) -> list[Action]:
         """Change the least and the largest number of workers."""
-        self.minimum, self.maximum = minimum, maximum
-        actions: list[Action] = []
-        active = [number for number in self.workers if number not in self._leaving]
-        active.sort(key=lambda number: len(self.workers[number].tasks), reverse=True)
-        for worker in active[maximum:]:
-            actions += self._retire(worker)
-        return [*actions, *self._grow(), *self._feed_idle(now_s)]
+        self._table.minimum, self._table.maximum = minimum, maximum
+        return [*self._table.shrink(), *self._grow(), *self._feed_idle(now_s)]
 
     def close(self) -> list[Action]:
         """No task follows; workers end once all tasks are answered."""
@@ -254,8 +245,8 @@ class PoolMachine:
                 if record.over_s <= now_s and not record.doomed:
                     record.doomed = record.late = True
                     actions += self._kill(number)
-            elif self._superfluous(number) and worker.idle_since_s + IDLE_S <= now_s:
-                actions += self._retire(number)
+            elif self._table.surplus_s(number) <= now_s:
+                actions += self._table.retire(number)
         return [*actions, *self._feed_idle(now_s), *self._grow(), *self._steal(now_s)]
 
     def deadline_s(self) -> float | None:
@@ -264,15 +255,11 @@ class PoolMachine:
         for number, worker in self.workers.items():
             if worker.tasks:
                 soonest = min(soonest, self.tasks[worker.tasks[0]].over_s, self._stealing_s(worker))
-            elif self._superfluous(number):
-                soonest = min(soonest, worker.idle_since_s + IDLE_S)
+            else:
+                soonest = min(soonest, self._table.surplus_s(number))
         return None if soonest == float("inf") else soonest
 
     # -- decisions -----------------------------------------------------------------------------
-
-    def _superfluous(self, worker: int) -> bool:
-        """Whether an idle worker is not needed any more."""
-        return worker in self._idle and len(self.workers) - len(self._leaving) > self.minimum
 
     def _next(self, worker: int, now_s: float) -> list[Action]:
         """A worker has finished a task."""
@@ -282,9 +269,7 @@ class PoolMachine:
             self.tasks[found.tasks[0]].running_since_s = now_s
             actions += self._execute_doomed(worker)
         elif not found.leaving_out:
-            found.idle_since_s = now_s
-            if worker not in self._leaving:
-                self._idle[worker] = None
+            self._table.becomes_idle(worker, now_s)
         return [*actions, *self._feed(worker, now_s)] if self.waiting else actions
 
     def _stealing_s(self, worker: Worker) -> float:
@@ -330,10 +315,10 @@ class PoolMachine:
     def _feed(self, number: int, now_s: float) -> list[Action]:
         """Give a worker its share of the waiting tasks, if it holds few."""
         worker, waiting = self.workers[number], self.waiting
-        if number in self._leaving or worker.leaving_out:
+        if worker.leaving_out or self._table.leaves(number):
             return []
         held, nbytes = len(worker.tasks), worker.nbytes
-        share = -(-len(waiting) // (len(self.workers) - len(self._leaving)))
+        share = -(-len(waiting) // self._table.active)
         if self.max_tasks is not None:
             share = min(share, self.max_tasks - worker.ran - held)
         got: list[int] = []
@@ -359,46 +344,21 @@ class PoolMachine:
         return [Send(number, tuple(got))]
 
     def _grow(self) -> list[Action]:
-        """Start workers: up to the minimum, and more as long as tasks wait for one."""
+        """Start the workers that are missing."""
         if self.broken or (self.closed and not self.tasks):
             return []
-        active = len(self.workers) - len(self._leaving)
-        starting = sum(not worker.up for worker in self.workers.values())
-        wanted = max(self.minimum - active, min(self.maximum - active, len(self.waiting) - starting))
-        actions: list[Action] = []
-        for _ in range(max(0, wanted)):
-            self.workers[self.started] = Worker()
-            actions.append(StartWorker(self.started))
-            self.started += 1
-        return actions
-
-    def _leave(self, worker: int) -> list[Action]:
-        """The worker gets no more tasks; start another where one is needed."""
-        self._leaving.add(worker)
-        self._idle.pop(worker, None)
-        return self._grow()
+        return self._table.grow(len(self.waiting))
 
     def _retire(self, worker: int) -> list[Action]:
-        if self.workers[worker].retiring:
-            return []
-        self.workers[worker].retiring = True
-        return [RetireWorker(worker), *self._leave(worker)]
+        return [*self._table.retire(worker), *self._grow()]
 
     def _kill(self, worker: int) -> list[Action]:
-        if self.workers[worker].dying:
-            return []
-        self.workers[worker].dying = True
-        return [KillWorker(worker), *self._leave(worker)]
+        return [*self._table.kill(worker), *self._grow()]
 
     def _execute_doomed(self, worker: int) -> list[Action]:
         """Kill the worker if the task that it runs must be ended."""
         tasks = self.workers[worker].tasks
         return self._kill(worker) if tasks and self.tasks[tasks[0]].doomed else []
-
-    def _forget(self, worker: int) -> None:
-        self.workers.pop(worker, None)
-        self._leaving.discard(worker)
-        self._idle.pop(worker, None)
 
     def _charge(self, task: int, now_s: float) -> list[Action]:
         """The worker that ran this task has ended: retry the task or let it fail."""

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from cmpi._core.pool import machine
+from cmpi._core.pool import machine, worker_table
 from cmpi._core.pool.actions import (
     Break,
     FailTask,
@@ -248,8 +248,8 @@ def test_a_pool_with_a_minimum_grows_with_its_tasks_and_shrinks_when_idle():
         pool.worker_up(action.worker, 0.0)
     for worker, task in [(0, 0), (1, 1), (2, 2), (0, 3), (1, 4)]:
         result(pool, worker, task, 1.0, 1.0)
-    assert pool.deadline_s() == 1.0 + machine.IDLE_S
-    assert len(of(RetireWorker, pool.tick(1.0 + machine.IDLE_S))) == 2
+    assert pool.deadline_s() == 1.0 + worker_table.IDLE_S
+    assert len(of(RetireWorker, pool.tick(1.0 + worker_table.IDLE_S))) == 2
 
 
 def test_a_smaller_pool_lets_the_workers_with_the_least_to_do_go():
