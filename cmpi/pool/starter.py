@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from cmpi.pool import worker
-from cmpi.processes.process import spawn, spawn_group
+from cmpi.processes.process import spawn_while
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
             """Whether to go on waiting for room for a worker; otherwise it counts as ended."""
 
 
-START_S = 1.0  # how often to check whether a worker that waits for room is still wanted
+LOOK_S = 1.0  # how often to check whether a worker that waits for room is still wanted
 
 
 class Starter:
@@ -80,16 +80,13 @@ class Starter:
     def _spawned(self, number: int, name: str) -> list[Pid] | None:
         """The processes of a new worker; None if the worker was not wanted any more before there was room
         for it."""
-        needs, label = self._resources, f"worker {number}"
-        while True:
-            try:
-                if self._ranks == 1:
-                    run = worker.work
-                    return [spawn(run, name, *self._setup, resources=needs, timeout=START_S, name=label)]
-                as_rank = worker.work_as_rank
-                return spawn_group(
-                    self._ranks, as_rank, name, *self._setup, resources=needs, timeout=START_S, name=label
-                )
-            except TimeoutError:
-                if not self._group.wanted(number):
-                    return None
+        run = worker.work if self._ranks == 1 else worker.work_as_rank
+        setup, label = (name, *self._setup), f"worker {number}"
+
+        def wanted() -> bool:
+            return self._group.wanted(number)
+
+        try:
+            return spawn_while(wanted, LOOK_S, self._ranks, run, setup, self._resources, label)
+        except TimeoutError:
+            return None

@@ -137,6 +137,25 @@ def spawn_tied(
     return _Order(Call(f, args), resources, name, tie=tie).run(timeout)[0]
 
 
+def spawn_while(
+    wanted: Callable[[], bool],
+    every_s: float,
+    n: int,
+    f: Callable[..., object],
+    args: tuple[Any, ...],
+    resources: Resources | None,
+    name: str,
+) -> list[Pid]:
+    """As `spawn_group`, or `spawn` if n is 1, as long as the processes are wanted.
+
+    Args:
+        wanted: Called every `every_s` seconds while there is no room: whether to go on waiting.
+
+    Raises: also TimeoutError: They were not wanted any more; no process was started.
+    """
+    return _Order(Call(f, args), resources, name, n=n).run(every_s, wanted)
+
+
 async def aspawn(
     f: Callable[..., object],
     *args: Any,
@@ -276,12 +295,13 @@ class _Order:
                 results.expect(child)
         return children
 
-    def run(self, timeout: float | None = None) -> list[Pid]:
+    def run(self, timeout: float | None = None, wanted: Callable[[], bool] = lambda: False) -> list[Pid]:
         """Have the processes started. If a signal handler's exception prevents the caller from getting
-        their pids, they are ended. Raises: as `accepted`; TimeoutError. Blocks: as `spawn`."""
+        their pids, they are ended. Args: as `RootConnection.ask`. Raises: as `accepted`; TimeoutError.
+        Blocks: as `spawn`."""
         reply = None
         try:
-            reply = self.node.root.ask(self.frame, timeout, ROOM)
+            reply = self.node.root.ask(self.frame, timeout, ROOM, wanted)
             return self._take(reply)
         except BaseException as error:
             if came_from_handler(error) and isinstance(reply, process_root.Spawned):

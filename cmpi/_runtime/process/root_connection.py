@@ -82,13 +82,20 @@ class RootConnection:
             self.tell(process_root.LookedAt(pid.value, True))
             self._looked_at.add(pid.value)
 
-    def ask(self, make: Callable[[int], Any], timeout_s: float | None = None, what: str = ANSWER) -> Any:
+    def ask(
+        self,
+        make: Callable[[int], Any],
+        timeout_s: float | None = None,
+        what: str = ANSWER,
+        wanted: Callable[[], bool] = lambda: False,
+    ) -> Any:
         """Send a request and wait for its reply.
 
         Args:
             make: Creates the frame, given the number of the request.
             timeout_s: Longest wait in seconds. None waits for ever.
             what: What the caller waits for, in words.
+            wanted: Called without locks after each `timeout_s`: whether to wait for so long again.
 
         Raises:
             TimeoutError: No reply came in time; the effect of a late reply is undone.
@@ -102,11 +109,16 @@ class RootConnection:
         try:
             with self._changed:
                 request = self._request(make)
-                with self._waits.on(what, [], timeout_s, answered):
-                    if not self._changed.wait_for(answered, timeout_s):
-                        raise TimeoutError(f"{what}: none came within {timeout_s} s")
-                reply = self._reply(request)
-            return reply  # noqa: RET504  the handler of an exception needs it
+            while True:
+                with self._changed:
+                    with self._waits.on(what, [], timeout_s, answered):
+                        in_time = self._changed.wait_for(answered, timeout_s)
+                    if in_time:
+                        reply = self._reply(request)
+                        break
+                if not wanted():
+                    raise TimeoutError(f"{what}: none came within {timeout_s} s")
+            return reply
         except BaseException:  # also a signal handler's, even if it comes just after the reply
             if request:
                 with self._changed:
