@@ -194,15 +194,19 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error("--serve starts a job without a program; remove the program and --slurm")
     named = (options.into, options.stop, options.attach or "", options.relay)
     elsewhere = next((host for host in map(_host, named) if host), "")
+    gives_hostfile = options.hostfile != os.environ.get(environment.HOSTFILE, "")
     if options.into:
-        unfit = [f"--{name.replace('_', '-')}" for name in _NOT_IN if getattr(options, name)]
+        unfit = ["--hostfile"] if gives_hostfile else []
+        unfit += [f"--{name.replace('_', '-')}" for name in _NOT_IN if getattr(options, name)]
         unfit += ["--ship"] if options.ship and not elsewhere else []
         if unfit:
             parser.error(f"{unfit[0]} is given when a job starts; the job that --in names runs already")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is for a job submitted earlier; remove the program and --slurm")
-    if options.host and options.hostfile != os.environ.get(environment.HOSTFILE, ""):
+    if options.host and gives_hostfile:
         parser.error("--host and --hostfile both name the hosts; give only one of them")
+    if options.slurm and argv and (options.host or gives_hostfile):
+        parser.error("Slurm chooses the hosts of a batch job; remove --slurm, or --host and --hostfile")
     if options.detach and not (options.slurm or options.into):
         parser.error("--detach is for batch jobs and deployments; add --slurm, or --in NAME")
     if options.nodes < 0:

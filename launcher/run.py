@@ -83,6 +83,8 @@ def _run_batch(config: LaunchConfig) -> int:
         what, job = config.about_job
         if what == "attach" and visits.names_deployment(job):
             return visits.attach(job, config.via, config.on_interrupt)
+        if what != "clean" and (job or what != "status"):
+            calls.check_number(what, job)
         if what == "attach":
             return commands.attach(job, config.on_interrupt)
         about = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 
 from cmpi._core.slurm import states
@@ -44,6 +45,16 @@ def show(job: str) -> State | None:
             f"Try again later; cmpirun --logs {job} shows its output so far."
         )
     return states.parse_job(answer.out)
+
+
+def check_number(option: str, job: str) -> None:
+    """Refuse what cannot be the number of a job, of a task or of a component. Raises: LaunchError."""
+    if not re.fullmatch(r"\d+(_(\d+|\[.+\]))?(\+\d+)?", job):
+        other = ", or a deployment such as lab/3f2a001 (cmpirun --jobs lists them)"
+        raise LaunchError(
+            f"--{option} {job}: expected the number of a Slurm job, such as 1234 or 1234_5"
+            f"{other if option == 'attach' else ''}"
+        )
 
 
 def cancel(job: str) -> int:

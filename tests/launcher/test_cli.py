@@ -2,8 +2,10 @@ import re
 
 import pytest
 
+from cmpi.errors import LaunchError
 from cmpi.launcher import wrong_guesses
 from cmpi.launcher.cli import parse, wants_colour
+from cmpi.launcher.slurm import calls
 
 
 def test_options_end_where_the_program_begins():
@@ -33,6 +35,8 @@ def test_a_double_dash_may_stand_before_the_program():
         (["--mpi-args", "'x", "true"], "quotation"),
         (["--unknown", "true"], "--unknown"),
         (["--host", "a", "--hostfile", "b", "prog"], "--host and --hostfile both name the hosts"),
+        (["--slurm", "--hostfile", "b", "prog"], "Slurm chooses the hosts of a batch job"),
+        (["--in", "lab", "--hostfile", "b", "prog"], "--hostfile is given when a job starts"),
     ],
 )
 def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys):
@@ -118,3 +122,14 @@ def test_colour_by_option_terminal_and_environment(choice, terminal, environment
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert wants_colour(choice, terminal) is wanted
+
+
+@pytest.mark.parametrize("job", ["1234", "1234_5", "1234_[1-5]", "1234+1"])
+def test_numbers_of_jobs_tasks_and_components_are_accepted(job):
+    calls.check_number("logs", job)
+
+
+@pytest.mark.parametrize("job", ["lab/zzz", "lab", "", "12 34", "-1", "1234_"])
+def test_other_names_are_refused_without_asking_slurm(job):
+    with pytest.raises(LaunchError, match=r"expected the number of a Slurm job.* or a deployment"):
+        calls.check_number("attach", job)
