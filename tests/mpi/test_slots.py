@@ -186,6 +186,26 @@ print([ask_and_wait(use)[0] for _ in range(3)])
     assert (result.code, result.out, result.err) == (0, expected, ""), result
 
 
+def test_objects_of_modules_are_finalized_whenever_they_were_imported(job, jobs):
+    for name in ("early", "late"):
+        (jobs.folder / f"{name}.py").write_text("""
+class Held:
+    def __del__(self): print(__name__, flush=True)
+held = Held()
+""")
+    text = """
+cmpi.preload("early")
+while not ask_and_wait(lambda: "early" in sys.modules)[0]: pass
+def both():
+    import early, late
+    return early.__name__, late.__name__
+ask_and_wait(both)
+"""
+    result = job(PRELUDE + text)
+    assert (result.code, result.err) == (0, ""), result
+    assert result.out.endswith("late\nearly\n"), result
+
+
 def test_a_slot_stays_taken_until_leftover_processes_have_ended(program):
     text = """
 def leave():

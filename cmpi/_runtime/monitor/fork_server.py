@@ -27,7 +27,7 @@ from cmpi._runtime.monitor import trial
 from cmpi._runtime.monitor.hand_over import HandOver
 from cmpi._runtime.monitor.monitor import Monitor
 from cmpi._runtime.monitor.start_child import BecomeProcess
-from cmpi._runtime.process import apply_grant, inheritance, lazy_mpi
+from cmpi._runtime.process import apply_grant, inheritance, interpreter_end, lazy_mpi
 from cmpi._transport import control_socket, job_secret
 from cmpi._transport.door import Door, listen
 from cmpi._transport.pmi import Pmi
@@ -119,6 +119,7 @@ class ForkServer:
         # Garbage collectors in the forks do not touch frozen objects, so their pages stay shared. Python's
         # cache of attributes refers to names all over the heap; a fork would touch each that it replaces.
         gc.collect()
+        interpreter_end.prepare_forks()
         gc.freeze()
         getattr(sys, "_clear_internal_caches", sys._clear_type_cache)()
 
