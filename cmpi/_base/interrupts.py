@@ -12,11 +12,16 @@ _MARK: Final = "__cmpi_handler__"
 FINALIZERS: Final = ("__del__", "finalized")
 
 
-def mark(error: BaseException) -> None:
-    """Mark an exception as raised by a signal handler."""
-    error.__dict__[_MARK] = True
+def mark(error: BaseException, number: int) -> None:
+    """Mark an exception as raised by the handler of this signal."""
+    error.__dict__[_MARK] = number
 
 
 def came_from_handler(error: BaseException) -> bool:
     """Whether a signal handler raised this."""
     return _MARK in error.__dict__
+
+
+def signal_of(error: BaseException | None) -> int | None:
+    """The signal whose handler raised this, if one did."""
+    return None if error is None else error.__dict__.get(_MARK)

@@ -22,7 +22,7 @@ def test_the_benchmark_of_streams_does_the_same_work_everywhere(jobs):
     result = jobs.run("cmpirun", "--output", "plain", *command, timeout=90)
     assert result.code == 0, result
     figures = json.loads(result.out.splitlines()[-1])
-    assert set(figures) == {"words", "mean", "csv", "rows", "join"}
+    assert set(figures) == {"words", "mean", "csv", "rows", "join", "growth"}
     assert all(each["cmpi"] > 0 for each in figures.values())
 
 

@@ -7,6 +7,7 @@ import threading
 from _thread import allocate_lock, get_ident
 
 from cmpi._runtime.process import signal_guard
+from cmpi._runtime.process.running_loop import running_loop
 from cmpi.errors import UsageError
 
 TYPE_CHECKING = False
@@ -184,6 +185,5 @@ def refuse_in_loop(call: str, twin: str) -> None:
         UsageError: This thread runs one; the message names the async twin. Not raised in a notebook, whose
             loop waits for the running cell anyway.
     """
-    asyncio = _modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None and "ipykernel" not in _modules:
+    if running_loop() is not None and "ipykernel" not in _modules:
         raise UsageError(f"{call} would block the event loop that runs in this thread; use {twin}")

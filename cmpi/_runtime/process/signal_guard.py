@@ -24,7 +24,7 @@ import time
 import weakref
 from _thread import get_ident
 
-from cmpi._base.interrupts import FINALIZERS, came_from_handler, mark
+from cmpi._base.interrupts import FINALIZERS, came_from_handler, mark, signal_of
 from cmpi._runtime.process.wait_registry import PACKAGE
 
 TYPE_CHECKING = False
@@ -41,6 +41,7 @@ put_off: Final[dict[int, Any]] = {}
 # Called before each handler, which may raise: the work that a call of cmpi does after releasing its lock.
 before: Final[list[Callable[[], None]]] = []
 _locks: Final[list[Any]] = []
+_report_dropped: Callable[[Any], Any] = sys.__unraisablehook__
 
 
 class _Uncut:
@@ -117,6 +118,18 @@ def _in_recovery(frame: FrameType | None) -> bool:
     return False
 
 
+def _dropped(unraisable: Any) -> None:
+    """Python has dropped an exception that a finalizer raised. If a handler raised it in a finalizer of
+    cmpi, send the signal again: `_in_finalizer` does not see the frame of a function that Python is about
+    to enter."""
+    number = signal_of(unraisable.exc_value)
+    code = getattr(unraisable.object, "__code__", None)
+    if number is not None and code is not None and code.co_filename.startswith(PACKAGE):
+        _thread.start_new_thread(_again, (number,))
+    else:
+        _report_dropped(unraisable)
+
+
 def _again(number: int) -> None:
     """Send the main thread this signal again. Blocks: for a moment."""
     time.sleep(AGAIN_S)
@@ -129,7 +142,7 @@ def _call(handler: Callable[[int, FrameType | None], Any], number: int, frame: F
     try:
         handler(number, frame)
     except BaseException as error:
-        mark(error)
+        mark(error, number)
         raise
 
 
@@ -183,6 +196,9 @@ def install() -> None:
             if callable(handler):
                 signal_in_c.signal(number, _wrapped(handler))
     signal.signal, signal.getsignal = _signal, _getsignal
+    if sys.unraisablehook is not _dropped:
+        global _report_dropped
+        _report_dropped, sys.unraisablehook = sys.unraisablehook, _dropped
 
 
 _set: Final = signal.signal

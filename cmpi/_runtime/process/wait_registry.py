@@ -12,6 +12,7 @@ import traceback
 
 from cmpi._runtime import programs
 from cmpi._runtime.linux import foreign_threads
+from cmpi._runtime.process.running_loop import running_loop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,8 +49,7 @@ class Wait:
         self.loop: AbstractEventLoop | None = None
 
     def __enter__(self) -> None:
-        asyncio = sys.modules.get("asyncio")
-        self.loop = None if asyncio is None else asyncio._get_running_loop()
+        self.loop = running_loop()
         self.thread, self.native_thread = threading.get_ident(), threading.get_native_id()
         self.since_s, self.site = time.monotonic(), call_site()
         self._waits.begin(self)
