@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.mpi.conftest import mpi_kind
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 PROGRAM = """
@@ -29,6 +31,8 @@ with ProcessPool(2, resources=Resources(memory="300 MiB")) as pool:
 
 @pytest.mark.parametrize("operator", ["sort", "group_by", "join"])
 def test_an_input_ten_times_the_memory_limit_is_sorted_grouped_and_joined(job, tmp_path, operator):
+    if mpi_kind() != "openmpi":
+        pytest.skip("takes minutes, and nothing in it depends on MPI: it runs on Open MPI")
     spill = tmp_path / "spill"
     spill.mkdir()
     result = job(PROGRAM, str(spill), operator, timeout=300)
