@@ -133,8 +133,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="show each process that is spawned or ends, the memory used, mpiexec's command line, and "
         "the messages of MPI's launcher")  # fmt: skip
     add("--serve", action="store_true",
-        help="start a job without a program, which processes join with cmpi.Job.attach; Ctrl-C ends "
-        "it")  # fmt: skip
+        help="start a job without a program, which processes join with cmpi.Job.attach and programs with "
+        "--in; Ctrl-C ends it; with --slurm: as a batch job")  # fmt: skip
     add("--name", metavar="NAME", type=checked(job_name), default="",
         help="the job's name, for cmpi.Job.attach and --stop")  # fmt: skip
     add("--in", dest="into", metavar="NAME", default="",
@@ -190,8 +190,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
         import shlex
 
         parser.error(f"{argv[0]} is a Python script; did you mean: cmpirun python {shlex.join(argv)}")
-    if options.serve and (argv or options.slurm):
-        parser.error("--serve starts a job without a program; remove the program and --slurm")
+    if options.serve and argv:
+        parser.error("--serve starts a job without a program; remove the program")
     named = (options.into, options.stop, options.attach or "", options.relay)
     elsewhere = next((host for host in map(_host, named) if host), "")
     gives_hostfile = options.hostfile != os.environ.get(environment.HOSTFILE, "")
@@ -216,7 +216,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         parser.error(f"{alone[0]} is for batch jobs; add --slurm")
     return LaunchConfig(
         argv=argv,
-        n=0 if options.serve else options.n,
+        n=0 if options.serve and not options.slurm else options.n,
         hostfile=options.hostfile,
         host=options.host,
         map_by=options.map_by,

@@ -148,10 +148,11 @@ def _say_ready(folder: str, config: LaunchConfig) -> None:
         os.write(ready, f"{folder}\n".encode())
         os.close(ready)
     elif config.serve:
-        name = job_folders.name(folder)
-        print(
-            f'cmpirun: the job {name} is up; cmpi.Job.attach("{name}") joins it; Ctrl-C ends it', flush=True
-        )
+        name, end = job_folders.name(folder), "Ctrl-C ends it"
+        if "SLURM_JOB_ID" in os.environ:
+            name = f"{os.uname().nodename}:{name}"
+            end = "it ends with the Slurm job"
+        print(f'cmpirun: the job {name} is up; cmpi.Job.attach("{name}") joins it; {end}', flush=True)
 
 
 def _add_host(config: LaunchConfig) -> int:

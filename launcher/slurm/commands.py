@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 def submit(config: LaunchConfig) -> int:
     """Write the script and submit it; follow it unless detached. Returns cmpirun's exit code."""
-    name = os.path.basename(next((w for w in config.argv if w.endswith(".py")), config.argv[0]))
+    words = config.argv or [config.name or "cmpi"]  # with --serve there is no program
+    name = os.path.basename(next((w for w in words if w.endswith(".py")), words[0]))
     assert config.batch is not None
     text = script.script(config.batch, config.n, name, os.getcwd(), _command(config))
     if config.dry_run:

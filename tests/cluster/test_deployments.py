@@ -63,3 +63,16 @@ def test_a_lost_host_ends_what_was_deployed_there_and_may_come_back(on_hosts, jo
     assert here.poll() is None, "it was not on the host that was lost"
     stopped = on_hosts.run("--stop", name)
     assert stopped.code == 0 and job.wait(60) == here.wait(60) == 128 + signal.SIGTERM
+
+
+def test_a_job_that_stays_in_slurm_takes_programs_through_ssh(slurm_on_hosts, on_hosts, jobs):
+    name, script = "lab-in-slurm", jobs.script(PROGRAM)
+    options = ("--slurm", "-N", "2", "-n", "4", "--time", "2:00")
+    job = on_hosts.start(*options, "--serve", "--name", name)
+    where = read_until(job.stdout, rf"the job (\w+:{name}) is up")[1]
+    ran = on_hosts.run("--in", where, "--output", "plain", "-n", "4", "python", script, timeout=60)
+    assert ran.code == 0 and len(ran.out.splitlines()) == 5, ran
+    assert {each.split()[1] for each in ran.out.splitlines()[:4]} == {"h1", "h2"}, ran
+    assert on_hosts.run("--stop", where).code == 0
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 128 + signal.SIGTERM, err
