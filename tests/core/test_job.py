@@ -506,3 +506,8 @@ def test_the_report_of_a_deadlock_names_the_lack_of_room():
     assert f"{child:07x} holds 1); ask for less, or --cpus 2" in text
     j.exited(child, ExitStatus(0), 0.0)
     assert "for lack of room" not in deadlock_report(j, {a: blocked[a]})
+
+
+def test_a_start_that_is_forgotten_may_be_reported_as_failed_again():
+    j, _ = a_job()
+    assert j.start_failed(max(j.starts) + 1, "stuck", 0.0) == []

@@ -241,6 +241,8 @@ class JobMachine:
 
     def start_failed(self, start: int, reason: str, now_s: float) -> list[Action]:
         """MPI could not start these processes, or could not complete the start of some that are running."""
+        if start not in self.starts:
+            return []  # they had failed before, and are forgotten
         silent = [process.pid for process in self._state.world(start) if not process.monitored]
         return self._endings.not_started(silent, reason, now_s)
 
