@@ -3,7 +3,7 @@
     cmpirun python tests/cpython_executor.py [UNITTEST ARGUMENTS]
 
 The tests are those of the Python that runs this file (`test.test_concurrent_futures`; on Debian in the
-package libpython3-testsuite). Exit code 0: all passed except those in SKIPPED, each with its reason; 77:
+package libpython3.N-testsuite). Exit code 0: all passed except those in SKIPPED, each with its reason; 77:
 this Python has no tests.
 """
 

@@ -174,6 +174,12 @@ class Slurm:
             assert time.monotonic() < end_s, f"{what} did not come up: {self.call('sinfo', check=False)}"
             time.sleep(0.1)
 
+    def start_nodes_that_ended(self):
+        """Start the daemons of nodes again that went down with a host that a test has powered off."""
+        for daemon in [each for each in self._daemons if each.poll() is not None]:
+            self._daemons.remove(daemon)
+            self.start_node(daemon.args[-1])
+
     def start_node(self, node):
         """Start the daemon of a node that was not running."""
         self._daemon("slurmd", "-D", "-N", node)
@@ -381,5 +387,6 @@ def slurm_on_hosts_daemons(all_hosts, tmp_path_factory):
 def slurm_on_hosts(slurm_on_hosts_daemons, on_hosts, jobs):
     """A cluster of three nodes; `on_hosts` calls cmpirun on the first."""
     jobs.environment |= slurm_on_hosts_daemons.environment
+    slurm_on_hosts_daemons.start_nodes_that_ended()
     yield slurm_on_hosts_daemons
     slurm_on_hosts_daemons.call("scancel", "--user=root")

@@ -32,6 +32,7 @@ def boot(jobs, init, **kwargs):
     return jobs.run(*KERNEL, *console, **kwargs).out.replace("\r", "")
 
 
+@pytest.mark.timeout(600)  # it takes 70 s on two cores with nothing beside it
 def test_in_a_kernel_with_cgroups_the_kernel_keeps_the_limits(jobs):
     if not shutil.which("linux.uml"):
         pytest.skip("NOT TESTED: there is no User-Mode Linux (apt-get install user-mode-linux)")
