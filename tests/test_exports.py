@@ -7,12 +7,12 @@ import pytest
 import cmpi
 
 
-def test_every_public_name_is_there_and_documented():
+def test_every_public_name_exists_and_is_documented():
     for name in cmpi.__all__:
         assert getattr(cmpi, name).__doc__, name
 
 
-def test_the_public_list_is_exactly_what_the_modules_offer():
+def test_the_public_names_are_exactly_those_of_the_modules():
     assert sorted(cmpi.__all__) == sorted(cmpi._HOME_OF)
     errors = importlib.import_module("cmpi.errors").__all__
     assert set(errors) <= set(cmpi.__all__)
@@ -23,7 +23,7 @@ def test_an_unknown_name_is_an_attribute_error():
         getattr(cmpi, "nonsense")  # noqa: B009
 
 
-def test_names_that_people_guess_are_answered_with_the_right_word():
+def test_commonly_guessed_names_are_answered_with_the_right_name():
     for name, word in (
         ("gather", "MPI.COMM_WORLD.gather"),
         ("rank", "cmpi.world().index"),

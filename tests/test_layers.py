@@ -84,7 +84,7 @@ def test_imports_point_down(module):
             assert level(name) <= level(module), f"{PATHS[module]}:{line} imports {name}"
 
 
-def test_nothing_goes_in_a_circle_not_even_inside_functions_or_for_types():
+def test_there_are_no_import_cycles_even_inside_functions_or_for_types():
     graph = {module: {name for name, _ in imports(module, True) if name in PATHS} for module in PATHS}
     graphlib.TopologicalSorter(graph).prepare()  # the error shows the circle
 

@@ -74,7 +74,7 @@ def run(jobs, text, *options):
     return jobs.run("cmpirun", "--output", "plain", *options, "python", script, timeout=PATIENCE_S)
 
 
-def test_at_the_top_one_is_made_and_removed(jobs):
+def test_a_cgroup_is_made_at_the_top_and_removed(jobs):
     result = run(jobs, "print(Receiver(asking(lambda parent: Sender(parent).send(moved()))).recv())")
     assert re.fullmatch(r"/cmpi-[0-9a-f]{12}\.slot-0\.1\n", result.out) and nothing_left(TOP), result
 
@@ -136,13 +136,13 @@ print(json.dumps(seen))
     return json.loads(result.out) | {"code": result.code, "stderr": result.err}
 
 
-def test_a_burst_is_stopped_by_the_kernel_and_harms_nobody_else(seen):
+def test_the_kernel_stops_a_burst_of_memory_and_no_other_process_is_harmed(seen):
     pattern = rf"signal 9 \(SIGKILL\): out of memory: asked {ASKED}, used {BOUND} at \d\d:\d\d:\d\d"
     assert re.fullmatch(pattern, seen["burst"]) and seen["other"] == "0" and seen["code"] == 137, seen
     assert f"failed: out of memory: asked {ASKED}, used {BOUND}" in seen["stderr"], seen
 
 
-def test_programs_that_a_process_started_count_and_end_with_it(seen):
+def test_a_processs_child_programs_count_and_end_with_it(seen):
     assert f"out of memory: asked {ASKED}, used {BOUND}" in seen["parent of burst"], seen
 
 
@@ -151,7 +151,7 @@ def test_the_monitor_notices_slow_growth_of_memory(seen):
     assert used and 64 <= float(used[1]) < 144, seen
 
 
-def test_files_that_are_read_do_not_count(seen):
+def test_the_page_cache_does_not_count_as_memory(seen):
     assert seen["read"] == "0", seen
 
 
@@ -192,7 +192,7 @@ def doctor(**kwargs):
     return subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, **kwargs).stdout
 
 
-def test_who_is_bounded_stays_within_its_bounds_and_the_doctor_says_so(session):
+def test_monitors_enforce_limits_inside_a_bounded_cgroup(session):
     assert doctor().startswith("memory limits are enforced by the kernel")
     write(f"{SCOPE}/memory.max", str(900 << 20))
     assert doctor().startswith("memory limits are enforced by monitors")

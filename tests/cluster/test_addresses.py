@@ -54,7 +54,7 @@ def apart(hosts):
         hosts.part("h2", "h3")
 
 
-def test_each_pair_of_hosts_finds_a_way(on_hosts, jobs):
+def test_each_pair_of_hosts_finds_a_working_address(on_hosts, jobs):
     everybody = sorted(f"{one} {other}" for one in HOSTS for other in HOSTS if one != other)
     with apart(on_hosts.hosts):
         options = ("--host", "h1:2,h2:2,h3:2", "--output", "plain")
@@ -65,7 +65,7 @@ def test_each_pair_of_hosts_finds_a_way(on_hosts, jobs):
         )
 
 
-def test_a_network_may_be_chosen(on_hosts, jobs):
+def test_the_user_can_choose_the_network(on_hosts, jobs):
     with apart(on_hosts.hosts):
         options = ("--host", "h2:2,h3:2", "--output", "plain", "--interface")
         for interface in ("eth1", "10.84.0.0/16"):

@@ -62,7 +62,7 @@ OPERATORS = """\
 """
 
 
-def test_shuffles_and_sorts_fetch_what_other_hosts_have_and_leave_nothing_there(on_hosts, jobs):
+def test_shuffles_and_sorts_fetch_blocks_from_other_hosts_and_leave_no_files(on_hosts, jobs):
     pytest.importorskip("pyarrow")
     options = ("--host", "h1:2,h2:2", "--output", "plain")
     result = on_hosts.job(PRELUDE + OPERATORS, str(jobs.folder), options=options, timeout=80)
@@ -158,7 +158,7 @@ LOSES = """\
 """
 
 
-def test_what_a_lost_host_had_is_made_again_once_and_counted_once(on_hosts, jobs):
+def test_blocks_of_a_lost_host_are_recomputed_once_and_counted_once(on_hosts, jobs):
     folder = jobs.folder / "seen"
     folder.mkdir()
     job = on_hosts.start(

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 """
 
 
-def test_its_ranks_and_what_they_spawn_are_on_all_hosts_of_the_job(on_hosts, jobs):
+def test_a_deployments_ranks_and_spawned_processes_run_on_all_hosts_of_the_job(on_hosts, jobs):
     name, script = "lab-of-hosts", jobs.script(PROGRAM)
     job = on_hosts.start("--host", "h1:2,h2:2", "--serve", "--name", name)
     read_until(job.stdout, f"the job {name} is up")
@@ -44,7 +44,7 @@ if "stay" in sys.argv:
 """
 
 
-def test_a_lost_host_ends_what_was_deployed_there_and_may_come_back(on_hosts, jobs):
+def test_losing_a_host_ends_its_deployments_and_the_host_can_come_back(on_hosts, jobs):
     name, script = "lab-that-loses", jobs.script(WAITS, "waits.py")
     job = on_hosts.start("--host", "h1:2,h2:2", "--serve", "--name", name)
     read_until(job.stdout, f"the job {name} is up")
@@ -65,7 +65,7 @@ def test_a_lost_host_ends_what_was_deployed_there_and_may_come_back(on_hosts, jo
     assert stopped.code == 0 and job.wait(60) == here.wait(60) == 128 + signal.SIGTERM
 
 
-def test_a_job_that_stays_in_slurm_takes_programs_through_ssh(slurm_on_hosts, on_hosts, jobs):
+def test_programs_can_be_deployed_into_a_standing_slurm_job_through_ssh(slurm_on_hosts, on_hosts, jobs):
     name, script = "lab-in-slurm", jobs.script(PROGRAM)
     options = ("--slurm", "-N", "2", "-n", "4", "--time", "2:00")
     job = on_hosts.start(*options, "--serve", "--name", name)

@@ -19,7 +19,7 @@ def of_test_hosts(text):
 
 
 @places("hosts")
-def test_consoles_on_several_hosts(on_hosts, jobs, block):
+def test_documented_consoles_on_several_hosts_show_real_output(on_hosts, jobs, block):
     set_up(jobs.folder, block.page)
 
     def call(argv):
@@ -31,7 +31,7 @@ def test_consoles_on_several_hosts(on_hosts, jobs, block):
 
 
 @places("slurm")
-def test_consoles_with_slurm(slurm, jobs, block):
+def test_documented_consoles_with_slurm_show_real_output(slurm, jobs, block):
     set_up(jobs.folder, block.page)
     ran = run(block, lambda argv: jobs.run(*argv, cwd=jobs.folder, timeout=100).out, jobs.folder)
     assert not differences(ran), f"{block.place}: {differences(ran)}"

@@ -55,7 +55,7 @@ def shipped(on_hosts):
     return on_hosts.hosts.call("h2", "sh", "-c", "ls -d /tmp/cmpi-*/ship-* 2>/dev/null; true").split()
 
 
-def test_a_program_runs_there_as_if_it_ran_here(lab, on_hosts, jobs):
+def test_a_program_runs_on_the_other_machine_as_it_does_here(lab, on_hosts, jobs):
     on_hosts.only_on_h1("/tmp/mine", job__py=PROGRAM, helper__py="TEXT = 'shipped'")
     there = ("--in", f"h2:{NAME}", "--output", "plain")
     settings = {"cwd": "/tmp/mine", "env": {"OF_HERE": "of here"}, "timeout": 60}
@@ -70,7 +70,7 @@ def test_a_program_runs_there_as_if_it_ran_here(lab, on_hosts, jobs):
     assert big.code == 0 and len(big.out) == 9_000_000 and big.err == ""
 
 
-def test_ctrl_c_and_a_lost_connection_end_it_there(lab, on_hosts, jobs):
+def test_ctrl_c_and_a_lost_connection_end_the_remote_program(lab, on_hosts, jobs):
     waits = jobs.script(WAITS, "waits.py")
     there = ("--in", f"h2:{NAME}", "--output", "plain", "python", waits)
     one = on_hosts.start(*there)
@@ -91,7 +91,7 @@ def test_ctrl_c_and_a_lost_connection_end_it_there(lab, on_hosts, jobs):
     until(lambda: "waits.py" not in on_hosts.hosts.call("h2", "ps", "-eo", "args"))
 
 
-def test_it_has_a_terminal_of_the_same_size(lab, on_hosts, jobs):
+def test_a_remote_program_has_a_terminal_of_the_same_size(lab, on_hosts, jobs):
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 133, 0, 0))
     script = jobs.script("import os; print('COLUMNS', os.environ.get('COLUMNS'))")
@@ -111,7 +111,7 @@ def test_it_has_a_terminal_of_the_same_size(lab, on_hosts, jobs):
     assert job.wait(30) == 0 and b"\x1b[" in seen and columns in seen, seen
 
 
-def test_what_is_detached_there_can_be_followed_and_ended_from_here(lab, on_hosts, jobs):
+def test_a_deployment_detached_on_another_machine_can_be_followed_and_stopped(lab, on_hosts, jobs):
     on_hosts.only_on_h1("/tmp/mine", job__py=PROGRAM, helper__py="TEXT = 'shipped'")
     there = ("--in", f"h2:{NAME}", "--output", "plain", "--detach")
     done = on_hosts.run(*there, "python", "job.py", cwd="/tmp/mine", env={"OF_HERE": "of here"})
@@ -125,7 +125,7 @@ def test_what_is_detached_there_can_be_followed_and_ended_from_here(lab, on_host
     assert ended.code == 143, ended
 
 
-def test_what_is_wrong_is_said_with_the_host(on_hosts, jobs):
+def test_errors_of_the_other_machine_are_shown_with_its_name(on_hosts, jobs):
     unknown = on_hosts.run("--in", "h2:no-such-job", "true")
     assert unknown.code == 2 and "h2: no job of yours on this host is called 'no-such-job'" in unknown.err
     nowhere = on_hosts.run("--in", "h9:lab", "true")

@@ -26,7 +26,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_guest_spawns_on_all_hosts_of_its_job_and_talks_to_them(on_hosts, jobs):
+def test_a_guest_spawns_on_all_hosts_of_its_job(on_hosts, jobs):
     command = on_hosts.hosts.command("h1", "python", jobs.script(GUEST), cwd=jobs.folder)
     result = jobs.run(*command, timeout=60)
     assert result.out.splitlines() == ["h2 from the guest", "h1 from the guest"], result
@@ -103,7 +103,7 @@ def secrets(on_hosts, host):
     return on_hosts.hosts.call(host, "sh", "-c", "sha256sum < $(ls -d /tmp/cmpi-*/secret)")
 
 
-def test_a_guest_on_another_machine_does_everything_through_ssh(lab, on_hosts, jobs):
+def test_a_guest_on_another_machine_joins_through_ssh(lab, on_hosts, jobs):
     sink = on_hosts.start("--in", NAME, "--output", "plain", "python", jobs.script(SINK, "sink.py"))
     read_until(sink.stdout, "up")
     script = jobs.script(ELSEWHERE)
@@ -128,7 +128,7 @@ def test_a_guest_on_another_machine_does_everything_through_ssh(lab, on_hosts, j
     until(lambda: not left(on_hosts))
 
 
-def test_a_guest_elsewhere_that_is_killed_leaves_nothing(lab, on_hosts, jobs):
+def test_a_killed_guest_on_another_machine_leaves_nothing(lab, on_hosts, jobs):
     script = jobs.script(f"""
 import os, cmpi
 def waits(parent):
@@ -148,7 +148,7 @@ cmpi.wait(cmpi.spawn(waits, resources=cmpi.Resources(host="h1")))
     until(lambda: not on_hosts.hosts.call("h1", "sh", "-c", f"ps -o pid= -p {pid}; true").strip())
 
 
-def test_what_cannot_be_joined_elsewhere_is_said(on_hosts, jobs):
+def test_joining_an_unsuitable_job_on_another_machine_is_refused_with_the_reason(on_hosts, jobs):
     script = jobs.script("""
 import cmpi, sys
 try: cmpi.Job.attach(sys.argv[1])

@@ -66,7 +66,7 @@ cmpi.kill(pids["h1"])
 
 
 @pytest.mark.parametrize("how", ["power_off", "cut"])
-def test_a_lost_host_is_the_end_of_what_ran_there_and_of_nothing_else(on_hosts, jobs, how):
+def test_losing_a_host_ends_only_the_processes_that_ran_there(on_hosts, jobs, how):
     timeout_s = {"power_off": "8", "cut": "3.5"}[how]
     options = ("--host-timeout", timeout_s) if how == "cut" else ()
     job = on_hosts.start(*THREE, *options, "python", jobs.script(PRELUDE + LOSES))
@@ -95,7 +95,7 @@ def test_the_loss_of_a_host_ends_its_world_and_is_reported(on_hosts, jobs):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-def test_an_end_from_outside_is_the_end_on_all_hosts(on_hosts, jobs, number, code):
+def test_signals_to_cmpirun_end_the_job_on_all_hosts(on_hosts, jobs, number, code):
     job = on_hosts.start(*THREE, "python", jobs.script(SLEEPS))
     came_up(job)
     begin = time.monotonic()
@@ -103,7 +103,7 @@ def test_an_end_from_outside_is_the_end_on_all_hosts(on_hosts, jobs, number, cod
     assert job.returncode in (code, 128 - code) and time.monotonic() - begin < 10
 
 
-def test_an_agent_that_is_killed_is_a_lost_host_at_once(on_hosts, jobs):
+def test_a_killed_agent_is_noticed_as_a_lost_host_at_once(on_hosts, jobs):
     job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + LOSES))
     came_up(job)
     on_hosts.hosts.call(
@@ -196,9 +196,7 @@ for host in ("h2", "h3"):
     ("part", "last"),
     [("fork_server", "h3"), ("root/main.py", "not on h3"), ("mpiexec|prterun|hydra", "not on h3")],
 )
-def test_a_part_of_ours_on_another_host_that_is_killed_ends_no_more_than_that_host(
-    on_hosts, jobs, part, last
-):
+def test_killing_a_helper_process_on_another_host_affects_only_that_host(on_hosts, jobs, part, last):
     job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + PARTS), stdin=subprocess.PIPE)
     assert job.stdout.readline() == b"h3 0\n"
     came_up(job)
@@ -239,7 +237,7 @@ print(cmpi.wait(victim, timeout=40).signal, cmpi.wait(cmpi.spawn(say_where, reso
 """
 
 
-def test_a_stub_on_another_host_that_is_killed_before_it_is_up_is_done_without(on_hosts, jobs):
+def test_spawning_survives_the_death_of_a_spawn_stub_on_another_host(on_hosts, jobs):
     if mpi_kind() == "mpich":
         pytest.skip("NOT TESTED: Hydra ends its processes when one dies that has not left it in order")
     result = on_hosts.run(*THREE, "python", jobs.script(PRELUDE + STUBS), timeout=90)
@@ -247,7 +245,7 @@ def test_a_stub_on_another_host_that_is_killed_before_it_is_up_is_done_without(o
 
 
 @pytest.mark.parametrize("part", ["root/main.py", "mpiexec|prterun"])
-def test_the_end_of_the_root_or_its_mpiexec_is_the_end_on_all_hosts(on_hosts, jobs, part):
+def test_the_end_of_the_root_or_its_mpiexec_ends_the_job_on_all_hosts(on_hosts, jobs, part):
     job = on_hosts.start(*THREE, "python", jobs.script(SLEEPS))
     came_up(job)
     begin = time.monotonic()

@@ -91,7 +91,7 @@ for host, pid in on_each_host(look).items():
 """
 
 
-def test_the_environment_travels_but_for_what_is_of_a_host(on_hosts, jobs):
+def test_the_environment_is_sent_except_for_variables_that_belong_to_a_host(on_hosts, jobs):
     mine = {"MINE": "a b", "LOGNAME": "somebody"}
     result = on_hosts.job(PRELUDE + ENVIRONMENT, options=THREE, env=mine)
     expected = ["h1 a b somebody False", "h2 a b root True", "h3 a b root True"]

@@ -21,7 +21,7 @@ def test_ranks_fill_one_host_after_another_and_are_one_world(on_hosts):
         assert "hydra" not in on_hosts.hosts.call(host, "ls", "/tmp")
 
 
-def test_faults_of_all_hosts_are_listed_before_anything_starts(on_hosts, jobs):
+def test_faults_of_all_hosts_are_reported_before_anything_starts(on_hosts, jobs):
     hosts = jobs.folder / "wrong.hosts"
     hosts.write_text(
         "h1 slots=2\n"
@@ -82,7 +82,7 @@ ALLOCATIONS = {
 
 
 @pytest.mark.parametrize("variable", ALLOCATIONS)
-def test_in_an_allocation_of_another_scheduler_a_job_uses_what_was_given(on_hosts, jobs, variable):
+def test_a_job_uses_the_hosts_that_another_scheduler_has_allocated(on_hosts, jobs, variable):
     job, text = ALLOCATIONS[variable]
     (jobs.folder / "nodes").write_text(text)
     variables = {job: "7", variable: str(jobs.folder / "nodes")}
@@ -103,7 +103,7 @@ def test_a_refused_ssh_key_is_reported(on_hosts):
     assert result.code == 2 and "h2: refuses your key. Try: ssh-copy-id h2" in result.err, result
 
 
-def test_a_host_may_have_another_python_folder_and_limit(on_hosts, jobs):
+def test_a_host_can_have_its_own_python_folder_and_memory_limit(on_hosts, jobs):
     other = jobs.folder / "elsewhere"
     other.mkdir()
     text = "import os; print(os.uname().nodename, os.getcwd())"
@@ -118,7 +118,7 @@ def test_a_host_may_have_another_python_folder_and_limit(on_hosts, jobs):
     assert float(result.out) == cores + 0.5, result
 
 
-def test_a_hostfile_that_is_wrong_or_not_there_is_named(on_hosts, jobs):
+def test_a_wrong_or_missing_hostfile_is_named(on_hosts, jobs):
     result = on_hosts.run("--hostfile", "nowhere.hosts", "hostname")
     assert result.code == 2 and "nowhere.hosts: No such file" in result.err, result
     (jobs.folder / "bad.hosts").write_text("h1 slots=2\nh2 slot=3\n")
@@ -129,6 +129,6 @@ def test_a_hostfile_that_is_wrong_or_not_there_is_named(on_hosts, jobs):
     assert result.code == 2 and "the hosts accept at most 2: h1 1, h2 1" in result.err, result
 
 
-def test_a_folder_to_send_that_is_not_there_is_named(on_hosts):
+def test_a_missing_folder_to_send_is_named(on_hosts):
     result = on_hosts.run(*THREE, "--ship", "nowhere", "hostname")
     assert result.code == 2 and "nowhere: no such folder" in result.err, result

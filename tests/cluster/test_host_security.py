@@ -31,7 +31,7 @@ def test_the_secret_is_in_no_argv_on_any_host_and_folders_are_for_their_owner(on
     end(job, jobs, signal.SIGTERM)
 
 
-def test_garbage_at_the_sockets_of_a_job_changes_nothing(on_hosts, jobs):
+def test_garbage_at_the_sockets_of_a_job_has_no_effect(on_hosts, jobs):
     job = on_hosts.start(*THREE, "python", jobs.script(PRELUDE + GARBAGE))
     came_up(job)
     text = (

@@ -11,7 +11,7 @@ import pytest
 from tests.cluster.programs import BETWEEN, PRELUDE, THREE, WORLD, silent
 
 
-def test_by_node_ranks_are_dealt_out(on_hosts):
+def test_by_node_places_ranks_round_robin(on_hosts):
     result = on_hosts.job(WORLD, options=(*THREE, "--map-by", "node", "-n", "4"))
     assert result.out.split()[:4] == ["h1", "h2", "h3", "h1"], result
 
@@ -21,7 +21,7 @@ def test_all_ranks_may_be_on_another_host(on_hosts):
     assert result.out.split() == ["h3", "h3", "1", "2"] and result.code == 0, result
 
 
-def test_programs_without_mpi_and_that_are_not_there(on_hosts):
+def test_programs_without_mpi_run_on_other_hosts_and_missing_ones_are_named(on_hosts):
     result = on_hosts.run(*THREE, "-n", "3", "hostname")
     assert sorted(result.out.split()) == ["h1", "h1", "h2"] and result.code == 0, result
     result = on_hosts.run(*THREE, "-n", "4", "no-such-program")
@@ -67,7 +67,7 @@ def test_two_spawned_processes_on_other_hosts_talk_to_each_other(on_hosts):
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.01])
-def test_the_contract_of_a_link_holds_between_hosts(on_hosts, jobs, loss):
+def test_the_contract_of_a_connection_holds_between_hosts(on_hosts, jobs, loss):
     hosts, root = on_hosts.hosts, pathlib.Path(__file__).parents[2]
     if loss:
         hosts.slow("h2", delay_s=0.002, loss=loss)
@@ -106,7 +106,7 @@ def executable(path, text):
     return str(path)
 
 
-def test_in_flux_and_under_the_mpi_operator_too(on_hosts, jobs):
+def test_a_job_runs_in_flux_and_under_the_mpi_operator(on_hosts, jobs):
     bin = jobs.folder / "bin"
     bin.mkdir()
     executable(bin / "flux", FLUX)
@@ -144,7 +144,7 @@ cmpi.kill(mate)
 """
 
 
-def test_a_spawn_may_say_which_host_it_wants(on_hosts):
+def test_a_spawn_can_name_its_host(on_hosts):
     result = on_hosts.job(PRELUDE + HINTS, options=THREE)
     assert result.out.splitlines() == [
         "h3",
@@ -154,7 +154,7 @@ def test_a_spawn_may_say_which_host_it_wants(on_hosts):
     ], result
 
 
-def test_the_plan_is_shown_and_nothing_is_run(on_hosts, jobs):
+def test_dry_run_shows_the_plan_and_runs_nothing(on_hosts, jobs):
     options = ("--host", "h1:1,h2:2,h3:4", "--cpus", "3", "--dry-run", "-n", "5")
     result = on_hosts.run(*options, "touch", str(jobs.folder / "ran"))
     assert result.code == 0 and not (jobs.folder / "ran").exists()
@@ -189,7 +189,7 @@ print(*Receiver[list](pids[0]).recv(timeout=20))
 """
 
 
-def test_a_group_may_be_on_several_hosts_or_on_another(on_hosts):
+def test_a_group_can_span_hosts_or_run_on_another(on_hosts):
     result = on_hosts.job(PRELUDE + GROUP, options=(*THREE, "--cpus", "2"))
     assert result.out.splitlines() == ["h1 h2 h2 h3 h3 [0, 0, 0, 0, 0]", "h3 h3"], result
     assert result.code == 0 and silent(result), result
@@ -212,7 +212,7 @@ def test_output_of_another_host_arrives_byte_for_byte_and_input_reaches_it(on_ho
     assert result.err.decode().strip() == hashlib.sha256(given).hexdigest() and result.code == 0
 
 
-def test_two_jobs_at_once_do_not_meet(on_hosts, jobs):
+def test_concurrent_jobs_do_not_interfere(on_hosts, jobs):
     script = jobs.script(WORLD)
     running = [on_hosts.start(*THREE, "-n", n, "python", script) for n in ("3", "6")]
     outs = [job.communicate(timeout=40)[0].decode().split() for job in running]

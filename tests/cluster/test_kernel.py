@@ -33,7 +33,7 @@ def boot(jobs, init, **kwargs):
 
 
 @pytest.mark.timeout(600)  # it takes 70 s on two cores with nothing beside it
-def test_in_a_kernel_with_cgroups_the_kernel_keeps_the_limits(jobs):
+def test_a_kernel_with_cgroups_enforces_the_limits(jobs):
     if not shutil.which("linux.uml"):
         pytest.skip("NOT TESTED: there is no User-Mode Linux (apt-get install user-mode-linux)")
     up = boot(

@@ -46,7 +46,7 @@ LOSES = """\
 """
 
 
-def test_a_lost_host_costs_the_tasks_that_ran_there_and_the_pool_goes_on(on_hosts, jobs):
+def test_a_pool_continues_after_losing_the_tasks_of_a_lost_host(on_hosts, jobs):
     job = on_hosts.start(
         "--host",
         "h1:2,h2:2,h3:2",

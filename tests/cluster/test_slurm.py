@@ -23,7 +23,7 @@ def batch(jobs, *arguments, **kwargs):
     return jobs.run("cmpirun", "--slurm", "--output", "plain", *arguments, timeout=60, **kwargs)
 
 
-def test_a_batch_job_looks_as_on_a_laptop_and_ends_with_its_code(slurm, jobs):
+def test_a_batch_job_shows_the_same_output_and_exit_code_as_a_local_job(slurm, jobs):
     script = jobs.script(
         PROGRAM
         + """
@@ -48,7 +48,7 @@ if MPI.COMM_WORLD.rank == 1: sys.exit(3)
         assert part in result.err, result
 
 
-def test_the_script_can_be_read_first_and_is_kept(slurm, jobs):
+def test_the_batch_script_is_shown_by_dry_run_and_kept(slurm, jobs):
     program = ("sh", "-c", "echo hi there")
     shown = batch(jobs, "--dry-run", "-n", "2", "--time", "1:00", "--slurm-args=--nice=7", *program)
     assert shown.code == 0 and not os.path.exists(jobs.folder / ".cmpi")
@@ -83,7 +83,7 @@ print("ends", flush=True)
     assert job in status.out and "COMPLETED" in status.out and "exit code 0" in status.out
 
 
-def test_a_job_that_waits_says_why_and_can_be_cancelled(slurm, jobs):
+def test_a_queued_job_shows_the_reason_and_can_be_cancelled(slurm, jobs):
     waiting = jobs.start("cmpirun", "--slurm", "--slurm-args=--begin=now+1hour", "python", "-c", "pass")
     lines = [waiting.stderr.readline().decode() for _ in range(2)]
     assert "submitted" in lines[0] and "pending (BeginTime), 0 before it in the queue" in lines[1], lines
@@ -139,7 +139,7 @@ while not os.path.exists({str(marker)!r}): time.sleep(0.05)
     assert follower.returncode == 0, err
 
 
-def test_wrong_wishes_are_refused_with_a_remedy(slurm, jobs):
+def test_invalid_slurm_requests_are_refused_with_a_remedy(slurm, jobs):
     unknown = batch(jobs, "--partition", "nowhere", "hostname")
     assert unknown.code == 1 and "sbatch refused .cmpi/" in unknown.err and "partition" in unknown.err
     assert "Slurm knows no job 999999" in jobs.run("cmpirun", "--attach", "999999").err
@@ -224,7 +224,7 @@ print(abs(cmpi.Receiver(p).recv() - cmpi.deadline()) < 5)
     assert jobs.run("cmpirun", "--output", "plain", "python", script).out == "None\n"
 
 
-def test_an_array_is_a_job_for_each_task_and_fails_with_the_first_that_does(slurm, jobs):
+def test_each_array_task_is_a_job_and_the_array_fails_with_the_first_failure(slurm, jobs):
     script = jobs.script(
         "import os, sys; n = int(os.environ['SLURM_ARRAY_TASK_ID']); print('task', n); sys.exit(n % 3)"
     )
@@ -249,14 +249,14 @@ print("ends", flush=True)
 
 
 @pytest.mark.skipif(not LIMITS_MEMORY, reason="NOT TESTED: no cgroups of version 1 for Slurm here")
-def test_out_of_memory_is_named(slurm, jobs):
+def test_a_job_that_runs_out_of_memory_is_reported_as_such(slurm, jobs):
     script = jobs.script("print('begins', flush=True); x = b'x' * (400 << 20); print('ends')")
     result = batch(jobs, "--mem-per-cpu", "200M", "--enforce", "none", "python", script)
     assert result.code == 137 and result.out == "begins\n", result
     assert "out of memory: the kernel killed it" in result.err or "(OUT_OF_MEMORY)" in result.err, result
 
 
-def test_a_job_that_gives_way_to_a_more_urgent_one_says_so_or_begins_again(slurm, jobs):
+def test_a_preempted_job_is_reported_as_such_or_starts_again(slurm, jobs):
     others = slurm.nodes[1:]
     for wish, ends in (((), (1, b"begins 0\n")), (("--requeue",), (0, b"begins 0\nbegins 1\nends\n"))):
         marker = jobs.folder / f"go{len(wish)}"
@@ -274,7 +274,7 @@ def test_a_job_that_gives_way_to_a_more_urgent_one_says_so_or_begins_again(slurm
         assert said == (not wish), err
 
 
-def test_a_drained_node_ends_nothing_and_the_next_job_says_what_it_waits_for(slurm, jobs):
+def test_a_drained_node_ends_nothing_and_the_next_job_shows_its_pending_reason(slurm, jobs):
     marker = jobs.folder / "go"
     command = ("python", jobs.script(WAITS), str(marker))
     follower = jobs.start("cmpirun", "--slurm", "--output", "plain", *command)
@@ -294,7 +294,7 @@ def test_a_drained_node_ends_nothing_and_the_next_job_says_what_it_waits_for(slu
     assert waiting.returncode == 0 and out.strip(), err
 
 
-def test_a_failed_node_is_named(slurm, jobs):
+def test_a_failed_node_is_reported(slurm, jobs):
     command = ("python", jobs.script(WAITS), str(jobs.folder / "never"))
     follower = jobs.start("cmpirun", "--slurm", "--output", "plain", *command)
     assert follower.stdout.readline() == b"begins 0\n"
@@ -309,7 +309,7 @@ def test_a_failed_node_is_named(slurm, jobs):
         slurm.call("scancel", job)
 
 
-def test_two_batch_jobs_at_once_do_not_meet(slurm, jobs):
+def test_concurrent_batch_jobs_do_not_interfere(slurm, jobs):
     followers = []
     for i in range(2):
         command = ("python", jobs.script(WAITS, f"job{i}.py"), str(jobs.folder / f"go{i}"))

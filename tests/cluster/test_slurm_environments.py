@@ -18,7 +18,7 @@ print(os.environ["RANK"], os.environ["HOME"], os.environ.get("MINE"), *map(cmpi.
         (("--slurm-args=--export=ALL,HOME=/nowhere", "--setup=module load gcc"), "/nowhere", "here"),
     ],
 )
-def test_a_job_on_two_nodes_runs_all_the_same(slurm_on_hosts, on_hosts, jobs, options, home, mine):
+def test_a_job_on_two_nodes_needs_no_shell_environment(slurm_on_hosts, on_hosts, jobs, options, home, mine):
     options = ("--slurm", "-N", "2", "-n", "2", "--map-by", "node", "--output", "plain", *options)
     result = on_hosts.run(*options, "python", jobs.script(WHERE), env={"MINE": "here"})
     lines = [f"{rank} {home} {mine} 0 0" for rank in range(2)]
@@ -27,7 +27,7 @@ def test_a_job_on_two_nodes_runs_all_the_same(slurm_on_hosts, on_hosts, jobs, op
     assert told == ("module" in options[-1]), result
 
 
-def test_without_slurm_a_home_is_not_needed_either(jobs):
+def test_a_home_is_not_needed_without_slurm(jobs):
     script = jobs.script("import cmpi; cmpi.init(); print(cmpi.wait(cmpi.spawn(lambda parent: None)))")
     command = ("env", "--unset=HOME", "cmpirun", "--output", "plain", "python", script)
     assert jobs.run(*command).out == "0\n"

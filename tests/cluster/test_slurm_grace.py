@@ -45,7 +45,7 @@ def begun(path):
     return path.exists() and path.read_text().count("begins") == 2
 
 
-def test_a_cancelled_job_has_its_grace(slurm, jobs):
+def test_a_cancelled_job_gets_its_grace_period(slurm, jobs):
     options = ("--slurm", "--detach", "--output", "plain", "-n", "2")
     job = jobs.run("cmpirun", *options, "python", jobs.script(CLEANS_UP)).out.strip()
     until(lambda: begun(jobs.folder / ".cmpi" / f"{job}.out"))
@@ -57,7 +57,7 @@ def test_a_cancelled_job_has_its_grace(slurm, jobs):
     assert "PMI" not in result.err and "mpiexec" not in result.err, result.err
 
 
-def test_a_batch_script_that_becomes_cmpirun_has_it_too(slurm, jobs):
+def test_a_batch_script_that_execs_cmpirun_gets_its_grace_period(slurm, jobs):
     script, out, err = jobs.script(CLEANS_UP), jobs.folder / "out.txt", jobs.folder / "err.txt"
     command = f"exec cmpirun --output plain -n 2 python {script}"
     submit = ["sbatch", "--parsable", "-n2", "-o", str(out), "-e", str(err), "--wrap", command]
@@ -89,7 +89,7 @@ def test_a_sigterm_to_cmpirun_alone_reaches_every_process_once(slurm, jobs):
     assert follower.returncode == 143, err
 
 
-def test_a_job_on_several_nodes_has_its_grace_on_each(slurm_on_hosts, on_hosts, jobs):
+def test_a_job_on_several_nodes_gets_its_grace_period_on_each(slurm_on_hosts, on_hosts, jobs):
     options = ("--slurm", "--output", "plain", "-N", "2", "-n", "2", "--slurm-args=--cpus-per-task=2")
     follower = on_hosts.start(*options, "python", jobs.script(CLEANS_UP))
     text = "".join(follower.stdout.readline().decode() for _ in range(2))

@@ -47,7 +47,7 @@ def test_a_job_on_hosts_gets_nodes_and_gives_them_back(slurm_on_hosts, on_hosts,
     check(slurm_on_hosts, on_hosts, job, "--slurm-args=--nodelist=h3", "--time", "2")
 
 
-def test_a_batch_job_does_so_from_its_number(slurm_on_hosts, on_hosts, jobs):
+def test_a_batch_job_named_by_its_number_lends_its_nodes(slurm_on_hosts, on_hosts, jobs):
     options = ("--slurm", "-N", "2", "--time", "2", "--slurm-args=--nodelist=h1,h2", "--output", "plain")
     job = on_hosts.start(*options, "python", jobs.script(GROWS))
     came_up(job)
@@ -55,7 +55,7 @@ def test_a_batch_job_does_so_from_its_number(slurm_on_hosts, on_hosts, jobs):
     check(slurm_on_hosts, on_hosts, job, "--job", number, "--time", "2")
 
 
-def test_a_job_that_does_not_run_is_named(slurm_on_hosts, on_hosts):
+def test_adding_nodes_of_a_job_that_does_not_run_is_refused(slurm_on_hosts, on_hosts):
     result = on_hosts.run("--add-slurm", "2", "--job", "999999")
     assert result.code == 1 and "job 999999 does not run" in result.err, result
     result = on_hosts.run("--add-slurm", "2")

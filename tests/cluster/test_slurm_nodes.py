@@ -27,13 +27,13 @@ def test_processes_are_spawned_on_all_nodes_and_talk_to_each_other(slurm_on_host
 ONCE = "if cmpi.world()[0] != cmpi.pid(): sys.exit()\n" + BETWEEN
 
 
-def test_no_more_is_used_than_slurm_has_given(slurm_on_hosts, on_hosts, jobs):
+def test_a_job_uses_no_more_than_slurm_has_granted(slurm_on_hosts, on_hosts, jobs):
     text = "import cmpi; cmpi.init(); print(cmpi.capacity().total.cpus)"
     result = batch(on_hosts, "-N", "2", "-n", "2", "--slurm-args=--cpus-per-task=2", "python", "-c", text)
     assert result.out.split() == ["4.0", "4.0"] and result.code == 0, result
 
 
-def test_one_rank_may_have_several_nodes_to_spawn_on(slurm_on_hosts, on_hosts, jobs):
+def test_a_single_rank_can_spawn_on_several_nodes(slurm_on_hosts, on_hosts, jobs):
     options = ("-N", "3", "--slurm-args=--cpus-per-task=2")
     result = batch(on_hosts, *options, "python", jobs.script(PRELUDE + BETWEEN))
     assert result.out.split() == [str(190 * 100_000), "0"] and result.code == 0, result
@@ -76,16 +76,14 @@ print(Receiver[str](again, name="where").recv(timeout=20))
 
 
 @pytest.mark.skipif(not LIMITS_MEMORY, reason="NOT TESTED: no cgroups of version 1 for Slurm here")
-def test_a_process_beyond_what_slurm_gave_its_node_is_killed_alone_and_named(
-    slurm_on_hosts, on_hosts, jobs
-):
+def test_only_the_process_that_exceeds_its_nodes_memory_is_killed(slurm_on_hosts, on_hosts, jobs):
     options = ("-N", "2", "--slurm-args=--cpus-per-task=2", "--mem-per-cpu", "200M", "--enforce", "none")
     result = batch(on_hosts, *options, "python", jobs.script(PRELUDE + GREEDY))
     assert result.out == "signal 9 (SIGKILL): out of memory: the kernel killed it\nh2\n", result
     assert result.code == 0, result  # the program has dealt with it
 
 
-def test_a_node_that_is_drained_ends_nothing_that_runs_there(slurm_on_hosts, on_hosts, jobs):
+def test_draining_a_node_ends_no_running_process(slurm_on_hosts, on_hosts, jobs):
     job, go = everywhere(on_hosts, jobs)
     with slurm_on_hosts.drained("h3"):
         go.touch()
@@ -100,7 +98,7 @@ def test_a_node_that_is_drained_ends_nothing_that_runs_there(slurm_on_hosts, on_
         (("--slurm-args=--no-kill",), 0, "host h3 is lost"),
     ],
 )
-def test_a_node_that_fails_is_the_end_of_the_job_or_of_what_ran_there(
+def test_a_node_failure_ends_the_job_or_only_the_processes_of_that_node(
     slurm_on_hosts, on_hosts, jobs, options, code, said
 ):
     job, go = everywhere(on_hosts, jobs, *options)

@@ -54,7 +54,7 @@ def test_a_silent_slurm_is_reported_once_and_the_job_is_followed(slurm, jobs, ga
     assert b"knows no job" not in err
 
 
-def test_late_output_is_waited_for(slurm, jobs):
+def test_the_follower_waits_for_late_output(slurm, jobs):
     script = jobs.script("print('first'); print('last'); raise SystemExit(3)")
     options = ("--slurm", "--output", "plain", "--detach")
     job = jobs.run("cmpirun", *options, "python", script).out.strip()

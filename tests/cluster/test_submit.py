@@ -89,7 +89,7 @@ def test_an_array_has_a_job_for_each_element_and_another_waits_for_it(here):
         never.result(timeout=40)
 
 
-def test_gpus_features_and_unknown_wishes(here):
+def test_gpus_and_features_are_requested_and_unknown_options_refused(here):
     with pytest.raises(LaunchError, match=r"gres|GPU|configuration|Requested"):
         cmpi_slurm.submit(print, gpus_per_node=1)
     with pytest.raises(LaunchError, match="feature"):
@@ -128,7 +128,7 @@ def test_a_refusal_by_slurm_is_quoted_and_leaves_nothing_behind(here):
     assert not list((here.folder / ".cmpi").glob("call-*"))
 
 
-def test_importing_cmpi_does_not_load_it():
+def test_importing_cmpi_does_not_load_cmpi_slurm():
     text = "import sys, cmpi; print('cmpi.slurm' in sys.modules, cmpi.slurm.submit.__name__)"
     out = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
     assert out == "False submit\n"

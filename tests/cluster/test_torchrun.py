@@ -40,7 +40,7 @@ def test_ranks_on_several_hosts_have_torchruns_environment_and_reach_rank_0(on_h
     check(on_hosts.job(TELL, options=HOSTS))
 
 
-def test_ranks_on_several_nodes_of_slurm_have_it_too(slurm_on_hosts, on_hosts):
+def test_ranks_on_several_slurm_nodes_have_torchruns_environment(slurm_on_hosts, on_hosts):
     check(on_hosts.job(TELL, options=SLURM, timeout=90))
 
 

@@ -53,7 +53,7 @@ class SlotsInUse(RuleBasedStateMachine):
 TestSlotsInUse = SlotsInUse.TestCase
 
 
-def test_the_lowest_place_is_taken_first():
+def test_the_lowest_free_offset_is_used_first():
     slots = Allocator(1 << 20, 4)
     first, second = slots.allocate(1000), slots.allocate(1000)
     assert (first[1], second[1]) == (0, 1024)

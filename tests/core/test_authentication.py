@@ -38,6 +38,6 @@ def test_a_servers_own_proof_sent_back_is_no_answer():
         server.check(A + proof)
 
 
-def test_another_service_is_not_taken_for_ours():
+def test_a_proof_for_another_service_is_refused():
     with pytest.raises(ProtocolError):
         authentication.Client(b"secret", B).answer(b"SSH-2.0-OpenSSH_9.2p1 D\n")

@@ -12,7 +12,7 @@ def pattern(worked, occasions):
     return tries
 
 
-def test_a_success_skips_no_tries():
+def test_no_try_is_skipped_after_a_success():
     assert pattern(lambda _: True, 20) == list(range(20))
 
 

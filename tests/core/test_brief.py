@@ -31,7 +31,7 @@ VALUES = [10**5000, -(10**5000), NoRepr(), [NoRepr()], {NoRepr(): 1}, Length(), 
 
 
 @pytest.mark.parametrize("i", range(len(VALUES)))  # pytest cannot show all of these itself
-def test_any_value_has_a_short_text(i):
+def test_every_value_has_a_short_text(i):
     text = brief(VALUES[i])
     assert text and len(text) <= MOST_CHARACTERS
 

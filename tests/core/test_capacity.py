@@ -3,7 +3,7 @@ from cmpi._core.job.capacity import Facts, usable
 CORE, GIB = 65536, 1 << 30
 
 
-def test_affinity_and_memory_of_the_host_are_the_start():
+def test_capacity_starts_from_the_hosts_affinity_and_memory():
     assert usable(Facts(4, GIB), {}) == (4 * CORE, GIB)
 
 
@@ -16,14 +16,14 @@ def test_a_cgroup_limit_of_any_level_limits_the_memory():
     assert usable(Facts(8, 8 * GIB, memory_max="max\n1073741824\n"), {})[1] == GIB
 
 
-def test_the_files_of_cgroups_of_version_1_say_the_same():
+def test_cgroup_version_1_gives_the_same_limits():
     facts = Facts(
         8, 8 * GIB, cpu_max="-1 100000\n250000 100000", memory_max="9223372036854771712\n1073741824"
     )
     assert usable(facts, {}) == (int(2.5 * CORE), GIB)
 
 
-def test_slurm_grants_limit_both():
+def test_slurms_grants_limit_cpus_and_memory():
     grant = {"SLURM_CPUS_ON_NODE": "2", "SLURM_MEM_PER_CPU": "500"}
     assert usable(Facts(64, 999 * GIB), grant) == (2 * CORE, 1000 << 20)
     assert usable(Facts(64, 999 * GIB), {"SLURM_MEM_PER_NODE": "1024"})[1] == GIB

@@ -236,7 +236,7 @@ def test_a_sender_that_stopped_waiting_asks_for_nothing():
     assert out.handle(ch.CreditCame(10, 1)) == []
 
 
-def test_the_end_mark_follows_at_once_even_if_a_message_waits():
+def test_the_end_mark_is_sent_at_once_even_if_a_message_waits():
     out = ch.Outgoing(64, 1)
     fill(out, 1, 1)
     assert out.handle(ch.Close()) == [ch.TransmitFin()]
@@ -297,7 +297,7 @@ def test_messages_that_arrived_are_read_before_the_end():
     assert inn.state == "gone"
 
 
-def test_a_reader_gives_credit_by_the_quarter_and_to_one_that_asks_when_it_has_read_all():
+def test_a_reader_grants_credit_by_quarters_and_on_request_once_it_has_read_everything():
     inn = ch.Incoming(1000, 100)
     for _ in range(27):
         inn.arrived("m", 1)
@@ -308,7 +308,7 @@ def test_a_reader_gives_credit_by_the_quarter_and_to_one_that_asks_when_it_has_r
     assert inn.take() == ("m", True)
 
 
-def test_statistics_tell_what_went_through():
+def test_statistics_count_messages_and_bytes():
     out, inn = ch.Outgoing(100, 4), ch.Incoming(100, 4)
     fill(out, 40, 40, 40)
     assert out.statistics == ch.Statistics(

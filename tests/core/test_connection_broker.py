@@ -127,7 +127,7 @@ def test_ranks_of_one_world_make_a_group():
     ]
 
 
-def test_a_link_wanted_before_the_peer_has_joined_is_made_when_it_does():
+def test_a_connection_requested_before_the_peer_has_joined_is_made_when_it_joins():
     table = ConnectionBroker(sockets="/job")
     table.join(1, -1, 0)
     assert table.want(1, 2) == []
@@ -136,7 +136,7 @@ def test_a_link_wanted_before_the_peer_has_joined_is_made_when_it_does():
     assert table.listening(1, 2, 0) == [Tell(2, Dial(1, "/job/0000001.link", 0, listen.frame.key))]
 
 
-def test_one_whose_partner_died_before_it_had_listened_is_free_for_others():
+def test_a_process_whose_peer_died_before_listening_is_free_for_others():
     table = ConnectionBroker(sockets="/job")
     for pid in (1, 2, 3):
         table.join(pid, -pid, 0)
@@ -147,7 +147,7 @@ def test_one_whose_partner_died_before_it_had_listened_is_free_for_others():
     assert (listen.pid, listen.frame.peer) == (2, 3)
 
 
-def test_a_process_about_to_end_gets_no_new_link():
+def test_a_process_about_to_end_gets_no_new_connection():
     table = ConnectionBroker()
     table.join(1, -1, 0)
     table.join(2, -2, 0)

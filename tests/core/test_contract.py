@@ -48,12 +48,12 @@ def test_values_of_the_type_pass_and_others_do_not(hint, good, bad):
         assert not contract.accepts(value)
 
 
-def test_the_complaint_names_type_dtype_and_shape():
+def test_the_error_names_type_dtype_and_shape():
     with pytest.raises(ContractMismatch, match=r"NDArray\[float64\].*int64, shape \(2, 3\)"):
         Contract(NDArray[np.float64]).refuse(np.zeros((2, 3), np.int64))
 
 
-def test_texts_are_the_same_for_the_same_type():
+def test_equal_types_have_equal_texts():
     assert describe(Optional[int]) == describe(int | None) == "int | None"
     assert describe(Mine) == f"{Mine.__module__}.Mine"
     assert describe(IMAGE) == "NDArray[uint8] of Shape(480, 640)"
@@ -64,12 +64,12 @@ def test_a_shape_is_made_of_sizes():
         Shape(-1)
 
 
-def test_any_fits_to_everything():
+def test_any_matches_every_type():
     assert fits("Any", "int") and fits("int", "Any") and fits("int", "int") and not fits("int", "str")
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="`type` aliases are of Python 3.12")
-def test_an_alias_is_what_it_stands_for():
+def test_an_alias_equals_the_type_that_it_names():
     item = TypeVar("item")
     pair = typing.TypeAliasType("pair", tuple[item, item], type_params=(item,))
     image = typing.TypeAliasType("image", IMAGE)

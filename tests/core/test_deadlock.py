@@ -150,7 +150,7 @@ def all_blocked(n):
     return check, actions[0].round
 
 
-def test_a_process_that_woke_in_between_does_not_count_as_blocked():
+def test_a_process_that_woke_between_two_checks_does_not_count_as_blocked():
     # C's message wakes A; A's message wakes B after B's answer; B's message wakes C before C's answer. So
     # the numbers agree, although B is awake.
     check, number = all_blocked(3)
@@ -159,7 +159,7 @@ def test_a_process_that_woke_in_between_does_not_count_as_blocked():
     assert check.on_frame(2, StillBlocked(number, 3, 1, 1), 0.0) == []
 
 
-def test_an_answer_to_an_earlier_question_is_none():
+def test_an_answer_to_an_earlier_question_is_ignored():
     check, number = all_blocked(2)
     check.on_frame(0, Blocked(2, ["recv"]), 0.0)
     assert check.on_frame(0, StillBlocked(number, 2, 0, 0), 0.0) == []

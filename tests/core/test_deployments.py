@@ -54,7 +54,7 @@ def finished(actions):
     return [(it.owner, it.code) for it in of(FinishProgram, actions)]
 
 
-def test_its_ranks_are_a_world_of_their_own_and_the_fork_server_is_wanted():
+def test_a_deployments_ranks_are_a_world_of_their_own_and_need_the_fork_server():
     j = standing()
     frame = launcher_root.LaunchJob(argv=["prog", "x"], where=["", ""], **DEFAULTS)
     owner, actions = j.deploy(frame, Interpreter("python"), "h", 0.0)
@@ -87,7 +87,7 @@ def test_the_first_failure_of_a_program_is_its_own_exit_code():
     assert event["usage"]["processes"] == 2 and event["first_failure"] is None
 
 
-def test_its_interrupt_and_its_grace_are_its_own():
+def test_a_deployments_interrupt_and_grace_period_spare_other_deployments():
     j = standing()
     (one, (a,)), (_, (b,)) = deploy(j, 1), deploy(j, 1)
     join(j, a)
@@ -104,7 +104,7 @@ def test_its_interrupt_and_its_grace_are_its_own():
     assert j.interrupt(2, 6.0, owner=one) == []
 
 
-def test_what_does_not_end_is_given_up_and_a_second_ctrl_c_kills():
+def test_a_deployment_that_does_not_end_is_given_up_and_a_second_ctrl_c_kills_it():
     j = standing()
     owner, (a,) = deploy(j, 1)
     j.interrupt(2, 1.0, owner=owner)
@@ -147,7 +147,7 @@ def test_a_job_with_a_program_waits_for_what_was_deployed_into_it():
         (lambda j, a, b, mate: j.from_rank(a, Register(1, "name", a), 0.0), False),
     ],
 )
-def test_a_program_is_alone_until_another_may_know_of_it(act, alone):
+def test_a_program_counts_as_alone_until_another_can_know_of_it(act, alone):
     j = standing()
     (owner, (a, mate)), (guest, _) = deploy(j), a_guest(j)
     join(j, a)

@@ -10,14 +10,14 @@ def alive(pid):
     return pid < 100
 
 
-def test_a_link_is_of_both_and_the_other_is_told_once():
+def test_a_link_is_mutual_and_the_other_process_is_notified_once():
     r = ErlangLinks()
     assert r.tie(1, 2) == [Tell(2, LinkedBy(1, True))]
     assert r.tie(1, 2) == r.tie(2, 1) == []
     assert r.linked(1) == [2] and r.ended(2) == [1] and r.ended(1) == []
 
 
-def test_a_link_undone_by_either_is_undone():
+def test_either_process_can_undo_a_link():
     r = ErlangLinks()
     r.tie(1, 2)
     assert r.untie(2, 1) == [Tell(1, LinkedBy(2, False))]
@@ -32,7 +32,7 @@ def test_trapping_exits_prevents_the_end_by_a_link():
     assert r.ended(1) == [3]
 
 
-def test_a_name_is_of_one_process_until_it_ends():
+def test_a_name_belongs_to_one_process_until_it_ends():
     r = ErlangLinks()
     assert r.on_frame(1, Register(5, "a", 1), alive) == [Tell(1, NameIs(5, 1)), Named(1, "a")]
     assert r.on_frame(2, Register(6, "a", 2), alive) == [Tell(2, NameIs(6, 1))], "taken"

@@ -29,7 +29,7 @@ def forked(gate, one):
     return [action.forked for action in gate.launch(1, [one]) if isinstance(action, Launch)]
 
 
-def test_a_process_is_forked_by_a_server_that_was_started_in_the_same_way_and_else_executed():
+def test_a_process_is_forked_only_by_a_server_that_was_started_in_the_same_way():
     g = gate()
     assert g.need("a", PLAIN) == [NeedForkServer("a", PLAIN)] and forked(g, process()) == []
     (held,) = g.turned("a", "ready")

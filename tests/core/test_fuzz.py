@@ -57,7 +57,7 @@ def spoil(choice, data):
     return bytes(data)
 
 
-def test_every_frame_comes_back_as_it_was():
+def test_every_frame_round_trips():
     choice = random.Random(1)
     for cls in ALL.values():
         for _ in range(20):
@@ -66,7 +66,7 @@ def test_every_frame_comes_back_as_it_was():
 
 
 @pytest.mark.timeout(900)
-def test_spoilt_frames_are_refused_or_read_but_never_anything_else():
+def test_corrupted_frames_are_decoded_or_raise_protocol_error():
     choice = random.Random(2)
     refused = 0
     for i in range(INPUTS):
@@ -79,7 +79,7 @@ def test_spoilt_frames_are_refused_or_read_but_never_anything_else():
 
 
 @pytest.mark.timeout(900)
-def test_a_spoilt_stream_is_refused_or_waited_for_and_never_kept_beyond_a_frame():
+def test_a_corrupted_stream_is_refused_or_buffered_up_to_one_frame():
     choice = random.Random(3)
     for _ in range(INPUTS // 10):
         decoder = wire.Decoder(ALL)
@@ -95,7 +95,7 @@ def test_a_spoilt_stream_is_refused_or_waited_for_and_never_kept_beyond_a_frame(
         assert len(decoder._buffer) <= wire.MAX_FRAME_BYTES
 
 
-def test_garbage_never_lets_anybody_in():
+def test_garbage_is_never_accepted_as_proof():
     choice = random.Random(4)
     secret = bytes(32)
     for _ in range(INPUTS // 10):
@@ -112,7 +112,7 @@ def test_garbage_never_lets_anybody_in():
             client.answer(spoil(choice, server.greeting)[: authentication.GREETING_BYTES - 1] + b"")
 
 
-def test_an_answer_is_good_for_one_connection_only():
+def test_an_authentication_answer_is_valid_for_one_connection_only():
     secret = bytes(range(32))
     first, second = (
         authentication.Server(secret, bytes([i]) * authentication.NONCE_BYTES) for i in range(2)
@@ -123,7 +123,7 @@ def test_an_answer_is_good_for_one_connection_only():
         second.check(answer)  # replayed
 
 
-def test_a_length_that_lies_costs_neither_memory_nor_time():
+def test_a_false_length_costs_neither_memory_nor_time():
     started = time.process_time()
     for kind in (b"\x1f", b"\x01", b"\x24"):
         for lie in (b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f"):

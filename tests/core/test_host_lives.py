@@ -212,7 +212,7 @@ def test_a_silent_host_is_lost_and_a_host_that_sends_is_not():
     assert lives.closed("h", "silent") == [hl.TellLost("h", "silent")] and lives.state("h") == hl.LOST
 
 
-def test_a_lost_host_is_looked_for_5_s_after_the_root_has_answered_and_then_every_5_s():
+def test_a_lost_host_is_retried_every_5_s_once_the_root_has_answered():
     lives = lives_with()
     lives.closed("h", "")
     assert lives.tick(50.0) == []
@@ -222,7 +222,7 @@ def test_a_lost_host_is_looked_for_5_s_after_the_root_has_answered_and_then_ever
     assert lives.tick(70.0) == [hl.StartAgent("h")]
 
 
-def test_a_host_that_is_lost_before_the_root_is_there_is_told_of_when_it_is():
+def test_the_root_is_told_of_a_host_that_was_lost_before_it_connected():
     lives = HostLives(BEAT_S, LOST_S, 0.0)
     lives.start("h", 0.0)
     lives.up("h")
@@ -230,7 +230,7 @@ def test_a_host_that_is_lost_before_the_root_is_there_is_told_of_when_it_is():
     assert lives.attend() == [hl.TellLost("h", "gone")]
 
 
-def test_a_new_host_goes_through_all_steps_and_is_answered_for():
+def test_adding_a_host_goes_through_all_steps_and_is_answered():
     lives = lives_with()
     assert lives.add("n", 1.0) == [hl.StartAgent("n")]
     assert lives.up("n") == [hl.Check("n")]

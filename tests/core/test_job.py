@@ -47,7 +47,7 @@ def told(actions, kind):
     return [a.frame for a in of(Tell, actions) if isinstance(a.frame, kind)]
 
 
-def test_ranks_are_one_start_with_pids_of_their_own():
+def test_ranks_are_one_start_and_have_distinct_pids():
     j = JobMachine([Host("h", 4 * CORE, GIB)], seed=5)
     actions = j.launch(["prog", "x"], ["h"] * 3)
     (launch,) = of(Launch, actions)
@@ -56,7 +56,7 @@ def test_ranks_are_one_start_with_pids_of_their_own():
     assert all(pid < 1 << 28 for pid in launch.pids)
 
 
-def test_a_joining_rank_learns_who_it_is_and_the_fork_server_is_started_once():
+def test_a_joining_rank_learns_its_identity_and_the_fork_server_starts_once():
     j, (a, b) = a_job(2)
     actions = join(j, b)
     (welcome,) = told(actions, process_root.Welcome)
@@ -64,7 +64,7 @@ def test_a_joining_rank_learns_who_it_is_and_the_fork_server_is_started_once():
     assert of(NeedForkServer, actions) and not of(NeedForkServer, join(j, a))
 
 
-def test_a_process_joins_once_and_saying_so_again_changes_nothing():
+def test_joining_twice_has_no_further_effect():
     j, (a,) = a_job()
     join(j, a)
     assert join(j, a) == []
@@ -123,7 +123,7 @@ def test_requests_of_a_process_that_died_are_forgotten():
     assert j.requests.scheduler.waiting == 0
 
 
-def test_watchers_hear_of_an_end_at_once_or_afterwards():
+def test_watchers_learn_of_an_end_at_once_or_when_they_ask_later():
     j, (a, b) = a_job(2)
     assert j.from_rank(a, process_root.Watch(b), 0.0) == [
         Tell(a, process_root.Alive(b, process_root.MEMORY_UNKNOWN))
@@ -156,7 +156,7 @@ def test_watching_an_unknown_pid_reports_no_such_process():
     assert "no such process" in ended.verdict
 
 
-def test_ranks_of_a_world_fall_together_and_only_the_first_counts():
+def test_ranks_of_a_world_end_together_and_only_the_first_failure_counts():
     j, (a, b, c) = a_job(3)
     actions = j.exited(b, ExitStatus(3), 0.0)
     assert [o.pid for o in of(Order, actions)] == [a, c]
@@ -183,7 +183,7 @@ def test_the_death_of_a_spawned_process_ends_no_other():
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(139)]
 
 
-def test_a_kill_that_was_asked_for_is_no_failure():
+def test_a_requested_kill_is_no_failure():
     j, (a,) = a_job()
     join(j, a)
     j.fork_server("h", "ready")
@@ -269,7 +269,7 @@ def test_a_closure_that_never_gets_through_mpi_init_fails_in_the_end_and_a_rank_
     assert j.tick(1e6) == [] and j.deadline_s() is None
 
 
-def test_a_start_that_mpi_cannot_complete_leaves_those_that_run():
+def test_a_start_that_mpi_cannot_complete_spares_running_processes():
     j, _, _ = linking_pair()
     assert j.start_failed(1, "timed out", 0.0) == []
 
@@ -289,7 +289,7 @@ def signals(actions):
     return [(o.pid, o.frame.signal) for o in of(Order, actions)]
 
 
-def test_ctrl_c_is_sigint_then_sigterm_then_sigkill_and_an_end_without_an_answer():
+def test_ctrl_c_sends_sigint_then_sigterm_then_sigkill_and_then_gives_up():
     j, (a, b) = a_job(2)
     assert signals(j.interrupt(2, 100.0)) == [(a, 2), (b, 2)]
     (notice,) = of(Say, j.tick(101.0))
@@ -347,7 +347,7 @@ def a_failed_child(strict=False):
 @pytest.mark.parametrize(
     "looked, strict, code", [([], 0, 3), ([1], 0, 0), ([1, 0], 0, 3), ([0], 0, 3), ([1], 1, 3)]
 )
-def test_a_failure_that_somebody_has_dealt_with_is_not_the_jobs(looked, strict, code):
+def test_a_handled_failure_does_not_fail_the_job(looked, strict, code):
     j, a, child = a_failed_child(bool(strict))
     for handled in looked:
         assert j.from_rank(a, process_root.LookedAt(child, handled), 0.0) == []
@@ -368,7 +368,7 @@ def test_an_end_by_a_link_does_not_count_as_dealing_with_the_failure():
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(3)]
 
 
-def test_that_a_rank_failed_counts_whoever_has_looked():
+def test_a_failed_rank_fails_the_job_even_if_the_failure_was_handled():
     j, (a, b) = a_job(2)
     j.from_rank(b, process_root.LookedAt(a, 1), 0.0)
     j.exited(a, ExitStatus(5), 0.0)
@@ -393,7 +393,7 @@ def test_a_start_that_mpi_refuses_is_the_end_of_the_process_with_the_reason():
     assert ended.code == 126 and "no slots" in ended.verdict
 
 
-def test_capacity_tells_all_and_free():
+def test_capacity_reports_total_and_free_resources():
     j, (a,) = a_job(cpus=2)
     (answer,) = told(j.from_rank(a, process_root.AskCapacity(4), 0.0), process_root.CapacityIs)
     assert answer.total_cpu_units == 2 * CORE
@@ -403,7 +403,7 @@ def test_capacity_tells_all_and_free():
     assert answer.free_cpu_units == CORE
 
 
-def test_ranks_hold_what_the_command_line_says():
+def test_ranks_hold_the_resources_of_the_command_line():
     j = JobMachine([Host("h", 4 * CORE, 8 * GIB)])
     j.launch(["prog"], ["h"] * 2, CORE)
     assert j.requests.capacity().free.cpus == 2
@@ -442,7 +442,7 @@ def test_a_process_killed_for_its_memory_has_that_verdict():
     assert not process.status.ok
 
 
-def test_one_warning_is_enough_for_each_function():
+def test_each_function_is_warned_about_once():
     j, _ = a_job(1)
     over = monitor_root.OverMemory(412 << 20, 0, "12:00:03")
     (first,) = j.over_memory(spawned(j)[0].pid, over)
@@ -456,7 +456,7 @@ def test_only_a_fraction_that_was_asked_for_makes_a_process_nice():
     assert spawned(j, asks_cpus=0)[0].nice == 0
 
 
-def test_room_that_a_rank_returns_in_init_goes_to_waiting_requests():
+def test_resources_that_a_rank_returns_in_init_go_to_waiting_requests():
     j, (a, b) = a_job(2, cpus=1, rank_cpus=CORE // 2)
     join(j, a)
     j.fork_server("h", "ready")
@@ -508,6 +508,6 @@ def test_the_report_of_a_deadlock_names_the_lack_of_room():
     assert "for lack of room" not in deadlock_report(j, {a: blocked[a]})
 
 
-def test_a_start_that_is_forgotten_may_be_reported_as_failed_again():
+def test_a_forgotten_start_may_be_reported_as_failed_again():
     j, _ = a_job()
     assert j.start_failed(max(j.starts) + 1, "stuck", 0.0) == []

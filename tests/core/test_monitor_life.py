@@ -35,7 +35,7 @@ def test_a_fragile_launcher_learns_of_a_failure_later():
     assert finished(monitor, 10.0)
 
 
-def test_success_does_not_linger():
+def test_a_monitor_does_not_linger_after_success():
     monitor = life(fragile=True, linger_s=2.0)
     monitor.process_started()
     assert monitor.process_exited(0, 10.0, untouched=False) and finished(monitor, 10.0)
@@ -55,7 +55,7 @@ def test_a_process_that_was_not_started_counts_as_ended_by_the_signal_once():
     assert not life(is_slot=True).signalled(0.0), "a slot's process belongs to nobody yet"
 
 
-def test_who_is_dismissed_waits_for_a_process_that_runs():
+def test_a_dismissed_monitor_waits_for_its_running_process():
     monitor = life(is_slot=True)
     monitor.process_started()
     monitor.dismiss()

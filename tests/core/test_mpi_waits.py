@@ -44,7 +44,7 @@ def test_a_call_is_known_by_the_innermost_line_of_the_main_thread(source, name):
 
 
 @given(st.text() | st.text("Current thread (most recent call first):\n .(", max_size=200))
-def test_any_text_is_a_call_or_none(text):
+def test_parsing_any_text_gives_a_call_or_none(text):
     assert mpi_call(text) is None or isinstance(mpi_call(text), MpiCall)
 
 
@@ -84,7 +84,7 @@ def test_a_rank_that_computes_sleeps_or_progresses_prevents_the_report(other):
     assert reports(lambda pid, now_s: RECV if pid == 1 else other(now_s)) == []
 
 
-def test_any_output_begins_it_anew():
+def test_any_output_restarts_the_measurement():
     waits = MpiWaits(AFTER_S)
     assert reports(lambda pid, _: RECV, int(AFTER_S), waits) == []
     waits.moved()
@@ -97,7 +97,7 @@ def test_ranks_that_do_something_else_are_looked_at_rarely():
     assert len(looks) // 2 < 15 and looks[-1] - looks[-3] == RARE * AFTER_S
 
 
-def test_zero_switches_it_off_and_nothing_is_due():
+def test_zero_disables_the_check_and_nothing_is_due():
     waits = MpiWaits(0.0)
     assert reports(lambda pid, _: RECV, 600, waits) == [] and waits.deadline_s() is None
 

@@ -65,7 +65,7 @@ def run(formatter, pieces):
 
 
 @given(PIECES)
-def test_json_brings_back_every_byte_in_order(pieces):
+def test_json_output_preserves_every_byte_in_order(pieces):
     got = {}
     for _, line in run(formatter("json"), pieces):
         event = json.loads(line)
@@ -98,7 +98,7 @@ def test_plain_loses_and_reorders_nothing_and_adds_only_line_ends(pieces):
 
 @pytest.mark.parametrize("form", ["human", "headings"])
 @given(PIECES)
-def test_without_titles_the_forms_for_people_are_what_was_written(form, pieces):
+def test_human_output_without_titles_is_what_was_written(form, pieces):
     pieces = [(w, 1, d, t) for w, _, d, t in pieces if b"\n" not in d]
     printed = join_bytes(run(formatter(form), pieces), 1)
     got, speaker = {A.title: b"", B.title: b""}, None
@@ -153,7 +153,7 @@ def test_a_line_without_end_does_not_grow_for_ever():
     assert formatter("plain").output(A.pid, 1, b"x" * (LONG_LINE_BYTES + 1), 0.0)
 
 
-def test_another_speaker_does_not_continue_a_line():
+def test_a_line_is_never_continued_by_another_process():
     f = formatter("plain")
     f.output(A.pid, 1, b"name? ", 0.0)
     f.tick(1.0)
@@ -172,7 +172,7 @@ def test_dots_of_two_processes_do_not_make_a_line_of_each():
 
 
 @pytest.mark.parametrize("form", ["plain", "human"])
-def test_of_a_bar_in_a_pipe_the_state_is_printed_now_and_then(form):
+def test_the_state_of_a_bar_is_printed_to_a_pipe_at_intervals(form):
     f, printed = formatter(form), []
     for i in range(600):
         printed += f.output(A.pid, 2, b"\r%d %%" % i, i / 20)
@@ -195,7 +195,7 @@ def test_human_output_names_the_writer_and_marks_stderr():
     ]
 
 
-def test_headings_stand_where_the_speaker_changes():
+def test_a_heading_is_printed_where_the_writing_process_changes():
     f = formatter("headings", one_place=True)
     printed = f.output(A.pid, 1, b"one\n", 0.0) + f.output(A.pid, 2, b"oh\n", 0.0)
     printed += f.output(B.pid, 1, b"two\n", 0.0)
@@ -204,12 +204,12 @@ def test_headings_stand_where_the_speaker_changes():
     ]  # fmt: skip
 
 
-def test_a_place_that_shows_only_ascii_gets_only_that():
+def test_an_ascii_terminal_gets_only_ascii():
     f = formatter("human", utf8=False)
     assert f.output(B.pid, 1, b"x\n", 0.0) == [(1, b"b : 000000b | x\n")]
 
 
-def test_spawns_are_folded_and_clean_ends_are_quiet():
+def test_spawns_are_folded_and_clean_ends_are_not_printed():
     f, printed = Formatter("human"), []
     printed += f.born(A, 0.0)
     children = [Speaker(0x100 + i, A.pid, "h", None, "work", f"work · {i}", "work") for i in range(50)]
@@ -239,7 +239,7 @@ def test_a_failure_is_noted_unless_the_job_ends_with_it_and_its_report_says_so()
     assert f.ended({}, 0.0) == [] and f.tick(FAILED_S) == []
 
 
-def test_a_process_is_called_by_its_new_name():
+def test_output_uses_a_processs_new_name():
     f = formatter("human")
     f.named(B.pid, "db", "db · 000000b")
     try:
@@ -248,7 +248,7 @@ def test_a_process_is_called_by_its_new_name():
         B.name, B.title = "b", "b · 000000b"
 
 
-def test_colour_is_stable_for_a_process_and_absent_without():
+def test_a_processs_colour_is_stable_and_absent_without_colour():
     coloured = [join_bytes(formatter("human", colour=True).output(A.pid, 1, b"x\n", 0.0), 1) for _ in "ab"]
     assert coloured[0] == coloured[1] and b"\x1b[" in coloured[0]
     assert b"\x1b" not in join_bytes(formatter("human").output(A.pid, 1, b"x\n", 0.0), 1)
@@ -259,7 +259,7 @@ def test_a_colour_that_a_program_leaves_on_ends_with_its_line():
     assert join_bytes(printed, 1).splitlines()[0].endswith(b"\x1b[0m")
 
 
-def test_an_alarm_of_cmpirun_is_red_and_starts_a_line():
+def test_an_alarm_of_cmpirun_is_red_and_starts_its_own_line():
     f = formatter("human", colour=True, one_place=True)
     f.output(A.pid, 1, b"half", 0.0)
     f.tick(1.0)
@@ -371,7 +371,7 @@ def test_a_prompt_is_shown_with_the_cursor_behind_it_and_stays_with_its_answer()
     assert s.lines == ["b · 000000b │ working", "rank 0      │ name? bob", "rank 0      │ hello bob"]
 
 
-def test_many_bars_take_a_part_of_the_screen():
+def test_many_bars_take_only_part_of_the_screen():
     s = Screen(rows=12)
     people = [Speaker(0x100 + i, None, "h", i, f"rank {i}", f"rank {i}", "x") for i in range(50)]
     for who in people:

@@ -93,7 +93,7 @@ def test_requests_about_a_forgotten_process_get_its_exit_status():
         assert j.from_rank(rank, frame, 0.0) == []
 
 
-def test_a_failure_that_is_to_be_told_of_is_kept_and_sums_are_of_all():
+def test_unreported_failures_are_kept_and_totals_include_forgotten_processes():
     j, (rank,) = a_job()
     join(j, rank)
     (failed,) = short_lives(j, rank, 1, FAILED)
@@ -152,7 +152,7 @@ def one_more(j, rank):
     st.integers(0, 2**28),
     st.lists(st.sampled_from([OK, FAILED, ExitStatus(143, 15, "", True)]), max_size=60),
 )
-def test_a_status_is_that_one_or_unknown_and_pids_do_not_repeat(seed, statuses):
+def test_a_forgotten_status_is_exact_or_unknown_and_pids_are_never_reused(seed, statuses):
     memory, most = Past(seed), past.MOST_STATUSES
     past.MOST_STATUSES = 5
     try:

@@ -13,7 +13,7 @@ def test_hosts_are_filled_one_after_another_and_overflow_goes_round_again():
     assert runs(place_ranks(8, TWO, "slot")) == [("a", 2), ("b", 4), ("a", 2)]
 
 
-def test_by_node_each_host_has_its_turn_while_it_has_slots():
+def test_by_node_placement_goes_round_robin_over_hosts_with_slots():
     assert place_ranks(5, TWO, "node") == ["a", "b", "a", "b", "b"]
 
 

@@ -17,13 +17,13 @@ def make(value):
     return lambda: value
 
 
-def test_the_same_function_has_one_number_and_is_pickled_once():
+def test_a_function_has_one_number_and_is_pickled_once():
     functions = Functions(Buffers())
     f = make(1)
     assert functions.number(f) == functions.number(f) and functions._buffers.packed == 1
 
 
-def test_a_function_that_has_gone_is_forgotten_when_its_tasks_are_over():
+def test_a_collected_function_is_forgotten_when_its_tasks_are_over():
     functions = Functions(Buffers())
     f, other = make(1), make(2)
     first, also = functions.number(f), functions.number(f)
@@ -35,7 +35,7 @@ def test_a_function_that_has_gone_is_forgotten_when_its_tasks_are_over():
     assert functions.release(second) == []
 
 
-def test_a_new_function_in_the_place_of_one_that_has_gone_has_a_number_of_its_own():
+def test_a_new_function_at_a_reused_address_gets_its_own_number():
     functions = Functions(Buffers())
     numbers = [functions.number(make(i)) for i in range(50)]  # most of them with the same id
     assert len(set(numbers)) == 50
@@ -44,7 +44,7 @@ def test_a_new_function_in_the_place_of_one_that_has_gone_has_a_number_of_its_ow
     assert not functions._kept and not functions._bodies
 
 
-def test_of_functions_that_live_the_oldest_is_forgotten_when_there_are_too_many():
+def test_the_oldest_of_too_many_live_functions_is_forgotten():
     functions = Functions(Buffers())
     alive = [make(i) for i in range(MAX_KEPT + 1)]
     forgotten = [each for f in alive for each in functions.release(functions.number(f))]

@@ -149,7 +149,7 @@ def test_the_progress_thread_is_left_asleep_as_long_as_a_thread_comes_back():
     assert readership.watched and not readership.paced
 
 
-def test_a_thread_that_waits_otherwise_has_it_woken_at_once():
+def test_a_thread_that_waits_without_reading_wakes_the_progress_thread_at_once():
     readership = Readership()
     readership.opened()
     readership.has_read()
@@ -158,7 +158,7 @@ def test_a_thread_that_waits_otherwise_has_it_woken_at_once():
     assert readership.watched
 
 
-def test_only_one_claims_and_gives_up_its_own():
+def test_only_one_thread_claims_a_socket_and_releases_its_own_claim():
     readership = Readership()
     assert not readership.claim("a")
     readership.opened()

@@ -22,7 +22,7 @@ def report(job, tail=b"", verbosity=NORMAL):
     return final_report(job, lambda pid: tail, verbosity)
 
 
-def test_the_first_failure_is_named_with_what_it_ran_and_its_last_words_if_they_are_out_of_sight():
+def test_the_report_names_the_first_failure_its_program_and_scrolled_off_output():
     job, _ = failed_job(ExitStatus(139, 11))
     assert report(job, b"last words\n") == (
         "cmpirun: rank 1 failed: ended by signal 11 (SIGSEGV)\n"
@@ -43,7 +43,7 @@ def test_the_report_names_the_host_if_there_are_several_and_memory_on_request():
     assert "    host    node1\n" in report(job)
 
 
-def test_memory_that_is_the_cause_is_named():
+def test_the_report_names_memory_as_the_cause():
     job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["p"], ["node1"])
     (pid,) = job.starts[0]
@@ -52,12 +52,12 @@ def test_memory_that_is_the_cause_is_named():
     assert report(job).startswith("cmpirun: rank 0 failed: out of memory: asked ")
 
 
-def test_the_others_of_its_world_are_not_listed_as_failures():
+def test_other_ranks_of_a_failed_world_are_not_listed_as_failures():
     job, _ = failed_job(ExitStatus(3))
     assert "later" not in report(job)
 
 
-def test_a_traceback_that_several_have_shown_is_not_shown_again():
+def test_a_shared_traceback_is_shown_only_once():
     job = JobMachine([Host("node1", 65536, 1 << 30)])
     job.launch(["p"], ["node1"] * 8)
     for i, pid in enumerate(job.starts[0]):
@@ -69,14 +69,14 @@ def test_a_traceback_that_several_have_shown_is_not_shown_again():
     assert "deep" not in text
 
 
-def test_a_job_that_went_well_has_no_report():
+def test_a_successful_job_has_no_report():
     job = JobMachine([Host("node1", 1, 1)])
     job.launch(["p"], ["node1"] * 1)
     job.exited(job.starts[0][0], ExitStatus(0), 0.0)
     assert report(job, verbosity=VERBOSE) == ""
 
 
-def test_the_last_event_tells_how_the_job_ended():
+def test_the_last_json_event_has_the_jobs_exit_code():
     job, pid = failed_job(ExitStatus(139, 11))
     event = end_event(job, 139, 2.5)
     assert event["code"] == 139 and event["interrupted"] is False

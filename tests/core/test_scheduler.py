@@ -179,7 +179,7 @@ def test_hosts_are_filled_evenly_or_one_after_another_or_as_asked():
     assert places(near="a") == "aaaa"
 
 
-def test_near_means_elsewhere_where_there_is_no_room_and_host_means_to_wait():
+def test_near_falls_back_to_another_host_and_host_waits_for_room():
     scheduler = Scheduler([Host("a", 1, 100), Host("b", 2, 100)])
     assert scheduler.handle(Submit(1, 0, 1, 0, True, near="a")) == [Place(1, "a")]
     assert scheduler.handle(Submit(2, 0, 1, 0, True, near="a")) == [Place(2, "b")]
@@ -223,7 +223,7 @@ def test_packed_processes_that_hold_no_cpu_fill_one_host_core_by_core():
     assert "".join(places) == "aabbb"
 
 
-def test_a_party_of_many_that_ask_delays_another_by_one():
+def test_a_party_with_many_requests_delays_another_party_by_one_grant():
     scheduler = Scheduler([Host("a", 1, 0)])
     (held,) = scheduler.handle(Submit(0, 100, 1, 0, True, party=1))
     for ticket in range(1, 11):  # ten processes of one party
@@ -237,7 +237,7 @@ def test_a_party_of_many_that_ask_delays_another_by_one():
     assert order == [0, 1, 20, 2, 21, 3, 22, 4, 5, 6, 7, 8, 9, 10]
 
 
-def test_a_bound_party_waits_for_its_own_and_the_others_pass_it():
+def test_a_party_at_its_bound_waits_while_other_parties_overtake_it():
     scheduler = Scheduler([Host("a", 4 * CPU_UNIT, 100)])
     scheduler.bind(1, Share(2 * CPU_UNIT, 50))
     scheduler.occupy(0, "a", 3 * CPU_UNIT, 10, party=1)  # gets the two

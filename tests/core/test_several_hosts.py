@@ -42,7 +42,7 @@ def a_job_with_a_process_on_b():
     return j, a, b
 
 
-def test_ranks_of_several_hosts_are_one_world_of_the_launchers_and_those_of_one_are_spawned():
+def test_ranks_on_several_hosts_are_started_by_the_launcher_and_those_on_one_are_spawned():
     j = JobMachine([Host("a", CORE, GIB), Host("b", CORE, GIB)])
     (world,) = of(LaunchWorld, j.launch(["prog"], ["a", "b"]))
     assert (world.start, world.hosts) == (0, ["a", "b"])
@@ -68,7 +68,7 @@ def linked(j, a, b):
     return j.from_rank(a, Connect(b), 0.0)
 
 
-def test_a_link_between_hosts_is_by_tcp_with_a_key_that_only_the_two_have():
+def test_a_connection_between_hosts_uses_tcp_and_a_key_that_only_both_have():
     j, (a, b) = a_job()
     join(j, a)
     join(j, b)
@@ -81,7 +81,7 @@ def test_a_link_between_hosts_is_by_tcp_with_a_key_that_only_the_two_have():
     j.connections.validate()
 
 
-def test_a_link_between_hosts_that_fails_is_tried_again_when_both_have_given_up_and_told_of_once():
+def test_a_failed_connection_between_hosts_is_retried_after_both_gave_up_and_reported_once():
     j, (a, b) = a_job()
     join(j, a)
     join(j, b)
@@ -103,7 +103,7 @@ def test_a_listener_is_told_to_abandon_the_connection_with_a_dead_peer():
     assert not told(j.from_rank(a, Listening(b, 7), 2.0), Dial)
 
 
-def test_a_lost_host_takes_its_processes_and_no_other():
+def test_losing_a_host_ends_only_its_processes():
     j, a, b = a_job_with_a_process_on_b()
     j.from_rank(a, process_root.Watch(b), 0.0)
     actions = j.host_lost("b", "no answer for 8 s", 1.0)
@@ -145,7 +145,7 @@ def test_the_loss_of_a_host_ends_its_world_and_is_the_first_failure():
     assert j.programs[NO_PID].failures.first().pid == b
 
 
-def test_a_spawn_for_a_certain_host_or_near_a_process_goes_there():
+def test_a_spawn_goes_to_the_named_host_or_near_the_named_process():
     j, (a,) = a_job(["a"], cpus=4)
     join(j, a)
     j.fork_server("a", "ready")
@@ -183,7 +183,7 @@ def test_a_group_is_one_start_on_one_host_or_one_world_over_several():
     assert [j.processes[pid].host for pid in reply.pids] == world.hosts
 
 
-def test_a_host_that_is_back_takes_those_that_wait_and_can_be_lost_again():
+def test_a_returned_host_gets_waiting_processes_and_can_be_lost_again():
     j, (a,) = a_job(["a"], rank_cpus=CORE)
     join(j, a)
     j.fork_server("a", "ready")

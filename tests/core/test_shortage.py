@@ -78,6 +78,6 @@ def test_the_message_names_free_room_its_holders_and_a_remedy(request_, of, hold
     assert why_it_waits(request_, of, holders, 0) == text
 
 
-def test_a_request_that_would_fit_waits_for_those_before_it():
+def test_the_message_about_a_request_that_would_fit_names_those_before_it():
     text = why_it_waits(ask(1), hosts(h=(0, 0)), [], 2)
     assert text == "spawn(cpus=1) waits for room: 2 requests made before it wait too"

@@ -22,7 +22,7 @@ def test_a_start_waits_for_the_slot_that_is_made_for_it():
     assert ready(table, FIRST) == [Bind(FIRST, 5)]
 
 
-def test_a_slot_is_used_again_and_forks_first():
+def test_an_idle_slot_is_reused_and_forks_first():
     table = SlotTable()
     table.want(5, "h", 0.0)
     ready(table, FIRST)
@@ -48,7 +48,7 @@ def test_no_spares_are_made_where_memory_is_short():
     assert table.tick(1.0, room=False) == []
 
 
-def test_slots_that_are_idle_for_a_while_are_given_up():
+def test_idle_slots_are_given_up_after_a_while():
     table, numbers = SlotTable(), [FIRST + n for n in range(8)]
     for n, number in enumerate(numbers):
         table.want(n, "h", 0.0)
@@ -61,7 +61,7 @@ def test_slots_that_are_idle_for_a_while_are_given_up():
     assert table.tick(3 * later, room=False) == [Retire(number) for number in numbers[:6]]
 
 
-def test_a_preloaded_module_makes_the_slots_that_there_are_useless():
+def test_preloading_a_module_retires_existing_slots():
     table = SlotTable()
     for n in range(3):
         table.want(n, "h", 0.0)
@@ -92,7 +92,7 @@ def test_a_start_fails_when_no_slot_can_be_made_for_it():
     assert actions == [FailStart(5, "too many files")]
 
 
-def test_processes_that_end_before_they_are_used_do_so_for_a_bounded_time():
+def test_a_start_fails_after_a_bounded_number_of_slot_failures():
     table, killed = SlotTable(), 0
     table.want(5, "h", 0.0)
     table.monitored(FIRST)
@@ -127,7 +127,7 @@ def test_a_start_that_was_withdrawn_gets_no_slot():
     assert table.want(7, "h", 0.0) == [Bind(FIRST, 7)]
 
 
-def test_at_the_end_all_leave_and_nothing_is_ordered_any_more():
+def test_all_slots_leave_at_the_end_and_none_is_ordered_afterwards():
     table = SlotTable()
     table.want(5, "h", 0.0)
     ready(table, FIRST)
@@ -138,7 +138,7 @@ def test_at_the_end_all_leave_and_nothing_is_ordered_any_more():
     assert table.tick(100.0, room=True) == []
 
 
-def test_few_leave_at_the_same_time_and_the_others_follow():
+def test_slots_leave_a_few_at_a_time():
     table, most = SlotTable(), slots.MOST_LEAVING
     numbers = range(FIRST, FIRST + most + 3)
     for number in numbers:

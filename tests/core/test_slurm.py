@@ -26,7 +26,7 @@ def test_silence_and_its_end_are_reported_once_and_questions_become_rarer(answer
 
 
 @pytest.mark.parametrize(("signalled", "code"), [(False, 3), (True, 143)])
-def test_the_shell_writes_what_is_read_with_the_sizes_of_the_output(tmp_path, signalled, code):
+def test_the_record_that_the_shell_writes_is_parsed_with_its_output_sizes(tmp_path, signalled, code):
     (tmp_path / "7.out").write_bytes(b"x" * 12)
     (tmp_path / "7.err").touch()
     lines = [f"code={code}", *(["signalled=yes"] if signalled else []), *end_record.shell("7")]
@@ -36,12 +36,12 @@ def test_the_shell_writes_what_is_read_with_the_sizes_of_the_output(tmp_path, si
     assert not end_record.complete(record, {1: 11, 2: 0}) and end_record.complete(record, {1: 12, 2: 5})
 
 
-def test_a_record_without_sizes_ends_the_output_at_once_and_half_a_record_is_none():
+def test_a_record_without_sizes_ends_the_output_and_half_a_record_is_ignored():
     assert end_record.parse("3\n") == EndRecord(3) and end_record.complete(EndRecord(3), {1: 0, 2: 0})
     assert end_record.parse("") == end_record.parse("no") is None
 
 
-def test_only_an_unknown_number_is_an_answer_among_the_complaints():
+def test_only_the_complaint_about_an_unknown_job_counts_as_an_answer():
     assert states.unknown("slurm_load_jobs error: Invalid job id specified")
     assert not states.unknown("slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
 

@@ -23,7 +23,7 @@ def test_the_number_of_notes_grows_as_the_logarithm_of_the_spawns(gaps):
     assert len(taken) <= 12
 
 
-def test_few_are_named_and_many_are_counted():
+def test_few_spawns_are_named_and_many_are_counted():
     notes = SpawnNotes()
     for i in range(3):
         notes.add(ROOT, speaker(i), 0.0)
@@ -33,7 +33,7 @@ def test_few_are_named_and_many_are_counted():
     assert parent is ROOT and text == "work · 0000000, work · 0000001, work · 0000002, 50 load"
 
 
-def test_many_spawning_processes_are_folded_too():
+def test_notes_of_many_spawning_processes_are_folded():
     notes = SpawnNotes()
     for i in range(20):
         notes.add(speaker(i), speaker(100 + i, "child"), 0.0)
@@ -41,7 +41,7 @@ def test_many_spawning_processes_are_folded_too():
     assert len(taken) == MOST_KINDS and taken[-1][1] == "17 child (by this process and 16 more)"
 
 
-def test_the_first_note_comes_before_what_that_process_says():
+def test_the_first_spawn_note_precedes_the_processs_output():
     notes = SpawnNotes()
     notes.add(ROOT, speaker(1), 0.0)
     assert notes.awaits(1) and not notes.awaits(2) and notes.deadline_s() == FOLD_S

@@ -23,7 +23,7 @@ def run(stream, pieces):
 
 
 @given(PIECES)
-def test_for_programs_every_byte_is_passed_on(pieces):
+def test_the_form_for_programs_passes_every_byte_on(pieces):
     stream = Stream(screen=False, patience_s=INFINITY)
     assert b"".join(run(stream, pieces)) == b"".join(data for data, _ in pieces)
 
@@ -35,28 +35,28 @@ def test_output_that_comes_at_once_is_passed_on_byte_for_byte(pieces):
 
 
 @given(PIECES)
-def test_people_never_get_what_moves_their_cursor(pieces):
+def test_cursor_movements_are_removed_from_human_output(pieces):
     pieces = [(data, wait) for data, wait in pieces if b"[A" not in data and b"[?" not in data]
     out = b"".join(run(Stream(screen=True, patience_s=0.2), pieces))
     assert not set(out) & set(b"\r\b")
 
 
 @given(PIECES)
-def test_memory_is_bounded(pieces):
+def test_memory_for_unfinished_lines_is_bounded(pieces):
     stream = Stream(screen=True, patience_s=0.2)
     for data, _ in pieces * 3:
         stream.take(data, 0.0)
         assert len(stream.rest) <= LONG_LINE_BYTES + 70_000
 
 
-def test_of_a_slow_bar_only_the_last_state_is_left():
+def test_only_the_last_state_of_a_slow_bar_remains():
     stream = Stream(screen=False, patience_s=0.2)
     assert [stream.take(b"\r%d %%" % i, float(i)) for i in range(3)] == [b"", b"", b""]
     assert stream.redrawn and stream.rows() == [b"2 %"]
     assert stream.take(b"\r3 %\nnext\n", 3.0) == b"3 %\nnext\n"
 
 
-def test_several_bars_are_one_live_text_until_they_stand_still():
+def test_several_bars_stay_one_live_text_until_they_stop_changing():
     stream = Stream(screen=True, patience_s=0.2)
     assert stream.take(b"\x1b[?25l", 0.0) == b""
     assert stream.take(b"a 1\nb 1", 0.0) == b""

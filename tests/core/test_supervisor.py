@@ -113,7 +113,7 @@ def test_one_restart_more_than_allowed_stops_all_and_gives_up():
     assert p.done
 
 
-def test_restarts_of_long_ago_do_not_count():
+def test_restarts_outside_the_period_do_not_count():
     p = Player(["permanent"], most=1, within=5.0)
     for _ in range(9):
         p.ends(0)
@@ -172,7 +172,7 @@ def test_a_child_that_joins_is_the_last_in_the_order():
     assert p.take_log() == "-1 +0 +1 +2"
 
 
-def test_a_child_that_was_stopped_on_request_stays_so_until_it_is_started_on_request():
+def test_a_child_stopped_on_request_stays_stopped_until_it_is_started_on_request():
     p = Player(["permanent"] * 2, "one_for_all")
     p.take_log()
     p.terminate(1)

@@ -62,7 +62,7 @@ def test_a_status_row_keeps_its_colours_and_ends_them():
         (b"\x1b[32mgreen\x1b[0m plain", [b"\x1b[32mgreen\x1b[0m plain"]),
     ],
 )
-def test_what_a_terminal_would_show(data, rows):
+def test_the_text_is_what_a_terminal_would_show(data, rows):
     assert Rows(data).rows == rows
 
 

@@ -56,13 +56,13 @@ def test_the_path_goes_through_defaults_globals_methods_and_partials():
     assert "argument 'x'" in path("f", functools.partial(print, x=LOCK))
 
 
-def test_a_cycle_ends():
+def test_a_cyclic_object_does_not_loop_forever():
     a = [LOCK]
     a.append(a)
     assert "item 0" in path("a", a)
 
 
-def test_something_that_fails_as_a_whole_is_named_itself():
+def test_an_object_without_a_failing_part_is_named_itself():
     class Refuses:
         def __reduce__(self):
             raise pickle.PicklingError("no")

@@ -22,7 +22,7 @@ STEPS = st.lists(
 
 
 @given(st.sampled_from([0, 1, 50 * MIB, 600 * MIB, 1 << 40]), STEPS)
-def test_together_they_stay_within_a_share(promised_bytes, steps):
+def test_all_windows_together_stay_within_their_share_of_memory(promised_bytes, steps):
     windows, opened = Windows(promised_bytes), []
     for what, wish, number in steps:
         if what == "open":
@@ -46,7 +46,7 @@ def test_together_they_stay_within_a_share(promised_bytes, steps):
 
 
 @pytest.mark.parametrize("n", [1, 20, 100])
-def test_twenty_channels_to_600_mib_get_some_each(n):
+def test_twenty_channels_to_a_receiver_of_600_mib_each_get_a_window(n):
     windows = Windows(600 * MIB)
     sizes = [windows.open(WINDOW_BYTES) for _ in range(n)]
     sizes = [windows.widen(size, WINDOW_BYTES) for size in sizes]

@@ -100,7 +100,7 @@ def test_messages_that_have_arrived_make_one_split_of_limited_size():
     assert of(large).map_batches(lambda rows: [len(rows)], format="list").collect() == [2, 1]
 
 
-def test_bad_rows_and_wrong_receivers():
+def test_bad_rows_are_counted_and_wrong_receivers_refused():
     rows, errors = of(Script(1, 0, None, 2)).map(lambda x: 2 // x).options(on_error="collect").collect()
     assert rows == [2, 1] and len(errors) == 1
     assert "channel <" in of(Script()).explain()

@@ -46,7 +46,7 @@ def in_rows(stream):
 
 
 @pytest.mark.parametrize("into", TO_TABLE)
-def test_tables_are_made_of_columns_and_have_their_types(no_rows, into):
+def test_collected_tables_keep_the_types_of_their_columns(no_rows, into):
     pytest.importorskip("polars" if into == "polars" else into if into == "pandas" else "pyarrow")
     found = TO_TABLE[into](no_rows.collect(into))
     assert found.cast(TABLE.schema).equals(TABLE)
@@ -58,7 +58,7 @@ def test_tables_are_made_of_columns_and_have_their_types(no_rows, into):
         assert none.num_rows == 0 and none.schema.equals(TABLE.schema)
 
 
-def test_an_array_is_the_one_of_the_rows(stream, monkeypatch):
+def test_an_array_collected_from_columns_equals_the_one_from_rows(stream, monkeypatch):
     numbers = stream.map_batches(lambda t: t.set_column(1, "ms", pa.array([0.5] * len(t), "float32")))
     for names in (("id",), ("id", "ms"), ("ms",), ("text",), ("id", "text")):
         found, expected = (each.select(*names).collect("numpy") for each in (numbers, in_rows(numbers)))
@@ -82,7 +82,7 @@ def test_columns_of_other_types_are_collected_together_by_pandas(stream):
 
 
 @pytest.mark.parametrize("name", ["parquet", "ipc"])
-def test_what_is_stored_and_written_stays_in_columns(no_rows, tmp_path, name):
+def test_stored_and_written_columns_are_never_converted_to_rows(no_rows, tmp_path, name):
     kept = no_rows.persist()
     assert kept.collect("arrow").equals(TABLE)
     stored = kept.repartition(3)
@@ -92,14 +92,14 @@ def test_what_is_stored_and_written_stays_in_columns(no_rows, tmp_path, name):
     assert stored.select("id").sum("id") == sum(range(N))
 
 
-def test_what_is_stored_in_columns_is_read_in_rows(stream):
+def test_stored_columns_can_be_read_as_rows(stream):
     assert stream.repartition(3).map(tuple).collect() == stream.map(tuple).collect()
     assert stream.persist().map(tuple).sort(0, reverse=True).take(1).collect() == [(999, 249.75, "999")]
     both = stream.chain(data.range(5, pool=here)).repartition(4)
     assert [getattr(row, "id", row) for row in both] == [*range(N), *range(5)]
 
 
-def test_a_slice_is_sent_without_the_table_that_it_is_a_part_of():
+def test_a_slice_is_sent_without_the_rest_of_its_table():
     table = pa.table({"x": range(100_000)})
     part = chunks.compact(table.slice(10, 10))
     assert part.get_total_buffer_size() < 1000 and part.equals(table.slice(10, 10))

@@ -46,7 +46,7 @@ def by_rows(stream, sink):
 
 
 @pytest.mark.parametrize("memory", [1, "64 MiB"])
-def test_groups_are_those_of_the_rows(stream, memory):
+def test_groups_from_columns_equal_groups_from_rows(stream, memory):
     stream = stream.options(memory=memory, partitions=5)
     for sink in (
         *SINKS,
@@ -85,7 +85,7 @@ def test_columns_of_several_types_are_grouped_together(memory):
     assert stream.sum("ms") == 56 and stream.inner_join(stream, on="key").count() == 128
 
 
-def test_nothing_has_no_groups(stream):
+def test_an_empty_stream_has_no_groups(stream):
     nothing = stream.filter(data.col("ms") > 1000)
     assert nothing.group_by("key", into=data.fork(*SINKS)).collect() == []
 
@@ -114,7 +114,7 @@ def test_no_row_is_made_for_what_arrow_computes(tmp_path, monkeypatch, sink, pre
     assert dict(stream.group_by(("key", "ms"), into=data.count())) == {(1, 1): 1, (2, 2): 1, (1, 4): 1}
 
 
-def test_what_arrow_cannot_merge_becomes_states():
+def test_values_that_arrow_cannot_merge_become_python_states():
     table = pa.table({"key": [1, 2], "sum": [pa.scalar(2), pa.scalar(3)]})
     assert columns.can_be_shuffled(table, data.sum("x"))
     assert not columns.can_be_shuffled(table, data.stddev("x"))
@@ -124,7 +124,7 @@ def test_what_arrow_cannot_merge_becomes_states():
 
 
 @given(st.sampled_from(["int8", "int32", "int64", "uint32", "uint64"]), st.data())
-def test_integers_of_an_array_have_the_hashes_of_pythons(kind, drawn):
+def test_integers_in_an_array_hash_like_python_integers(kind, drawn):
     limits = np.iinfo(kind)
     integers = st.integers(int(limits.min), int(limits.max)) | st.integers(max(-2, int(limits.min)), 2)
     found = drawn.draw(st.lists(integers))
@@ -135,7 +135,7 @@ keys_of_two_columns = st.tuples(st.none() | st.integers(-2, 2**63 - 1), st.none(
 
 
 @given(st.lists(keys_of_two_columns, max_size=9), st.data())
-def test_keys_in_columns_go_to_the_partitions_of_pythons(keys, drawn):
+def test_keys_in_columns_go_to_the_same_partitions_as_python_keys(keys, drawn):
     partitions, level = drawn.draw(st.integers(1, 70_000)), drawn.draw(st.integers(0, 4))
     kinds = [("a", "int64"), ("b", "string")]
     table = pa.table([[pair[i] for pair in keys] for i in (0, 1)], schema=pa.schema(kinds))

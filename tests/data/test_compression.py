@@ -51,7 +51,7 @@ def test_each_format_is_read_from_each_compression(tmp_path, form, kind):
 
 
 @pytest.mark.parametrize("kind", PACK)
-def test_a_file_that_is_cut_off_damaged_or_none_is_named_with_the_place(tmp_path, kind):
+def test_a_truncated_damaged_or_invalid_file_is_named_with_the_position(tmp_path, kind):
     whole = PACK[kind](TEXT["csv"].encode())
     path = tmp_path / f"a.csv.{kind}"
     middle = len(whole) // 2

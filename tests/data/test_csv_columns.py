@@ -65,7 +65,7 @@ def test_counts_sums_and_files_are_made_of_columns(tmp_path, columns_only):
     assert table.column("n").to_pylist() == [*range(500), 7]
 
 
-def test_a_value_that_only_python_accepts_has_its_split_read_by_rows(tmp_path):
+def test_a_split_with_a_value_that_only_python_parses_is_read_by_rows(tmp_path):
     (tmp_path / "a.csv").write_text(text_of([(1, 1, "a"), ("2_000", 1, "b")]))
     stream = data.csv(tmp_path, types=TYPES, pool=here)
     assert stream.sum("n") == 2001
@@ -74,7 +74,7 @@ def test_a_value_that_only_python_accepts_has_its_split_read_by_rows(tmp_path):
 
 
 @pytest.mark.parametrize("use", ["sum", "write", "batches"])
-def test_a_bad_value_is_named_as_by_rows(tmp_path, use):
+def test_a_bad_value_is_reported_as_it_is_when_reading_by_rows(tmp_path, use):
     (tmp_path / "a.csv").write_text(text_of([*((i, 1, "") for i in range(700)), ("none", 1, "")]))
     stream = data.csv(tmp_path, types=TYPES, quoted_newlines=False, split_bytes=1024, pool=here)
     run = {
@@ -93,7 +93,7 @@ def test_a_bad_value_is_named_as_by_rows(tmp_path, use):
     "options",
     [{"types": {"n": bool}}, {"encoding": "latin-1"}, {"errors": "replace"}, {"types": {"word": str}}],
 )
-def test_what_pyarrow_would_read_otherwise_is_read_by_rows(tmp_path, options):
+def test_files_that_pyarrow_would_read_differently_are_read_by_rows(tmp_path, options):
     (tmp_path / "a.csv").write_text("n,word\n1,\n0,b\n", encoding="ascii")
     stream = data.csv(tmp_path, pool=here, **options)
     rows = stream.map_batches(list, format="list").collect()

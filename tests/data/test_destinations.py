@@ -25,7 +25,7 @@ def names_in(folder):
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet", "ipc"])
-def test_what_is_written_is_read_again(tmp_path, form):
+def test_written_rows_are_read_back(tmp_path, form):
     if form in ("parquet", "ipc"):
         pytest.importorskip("pyarrow")
     stream = of(range(200)).map(record)
@@ -65,12 +65,12 @@ def test_text_is_written_line_by_line(tmp_path):
     assert names_in(tmp_path / "lines") == []
 
 
-def test_no_rows_are_a_manifest_without_files(tmp_path):
+def test_an_empty_stream_writes_a_manifest_without_files(tmp_path):
     assert of([]).write_text(tmp_path).files == ()
     assert names_in(tmp_path) == ["_manifest.json"]
 
 
-def test_a_stream_that_fails_or_is_interrupted_leaves_nothing(tmp_path):
+def test_a_failed_or_interrupted_stream_leaves_no_files(tmp_path):
     for error in (ValueError, KeyboardInterrupt):
 
         def fails(x, error=error):

@@ -45,7 +45,7 @@ def lines_of(path, **options):
         ("a\x0bb\u2028c\x85d\n", ["a\x0bb\u2028c\x85d"]),
     ],
 )
-def test_text_of_every_shape(write, content, rows):
+def test_lines_end_only_at_newlines_in_plain_and_compressed_text(write, content, rows):
     assert lines_of(write("a.txt", content)) == rows
     for name, compress in (("a.gz", gzip.compress), ("a.bz2", bz2.compress), ("a.xz", lzma.compress)):
         assert lines_of(write(name, compress(content.encode()))) == rows
@@ -117,7 +117,7 @@ def test_arrays_are_read_by_rows(tmp_path):
     assert data.npy(tmp_path / "one.npy", pool=here).collect() == [1.5, 2.5]
 
 
-def test_arrays_by_columns_and_archives_are_read_by_rows(tmp_path):
+def test_fortran_ordered_arrays_and_archives_are_read_by_rows(tmp_path):
     array = np.asfortranarray(np.arange(3000).reshape(1000, 3))
     np.save(tmp_path / "a.npy", array)
     rows = data.npy(tmp_path / "a.npy", split_bytes=1024, pool=here).collect()
@@ -141,7 +141,7 @@ def test_an_array_that_is_cut_off_names_the_row(tmp_path):
         data.npy(tmp_path / "b.npz", pool=here).count()
 
 
-def test_a_file_that_is_no_array_of_rows_is_named(write, tmp_path):
+def test_a_file_without_an_array_of_rows_is_named(write, tmp_path):
     np.save(tmp_path / "number.npy", np.array(1))
     np.save(tmp_path / "objects.npy", np.array([None]), allow_pickle=True)
     np.savez(tmp_path / "several.npz", x=np.arange(3), y=np.arange(4))
@@ -178,7 +178,7 @@ def test_a_function_that_raises_names_the_row_by_file_and_line(write):
 # -- CSV ---------------------------------------------------------------------------------------
 
 
-def test_csv_makes_records_of_texts_or_of_types(write):
+def test_csv_rows_are_records_of_strings_or_of_given_types(write):
     path = write("a.csv", '\ufeffurl,ms,note\r\n/,3,"a ""b"", c"\r\n\r\n/x,,"two\nlines"\n')
     rows = data.csv(path, pool=here).collect()
     assert rows == [("/", "3", 'a "b", c'), ("/x", "", "two\nlines")] and rows[0].ms == "3"
@@ -195,7 +195,7 @@ def test_csv_makes_records_of_texts_or_of_types(write):
 @pytest.mark.parametrize(
     "content, rows", [("", []), ("a,b", []), ("a,b\n", []), ("a,b\n1,2", [("1", "2")])]
 )
-def test_csv_of_every_shape(write, content, rows):
+def test_empty_csv_files_and_headers_without_rows_are_read(write, content, rows):
     path = write("a.csv", content)
     assert data.csv(path, pool=here).collect() == rows
     assert data.csv([path, path], pool=here, quoted_newlines=False).collect() == rows * 2
@@ -245,7 +245,7 @@ def test_csv_files_with_other_columns_are_refused_unless_the_columns_are_named(w
 # -- JSON Lines --------------------------------------------------------------------------------
 
 
-def test_json_lines(write):
+def test_each_line_of_json_is_a_row_and_a_bad_one_is_named(write):
     path = write("a.jsonl", '{"a": 1}\n\n[2]\n{"a": nonsense}\n"é"')
     stream = data.json_lines(path, pool=here)
     with pytest.raises(data.BadRow, match=r"a\.jsonl, line 4, column 7: no JSON: Expecting value"):
@@ -298,7 +298,7 @@ def test_columnar_files_give_records(columnar, table):
     assert columnar.select("ms").filter(data.col("ms") > 990).count() == 9
 
 
-def test_columns_are_aggregated_by_arrow_to_what_rows_come_to(columnar):
+def test_arrow_aggregates_columns_to_the_same_results_as_rows(columnar):
     sinks = (
         data.count(), data.mean("ms"), data.sum("at"), data.stddev("at"), data.min("user"), data.max("ms"),
     )  # fmt: skip
@@ -316,7 +316,7 @@ def test_columns_are_aggregated_by_arrow_to_what_rows_come_to(columnar):
     assert nothing.group_by("user", into=data.count()).collect() == []
 
 
-def test_a_column_that_is_not_there_is_named(columnar):
+def test_a_missing_column_is_named(columnar):
     with pytest.raises(data.UnreadableFile, match="columns user, ms, at; found no 'nonsense'"):
         columnar.select("nonsense").collect()
     for wrong in (columnar.mean, columnar.sum):
@@ -324,7 +324,7 @@ def test_a_column_that_is_not_there_is_named(columnar):
             wrong("nonsense")
 
 
-def test_batches_go_to_functions_as_they_are(columnar, table):
+def test_functions_receive_batches_unchanged(columnar, table):
     pc = pytest.importorskip("pyarrow.compute")
     doubled = columnar.map_batches(lambda t: t.append_column("twice", pc.multiply(t["at"], 2)), n=30)
     assert [row.twice for row in doubled] == [2 * row.at for row in columnar]
@@ -333,7 +333,7 @@ def test_batches_go_to_functions_as_they_are(columnar, table):
     assert sum(sizes) == 1000 and max(sizes) == 30
 
 
-def test_parquet_files_of_other_schemas(tmp_path, table):
+def test_parquet_files_that_lack_a_column_are_read_and_other_types_refused(tmp_path, table):
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     parquet.write_table(table.select(["ms"]).slice(1, 2), tmp_path / "a.parquet")
     parquet.write_table(pa.table({"x": [5]}), tmp_path / "b.parquet")
@@ -343,7 +343,7 @@ def test_parquet_files_of_other_schemas(tmp_path, table):
         data.parquet(tmp_path, pool=here).collect()
 
 
-def test_a_parquet_file_that_is_cut_off_empty_or_none_cannot_be_read(tmp_path, table):
+def test_a_truncated_empty_or_invalid_parquet_file_is_refused(tmp_path, table):
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "a.parquet"
     parquet.write_table(table, path)

@@ -63,7 +63,7 @@ def test_all_kinds_of_files_are_read_from_a_web_server(tmp_path, address):
     assert data.parquet(f"{address}/e.parquet", split_bytes=2000, pool=here).sum("x") == sum(range(5000))
 
 
-def test_what_is_not_there_or_cut_off_is_named(tmp_path, address):
+def test_missing_and_truncated_files_are_named(tmp_path, address):
     with pytest.raises(FileNotFoundError, match=r"no file matches 'http://127\.0\.0\.1:\d+/none\.csv'"):
         data.csv(f"{address}/none.csv", pool=here).count()
     (tmp_path / "b.txt.gz").write_bytes(gzip.compress(bytes(5000))[:-9])

@@ -50,7 +50,7 @@ print(json.dumps([counts, peak() - before]))
 
 
 @pytest.mark.parametrize("program", [ROWS, TABLES], ids=["rows", "tables"])
-def test_groups_sorts_and_joins_of_130_mb_take_a_small_part_of_that(tmp_path, program):
+def test_groups_sorts_and_joins_of_130_mb_use_a_fraction_of_that_memory(tmp_path, program):
     if program is TABLES:
         pytest.importorskip("pyarrow")
     command = [sys.executable, "-c", PRELUDE + program, str(tmp_path)]

@@ -33,7 +33,7 @@ def double(x):
 
 @few
 @given(numbers)
-def test_steps_do_what_pythons_own_functions_do(rows):
+def test_steps_behave_like_pythons_own_functions(rows):
     seen = []
     stream = of(rows).map(double).filter(lambda x: x % 3).inspect(seen.append)
     expected = [x for x in map(double, rows) if x % 3]
@@ -87,7 +87,7 @@ def test_an_endless_iterator_is_read_as_far_as_it_is_needed():
 
 @few
 @given(numbers)
-def test_reductions_are_those_of_python(rows):
+def test_reductions_equal_pythons(rows):
     stream = of(rows)
     assert stream.count() == len(rows) and stream.sum() == sum(rows)
     assert stream.min() == min(rows, default=None) and stream.max() == max(rows, default=None)
@@ -116,7 +116,7 @@ def test_reductions_are_those_of_python(rows):
 
 @few
 @given(pairs, st.integers(0, 6))
-def test_choices_are_of_the_first_of_equals(rows, n):
+def test_the_first_of_equal_rows_is_chosen(rows, n):
     stream = of(list(enumerate(rows)))
 
     def key(row):
@@ -181,7 +181,7 @@ def test_joins_have_all_pairs_of_partners(left, right, memory):
 
 @few
 @given(pairs, st.booleans(), memories)
-def test_sort_is_pythons_sort_and_as_stable(rows, reverse, memory):
+def test_sort_equals_pythons_stable_sort(rows, reverse, memory):
     numbered = list(enumerate(rows))
     stream = of(numbered, memory=memory).sort(lambda row: row[1][0], reverse=reverse)
     assert stream.collect() == sorted(numbered, key=lambda row: row[1][0], reverse=reverse)
@@ -204,7 +204,7 @@ def test_more_groups_than_memory_are_divided_again_and_again():
     assert partners.inner_join(partners).count() == 30_000
 
 
-def test_a_heavy_key_travels_as_one_state_for_each_split():
+def test_a_heavy_key_is_shuffled_as_one_state_per_split():
     merged = []
 
     def merge(a, b):
@@ -219,7 +219,7 @@ def test_a_heavy_key_travels_as_one_state_for_each_split():
 
 @few
 @given(numbers, st.integers(0, 70))
-def test_a_sample_has_rows_of_the_stream_and_is_that_of_its_seed(rows, n):
+def test_a_sample_contains_rows_of_the_stream_and_depends_on_its_seed(rows, n):
     rows = list(enumerate(rows))
     found = of(rows).sample(n, seed=1)
     assert len(found) == min(n, len(rows)) and set(found) <= set(rows) and found == sorted(found)
@@ -292,7 +292,7 @@ def test_for_each_calls_the_function_with_each_row():
     assert seen == list(range(100))
 
 
-def test_what_makes_no_sense_is_refused_when_it_is_written():
+def test_senseless_steps_are_refused_when_the_stream_is_built():
     stream = of([1])
     for wrong in (
         lambda: stream.options(on_error="ignore"),
@@ -366,7 +366,7 @@ def test_joins_on_columns_have_all_partners_and_a_missing_key_has_none(left, rig
     )
 
 
-def test_joins_on_columns_say_what_they_cannot_join():
+def test_joins_on_columns_name_rows_and_columns_that_cannot_be_joined():
     rows = of([Row(1, 2, 3), Row(1, 2, 4)])
     with pytest.raises(data.BadRow, match="needs records or dicts; found a int: 3"):
         rows.inner_join(of([3]), on="a").count()
@@ -393,7 +393,7 @@ def test_rows_are_grouped_by_several_columns():
         rows.group_by((), into=data.count())
 
 
-def test_a_join_of_what_are_no_pairs_says_so():
+def test_a_join_of_rows_that_are_not_pairs_is_refused():
     with pytest.raises(data.BadRow, match=r"pairs \(key, value\); found a int: 7"):
         of([7]).inner_join(of([(1, 2)])).collect()
 
@@ -422,7 +422,7 @@ def test_the_folder_of_a_process_that_was_killed_is_removed_by_the_next_job(tmp_
     assert [path.name for path in tmp_path.iterdir()] == ["cmpi-data-no-lock"]
 
 
-def test_persisted_rows_are_made_once_and_removed_with_the_last_stream(tmp_path):
+def test_persisted_rows_are_computed_once_and_removed_with_the_last_stream(tmp_path):
     made = []
     kept = of(range(100)).inspect(made.append).options(spill_folder=str(tmp_path)).persist()
     doubled = kept.map(double)

@@ -19,7 +19,7 @@ texts = st.none() | st.text(max_size=5).filter(lambda text: text != partitions.N
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=5), texts, max_size=3))
-def test_the_names_of_folders_are_read_as_they_were_written(keys):
+def test_folder_names_round_trip(keys):
     path = partitions.folder_of(keys)
     assert dict(partitions.keys_of(path.split("/"))) == keys
     assert all(partitions.is_partition(folder) for folder in path.split("/") if keys)
@@ -51,7 +51,7 @@ conditions = st.recursive(
 
 
 @given(conditions, st.none() | st.integers(-2, 2))
-def test_a_condition_that_cannot_be_true_is_true_for_no_row(condition, a):
+def test_pruning_never_drops_a_row_that_satisfies_the_condition(condition, a):
     rows = [{"a": a, "b": b} for b in (None, -3, -2, -1, 0, 1, 2, 3)]
     found = any(condition(row) is True for row in rows)
     assert can_be_true(condition, {"a": a}) or not found
@@ -104,7 +104,7 @@ def rows(stream):
     return sorted(map(tuple, stream), key=lambda row: tuple(map(str, row)))
 
 
-def test_folders_give_columns(sales):
+def test_partition_folders_become_columns(sales):
     expected = rows(ROWS)
     stream = sales()
     assert rows(stream) == expected == rows(stream.filter(lambda row: True))
@@ -119,7 +119,7 @@ def test_folders_give_columns(sales):
     assert stream.filter(col("year") == 1999).count() == 0
 
 
-def test_what_a_glob_names_is_a_column_and_what_comes_before_is_none(sales):
+def test_folders_matched_by_a_glob_become_columns_and_those_above_do_not(sales):
     assert rows(sales("/year=20*/shop=c/*.*")) == [(3, 2023, "c"), (4, 2024, "c"), (5, 2024, "c")]
     assert rows(sales("/year=2023/shop=*")) == [(1, "a/b"), (2, "a/b"), (3, "c")]
     assert rows(sales("/year=2024/shop=c")) == [(4,), (5,)]
@@ -127,7 +127,7 @@ def test_what_a_glob_names_is_a_column_and_what_comes_before_is_none(sales):
 
 
 @pytest.mark.parametrize("sales", ["parquet", "ipc"], indirect=True)
-def test_a_filter_leaves_files_unread_whose_folders_rule_them_out(sales, monkeypatch):
+def test_a_filter_skips_files_that_their_folders_rule_out(sales, monkeypatch):
     stream = sales().filter((col("year") == 2024) & (col("n") > 0)).filter(col("shop") != "a/b")
     reader = columnar.ColumnarFiles.splits
     opened = []
@@ -159,7 +159,7 @@ def test_pyarrow_finds_the_same_columns_and_types(tmp_path):
     assert urllib.parse.unquote(partitions.folder_of({"é": "ß"})) == "é=ß"
 
 
-def test_the_folder_says_what_a_column_of_the_file_is_that_has_its_name(tmp_path):
+def test_a_folder_overrides_the_files_column_of_the_same_name(tmp_path):
     pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     for day in (1, 2):
         (tmp_path / f"day={day}").mkdir()
@@ -176,7 +176,7 @@ def names_in(folder):
 @pytest.mark.parametrize("form", ["parquet", "csv"])
 @pytest.mark.parametrize("memory", [1, "64 MiB"])
 @pytest.mark.parametrize("kind", ["records", "dicts", "tables"])
-def test_what_is_written_to_partitions_is_read_again(tmp_path, form, memory, kind):
+def test_rows_written_to_partitions_are_read_back(tmp_path, form, memory, kind):
     pa = pytest.importorskip("pyarrow")
     stream = data.of(ROWS * 3, pool=here).options(memory=memory)
     stream = stream.map(lambda row: dict(zip(("n", "year", "shop"), row)))
@@ -205,7 +205,7 @@ def test_what_is_written_to_partitions_is_read_again(tmp_path, form, memory, kin
     ]
 
 
-def test_partitions_have_the_types_of_the_schema_and_need_another_column(tmp_path):
+def test_partitions_use_the_schemas_types_and_need_a_column_besides(tmp_path):
     pa = pytest.importorskip("pyarrow")
     stream = data.of([{"a": 1, "_b": True}], pool=here)
     schema = pa.schema([("_b", pa.bool_()), ("a", pa.int8())])

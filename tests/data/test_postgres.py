@@ -101,11 +101,11 @@ def test_ranges_of_a_column_hold_each_row_once(uri, sql, events, column):
         ("SELECT 1 AS x -- a comment", [0, 1]),
     ],
 )
-def test_ranges_of_few_or_extreme_values(uri, query, sizes):
+def test_ranges_cover_columns_with_few_or_extreme_values(uri, query, sizes):
     assert splits_of(uri, query, True, "x", 3) == sizes
 
 
-def test_types(read, sql):
+def test_every_postgres_type_is_read_as_documented(read, sql):
     sql(
         "CREATE TABLE kinds AS SELECT 1::int2 AS i2, 2::int8 AS i8, 1.5::numeric(10, 2) AS price,"
         " 2.50::numeric AS exact, true AS yes, '\\x00ff'::bytea AS bytes, ARRAY[1, NULL] AS list,"
@@ -119,7 +119,7 @@ def test_types(read, sql):
     assert read("kinds").sum("price") == Decimal("1.50")
 
 
-def test_queries_views_partitions_and_odd_names(read, sql):
+def test_queries_views_partitions_and_unusual_names_can_be_read(read, sql):
     sql(
         'CREATE TABLE "Odd ""name" AS SELECT 1 AS "a b", 2 AS "c.d"',
         'CREATE VIEW v AS SELECT "c.d" + 1 AS n FROM "Odd ""name"',
@@ -145,7 +145,7 @@ def test_all_splits_see_the_database_as_it_was_when_the_run_began(read, sql, eve
     assert read("events").count() == 2501
 
 
-def test_what_is_wrong_with_a_source(uri, read, sql, events):
+def test_a_wrong_source_is_refused_with_the_reason(uri, read, sql, events):
     with pytest.raises(data.DatabaseError, match=r"ada:\*\*\*@.*relation \"nothing\" does not exist"):
         read("nothing").count()
     with pytest.raises(data.DatabaseError, match="division by zero"):
@@ -188,7 +188,7 @@ def of(rows):
     return data.of(rows, pool=here)
 
 
-def test_what_is_written_is_read_again(uri, read, sql):
+def test_written_rows_are_read_back(uri, read, sql):
     rows = [{"x": x, "text": f"a,\n{x}", "half": x / 2, "none": None} for x in range(300)]
     assert of(rows).write_postgres(uri, "t") == 300
     assert sorted(read("t").collect()) == [tuple(row.values()) for row in rows]
@@ -230,7 +230,7 @@ def test_appended_rows_get_the_types_of_the_table(uri, read, sql):
     assert sql("SELECT count(*) FROM t") == before
 
 
-def test_rows_without_a_value_and_streams_without_rows(uri, read, sql):
+def test_missing_values_and_empty_streams_are_written(uri, read, sql):
     assert of([{"a": 1}] * 64 + [{"b": "x", "a": 2.5}] * 64).write_postgres(uri, "t") == 128
     assert read("SELECT a, b FROM t ORDER BY a DESC LIMIT 1").collect() == [(2.5, "x")]
     with pytest.raises(UsageError, match=r"there are no rows .* columns of u; pass schema="):

@@ -48,7 +48,7 @@ def test_the_progress_bar_is_shown_only_on_a_terminal_and_can_be_turned_off(
     assert "sum(): 100%" in capsys.readouterr().err
 
 
-def test_without_tqdm_there_is_none_and_asking_for_one_says_what_to_install(monkeypatch, capsys):
+def test_without_tqdm_there_is_no_bar_and_requesting_one_names_the_package(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "tqdm.auto", None)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     assert data.range(10, pool=here).sum() == 45

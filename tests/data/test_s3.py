@@ -76,13 +76,13 @@ def test_partitions_are_written_and_read(bucket):
     assert parts.group_by("user", into=data.count()).collect(dict) == {"u0": 34, "u1": 33, "u2": 33}
 
 
-def test_a_stream_that_fails_leaves_nothing_there(bucket):
+def test_a_failed_stream_leaves_no_objects(bucket):
     with pytest.raises(data.BadRow):
         data.of(range(100), pool=here).map(lambda x: {"x": 1 // (x - 70)}).write_parquet("s3://lake/broken")
     assert not bucket.find("lake/broken")
 
 
-def test_what_is_not_there_is_named(bucket):
+def test_a_missing_object_is_named(bucket):
     with pytest.raises(FileNotFoundError, match="s3://lake/nothing"):
         data.text("s3://lake/nothing*", pool=here).count()
     assert os.environ["AWS_ENDPOINT_URL"]

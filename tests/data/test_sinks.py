@@ -48,7 +48,7 @@ SINKS = [
 @pytest.mark.parametrize("sink", SINKS, ids=[f"{type(sink).__name__}-{n}" for n, sink in enumerate(SINKS)])
 @few
 @given(rows_of_pairs, rows_of_pairs, rows_of_pairs)
-def test_states_of_parts_merge_to_the_state_of_all(sink, a, b, c):
+def test_merging_states_of_parts_gives_the_state_of_the_whole(sink, a, b, c):
     def state(rows):
         return pickle.loads(pickle.dumps(functools.reduce(sink.add, rows, sink.init())))
 
@@ -81,7 +81,7 @@ def test_none_is_a_missing_value(values):
         assert stream.pipe(sink) == full.pipe(sink)
 
 
-def test_a_sample_of_parts_is_one_of_all():
+def test_merged_samples_of_parts_are_a_sample_of_the_whole():
     sink = data.sample(5)
     parts = [sink.add_all(sink.init(), range(i, i + 10)) for i in range(0, 50, 10)]
     assert sorted(functools.reduce(sink.merge, parts)) == sorted(
@@ -91,7 +91,7 @@ def test_a_sample_of_parts_is_one_of_all():
 
 @few
 @given(st.lists(st.one_of(st.integers(0, 300), st.text(max_size=2)), max_size=400))
-def test_an_estimate_of_distinct_values_is_near(values):
+def test_the_estimated_number_of_distinct_values_is_close(values):
     pytest.importorskip("datasketches")
     stream = data.of(values, pool=data.Serial())
     assert stream.count_distinct(error=0.01) == pytest.approx(len(set(values)), rel=0.1, abs=1)
@@ -99,7 +99,7 @@ def test_an_estimate_of_distinct_values_is_near(values):
     assert [k for k, _ in most] == (["all"] if values else [])
 
 
-def test_an_estimate_without_the_library_says_what_to_install(monkeypatch):
+def test_an_estimate_without_the_library_names_the_package_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasketches", None)
     with pytest.raises(data.MissingExtra, match="pip install datasketches"):
         data.count_distinct(error=0.1)
@@ -108,7 +108,7 @@ def test_an_estimate_without_the_library_says_what_to_install(monkeypatch):
         data.parquet("x.parquet")
 
 
-def test_sinks_say_what_they_are():
+def test_sinks_have_a_readable_repr():
     assert str(data.fork(data.count(), data.mean("ms"))) == "fork(count, mean(ms))"
     assert str(data.filter(first) | data.collect()) == "filter first | collect(list)"
     assert stable_hash("a") == 3904355907

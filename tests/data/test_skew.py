@@ -44,7 +44,7 @@ def _blocks(part):
     return part if isinstance(part[0], Block) else part[0]
 
 
-def test_groups_of_a_heavy_key_are_no_more_to_read_than_even_ones(results):
+def test_no_task_reads_more_than_twice_the_rows_if_one_key_is_heavy(results):
     pool, found = results
     largest = {}
     for heavy in (False, True):

@@ -73,13 +73,13 @@ def test_lost_blocks_are_made_again_once_with_all_others_of_their_stage_on_that_
     assert store.places().keepers == {}
 
 
-def test_a_split_that_gives_other_rows_when_it_is_read_again_is_an_error(store):
+def test_a_split_whose_rows_change_between_reads_is_an_error(store):
     store.record(None, (0, 0, "split"), [A])
     with pytest.raises(CmpiError, match="gave other rows when it was read again"):
         store.mend(Unreachable("/elsewhere/a", Pid(1)), lambda *_: [[Block(1, 1, "/new/a")]])
 
 
-def test_a_task_without_a_folder_or_a_keeper_says_what_it_needs(tmp_path, monkeypatch):
+def test_a_task_without_a_folder_or_a_keeper_names_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setattr("cmpi.data.execution.places.pid", lambda: Pid(7))
     with pytest.raises(NoFolder) as caught:
         BlockWriter()

@@ -81,7 +81,7 @@ def rows(stream):
 
 @few
 @given(st.data(), st.sampled_from([1, 2000, "64 MiB"]), st.booleans())
-def test_arrow_finds_the_partners_that_python_finds(drawn, memory, outer):
+def test_arrow_joins_find_the_same_partners_as_python(drawn, memory, outer):
     kinds = [drawn.draw(st.sampled_from(list(TYPES))) for _ in range(3)]
     left, right = drawn.draw(tables(kinds[:2])), drawn.draw(tables([kinds[0], kinds[2]]))
     on = drawn.draw(st.sampled_from([{"a": "a"}, {"a": "a", "b": "b"}, {"b": "a"}, {"a": "b"}]))
@@ -130,7 +130,7 @@ def test_files_are_joined_grouped_and_joined_again_in_columns(files, memory):
     assert chained.count() == 80
 
 
-def test_a_side_without_rows_has_columns_nevertheless(files):
+def test_an_empty_side_of_a_join_keeps_its_columns(files):
     sales, shops = files
     nowhere = shops.filter(data.col("id") > 5)
     assert sales.left_join(nowhere, on={"shop": "id"}).filter(data.col("n") < 2).sort("n").collect() == [

@@ -25,7 +25,7 @@ def same(rows, expected):
 
 
 @pytest.mark.parametrize("number", tpch.QUERIES)
-def test_duckdb_finds_the_same(folder, number):
+def test_tpch_results_equal_those_of_duckdb(folder, number):
     connection = pytest.importorskip("duckdb").connect()
     for each in folder.iterdir():
         connection.execute(f"create view {each.name} as select * from '{each}/*.parquet'")
@@ -34,7 +34,7 @@ def test_duckdb_finds_the_same(folder, number):
 
 
 @pytest.mark.parametrize("number", tpch.QUERIES)
-def test_polars_finds_the_same_also_if_everything_is_spilled(folder, number):
+def test_tpch_results_equal_those_of_polars_even_if_everything_is_spilled(folder, number):
     polars = pytest.importorskip("polars")
     tables = {each.name: polars.scan_parquet(each) for each in folder.iterdir()}
     found = tpch.QUERIES[number](tpch.Tables(folder, pool=data.Serial(), memory="64 KiB", partitions=3))

@@ -88,7 +88,7 @@ def test_records_have_url_date_status_headers_and_body(write, name):
     assert read(path).select("url", "status").collect()[2] == ("http://c.org/", 404)
 
 
-def test_files_without_records_and_several_files(write, tmp_path):
+def test_empty_warc_files_are_read_and_missing_ones_are_an_error(write, tmp_path):
     for name, content in (("a.warc", b""), ("b.warc.gz", gzip.compress(b"")), ("c.warc", INFO + WHOLE[1])):
         write(name, content)
     assert read(tmp_path / "*.warc*").map(lambda row: row.url).collect() == ["http://a.org/"]
@@ -119,7 +119,7 @@ def test_a_file_cut_off_at_any_byte_gives_an_error_or_whole_records(write, packe
 
 
 @pytest.mark.parametrize("content", [b"plain text\n" * 20, WHOLE[1] + b"rubbish " * 30 + WHOLE[1]])
-def test_what_is_no_warc_cannot_be_read(write, content):
+def test_a_file_that_is_not_warc_is_refused(write, content):
     for name, packed in (
         ("a.warc", content),
         ("a.warc.gz", gzip.compress(content)),
@@ -143,7 +143,7 @@ def test_a_record_without_type_or_date_is_a_bad_row(write):
 
 @settings(max_examples=30)
 @given(bodies=st.lists(st.binary(max_size=300), max_size=5))
-def test_bodies_come_back_as_they_were_whatever_they_are(tmp_path_factory, bodies):
+def test_bodies_of_any_bytes_are_read_unchanged(tmp_path_factory, bodies):
     pytest.importorskip("fastwarc")
     path = tmp_path_factory.getbasetemp() / "any.warc.gz"
     path.write_bytes(b"".join(gzip.compress(record(body=body)) for body in bodies))
@@ -185,7 +185,7 @@ def test_the_fields_of_a_request_have_types(tmp_path, pack):
     assert requests(path).explain().startswith("cloudfront ")
 
 
-def test_other_fields_orders_and_joined_files(tmp_path):
+def test_logs_with_other_field_orders_and_concatenated_logs_are_read(tmp_path):
     (tmp_path / "a").write_text(
         log(LINE) + log("7\tGET\t2019-12-04\tXX", fields="sc-bytes cs-method date c-country")
     )
@@ -206,7 +206,7 @@ def test_other_fields_orders_and_joined_files(tmp_path):
         ("one word", None, "1 fields where #Fields names 11"),
     ],
 )
-def test_a_line_that_is_not_as_its_header_says_is_a_bad_row(tmp_path, line, column, reason):
+def test_a_line_that_contradicts_its_header_is_a_bad_row(tmp_path, line, column, reason):
     path = tmp_path / "log"
     path.write_text(log(LINE, line, LINE))
     with pytest.raises(data.BadRow, match=rf"log, line 4(, column {column})?: {reason}") as raised:
@@ -216,7 +216,7 @@ def test_a_line_that_is_not_as_its_header_says_is_a_bad_row(tmp_path, line, colu
     assert rows == 2 and len(errors) == 1
 
 
-def test_a_log_without_header_and_one_cut_off(tmp_path):
+def test_a_log_without_a_header_or_cut_off_is_refused(tmp_path):
     path = tmp_path / "log"
     path.write_text(LINE)
     with pytest.raises(data.BadRow, match=r"log, line 1: no CloudFront log: a #Fields header must come"):

@@ -42,7 +42,7 @@ def short_folder():
 @pytest.mark.mpi
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", RUNNING, ids=[str(page.relative_to(ROOT)) for page in RUNNING])
-def test_programs_run_and_consoles_show_what_is_printed(jobs, short_folder, page):
+def test_programs_run_and_consoles_show_their_real_output(jobs, short_folder, page):
     folder = short_folder
     set_up(folder, page)
     all_blocks = blocks(page)
@@ -60,7 +60,7 @@ def test_programs_run_and_consoles_show_what_is_printed(jobs, short_folder, page
 
 
 @pytest.mark.parametrize("block", **places([b for b in BLOCKS if b.language == "python"]))
-def test_python_compiles_and_uses_names_that_are_there(block: Block):
+def test_python_blocks_compile_and_use_existing_names(block: Block):
     tree = compile(block.text, block.place, "exec", ast.PyCF_ONLY_AST | TOP_LEVEL_AWAIT)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "cmpi":
@@ -71,7 +71,7 @@ def test_python_compiles_and_uses_names_that_are_there(block: Block):
 
 
 @pytest.mark.parametrize("block", **places([b for b in BLOCKS if b.language == "console" and b.needs]))
-def test_commands_for_elsewhere_have_options_that_cmpirun_knows(block, monkeypatch):
+def test_commands_for_other_machines_use_options_that_cmpirun_knows(block, monkeypatch):
     monkeypatch.chdir(ROOT)
     for command, _ in block.commands():
         subprocess.run(["bash", "-n", "-c", command], check=True)
@@ -85,7 +85,7 @@ def test_shell_scripts_are_correct(block):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_links_lead_to_files_of_the_repository(page):
+def test_links_point_to_files_of_the_repository(page):
     text = re.sub(r"```.*?\n```|`[^`\n]*`", "", page.read_text(), flags=re.S)
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
         if "://" not in target and not target.startswith("mailto:"):
@@ -109,7 +109,7 @@ def test_the_readme_is_short_and_has_the_two_commands():
 
 
 @pytest.mark.mpi
-def test_the_picture_is_that_of_the_readme_s_program(jobs, tmp_path):
+def test_the_picture_shows_the_readmes_program(jobs, tmp_path):
     set_up(tmp_path, ROOT / "README.md")
     result = jobs.run("cmpirun", "-n", "2", "--output", "plain", "python", "roots.py", cwd=tmp_path)
     assert result.code == 0
@@ -119,7 +119,7 @@ def test_the_picture_is_that_of_the_readme_s_program(jobs, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_files_that_a_page_names_are_there(page):
+def test_files_named_on_a_page_exist(page):
     for name in re.findall(r"`((?:cmpi|launcher|tests|docs)/[\w./]*)`", page.read_text()):
         assert (ROOT / name).exists(), f"{page}: {name}"
 

@@ -23,7 +23,7 @@ def test_the_examples_print_what_they_show(name):
     assert doctest.testmod(importlib.import_module(name)).failed == 0
 
 
-def test_there_are_examples():
+def test_docstrings_have_examples():
     assert "cmpi.identifiers" in EXAMPLES
     if cmpi.identifiers.__file__.endswith(".py"):
         assert doctest.testmod(cmpi.identifiers).attempted

@@ -58,13 +58,13 @@ def test_flux_names_hosts_and_cores():
 @pytest.mark.parametrize(
     "text", ["", "flux: command not found", "[]", '{"execution": 1}', R.replace("big", "big,x")]
 )
-def test_another_answer_of_flux_is_shown(text):
+def test_an_unexpected_answer_of_flux_is_shown(text):
     with pytest.raises(UsageError, match=r"cannot read the hosts of this Flux instance.*--host"):
         flux_hosts(text)
 
 
 @pytest.mark.parametrize("environment", [{}, {"PBS_NODEFILE": "/old"}, PBS | {"SLURM_JOB_ID": "7"}])
-def test_left_variables_and_slurm_name_no_file(environment):
+def test_leftover_scheduler_variables_and_slurm_name_no_hostfile(environment):
     assert source(environment) is None
 
 
@@ -74,6 +74,6 @@ def test_slurm_counts_nodes():
 
 
 @pytest.mark.parametrize(("environment", "text"), [(PBS, "a\nb 2\n"), (SGE, "a 2 q x\nb two q x\n")])
-def test_another_form_is_refused_with_file_and_line(environment, text):
+def test_an_unknown_format_is_refused_with_file_and_line(environment, text):
     with pytest.raises(UsageError, match=r"^/...:2: .* writes .*; found: 'b .*--host"):
         hosts(source(environment), text, environment)

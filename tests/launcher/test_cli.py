@@ -39,7 +39,7 @@ def test_a_double_dash_may_stand_before_the_program():
         (["--in", "lab", "--hostfile", "b", "prog"], "--hostfile is given when a job starts"),
     ],
 )
-def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys):
+def test_wrong_options_exit_with_2_and_name_the_wrong_value(arguments, said, capsys):
     with pytest.raises(SystemExit) as end:
         parse(arguments)
     assert end.value.code == 2
@@ -61,20 +61,20 @@ def test_wrong_options_end_with_2_and_say_what_was_found(arguments, said, capsys
         (["--frobnicate", "true"], "no option --frobnicate; see cmpirun --help"),
     ],
 )
-def test_a_wrong_guess_is_answered(arguments, said, capsys):
+def test_a_misspelled_option_gets_a_suggestion(arguments, said, capsys):
     with pytest.raises(SystemExit) as end:
         parse(arguments)
     assert end.value.code == 2 and said in capsys.readouterr().err
 
 
-def test_no_advice_is_for_an_option_that_there_is(capsys):
+def test_suggestions_are_only_given_for_unknown_options(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
     there_are = set(re.findall(r"(?<![\w-])-[-\w]+", capsys.readouterr().out))
     assert "--hostfile" in there_are and not there_are & wrong_guesses._ANSWER_TO.keys()
 
 
-def test_a_script_without_python_is_answered_with_the_whole_command(tmp_path, monkeypatch, capsys):
+def test_a_script_given_without_python_gets_the_complete_command_as_advice(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my job.py").write_text("")
     with pytest.raises(SystemExit) as end:

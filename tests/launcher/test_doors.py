@@ -184,7 +184,7 @@ def test_the_relay_proves_itself_to_the_root_first_and_keeps_the_order_of_what_c
     assert tunnel.host.told[1] == launcher_agent.Shut(2) and not tunnel.host.channels
 
 
-def test_the_last_words_of_a_process_that_leaves_before_the_proof_arrive(tunnel):
+def test_frames_of_a_process_that_exits_before_the_proof_are_delivered(tunnel):
     tunnel.relay.connect(tunnel.host, 2)
     tunnel.relay.pass_on(tunnel.host, 2, b"w" * (1 << 20))
     tunnel.relay.close(tunnel.host, 2)
@@ -205,7 +205,7 @@ def test_the_last_words_of_a_process_that_leaves_before_the_proof_arrive(tunnel)
     assert not tunnel.selector.get_map(), "nothing of it is left"
 
 
-def test_a_listener_that_does_not_know_the_secret_is_not_given_a_word(tmp_path):
+def test_nothing_is_sent_to_a_relay_listener_without_the_secret(tmp_path):
     tunnel = Tunnel(tmp_path, b"another")
     tunnel.relay.connect(tunnel.host, 2)
     tunnel.relay.pass_on(tunnel.host, 2, b"a frame")

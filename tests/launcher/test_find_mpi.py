@@ -54,7 +54,7 @@ def test_an_old_mpi_is_refused_with_its_version(tmp_path):
         find_mpi.find(fake_mpiexec(tmp_path, "mpiexec (Open MPI) 4.1.4"))
 
 
-def test_another_mpi_is_refused_with_its_own_words(tmp_path):
+def test_an_unsupported_mpi_is_refused_with_its_version_text(tmp_path):
     with pytest.raises(LaunchError, match="Intel"):
         find_mpi.find(fake_mpiexec(tmp_path, "Intel(R) MPI Library"))
 
@@ -63,6 +63,6 @@ def test_an_mpi_elsewhere_is_asked_for_its_kind(tmp_path):
     assert find_mpi.find(fake_mpiexec(tmp_path, HYDRA)).kind == "mpich"
 
 
-def test_a_launcher_that_was_asked_for_and_is_not_there_is_named():
+def test_a_requested_launcher_that_is_missing_is_named():
     with pytest.raises(LaunchError, match="/no/such/mpiexec"):
         find_mpi.find("/no/such/mpiexec")

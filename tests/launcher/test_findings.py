@@ -50,7 +50,7 @@ def test_each_finding_has_a_state_and_each_fault_a_remedy(finding, state, words)
     assert bool(finding.mend) == (state != OK)
 
 
-def test_a_real_job_tells_of_spawn_arrays_and_isolation():
+def test_a_probe_job_reports_spawning_arrays_and_isolation():
     assert [f.state for f in findings.real_job(WELL, "a real job", "")] == [OK] * 4
     worse = findings.real_job(WELL | {"shared_memory": False, "survived": False}, "a real job", "")
     assert [f.state for f in worse] == [OK, OK, WARNING, FAULT]

@@ -70,7 +70,7 @@ def like(**other):
         (3, "first\nsomething else\n", "(exit code 3); it said: something else"),
     ],
 )
-def test_a_host_without_an_agent_is_named_with_what_mends_it(code, said, expected):
+def test_a_host_without_an_agent_is_named_with_a_remedy(code, said, expected):
     assert expected in no_agent(HOST, "/py", "mpich", "0.1", code, said)
 
 
@@ -87,7 +87,7 @@ def test_a_host_without_an_agent_is_named_with_what_mends_it(code, said, expecte
         ({"mpi4py": "4.0"}, "h2: mpi4py 4.0, and 4.1.2 here."),
     ],
 )
-def test_a_host_that_differs_is_named_with_what_mends_it(other, expected):
+def test_a_host_with_different_software_is_named_with_a_remedy(other, expected):
     found = differences(HOST, like(**other), HERE)
     assert found.startswith(expected) and bool(found) == bool(expected)
 

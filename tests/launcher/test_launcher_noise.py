@@ -63,7 +63,7 @@ WHOLE = [part for part in OUTPUT if part.endswith(b"\n") and part != RULE]
 
 
 @given(st.lists(st.sampled_from([*WHOLE, *NOISE]), max_size=12), CUTS)
-def test_the_two_are_told_apart_wherever_they_are_cut(parts, cuts):
+def test_messages_and_output_are_told_apart_wherever_the_stream_is_cut(parts, cuts):
     shown, noise = sort(cut(b"".join(parts), cuts))
     assert shown == b"".join(part for part in parts if part in WHOLE)
     assert noise == b"".join(part for part in parts if part in NOISE)
@@ -84,7 +84,7 @@ def test_output_after_a_message_without_end_is_passed_on_again():
     assert noise.feed(b"hello\n") == (b"hello\n", b"") and not noise.undecided
 
 
-def test_a_line_that_is_no_message_is_not_held():
+def test_a_line_that_is_not_a_launcher_message_passes_at_once():
     noise = LauncherNoise()
     assert noise.feed(b"name? ") == (b"name? ", b"") and not noise.undecided
     assert noise.feed(b"[proxy:0@") == (b"[proxy:0@", b""), "in the middle of a line"

@@ -21,7 +21,7 @@ def test_root_is_allowed_with_open_mpi():
     assert "--allow-run-as-root" in command(OPENMPI, ["p"], [], {}, superuser=True)
 
 
-def test_mpi_args_come_behind_ours_so_that_they_win():
+def test_mpi_args_follow_our_flags_so_that_they_take_precedence():
     argv = command(OPENMPI, ["p"], ["--bind-to", "core"], {}, superuser=False)
     assert argv.index("core") > argv.index("none")
 
@@ -33,12 +33,12 @@ def test_mpi_args_come_behind_ours_so_that_they_win():
         ("PRTE_MCA_hwloc_default_binding_policy", "--bind-to"),
     ],
 )
-def test_a_persons_own_setting_replaces_our_flag(name, flag):
+def test_a_users_own_setting_replaces_our_flag(name, flag):
     assert flag not in command(OPENMPI, ["p"], [], {name: "x"}, superuser=False)
 
 
 @pytest.mark.parametrize("mpi", [OPENMPI, MPICH])
-def test_no_variable_that_the_person_has_set_is_touched(mpi):
+def test_variables_that_the_user_has_set_are_left_alone(mpi):
     wanted = settings(mpi, {}, "/job", "/dev/shm/job", rdma=False)
     own = dict.fromkeys(wanted, "mine")
     assert wanted and settings(mpi, own, "/job", "/dev/shm/job", rdma=False) == {}

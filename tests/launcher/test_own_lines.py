@@ -40,7 +40,7 @@ def batch_script(*arguments):
     return text.splitlines()
 
 
-def test_they_count_as_options_up_to_the_first_statement(written):
+def test_sbatch_lines_are_options_up_to_the_first_statement(written):
     written(SCRIPT)
     lines = batch_script("python", "job.py")
     for option in (
@@ -104,7 +104,7 @@ OPTIONS = st.dictionaries(st.sampled_from(["qos", "gres", "comment", "export", "
 
 
 @given(OPTIONS, st.booleans())
-def test_what_is_passed_on_reads_the_same_again(options, apart):
+def test_passed_on_options_parse_to_the_same_values(options, apart):
     between = " " if apart else "="
     words = [f"--{name}{between}{shlex.quote(value)}" for name, value in options.items()]
     read = own_lines.parse("#SBATCH " + " ".join(words), "job.py")

@@ -30,7 +30,7 @@ def cut(data):
 
 
 @pytest.mark.parametrize("spoil", [cut, lambda data: b"x" * 1000, lambda data: b""])
-def test_a_broken_archive_is_an_answer_and_no_exception(tmp_path, spoil):
+def test_a_broken_archive_is_reported_without_an_exception(tmp_path, spoil):
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w") as tar:
         item = tarfile.TarInfo("big")
@@ -40,7 +40,7 @@ def test_a_broken_archive_is_an_answer_and_no_exception(tmp_path, spoil):
     assert fault.startswith(f"cannot unpack the program to {tmp_path}/b: "), fault
 
 
-def test_no_place_for_the_archive_is_an_answer(tmp_path):
+def test_lack_of_space_for_the_archive_is_reported(tmp_path):
     assert "No such file" in unpack(tmp_path / "missing", tmp_path, b"some", b"more")
 
 

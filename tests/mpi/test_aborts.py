@@ -153,7 +153,7 @@ Sender(pid, name="done").send(0)
     ]
 
 
-def test_ends_that_a_failed_program_leaves_open_say_nothing_of_their_own(job):
+def test_channels_left_open_by_a_failed_program_add_no_messages(job):
     text = """
 import cmpi
 def child(parent):

@@ -123,7 +123,7 @@ print(small.shape, small.dtype)
     ]
 
 
-def test_out_takes_the_array_and_a_wrong_one_leaves_the_message(program, path):
+def test_recv_into_out_fills_the_array_and_a_wrong_array_leaves_the_message(program, path):
     out = program(
         """
 def child(parent):
@@ -150,7 +150,7 @@ asyncio.run(of.arecv(out=large)); print((large == np.arange(200_000.0)).all())
     ]
 
 
-def test_another_shape_is_another_type_on_both_sides(program):
+def test_arrays_of_another_shape_are_refused_on_both_sides(program):
     out = program("""
 Image = Annotated[NDArray[np.uint8], Shape(480, 640)]
 def child(parent):
@@ -202,7 +202,7 @@ print(most < 200e6, Receiver(p).recv() < 200e6)
     assert out == "True True\n"
 
 
-def test_streams_of_bytes_are_files(program, path):
+def test_byte_streams_behave_like_files(program, path):
     out = program(
         """
 import csv, gzip, io, shutil

@@ -24,7 +24,7 @@ def program(program):
     return run
 
 
-def test_spawn_send_receive_and_exit(program):
+def test_spawning_sending_receiving_and_waiting_work_in_an_event_loop(program):
     assert (
         program("""
 p = await aspawn(echo, resources=small)
@@ -43,7 +43,7 @@ print(await Receiver(p).arecv())
     )
 
 
-def test_a_hundred_channels_with_gather(program):
+def test_gather_awaits_a_hundred_channels(program):
     assert (
         program("""
 p = await aspawn(lambda parent: [Sender(parent, name=str(i)).send(i) for i in range(100)])
@@ -54,7 +54,7 @@ print(got == list(range(100)))
     )
 
 
-def test_tasks_run_side_by_side_and_the_loop_goes_on(program):
+def test_waiting_tasks_do_not_block_the_event_loop(program):
     assert (
         program(
             """
@@ -98,7 +98,7 @@ print(got == list(range(300)), cancelled > 5)
     )
 
 
-def test_a_cancelled_send_says_whether_it_sent(program):
+def test_a_cancelled_send_tells_whether_the_message_was_sent(program):
     assert (
         program("""
 def reader(parent):
@@ -124,7 +124,7 @@ print(got == [1_000_000 + i for i in range(8) if said[i]], said.count(True) >= 1
     )
 
 
-def test_a_death_is_an_error_in_every_task(program):
+def test_a_peers_death_raises_in_every_waiting_task(program):
     assert (
         program("""
 p = await aspawn(lambda parent: time.sleep(60))
@@ -158,7 +158,7 @@ Sender(p).close(); print(await await_exit(p))
     )
 
 
-def test_blocking_calls_in_a_loop_name_their_twins(program):
+def test_blocking_calls_in_a_loop_are_refused_and_name_their_async_twins(program):
     out = program("""
 p = await aspawn(echo)
 s, r = Sender(p), Receiver(p)

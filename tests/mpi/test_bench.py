@@ -26,7 +26,7 @@ def test_the_benchmark_of_streams_does_the_same_work_everywhere(jobs):
     assert all(each["cmpi"] > 0 for each in figures.values())
 
 
-def test_a_short_soak_loses_nothing(jobs):
+def test_a_short_soak_loses_no_messages(jobs):
     result = jobs.run(sys.executable, "-m", "cmpi.bench", "soak", "--seconds", "5", timeout=60)
     assert result.code == 0, result
 
@@ -36,7 +36,7 @@ def test_a_short_soak_loses_nothing(jobs):
     [("messages", 40, ()), ("messages", 40, ("--no-shared-memory",)), ("pool", 25, ())],
     ids=["messages", "messages by sockets", "pool"],
 )
-def test_some_chaos_is_survived_and_everything_accounted_for(jobs, workload, kills, options):
+def test_the_chaos_benchmark_accounts_for_every_process(jobs, workload, kills, options):
     options = ("--workload", workload, "--kills", str(kills), *options)
     result = jobs.run(sys.executable, "-m", "cmpi.bench", "chaos", *options, timeout=80)
     assert result.code == 0 and f"{kills} kills survived" in result.out, result

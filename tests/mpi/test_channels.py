@@ -117,7 +117,7 @@ print(len(list(Receiver(p))) == n + 700)
     assert out == "True no room\nTrue\n"
 
 
-def test_try_recv_and_timeouts(program):
+def test_try_recv_returns_at_once_and_recv_respects_its_timeout(program):
     out = program("""
 def child(parent):
     Receiver(parent).recv(); Sender(parent).send(1)
@@ -159,7 +159,7 @@ except cmpi.ChannelClosed: print("closed")
     assert out == "stopped\nclosed\n"
 
 
-def test_an_end_that_is_dropped_is_closed(program):
+def test_dropping_a_sender_or_receiver_closes_it(program):
     out = program("""
 import gc
 def sends(parent):
@@ -264,7 +264,7 @@ except cmpi.PeerExited as e: print(e.status)
     assert (result.code, result.out) == (0, "1: ValueError: broken\n"), result
 
 
-def test_links_of_short_lives_leave_nothing_for_the_next(program):
+def test_connections_of_short_lived_processes_leave_nothing_for_the_next(program):
     """A frame that both ends had left unread in a freed connection once turned up in a later one."""
     out = program("""
 def child(parent, i):
@@ -280,7 +280,7 @@ for batch in range(4):
     assert [int(word) for word in out.split()] == list(range(40))
 
 
-def test_capacity_bounds_what_is_under_way_and_statistics_tell(program):
+def test_capacity_bounds_messages_in_flight_and_statistics_show_them(program):
     assert (
         program("""
 def reader(parent):
@@ -368,7 +368,7 @@ Sender(p).send(0); t.join()
     assert out == "busy\n"
 
 
-def test_many_channels_in_many_threads(program):
+def test_many_channels_work_in_many_threads(program):
     out = program("""
 def child(parent):
     def echo(i):
@@ -390,7 +390,7 @@ print(len(ok), all(ok))
     assert out == "800 True\n"
 
 
-def test_plain_mpi_calls_go_on_beside_channels(program):
+def test_plain_mpi_calls_work_beside_channels(program):
     out = program("""
 from mpi4py import MPI
 w = MPI.COMM_WORLD
@@ -415,7 +415,7 @@ print("done")
     assert sorted(out.splitlines()) == ["100000", "done"]
 
 
-def test_an_idle_receiver_costs_next_to_nothing(program):
+def test_an_idle_receiver_uses_almost_no_cpu_time(program):
     out = program("""
 def child(parent): Receiver(parent).recv()
 p = spawn(child); s = Sender(p, name="unused"); s.send(0)
@@ -430,7 +430,7 @@ Sender(p).send(0)
     assert out == "True\n"
 
 
-def test_a_message_that_was_sent_arrives_though_the_sender_keeps_the_gil(job):
+def test_a_sent_message_arrives_even_if_the_sender_holds_the_gil(job):
     """mpi4py's `allreduce` of objects keeps the GIL while it waits, here for the process that receives the
     message."""
     text = """

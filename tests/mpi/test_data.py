@@ -143,7 +143,7 @@ sorted_rows.map(slow).write_text(folder + "/out")
     assert os.listdir(spill) == [] == os.listdir(jobs.folder / "out")
 
 
-def test_queries_of_tpch_on_a_pool_find_what_they_find_in_one_process(cmpirun, tmp_path):
+def test_tpch_results_on_a_pool_equal_those_in_one_process(cmpirun, tmp_path):
     pytest.importorskip("pyarrow")
     from tests.data import tpch
 
@@ -200,7 +200,7 @@ def test_tables_are_read_and_written_once_though_workers_die_and_no_password_is_
     assert "ada:***@" in result.err and "wr0ng" not in result.err and "s3cret" not in result.err, result
 
 
-def test_a_table_is_as_before_if_the_program_is_killed_or_interrupted_in_the_transaction(jobs, uri):
+def test_a_table_is_unchanged_if_the_program_is_killed_or_interrupted_in_the_transaction(jobs, uri):
     """A trigger holds the insertion up until the program has ended."""
     from cmpi._core.data.database_uri import DatabaseUri
     from cmpi.data.postgres import connected
@@ -282,7 +282,7 @@ with ProcessPool(2) as pool:
 
 
 @pytest.mark.timeout(300)
-def test_a_channel_s_results_come_while_it_goes_on_and_a_lost_worker_loses_no_message(job, jobs):
+def test_a_channel_stream_delivers_results_early_and_a_lost_worker_loses_no_message(job, jobs):
     result = job(PRELUDE + CHANNELS, str(jobs.folder), timeout=60)
     assert result.out.splitlines() == [
         "30 1",

@@ -100,7 +100,7 @@ BUSY = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", BUSY)
-def test_no_false_alarm_while_somebody(job, how):
+def test_there_is_no_deadlock_report_while_a_process_can_go_on(job, how):
     result = job(
         PRELUDE
         + IN_C
@@ -119,7 +119,7 @@ print(wait(q), "fine")
     assert (result.code, result.out) == (0, "0 fine\n"), result
 
 
-def test_no_false_alarm_for_messages_under_way_nor_for_a_pipeline_that_stutters(job):
+def test_messages_in_flight_and_a_stuttering_pipeline_are_no_deadlock(job):
     result = job(
         PRELUDE
         + """
@@ -139,7 +139,7 @@ for pause in (1.5, 2.2, 2.6):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("send", ["out.send(large)", "asyncio.run(out.asend(large))"])
-def test_no_false_alarm_while_a_large_message_goes_by_a_socket(job, send):
+def test_a_large_message_on_a_socket_is_no_deadlock(job, send):
     # The part of it that counts, its head, arrives at once. Until then its receiver is stopped, with an old
     # wait.
     text = f"""

@@ -295,7 +295,7 @@ print(Receiver(p).recv(), wait(p), wait(f))
     assert sorted(result.out.splitlines()) == ["0 0 0", "got hello 1000000"], result
 
 
-def test_a_jump_of_the_clock_changes_nothing(job):
+def test_a_jump_of_the_system_clock_has_no_effect(job):
     # cmpi never waits by the wall clock, which people set: a process that sees another year goes on.
     result = job(
         PRELUDE
@@ -374,7 +374,7 @@ for f in (tee, silent, closed, detached, loud): print(wait(spawn(f)), flush=True
     assert result.err.count("ValueError: shown\n") >= 1, result
 
 
-def test_an_exception_is_named_by_what_it_is(job):
+def test_the_report_names_an_exception_by_its_type_and_message(job):
     result = job(
         PRELUDE
         + r"""

@@ -91,7 +91,7 @@ def gone(pids):
 
 
 @pytest.mark.parametrize("form", ["plain", "human"])
-def test_a_program_runs_as_under_a_cmpirun_of_its_own(jobs, deployed, form):
+def test_a_deployed_program_behaves_as_under_its_own_cmpirun(jobs, deployed, form):
     command = ("--output", form, "-n", "2", "python", jobs.script(PROGRAM), "-x", "y z")
     settings = {"input": b"hello", "env": {"OF_THIS_TERMINAL": "1"}}
     alone, there = jobs.run("cmpirun", *command, **settings), deployed(*command, **settings)
@@ -107,7 +107,7 @@ def test_a_program_runs_as_under_a_cmpirun_of_its_own(jobs, deployed, form):
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_its_first_failure_is_told_on_its_terminal_and_is_its_exit_code(jobs, deployed, n):
+def test_a_deployments_first_failure_is_reported_to_its_own_cmpirun(jobs, deployed, n):
     script = jobs.script(
         "import cmpi\nif cmpi.world()[-1] == cmpi.pid(): raise ValueError('lost')\ncmpi.Mailbox('x').recv()"
     )
@@ -120,7 +120,7 @@ def test_its_first_failure_is_told_on_its_terminal_and_is_its_exit_code(jobs, de
     assert deployed("true").code == 0
 
 
-def test_ctrl_c_is_that_of_one_deployment(jobs, lab, waiting):
+def test_ctrl_c_ends_only_its_own_deployment(jobs, lab, waiting):
     (one, ones), (other, others) = waiting(), waiting()
     listed = [line for line in jobs.run("cmpirun", "--jobs").out.splitlines() if f"{jobs.folder}/" in line]
     assert len(listed) == 2 and all(
@@ -136,14 +136,14 @@ def test_ctrl_c_is_that_of_one_deployment(jobs, lab, waiting):
     assert err == b"cmpirun: the job has been ended, and this program with it\n"
 
 
-def test_a_cmpirun_that_is_killed_takes_its_deployment_with_it(deployed, waiting):
+def test_killing_a_cmpirun_ends_its_deployment(deployed, waiting):
     cmpirun, pids = waiting()
     cmpirun.kill()
     wait_until(lambda: gone(pids), "the deployment ends with its cmpirun")
     assert deployed("true").code == 0
 
 
-def test_one_that_crashes_or_floods_harms_no_other(jobs, lab, deployed, waiting):
+def test_a_deployment_that_crashes_or_floods_harms_no_other(jobs, lab, deployed, waiting):
     flood = jobs.start("cmpirun", "--in", lab, "--output", "plain", "yes", "x" * 1000)
     assert flood.stdout.read(1) == b"x"  # after this, nothing more is read
     steady, pids = waiting("--no-deadlock-check")
@@ -160,7 +160,7 @@ def test_one_that_crashes_or_floods_harms_no_other(jobs, lab, deployed, waiting)
     assert steady.wait(30) == 143
 
 
-def test_its_deadlock_is_found_unless_another_program_could_end_it(jobs, lab, deployed, waiting):
+def test_a_deployments_deadlock_is_found_unless_another_program_could_end_it(jobs, lab, deployed, waiting):
     cmpirun, _ = waiting()
     alone = deployed(
         "python", "-c", "import cmpi; cmpi.Receiver(cmpi.spawn(lambda p: cmpi.Receiver(p).recv())).recv()"
@@ -188,7 +188,7 @@ def arguments(process):
         return []
 
 
-def test_what_came_and_went_leaves_no_descriptor_thread_or_file(jobs, lab, deployed):
+def test_ended_guests_and_deployments_leave_no_descriptor_thread_or_file(jobs, lab, deployed):
     (folder,) = job_folders.find(lab)
     guest = jobs.script(f"""
 import cmpi
@@ -260,7 +260,7 @@ def cmpi_program(text):
     return f"import cmpi, sys\ndef hold(parent): cmpi.wait(parent)\n{text}"
 
 
-def test_what_cannot_be_deployed_is_said(jobs, deployed):
+def test_an_impossible_deployment_is_refused_with_the_reason(jobs, deployed):
     nowhere = jobs.run("cmpirun", "--in", "no-such-job", "true")
     assert nowhere.code == 2 and "no job of yours on this host is called 'no-such-job'" in nowhere.err
     wrong = deployed("--host", "a:2", "true")
@@ -268,7 +268,7 @@ def test_what_cannot_be_deployed_is_said(jobs, deployed):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: this needs root, to become another user")
-def test_another_user_of_the_host_neither_sees_nor_reaches_the_job(jobs, lab):
+def test_another_user_can_neither_see_nor_reach_a_job(jobs, lab):
     (folder,) = job_folders.find(lab)
     other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cmpirun")
     settings = {"env": {"HOME": "/"}, "cwd": "/"}

@@ -30,7 +30,7 @@ def listed(jobs, name):
     return "".join(line for line in lines if line.startswith(f"  {name.rpartition('/')[2]}"))
 
 
-def test_it_goes_on_alone_and_shows_all_its_output_and_its_exit_code_later(jobs, detach):
+def test_a_detached_deployment_runs_on_and_shows_its_output_and_exit_code_later(jobs, detach):
     fifo = f"{jobs.folder}/go"
     os.mkfifo(fifo)
     script = jobs.script(f"""
@@ -59,7 +59,7 @@ sys.exit(3)
     assert jobs.run("cmpirun", "--attach", ended).code == 0
 
 
-def test_ctrl_c_may_end_it_and_stop_ends_one_of_several(jobs, lab, detach):  # noqa: F811
+def test_ctrl_c_can_cancel_a_detached_deployment_and_stop_ends_only_the_named_one(jobs, lab, detach):  # noqa: F811
     waits = jobs.script(WAITS, "waits.py")
     one, other, third = (detach("-n", "2", "python", waits) for _ in range(3))
     attached = jobs.start("cmpirun", "--attach", one, "--on-interrupt", "cancel")
@@ -98,6 +98,6 @@ def test_unread_output_is_bounded_and_dropped_output_is_reported(jobs, lab, deta
     wait_until(lambda: not os.path.exists(kept), "its files are removed")
 
 
-def test_detach_needs_a_job_to_run_in(jobs):
+def test_detach_is_refused_without_a_job_to_run_in(jobs):
     alone = jobs.run("cmpirun", "--detach", "true")
     assert alone.code == 2 and "add --slurm, or --in NAME" in alone.err

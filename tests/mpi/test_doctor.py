@@ -12,7 +12,7 @@ def test_the_doctor_runs_a_real_job_and_finds_all_well(jobs):
         assert words in result.out, result
 
 
-def test_the_doctor_names_what_is_wrong_and_what_mends_it(jobs):
+def test_the_doctor_names_faults_and_remedies(jobs):
     result = jobs.run("sh", "-c", "ulimit -n 512; cmpirun --doctor --mpiexec /no/such/mpiexec --json")
     found = json.loads(result.out)
     states = {row["what"]: row["state"] for row in found["findings"]}
@@ -22,6 +22,6 @@ def test_the_doctor_names_what_is_wrong_and_what_mends_it(jobs):
     )
 
 
-def test_warnings_have_a_code_of_their_own(jobs):
+def test_the_doctor_has_a_separate_exit_code_for_warnings(jobs):
     result = jobs.run("sh", "-c", "ulimit -n 512; cmpirun --doctor")
     assert result.code == 1 and "at most 512 in a process" in result.out, result

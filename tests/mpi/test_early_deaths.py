@@ -30,7 +30,7 @@ def kill(word, but=()):
 """
 
 
-def test_a_fork_server_that_is_killed_before_it_is_up_is_done_without(job):
+def test_a_job_runs_without_a_fork_server_that_was_killed_at_its_start(job):
     text = """
 threading.Thread(target=kill, args=["fork_server:main"]).start()
 import cmpi
@@ -40,7 +40,7 @@ print(cmpi.wait(cmpi.spawn(lambda parent: None), timeout=40))
     assert (result.code, result.out) == (0, "0\n"), result
 
 
-def test_a_stub_that_is_killed_before_it_is_up_is_done_without(job):
+def test_spawning_survives_the_death_of_a_spawn_stub_at_its_start(job):
     if mpi_kind() == "mpich":
         pytest.skip("NOT TESTED: Hydra ends the job when a process dies that has not left it in order")
     text = """

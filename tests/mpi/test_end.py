@@ -126,7 +126,7 @@ def test_a_second_ctrl_c_kills_and_does_not_wait_for_the_grace(jobs):
     assert (out, job.returncode) == (b"", 130)
 
 
-def test_signals_that_are_ignored_from_the_start_stay_ignored(jobs):
+def test_signals_ignored_at_the_start_stay_ignored(jobs):
     # nohup ignores SIGHUP, and a shell ignores SIGINT in background processes.
     script = jobs.script("print('ready', flush=True); input(); print('went on', flush=True)")
     start = f"trap '' HUP INT; exec cmpirun --output plain python {script}"
@@ -147,13 +147,13 @@ CLOSED = {
 
 
 @pytest.mark.parametrize("closed", CLOSED)
-def test_descriptors_that_are_closed_from_the_start_are_as_devnull(jobs, closed):
+def test_standard_descriptors_closed_at_the_start_act_as_devnull(jobs, closed):
     text, out, err = CLOSED[closed]
     result = jobs.run("sh", "-c", f"exec cmpirun --output plain python {jobs.script(text)} {closed}")
     assert (result.code, result.out, result.err) == (0, out, err)
 
 
-def test_ctrl_c_before_anything_runs(jobs):
+def test_ctrl_c_before_anything_runs_ends_the_job(jobs):
     for delay in (0.02, 0.05, 0.08, 0.12):
         job = jobs.start("cmpirun", "-n", "2", "sleep", "300")
         time.sleep(delay)
@@ -164,7 +164,7 @@ def test_ctrl_c_before_anything_runs(jobs):
 
 
 @pytest.mark.parametrize("which", ["cmpirun", "mpiexec", "root/main.py"])
-def test_kill_9_of_any_part_leaves_nothing(jobs, which):
+def test_sigkill_of_any_part_leaves_no_processes_or_files(jobs, which):
     job = busy(jobs)
     os.kill(part(jobs, job, which), signal.SIGKILL)
     _, err = job.communicate(timeout=30)
@@ -212,7 +212,7 @@ def test_empty_folders_of_an_open_mpi_that_lost_its_launcher_are_removed(jobs, t
     idle.communicate(b"\n")
 
 
-def test_a_folder_of_the_job_that_is_removed_fails_what_needs_it_and_says_so(job):
+def test_operations_that_need_a_removed_job_folder_fail_with_the_reason(job):
     text = """
 import cmpi, glob, os, shutil, time
 from cmpi import spawn, wait

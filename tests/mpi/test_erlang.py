@@ -10,7 +10,7 @@ def sleeper(parent, *_): time.sleep(60)
 
 
 @pytest.mark.parametrize("how", ["os._exit(3)", "os.kill(os.getpid(), 9)", "raise ValueError('x')"])
-def test_linked_processes_fall_together_and_the_second_says_why(job, how):
+def test_linked_processes_end_together_and_the_second_names_the_first(job, how):
     result = job(
         PRELUDE
         + f"""
@@ -35,7 +35,7 @@ kill(r)
     assert result.code in (3, 137, 1) and "later" not in result.err, result
 
 
-def test_a_normal_end_spares_linked_processes_and_a_late_link_does_not(job):
+def test_a_normal_end_spares_linked_processes_but_linking_after_it_fails(job):
     result = job(
         PRELUDE
         + """
@@ -95,7 +95,7 @@ print(asyncio.run(main()).status)
     ], result
 
 
-def test_names_lead_to_processes_and_go_with_them(job):
+def test_a_registered_name_finds_its_process_and_disappears_with_it(job):
     result = job(
         PRELUDE
         + """
@@ -155,7 +155,7 @@ print(wait(c)); print(wait(b))
     assert (result.code, result.err) == (0, ""), result
 
 
-def test_a_supervisor_gives_up_and_says_how_often_it_tried(job):
+def test_a_supervisor_that_gives_up_reports_the_number_of_restarts(job):
     result = job(
         PRELUDE
         + """

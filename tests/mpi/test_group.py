@@ -74,7 +74,7 @@ print([cmpi.wait(pid, timeout=20).code for pid in again])
     assert result.err.count("failed") == 1, result
 
 
-def test_a_member_that_is_killed_while_the_group_starts_takes_it_along(program):
+def test_killing_a_member_while_its_group_starts_ends_the_group(program):
     # The others would wait for this process in MPI_Init.
     out = program(
         """
@@ -88,7 +88,7 @@ for i in range(8):
     assert out == "{True}\n" * 8
 
 
-def test_a_group_waits_for_room_for_all_and_one_that_can_never_fit_is_refused(job):
+def test_a_group_waits_for_room_for_all_members_and_is_refused_if_it_can_never_fit(job):
     result = job(
         PRELUDE
         + """

@@ -61,7 +61,7 @@ def wait_until(true, what):
         time.sleep(0.02)
 
 
-def test_a_guest_does_what_any_process_of_a_job_does(guest):
+def test_a_guest_can_do_what_any_process_of_a_job_can(guest):
     out = guest(
         """
 import asyncio, numpy
@@ -112,7 +112,7 @@ with cmpi.Job(cpus=2) as job:
     ]  # fmt: skip
 
 
-def test_jobs_of_a_process_follow_each_other_and_nothing_of_them_stays_in_it(guest):
+def test_a_process_can_have_one_job_after_another_without_leaks(guest):
     out = guest(
         """
 def held():
@@ -136,7 +136,7 @@ except cmpi.NotRunning as error:
     assert out.split() == ["True", "True"]
 
 
-def test_failures_count_unless_somebody_has_dealt_with_them(jobs):
+def test_a_guests_job_fails_only_for_unhandled_failures(jobs):
     script = """
 try:
     with cmpi.Job() as job:
@@ -155,7 +155,7 @@ except cmpi.JobFailed as error:
     assert result.err.count("Traceback") == 2, "which appeared where the guest writes"
 
 
-def test_an_error_in_the_block_ends_the_job_and_is_what_is_raised(jobs):
+def test_an_exception_in_the_with_block_ends_the_job_and_propagates(jobs):
     script = """
 with cmpi.Job() as job:
     child = cmpi.spawn(sleep)
@@ -167,7 +167,7 @@ with cmpi.Job() as job:
     assert not psutil.pid_exists(int(result.out))
 
 
-def test_output_goes_to_where_the_guest_says(guest):
+def test_output_goes_to_the_stream_that_the_guest_chose(guest):
     out = guest("""
 import contextlib, io
 there, later = io.StringIO(), io.StringIO()
@@ -187,7 +187,7 @@ print("three" in later.getvalue(), "shout · " in later.getvalue())
     assert out.splitlines() == ["['ONE', 'TWO', 'one', 'two']", "True True"]
 
 
-def test_mpi_is_the_guests_own_and_starts_when_it_is_imported(guest):
+def test_a_guests_mpi_is_its_own_and_starts_on_import(guest):
     out = guest("""
 with cmpi.Job():
     cmpi.Receiver(cmpi.spawn(square, 1)).recv(timeout=20)
@@ -201,7 +201,7 @@ with cmpi.Job():
     assert out.splitlines() == ["1 3", "1"]
 
 
-def test_a_process_that_the_guest_forked_is_no_guest_and_does_not_end_its_job(guest):
+def test_a_forked_child_of_a_guest_is_no_guest_and_does_not_end_the_job(guest):
     out = guest("""
 with cmpi.Job() as job:
     child = os.fork()
@@ -219,7 +219,7 @@ with cmpi.Job() as job:
 
 
 @pytest.mark.parametrize("forked", [False, True])
-def test_a_guest_that_is_killed_leaves_nothing(jobs, forked):
+def test_a_killed_guest_leaves_no_processes_or_files(jobs, forked):
     # The forked process holds the connection to the root open, but the guest's end is noticed all the same.
     script = """
 job = cmpi.Job()
@@ -242,7 +242,7 @@ time.sleep(60)
     # the fixture looks for files and processes that are left over
 
 
-def test_a_job_that_is_killed_ends_for_its_guest_which_goes_on(guest):
+def test_a_guest_survives_the_death_of_its_job(guest):
     out = guest("""
 job = cmpi.Job()
 child = cmpi.spawn(sleep)
@@ -283,7 +283,7 @@ job = cmpi.Job.attach(sys.argv[1])
 """
 
 
-def test_guests_of_a_standing_job_come_talk_and_go(jobs, standing):
+def test_guests_join_a_standing_job_exchange_messages_and_leave(jobs, standing):
     host = (
         ATTACHED
         + """
@@ -320,7 +320,7 @@ job.close()
     assert first.wait(20) == second.wait(20) == 0
 
 
-def test_a_killed_guest_of_a_standing_job_ends_for_its_peers(jobs, standing):
+def test_peers_notice_when_a_guest_of_a_standing_job_is_killed(jobs, standing):
     victim = (
         ATTACHED
         + """
@@ -350,7 +350,7 @@ except cmpi.PeerExited as error:
     assert second.wait(20) == 0
 
 
-def test_a_guest_joins_a_job_that_has_a_program_and_talks_to_its_ranks(jobs, cmpirun):
+def test_a_guest_joins_a_job_with_a_program_and_exchanges_messages_with_its_ranks(jobs, cmpirun):
     rank = """
 import subprocess, sys, os
 import cmpi
@@ -373,7 +373,7 @@ job.close()
     assert result.code == 0 and result.out == "rank heard a guest\n", result
 
 
-def test_what_cannot_be_joined_is_said(guest, standing):
+def test_joining_an_unsuitable_job_is_refused_with_the_reason(guest, standing):
     out = guest(
         f"""
 for attempt in (
@@ -403,7 +403,7 @@ with cmpi.Job.attach("{standing}"):
     assert lines[4:] == ["this process is already part of a job, and can be part of only one at a time"] * 2
 
 
-def test_jobs_are_listed_and_one_is_stopped_by_its_name(jobs):
+def test_jobs_are_listed_and_can_be_stopped_by_name(jobs):
     name = f"to-stop-{os.getpid()}"
     process = jobs.start("cmpirun", "--serve", "--name", name)
     read_until(process.stdout, rf"the job {name} is up")

@@ -46,18 +46,18 @@ except TimeoutError: Sender(p).send(0)
 
 
 @pytest.mark.parametrize("how", HANDLED)
-def test_a_failure_that_was_received_is_the_programs_business(job, how):
+def test_a_failure_that_the_program_has_handled_does_not_fail_the_job(job, how):
     result = job(PRELUDE + HANDLED[how])
     assert (result.code, result.out) == (0, "3\n") and "cmpirun:" not in result.err, result
 
 
-def test_with_strict_every_failure_counts(job):
+def test_strict_mode_counts_every_failure(job):
     result = job(PRELUDE + HANDLED["wait"], options=("--strict",))
     assert result.code == 3 and "failed: exit code 3" in result.err and "unseen" not in result.err, result
 
 
 @pytest.mark.parametrize("how", COUNTS)
-def test_a_failure_that_no_process_received_counts_for_the_job(job, how):
+def test_an_unhandled_failure_fails_the_job(job, how):
     result = job(PRELUDE + COUNTS[how])
     assert result.code == 3 and "failed: exit code 3" in result.err, result
     assert "unseen  no process waited for it" in result.err, result

@@ -32,7 +32,7 @@ if __name__ == "__main__":
     assert not result.err, result
 
 
-def test_time_zone_limits_libraries_and_paths_count_at_once(program, tmp_path):
+def test_changes_to_time_zone_limits_libraries_and_paths_take_effect_at_once(program, tmp_path):
     text = f"""
 import ctypes, pathlib, resource
 os.environ["TZ"] = "Asia/Tokyo"; time.tzset()
@@ -55,7 +55,7 @@ print(ask(lambda: hash("x")) == ask(lambda: hash("x")))
 
 
 @pytest.mark.slow
-def test_a_working_folder_that_was_removed_holds_nothing_up(program):
+def test_spawning_works_from_a_removed_working_folder(program):
     text = """
 import tempfile
 cmpi.init()  # Open MPI complains of such a folder itself

@@ -15,7 +15,7 @@ FAST = [kind for kind in KINDS if kind not in SLOW]
 
 
 @pytest.mark.parametrize(("kinds", "count"), [(FAST[::2], 600), (FAST[1::2], 600), (SLOW, 150)])
-def test_a_call_that_a_signal_handler_cuts_is_done_or_not_and_nothing_is_lost(cmpirun, kinds, count):
+def test_a_call_interrupted_by_a_signal_handler_is_done_or_not_done(cmpirun, kinds, count):
     program = ("python", "-m", "cmpi.bench.jobs.interrupted", ",".join(kinds), str(count))
     result = cmpirun(*program, timeout=120)
     assert result.code == 0 and not result.err, result

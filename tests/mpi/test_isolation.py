@@ -47,7 +47,7 @@ print(cmpi.wait(n), cmpi.wait(f))
 
 
 @pytest.mark.parametrize("how", DEATHS)
-def test_everybody_else_works_on(job, how):
+def test_all_other_processes_keep_working_after_a_death(job, how):
     death, code, status = DEATHS[how]
     result = job(TEXT.replace("{death}", death), options=("--strict",))
     assert result.code == code, result
@@ -56,7 +56,7 @@ def test_everybody_else_works_on(job, how):
     ), result
 
 
-def test_many_deaths_in_a_row(job):
+def test_many_deaths_in_a_row_harm_no_other_process(job):
     text = """
 import cmpi, os
 small = cmpi.Resources()
@@ -76,7 +76,7 @@ print(codes)
 
 
 @pytest.mark.parametrize("options", [(), ("--shared-memory", "0")], ids=["rings", "sockets"])
-def test_death_right_at_the_start_and_while_linking(job, options):
+def test_a_death_at_the_start_or_while_connecting_harms_no_other_process(job, options):
     text = """
 import cmpi, os, time, random
 small = cmpi.Resources()
@@ -187,7 +187,7 @@ print(cmpi.Receiver(cmpi.spawn(lambda parent: cmpi.Sender(parent).send("works"))
 
 
 @pytest.mark.parametrize("partner", ["does not come", "has gone"])
-def test_a_process_that_mpi_never_lets_out_of_a_link_ends_and_says_so(job, partner):
+def test_a_process_stuck_in_an_mpi_connection_is_ended_and_reported(job, partner):
     # A fake: the real case takes bad luck. If the partner does not come, only the time limit ends the
     # attempt, so it is shortened, for member 0 alone, so that its verdict is certain.
     result = job(
@@ -216,7 +216,7 @@ print(cmpi.wait(cmpi.spawn(lambda parent: None)).code)
     assert "MPI has not come back from connecting this process with" in result.err and result.code == 1
 
 
-def test_a_monitor_killed_while_it_leaves_in_its_dead_processs_name_harms_nobody(job):
+def test_killing_a_monitor_that_disconnects_for_its_dead_process_harms_no_other(job):
     text = """
 import cmpi, os, random, time
 def victim(parent):

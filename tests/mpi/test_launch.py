@@ -45,7 +45,7 @@ def test_a_program_that_never_starts_mpi_runs_and_ends(cmpirun):
 
 
 @pytest.mark.parametrize("n", ["1", "3"])
-def test_a_program_that_is_not_there_is_named(cmpirun, n):
+def test_a_missing_program_is_named(cmpirun, n):
     result = cmpirun("-n", n, "no-such-program")
     assert result.code == 127 and "not found on PATH: no-such-program" in result.err, result
 
@@ -122,12 +122,12 @@ def test_a_standard_descriptor_may_be_closed(jobs, closed):
     assert result.err == ("" if closed == 2 else f"{'' if closed == 0 else 'text'!r}\n"), result
 
 
-def test_use_outside_of_a_job_says_what_to_do(jobs):
+def test_use_outside_a_job_raises_an_error_with_a_remedy(jobs):
     result = jobs.run("python", "-c", "import cmpi; cmpi.pid()")
     assert result.code == 1 and "NotRunning" in result.err and "cmpi.init()" in result.err, result
 
 
-def test_blanks_and_unicode_in_paths_arguments_and_environment(cmpirun, jobs):
+def test_blanks_and_unicode_in_paths_arguments_and_environment_are_preserved(cmpirun, jobs):
     folder = jobs.folder / "a folder ü€"
     folder.mkdir()
     script = folder / "my jöb.py"
@@ -169,7 +169,7 @@ def test_version_names_all_parts(jobs):
         assert part in result.out
 
 
-def test_an_mpiexec_of_another_make_is_named(jobs, tmp_path):
+def test_an_mpiexec_of_another_mpi_is_named(jobs, tmp_path):
     other = "mpich" if mpi_kind() == "openmpi" else "openmpi"
     fake = tmp_path / "mpiexec"
     real = shutil.which("mpiexec", path=jobs.environment["PATH"])
@@ -184,7 +184,7 @@ def test_an_mpiexec_of_another_make_is_named(jobs, tmp_path):
     assert result.code == 1 and "another MPI" in result.err, result
 
 
-def test_two_jobs_at_once_do_not_meet(jobs):
+def test_concurrent_jobs_do_not_interfere(jobs):
     script = jobs.script("from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1))")
     running = [jobs.start("cmpirun", "--output", "plain", "-n", "2", "python", script) for _ in range(3)]
     for process in running:

@@ -51,7 +51,7 @@ print(wait(spawn(parent_of_hog, resources=Resources(memory="150 MiB"))).verdict[
 @pytest.mark.parametrize(
     "options, code, warnings", [(("--enforce", "warn"), 0, 1), (("--enforce", "none"), 0, 0)]
 )
-def test_a_limit_is_what_was_asked_for_and_enforce_says_what_it_means(job, options, code, warnings):
+def test_enforce_decides_what_happens_beyond_the_requested_memory(job, options, code, warnings):
     result = job(
         PRELUDE
         + """
@@ -112,7 +112,7 @@ for cpus in (1, 2, 0.5): wait(spawn(child, resources=Resources(cpus=cpus)))
     assert two == one + 1 and half == one, "of numpy's library too"
 
 
-def test_a_persons_own_number_of_threads_stays(job):
+def test_the_users_own_number_of_threads_is_kept(job):
     text = 'wait(spawn(lambda parent: print(os.environ["OMP_NUM_THREADS"]), resources=Resources(cpus=1)))'
     assert job(PRELUDE + text, env={"OMP_NUM_THREADS": "3"}).out == "3\n"
 

@@ -67,7 +67,7 @@ out = Sender.to("server")
 """
 
 
-def test_a_sender_to_a_name_goes_on_with_the_next_holder_and_says_what_was_lost(program):
+def test_a_sender_to_a_name_continues_with_the_next_holder_and_reports_lost_messages(program):
     text = """
 out.send(1)
 first, x = client.recv(timeout=20); out.flush()
@@ -98,7 +98,7 @@ cmpi.kill(b); wait(b)
     ]
 
 
-def test_a_mailbox_that_is_closed_in_order_owes_nothing_and_its_name_moves_on(program):
+def test_a_cleanly_closed_mailbox_loses_nothing_and_frees_its_name(program):
     text = """
 def holder(parent, n):
     with Mailbox("seat") as box:
@@ -157,7 +157,7 @@ def server(parent):
 """
 
 
-def test_calls_are_answered_or_say_why_not(program):
+def test_calls_are_answered_or_raise_the_reason(program):
     text = (
         CALLED
         + """

@@ -199,7 +199,7 @@ print(kept)
     assert out == "[]\n"
 
 
-def test_a_mismatch_keeps_no_frames_however_often_it_is_raised(program):
+def test_a_contract_mismatch_keeps_no_python_frames_alive(program):
     out = program("""
 def strings(parent):
     with Sender[str](parent) as s, Receiver(parent, name="done") as done: s.send("x"); done.recv()

@@ -14,7 +14,7 @@ def limited(soft, hard):
     return limit
 
 
-def test_the_soft_limit_is_not_the_launchers_and_stays_the_programs(job):
+def test_cmpirun_raises_the_launchers_soft_limit_but_not_the_programs(job):
     """This many processes would end the job if the launcher had 64 descriptors."""
     text = """
 import cmpi, resource
@@ -30,7 +30,7 @@ for child in children: cmpi.Sender(child).send(0)
     assert (result.code, result.out) == (0, "{64} 64\n"), result
 
 
-def test_at_the_wall_a_spawn_fails_with_the_reason_and_the_job_goes_on(job):
+def test_a_spawn_at_the_descriptor_limit_fails_with_the_reason_and_the_job_goes_on(job):
     text = """
 import cmpi
 def child(parent):
@@ -54,7 +54,7 @@ for child_ in children:
     assert int(result.out.split()[0]) >= 3 and result.code == 0, result
 
 
-def test_more_short_processes_than_descriptors_are_no_matter(job):
+def test_a_job_can_have_more_short_processes_than_descriptors(job):
     """MPICH's launcher keeps a descriptor for each process that it has started; a slot is started once."""
     text = """
 import cmpi

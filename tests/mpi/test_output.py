@@ -75,7 +75,7 @@ print(repr(p), file=sys.stderr)
 """
 
 
-def test_people_see_ranks_and_names(jobs):
+def test_human_output_shows_ranks_and_names(jobs):
     result = jobs.run("cmpirun", "--strict", "--output-dir", "logs", "python", jobs.script(NAMES))
     said = re.sub(r"[0-9a-f]{7}", "PID", re.sub(" +", " ", result.out)).splitlines()
     lines = [line for line in said if "│" in line]
@@ -104,7 +104,7 @@ def test_fifty_spawned_processes_that_succeed_take_a_few_lines(jobs):
     assert jobs.run("cmpirun", "--quiet", "python", script).out == ""
 
 
-def test_json_has_spawn_output_exit_and_the_end_with_all_fields(jobs):
+def test_json_events_have_all_documented_fields(jobs):
     text = "import cmpi, sys\ncmpi.wait(cmpi.spawn(lambda parent: sys.exit(4), name='four'))\nprint('ü')"
     result = jobs.run("cmpirun", "--strict", "--output", "json", "python", jobs.script(text))
     *events, end = [json.loads(line) for line in result.out.splitlines()]
@@ -248,7 +248,7 @@ def test_bars_dots_and_prompts_are_live_on_a_terminal(jobs):
     assert sorted(last) == ["rank 0 │ hello bob", "rank 1 ! 100 %"]
 
 
-def test_no_colour_goes_into_a_pipe_but_a_terminal_gets_it(jobs):
+def test_only_a_terminal_gets_colour(jobs):
     assert "\x1b" not in jobs.run("cmpirun", "echo", "x").out
     for extra, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         leader, follower = pty.openpty()

@@ -37,7 +37,7 @@ def pool_job(job):
     return run
 
 
-def test_results_and_exceptions_come_back(pool_job):
+def test_results_and_exceptions_of_tasks_are_returned(pool_job):
     out = pool_job("""
 with ProcessPool(2) as pool:
     print(pool.submit(square, 3).result(), sorted(f.result() for f in as_completed(
@@ -96,7 +96,7 @@ with ProcessPool(1) as pool:
     ]
 
 
-def test_a_death_costs_its_own_task_only_and_says_how(pool_job, jobs):
+def test_a_workers_death_fails_only_its_task_and_names_the_cause(pool_job, jobs):
     out = pool_job(
         """
 with ProcessPool(2) as pool:
@@ -125,7 +125,7 @@ with ProcessPool(2) as pool:
     ]
 
 
-def test_tasks_are_ended_by_time_by_kill_and_with_their_pool(pool_job):
+def test_tasks_end_by_their_time_limit_by_kill_and_with_their_pool(pool_job):
     out = pool_job("""
 with ProcessPool(1) as pool:
     pool.submit(square, 1).result()
@@ -162,7 +162,7 @@ pool.shutdown()
     ]
 
 
-def test_initializers_options_and_limits(pool_job):
+def test_initializers_options_and_limits_apply_to_workers(pool_job):
     out = pool_job("""
 state = {}
 def begin(x): state["x"] = x
@@ -205,7 +205,7 @@ for wrong in (dict(max_workers=0), dict(max_tasks_per_child=0)):
 
 
 @pytest.mark.parametrize("options", [(), ("--shared-memory", "0")], ids=["rings", "sockets"])
-def test_a_task_that_is_an_mpi_world_and_one_with_resources_of_its_own(pool_job, options):
+def test_a_task_may_be_an_mpi_world_or_have_its_own_resources(pool_job, options):
     text = """
 def world(x):
     from mpi4py import MPI
@@ -254,7 +254,7 @@ print(files() <= 1)
     ]
 
 
-def test_in_an_event_loop(pool_job):
+def test_a_pool_can_be_used_in_an_event_loop(pool_job):
     out = pool_job("""
 import asyncio
 async def main():
@@ -273,7 +273,7 @@ asyncio.run(main())
     assert out.splitlines() == ["9 16", "[0, 1, 4, 9]", "[0, 1, 4, 9]", "cancelled 25"]
 
 
-def test_pools_in_tasks_in_threads_in_forks_and_left_open(pool_job, jobs):
+def test_pools_work_in_tasks_threads_and_forks_and_may_be_left_open(pool_job, jobs):
     out = pool_job("""
 def nested(n):
     with ProcessPool(1) as inner: return sum(inner.map(square, range(n)))

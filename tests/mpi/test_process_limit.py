@@ -27,7 +27,7 @@ def until_refused():
 """
 
 
-def test_at_the_wall_a_spawn_fails_at_once_and_later_ones_succeed(as_user):
+def test_a_spawn_at_the_process_limit_fails_at_once_and_later_ones_succeed(as_user):
     """Hydra (MPICH) starts nothing any more once it was refused a process, so that must never happen."""
     text = """
 children = until_refused()

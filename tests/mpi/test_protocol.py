@@ -17,7 +17,7 @@ print(cmpi.wait(cmpi.spawn(speaks_as_the_root)).signal, cmpi.Receiver(cmpi.spawn
 """
 
 
-def test_a_frame_that_a_process_may_not_send_ends_it_and_the_job_says_which_and_goes_on(job):
+def test_a_process_that_sends_a_forbidden_frame_is_ended_and_named_and_the_job_goes_on(job):
     result = job(TEXT)
     assert (result.code, result.out) == (0, "9 is borne\n"), result
     (line,) = result.err.splitlines()

@@ -72,14 +72,14 @@ def ask(ready):
     return act
 
 
-def test_stacks_of_ranks_that_do_not_use_cmpi(jobs):
+def test_sigquit_shows_the_stacks_of_ranks_that_never_use_cmpi(jobs):
     words = ["in waits\n", "comm.recv(source=1)", "in sleeps\n", "time.sleep(600)", "stacks of rank 0"]
     words += ["stacks of rank 1", "line 9 in <module>\n"]
     text = shown(jobs, ("-n", "2", "python", jobs.script(PLAIN)), words, ask(2))
     assert "rank_main" not in text, text
 
 
-def test_a_rank_that_is_no_python_program_is_named_and_left_alone(jobs):
+def test_a_rank_that_is_not_python_is_named_and_not_signalled(jobs):
     argv = "sh", "-c", "echo ready; exec sleep 600"
     shown(
         jobs, argv, ["rank 0: no stacks: it runs no Python program that cmpirun has started itself"], ask(1)

@@ -13,7 +13,7 @@ def held(parent): Receiver(parent).recv()
 
 
 @pytest.mark.slow
-def test_ranks_and_those_that_ask_for_nothing_leave_all_cores_to_those_that_ask(job):
+def test_ranks_and_processes_that_request_nothing_hold_no_cores(job):
     text = """
 spare = [spawn(held) for _ in range(40)]  # more than 16 a core
 workers = [spawn(held, resources=one) for _ in range(2)]  # both at once
@@ -25,7 +25,7 @@ print([wait(p).code for p in workers + spare].count(0), cmpi.resources().cpus)
 
 
 @pytest.mark.slow
-def test_a_spawn_that_waits_for_room_says_so_once_and_goes_on(job):
+def test_a_spawn_that_waits_for_room_is_reported_once(job):
     text = """
 import time
 def later(parent): time.sleep(1.6)
@@ -43,7 +43,7 @@ except cmpi.NeverFits as error: print(error)
     assert "asked for 3 cpus" in result.out, result
 
 
-def test_a_deadlock_for_lack_of_room_is_named_as_that(job):
+def test_a_deadlock_for_lack_of_room_is_reported_as_such(job):
     text = "pids = [spawn(held, resources=one) for _ in range(2)]"
     result = job(PRELUDE + text, options=("--cpus", "2", "--rank-cpus", "0.5"))
     assert result.code == 86 and "deadlock for lack of room" in result.err, result

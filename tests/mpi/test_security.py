@@ -130,7 +130,7 @@ def test_the_folder_and_its_sockets_are_for_their_owner_alone(running):
             assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
 
-def test_no_secret_in_any_argv_nor_environment_nor_in_the_log(running, jobs):
+def test_no_secret_is_in_any_argument_environment_or_log(running, jobs):
     secret = (running[1] / "secret").read_bytes()
     assert len(secret) == 32
     for process in jobs.processes():
@@ -142,7 +142,7 @@ def test_no_secret_in_any_argv_nor_environment_nor_in_the_log(running, jobs):
             assert secret not in text and secret.hex().encode() not in text, (name, process)
 
 
-def test_no_secret_in_what_a_job_says_of_itself_nor_in_the_memory_of_closures(jobs):
+def test_no_secret_is_in_a_jobs_own_reports_or_in_the_memory_of_closures(jobs):
     text = """
 import cmpi, glob, os, sys
 def child(parent):
@@ -205,7 +205,7 @@ def other_user():
     return ["setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups"]
 
 
-def test_another_user_can_neither_enter_nor_connect_nor_read(running, jobs, other_user):
+def test_another_user_cannot_enter_connect_or_read(running, jobs, other_user):
     _, folder = running
     (shared,) = [path for path in os.listdir("/dev/shm") if path == folder.name]
     attempts = f"""
@@ -264,7 +264,7 @@ def test_a_job_folder_whose_place_others_could_take_is_refused(jobs, cmpirun):
     assert cmpirun("true", env={"TMPDIR": str(base)}).code == 0
 
 
-def test_nothing_is_removed_through_a_link_that_somebody_has_made(jobs, cmpirun):
+def test_cleaning_up_never_follows_a_planted_link(jobs, cmpirun):
     base, victim = jobs.folder / "t", jobs.folder / "victim"
     (victim / "a" / "b").mkdir(parents=True)
     base.mkdir()

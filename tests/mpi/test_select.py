@@ -16,7 +16,7 @@ def give(parent, n, value):
 """
 
 
-def test_the_first_that_is_ready_and_only_that(program):
+def test_select_completes_only_the_first_ready_operation(program):
     assert (
         program("""
 def later(parent, delay):
@@ -33,7 +33,7 @@ print(select(rs[0]).value)
     )
 
 
-def test_the_choice_is_fair_under_load(program):
+def test_select_is_fair_under_load(program):
     out = program("""
 rs = {Receiver(spawn(flood, i, resources=small)): i for i in range(4)}
 for r in rs: r.recv()
@@ -46,7 +46,7 @@ for r in rs: r.close()
     assert len(shares) == 4 and min(shares) > 450 and max(shares) < 550, shares
 
 
-def test_hundreds_of_channels(program):
+def test_select_handles_hundreds_of_channels(program):
     assert (
         program("""
 p = spawn(lambda parent: [Sender(parent, name=str(i)).send(i) for i in range(300)])
@@ -60,7 +60,7 @@ print(got == set(range(300)))
     )
 
 
-def test_sends_are_chosen_when_there_is_room(program):
+def test_select_chooses_a_send_once_there_is_credit(program):
     assert (
         program("""
 def slow(parent):
@@ -84,7 +84,7 @@ print(done.value, select(back).value == sent * 1_000_000)
     )
 
 
-def test_an_error_names_its_operation(program):
+def test_an_error_in_select_names_its_operation(program):
     assert (
         program("""
 a, b = spawn(lambda parent: time.sleep(60)), spawn(lambda parent: time.sleep(60))
@@ -104,7 +104,7 @@ except cmpi.UsageError as e: print("nothing" if "something to wait for" in str(e
     )
 
 
-def test_fan_in_takes_new_ones_and_ends_with_the_last(program):
+def test_fan_in_accepts_new_receivers_and_ends_with_the_last(program):
     assert (
         program("""
 pids = [spawn(give, 5, i, resources=small) for i in range(3)]

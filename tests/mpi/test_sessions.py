@@ -161,7 +161,7 @@ def test_a_notebook_shows_jobs_pids_and_pools_as_html(kernel):
     assert "<td>left</td>" in kernel.run("job", html=True)
 
 
-def test_a_kernel_that_is_killed_or_starts_again_leaves_nothing(jobs, kernel):
+def test_a_killed_or_restarted_notebook_kernel_leaves_nothing(jobs, kernel):
     kernel.run(f"import cmpi; cmpi.init()\n{SQUARE}")
     assert kernel.run(RECEIVE) == "49"
     kernel.manager.restart_kernel(now=True)  # by SIGKILL, like an impatient user
@@ -184,13 +184,13 @@ def loud(parent): print("loud")
 def job():
     with cmpi.Job() as job:
         yield job
-def test_a_job_of_its_own(job):
+def test_each_pytest_run_has_a_job_of_its_own(job):
     assert cmpi.Receiver(cmpi.spawn(child)).recv(timeout=20) == 42
-def test_output_is_captured(job, capfd):
+def test_pytest_captures_output_of_the_job(job, capfd):
     cmpi.spawn(loud)
     while "loud" not in capfd.readouterr().out:
         time.sleep(0.01)
-def test_the_same_job(job):
+def test_pytest_workers_share_one_job(job):
     assert cmpi.wait(cmpi.spawn(child)).ok and not job.failures
 """,
         "test_fixture.py",

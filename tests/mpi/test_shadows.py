@@ -45,7 +45,7 @@ def test_ranks_and_what_they_spawn_import_nothing_from_the_working_folder(cmpiru
     assert (result.code, result.out.split(), result.err) == (0, OUTPUT, ""), result
 
 
-def test_neither_does_a_script_that_starts_itself(jobs, shadowed, script):
+def test_a_script_that_starts_itself_imports_nothing_from_the_working_folder(jobs, shadowed, script):
     result = jobs.run("python", script, cwd=shadowed)
     assert result.code == 0 and result.out.count("spawned") >= 3 and "imported" not in result.err, result
 

@@ -76,7 +76,7 @@ print(len(fresh) < 12)
     assert program(text) == "True\n"
 
 
-def test_a_process_imports_nothing_of_its_own(program):
+def test_starting_a_process_in_a_slot_imports_no_module(program):
     # What it imports takes time and memory in each process. Modules of the fork server are frozen.
     text = """
 import gc, types
@@ -143,7 +143,7 @@ print(ask(lambda: (mpi4py.MPI.Is_initialized(), MPI_IS_THERE()), mpi=True))
     assert out[1:] == expected
 
 
-def test_an_object_of_mpi_that_travels_starts_it(job):
+def test_receiving_an_mpi_object_starts_mpi(job):
     text = """
 from mpi4py import MPI
 comm, double = MPI.COMM_WORLD, MPI.DOUBLE
@@ -171,7 +171,7 @@ print(ask_and_wait(run))
     assert program(text).startswith("('1\\n', ExitStatus(code=0")
 
 
-def test_a_preloaded_module_that_holds_on_to_mpi_has_it_started(job, jobs):
+def test_mpi_is_started_for_a_preloaded_module_that_imports_it(job, jobs):
     (jobs.folder / "holder.py").write_text("from mpi4py import MPI\n")
     text = """
 print(ask(lambda: "holder" in sys.modules))
@@ -219,7 +219,7 @@ while os.path.exists(f"/proc/{monitor}"):  # a slot that nobody needs for a whil
     assert program(text) == "False\n"
 
 
-def test_a_process_leaves_as_python_does(program, tmp_path):
+def test_a_process_exits_with_pythons_own_cleanup(program, tmp_path):
     text = f"""
 import atexit, ctypes
 def f(parent):

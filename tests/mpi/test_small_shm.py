@@ -61,13 +61,13 @@ def test_processes_share_memory_where_dev_shm_is_small(jobs, mount):
 
 
 @pytest.mark.skipif(mpi_kind() != "mpich", reason="only MPICH needs it")
-def test_a_process_that_finds_dev_shm_full_is_reported(jobs):
+def test_a_process_that_dies_of_a_full_dev_shm_is_reported_as_such(jobs):
     result = run(jobs, "size=64m", FULL)
     assert "signal 7 (SIGBUS): /dev/shm is full: 0 B are free, and MPICH needs" in result.out, result
 
 
 @pytest.mark.parametrize("mount, words", [("size=64m", "64 MiB free"), ("ro", "cannot be written to")])
-def test_the_doctor_says_what_a_small_dev_shm_means_here(jobs, mount, words):
+def test_the_doctor_explains_the_effect_of_a_small_dev_shm(jobs, mount, words):
     result = within(jobs, mount, "cmpirun", "--doctor", timeout=60)
     row = next(line for line in result.out.splitlines() if line.startswith("/dev/shm"))
     state = "fault" if (mpi_kind(), mount) == ("mpich", "ro") else "warning"

@@ -18,7 +18,7 @@ def asleep():
 """
 
 
-def test_the_progress_thread_sleeps_while_others_wait(job):
+def test_the_progress_thread_sleeps_while_other_threads_wait(job):
     text = """
 def child(parent):
     to = Sender(parent)
@@ -50,7 +50,7 @@ to.close(); print(wait(p))
     assert (result.code, result.out.split()) == (0, ["True", "0"]), result
 
 
-def test_messages_credit_timeouts_and_other_waits_beside_it(job):
+def test_messages_credit_and_timeouts_work_beside_other_waits(job):
     text = """
 def child(parent):
     orders, to, other = Receiver(parent), Sender(parent), Sender(parent, name="other")
@@ -93,7 +93,7 @@ to.close(); print(wait(p))
     assert (result.code, result.out.split()) == (0, out), result
 
 
-def test_signal_handlers_interrupt_it_and_may_wait_themselves(job):
+def test_signal_handlers_interrupt_a_socket_wait_and_may_wait_themselves(job):
     text = """
 def child(parent):
     to, other = Sender(parent), Sender(parent, name="other")
@@ -137,7 +137,7 @@ to.close(); print(wait(p))
     assert (result.code, result.out.split()) == (0, out), result
 
 
-def test_ends_of_channels_and_processes_end_it(job):
+def test_the_end_of_a_channel_or_process_ends_a_socket_wait(job):
     text = """
 def child(parent):
     orders, to = Receiver(parent), Sender(parent)
@@ -165,7 +165,7 @@ for how in ("close", "kill", "cmpi", "own"): end(how)
     assert result.out.split() == ["EndOfChannel", "PeerExited", "PeerExited", "ChannelClosed"], result
 
 
-def test_a_deadlock_of_such_waits_is_found(job):
+def test_a_deadlock_of_socket_waits_is_found(job):
     text = """
 def child(parent):
     to, of = Sender(parent), Receiver(parent)

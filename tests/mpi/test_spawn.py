@@ -1,7 +1,7 @@
 """Processes: closures that travel, resources, waiting, killing, the fork server."""
 
 
-def test_closures_lambdas_and_classes_of_main_travel(job):
+def test_closures_lambdas_and_classes_of_main_can_be_spawned(job):
     text = """
 import cmpi
 from cmpi import Receiver, Sender
@@ -109,7 +109,7 @@ print(sorted(got))
     assert (result.code, result.out) == (0, f"{[i * i for i in range(8)]}\n"), result
 
 
-def test_a_fresh_process_sees_what_it_would_have_inherited(job, jobs):
+def test_a_spawned_process_inherits_environment_folder_and_arguments(job, jobs):
     text = """
 import cmpi, os, random, sys
 import numpy as np
@@ -176,7 +176,7 @@ print([cmpi.wait(p).code for p in codes])
     assert result.out == "[0, 2, 0, 1]\n" and result.code in (1, 2) and "goodbye" in result.err, result
 
 
-def test_the_scheduler_counts_and_gives_back(job):
+def test_resources_are_counted_and_returned(job):
     text = """
 import cmpi
 from cmpi import NeverFits, NoCapacity, Resources, Receiver, Sender
@@ -223,7 +223,7 @@ cmpi.wait(second)
     assert (result.code, result.out) == (0, "in order\n"), result
 
 
-def test_kill_and_wait(job):
+def test_kill_ends_a_process_and_wait_returns_its_status(job):
     text = """
 import cmpi, time
 p = cmpi.spawn(lambda parent: time.sleep(60))
@@ -306,7 +306,7 @@ for call in (lambda: cmpi.spawn(5), lambda: cmpi.Sender("x"), lambda: cmpi.kill(
     assert result.code == 0 and result.out.count("refused:") == 6, result
 
 
-def test_ranks_and_spawned_processes_mix(job):
+def test_ranks_and_spawned_processes_exchange_messages(job):
     text = """
 import cmpi
 from mpi4py import MPI

@@ -65,7 +65,7 @@ def spawn_and_kill(kinds, seed, threads=3, each=20):
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_parts_of_slots_are_killed_while_slots_change_hands(job, seed):
+def test_spawns_survive_the_killing_of_slots_and_their_monitors(job, seed):
     kinds = ["monitor", "process"]
     if mpi_kind() == "openmpi":  # Hydra ends the job when a process dies that has not left it in order
         kinds.append("stub")

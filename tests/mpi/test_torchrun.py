@@ -13,7 +13,7 @@ def show(): return [os.environ.get(name) for name in NAMES]
 """
 
 
-def test_each_rank_and_group_has_its_own_and_a_single_process_none(job, jobs):
+def test_each_world_has_its_own_torchrun_variables_and_a_single_process_has_none(job, jobs):
     text = (
         SHOW
         + """
@@ -45,12 +45,12 @@ if MPI.COMM_WORLD.rank == 1:
     assert told["own"] == [[["of its own"] + [None] * (len(NAMES) - 1), []]], told
 
 
-def test_variables_that_the_user_has_set_win(job):
+def test_torchrun_variables_set_by_the_user_take_precedence(job):
     result = job(SHOW + "print(*show()[-2:])", env={"MASTER_PORT": "29500"})
     assert (result.code, result.out) == (0, "127.0.0.1 29500\n"), result
 
 
-def test_the_port_is_free(job):
+def test_the_rendezvous_port_is_free(job):
     text = "import os, socket; socket.create_server(('', int(os.environ['MASTER_PORT']))).close()"
     assert job(text).code == 0
 

@@ -33,6 +33,6 @@ if __name__ == "__main__":
 """
 
 
-def test_all_windows_together_stay_within_what_the_receiver_asked_for(jobs):
+def test_all_windows_together_stay_within_the_receivers_memory_limit(jobs):
     result = jobs.run("cmpirun", "--output", "plain", "python", jobs.script(MANY))
     assert (result.out, result.code) == ("True True 0\n", 0), result

@@ -45,7 +45,7 @@ def test_a_failing_rank_ends_the_job_and_is_named(jobs, cmpirun, how):
         assert (jobs.folder / "1").read_text() == "kept", "its files are closed as Python closes them"
 
 
-def test_by_way_of_a_first_line_a_module_and_a_shell_with_cmpi(jobs, cmpirun):
+def test_a_failing_rank_ends_the_job_if_started_by_shebang_module_or_shell(jobs, cmpirun):
     text = PLAIN.replace("FAIL", "raise ValueError('broken')")
     script = jobs.script(f"#!/usr/bin/env python\n{text}")
     os.chmod(script, 0o755)
@@ -55,7 +55,7 @@ def test_by_way_of_a_first_line_a_module_and_a_shell_with_cmpi(jobs, cmpirun):
         assert result.code == 1 and "rank 1 failed: exit code 1: ValueError: broken" in result.err, result
 
 
-def test_a_group_falls_together_whichever_way_one_of_it_fails(job):
+def test_a_group_ends_together_however_one_of_its_members_fails(job):
     result = job(
         """
 import cmpi, os, sys

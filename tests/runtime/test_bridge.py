@@ -41,7 +41,7 @@ class Output:
         return found
 
 
-def test_a_terminal_that_takes_nothing_for_long_loses_nothing(monkeypatch):
+def test_a_terminal_that_blocks_for_long_loses_no_output(monkeypatch):
     output = Output()
     refusals, write = iter(range(3000)), os.write
 
@@ -56,7 +56,7 @@ def test_a_terminal_that_takes_nothing_for_long_loses_nothing(monkeypatch):
     assert output.printed == [(RANK.pid, 10)]
 
 
-def test_a_pipe_that_is_full_is_waited_for():
+def test_the_bridge_waits_for_a_full_pipe():
     output = Output()
     os.set_blocking(output.fds[1], False)
     text = b"x" * 99 + b"\n"
@@ -69,7 +69,7 @@ def test_a_pipe_that_is_full_is_waited_for():
     assert output.read() == [b"", b""]
 
 
-def test_a_fault_in_the_writing_thread_ends_the_job_and_not_the_patience():
+def test_an_error_in_the_writing_thread_ends_the_job_at_once():
     output = Output()
     output.bridge._printed = lambda pid, nbytes: 1 / 0
     output.bridge.output(RANK.pid, 1, b"x\n")
@@ -79,7 +79,7 @@ def test_a_fault_in_the_writing_thread_ends_the_job_and_not_the_patience():
     assert output.lost.is_set()
 
 
-def test_files_of_a_process_are_closed_with_its_end_and_keep_what_it_left_running_wrote(tmp_path):
+def test_output_files_close_when_their_process_ends_and_keep_later_output_of_its_children(tmp_path):
     (tmp_path / "rank-0.stdout").write_text("of an earlier job")
     output = Output(tmp_path)
     children = [Process(i, RANK.pid, i, 0, "main.<locals>.work at job.py:3") for i in range(0x100, 0x120)]
@@ -124,7 +124,7 @@ def is_open(fd):
 
 
 @pytest.mark.parametrize("before", [b"", b"some"])
-def test_stdin_that_has_nothing_yet_has_not_ended(before):
+def test_empty_stdin_is_not_taken_for_closed_stdin(before):
     read, write = os.pipe()
     os.set_blocking(read, False)
     os.write(write, before)

@@ -301,7 +301,7 @@ ConnectionsUnderAnyInterleaving.TestCase.settings = settings(
 TestConnectionsUnderAnyInterleaving = ConnectionsUnderAnyInterleaving.TestCase
 
 
-def test_what_was_sent_can_be_read_when_its_writer_has_gone(tmp_path):
+def test_sent_messages_can_be_read_after_their_writer_has_exited(tmp_path):
     machine = ConnectionsUnderAnyInterleaving()
     machine.heard, machine.held = ([], []), deque()
     nodes = [Node(Pid(i + 1), str(tmp_path), 0, True) for i in range(2)]

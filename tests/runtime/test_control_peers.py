@@ -127,7 +127,7 @@ def test_data_that_the_peer_is_slow_to_read_is_sent_later(root):
     peer.close()
 
 
-def test_a_descriptor_that_is_closed_for_what_came_in_the_same_round_is_not_served(root):
+def test_a_descriptor_closed_earlier_in_the_same_round_is_not_served(root):
     (a, b), (c, d) = os.pipe(), os.pipe()
     served = []
 

@@ -16,7 +16,7 @@ def names_in(path):
     }
 
 
-def test_no_other_file_spells_a_name():
+def test_environment_variable_names_are_spelled_in_one_file_only():
     files = [*ROOT.glob("cmpi/**/*.py"), *ROOT.glob("launcher/**/*.py")]
     spelled = {str(path): names_in(path) for path in files if names_in(path)}
     home = str(ROOT / "cmpi/_runtime/environment.py")
@@ -24,6 +24,6 @@ def test_no_other_file_spells_a_name():
     assert len(spelled[home]) >= 10
 
 
-def test_every_name_is_there_once():
+def test_environment_variable_names_are_unique():
     values = [value for value in vars(environment).values() if str(value).startswith(environment.PREFIX)]
     assert len(values) == len(set(values))

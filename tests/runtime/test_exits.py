@@ -36,7 +36,7 @@ def exits(root):
     return Exits(ChannelCondition(NodeLock()), root, WaitRegistry())
 
 
-def test_a_watch_that_ctrl_c_has_cut_short_is_said_again(exits, root):
+def test_a_watch_interrupted_by_ctrl_c_is_sent_again(exits, root):
     root.interrupts = 1
     with pytest.raises(KeyboardInterrupt):
         exits.watch(Pid(1))
@@ -45,7 +45,7 @@ def test_a_watch_that_ctrl_c_has_cut_short_is_said_again(exits, root):
     assert root.said == [process_root.Watch(1)]
 
 
-def test_when_the_job_is_lost_all_have_ended_also_those_that_are_asked_about_later(exits):
+def test_all_processes_count_as_ended_once_the_connection_to_the_root_is_lost(exits):
     exits.watch(Pid(1))
     lost = ExitStatus(1, 0, "the job has ended")
     exits.lose_all(lost)

@@ -42,7 +42,7 @@ def test_a_process_that_reported_or_has_no_pid_file_yet_counts_as_alive():
 
 
 @pytest.mark.parametrize("what", [START, pid_files.COMPLETER])
-def test_a_process_is_found_by_its_file_alive_and_dead(tmp_path, what):
+def test_the_pid_file_tells_whether_its_process_is_alive(tmp_path, what):
     folder = str(tmp_path)
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     pid_files.announce(folder, what, "a port", pid=child.pid)

@@ -22,7 +22,7 @@ def answer(text):
     return done.stdout.split()
 
 
-def test_a_process_with_known_threads_alone_has_none_that_call_back():
+def test_threads_known_to_python_are_not_counted_as_foreign():
     event = threading.Event()
     thread = threading.Thread(target=event.wait)
     thread.start()
@@ -36,7 +36,7 @@ def test_a_process_with_known_threads_alone_has_none_that_call_back():
         thread.join()
 
 
-def test_threads_of_numpys_library_call_nobody():
+def test_threads_of_numpys_blas_never_call_python():
     text = """
 import numpy as np, time
 np.ones((400, 400)) @ np.ones((400, 400))
@@ -50,7 +50,7 @@ print(len(os.listdir("/proc/self/task")) > 1, doubt)
     assert doubt == "False"
 
 
-def test_a_timer_in_c_has_a_thread_that_may():
+def test_the_thread_of_a_c_timer_may_call_python():
     long = ctypes.sizeof(ctypes.c_long)
     assert long == 8, "struct sigevent is laid out by hand"
     text = """

@@ -108,19 +108,19 @@ def house(request, tmp_path):
     house.close()
 
 
-def test_a_guest_is_told_where_the_job_shares_memory_and_is_one(house):
+def test_a_guest_learns_the_shared_memory_folder_of_its_job(house):
     assert house.table.peers.sent == [guest_root.GuestMayJoin("/no-shm")]
     assert len(house.table) == 1 and 100 in house.table
 
 
-def test_the_end_of_the_process_is_the_guest_s_though_its_connection_is_open(house):
+def test_a_guest_ends_with_its_process_even_if_its_connection_stays_open(house):
     house.process.kill()
     while house.table:
         house.loop.turn(10)
     assert [it for it in house.job.heard if it[0] == 100] == [(100, 1, 0)]
 
 
-def test_the_job_ends_with_0_when_its_keeper_leaves(tmp_path):
+def test_a_job_ends_with_0_when_its_owner_leaves(tmp_path):
     house = House(True, tmp_path)
     house.peer.on_frame(house.peer, Leaving())
     house.table.peers.drop(house.peer)
@@ -129,24 +129,24 @@ def test_the_job_ends_with_0_when_its_keeper_leaves(tmp_path):
     assert house.job.heard == [(100, Leaving()), (because, 0), (100, 0, 0)]
 
 
-def test_what_a_guest_has_left_in_the_job_s_folder_is_removed(house, tmp_path):
+def test_files_that_a_guest_left_in_the_job_folder_are_removed(house, tmp_path):
     for name in ("0000064.bell", "0000065.bell"):  # of process 100, and of another
         (tmp_path / name).touch()
     house.table.peers.drop(house.peer)
     assert os.listdir(tmp_path) == ["0000065.bell"]
 
 
-def test_a_signal_sends_the_guest_away_and_leaves_the_process_alone(house):
+def test_killing_a_guest_detaches_it_and_spares_its_process(house):
     house.table.order(100, monitor_root.Signal(15))
     assert (100, 143, 15) in house.job.heard and house.process.poll() is None
 
 
-def test_a_guest_that_waits_is_never_part_of_a_deadlock(house):
+def test_a_waiting_guest_is_never_part_of_a_deadlock(house):
     house.peer.on_frame(house.peer, Blocked(1, ["recv"]))
     assert house.job.heard == []
 
 
-def test_a_keeper_that_ended_before_the_job_began_ends_it_at_once():
+def test_a_job_whose_owner_exited_before_it_began_ends_at_once():
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     job = Job()

@@ -21,7 +21,7 @@ def size(folder):
 
 
 @given(OUTPUT, st.integers(1, 5))
-def test_what_is_read_is_what_was_written_except_for_a_beginning_that_was_said(
+def test_the_log_returns_what_was_written_except_for_a_beginning_reported_as_dropped(
     tmp_path_factory, output, often
 ):
     folder, skipped = f"{tmp_path_factory.mktemp('log')}/log", []
@@ -46,7 +46,7 @@ def test_what_is_read_is_what_was_written_except_for_a_beginning_that_was_said(
     assert not os.path.exists(folder)
 
 
-def test_a_flood_stays_bounded_while_somebody_reads(tmp_path):
+def test_the_log_of_a_flood_stays_bounded_while_it_is_read(tmp_path):
     log, skipped, found = OutputLog(f"{tmp_path}/log"), [], []
     piece, n = bytes(PIECE_BYTES), 3 * FILES * FILE_BYTES // PIECE_BYTES
     began = threading.Event()
@@ -71,7 +71,7 @@ def test_a_flood_stays_bounded_while_somebody_reads(tmp_path):
     assert len(b"".join(found)) == n * PIECE_BYTES or skipped
 
 
-def test_a_full_disk_leaves_whole_pieces(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_only_whole_records(tmp_path, monkeypatch):
     log = OutputLog(f"{tmp_path}/log")
     log.write(1, b"before")
 

@@ -19,21 +19,21 @@ def test_a_file_of_this_user_is_read(tmp_path):
         assert file.read() == b"data"
 
 
-def test_a_file_of_another_user_is_not_read_and_named(tmp_path, monkeypatch):
+def test_a_file_of_another_user_is_refused_and_named(tmp_path, monkeypatch):
     (tmp_path / "call").write_bytes(b"data")
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(PermissionError, match=rf"call belongs to another user \(uid {os.getuid()}\)"):
         open_own(f"{tmp_path}/call")
 
 
-def test_the_target_of_a_symbolic_link_counts(tmp_path, monkeypatch):
+def test_the_owner_of_a_symbolic_links_target_is_checked(tmp_path, monkeypatch):
     os.symlink("/etc/passwd", tmp_path / "call")
     monkeypatch.setattr(os, "geteuid", lambda: os.stat("/etc/passwd").st_uid + 1)
     with pytest.raises(PermissionError):
         open_own(f"{tmp_path}/call")
 
 
-def test_what_run_and_streams_pass_by_files_is_read_only_if_it_is_this_users(tmp_path, monkeypatch):
+def test_pickles_of_run_and_of_streams_are_read_only_if_this_user_owns_them(tmp_path, monkeypatch):
     (tmp_path / "call").write_bytes(pickle.dumps("not to be unpickled"))
     with places.at(places.Places({places.host_here(): str(tmp_path)})):
         blocks = spill.write_rows(["x" * spill.INLINE_BYTES, "y"])

@@ -22,7 +22,7 @@ def test_a_number_means_one_frame_in_every_registry():
     assert len(set(ALL.values())) == len(ALL), "and a frame has one number"
 
 
-def test_every_frame_may_be_received_by_somebody():
+def test_every_frame_has_a_receiver():
     frames = {it for module in MODULES for it in vars(module).values() if hasattr(it, "LAYOUT")}
     assert frames == set(ALL.values())
 

@@ -24,7 +24,7 @@ def test_python_and_scripts_that_name_it_are_run_by_rank_main(tmp_path, monkeypa
     assert rank_command(["python", "a.py"], "/") == ["python", RUNNER, "", "a.py"]
 
 
-def test_everything_else_is_run_as_it_is(tmp_path):
+def test_other_commands_are_run_unchanged(tmp_path):
     for first_line, mode in (
         ("#!/bin/sh", 0o755),
         ("#!/no/such/python3", 0o755),

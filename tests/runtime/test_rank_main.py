@@ -68,19 +68,19 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_program_sees_no_difference(folder, command):
+def test_a_program_behaves_the_same_under_python_and_under_rank_main(folder, command):
     argv = [sys.executable, *command.split()]
     plain = outcome(folder, argv)
     ours = outcome(folder, through(argv, programs.path_of(programs.RANK_MAIN)))
     assert ours == plain
 
 
-def test_a_hook_that_fails_is_shown_with_what_it_was_to_show(folder):
+def test_a_failing_excepthook_is_shown_together_with_the_original_exception(folder):
     argv = through([sys.executable, "job.py", "bad hook"], programs.path_of(programs.RANK_MAIN))
     code, _, err = outcome(folder, argv)
     assert code == 1 and "ZeroDivisionError" in err and "ValueError: deep" in err
 
 
-def test_os_exit_is_as_it_was_without_mpi(folder):
+def test_os_exit_works_in_a_program_without_mpi(folder):
     argv = through([sys.executable, "-c", "import os; os._exit(0)"], programs.path_of(programs.RANK_MAIN))
     assert outcome(folder, argv) == (0, "", "")

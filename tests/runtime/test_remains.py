@@ -7,7 +7,7 @@ from cmpi._runtime.root import remains
 ENDED = {0x1, 0xABCDEF0}
 
 
-def test_only_what_those_that_have_ended_had_is_removed(tmp_path):
+def test_only_files_of_ended_processes_are_removed(tmp_path):
     folder, memory = tmp_path / "job", tmp_path / "shm"
     folder.mkdir()
     memory.mkdir()
@@ -22,5 +22,5 @@ def test_only_what_those_that_have_ended_had_is_removed(tmp_path):
     assert sorted(os.listdir(memory)) == sorted(shared)
 
 
-def test_where_there_is_no_shared_memory_nothing_is_looked_for(tmp_path):
+def test_a_missing_shared_memory_folder_is_no_error(tmp_path):
     remains.remove(str(tmp_path), str(tmp_path / "none"), ENDED.__contains__)

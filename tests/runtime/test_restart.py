@@ -25,11 +25,11 @@ SCRIPTS, PACKAGES = sysconfig.get_path("scripts"), sysconfig.get_path("purelib")
         (f"{PACKAGES}/ipykernel_launcher.py", ["IPython", "ipykernel"], False),
     ],
 )
-def test_a_script_is_started_again_and_nothing_else_is(main, modules, script):
+def test_only_a_plain_script_is_restarted_under_cmpirun(main, modules, script):
     assert is_script(main, modules) == script
 
 
-def test_this_test_run_is_not_started_again():
+def test_a_pytest_run_is_not_restarted_under_cmpirun():
     assert not can_restart()
 
 

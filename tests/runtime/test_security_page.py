@@ -26,10 +26,10 @@ TEXT = " ".join((ROOT / "docs" / "security.md").read_text().split())
         f"({wire.MAX_FRAME_BYTES >> 20} MiB a frame)",
     ],
 )
-def test_the_figures_are_those_of_the_code(words):
+def test_figures_on_the_security_page_match_the_code(words):
     assert words in TEXT
 
 
-def test_the_files_that_it_names_exist():
+def test_files_named_on_the_security_page_exist():
     named = set(re.findall(r"`((?:tests|cmpi)/[\w/]+\.py)`", TEXT))
     assert len(named) > 9 and not [name for name in named if not (ROOT / name).exists()]

@@ -22,13 +22,13 @@ def squeue(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_command_that_hangs_is_no_answer(squeue):
+def test_a_hanging_slurm_command_counts_as_no_answer(squeue):
     (squeue / "hang").touch()
     answer = slurm_question.ask("squeue", limit_s=0.2)
     assert answer.code is None and answer.complaint == "no answer of squeue within 0 s"
 
 
-def test_the_same_question_goes_on_until_it_is_answered(squeue, monkeypatch):
+def test_a_slurm_question_is_repeated_until_it_is_answered(squeue, monkeypatch):
     monkeypatch.setattr("cmpi._core.slurm.patience.ANSWER_S", 0.1)
     monkeypatch.setattr("cmpi._core.slurm.patience.POLL_S", 0.05)
     said = []

@@ -96,7 +96,7 @@ def waiting(host, n=1, timeout=None):
     return thread, answers
 
 
-def test_the_progress_thread_is_woken_as_long_as_nobody_waits(host):
+def test_the_progress_thread_reads_while_no_thread_waits(host):
     host.peer.send(b"a")
     assert host.watched() == {select.EPOLLIN}
     with host.lock:
@@ -104,7 +104,7 @@ def test_the_progress_thread_is_woken_as_long_as_nobody_waits(host):
     assert host.watched() == set()
 
 
-def test_a_thread_that_waits_reads_and_gives_the_socket_back(host):
+def test_a_waiting_thread_reads_the_socket_and_returns_it_afterwards(host):
     thread, answers = waiting(host, 2)
     host.await_sleeper()
     for body in (b"a", b"b"):
@@ -123,7 +123,7 @@ def test_a_thread_that_waits_reads_and_gives_the_socket_back(host):
     assert answers == [True] and host.came[-1] == (b"d", thread) and host.idle == 1
 
 
-def test_a_look_reads_itself_and_is_left_out_when_it_was_in_vain(host, monkeypatch):
+def test_polling_reads_the_socket_and_is_skipped_after_a_fruitless_poll(host, monkeypatch):
     monkeypatch.setattr(socket_inbox, "SPIN_S", 10.0)
     claimed = []
     read = host.inbox._read
@@ -145,7 +145,7 @@ def test_a_look_reads_itself_and_is_left_out_when_it_was_in_vain(host, monkeypat
         assert claimed == [1, 1, 1, None]
 
 
-def test_another_thread_may_read_and_one_that_waits_is_notified(host):
+def test_a_waiting_thread_is_notified_when_another_thread_reads_its_message(host):
     thread, answers = waiting(host)
     host.await_sleeper()
     with host.lock:
@@ -170,7 +170,7 @@ def test_two_threads_may_wait(host):
     assert [answers for _, answers in waits] == [[True], [True]]
 
 
-def test_a_wait_that_runs_out_gives_the_socket_back(host):
+def test_a_wait_that_times_out_returns_the_socket_to_the_progress_thread(host):
     with host.lock:
         assert not host.changed.wait_for(lambda: host.came, 0.01)
         assert not host.changed.wait_for(lambda: host.came, 0.0)
@@ -178,7 +178,7 @@ def test_a_wait_that_runs_out_gives_the_socket_back(host):
     assert host.watched() == {select.EPOLLIN}
 
 
-def test_an_error_out_of_the_condition_gives_the_socket_back(host):
+def test_an_error_raised_by_the_condition_returns_the_socket_to_the_progress_thread(host):
     with host.lock, pytest.raises(ZeroDivisionError):
         host.changed.wait_for(lambda: 1 // 0)
     host.peer.send(b"a")
@@ -227,7 +227,7 @@ def test_a_closed_socket_that_a_forked_process_has_open_is_not_watched_any_more(
     os.close(other)
 
 
-def test_output_that_waits_wakes_the_progress_thread_though_another_reads(host):
+def test_pending_output_wakes_the_progress_thread_even_while_another_thread_reads(host):
     thread, answers = waiting(host)
     host.await_sleeper()
     with host.lock:
@@ -251,7 +251,7 @@ def the_progress_thread_reads(host):
     assert answers == [True]
 
 
-def test_without_descriptors_left_the_progress_thread_reads(host, monkeypatch):
+def test_the_progress_thread_reads_if_no_descriptor_is_left(host, monkeypatch):
     def none(*_):
         raise OSError("too many open files")
 
@@ -259,7 +259,7 @@ def test_without_descriptors_left_the_progress_thread_reads(host, monkeypatch):
     the_progress_thread_reads(host)
 
 
-def test_before_a_signal_handler_runs_the_thread_gives_its_claim_up(host):
+def test_a_waiting_thread_gives_up_its_claim_before_a_signal_handler_runs(host):
     with host.lock:
 
         def handler():  # runs while this thread sleeps, without the lock
@@ -304,7 +304,7 @@ def test_a_signal_that_does_not_interrupt_the_system_call_ends_the_sleep(host):
     assert host.watched() == {select.EPOLLIN}
 
 
-def test_a_wait_within_a_wait_has_the_progress_thread_read_for_the_outer_one(host):
+def test_the_progress_thread_reads_for_the_outer_of_two_nested_waits(host):
     other = Host()
     try:
         with host.lock:
@@ -329,7 +329,7 @@ def test_a_wait_within_a_wait_has_the_progress_thread_read_for_the_outer_one(hos
         other.close()
 
 
-def test_a_thread_waits_for_what_comes_by_several_sockets(host):
+def test_a_thread_can_wait_for_messages_from_several_sockets(host):
     other = Host()
     try:
         both = ConnectionCondition(host.lock, host.waits, lambda: (host, other))
@@ -355,7 +355,7 @@ def sender(changed, it, body):
     it.peer.send(body)
 
 
-def test_of_very_many_sockets_the_progress_thread_reads(host, monkeypatch):
+def test_the_progress_thread_reads_if_there_are_very_many_sockets(host, monkeypatch):
     monkeypatch.setattr(connection_condition, "MOST_SOCKETS", 0)
     the_progress_thread_reads(host)
 
@@ -382,7 +382,7 @@ def test_a_forked_process_leaves_sockets_and_releases_to_its_parent(host):
     assert answers == [True] and host.came == [(b"a", thread)]
 
 
-def test_a_sleeper_is_woken_by_a_release_before_its_sleep():
+def test_a_release_just_before_a_sleep_wakes_the_sleeping_thread():
     sleeper = Sleeper()
     sleeper.release()
     sleeper.release()
@@ -390,7 +390,7 @@ def test_a_sleeper_is_woken_by_a_release_before_its_sleep():
     sleeper.close()
 
 
-def test_threads_that_come_and_go_get_all_they_wait_for(host):
+def test_short_lived_threads_receive_every_message_that_they_wait_for(host):
     """Each thread asks an echo for its messages, one by one, through the same socket; some poll first. The
     progress thread has no timeout but that of its pace, so a lost wake-up would stop the test."""
     threads, rounds, stop = 3, 500, threading.Event()

@@ -36,13 +36,13 @@ def test_processes_being_started_count_although_the_measurement_lacks_them():
     assert room.take(1, coming=4) == "only 4 left" and room.take(1, coming=3) == ""
 
 
-def test_room_of_ended_processes_is_found_by_the_next_measurement():
+def test_the_next_measurement_counts_the_room_that_ended_processes_have_freed():
     left = iter([6, 0, 6])
     room = SpawnRoom(lambda: (next(left), 100), 5, 1, "none")
     assert [room.take(1) for _ in range(3)] == ["", "none", ""]
 
 
-def test_the_first_room_that_lacks_is_named_and_one_that_cannot_be_looked_at_is_not():
+def test_the_first_exhausted_limit_is_named_and_unreadable_ones_are_skipped():
     def gone():
         raise FileNotFoundError
 
@@ -57,7 +57,7 @@ def test_messages_name_the_limit_and_the_way_out():
         assert " 100 " in why and " 3 more than now" in why and "ulimit" in why
 
 
-def test_the_limit_is_raised_and_put_back_and_room_counts_what_is_open():
+def test_the_descriptor_limit_is_raised_and_restored_and_open_descriptors_count():
     text = """
 import os, resource
 from cmpi._runtime.linux import open_files
@@ -74,7 +74,7 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE))
     assert open_files.room(os.getpid())[1] == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def test_processes_and_threads_of_the_user_count_and_a_cgroups_bound(monkeypatch, tmp_path):
+def test_room_for_processes_counts_the_users_threads_and_the_cgroups_limit(monkeypatch, tmp_path):
     monkeypatch.setattr(os, "geteuid", lambda: 1)
     monkeypatch.setattr(resource, "getrlimit", lambda what: (9000, 9000))
     monkeypatch.setattr(process_count.cgroup, "levels", lambda controller: [])

@@ -37,13 +37,13 @@ class Tree:
         (Tree(a__b=(OTHER, 0o1777)), "/a/b belongs to another user"),
     ],
 )
-def test_each_folder_on_the_way_counts(tree, words, monkeypatch):
+def test_every_folder_of_the_path_is_checked(tree, words, monkeypatch):
     monkeypatch.setattr(trusted_folder, "_unknown_users", set)
     found = trusted_folder.fault("/a/b", tree, ME)
     assert words in found and bool(found) == bool(words)
 
 
-def test_links_are_followed_and_where_they_lead_is_looked_at(tmp_path):
+def test_symbolic_links_are_followed_and_their_targets_checked(tmp_path):
     base = trusted_folder.fault(str(tmp_path))
     if base:
         pytest.skip(f"NOT TESTED: {base}")
@@ -74,7 +74,7 @@ def test_a_folder_that_a_group_of_several_can_write_to_is_not_trusted(tmp_path):
     assert trusted_folder.fault(str(tmp_path)) == ""
 
 
-def test_shared_memory_is_not_where_others_could_take_the_place_of_its_folder(tmp_path, monkeypatch):
+def test_shared_memory_is_never_put_where_others_could_replace_its_folder(tmp_path, monkeypatch):
     base = trusted_folder.fault(str(tmp_path))
     if base:
         pytest.skip(f"NOT TESTED: {base}")

@@ -19,14 +19,14 @@ def address(buffer):
     return np.frombuffer(buffer, np.uint8).ctypes.data
 
 
-def test_memory_that_nothing_refers_to_is_used_again():
+def test_unreferenced_memory_is_reused():
     first = buffer_pool.blank(SIZE)
     where = address(first)
     del first
     assert address(buffer_pool.blank(SIZE)) == where
 
 
-def test_memory_is_another_as_long_as_any_view_of_it_lives():
+def test_memory_with_a_live_view_is_not_reused():
     buffer = buffer_pool.blank(SIZE)
     array = np.frombuffer(buffer, np.float64)[3:7]
     array[:] = 5
@@ -42,7 +42,7 @@ def test_memory_is_another_as_long_as_any_view_of_it_lives():
     assert address(buffer_pool.blank(SIZE)) == where
 
 
-def test_no_more_is_kept_than_a_window():
+def test_a_pool_keeps_no_more_memory_than_one_window():
     for size in (SIZE, 2 * SIZE, 8 * SIZE):
         buffers = [buffer_pool.blank(size) for _ in range(40)]
         del buffers

@@ -34,14 +34,14 @@ def test_the_secret_file_has_mode_0600_and_reads_back(tmp_path):
     read.forget()
 
 
-def test_a_file_that_is_there_already_is_not_written_to(tmp_path):
+def test_an_existing_secret_file_is_never_overwritten(tmp_path):
     (tmp_path / job_secret.NAME).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileExistsError):
         job_secret.create(str(tmp_path))
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_truncated_one_is_an_error(tmp_path):
+def test_a_truncated_secret_file_is_an_error(tmp_path):
     (tmp_path / job_secret.NAME).write_bytes(b"short")
     with pytest.raises(OSError, match="holds 5 bytes"):
         job_secret.read(str(tmp_path))

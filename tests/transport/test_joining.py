@@ -47,7 +47,7 @@ def test_a_process_gets_a_connection_of_its_own(pair):
     there.close()
 
 
-def test_a_second_one_is_refused_with_a_reason(pair):
+def test_a_second_connection_is_refused_with_a_reason(pair):
     there, why = request(pair, taken=True)
     assert there is None and "another process of this rank" in why
 
@@ -74,7 +74,7 @@ def test_an_invalid_request_is_ignored_and_its_descriptors_are_closed(pair, what
     b.close()
 
 
-def test_nothing_to_take_and_nobody_to_ask_any_more_are_two_things(pair):
+def test_an_empty_socket_and_a_closed_socket_raise_different_errors(pair):
     pair[0].setblocking(False)
     with pytest.raises(BlockingIOError):
         joining.take(pair[0], False)
@@ -83,7 +83,7 @@ def test_nothing_to_take_and_nobody_to_ask_any_more_are_two_things(pair):
         joining.take(pair[0], False)
 
 
-def test_a_monitor_that_has_gone_is_no_monitor(pair):
+def test_an_ended_monitor_counts_as_none(pair):
     pair[0].close()
     with pytest.raises(NotRunning, match="accepts no more processes"):
         joining.join(pair[1])

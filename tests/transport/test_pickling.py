@@ -35,7 +35,7 @@ class Fails:
         raise RuntimeError("not me")
 
 
-def test_the_same_object_twice_in_a_row_is_whole_both_times():
+def test_pickling_an_object_twice_in_a_row_gives_it_whole_both_times():
     value = ("abc", [1, 2])
     assert [there_and_back(value) for _ in range(3)] == [value] * 3
     shared = [1]
@@ -62,7 +62,7 @@ def test_nested_and_failing_pickling_leave_the_pickler_usable():
 
 
 @pytest.mark.parametrize("nbytes", [255, 256, 257, 65_535, 65_536, 200_000])
-def test_any_size_arrives(nbytes):
+def test_values_of_any_size_arrive(nbytes):
     for value in (b"x" * nbytes, ["x" * nbytes], list(range(nbytes // 8)), bytearray(nbytes)):
         assert there_and_back(value) == value
     array = np.arange(nbytes // 8)

@@ -47,11 +47,11 @@ def test_pmi_requests_and_answers_are_relayed(size):
 
 
 @pytest.mark.parametrize("given, code", [("7", 7), ("0", 1), ("256", 1), ("x", 1)])
-def test_an_abort_is_the_end_of_the_process_by_its_code_and_not_passed_on(given, code):
+def test_an_abort_ends_the_process_with_its_code_and_is_not_relayed(given, code):
     assert converse("cmd=init", f"cmd=abort exitcode={given}") == (["cmd=init"], (code, 0))
 
 
-def test_other_ends_are_what_they_are():
+def test_exit_codes_and_signals_are_reported_unchanged():
     relay = PmiRelay({}, -1)
     assert relay.status(3 << 8) == (3, 0)
     assert relay.status(signal.SIGKILL) == (137, signal.SIGKILL)

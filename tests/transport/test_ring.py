@@ -155,7 +155,7 @@ def test_ring_files_that_were_never_mapped_are_removed(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_a_ring_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_ring_is_an_error(tmp_path):
     with pytest.raises(OSError):
         ring.RingReader(str(tmp_path / "none"))
 
@@ -169,7 +169,7 @@ def pair(tmp_path):
     return writer, reader
 
 
-def test_a_slot_is_given_back_with_the_last_reference_to_it(pair):
+def test_a_slot_is_freed_with_the_last_reference_to_it(pair):
     writer, reader = pair
     place = writer.allocate(1 << 20)
     place.fill(np.full(1 << 20, 7, np.uint8))
@@ -185,7 +185,7 @@ def test_a_slot_is_given_back_with_the_last_reference_to_it(pair):
     assert writer.allocate(1 << 20) is not None
 
 
-def test_the_slot_that_was_used_last_is_waited_for(pair):
+def test_a_writer_can_wait_until_its_last_slot_is_free_again(pair):
     writer, reader = pair
     _, index, offset = writer.allocate(1 << 19).sent()
     held = [reader.take(index, offset, 1 << 19)]
@@ -195,7 +195,7 @@ def test_the_slot_that_was_used_last_is_waited_for(pair):
     assert writer.allocate(1 << 19).offset == offset
 
 
-def test_a_place_that_was_never_sent_is_given_back(pair):
+def test_an_allocated_slot_that_was_never_sent_is_freed(pair):
     writer, _ = pair
     for _ in range(3):
         place = writer.allocate(1 << 20)
@@ -203,14 +203,14 @@ def test_a_place_that_was_never_sent_is_given_back(pair):
         del place
 
 
-def test_there_are_as_many_slots_as_words(pair):
+def test_a_segment_has_as_many_slots_as_words(pair):
     writer, _ = pair
     places = [writer.allocate(64) for _ in range(COUNT)]
     assert None not in places
     assert writer.allocate(64) is None
 
 
-def test_a_forked_process_gives_nothing_back(pair):
+def test_a_forked_process_frees_no_slots(pair):
     writer, reader = pair
     _, index, offset = writer.allocate(1 << 20).sent()
     memory = reader.take(index, offset, 1 << 20)

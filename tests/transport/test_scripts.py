@@ -21,7 +21,7 @@ def home():
     return Script("job", is_home=True)
 
 
-def test_a_value_that_came_once_is_not_taken_over_again(spawned):
+def test_a_value_that_arrived_once_does_not_overwrite_later_changes(spawned):
     spawned.bind("model", ("NoneType", None), None)
     spawned.module.model = "loaded"  # as by `global model`
     spawned.bind("model", ("NoneType", None), None)
@@ -30,7 +30,7 @@ def test_a_value_that_came_once_is_not_taken_over_again(spawned):
     assert spawned.module.model == "other"
 
 
-def test_a_home_keeps_its_own_values_and_takes_those_it_lacks(home, monkeypatch):
+def test_the_scripts_own_process_keeps_its_values_and_takes_only_missing_ones(home, monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
     home.module.x = 1
     for name in ("x", "y"):
@@ -38,7 +38,7 @@ def test_a_home_keeps_its_own_values_and_takes_those_it_lacks(home, monkeypatch)
     assert (home.module.x, home.module.y) == (1, 2)
 
 
-def test_threads_that_send_one_value_at_a_time_name_it_alike(home, monkeypatch):
+def test_threads_that_send_one_value_at_once_give_it_the_same_token(home, monkeypatch):
     """Otherwise a process would take the value over twice, and lose what it had made of the first."""
     serials = iter(range(9))
 
@@ -67,7 +67,7 @@ def test_equal_scalars_have_one_token_wherever_they_are(spawned, home):
 
 
 @pytest.mark.parametrize("make", [list, dict, lambda: 10**50, lambda: "x" * 200, object])
-def test_another_object_has_another_token_also_at_the_address_of_the_first(spawned, make):
+def test_a_new_object_at_a_reused_address_gets_a_new_token(spawned, make):
     seen = set()
     for _ in range(50):
         spawned.module.value = value = make()
@@ -77,7 +77,7 @@ def test_another_object_has_another_token_also_at_the_address_of_the_first(spawn
     assert len(seen) == (1 if make() is make() else 50)
 
 
-def test_what_was_received_keeps_its_token_until_it_is_assigned(spawned):
+def test_a_received_value_keeps_its_token_until_it_is_reassigned(spawned):
     value = []
     spawned.bind("cache", ("elsewhere", 7), value)
     assert spawned.token("cache", value) == ("elsewhere", 7)
@@ -85,7 +85,7 @@ def test_what_was_received_keeps_its_token_until_it_is_assigned(spawned):
     assert spawned.token("cache", other) != ("elsewhere", 7)
 
 
-def test_values_whose_name_stands_for_another_are_not_kept_alive(spawned):
+def test_replaced_values_are_not_kept_alive(spawned):
     spawned.module.data = [0]
     spawned.token("data", spawned.module.data)
     before = sys.getrefcount(spawned.module.data)

@@ -76,7 +76,7 @@ def test_accept_and_dial_return_none_without_a_peer():
     assert socket_transport.dial("/no/such/path", 0, KEY, 1) is None
 
 
-def test_a_host_that_does_not_have_the_address_that_others_know_listens_at_all():
+def test_a_host_without_its_public_address_listens_at_all_its_addresses():
     door = socket_transport.listen("192.0.2.1", KEY)
     assert door.server.getsockname()[0] in ("0.0.0.0", "::")
     socket_transport.close(door)
@@ -95,7 +95,7 @@ def test_a_frame_arrives_with_its_tag():
     b.free()
 
 
-def test_a_frame_of_absurd_length_breaks_the_link():
+def test_a_frame_of_absurd_length_breaks_the_connection():
     a, b = meet()
     a._sock.sendall(b"\xff" * 8)
     wait(b)

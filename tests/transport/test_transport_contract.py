@@ -35,7 +35,7 @@ def play(program, transports, seed):
 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("program", transport_contract.PROGRAMS, ids=lambda p: p.__name__)
-def test_over_memory(program, seed):
+def test_the_contract_holds_over_memory(program, seed):
     transports = memory_transport.pair(seed)
     play(program, transports, seed)
     assert not any(transport.heads or transport.bulk_in for transport in transports)
@@ -43,7 +43,7 @@ def test_over_memory(program, seed):
 
 @pytest.mark.parametrize("by", ["TCP", "a Unix socket"])
 @pytest.mark.parametrize("program", transport_contract.PROGRAMS, ids=lambda p: p.__name__)
-def test_over_a_stream(program, by, tmp_path):
+def test_the_contract_holds_over_a_socket(program, by, tmp_path):
     transports = test_socket_transport.meet(at="127.0.0.1" if by == "TCP" else f"{tmp_path}/link")
     play(program, transports, 0)
     for transport in transports:
@@ -51,7 +51,7 @@ def test_over_a_stream(program, by, tmp_path):
 
 
 @pytest.mark.mpi
-def test_over_mpi(jobs):
+def test_the_contract_holds_over_mpi(jobs):
     from cmpi.bench.common import plain_mpiexec
 
     argv = plain_mpiexec([sys.executable, "-m", "tests.transport.transport_contract"])

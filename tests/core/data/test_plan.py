@@ -103,7 +103,7 @@ def test_byte_ranges_cover_a_file_once_in_sizes_that_are_even(nbytes, split_byte
 
 
 @given(st.lists(st.integers(0, 9)), st.integers(1, 20))
-def test_groups_by_size_are_neighbours_that_fit(sizes, limit):
+def test_groups_by_size_are_adjacent_files_within_the_limit(sizes, limit):
     groups = groups_by_size(sizes, limit)
     assert [i for begin, end in groups for i in range(begin, end)] == list(range(len(sizes)))
     assert all(end - begin == 1 or sum(sizes[begin:end]) <= limit for begin, end in groups)
@@ -148,7 +148,7 @@ conditions = st.recursive(
 
 
 @given(conditions, values, values)
-def test_an_expression_says_of_a_row_what_arrow_says_of_a_column(condition, a, b):
+def test_an_expression_gives_the_same_result_for_rows_as_for_columns(condition, a, b):
     pa = pytest.importorskip("pyarrow")
     import pyarrow.compute as pc
 
@@ -159,7 +159,7 @@ def test_an_expression_says_of_a_row_what_arrow_says_of_a_column(condition, a, b
     assert bool(condition(record_type(("a", "b"))(a, b))) == found
 
 
-def test_expressions_show_themselves_and_refuse_and_and_or():
+def test_expressions_have_a_readable_repr_and_refuse_and_and_or():
     condition = (col("ms") * 2 + 1 > col("limit")) & ~(col("url") == "/")
     assert repr(condition) == "((((ms * 2) + 1) > limit) & ~(url == '/'))"
     with pytest.raises(TypeError, match="no truth value"):

@@ -87,7 +87,7 @@ texts = st.text() | st.sampled_from(["\ud800", "a\udfff"])
 
 
 @given(st.lists(texts) | st.lists(texts | keys), st.integers(1, 40), st.integers(0, 2))
-def test_many_keys_go_to_the_partitions_to_which_each_goes(many, partitions, level):
+def test_hashing_many_keys_at_once_equals_hashing_each(many, partitions, level):
     expected = [partition(key, partitions, level) for key in many]
     assert partitions_of(many, partitions, level) == expected
 
@@ -104,6 +104,6 @@ def test_keys_are_spread_over_the_partitions_also_of_the_next_level():
 
 
 @pytest.mark.parametrize("wrong", [[1], {}, object(), datetime.time(1, tzinfo=EAST)])
-def test_what_cannot_be_a_key_says_so(wrong):
+def test_an_unhashable_key_is_refused(wrong):
     with pytest.raises(TypeError, match="key"):
         stable_hash(wrong)

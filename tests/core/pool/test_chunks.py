@@ -16,13 +16,13 @@ def test_sizes_begin_with_one_and_grow_to_what_takes_the_aimed_time():
     assert sizes[-1] == round(chunks.TARGET_S / 1e-4)
 
 
-def test_long_items_go_one_by_one():
+def test_long_running_items_go_one_by_one():
     sizer = ChunkSizer(2, total=100)
     sizer.measured(1, 3.0)
     assert sizer.next_size() == 1
 
 
-def test_large_results_go_by_few():
+def test_items_with_large_results_go_in_small_chunks():
     sizer = ChunkSizer(2)
     for _ in range(10):
         sizer.measured(1, 1e-4, chunks.TARGET_BYTES // 4)
