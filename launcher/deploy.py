@@ -61,7 +61,7 @@ def _detach(folder: str, config: LaunchConfig) -> int:
     try:
         deployed, _ = control_socket.receive_with_fds(root)
     except ProtocolError as error:
-        raise LaunchError(f"the job {config.into} does not take a program: {error}") from None
+        raise LaunchError(f"the job {config.into} does not accept a program: {error}") from None
     print(f"{config.via}{config.into}/{deployed.pid:07x}")
     return 0
 
@@ -79,7 +79,7 @@ def _deploy(folder: str, config: LaunchConfig) -> control_socket.ControlSocket:
         terminal = [os.open(os.devnull, os.O_RDWR)] * 3 if config.detach else [job_order.stdin(), 1, 2]
         control_socket.send_with_fds(root, order, terminal)
     except (OSError, ProtocolError) as error:
-        raise LaunchError(f"the job {config.into} does not take a program: {error}") from None
+        raise LaunchError(f"the job {config.into} does not accept a program: {error}") from None
     return root
 
 

@@ -44,7 +44,7 @@ def stop(name: str) -> int:
         while not root.closed and not any(isinstance(it, launcher_root.Final) for it in root.receive()):
             pass
     except ProtocolError as error:
-        raise LaunchError(f"the job of {name} does not keep to the protocol: {error}") from None
+        raise LaunchError(f"the job of {name} violates the protocol: {error}") from None
     return 0
 
 
@@ -84,8 +84,8 @@ def _visit(name: str) -> tuple[control_socket.ControlSocket, str]:
         raise LaunchError(f"the job {job} does not answer: {error}") from None
     if isinstance(answer, deployment_root.NoDeployment):
         raise LaunchError(
-            f"the job {job} has no deployment {number}: it was never there, or has ended and its output "
-            "was shown. cmpirun --jobs lists all"
+            f"the job {job} has no deployment {number}: it never existed, or it has ended and its output "
+            "has been shown. cmpirun --jobs lists all"
         )
     return root, answer.log
 
@@ -123,7 +123,9 @@ class _Follower:
                     write_all(fd, data)
                 self._root.send(deployment_root.Follow(frame.nbytes))
             if self._root.closed:
-                print(f"cmpirun: the job of {self._name} has ended, and it too", file=sys.stderr)
+                print(
+                    f"cmpirun: the job of {self._name} has ended, and the program with it", file=sys.stderr
+                )
                 return 1
 
     def _leaves(self) -> bool:

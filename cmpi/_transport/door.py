@@ -162,7 +162,7 @@ class _Visitor:
         except BlockingIOError:
             return False
         if not data:
-            raise ProtocolError("a connection that closed before it proved itself")
+            raise ProtocolError("a connection was closed before it was authenticated")
         self._answer += data
         if len(self._answer) < authentication.ANSWER_BYTES:
             return False

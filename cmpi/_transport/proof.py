@@ -43,6 +43,6 @@ def _receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
     while len(data) < nbytes:
         piece = sock.recv(nbytes - len(data))
         if not piece:
-            raise ProtocolError("the connection was closed before it was proved: the secret is another")
+            raise ProtocolError("the peer rejected this process's secret, and closed the connection")
         data += piece
     return data

@@ -196,7 +196,7 @@ class _Question:
         try:
             well, value = self._receiver.try_recv()
         except EndOfChannel:
-            raise PeerClosed(f"{self.sender.pid} has dropped the call without an answer") from None
+            raise PeerClosed(f"{self.sender.pid} has dropped the call without answering it") from None
         if not well:
             raise value
         return value

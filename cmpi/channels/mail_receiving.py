@@ -73,7 +73,7 @@ class MailReceiving(Operation[R]):
             self._inlet.put_back()
 
     def too_late(self, timeout_s: float | None) -> TimeoutError:
-        return TimeoutError(f"nothing came to {self.owner!r} within {timeout_s} s")
+        return TimeoutError(f"no message for {self.owner!r} arrived within {timeout_s} s")
 
     def waiting(self, timeout_s: float | None) -> Wait:
         name = self.owner.name

@@ -59,7 +59,7 @@ class Receiving(Operation[R]):
             self.end.put_back(result)
 
     def too_late(self, timeout_s: float | None) -> TimeoutError:
-        return TimeoutError(f"nothing came from {self.end.pid} within {timeout_s} s")
+        return TimeoutError(f"no message from {self.end.pid} arrived within {timeout_s} s")
 
     def _copy(self, message: Any) -> None:
         """Copy the next message, an array, into `out`."""

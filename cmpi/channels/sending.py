@@ -126,4 +126,4 @@ class Sending(Operation[None]):
             error.sent = False  # type: ignore[attr-defined]
 
     def too_late(self, timeout_s: float | None) -> TimeoutError:
-        return TimeoutError(f"{self.end.pid} made no room within {timeout_s} s")
+        return TimeoutError(f"{self.end.pid} granted no room for the message within {timeout_s} s")

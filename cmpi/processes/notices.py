@@ -135,7 +135,7 @@ class NoticeReceiving(Operation[Exited]):
     def complete(self) -> Exited:
         notice = self.owner.next()
         if notice is None:
-            raise EndOfChannel("there has been a notice for each process")
+            raise EndOfChannel("every monitored process has ended, and all notices have been received")
         self.owner.told(notice, True)
         return notice
 

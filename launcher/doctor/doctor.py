@@ -165,8 +165,8 @@ def _slurm(config: LaunchConfig) -> list[Finding]:
     for line in partitions.splitlines():
         name, _, what = line.partition(" ")
         state = WARNING if " down" in f" {what}" or "drain" in what else OK
-        mend = "sinfo --list-reasons" if state == WARNING else ""
-        rows.append(Finding(f"  partition {name}", state, what, mend))
+        fix = "sinfo --list-reasons" if state == WARNING else ""
+        rows.append(Finding(f"  partition {name}", state, what, fix))
     if config.submit:
         options = ["--slurm", "-n", "2", "--time", "2:00", *_wishes(config)]
         answer, said = _probe(config.mpiexec, options, BATCH_S)

@@ -7,7 +7,7 @@ import shlex
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
-from cmpi._runtime.linux.shared_memory_room import ENOUGH_BYTES, MEND
+from cmpi._runtime.linux.shared_memory_room import ENOUGH_BYTES, FIX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ SOCKET_PATH_BYTES = 107  # unix(7), sun_path; the job's folder and "/launcher" t
 
 @frozen
 class Finding:
-    """One row; `mend` says how to fix it."""
+    """One row; `fix` says how to fix it."""
 
     what: str
     state: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def cores(affinity: int, machine: int, cpu_units: int) -> Finding:
@@ -64,12 +64,12 @@ def shared_memory(free: int | None, temporary: str, lack: str) -> Finding:
         lack: Why this MPI cannot start a process; "" if it can.
     """
     if lack:
-        found, _, mend = lack.partition(" (")
-        return Finding("/dev/shm", FAULT, found, mend.rstrip(")"))
+        found, _, fix = lack.partition(" (")
+        return Finding("/dev/shm", FAULT, found, fix.rstrip(")"))
     if free is None or free < ENOUGH_BYTES:
         found = "cannot be written to" if free is None else f"{format_memory(free)} free"
         return Finding(
-            "/dev/shm", WARNING, f"{found}; processes share memory through files in {temporary}", MEND
+            "/dev/shm", WARNING, f"{found}; processes share memory through files in {temporary}", FIX
         )
     return Finding("/dev/shm", OK, f"{format_memory(free)} free")
 
@@ -103,15 +103,15 @@ def cmpi_itself(version: str, compiled: bool) -> Finding:
 
 def host(name: str, fault: str, facts: HostFacts | None) -> Finding:
     """Why another host cannot take part, or what it has."""
-    found, _, mend = fault.removeprefix(f"{name}: ").partition(". Try: ")
+    found, _, fix = fault.removeprefix(f"{name}: ").partition(". Try: ")
     if fault or facts is None:
-        return Finding(f"host {name}", FAULT, found, mend)
+        return Finding(f"host {name}", FAULT, found, fix)
     if facts.temporary:
         return Finding(f"host {name}", FAULT, facts.temporary, f"ssh {name}   (and set TMPDIR there)")
     free = f"{format_memory(facts.shared_memory_bytes)} free in /dev/shm"
     well = f"Python {facts.python}, {len(facts.cores)} cores, {free}"
     if facts.shared_memory_bytes < ENOUGH_BYTES:
-        return Finding(f"host {name}", WARNING, f"{well}; processes share memory through files", MEND)
+        return Finding(f"host {name}", WARNING, f"{well}; processes share memory through files", FIX)
     return Finding(f"host {name}", OK, well)
 
 
@@ -156,8 +156,8 @@ def as_text(findings: list[Finding]) -> str:
     lines = []
     for f in findings:
         lines.append(f"{f.what:{width}}  {f.state:7}  {f.found}")
-        if f.mend:
-            lines.append(f"{'':{width}}  {'':7}  fix: {f.mend}")
+        if f.fix:
+            lines.append(f"{'':{width}}  {'':7}  fix: {f.fix}")
     count = {state: sum(f.state == state for f in findings) for state in (FAULT, WARNING)}
     if any(count.values()):
         plural = [f"{n} {state}{'' if n == 1 else 's'}" for state, n in count.items() if n]
@@ -169,7 +169,7 @@ def as_text(findings: list[Finding]) -> str:
 
 def as_json(findings: list[Finding]) -> str:
     """One JSON object with the worst state and the rows."""
-    rows = [{"what": f.what.strip(), "state": f.state, "found": f.found, "mend": f.mend} for f in findings]
+    rows = [{"what": f.what.strip(), "state": f.state, "found": f.found, "fix": f.fix} for f in findings]
     return json.dumps({"state": worst(findings), "findings": rows}) + "\n"
 
 

@@ -182,8 +182,8 @@ class Agent:
         try:
             for folder in dict.fromkeys((order.folder, order.shared_memory)):
                 if why := trusted_folder.fault(os.path.dirname(folder)):
-                    mend = "chmod +t that folder, or set TMPDIR to another"
-                    return f"the job's folder cannot be made here: {why}; {mend}"
+                    fix = "chmod +t that folder, or set TMPDIR to another"
+                    return f"the job's folder cannot be made here: {why}; {fix}"
                 os.mkdir(folder, 0o700)
                 self._folders.append(folder)
             job_secret.write(order.folder, order.key)

@@ -358,7 +358,7 @@ class Agents:
                 handlers = self._handlers_of_returning if returns else self._handlers
                 handler(handlers, frame)(host, frame)
         except ProtocolError as error:
-            host.close(f"its agent does not keep to the protocol: {error}")
+            host.close(f"its agent violates the protocol: {error}")
 
     def _frames(self) -> tuple[dict[type, Callable[..., None]], dict[type, Callable[..., None]]]:
         """The handlers of agents' frames: for hosts of the job, and for hosts that are being added."""

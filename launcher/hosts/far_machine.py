@@ -131,4 +131,4 @@ class FarMachine:
             for frame in host.frames(data):
                 handler(self._handlers, frame)(frame)
         except ProtocolError as error:
-            host.close(f"what runs there does not keep to the protocol: {error}")
+            host.close(f"what runs there violates the protocol: {error}")

@@ -35,12 +35,12 @@ def no_agent(host: HostSpec, python: str, mpi_kind: str, version: str, code: int
     on = f"ssh {host.target}"
     if code is None:
         return f"{host.name}: the ssh login took too long. Try: {on} true   (and a larger --ssh-timeout)"
-    for words, meaning, mend in _SSH_SAYS:
+    for words, meaning, fix in _SSH_SAYS:
         if code == 255 and words in said:
             own = re.search(r"^ *(ssh-keygen -f .*)", said, re.M)
-            mend = own[1].strip() if own and "ssh-keygen" in mend else mend
-            mend = mend.format(target=host.target, name=host.name)
-            return f"{host.name}: {meaning}{_where(said)}. Try: {mend}"
+            fix = own[1].strip() if own and "ssh-keygen" in fix else fix
+            fix = fix.format(target=host.target, name=host.name)
+            return f"{host.name}: {meaning}{_where(said)}. Try: {fix}"
     if code in (126, 127):
         look = f"Try: {on} ls -l {shlex.quote(python)}   (or set python= in the hostfile)"
         return f"{host.name}: has no Python at {python}. {look}"
@@ -78,10 +78,10 @@ def other_code(host: HostSpec, there: str, here: str) -> str:
     """The message that the agent has another cmpi than this host.
 
     >>> other_code(HostSpec("h2", "me@h2"), "0.1.0, code 01234567", "0.1.0, code 89abcdef")
-    'h2: cmpi 0.1.0, code 01234567; and 0.1.0, code 89abcdef here. Install the same on both'
+    'h2: has cmpi 0.1.0, code 01234567; this host has 0.1.0, code 89abcdef. Install the same on both'
     """
     found = there if "code" in there else "of an earlier release"
-    return f"{host.name}: cmpi {found}; and {here} here. Install the same on both"
+    return f"{host.name}: has cmpi {found}; this host has {here}. Install the same on both"
 
 
 def differences(host: HostSpec, there: HostFacts, here: HostFacts) -> str:
@@ -94,13 +94,16 @@ def differences(host: HostSpec, there: HostFacts, here: HostFacts) -> str:
             "here. Choose another Python with python= in the hostfile"
         )
     if there.cmpi != here.cmpi:
-        return f"{host.name}: cmpi {there.cmpi}, and {here.cmpi} here. {on} {pip} cmpi=={here.cmpi}"
+        return (
+            f"{host.name}: has cmpi {there.cmpi}; this host has {here.cmpi}. {on} {pip} cmpi=={here.cmpi}"
+        )
     if len(there.mpi) < 3:
         return f"{host.name}: {' '.join(there.mpi[0].split())}"
     if there.mpi[:2] != here.mpi[:2]:
         has, wanted = (f"{NAMES.get(f.mpi[0], f.mpi[0])} {f.mpi[1]}" for f in (there, here))
-        return f"{host.name}: {has}, and {wanted} here. {on} {pip} {here.mpi[0]}=={here.mpi[1]}"
+        return f"{host.name}: has {has}; this host has {wanted}. {on} {pip} {here.mpi[0]}=={here.mpi[1]}"
     if there.mpi4py != here.mpi4py:
-        found = there.mpi4py or "no mpi4py"
-        return f"{host.name}: mpi4py {found}, and {here.mpi4py} here. {on} {pip} mpi4py=={here.mpi4py}"
+        found = f"mpi4py {there.mpi4py}" if there.mpi4py else "no mpi4py"
+        wanted = f"mpi4py {here.mpi4py}"
+        return f"{host.name}: has {found}; this host has {wanted}. {on} {pip} mpi4py=={here.mpi4py}"
     return ""

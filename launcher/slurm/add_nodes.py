@@ -86,7 +86,7 @@ def _go_there(job: str) -> None:
     """Continue on the first node of a Slurm job, where its cmpirun is. Raises: LaunchError."""
     state = calls.show(job)
     if state is None or state.name != "RUNNING":
-        raise LaunchError(f"job {job} does not run{f' ({state.name})' if state else ''}")
+        raise LaunchError(f"job {job} is not running{f' ({state.name})' if state else ''}")
     first = calls.hostnames(state.nodes)[0]
     again = [sys.executable, *programs.isolated(programs.CMPIRUN), *sys.argv[1:]]
     command = by_srun(first, again, job)
@@ -102,7 +102,7 @@ def _submit(config: LaunchConfig) -> str:
     command = script.allocate(config.batch, config.add_slurm, ours.nodes if ours else "")
     answer = ask(*command, limit_s=calls.SUBMIT_S)
     if answer.code != 0:
-        raise LaunchError(f"Slurm gives no nodes: {answer.complaint}")
+        raise LaunchError(f"Slurm granted no nodes: {answer.complaint}")
     return answer.out.strip().partition(";")[0]
 
 

@@ -69,7 +69,8 @@ def test_another_checkout_of_the_same_version_is_named(on_hosts, jobs):
     result = on_hosts.run("--hostfile", str(hosts), "hostname")
     assert result.code == 2 and result.out == "", result
     found = re.search(
-        r"h2: cmpi \S+, code (\w{8}); and \S+, code (\w{8}) here. Install the same on both", result.err
+        r"h2: has cmpi \S+, code (\w{8}); this host has \S+, code (\w{8}). Install the same on both",
+        result.err,
     )
     assert found and found[1] != found[2], result
 

@@ -150,7 +150,7 @@ def test_a_spawn_can_name_its_host(on_hosts):
         "h3",
         "h2 h2",
         "h2",
-        "asked for host h9; those of this job are h1, h2, h3",
+        "asked for host h9; the hosts of this job are h1, h2, h3",
     ], result
 
 

@@ -57,6 +57,6 @@ def test_a_batch_job_named_by_its_number_lends_its_nodes(slurm_on_hosts, on_host
 
 def test_adding_nodes_of_a_job_that_does_not_run_is_refused(slurm_on_hosts, on_hosts):
     result = on_hosts.run("--add-slurm", "2", "--job", "999999")
-    assert result.code == 1 and "job 999999 does not run" in result.err, result
+    assert result.code == 1 and "job 999999 is not running" in result.err, result
     result = on_hosts.run("--add-slurm", "2")
     assert result.code == 1 and "found no such job of yours here" in result.err, result

@@ -155,7 +155,7 @@ def test_a_spawn_goes_to_the_named_host_or_near_the_named_process():
     (launch,) = of(Launch, spawn(j, a, 2, near=launch.pids[0]))
     assert launch.host == "b"
     (refused,) = told(spawn(j, a, 3, host="c"), process_root.Refused)
-    assert refused.reason == "asked for host c; those of this job are a, b"
+    assert refused.reason == "asked for host c; the hosts of this job are a, b"
     (refused,) = told(spawn(j, a, 3, cpus=9 * CORE, host="b"), process_root.Refused)
     assert refused.never and "on b, which has 4 cpus" in refused.reason
 

@@ -33,7 +33,7 @@ WELL = {
             WARNING,
             "64 MiB free; processes share memory through files",
         ),
-        (findings.shared_memory(0, "/tmp", "/dev/shm is full (mend it)"), FAULT, "/dev/shm is full"),
+        (findings.shared_memory(0, "/tmp", "/dev/shm is full (fix it)"), FAULT, "/dev/shm is full"),
         (findings.shared_memory(GIB, "/tmp", ""), OK, "1 GiB free"),
         (findings.descriptors(256), WARNING, "at most 256 in a process, so MPI's launcher has room for 38"),
         (findings.descriptors(4096), OK, "4096"),
@@ -47,7 +47,7 @@ WELL = {
 )
 def test_each_finding_has_a_state_and_each_fault_a_remedy(finding, state, words):
     assert finding.state == state and words in finding.found
-    assert bool(finding.mend) == (state != OK)
+    assert bool(finding.fix) == (state != OK)
 
 
 def test_a_probe_job_reports_spawning_arrays_and_isolation():
@@ -68,6 +68,6 @@ def test_the_worst_finding_is_the_exit_code_and_the_last_line():
     )
     assert findings.CODES[findings.worst(rows)] == 1 and findings.CODES[findings.worst(rows[:1])] == 0
     assert findings.as_text(rows[:1]).endswith("all is well\n")
-    rows.append(Finding("c", FAULT, "broken", "mend it"))
+    rows.append(Finding("c", FAULT, "broken", "fix it"))
     assert findings.as_text(rows).endswith("1 fault and 1 warning\n")
     assert json.loads(findings.as_json(rows))["state"] == "fault"

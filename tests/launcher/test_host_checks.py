@@ -80,11 +80,14 @@ def test_a_host_without_an_agent_is_named_with_a_remedy(code, said, expected):
         ({}, ""),
         ({"python": "3.11.9"}, ""),
         ({"python": "3.12.1"}, "h2: Python 3.12.1 (/py) is not compatible with 3.11.2 here"),
-        ({"cmpi": "0.2"}, "h2: cmpi 0.2, and 0.1 here. Try: ssh me@h2 /py -m pip install cmpi==0.1"),
+        (
+            {"cmpi": "0.2"},
+            "h2: has cmpi 0.2; this host has 0.1. Try: ssh me@h2 /py -m pip install cmpi==0.1",
+        ),
         ({"mpi": ["no MPI found"]}, "h2: no MPI found"),
-        ({"mpi": ["openmpi", "5.0.11", "/o"]}, "h2: Open MPI 5.0.11, and MPICH 5.0.2 here."),
-        ({"mpi": ["mpich", "4.3.2", "/o"]}, "h2: MPICH 4.3.2, and MPICH 5.0.2 here."),
-        ({"mpi4py": "4.0"}, "h2: mpi4py 4.0, and 4.1.2 here."),
+        ({"mpi": ["openmpi", "5.0.11", "/o"]}, "h2: has Open MPI 5.0.11; this host has MPICH 5.0.2."),
+        ({"mpi": ["mpich", "4.3.2", "/o"]}, "h2: has MPICH 4.3.2; this host has MPICH 5.0.2."),
+        ({"mpi4py": "4.0"}, "h2: has mpi4py 4.0; this host has mpi4py 4.1.2."),
     ],
 )
 def test_a_host_with_different_software_is_named_with_a_remedy(other, expected):
@@ -98,8 +101,8 @@ def test_the_doctors_row_of_a_host_has_its_own_folders_and_memory():
     small = findings.host("h2", "", like(shared_memory_bytes=64 << 20))
     assert small.state == findings.WARNING and "64" in small.found
     shut = findings.host("h2", "", like(**room, temporary="/tmp cannot be written"))
-    assert (shut.state, shut.found) == (findings.FAULT, "/tmp cannot be written") and "TMPDIR" in shut.mend
+    assert (shut.state, shut.found) == (findings.FAULT, "/tmp cannot be written") and "TMPDIR" in shut.fix
     fault = findings.host("h2", "h2: refuses your key. Try: ssh-copy-id h2", None)
-    assert (fault.found, fault.mend) == ("refuses your key", "ssh-copy-id h2")
+    assert (fault.found, fault.fix) == ("refuses your key", "ssh-copy-id h2")
     (job,) = findings.real_job(None, "a job on all hosts", "x", ["--host", "h1,h2"])
-    assert job.mend == "cmpirun --verbose --host h1,h2 hostname"
+    assert job.fix == "cmpirun --verbose --host h1,h2 hostname"

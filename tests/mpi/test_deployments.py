@@ -280,6 +280,6 @@ def test_another_user_can_neither_see_nor_reach_a_job(jobs, lab):
         refused = jobs.run(*other, *command, **settings)
         assert refused.code and f"no job of yours on this host is called '{lab}'" in refused.err, refused
     by_path = jobs.run(*other, "--in", folder, "true", **settings)
-    assert by_path.code == 2 and "does not take a program" in by_path.err, by_path
+    assert by_path.code == 2 and "does not accept a program" in by_path.err, by_path
     own = jobs.run("cmpirun", "--in", lab, "true")
     assert own.code == 0, own

@@ -55,7 +55,10 @@ sys.exit(3)
     nothing = jobs.run("cmpirun", "--attach", name)
     assert nothing.code == 1 and "has no deployment" in nothing.err
     ended = detach("true")
-    wait_until(lambda: "(ended with exit code 0; its output waits)" in listed(jobs, ended), "it has ended")
+    wait_until(
+        lambda: "(ended with exit code 0; its output has not been read)" in listed(jobs, ended),
+        "it has ended",
+    )
     assert jobs.run("cmpirun", "--attach", ended).code == 0
 
 

@@ -60,7 +60,7 @@ def test_strict_mode_counts_every_failure(job):
 def test_an_unhandled_failure_fails_the_job(job, how):
     result = job(PRELUDE + COUNTS[how])
     assert result.code == 3 and "failed: exit code 3" in result.err, result
-    assert "unseen  no process waited for it" in result.err, result
+    assert "unseen  no process of the job has handled this failure" in result.err, result
 
 
 def test_an_uncaught_peer_exited_does_not_count_as_dealing_with_the_failure(job):

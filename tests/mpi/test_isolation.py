@@ -213,7 +213,7 @@ print(cmpi.wait(cmpi.spawn(lambda parent: None)).code)
         assert result.out.splitlines() == ["not linked: 137", "0"], "its launcher ends the whole world"
         return
     assert result.out.splitlines() == ["not linked: 1", "0"], result
-    assert "MPI has not come back from connecting this process with" in result.err and result.code == 1
+    assert "MPI has not returned from connecting this process with" in result.err and result.code == 1
 
 
 def test_killing_a_monitor_that_disconnects_for_its_dead_process_harms_no_other(job):

@@ -189,7 +189,7 @@ except TimeoutError as error: print(error)
     out = program(text)
     lines = out.splitlines()
     assert lines[0] == "1 2 True" and lines[1] == "103"
-    assert lines[2:4].count("no") == 1 and "has dropped the call without an answer" in out
+    assert lines[2:4].count("no") == 1 and "has dropped the call without answering it" in out
     assert lines[4:] == [
         "no answer from counter within 0.1 s",
         "[104, 105, 106, 107, 108]",

@@ -21,5 +21,5 @@ def test_a_process_that_sends_a_forbidden_frame_is_ended_and_named_and_the_job_g
     result = job(TEXT)
     assert (result.code, result.out) == (0, "9 is borne\n"), result
     (line,) = result.err.splitlines()
-    assert line.startswith("cmpirun: dropped the connection of the monitor of speaks_as_the_root · "), line
+    assert line.startswith("cmpirun: closed the connection of the monitor of speaks_as_the_root · "), line
     assert "frame 52 came where one of these is expected: Join, Spawn" in line

@@ -82,7 +82,10 @@ def test_sigquit_shows_the_stacks_of_ranks_that_never_use_cmpi(jobs):
 def test_a_rank_that_is_not_python_is_named_and_not_signalled(jobs):
     argv = "sh", "-c", "echo ready; exec sleep 600"
     shown(
-        jobs, argv, ["rank 0: no stacks: it runs no Python program that cmpirun has started itself"], ask(1)
+        jobs,
+        argv,
+        ["rank 0: no stacks: it is not a Python program that cmpirun has started directly"],
+        ask(1),
     )
 
 
@@ -99,7 +102,7 @@ def test_ranks_that_all_wait_are_named_and_go_on(jobs, second, where):
     one, two = f"    rank 0 waits in MPI_Recv at {path}:5 for ", f"    rank 1 waits in {where.format(path)}"
     argv = "--report-mpi-waits", "0.4", "-n", "2", "python", path, second
     text = shown(jobs, argv, [one, two])
-    assert "cmpirun: all processes wait" in text and "the job goes on" in text, text
+    assert "cmpirun: all processes are waiting" in text and "the job goes on" in text, text
 
 
 def test_ranks_that_exchange_messages_all_the_time_are_not_named(jobs):

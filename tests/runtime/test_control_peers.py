@@ -91,7 +91,7 @@ def test_a_connection_that_does_not_identify_itself_is_closed(root, frame):
     peer.sock.sendall(encode(frame))
     root.turn()
     (said,) = root.said
-    assert said.startswith("dropped the connection of a process that has not said what it is: ")
+    assert said.startswith("closed the connection of a process that has not said what it is: ")
     peer.receive()
     assert peer.closed and not root.heard and not root.gone
     peer.close()
@@ -104,7 +104,7 @@ def test_a_process_that_sends_an_unexpected_frame_is_disconnected_and_named(root
     other.send(UP)
     root.turn()
     assert root.heard == [UP, UP] and len(root.gone) == 1
-    assert root.said == ["dropped the connection of rank 0: not twice"]
+    assert root.said == ["closed the connection of rank 0: not twice"]
     other.send(monitor_root.Output(1, b"heard"))
     root.turn()
     assert root.heard[-1] == monitor_root.Output(1, b"heard")

@@ -65,7 +65,7 @@ def _failure(job: JobMachine, tail: Callable[[int], bytes], verbose: bool, owner
     failed = [p for p in processes if p.status is not None and not p.status.ok]
     lines += _others([p for p in failed if p is not process and program.failures.counts(p)])
     if not process.is_rank and not program.failures.strict:
-        lines.append("    unseen  no process waited for it, or was told of its end and dealt with it")
+        lines.append("    unseen  no process of the job has handled this failure")
     alike = [p for p in processes if p.trace and p.trace == process.trace]
     if len(alike) > 1:
         lines.append(f"    alike   {_names(alike)} raised the same")
@@ -142,7 +142,8 @@ def deadlock_report(job: JobMachine, blocked: dict[int, tuple[int, list[str]]]) 
     shortages = {pid: job.shortages(pid) for pid in blocked}
     if any(shortages.values()):
         lines = [
-            "cmpirun: deadlock for lack of room: all processes of the job wait, and none will make room"
+            "cmpirun: deadlock for lack of room: all processes of the job wait, and none will release "
+            "resources"
         ]
     else:
         lines = ["cmpirun: deadlock: all processes of the job wait, and nothing is under way between them"]
@@ -165,7 +166,7 @@ def memory_report(job: JobMachine, owner: int = NO_PID) -> str:
     alike = _usage_of(job, owner).memory
     if not alike:
         return ""
-    lines = ["cmpirun: memory that was asked for, and what was used at most"]
+    lines = ["cmpirun: memory asked for, and peak memory used"]
     for (label, asked), (n, peak_bytes) in list(alike.items())[:MOST_ALIKE]:
         many = f" ({n} processes)" if n > 1 else ""
         used = f"asked {format_memory(asked)}, used {format_memory(peak_bytes)}"

@@ -57,7 +57,7 @@ def why_it_waits(
     named = [host for host in hosts if ask.host in ("", host.name)]
     begin = f"{call(ask)} waits for room"
     if not share.fits_more(ask.n, ask.cpu_units, ask.memory_bytes):
-        return f"{begin}: {_holds(share)}; ask for less, or deploy it with more"
+        return f"{begin}: {_holds(share)}; ask for less, or deploy it with larger --cpus and --memory"
     if sum(host.times(ask.cpu_units, ask.memory_bytes) for host in named) >= ask.n:
         return (
             f"{begin}: {_count(before, 'request')} made before it {'wait' if before > 1 else 'waits'} too"
@@ -98,7 +98,9 @@ def too_large(ask_units: int, ask_bytes: int, n: int, host: str, hosts: Collecti
     if host:
         named = [each for each in hosts if each.name == host]
         if not named:
-            return f"asked for host {host}; those of this job are {', '.join(each.name for each in hosts)}"
+            return (
+                f"asked for host {host}; the hosts of this job are {', '.join(each.name for each in hosts)}"
+            )
         return (
             f"asked for {asked} on {host}, which has {_amount(named[0].cpu_units, named[0].memory_bytes)}"
         )

@@ -47,7 +47,7 @@ class Server:
         """
         nonce, proof = answer[:NONCE_BYTES], answer[NONCE_BYTES:]
         if not _compare_digest(proof, _proof(self._secret, b"client", self._nonce, nonce)):
-            raise ProtocolError("a connection that does not know the job's secret")
+            raise ProtocolError("the client does not know the job's secret")
         return _proof(self._secret, b"server", nonce, self._nonce)
 
 
@@ -65,7 +65,7 @@ class Client:
             ProtocolError: This is not the greeting of a cmpi server.
         """
         if greeting[: len(MAGIC)] != MAGIC or len(greeting) != GREETING_BYTES:
-            raise ProtocolError("the address belongs to something else than cmpi")
+            raise ProtocolError("a program other than cmpi listens at this address")
         self._theirs = greeting[len(MAGIC) :]
         return self._nonce + _proof(self._secret, b"client", self._theirs, self._nonce)
 

@@ -17,7 +17,7 @@ DEV_SHM: Final = "/dev/shm"
 ENOUGH_BYTES: Final = 256 << 20
 # MPICH creates a segment there for each world; a process that finds no room for its own dies by SIGBUS.
 FULL_BYTES: Final = 1 << 20
-MEND: Final = (
+FIX: Final = (
     "in a container: docker run --shm-size=2g, or --ipc=host; else: mount -o remount,size=50% /dev/shm"
 )
 
@@ -51,7 +51,7 @@ def lack(kind: str) -> str:
     if kind != "mpich" or (free is not None and free >= FULL_BYTES):
         return ""
     found = "cannot be written to" if free is None else f"is full: {format_memory(free)} are free"
-    return f"{DEV_SHM} {found}, and MPICH needs some of it for each process ({MEND})"
+    return f"{DEV_SHM} {found}, and MPICH needs some of it for each process ({FIX})"
 
 
 def blame(number: int, kind: str) -> str:

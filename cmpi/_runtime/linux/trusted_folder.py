@@ -61,9 +61,9 @@ def _writable(folder: str, status: os.stat_result, trusted: set[int]) -> str:
     if status.st_mode & stat.S_ISVTX:
         return ""
     if status.st_mode & stat.S_IWOTH:
-        return f"{folder} can be written to by everybody and does not have the sticky bit"
+        return f"{folder} is writable by everybody and does not have the sticky bit"
     if status.st_mode & stat.S_IWGRP and not _own_group(folder, status.st_gid):
-        return f"{folder} can be written to by its group and does not have the sticky bit"
+        return f"{folder} is writable by its group and does not have the sticky bit"
     return ""
 
 

@@ -52,7 +52,7 @@ class HandOver:
             return False
         self.fds += fds
         if not data:
-            raise OSError("the stub has gone")
+            raise OSError("the spawn stub has exited")
         if self._nbytes < 0:
             head, newline, data = (self._head + data).partition(b"\n")
             if len(head) > HEAD_BYTES:
@@ -65,11 +65,11 @@ class HandOver:
                 raise ValueError(f"an environment of {self._nbytes} bytes")
         self._data += data
         if len(self._data) > self._nbytes or len(self.fds) > 4:
-            raise ValueError("more than was announced")
+            raise ValueError("more data came than was announced")
         if len(self._data) < self._nbytes:
             return False
         if len(self.fds) < 3:
-            raise ValueError("descriptors are missing")
+            raise ValueError("some descriptors were not passed")
         items = bytes(self._data).split(b"\0")
         self.environment = dict(os.fsdecode(item).split("=", 1) for item in items if item)
         if len(self.fds) > 3:

@@ -117,7 +117,8 @@ def start(argv: list[str], cwd: str, stdin: bool, *, fork: bool, protect: bool) 
         ours.close()
         theirs.close()
         raise LaunchError(
-            f"the kernel does not allow another process: {error.strerror}. Use fewer, or raise ulimit -u"
+            f"the kernel does not allow another process: {error.strerror}. Run fewer processes, or "
+            "raise ulimit -u"
         ) from None
     if pid == 0:
         try:

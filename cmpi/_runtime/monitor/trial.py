@@ -57,9 +57,9 @@ def _imported(module: str) -> str:
         return repr(error)
     threads = len(os.listdir("/proc/self/task")) - 1
     if threads:
-        return f"it starts threads ({threads}), which a fork does not have"
+        return f"it starts threads ({threads}), which a forked process would lack"
     if len(_generators() - before):
-        return "it makes a random generator, of which every process would have a copy"
+        return "it creates a random generator, so every process would draw the same numbers"
     return ""
 
 

@@ -66,7 +66,7 @@ class ChannelCondition(threading.Condition):
             if state[0] > 1:
                 raise UsageError(
                     "a finalizer called cmpi while its thread was inside another call of cmpi, and would "
-                    "have to wait. Have it leave the work to somebody else."
+                    "have to wait. Have the finalizer pass the work to another thread."
                 )
             if main:
                 uncut.depth = 0  # handlers may run while it sleeps

@@ -73,7 +73,7 @@ class Connector:
         """End this process if MPI does not return: it could not even end normally."""
         if not self._state.connecting or time.monotonic() <= self._until_s:
             return
-        why = f"MPI has not come back from connecting this process with {Pid(self._with)}"
+        why = f"MPI has not returned from connecting this process with {Pid(self._with)}"
         print(f"cmpi: {why}; it ends", file=sys.stderr, flush=True)
         self._state.tell_root(process_root.Raised(why, ""))
         os._exit(1)

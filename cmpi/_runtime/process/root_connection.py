@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.wait_registry import WaitRegistry
     from cmpi.identifiers import Pid
 
-ANSWER = "an answer of the scheduler"
+ANSWER = "an answer from the root"
 ROOM = "room for a spawn"
 LOST = "the job has ended, or has sent this process away, which is part of no job any more"
 
@@ -117,7 +117,7 @@ class RootConnection:
                         reply = self._reply(request)
                         break
                 if not wanted():
-                    raise TimeoutError(f"{what}: none came within {timeout_s} s")
+                    raise TimeoutError(f"{what} was not found within {timeout_s} s")
             return reply
         except BaseException:  # also a signal handler's, even if it comes just after the reply
             if request:
@@ -217,7 +217,7 @@ class RootConnection:
                 continue
             welcome = waiting.popleft()
             if not isinstance(welcome, process_root.Welcome):
-                raise InternalError(f"{type(welcome).__name__} in place of a welcome")
+                raise InternalError(f"the root sent {type(welcome).__name__} instead of a welcome")
             return welcome, waiting
 
     def lose(self) -> None:

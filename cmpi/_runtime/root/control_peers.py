@@ -72,7 +72,7 @@ class ControlPeers:
             self._peers.add(peer)
             self._loop.watch(sock.fileno(), partial(self._serve, peer))
         if self._door.fault:
-            self._say(f"cannot take in a monitor: {self._door.fault}")
+            self._say(f"cannot accept a monitor: {self._door.fault}")
             self._door.fault = ""
 
     def send(self, peer: Peer, frame: Any) -> None:
@@ -90,7 +90,7 @@ class ControlPeers:
                     if peer in self._peers:  # unless the peer was dropped for what it sent
                         peer.on_frame(peer, frame)
             except ProtocolError as error:
-                self._say(f"dropped the connection of {peer.title}: {error}")
+                self._say(f"closed the connection of {peer.title}: {error}")
                 peer.stream.closed = True
         if peer.stream.closed:
             self.drop(peer)

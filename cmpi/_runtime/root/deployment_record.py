@@ -40,7 +40,7 @@ class DeploymentRecord:
     def state(self) -> str:
         """A description for `--jobs`; "": it runs on a terminal."""
         if self.code is not None:
-            return f"ended with exit code {self.code}; its output waits"
+            return f"ended with exit code {self.code}; its output has not been read"
         return "" if self.log is None else "detached"
 
     def __bool__(self) -> bool:

@@ -247,7 +247,7 @@ class Helpers:
         elif self._over:
             return
         elif host == self._here:
-            self._say("the spawn completer (a process beside the root) has ended, and so must the job")
+            self._say("the spawn completer (a process beside the root) has ended, so the job cannot go on")
             self._give_up()
         else:
             self.slots.host_lost(host)

@@ -99,7 +99,7 @@ class LauncherConnection:
             for frame in self._stream.receive():
                 handler(self._handlers, frame)(frame)
         except ProtocolError as error:
-            self._fault(f"cmpirun does not keep to the protocol: {error}")
+            self._fault(f"cmpirun violates the protocol: {error}")
             self._stream.closed = True
 
 

@@ -60,8 +60,8 @@ def of_root() -> SpawnRoom:
         lambda: open_files.room(pid),
         1,
         8,
-        "cmpi's root may have {limit} files open, {left} more than now; it needs one for each process. "
-        "Have fewer processes at a time, or raise the hard limit (ulimit -Hn)",
+        "cmpi's root may open {limit} files, of which {left} are free; it needs one for each process. "
+        "Run fewer processes at a time, or raise the hard limit (ulimit -Hn)",
     )
 
 
@@ -76,8 +76,8 @@ def of_host() -> list[SpawnRoom]:
             lambda: open_files.room(launcher),
             5,
             32,
-            "MPI's launcher may have {limit} files open, {left} more than now; it needs 4 for each process "
-            "(MPICH's keeps one of them when the process ends). Have fewer processes at a time, or raise "
+            "MPI's launcher may open {limit} files, of which {left} are free; it needs 4 for each process "
+            "(MPICH's keeps one of them when the process ends). Run fewer processes at a time, or raise "
             "the hard limit (ulimit -Hn)",
         ),
         # For the spawn stub, the monitor, the process and its progress thread.
@@ -85,8 +85,8 @@ def of_host() -> list[SpawnRoom]:
             process_count.room,
             4,
             16,
-            "you may have {limit} processes and threads on this host, {left} more than now; 4 are needed "
-            "for each spawned process. Have fewer processes at a time, or raise the limit (ulimit -u; in a "
+            "you may have {limit} processes and threads on this host, of which {left} are free; each "
+            "spawned process needs 4. Run fewer processes at a time, or raise the limit (ulimit -u; in a "
             "container pids.max)",
             near=200,
         ),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cmpi._core.job.process_record import Process
     from cmpi._core.protocol.monitor_root import RankStacks
 
-NO_PYTHON = "no stacks: it runs no Python program that cmpirun has started itself"
+NO_PYTHON = "no stacks: it is not a Python program that cmpirun has started directly"
 AT_END = "its program has ended; it waits in an exit handler, such as MPI_Finalize"
 
 
@@ -55,7 +55,7 @@ class StackWatch:
         self._do([Order(p.pid, AskRankStacks(watching=False)) for p in ranks])
         silent = [p.title for p in living if not p.joined and p not in ranks]
         if silent:
-            self._say(f"no stacks of those that are being started: {', '.join(silent)}")
+            self._say(f"no stacks yet of processes that are still starting: {', '.join(silent)}")
 
     def moved(self) -> None:
         """A process has written something, was born or has ended."""
@@ -76,7 +76,7 @@ class StackWatch:
             lines = [f"    {self._job.processes[it].title} {ranks[it]}" for it in in_order]
             for other, (_, waits) in self._blocked.items():
                 lines += [f"    {self._job.processes[other].title} waits in {wait}" for wait in waits]
-            head = "all processes wait, ranks inside MPI; nothing was written meanwhile; the job goes on"
+            head = "all processes are waiting, ranks inside MPI, and none writes output; the job goes on"
             self._say("\n".join([head, *lines]))
 
     def tick(self, now_s: float) -> None:

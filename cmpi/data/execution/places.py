@@ -105,7 +105,7 @@ def fetched(folder: str, parts: list[tuple[str, int, int]]) -> list[Any]:
     """
     places, path = _current.get(), parts[0][0]
     if places.folders.get(host_here()) == folder:
-        raise FileNotFoundError(f"{path} is not there any more: something else has removed it")
+        raise FileNotFoundError(f"{path} no longer exists: something else has removed it")
     keeper = places.keepers.get(folder)
     if keeper is None:
         raise Unreachable(path, None)

@@ -128,7 +128,7 @@ class Store:
             if store._knows(folder):
                 store._reach(error, folder, rerun)
                 return
-        raise FileNotFoundError(f"{error.path} is not there any more") from error
+        raise FileNotFoundError(f"{error.path} no longer exists") from error
 
     def _serve(self, host: str, worker: Pid) -> None:
         """Have a folder on a worker's host, and keepers there and here."""
