@@ -33,14 +33,14 @@ class StartAgent:
 
 
 @frozen
-class EndAgent:
-    """Action: end the agent on the host; `closed` follows."""
+class KillAgent:
+    """Action: kill the agent on the host; `closed` follows."""
 
     name: str
 
 
 @frozen
-class Beat:
+class SendHeartbeat:
     """Action: send a heartbeat to the agent on the host."""
 
     name: str
@@ -54,42 +54,42 @@ class CloseSilent:
 
 
 @frozen
-class Dismiss:
+class DismissAgent:
     """Action: tell the agent on the host that the job is over for it; `closed` follows."""
 
     name: str
 
 
 @frozen
-class Check:
+class CheckHost:
     """Action: check whether the host can take part, and report the result with `checked`."""
 
     name: str
 
 
 @frozen
-class Begin:
+class DescribeJob:
     """Action: tell the agent on the host about the job, and report its answer with `begun`."""
 
     name: str
 
 
 @frozen
-class Equip:
-    """Action: send the host the program if it lacks it, and report the result with `equipped`."""
+class SendProgram:
+    """Action: send the host the program if it lacks it, and report the result with `provided`."""
 
     name: str
 
 
 @frozen
-class TakeIn:
+class ReportUp:
     """Action: tell the root that the host can be used."""
 
     name: str
 
 
 @frozen
-class TellLost:
+class ReportLost:
     """Action: tell the root that this host is lost, and report its answer with `forgotten`."""
 
     name: str
@@ -107,8 +107,8 @@ class AnswerAdd:
 
 if TYPE_CHECKING:
     Action: TypeAlias = (
-        "StartAgent | EndAgent | Beat | CloseSilent | Dismiss | Check | Begin | Equip | TakeIn | "
-        "TellLost | AnswerAdd"
+        "StartAgent | KillAgent | SendHeartbeat | CloseSilent | DismissAgent | CheckHost | DescribeJob | "
+        "SendProgram | ReportUp | ReportLost | AnswerAdd"
     )
 
 
@@ -151,7 +151,7 @@ class HostLives:
     def attend(self) -> list[Action]:
         """The root can be told about hosts from now on, and hosts may return or be added."""
         self._attended = True
-        return [action for name in self._lives for action in self._tell_lost(name)]
+        return [action for name in self._lives for action in self._report_lost(name)]
 
     # -- of agents -------------------------------------------------------------------------
 
@@ -163,7 +163,7 @@ class HostLives:
         """The agent on the host has reported what the host has."""
         life = self._lives[name]
         if life.state == RETURNING:
-            return [Check(name)]
+            return [CheckHost(name)]
         life.state = UP
         return []
 
@@ -175,7 +175,7 @@ class HostLives:
             return self._leave(name)
         if life.state == UP:
             life.state, life.reason = LOST, reason
-            return self._tell_lost(name)
+            return self._report_lost(name)
         if life.state != RETURNING:
             return []  # it never came up; those who wait for it notice
         if life.new:
@@ -193,16 +193,16 @@ class HostLives:
 
     def checked(self, name: str, fault: str) -> list[Action]:
         """The host was checked; `fault` says why it cannot take part, "" if it can."""
-        return self._go_on(name, fault, Begin(name))
+        return self._go_on(name, fault, DescribeJob(name))
 
     def begun(self, name: str, fault: str) -> list[Action]:
         """The agent was told about the job; `fault` says why it cannot begin, "" if it can."""
-        return self._go_on(name, fault, Equip(name))
+        return self._go_on(name, fault, SendProgram(name))
 
-    def equipped(self, name: str, fault: str) -> list[Action]:
+    def provided(self, name: str, fault: str) -> list[Action]:
         """The host was sent the program; `fault` says why it lacks it, "" if it has it."""
         life = self._lives[name]
-        actions = self._go_on(name, fault, TakeIn(name))
+        actions = self._go_on(name, fault, ReportUp(name))
         if life.fault is None:
             life.state, life.new = UP, False
             wanted, life.wanted = life.wanted, False
@@ -214,7 +214,7 @@ class HostLives:
         assert life.state == RETURNING, f"{name} is {life.state}"
         if fault:
             life.fault = fault
-            return [EndAgent(name)]
+            return [KillAgent(name)]
         return [then]
 
     # -- of the root and the user ------------------------------------------------------------
@@ -248,8 +248,8 @@ class HostLives:
             return []  # it is not there, has not been added, or somebody wants it again
         life.new = True
         if life.state == RETURNING:
-            return [EndAgent(name)]
-        actions: list[Action] = [TellLost(name, REMOVED)] if life.state == UP else []
+            return [KillAgent(name)]
+        actions: list[Action] = [ReportLost(name, REMOVED)] if life.state == UP else []
         life.gone, life.answered = life.state != UP, life.state == AWAY
         life.state = LEAVING
         return actions + self._leave(name)
@@ -261,7 +261,7 @@ class HostLives:
         if life.gone:
             del self._lives[name]
             return []
-        return [Dismiss(name)]
+        return [DismissAgent(name)]
 
     # -- time --------------------------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class HostLives:
         for name, life in self._lives.items():
             if life.state == UP:
                 silent = now_s >= life.heard_s + self._lost_s
-                actions.append(CloseSilent(name) if silent else Beat(name))
+                actions.append(CloseSilent(name) if silent else SendHeartbeat(name))
             elif life.state == LEAVING and not life.gone and now_s >= life.heard_s + self._lost_s:
                 actions.append(CloseSilent(name))
             elif life.state == AWAY and self._attended and now_s >= life.tried_s + RETRY_S:
@@ -291,9 +291,9 @@ class HostLives:
         life.state, life.fault, life.heard_s, life.tried_s = RETURNING, None, now_s, now_s
         return [StartAgent(name)]
 
-    def _tell_lost(self, name: str) -> list[Action]:
+    def _report_lost(self, name: str) -> list[Action]:
         life = self._lives[name]
         if not self._attended or life.reason is None:
             return []
         reason, life.reason = life.reason, None
-        return [TellLost(name, reason)]
+        return [ReportLost(name, reason)]

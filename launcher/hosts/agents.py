@@ -1,5 +1,5 @@
 """cmpirun's side of the other hosts: starts their agents through ssh, and relays between them and the root.
-`HostLives` decides what happens to each host.
+`HostLives` decides what happens to each host; `ReturningHosts` takes in those that come back or are added.
 
 Single-threaded; only `gather`, `begin`, `ship` and `finish` block, and each has a time limit.
 """
@@ -16,9 +16,10 @@ from cmpi._core.host_lives import HostLives
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.code_version import code_version
-from cmpi.errors import CmpiError, LaunchError, ProtocolError
+from cmpi.errors import LaunchError, ProtocolError
 from cmpi.launcher.hosts import host_checks
 from cmpi.launcher.hosts.remote_host import SSH_S, RemoteHost
+from cmpi.launcher.hosts.returning_hosts import ReturningHosts
 from cmpi.launcher.hosts.root_tunnel import RootTunnel
 
 TYPE_CHECKING = False
@@ -68,13 +69,17 @@ class Agents:
         self._way, self._python, self._version = way, python, code_version()
         self._specs = {spec.name: spec for spec in specs}  # including hosts that were added
         self.hosts: dict[str, RemoteHost] = {}
-        self._returning: dict[str, RemoteHost] = {}  # not accepted yet
+        self._returning = ReturningHosts(
+            self._lives,
+            self._do,
+            lambda host: host.tell(self._beginning(host)),
+            self._take_in,
+            lambda host: self._why_no_agent(host, "", ""),
+        )
         self._begin: launcher_agent.Begin | None = None
-        self._check: Callable[[RemoteHost], str] = lambda host: ""
-        self._provide: Callable[[RemoteHost], Iterator[launcher_agent.Unpack] | None] = lambda host: None
-        self._told: dict[str, Callable[[str], None]] = {}  # waiting for a host to be added
         self._carry_out = self._actions()
-        self._handlers, self._handlers_of_returning = self._frames()
+        self._handlers = self._frames()
+        self._handlers_of_returning = {**self._handlers, **self._returning.handlers()}
         try:
             for name in self._specs:
                 self._do(self._lives.start(name, time.monotonic()))
@@ -130,7 +135,7 @@ class Agents:
         machines = {here.node: here.machine}
         for name, host in self.hosts.items():
             if host.facts is None:
-                fault = self._why_none(host, mpi_kind, here.cmpi)
+                fault = self._why_no_agent(host, mpi_kind, here.cmpi)
             else:
                 fault = host_checks.differences(host.spec, host.facts, here)
                 fault = fault or host_checks.same_machine(name, host.facts.machine, machines)
@@ -225,18 +230,17 @@ class Agents:
         A host that returns is used again if `check` finds no fault and once it has the program: `provide`
         returns what must be sent there, or None, and may raise CmpiError.
         """
-        self._check, self._provide = check, provide
+        self._returning.attend(check, provide)
         self._do(self._lives.attend())
 
     def add(self, spec: HostSpec, answer: Callable[[str], None]) -> None:
         """Add a host; `answer` is called with "" when it is up, or with the reason why it cannot be
         added."""
-        if spec.name in self._told:
+        if not self._returning.expect(spec.name, answer):
             answer(f"{spec.name}: is already a host of this job")
             return
         if self._lives.state(spec.name) in ("", host_lives.LOST, host_lives.AWAY):
             self._specs[spec.name] = spec
-        self._told[spec.name] = answer
         self._do(self._lives.add(spec.name, time.monotonic()))
 
     def has(self, name: str) -> bool:
@@ -249,9 +253,7 @@ class Agents:
 
     def finish(self) -> None:
         """Have all agents end and clean up. Blocks: at most `LEAVE_S`."""
-        for host in self._returning.values():
-            host.ssh.kill()
-            host.ssh.wait()
+        self._returning.kill()
         for host in self.hosts.values():
             if self._up(host):
                 host.tell(launcher_agent.EndAgent())
@@ -271,19 +273,14 @@ class Agents:
 
     def _actions(self) -> dict[type, Callable[[Any], None]]:
         return {
+            **self._returning.actions(),
             host_lives.StartAgent: self._start,
-            host_lives.EndAgent: lambda it: self._returning[it.name].ssh.kill(),  # whose end will be read
-            host_lives.Beat: lambda it: self.hosts[it.name].tell(launcher_agent.Beat()),
+            host_lives.SendHeartbeat: lambda it: self.hosts[it.name].tell(launcher_agent.Beat()),
             host_lives.CloseSilent: lambda it: self.hosts[it.name].close(
                 f"nothing has come from it for {self._lost_s:g} s"
             ),
-            host_lives.Dismiss: lambda it: self.hosts[it.name].tell(launcher_agent.EndAgent()),
-            host_lives.Check: self._check_returning,
-            host_lives.Begin: lambda it: self._begin_returning(self._returning[it.name]),
-            host_lives.Equip: self._equip,
-            host_lives.TakeIn: self._take_in,
-            host_lives.TellLost: lambda it: self.lost(it.name, it.reason or self._why_closed(it.name)),
-            host_lives.AnswerAdd: self._answer,
+            host_lives.DismissAgent: lambda it: self.hosts[it.name].tell(launcher_agent.EndAgent()),
+            host_lives.ReportLost: lambda it: self.lost(it.name, it.reason or self._why_closed(it.name)),
         }
 
     def _start(self, action: host_lives.StartAgent) -> None:
@@ -304,40 +301,16 @@ class Agents:
             fault = f"{name}: cannot start {error.filename}: {error.strerror}"
             self._do(self._lives.not_started(name, fault))
             return
-        (self._returning if returns else self.hosts)[name] = host
-
-    def _begin_returning(self, host: RemoteHost) -> None:
-        host.tell(self._beginning(host))
-
-    def _check_returning(self, action: host_lives.Check) -> None:
-        fault = self._check(self._returning[action.name])
-        self._do(self._lives.checked(action.name, fault))
-
-    def _equip(self, action: host_lives.Equip) -> None:
-        """Send the program to a host that lacks it."""
-        host = self._returning[action.name]
-        try:
-            pieces = self._provide(host)
-        except CmpiError as error:
-            self._do(self._lives.equipped(action.name, f"{action.name}: {error}"))
-            return
-        if pieces is None:
-            self._do(self._lives.equipped(action.name, ""))
+        if returns:
+            self._returning.started(host)
         else:
-            host.ship(pieces)
+            self.hosts[name] = host
 
-    def _take_in(self, action: host_lives.TakeIn) -> None:
-        self.hosts[action.name] = self._returning.pop(action.name)
-        self.back(action.name)
+    def _take_in(self, host: RemoteHost) -> None:
+        self.hosts[host.spec.name] = host
+        self.back(host.spec.name)
 
-    def _answer(self, action: host_lives.AnswerAdd) -> None:
-        fault = action.fault
-        if fault is None:
-            host = self._returning[action.name]
-            fault = self._why_none(host, "", "")
-        self._told.pop(action.name)(fault)
-
-    def _why_none(self, host: RemoteHost, mpi_kind: str, version: str) -> str:
+    def _why_no_agent(self, host: RemoteHost, mpi_kind: str, version: str) -> str:
         """Why there is no agent on a host."""
         code = host.ssh.wait() if host.gone else None
         if host.version not in ("", self._version):
@@ -354,20 +327,16 @@ class Agents:
         self._lives.heard(host.spec.name, time.monotonic())
         try:
             for frame in host.frames(data):
-                returns = self._returning.get(host.spec.name) is host
-                handlers = self._handlers_of_returning if returns else self._handlers
+                handlers = self._handlers_of_returning if host in self._returning else self._handlers
                 handler(handlers, frame)(host, frame)
         except ProtocolError as error:
             host.close(f"its agent violates the protocol: {error}")
 
-    def _frames(self) -> tuple[dict[type, Callable[..., None]], dict[type, Callable[..., None]]]:
-        """The handlers of agents' frames: for hosts of the job, and for hosts that are being added."""
-        lives = self._lives
-        both: dict[type, Callable[..., None]] = {
+    def _frames(self) -> dict[type, Callable[..., None]]:
+        """The handlers of frames from the agents of the job's hosts."""
+        return {
             launcher_agent.HostFacts: self._came_up,
             launcher_agent.Beat: lambda host, _: None,  # a heartbeat needs no action
-        }
-        of_job: dict[type, Callable[..., None]] = {
             launcher_agent.Begun: self._begun,
             launcher_agent.Unpacked: self._unpacked,
             launcher_agent.Came: lambda host, frame: self._to_root.connect(host, frame.channel),
@@ -375,19 +344,6 @@ class Agents:
             launcher_agent.Shut: lambda host, frame: self._to_root.close(host, frame.channel),
             launcher_agent.CommandEnded: self._command_ended,
         }
-
-        def begun(host: RemoteHost, frame: launcher_agent.Begun) -> None:
-            host.has_program = frame.has_program
-            self._do(lives.begun(host.spec.name, frame.fault and f"{host.spec.name}: {frame.fault}"))
-
-        def unpacked(host: RemoteHost, frame: launcher_agent.Unpacked) -> None:
-            self._do(lives.equipped(host.spec.name, frame.fault and f"{host.spec.name}: {frame.fault}"))
-
-        of_returning: dict[type, Callable[..., None]] = {
-            launcher_agent.Begun: begun,
-            launcher_agent.Unpacked: unpacked,
-        }
-        return {**both, **of_job}, {**both, **of_returning}
 
     def _came_up(self, host: RemoteHost, frame: launcher_agent.HostFacts) -> None:
         host.facts = frame
@@ -414,5 +370,4 @@ class Agents:
     def _closed(self, host: RemoteHost, reason: str) -> None:
         name = host.spec.name
         self._do(self._lives.closed(name, reason))
-        if self._returning.get(name) is host:
-            del self._returning[name]
+        self._returning.closed(host)

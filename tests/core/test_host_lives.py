@@ -42,30 +42,30 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
                 assert name not in self.unanswered, "the root knows that the host was lost"
                 assert name in self.of_job or self.waiting[name], "nobody has asked for it"
                 self.agents[name] = "starting"
-            elif kind is hl.EndAgent:
+            elif kind is hl.KillAgent:
                 self.agents[name] = "ending"
-            elif kind is hl.Beat:
+            elif kind is hl.SendHeartbeat:
                 assert self.agents[name] == "up"
             elif kind is hl.CloseSilent:
                 self.close(name, "silent")
-            elif kind is hl.Dismiss:
+            elif kind is hl.DismissAgent:
                 assert self.agents[name] == "up" and name not in {*self.of_job, *self.unanswered}
                 self.agents[name] = "ending"
-            elif kind is hl.Check:
+            elif kind is hl.CheckHost:
                 assert self.agents[name] == "starting"
                 self.agents[name] = "came"
-            elif kind is hl.Begin:
+            elif kind is hl.DescribeJob:
                 assert self.agents[name] == "came"
                 self.agents[name] = "checked"
-            elif kind is hl.Equip:
+            elif kind is hl.SendProgram:
                 assert self.agents[name] == "checked"
                 self.agents[name] = "begun"
-            elif kind is hl.TakeIn:
+            elif kind is hl.ReportUp:
                 assert self.agents[name] == "begun" and name not in self.known_to_root
                 self.agents[name] = "up"
                 self.known_to_root.add(name)
                 self.of_job.add(name)
-            elif kind is hl.TellLost:
+            elif kind is hl.ReportLost:
                 assert self.attended and action.reason is not None
                 assert (action.reason == hl.REMOVED) == (self.lives.state(name) == hl.LEAVING)
                 self.known_to_root.remove(name)
@@ -96,7 +96,7 @@ class HostsUnderAnyInterleaving(RuleBasedStateMachine):
 
     @rule(name=NAME, fault=st.sampled_from(["", "", "no"]))
     def next_step(self, name, fault):
-        step = {"came": self.lives.checked, "checked": self.lives.begun, "begun": self.lives.equipped}
+        step = {"came": self.lives.checked, "checked": self.lives.begun, "begun": self.lives.provided}
         if self.agents.get(name) in step:
             self.do(step[self.agents[name]](name, fault))
 
@@ -207,9 +207,9 @@ def lives_with(name="h"):
 def test_a_silent_host_is_lost_and_a_host_that_sends_is_not():
     lives = lives_with()
     lives.heard("h", 4.0)
-    assert lives.tick(11.0) == [hl.Beat("h")]
+    assert lives.tick(11.0) == [hl.SendHeartbeat("h")]
     assert lives.tick(12.0) == [hl.CloseSilent("h")]
-    assert lives.closed("h", "silent") == [hl.TellLost("h", "silent")] and lives.state("h") == hl.LOST
+    assert lives.closed("h", "silent") == [hl.ReportLost("h", "silent")] and lives.state("h") == hl.LOST
 
 
 def test_a_lost_host_is_retried_every_5_s_once_the_root_has_answered():
@@ -227,29 +227,29 @@ def test_the_root_is_told_of_a_host_that_was_lost_before_it_connected():
     lives.start("h", 0.0)
     lives.up("h")
     assert lives.closed("h", "gone") == []
-    assert lives.attend() == [hl.TellLost("h", "gone")]
+    assert lives.attend() == [hl.ReportLost("h", "gone")]
 
 
 def test_adding_a_host_goes_through_all_steps_and_is_answered():
     lives = lives_with()
     assert lives.add("n", 1.0) == [hl.StartAgent("n")]
-    assert lives.up("n") == [hl.Check("n")]
-    assert lives.checked("n", "") == [hl.Begin("n")]
-    assert lives.begun("n", "") == [hl.Equip("n")]
-    assert lives.equipped("n", "") == [hl.TakeIn("n"), hl.AnswerAdd("n", "")]
+    assert lives.up("n") == [hl.CheckHost("n")]
+    assert lives.checked("n", "") == [hl.DescribeJob("n")]
+    assert lives.begun("n", "") == [hl.SendProgram("n")]
+    assert lives.provided("n", "") == [hl.ReportUp("n"), hl.AnswerAdd("n", "")]
     assert lives.add("n", 2.0) == [hl.AnswerAdd("n", "n: is already a host of this job")]
 
 
-@pytest.mark.parametrize("step", ["checked", "begun", "equipped"])
+@pytest.mark.parametrize("step", ["checked", "begun", "provided"])
 def test_a_new_host_that_fails_is_forgotten_with_the_fault(step):
     lives = lives_with()
     lives.add("n", 1.0)
     lives.up("n")
-    for each in ("checked", "begun", "equipped"):
+    for each in ("checked", "begun", "provided"):
         actions = getattr(lives, each)("n", "no" if each == step else "")
         if each == step:
             break
-    assert actions == [hl.EndAgent("n")]
+    assert actions == [hl.KillAgent("n")]
     assert lives.closed("n", "") == [hl.AnswerAdd("n", "no")] and lives.state("n") == ""
 
 
