@@ -10,8 +10,8 @@ from cmpi._core.protocol import launcher_root, process_root
 from cmpi._core.protocol.process_root_connections import Connect
 from cmpi._core.protocol.process_root_links import Register
 from cmpi.identifiers import NO_PID, ExitStatus
+from tests.core.jobs import join, of, spawn, told
 from tests.core.test_guests import a_child, a_guest, signals, standing
-from tests.core.test_job import join, of, spawn, told
 
 LEFT = ExitStatus(0)
 
@@ -127,7 +127,7 @@ def test_a_deployment_ends_with_its_cmpirun_and_with_the_job():
 
 
 def test_a_job_with_a_program_waits_for_what_was_deployed_into_it():
-    from tests.core.test_job import a_job
+    from tests.core.jobs import a_job
 
     j, (rank,) = a_job()
     owner, (a,) = deploy(j, 1)

@@ -5,7 +5,7 @@ import pytest
 from cmpi._core.job.job_actions import FinishJob, Order, Tell
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi.identifiers import NO_PID, ExitStatus
-from tests.core.test_job import CORE, a_job, join, of, spawn, told
+from tests.core.jobs import CORE, a_job, join, of, spawn, told
 
 LEFT, KILLED = ExitStatus(0), ExitStatus(1, 0, "it ended without leaving the job")
 

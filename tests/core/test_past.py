@@ -14,9 +14,9 @@ from cmpi._core.job.speaker import Speaker
 from cmpi._core.protocol import process_root
 from cmpi._core.protocol.process_root_connections import Connect
 from cmpi.identifiers import NO_PID, ExitStatus
+from tests.core.jobs import a_job, join, of, told
 from tests.core.test_deployments import deploy
 from tests.core.test_guests import a_child, a_guest, standing
-from tests.core.test_job import a_job, join, of, told
 
 OK, FAILED = ExitStatus(0), ExitStatus(3)
 
@@ -122,7 +122,7 @@ def test_failures_of_a_guest_are_kept_until_it_has_gone():
 def test_a_group_is_forgotten_together_and_not_before_all_of_it_is_over():
     j, (rank,) = a_job(cpus=8)
     join(j, rank)
-    from tests.core.test_job import spawn
+    from tests.core.jobs import spawn
 
     (spawned,) = told(spawn(j, rank, n=2), process_root.Spawned)
     j.fork_server("h", "ready")

@@ -15,7 +15,7 @@ from cmpi._core.protocol.process_root_connections import (
     Listening,
 )
 from cmpi.identifiers import NO_PID, ExitStatus
-from tests.core.test_job import CORE, GIB, join, of, spawn, told
+from tests.core.jobs import CORE, GIB, join, of, spawn, told
 
 
 def a_job(where=("a", "b"), cpus=1, rank_cpus=0):

@@ -262,7 +262,7 @@ class JobMachine:
             if state.alive(pid):
                 actions.append(Order(pid, monitor_root.Signal(signal)))
         for pid in state.process_table.overdue(now_s):
-            what = "still in MPI_Init after" if self.processes[pid].monitored else "nothing came up in"
+            what = "still in MPI_Init after" if self.processes[pid].monitored else "no monitor within"
             actions += self._endings.not_started([pid], f"{what} {START_S:.0f} s", now_s)
         for program in list(self.programs.values()):
             end = program.interruption
