@@ -7,7 +7,7 @@ from cmpi._core.job.kill_timers import GRACE_S
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi.launcher.slurm.script import Batch
+    from cmpi.launcher.slurm.script import BatchOptions
 
 SHARED_MEMORY_BYTES = 128 << 20
 
@@ -43,7 +43,7 @@ class LaunchConfig:
     quiet: bool = False
     verbose: bool = False
     version: bool = False
-    batch: Batch | None = None  # submit to Slurm with these options
+    batch: BatchOptions | None = None  # submit to Slurm with these options
     inner: list[str] = []  # the options of the cmpirun in the batch job, or elsewhere
     elsewhere: str = ""  # the machine, for ssh, on which another cmpirun does all this
     relay: str = ""  # the job there that a guest joins

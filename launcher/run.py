@@ -119,7 +119,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
     from cmpi._runtime.linux import descendants
     from cmpi._transport.door import Door, listen
-    from cmpi.launcher.mpi.launcher_output import LauncherOutput
+    from cmpi.launcher.mpi.launcher_output import MpiexecOutput
     from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
     descendants.adopt_orphans()
@@ -133,7 +133,7 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     def ready() -> None:
         _say_ready(folder, config)
 
-    output = LauncherOutput(out[0], err[0], own, verbose=config.verbose)
+    output = MpiexecOutput(out[0], err[0], own, verbose=config.verbose)
     try:
         return MpiexecWatch(pid, door, order, fds, output, others, kind=mpi.kind, ready=ready).run()
     finally:

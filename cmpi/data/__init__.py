@@ -19,7 +19,7 @@ from cmpi._core.data.steps import Inspect as inspect
 from cmpi._core.data.steps import Map as map
 from cmpi.data.destinations.folder import Manifest
 from cmpi.data.errors import BadRow, DatabaseError, UnreadableFile
-from cmpi.data.execution.job import Collected
+from cmpi.data.execution.stream_run import Collected
 from cmpi.data.execution.workers import Serial
 from cmpi.data.extras import MissingExtra
 from cmpi.data.sinks.choosing import First as first

@@ -14,7 +14,7 @@ from cmpi.data.errors import DatabaseError
 from cmpi.data.extras import adbc_postgresql, pyarrow
 
 
-class Connection:
+class Database:
     """A connection with an open transaction. All methods block for the database; Ctrl-C cancels there what
     they do, and raises KeyboardInterrupt."""
 
@@ -60,7 +60,7 @@ class Connection:
 
 
 @contextmanager
-def connected(uri: DatabaseUri) -> Iterator[Connection]:
+def connected(uri: DatabaseUri) -> Iterator[Database]:
     """Connect for the time of a block. What the block has not committed is undone.
 
     Raises:
@@ -72,7 +72,7 @@ def connected(uri: DatabaseUri) -> Iterator[Connection]:
     try:
         connection = _beside_main(partial(driver.connect, uri.with_secrets))
         try:
-            yield Connection(connection)
+            yield Database(connection)
         finally:
             _beside_main(connection.close)
     except (driver.Error, pyarrow().ArrowException, OSError) as error:  # a reader of batches has Arrow's

@@ -12,7 +12,7 @@ from cmpi._core.data.expressions import Expression
 from cmpi._core.data.keys import Key, key_function
 from cmpi._core.data.optimise import optimise
 from cmpi.data.batches import FORMATS, MapBatches
-from cmpi.data.execution.job import Job, Options
+from cmpi.data.execution.stream_run import Options, StreamRun
 from cmpi.data.sinks.choosing import First
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.terminals import Terminals, memory_bytes
@@ -123,7 +123,7 @@ class Stream(Terminals):
 
         Blocks: until all rows are there.
         """
-        with Job(self._options) as job:
+        with StreamRun(self._options) as job:
             return self._with(plan.Source(job.persist(self._node)))
 
     def chain(self, *others: Stream) -> Stream:
@@ -235,7 +235,7 @@ class Stream(Terminals):
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the rows in order, each split when it is ready. `on_error="collect"` works like "skip"."""
-        with Job(self._options) as job:
+        with StreamRun(self._options) as job:
             yield from job.rows(self._node)
 
     def __repr__(self) -> str:

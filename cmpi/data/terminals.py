@@ -13,7 +13,7 @@ from cmpi._core.data.keys import Key
 from cmpi.data.destinations.folder import Destination
 from cmpi.data.destinations.formats import Write, WriteTables, write_csv, write_json, write_text
 from cmpi.data.destinations.postgres_table import PostgresTable
-from cmpi.data.execution.job import Collected, Job, Options
+from cmpi.data.execution.stream_run import Collected, Options, StreamRun
 from cmpi.data.sinks.choosing import Max, MaxBy, MaxByKey, Min, MinBy, MinByKey, SortN
 from cmpi.data.sinks.folding import All, Any_, Combine, Fold, ForEach, Reduce
 from cmpi.data.sinks.frequency import CountDistinct, MostDistinct, MostFrequent
@@ -40,10 +40,10 @@ class Terminals:
         """The result of a sink: one of `cmpi.data`, steps followed by a sink, or one of your own."""
         if not isinstance(sink, Sink):
             raise TypeError(f"pipe needs a sink, such as data.count(); found {sink!r}")
-        with Job(self._options) as job:
+        with StreamRun(self._options) as job:
             return self._result(job.reduce(self._node, sink), job)
 
-    def _result(self, result: Any, job: Job) -> Any:
+    def _result(self, result: Any, job: StreamRun) -> Any:
         return Collected(result, job.bad) if self._options.on_error == "collect" else result
 
     def fork(self, *sinks: Sink) -> Any:
@@ -247,7 +247,7 @@ class Terminals:
         as before.
         """
         to = PostgresTable(DatabaseUri(uri), table, mode, schema)
-        with Job(self._options) as job:
+        with StreamRun(self._options) as job:
             return self._result(job.insert(self._node, to), job)
 
     def write_channel(self, sender: Any) -> Any:
@@ -263,7 +263,7 @@ class Terminals:
         if not callable(getattr(sender, "send", None)):
             raise TypeError(f"write_channel needs a sender; found {sender!r:.60}")
         n = 0
-        with Job(self._options) as job:
+        with StreamRun(self._options) as job:
             for row in job.rows(self._node):
                 sender.send(row)
                 n += 1
@@ -282,7 +282,7 @@ class Terminals:
         if rows_per_file < 1:
             raise ValueError(f"rows_per_file must be a number, 1 or more; found {rows_per_file!r}")
         to = Destination(folder, form, overwrite)
-        with Job(self._options) as job:
+        with StreamRun(self._options) as job:
             return self._result(job.write(self._node, to, ending, rows_per_file, how, by), job)
 
 

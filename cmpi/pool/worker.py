@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +22,7 @@ from cmpi.errors import RemoteTraceback
 from cmpi.identifiers import Pid
 from cmpi.pool import shared
 from cmpi.pool.claims import Claims
+from cmpi.processes.when_ended import when_ended
 
 # The pool sends lists of records (kind, number, function, body, buffers).
 FUNCTION, TASK, CHUNK, FORGET, BUFFER, DROP = range(6)
@@ -58,7 +58,7 @@ def work(
         initializer: Called first, with its arguments.
         pass_on: Called with each task before it runs.
     """
-    _end_with(parent)
+    when_ended(parent, lambda: os._exit(0), "cmpi-pool-parent")  # even in the middle of a task
     attached = shared.attach(buffers)
     answers = Sender[Any](parent, name=name)
     tasks = Receiver[Any](parent, name=name)
@@ -228,17 +228,6 @@ def _text(error: BaseException) -> str:
         return str(error)
     except Exception:
         return "(its text cannot be made)"
-
-
-def _end_with(parent: Pid) -> None:
-    """Have this process end with the pool's process, even in the middle of a task."""
-    from cmpi.processes.process import wait
-
-    def watch() -> None:
-        wait(parent)
-        os._exit(0)
-
-    threading.Thread(target=watch, name="cmpi-pool-parent", daemon=True).start()
 
 
 class _TaskOutput:

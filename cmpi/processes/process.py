@@ -18,7 +18,7 @@ from cmpi.channels.sender import Sender
 from cmpi.errors import NeverFits, NoCapacity, UsageError
 from cmpi.identifiers import NO_PID, PACK, Capacity, ExitStatus, Pid, Resources
 from cmpi.processes import results
-from cmpi.processes.call import Call, name_of
+from cmpi.processes.function_call import FunctionCall, name_of
 
 if TYPE_CHECKING:
     from cmpi._runtime.process.node import Node
@@ -120,9 +120,9 @@ def spawn(
     Source: Constellation's `spawn`; processes are started by `MPI_Comm_spawn`.
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
-    return _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi).run(
-        timeout
-    )[0]
+    return _Order(
+        FunctionCall(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi
+    ).run(timeout)[0]
 
 
 def spawn_tied(
@@ -134,7 +134,7 @@ def spawn_tied(
     name: str | None = None,
 ) -> Pid:
     """As `spawn`, with one of the ties between parent and child that `erlang_links` defines."""
-    return _Order(Call(f, args), resources, name, tie=tie).run(timeout)[0]
+    return _Order(FunctionCall(f, args), resources, name, tie=tie).run(timeout)[0]
 
 
 def spawn_while(
@@ -153,7 +153,7 @@ def spawn_while(
 
     Raises: also TimeoutError: They were not wanted any more; no process was started.
     """
-    return _Order(Call(f, args), resources, name, n=n).run(every_s, wanted)
+    return _Order(FunctionCall(f, args), resources, name, n=n).run(every_s, wanted)
 
 
 async def aspawn(
@@ -167,7 +167,7 @@ async def aspawn(
     mpi: bool = False,
 ) -> Pid:
     """As `spawn`, in an event loop. If it is cancelled while it waits for room, no process is started."""
-    order = _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi)
+    order = _Order(FunctionCall(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi)
     (child,) = order.accepted(await order.node.root.ask_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=process_process.CLOSURE_CHANNEL) as sender:
@@ -185,7 +185,9 @@ def try_spawn(
     mpi: bool = False,
 ) -> Pid:
     """As `spawn`, but raises `NoCapacity` at once if there is no room now."""
-    return _Order(Call(f, args, kwargs, result=result), resources, name, wait=False, mpi=mpi).run()[0]
+    return _Order(FunctionCall(f, args, kwargs, result=result), resources, name, wait=False, mpi=mpi).run()[
+        0
+    ]
 
 
 def spawn_group(
@@ -215,7 +217,9 @@ def spawn_group(
     if not isinstance(n, int) or n < 1:
         raise UsageError(f"a group needs 1 process or more; found n={brief(n)}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
-    return _Order(Call(f, args, kwargs, result=result), resources, name, tie=_tie(link), n=n).run(timeout)
+    return _Order(FunctionCall(f, args, kwargs, result=result), resources, name, tie=_tie(link), n=n).run(
+        timeout
+    )
 
 
 def _tie(link: bool) -> int:
@@ -227,7 +231,7 @@ class _Order:
 
     def __init__(
         self,
-        call: Call,
+        call: FunctionCall,
         resources: Resources | None,
         name: str | None,
         *,

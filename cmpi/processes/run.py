@@ -16,7 +16,7 @@ from cmpi._runtime.linux.own_file import open_own
 from cmpi._runtime.process import context
 from cmpi._transport import pickling, scripts
 from cmpi.errors import LaunchError, UsageError
-from cmpi.processes import call, command_line, results
+from cmpi.processes import command_line, function_call, results
 
 _RANK = "cmpi.processes.run:rank"
 
@@ -61,7 +61,7 @@ def run(
     if n is not None and (not isinstance(n, int) or n < 1):
         raise UsageError(f"a job needs 1 rank or more; found n={n!r}")
     scripts.name_own()
-    message = call.Call(f, args, kwargs, first=None, do="run").pickled()
+    message = function_call.FunctionCall(f, args, kwargs, first=None, do="run").pickled()
     with tempfile.TemporaryDirectory(prefix="cmpi-run-") as folder:
         _write(f"{folder}/call", (context.surroundings(), _parts(message)))
         program = [sys.executable, *programs.isolated(_RANK), folder]
@@ -121,7 +121,7 @@ def rank() -> int:
     number = [pid.value for pid in node.world].index(node.pid.value)
     try:
         f, args, kwargs, _ = _loads(parts)
-        outcome: results.Outcome = True, call.make(f, *args, **kwargs), ""
+        outcome: results.Outcome = True, function_call.make(f, *args, **kwargs), ""
         message = pickling.dumps(outcome)
     except SystemExit:
         raise

@@ -32,7 +32,7 @@ _SOURCES = (
 
 
 @frozen
-class Source:
+class HostSource:
     """The file in which a scheduler lists the hosts of this job."""
 
     scheduler: str
@@ -102,23 +102,23 @@ def kubectl(script: str) -> str:
     return found[1] if found else ""
 
 
-def source(environment: Mapping[str, str]) -> Source | None:
+def source(environment: Mapping[str, str]) -> HostSource | None:
     """The file with the hosts of this job; None if there is none, or if this is a Slurm job."""
     if "SLURM_JOB_ID" in environment:
         return None
     for scheduler, variable, job in _SOURCES:
         if environment.get(variable) and environment.get(job):
-            return Source(scheduler, variable, environment[variable])
+            return HostSource(scheduler, variable, environment[variable])
     return None
 
 
-def hosts(source: Source, text: str, environment: Mapping[str, str]) -> list[HostSpec]:
+def hosts(source: HostSource, text: str, environment: Mapping[str, str]) -> list[HostSpec]:
     """The hosts in the file, with the slots on each; [] if there is only one host, which is this one.
 
     Raises:
         UsageError: A line does not have the form that the scheduler writes.
 
-    >>> sge = Source(GRID_ENGINE, "PE_HOSTFILE", "/f")
+    >>> sge = HostSource(GRID_ENGINE, "PE_HOSTFILE", "/f")
     >>> [(it.name, it.slots) for it in hosts(sge, "a 2 all.q@a UNDEFINED\\nb 1 all.q@b UNDEFINED\\n", {})]
     [('a', 2), ('b', 1)]
     """

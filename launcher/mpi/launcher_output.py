@@ -19,7 +19,7 @@ QUIET_S = 0.02  # at the end of a job, no more output is expected after such a p
 DECIDE_S = 0.5  # time for the rest of a launcher's message to arrive
 
 
-class LauncherOutput:
+class MpiexecOutput:
     """Reads mpiexec's stdout and stderr, and the pipe that cmpi's own processes write to.
 
     Args:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cmpi._transport.door import Door
     from cmpi.launcher.hosts.multi_host import MultiHost
-    from cmpi.launcher.mpi.launcher_output import LauncherOutput
+    from cmpi.launcher.mpi.launcher_output import MpiexecOutput
 
 LEAVE_S = 3.0  # for mpiexec to end after the root's final frame
 DAMAGED = b"PMIX_ERR_UNREACH"  # a process died in MPI_Init, where cmpi kills none: see `Pmi.fragile`
@@ -47,7 +47,7 @@ class MpiexecWatch:
         door: Door,
         order: launcher_root.LaunchJob,
         fds: list[int],
-        output: LauncherOutput,
+        output: MpiexecOutput,
         others: MultiHost | None = None,
         *,
         kind: str,

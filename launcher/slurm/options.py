@@ -14,7 +14,7 @@ from cmpi.launcher.slurm import requeue
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi.launcher.slurm.own_lines import OwnOption
-    from cmpi.launcher.slurm.script import Batch
+    from cmpi.launcher.slurm.script import BatchOptions
 
 MOST_BYTES = 65536  # of a script, in which to look for #SBATCH lines
 ONLY = (
@@ -132,14 +132,14 @@ def read_own(argv: list[str], given: list[str]) -> Own:
     return Own(own_lines.as_ours(options), own_lines.for_sbatch(options, names), options)
 
 
-def batch(options: argparse.Namespace, own: Own) -> Batch:
+def batch(options: argparse.Namespace, own: Own) -> BatchOptions:
     """The options for the batch job."""
     from cmpi.launcher.slurm import environment
-    from cmpi.launcher.slurm.script import Batch
+    from cmpi.launcher.slurm.script import BatchOptions
 
     given = [*(option.text for option in own.for_sbatch), *options.slurm_args]
     exported = environment.exported(given, os.environ)
-    return Batch(
+    return BatchOptions(
         options.time,
         options.partition,
         options.account,

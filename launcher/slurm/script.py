@@ -20,7 +20,7 @@ FOLDER = ".cmpi"  # in the working folder: scripts, output and exit codes of its
 
 
 @frozen
-class Batch:
+class BatchOptions:
     """The user's options for Slurm; "": not given."""
 
     time: str = ""
@@ -42,10 +42,10 @@ class Batch:
     requeue_before_s: float = 0.0  # end the program so long before the time limit, and queue the job again
 
 
-def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str:
+def script(batch: BatchOptions, n: int, name: str, cwd: str, command: list[str]) -> str:
     """The batch script that runs `command` (a cmpirun) with n slots.
 
-    >>> print(script(Batch(time="10:00"), 2, "job.py", "/w", ["cmpirun", "-n", "2", "job.py"]))
+    >>> print(script(BatchOptions(time="10:00"), 2, "job.py", "/w", ["cmpirun", "-n", "2", "job.py"]))
     #!/bin/bash
     # Written by cmpirun --slurm. To submit it again: sbatch FILE
     #SBATCH --job-name=job.py
@@ -112,10 +112,10 @@ def script(batch: Batch, n: int, name: str, cwd: str, command: list[str]) -> str
     return "\n".join(lines) + "\n"
 
 
-def allocate(batch: Batch, nodes: int, but: str) -> list[str]:
+def allocate(batch: BatchOptions, nodes: int, but: str) -> list[str]:
     """The sbatch command for a job that only holds `nodes` nodes, none of those in `but`.
 
-    >>> allocate(Batch(time="10:00"), 2, "n[1-2]")[2:6]
+    >>> allocate(BatchOptions(time="10:00"), 2, "n[1-2]")[2:6]
     ['--job-name=cmpi-nodes', '--nodes=2', '--ntasks-per-node=1', '--time=10:00']
     """
     options = [

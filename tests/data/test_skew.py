@@ -67,7 +67,7 @@ def test_a_heavy_key_is_joined_in_parts(results, monkeypatch, outer):
         joined = left.left_join(right) if outer else left.inner_join(right)
         expected = [(k, (x, k if k < 500 else None)) for k, x in rows(heavy) if outer or k < 500]
         assert sorted(joined.collect(), key=repr) == sorted(expected, key=repr)
-        monkeypatch.setattr("cmpi.data.execution.job.REDUCE_BYTES", 1)
+        monkeypatch.setattr("cmpi.data.execution.stream_run.REDUCE_BYTES", 1)
         found.clear()
         assert joined.count() == len(expected)
         largest[heavy] = max(sizes_of_reads(found))

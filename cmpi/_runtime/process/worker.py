@@ -19,7 +19,7 @@ from cmpi._runtime.process import apply_grant, context, interpreter_end
 from cmpi._transport import mpi, pickling
 from cmpi.channels.receiver import Receiver
 from cmpi.identifiers import RAISED
-from cmpi.processes import call, results
+from cmpi.processes import function_call, results
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main(leash: _socket.socket | None, lazy: LazyMpi | None) -> int:
     try:
         function, arguments, keywords, wanted = _closure(node)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        value = call.make(function, node.parent, *arguments, **keywords)
+        value = function_call.make(function, node.parent, *arguments, **keywords)
         if wanted and node.parent is not None and os.getpid() == node.owner:
             wanted = False  # the parent is told, whether or not it still wants the result
             results.deliver(node.parent, (True, value, ""))
@@ -121,7 +121,7 @@ def _closure(node: Node) -> Any:
 def _from_function_on(error: BaseException) -> TracebackType | None:
     """The traceback, without the frames that called the function."""
     frame = error.__traceback__
-    while frame is not None and frame.tb_frame.f_code.co_filename in (__file__, call.__file__):
+    while frame is not None and frame.tb_frame.f_code.co_filename in (__file__, function_call.__file__):
         frame = frame.tb_next
     return frame
 

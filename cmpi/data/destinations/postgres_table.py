@@ -12,7 +12,7 @@ from typing import Any
 
 from cmpi._core.data.database_uri import DatabaseUri
 from cmpi.data.extras import pyarrow
-from cmpi.data.postgres import Connection, connected, literal, quoted, quoted_table
+from cmpi.data.postgres import Database, connected, literal, quoted, quoted_table
 from cmpi.errors import UsageError
 
 MODES = ("create", "append", "replace")
@@ -72,10 +72,10 @@ class PostgresTable:
         schema = self._table.rpartition(".")[0]
         return {"db_schema_name": schema} if schema else {}
 
-    def _create(self, connection: Connection, rows: Any) -> int:
+    def _create(self, connection: Database, rows: Any) -> int:
         return connection.ingest(self._table.rpartition(".")[2], rows, mode="create", **self._in_schema())
 
-    def _replace(self, connection: Connection, rows: Any) -> int:
+    def _replace(self, connection: Database, rows: Any) -> int:
         """Others see the former table until the transaction ends, and are kept out only at its end."""
         staging, (schema, _, table) = f"cmpi_{uuid.uuid4().hex}", self._table.rpartition(".")
         n = connection.ingest(staging, rows, mode="create", **self._in_schema())
@@ -84,7 +84,7 @@ class PostgresTable:
         connection.execute(f"ALTER TABLE {staged} RENAME TO {quoted(table)}")
         return n
 
-    def _append(self, connection: Connection, rows: Any) -> int:
+    def _append(self, connection: Database, rows: Any) -> int:
         """Copy the rows as they are if the columns have their types; otherwise let the database convert
         them."""
         table = quoted_table(self._table)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from cmpi.data.execution.places import host_here
 from cmpi.data.execution.spill_folder import SpillFolder
 from cmpi.errors import ChannelClosed
 from cmpi.identifiers import Pid
-from cmpi.processes.process import wait
+from cmpi.processes.when_ended import when_ended
 
 OPEN_FILES = 64  # that a keeper keeps open
 
@@ -34,7 +33,7 @@ def keep(owner: Pid, channel: str, parent: str, folder: str) -> None:
     last: Call | None = None
     try:
         with Mailbox[Call]() as box:
-            _close_with(owner, box)
+            when_ended(owner, box.close, "cmpi-data-owner")
             path = folder or own.path if own is not None else folder
             with Sender[Any](owner, name=channel) as answer:
                 answer.send((host_here(), path))
@@ -79,13 +78,3 @@ def _part(files: dict[str, Any], folder: str, name: str, offset: int, nbytes: in
     files[name] = file  # the one used last comes last
     file.seek(offset)
     return np.frombuffer(file.read(nbytes), np.uint8)
-
-
-def _close_with(owner: Pid, box: Mailbox[Call]) -> None:
-    """Close the mailbox when its owner has ended."""
-
-    def watch() -> None:
-        wait(owner)
-        box.close()
-
-    threading.Thread(target=watch, name="cmpi-data-owner", daemon=True).start()

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from cmpi._core.data.plan import Reader, Source
-from cmpi.data.execution.job import Options
+from cmpi.data.execution.stream_run import Options
 from cmpi.data.extras import pyarrow
 from cmpi.data.sources.arrays import ArrayFiles
 from cmpi.data.sources.columnar import ColumnarFiles

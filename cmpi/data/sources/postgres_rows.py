@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from cmpi._core.data.database_uri import DatabaseUri
 from cmpi.data.extras import pyarrow
-from cmpi.data.postgres import Connection, connected, literal, quoted, quoted_table
+from cmpi.data.postgres import Database, connected, literal, quoted, quoted_table
 from cmpi.data.sources.columnar import records
 from cmpi.data.sources.reading import Place, Reading
 from cmpi.errors import UsageError
@@ -85,7 +85,7 @@ class PostgresPart:
         return reading.lists(map(records, reading.own(self.batches())), place)
 
 
-def begin(connection: Connection) -> None:
+def begin(connection: Database) -> None:
     """Make the transaction one that sees one state of the database."""
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
@@ -133,7 +133,7 @@ class PostgresRows:
             )
             yield [replace(whole, condition=condition) for condition in conditions]
 
-    def _conditions(self, connection: Connection) -> tuple[list[str], int]:
+    def _conditions(self, connection: Database) -> tuple[list[str], int]:
         """Conditions of which each row meets one, and the size of the table in bytes, if it is known."""
         if self.split_by is not None:
             return self._by_column(connection, self.split_by), 0
@@ -151,7 +151,7 @@ class PostgresRows:
         n = min(blocks, self.n or -(-nbytes // SPLIT_BYTES)) if sizes["in_blocks"] else 1
         return _ranges("ctid", "tid", [f"({blocks * i // n},0)" for i in range(1, n)]), nbytes
 
-    def _by_column(self, connection: Connection, column: str) -> list[str]:
+    def _by_column(self, connection: Database, column: str) -> list[str]:
         name, relation = quoted(column), self._relation
         kinds = connection.values(
             f"SELECT pg_typeof({name})::text FROM (SELECT NULL) AS one LEFT JOIN"

@@ -67,7 +67,7 @@ class Flow:
 
 
 @dataclass
-class Job:
+class StreamRun:
     """One run of a plan. Leaving its `with` block removes everything that it has on disk."""
 
     options: Options
@@ -78,7 +78,7 @@ class Job:
         self._store = Store(self.options.spill_folder or tempfile.gettempdir())
         self._sessions = contextlib.ExitStack()
 
-    def __enter__(self) -> Job:
+    def __enter__(self) -> StreamRun:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -1,4 +1,4 @@
-"""`Call`: a function with arguments for another process, which `spawn` sends; it is checked before
+"""`FunctionCall`: a function with arguments for another process, which `spawn` sends; it is checked before
 sending."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cmpi.errors import NotPicklable, UsageError, WrongArguments
 _GENERATOR = "is a generator function: calling it runs nothing of it. Loop over it in a function, and {do}"
 
 
-class Call:
+class FunctionCall:
     """A function and its arguments, to be sent to another process.
 
     Args:
