@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 AGAIN_S: Final = 0.001  # after this, a signal that arrived in a finalizer or a recovery is sent again
 _FINALIZE: Final[Any] = weakref.finalize.__call__.__code__
 MAIN: Final = threading.main_thread().ident
+# What cmpi calls while it finalizes or recovers, such as `threading.Condition`, is part of that.
+_OURS: Final = (PACKAGE, threading.__file__.rpartition("/")[0] + "/")
 # Delayed handlers, by signal, to be called as soon as an exception can do no harm.
 put_off: Final[dict[int, Any]] = {}
 # Called before each handler, which may raise: the work that a call of cmpi does after releasing its lock.
@@ -92,8 +94,9 @@ def _inside() -> bool:
 
 def _in_finalizer(frame: FrameType | None) -> bool:
     """Whether the garbage collector has called this frame: Python drops exceptions raised there."""
-    while frame is not None and (frame.f_code is _FINALIZE or frame.f_code.co_filename.startswith(PACKAGE)):
-        if frame.f_code is _FINALIZE or frame.f_code.co_name in FINALIZERS:
+    while frame is not None and (frame.f_code is _FINALIZE or frame.f_code.co_filename.startswith(_OURS)):
+        ours = frame.f_code.co_filename.startswith(PACKAGE)
+        if frame.f_code is _FINALIZE or (ours and frame.f_code.co_name in FINALIZERS):
             return True
         frame = frame.f_back
     return False
@@ -109,9 +112,10 @@ def _in_recovery(frame: FrameType | None) -> bool:
         return False
     passed, trace = [], error.__traceback__
     while trace is not None:
-        passed.append(trace.tb_frame)
+        if trace.tb_frame.f_code.co_filename.startswith(PACKAGE):
+            passed.append(trace.tb_frame)
         trace = trace.tb_next
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith(_OURS):
         if any(frame is each for each in passed):
             return True
         frame = frame.f_back

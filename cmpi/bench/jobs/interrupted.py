@@ -46,9 +46,11 @@ class Spawns(Kind):
 
     def step(self) -> None:
         if self._how == "spawn":
-            self._pids.append(cmpi.spawn(_waits, resources=SMALL))
+            if not self._pids:  # else the call was cut after the last spawn: that process still runs
+                self._pids.append(cmpi.spawn(_waits, resources=SMALL))
             cmpi.kill(self._pids[-1])
             cmpi.wait(self._pids[-1])
+            self._pids.clear()
             return
         self._n += 1
         if not self._pids:
