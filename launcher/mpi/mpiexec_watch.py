@@ -207,7 +207,10 @@ class MpiexecWatch:
         what = "could not start the job"
         if self._root is not None:
             # Hydra does not reliably say which, and kills the root before the root can say so.
-            what = "the job has ended with the root, the spawn completer, or the monitor of a rank"
+            what = (
+                "the job has ended with the root, the spawn completer, the monitor of a rank, or a process "
+                "that MPI was starting"
+            )
         print(f"cmpirun: {what}; MPI's launcher said:", file=sys.stderr)
         for line in self._output.noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:
             print(f"    {line}", file=sys.stderr)

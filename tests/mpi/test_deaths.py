@@ -393,3 +393,31 @@ for f in (noted, surrogate, broken, *([grouped] if sys.version_info >= (3, 11) e
     assert lines[:2] == ["1: ValueError: bad row", r"1: ValueError: \ud800 lone"], result
     assert "Odd: <exception str() failed>" in lines[2], result
     assert lines[3:] in ([], ["1: ExceptionGroup: two (2 sub-exceptions)"]), result
+
+
+@pytest.mark.parametrize("mpi", [False, True])
+def test_an_end_is_reported_when_the_process_is_gone_even_if_its_monitor_was_killed(job, mpi):
+    """The kernel closes the monitor's connections before it kills the process, and frees memory slowly."""
+    text = f"""
+def victim(parent):
+    kept = bytearray(os.urandom(4096)) * 50_000
+    sender = Sender(parent)
+    sender.send((os.getppid(), os.getpid()))
+    Receiver(parent).recv()
+def runs(pid):
+    try: return open(f"/proc/{{pid}}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError: return False
+for i in range(3):
+    p = spawn(victim, mpi={mpi})
+    receiver = Receiver(p)
+    monitor, pid = receiver.recv()
+    os.kill(monitor, 9)
+    if i % 2:
+        status = wait(p, timeout={LIMIT_S})
+    else:
+        try: receiver.recv()
+        except cmpi.PeerExited as error: status = error.status
+    print(runs(pid), status)
+"""
+    result = job(PRELUDE + text)
+    assert result.out == "False signal 9 (SIGKILL): its monitor was lost\n" * 3, result

@@ -52,6 +52,13 @@ class EndedUnheard:
     port: str
 
 
+@frame
+class HasEnded:
+    """The answer to TellEnd."""
+
+    os_pid: U32
+
+
 # -- root -> spawn completer ------------------------------------------------------------
 
 
@@ -101,7 +108,16 @@ class IsUp:
     what: str
 
 
-TO_ROOT = registry({64: Complaint, 66: HelperUp, 67: PortIs, 120: SpawnFailed, 173: EndedUnheard})
+@frame
+class TellEnd:
+    """Tell when this process on your host, by its pid there, has ended."""
+
+    os_pid: U32
+
+
+TO_ROOT = registry(
+    {64: Complaint, 66: HelperUp, 67: PortIs, 120: SpawnFailed, 173: EndedUnheard, 176: HasEnded}
+)
 TO_SPAWN_COMPLETER = registry({61: ConnectAndLeave})
 TO_FORK_SERVER = registry({63: Load})
-TO_HOST_SPAWNER = registry({118: SpawnThere, 119: StartForkServer, 174: IsUp})
+TO_HOST_SPAWNER = registry({118: SpawnThere, 119: StartForkServer, 174: IsUp, 175: TellEnd})

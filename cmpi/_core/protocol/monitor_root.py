@@ -25,6 +25,13 @@ class MonitorUp:
 
 
 @frame
+class ProcessStarted:
+    """The process is running, with this pid of the operating system's."""
+
+    os_pid: U32
+
+
+@frame
 class Output:
     """Bytes that the process wrote to descriptor 1 or 2; none: that descriptor is closed."""
 
@@ -189,6 +196,7 @@ TO_ROOT = registry(
         17: RankStacks,
         18: SlotIdle,
         19: JobTerminated,
+        29: ProcessStarted,
     }
 )
 TO_MONITOR = registry(

@@ -53,6 +53,20 @@ def announced(folder: str) -> dict[int, str]:
     return found
 
 
+def is_starting(folder: str, number: int) -> bool:
+    """Whether a process that MPI has started for this start is running, even if it has no file yet: its
+    command line has the number, and its environment names the folder."""
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it has ended, or is another user's
+            with open(f"/proc/{name}/cmdline", "rb") as file:
+                argv = file.read().split(b"\0")
+            if b"%d" % number in argv and any(b"spawn_stub" in word for word in argv):
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if os.fsencode(folder) in file.read():
+                        return True
+    return False
+
+
 def runs(pid: int) -> bool:
     """Whether this process exists and has not ended."""
     try:

@@ -104,6 +104,8 @@ class Monitor:
             self._pmi.finalize(killed=True)
             return 0
         self._report_up(port)
+        if self._process is not None:
+            self._report_started(self._process)
         if fault and not self._is_slot:
             self._cannot_run(126, fault)
         while not self._finished(self._root):
@@ -142,6 +144,9 @@ class Monitor:
         ahead = self._is_slot and self._process is not None
         service = 0 if rank or self._number >= slots.FIRST else free_ports.find()
         self._send(monitor_root.MonitorUp(self._number, rank, os.getpid(), here, port, service, ahead))
+
+    def _report_started(self, process: WatchedProcess) -> None:
+        self._send(monitor_root.ProcessStarted(process.child.pid))
 
     # -- one turn of the loop --------------------------------------------------------------
 
@@ -299,6 +304,8 @@ class Monitor:
             child, self._send, name, self._pmi.relay, fragile=self._protect, mpi=mpi, program=program
         )
         self._life.process_started()
+        if self._root is not None:
+            self._report_started(process)
         return process
 
     # -- its end ---------------------------------------------------------------------------

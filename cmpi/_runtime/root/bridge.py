@@ -17,6 +17,7 @@ from cmpi._core.job.output import Formatter
 from cmpi._core.job.speaker import Speaker
 from cmpi._core.protocol import launcher_root
 from cmpi._runtime.linux.write_all import write_all
+from cmpi._runtime.root import clock
 from cmpi._runtime.root.output_files import OutputFiles
 from cmpi.identifiers import NO_PID
 
@@ -140,11 +141,12 @@ class Bridge:
             self._formatter.late(time.monotonic())
 
     def deadline_s(self) -> float | None:
-        """When `tick` is due; None if nothing is."""
+        """When `tick` is due, by the root's clock; None if nothing is."""
         deadline_s = self._formatter.deadline_s()
-        if deadline_s is None or self._queue.empty():
-            return deadline_s
-        return max(deadline_s, time.monotonic() + LATE_S)
+        if deadline_s is None:
+            return None
+        left_s = deadline_s - time.monotonic()  # output has the times of the real clock
+        return clock.now_s() + (left_s if self._queue.empty() else max(left_s, LATE_S))
 
     def tail(self, pid: int) -> bytes:
         """The end of a process's stderr, unless it is still visible."""

@@ -11,6 +11,7 @@ from cmpi._core.job.report import end_event, final_report
 from cmpi._core.protocol import deployment_root, launcher_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.output_log import OutputLog
+from cmpi._runtime.root import clock
 from cmpi._runtime.root.console import Console
 from cmpi._runtime.root.deployment_record import DeploymentRecord
 from cmpi.errors import ProtocolError
@@ -116,7 +117,7 @@ class DeploymentTable:
             for fd in terminal:
                 os.close(fd)
             raise ProtocolError("a cmpirun that deploys a program sends its order, with three descriptors")
-        owner, actions = self._job.deploy(order, interpreter, self._host, time.monotonic())
+        owner, actions = self._job.deploy(order, interpreter, self._host, clock.now_s())
         if owner is None:
             for fd in terminal:
                 os.close(fd)
@@ -162,19 +163,19 @@ class DeploymentTable:
         if owner not in self._deployments:
             return
         if self._job.programs[owner].interruption is not None:
-            self._do(self._job.hurry(time.monotonic(), owner))
+            self._do(self._job.hurry(clock.now_s(), owner))
         else:
             self._end(owner, signal)
 
     def _end(self, owner: int, signal: int) -> None:
         if owner in self._deployments:
-            self._do(self._job.interrupt(signal, time.monotonic(), "its program was ended", owner=owner))
+            self._do(self._job.interrupt(signal, clock.now_s(), "its program was ended", owner=owner))
 
     def _gone(self, owner: int) -> None:
         it = self._deployments[owner]
         it.peer = None
         status = KILLED if it.code is None else ExitStatus(OK)
-        self._do(self._job.guest_ended(owner, status, time.monotonic()))
+        self._do(self._job.guest_ended(owner, status, clock.now_s()))
 
     def order(self, owner: int, _: Any) -> None:
         """A process wants such a cmpirun to end: end its program. If the job ends, all programs do."""
@@ -208,7 +209,7 @@ class DeploymentTable:
     def finish(self, owner: int, code: int) -> None:
         """All processes of this program have ended; end what they have left behind, too."""
         it = self._deployments[owner]
-        it.code, it.leave_s = code, time.monotonic() + LEAVE_S
+        it.code, it.leave_s = code, clock.now_s() + LEAVE_S
         it.console.feeder.close()
         self._monitors.dismiss_of(owner)
 
@@ -233,7 +234,7 @@ class DeploymentTable:
         if it.record.log is not None:
             it.record.log.close()
             self._ended[owner] = it.record
-            self._do(self._job.guest_ended(owner, ExitStatus(OK), time.monotonic()))
+            self._do(self._job.guest_ended(owner, ExitStatus(OK), clock.now_s()))
         it.record.answer()
         self._consoles.remove(it.console)
         self._job.forget_program(owner)

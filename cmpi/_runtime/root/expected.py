@@ -54,6 +54,11 @@ class Expected:
         self.heard_s = now_s
         self._when_s.pop(what, None)
 
+    def forget(self, start: int) -> None:
+        """This start was given up: its processes are not expected any more."""
+        for what in [what for what in self._when_s if pid_files.start_number(what) == start]:
+            del self._when_s[what]
+
     def ended(self, now_s: float) -> list[tuple[str, str]]:
         """Return the processes that have ended unreported since the last call: the description of each, and
         its port or ""."""

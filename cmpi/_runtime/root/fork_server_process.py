@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 
 from cmpi._runtime import programs
+from cmpi._runtime.root import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class ForkServerProcess:
         argv = [*interpreter.argv, *programs.isolated(programs.FORK_SERVER)]
         self._pid = os.posix_spawn(argv[0], argv, environment, file_actions=[null])
         self._pidfd = os.pidfd_open(self._pid)
-        self.deadline_s = time.monotonic() + UP_S
+        self.deadline_s = clock.now_s() + UP_S
 
     def fileno(self) -> int:
         """The descriptor, for poll: it is ready when the fork server has ended. -1: there is no fork

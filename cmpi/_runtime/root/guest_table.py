@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import _socket
 import os
-import time
 
 from cmpi._core.protocol import guest_root, monitor_root
 from cmpi._core.protocol.process_root_connections import Leaving
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
-from cmpi._runtime.root import remains
+from cmpi._runtime.root import clock, remains
 from cmpi.identifiers import OK, RAISED, ExitStatus
 
 TYPE_CHECKING = False
@@ -104,7 +103,7 @@ class GuestTable:
     def take_in(self, peer: Peer, frame: guest_root.GuestUp) -> None:
         """A process outside the job wants to join it."""
         os_pid = _number_of(peer)
-        pid, actions = self._job.guest_up(frame.label, self._host, time.monotonic())
+        pid, actions = self._job.guest_up(frame.label, self._host, clock.now_s())
         if pid is None:
             self.peers.drop(peer)
             return
@@ -123,7 +122,7 @@ class GuestTable:
         # The deadlock check leaves guests out, because their users may always act.
         elif not isinstance(frame, (Blocked, StillBlocked)):
             self._guests[pid].leaves |= isinstance(frame, Leaving)
-            self._do(self._job.from_rank(pid, frame, time.monotonic()))
+            self._do(self._job.from_rank(pid, frame, clock.now_s()))
 
     def _gone(self, pid: int) -> None:
         """The guest's connection was closed, by either side."""
@@ -138,7 +137,7 @@ class GuestTable:
             status = ExitStatus(128 + guest.signal, guest.signal)
         if guest.os_pid == self._keeper:
             self._keeper_ended()
-        self._do(self._job.guest_ended(pid, status, time.monotonic()))
+        self._do(self._job.guest_ended(pid, status, clock.now_s()))
         # What earlier guests have left: the processes of this one are still being ended.
         remains.remove(self._folder, self._shared_memory, self._job.has_ended)
 
@@ -148,7 +147,7 @@ class GuestTable:
             os.close(self._keeper_fd)
         self._keeper, self._keeper_fd = 0, -1
         because = "the process for which the job was started has left it"
-        self._do(self._job.interrupt(SIGTERM, time.monotonic(), because, OK))
+        self._do(self._job.interrupt(SIGTERM, clock.now_s(), because, OK))
 
 
 def _number_of(peer: Peer) -> int:

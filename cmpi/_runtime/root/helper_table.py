@@ -50,11 +50,16 @@ class HelperTable:
 
     def tell(self, role: int, host: str, frame: Any) -> None:
         """Send this to a helper, now or when it is up."""
-        peer = self._up.get((role, host))
-        if peer is not None:
-            self._send(peer, frame)
-        else:
+        if not self.tell_now(role, host, frame):
             self._waiting.setdefault((role, host), []).append(frame)
+
+    def tell_now(self, role: int, host: str, frame: Any) -> bool:
+        """Send this to a helper, if it is up; return whether it is."""
+        peer = self._up.get((role, host))
+        if peer is None:
+            return False
+        self._send(peer, frame)
+        return True
 
     def load(self, frame: helper_root.Load) -> None:
         """Have all fork servers load these modules."""

@@ -6,17 +6,16 @@ For every start, the spawn completer on that host is told the port on which MPI_
 from __future__ import annotations
 
 import os
-import time
 
 from cmpi._core.job import slots
 from cmpi._core.protocol import helper_root, launcher_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import pid_files
-from cmpi._runtime.root import spawn_room
-from cmpi._runtime.root.expected import Expected
+from cmpi._runtime.root import clock, spawn_room
+from cmpi._runtime.root.ending_processes import EndingProcesses
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.helper_table import HelperTable
-from cmpi._runtime.root.spawner import Spawner
+from cmpi._runtime.root.host_starts import HostStarts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.control_peers import ControlPeers, Peer
     from cmpi._runtime.root.root_loop import RootLoop
     from cmpi._runtime.root.slot_monitors import SlotMonitors
+
+MOST_FAILED = 1_000  # starts whose host is remembered
 
 
 class Helpers:
@@ -66,15 +67,16 @@ class Helpers:
         self._helper_table = HelperTable(lambda peer, frame: self.peers.send(peer, frame))
         self._host_spawners: set[str] = set()  # hosts for which one was requested
         self._fork_server = ForkServerProcess()
-        self._spawner = Spawner(self._spawn_failed)
-        self._room_of_root, self._rooms_here = spawn_room.of_root(), spawn_room.of_host()
-        self._expected = Expected(folder)
-        self._expected.started(pid_files.COMPLETER, time.monotonic())
+        self._starts_here = HostStarts(folder, self._spawn_failed)
+        self._room_of_root = spawn_room.of_root()
+        self._hosts_of_failed: dict[int, str] = {}  # by start: MPI may still be busy with it
+        self.ending = EndingProcesses(loop, here, self._ask_end)
         self._handlers: dict[type, Callable[[Peer, Any], None]] = {
             helper_root.HelperUp: self.take_in,
             helper_root.PortIs: lambda _, frame: self._complete(frame.start, frame.port),
             helper_root.SpawnFailed: lambda _, frame: self._start_failed(frame.start, frame.reason),
             helper_root.EndedUnheard: self._ended_there,
+            helper_root.HasEnded: self._has_ended,
             helper_root.Complaint: lambda _, frame: self._say(frame.text),
         }
 
@@ -83,31 +85,31 @@ class Helpers:
     @property
     def deadline_s(self) -> float | None:
         """When to call `tick`."""
-        times = (self._fork_server.deadline_s, self._expected.deadline_s)
+        times = (self._fork_server.deadline_s, self._starts_here.deadline_s, self.ending.deadline_s)
         return min((t for t in times if t is not None), default=None)
 
     def tick(self, now_s: float) -> None:
         """Do what is due."""
-        for what, port in self._expected.ended(now_s):
+        for what, port in self._starts_here.ended(now_s):
             self._ended_unheard(what, port, self._here)
-        reason = self._spawner.stuck(self._expected.heard_s, now_s)
-        for start in self._spawner.give_up() if reason else ():
+        for start, reason in self._starts_here.hopeless(now_s):
             self._start_failed(start, reason)
         self._fork_server.tick(now_s)
+        self.ending.tick(now_s)
 
     def over(self) -> None:
         """The job is over: do not report helpers that end from now on."""
         self._over = True
-        self._spawner.drop()
+        self._starts_here.drop()
 
     def close(self) -> bool:
         """End the spawner; False if it is stuck in MPI. Blocks: at most a second."""
-        return self._spawner.close()
+        return self._starts_here.close()
 
     @property
     def busy(self) -> bool:
         """Whether MPI is starting something on this host."""
-        return self._spawner.busy
+        return self._starts_here.busy
 
     # -- starts ----------------------------------------------------------------------------
 
@@ -118,17 +120,11 @@ class Helpers:
             there = helper_root.SpawnThere(launch.start, len(launch.pids), launch.forked)
             self._tell_host_spawner(launch.host, there)
             return
-        now_s = time.monotonic()
-        lack = lack or self._spawner.stuck(self._expected.heard_s, now_s)
-        lack = lack or spawn_room.lack(self._rooms_here, len(launch.pids), len(self._expected))
         if self.has_no_folder:
             lack = f"the folder of the job, {self._folder}, has been removed"
+        lack = lack or self._starts_here.launch(launch)
         if lack:
             self._spawn_failed(launch.start, lack)
-            return
-        for rank in range(len(launch.pids)):
-            self._expected.started(pid_files.start(launch.start, rank), now_s)
-        self._spawner.submit(launch)
 
     @property
     def has_no_folder(self) -> bool:
@@ -145,14 +141,15 @@ class Helpers:
     def _came_up(self, what: str, host: str) -> None:
         """An expected process has reported."""
         if host == self._here:
-            self._expected.came(what, time.monotonic())
+            self._starts_here.came(what)
         else:
             self._helper_table.tell(helper_root.HOST_SPAWNER, host, helper_root.IsUp(what))
 
     def _host_of(self, start: int) -> str | None:
-        """The host of a start, if its process or slot still exists."""
+        """The host of a start, if its process or slot exists, or MPI was too late with it."""
         pids = self._job.starts.get(start)
-        return self._job.processes[pids[0]].host if pids else self.slots.host(start)
+        host = self._job.processes[pids[0]].host if pids else self.slots.host(start)
+        return self._hosts_of_failed.get(start) if host is None else host
 
     def _complete(self, start: int, port: str) -> None:
         host = self._host_of(start)
@@ -164,10 +161,15 @@ class Helpers:
         self._loop.post(lambda: self._start_failed(start, reason))
 
     def _start_failed(self, start: int, reason: str) -> None:
+        host = self._host_of(start)
+        if host is not None:
+            self._hosts_of_failed[start] = host
+            if len(self._hosts_of_failed) > MOST_FAILED:
+                del self._hosts_of_failed[next(iter(self._hosts_of_failed))]
         if start >= slots.FIRST:
             self.slots.failed(start, reason)
         else:
-            self._do(self._job.start_failed(start, reason, time.monotonic()))
+            self._do(self._job.start_failed(start, reason, clock.now_s()))
 
     def _ended_there(self, peer: Peer, frame: helper_root.EndedUnheard) -> None:
         """A process on another host has ended before it was ready."""
@@ -185,6 +187,17 @@ class Helpers:
             # Otherwise MPI_Comm_spawn would not return, and the next one would wait.
             self._complete(start, port)
             self._start_failed(start, "MPI's process for it has ended")
+
+    # -- ends ------------------------------------------------------------------------------
+
+    def _ask_end(self, host: str, os_pid: int) -> bool:
+        """Ask a host's spawner for the end of a process there; False if there is no such spawner."""
+        return self._helper_table.tell_now(helper_root.HOST_SPAWNER, host, helper_root.TellEnd(os_pid))
+
+    def _has_ended(self, peer: Peer, frame: helper_root.HasEnded) -> None:
+        host = self._helper_table.host_of(peer)
+        if host is not None:
+            self.ending.ended(host, frame.os_pid)
 
     # -- fork servers ----------------------------------------------------------------------
 
@@ -251,7 +264,7 @@ class Helpers:
             self._give_up()
         else:
             self.slots.host_lost(host)
-            self._do(self._job.host_lost(host, "MPI has ended there", time.monotonic()))
+            self._do(self._job.host_lost(host, "MPI has ended there", clock.now_s()))
 
     def _tell_host_spawner(self, host: str, frame: Any) -> None:
         if host not in self._host_spawners:

@@ -8,20 +8,23 @@ fails with another. (With one mpiexec for all hosts, Hydra uses a new ssh for ea
 from __future__ import annotations
 
 import os
-import select
-import time
-from collections import deque
 
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import helper_root
+from cmpi._core.protocol.wire import handler
 from cmpi._runtime import environment
-from cmpi._runtime.linux import pid_files
-from cmpi._runtime.root import spawn_room
-from cmpi._runtime.root.expected import Expected
+from cmpi._runtime.root import clock
+from cmpi._runtime.root.ending_processes import EndingProcesses
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
-from cmpi._runtime.root.spawner import Spawner
+from cmpi._runtime.root.host_starts import HostStarts
+from cmpi._runtime.root.root_loop import RootLoop
 from cmpi._transport import control_socket, mpi
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
 class HostSpawner:
@@ -29,87 +32,78 @@ class HostSpawner:
 
     def __init__(self) -> None:
         self._host = os.environ[environment.HOST]
+        self._loop = RootLoop()
         self._root = control_socket.to_root(os.environ, helper_root.TO_HOST_SPAWNER)
-        self._root.send(helper_root.HelperUp(helper_root.HOST_SPAWNER, self._host, ""))
-        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._failures: deque[helper_root.SpawnFailed] = deque()
-        self._spawner = Spawner(self._spawn_failed)
-        self._rooms = spawn_room.of_host()
+        self._loop.watch(self._root.fileno(), self._hear_root)
+        self._send(helper_root.HelperUp(helper_root.HOST_SPAWNER, self._host, ""))
+        self._starts = HostStarts(os.environ[environment.JOB], self._spawn_failed)
         self._fork_server = ForkServerProcess()
-        self._expected = Expected(os.environ[environment.JOB])
-        self._expected.started(pid_files.COMPLETER, time.monotonic())
+        self._ending = EndingProcesses(self._loop, self._host, lambda *_: False)
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            helper_root.SpawnThere: self._spawn,
+            helper_root.StartForkServer: self._start_fork_server,
+            helper_root.IsUp: lambda frame: self._starts.came(frame.what),
+            helper_root.TellEnd: self._tell_end,
+        }
 
     def run(self) -> int:
         """Serve; returns the exit code, 0."""
-        poll = select.poll()
-        poll.register(self._wake_read, select.POLLIN)
         while not self._root.closed:
-            backlog = select.POLLOUT if self._root.backlog else 0
-            poll.register(self._root, select.POLLIN | backlog)
-            self._watch_fork_server(poll)
-            ready = {fd for fd, _ in poll.poll(self._tick())}
-            if self._wake_read in ready:
-                os.read(self._wake_read, 4096)
-                while self._failures:
-                    self._root.send(self._failures.popleft())
-            if self._fork_server.fileno() in ready:
-                poll.unregister(self._fork_server.fileno())
-                self._no_fork_server(self._fork_server.ended())
-            if self._root.fileno() in ready:
-                self._root.flush()
-                for frame in self._root.receive():
-                    self._obey(frame)
-        if not self._spawner.close():
+            parts = (self._starts, self._fork_server, self._ending)
+            self._loop.turn(clock.patience_s([part.deadline_s for part in parts]))
+            self._tick(clock.now_s())
+        if not self._starts.close():
             os._exit(1)  # a thread is stuck in MPI: MPI_Finalize would not return either
         return 0
 
-    def _obey(self, frame: object) -> None:
-        if isinstance(frame, helper_root.SpawnThere):
-            now_s = time.monotonic()
-            lack = self._spawner.stuck(self._expected.heard_s, now_s)
-            lack = lack or spawn_room.lack(self._rooms, frame.n, len(self._expected))
-            if lack:
-                self._root.send(helper_root.SpawnFailed(frame.start, lack))
-            else:
-                for rank in range(frame.n):
-                    self._expected.started(pid_files.start(frame.start, rank), now_s)
-                self._spawner.submit(Launch(frame.start, [0] * frame.n, self._host, frame.forked))
-        elif isinstance(frame, helper_root.StartForkServer):
-            try:
-                self._fork_server.start(Interpreter(frame.python, frame.flags, frame.settings))
-            except OSError as error:
-                self._no_fork_server(f"{frame.python}: {error.strerror}")
-        elif isinstance(frame, helper_root.IsUp):
-            self._expected.came(frame.what, time.monotonic())
+    def _send(self, frame: Any) -> None:
+        self._root.send(frame)
+        if self._root.backlog:
+            self._loop.watch_writing(self._root.fileno(), True)
 
-    def _watch_fork_server(self, poll: select.poll) -> None:
-        """Have poll notice the end of the fork server."""
-        if self._fork_server.fileno() >= 0:
-            poll.register(self._fork_server.fileno(), select.POLLIN)
+    def _hear_root(self, _: int) -> None:
+        if self._root.flush():
+            self._loop.watch_writing(self._root.fileno(), False)
+        for frame in self._root.receive():
+            handler(self._handlers, frame)(frame)
 
-    def _tick(self) -> float | None:
-        """Do what is due; return how long poll may wait, in milliseconds."""
-        server, now_s = self._fork_server, time.monotonic()
-        server.tick(now_s)
-        for what, port in self._expected.ended(now_s):
-            self._root.send(helper_root.EndedUnheard(what, port))
-        reason = self._spawner.stuck(self._expected.heard_s, now_s)
-        for start in self._spawner.give_up() if reason else ():
-            self._root.send(helper_root.SpawnFailed(start, reason))
-        times_s = [self._expected.deadline_s, server.deadline_s if server.fileno() >= 0 else None]
-        next_s = min((time_s for time_s in times_s if time_s is not None), default=None)
-        return None if next_s is None else max(0.0, next_s - now_s) * 1000
+    def _tick(self, now_s: float) -> None:
+        self._fork_server.tick(now_s)
+        self._ending.tick(now_s)
+        for what, port in self._starts.ended(now_s):
+            self._send(helper_root.EndedUnheard(what, port))
+        for start, reason in self._starts.hopeless(now_s):
+            self._send(helper_root.SpawnFailed(start, reason))
 
-    def _no_fork_server(self, reason: str) -> None:
-        self._root.send(helper_root.HelperUp(helper_root.FORK_SERVER, self._host, reason))
+    # -- what the root orders --------------------------------------------------------------
+
+    def _spawn(self, frame: helper_root.SpawnThere) -> None:
+        lack = self._starts.launch(Launch(frame.start, [0] * frame.n, self._host, frame.forked))
+        if lack:
+            self._send(helper_root.SpawnFailed(frame.start, lack))
 
     def _spawn_failed(self, start: int, reason: str) -> None:
         """Report a failed start. Called in the spawner's thread."""
-        self._failures.append(helper_root.SpawnFailed(start, reason))
+        self._loop.post(lambda: self._send(helper_root.SpawnFailed(start, reason)))
+
+    def _tell_end(self, frame: helper_root.TellEnd) -> None:
+        has_ended = helper_root.HasEnded(frame.os_pid)
+        self._ending.when_ended(self._host, frame.os_pid, lambda: self._send(has_ended))
+
+    def _start_fork_server(self, frame: helper_root.StartForkServer) -> None:
         try:
-            os.write(self._wake_write, b"x")
-        except BlockingIOError:
-            pass  # there are enough wake-ups in it already
+            self._fork_server.start(Interpreter(frame.python, frame.flags, frame.settings))
+        except OSError as error:
+            self._no_fork_server(f"{frame.python}: {error.strerror}")
+            return
+        self._loop.watch(self._fork_server.fileno(), lambda _: self._fork_server_ended())
+
+    def _fork_server_ended(self) -> None:
+        self._loop.forget(self._fork_server.fileno())
+        self._no_fork_server(self._fork_server.ended())
+
+    def _no_fork_server(self, reason: str) -> None:
+        self._send(helper_root.HelperUp(helper_root.FORK_SERVER, self._host, reason))
 
 
 def main() -> int:

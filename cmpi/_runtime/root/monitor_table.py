@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 from cmpi._core.job.start_order import start_order
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
 from cmpi._core.protocol.wire import Decoder, handler
 from cmpi._runtime.linux import shared_memory_room
+from cmpi._runtime.root import clock
 from cmpi._transport import mpi
 from cmpi.identifiers import ExitStatus
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from cmpi._core.protocol import launcher_root
     from cmpi._runtime.root.console import Consoles
     from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.ending_processes import EndingProcesses
     from cmpi._runtime.root.root_loop import RootLoop
 
 
@@ -49,8 +49,11 @@ class MonitorTable:
         self._loop, self._do = loop, do
         self._monitors: dict[int, Peer] = {}
         self._rank_frames: dict[int, Decoder] = {}  # decodes the stream of each process
+        self._os_pids: dict[int, int] = {}  # of the processes that have been started
         self.peers: ControlPeers
+        self.ending: EndingProcesses
         self._handlers: dict[type, Callable[[int, Any], None]] = {
+            monitor_root.ProcessStarted: self._started,
             monitor_root.Output: self._output,
             monitor_root.FromRank: self._from_rank,
             monitor_root.ProcessExited: self._exited,
@@ -122,7 +125,7 @@ class MonitorTable:
 
     def take_in(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
         """A monitor has reported."""
-        pid, actions = self._job.monitor_up(frame.start, frame.rank, time.monotonic(), frame.service_port)
+        pid, actions = self._job.monitor_up(frame.start, frame.rank, clock.now_s(), frame.service_port)
         if pid is None:
             peer.on_frame = lambda peer, frame: None  # its process is not needed: ignore its frames
             self.peers.send(peer, monitor_root.Dismiss())
@@ -132,23 +135,38 @@ class MonitorTable:
             self.adopt(pid, peer, Decoder(process_root.TO_ROOT))
         self._do(actions)
 
-    def adopt(self, pid: int, peer: Peer, frames: Decoder) -> None:
-        """Assign a monitor to a process, whose stream `frames` decodes."""
-        self._monitors[pid], self._rank_frames[pid] = peer, frames
+    def adopt(self, pid: int, peer: Peer, frames: Decoder, os_pid: int = 0) -> None:
+        """Assign a monitor to a process, whose stream `frames` decodes; `os_pid` if it is running."""
+        self._monitors[pid], self._rank_frames[pid], self._os_pids[pid] = peer, frames, os_pid
 
     def release(self, pid: int) -> None:
         """A process has no monitor any more: it has ended without leftovers."""
-        del self._monitors[pid], self._rank_frames[pid]
+        self._part(pid)
         self._do(self._job.monitor_left(pid))
 
     def gone(self, pid: int) -> None:
         """The connection of the process's monitor has closed."""
+        os_pid, process = self._part(pid), self._job.processes[pid]
+
+        def lost() -> None:
+            self._do(self._job.monitor_lost(pid, clock.now_s()))
+
+        if process.status is None and os_pid:
+            self.ending.when_ended(process.host, os_pid, lost)
+        else:
+            lost()
+
+    def _part(self, pid: int) -> int:
+        """Forget the monitor of a process; return the operating system's pid of the process."""
         del self._monitors[pid], self._rank_frames[pid]
-        self._do(self._job.monitor_lost(pid, time.monotonic()))
+        return self._os_pids.pop(pid)
 
     def on_frame(self, pid: int, frame: Any) -> None:
         """Handle a frame of the process's monitor. Raises: ProtocolError."""
         handler(self._handlers, frame)(pid, frame)
+
+    def _started(self, pid: int, frame: monitor_root.ProcessStarted) -> None:
+        self._os_pids[pid] = frame.os_pid
 
     def _output(self, pid: int, frame: monitor_root.Output) -> None:
         console = self._consoles.of(pid)
@@ -160,12 +178,12 @@ class MonitorTable:
             self._rank_handlers.get(type(inner), self._for_job)(pid, inner)
 
     def _for_job(self, pid: int, frame: Any) -> None:
-        self._do(self._job.from_rank(pid, frame, time.monotonic()))
+        self._do(self._job.from_rank(pid, frame, clock.now_s()))
 
     def _waits(self, pid: int, frame: Blocked | StillBlocked) -> None:
         console = self._consoles.of(pid)
         if console.order.check_deadlock and self._job.processes[pid].status is None:
-            self._do(console.deadlock.on_frame(pid, frame, time.monotonic()))
+            self._do(console.deadlock.on_frame(pid, frame, clock.now_s()))
 
     def _stacks(self, pid: int, frame: Stacks) -> None:
         text = frame.text.rstrip("\n")
@@ -176,7 +194,7 @@ class MonitorTable:
         verdict = "out of memory: the kernel killed it" if frame.by_kernel else lack
         status = ExitStatus(frame.code, frame.signal, verdict)
         self._job.used(pid, frame)
-        self._do(self._job.exited(pid, status, time.monotonic(), frame.by_launcher))
+        self._do(self._job.exited(pid, status, clock.now_s(), frame.by_launcher))
 
     def _over_memory(self, pid: int, frame: monitor_root.OverMemory) -> None:
         self._do(self._job.over_memory(pid, frame))

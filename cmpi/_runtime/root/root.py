@@ -22,6 +22,7 @@ from cmpi._core.protocol.wire import encode, handler
 from cmpi._runtime import environment
 from cmpi._runtime.batch_end import in_batch_job
 from cmpi._runtime.linux import host_facts, leftovers
+from cmpi._runtime.root import clock
 from cmpi._runtime.root.console import Console, Consoles
 from cmpi._runtime.root.control_peers import ControlPeers, Peer
 from cmpi._runtime.root.deployment_table import DeploymentTable
@@ -101,7 +102,7 @@ class Root:
             give_up=self._give_up,
         )
         self._slots = SlotMonitors(self._job, self._monitors, self._helpers.launch, self._do)
-        self._helpers.slots = self._slots
+        self._helpers.slots, self._monitors.ending = self._slots, self._helpers.ending
         self._guests = GuestTable(
             self._job,
             self._here,
@@ -136,7 +137,7 @@ class Root:
         self._launcher.send(launcher_root.TakesGuests())
         while not self._over():
             self._loop.turn(self._timeout_s())
-            now_s = time.monotonic()
+            now_s = clock.now_s()
             if self._batch_end.tick(now_s):
                 self._do(self._job.interrupt(SIGTERM, now_s))
             self._do(self._job.tick(now_s))
@@ -155,8 +156,7 @@ class Root:
         times = [machine.deadline_s() for machine in (self._job, self._batch_end, *self._consoles)]
         times += [self._peers.deadline_s, self._helpers.deadline_s, self._slots.deadline_s, self._leave_s]
         times.append(self._deployments.deadline_s)
-        first_s = min((t for t in times if t is not None), default=None)
-        return None if first_s is None else max(0.0, first_s - time.monotonic())
+        return clock.patience_s(times)
 
     def _over(self) -> bool:
         if self._launcher.closed and self._finish is None:
@@ -164,13 +164,13 @@ class Root:
         if self._finish is None:
             return False
         if self._leave_s is None:
-            self._leave_s = time.monotonic() + LEAVE_S
+            self._leave_s = clock.now_s() + LEAVE_S
             self._monitors.dismiss_all()
             self._guests.dismiss_all()
             self._deployments.dismiss_all()
             self._slots.close()
         left = len(self._monitors) or len(self._slots) or self._helpers.busy or self._deployments.visited
-        return not left or time.monotonic() >= self._leave_s
+        return not left or clock.now_s() >= self._leave_s
 
     def _introduce(self, peer: Peer, frame: Any) -> None:
         """The first frame of a connection tells what it is."""
@@ -250,7 +250,7 @@ class Root:
         console = self._consoles.of_owner(owner)
         console.bridge.say(deadlock_report(self._job, console.deadlock.blocked), alarm=True)
         because = "all processes of the job waited for each other"
-        now_s = time.monotonic()
+        now_s = clock.now_s()
         self._do(self._job.interrupt(SIGTERM, now_s, because, deadlock.CODE, owner=owner))
 
     def _finish_with(self, code: int) -> None:
@@ -280,22 +280,22 @@ class Root:
         }
 
     def _interrupt(self, signal: int) -> None:
-        again, now_s = self._job.interruption is not None, time.monotonic()
+        again, now_s = self._job.interruption is not None, clock.now_s()
         if self._batch_end.by_cmpirun(signal, now_s, interrupted=again):
             self._do(self._job.hurry(now_s) if again else self._job.interrupt(signal, now_s))
 
     def _terminated(self) -> None:
         """A monitor reports that Slurm has sent SIGTERM to everything."""
         if self._batch_end.by_slurm(interrupted=self._job.interruption is not None):
-            self._do(self._job.interrupt(SIGTERM, time.monotonic(), by_slurm=True))
+            self._do(self._job.interrupt(SIGTERM, clock.now_s(), by_slurm=True))
 
     def _unread(self) -> None:
         """The reader of the job's output has closed it."""
-        self._do(self._job.interrupt(SIGPIPE, time.monotonic()))
+        self._do(self._job.interrupt(SIGPIPE, clock.now_s()))
 
     def _host_lost(self, frame: launcher_root.HostLost) -> None:
         self._slots.host_lost(frame.name)
-        self._do(self._job.host_lost(frame.name, frame.reason, time.monotonic()))
+        self._do(self._job.host_lost(frame.name, frame.reason, clock.now_s()))
         self._launcher.send(launcher_root.HostForgotten(frame.name))
 
     def _host_back(self, frame: launcher_root.HostBack) -> None:
@@ -304,7 +304,7 @@ class Root:
         self._do(self._job.host_back(back))
 
     def _world_failed(self, frame: launcher_root.WorldFailed) -> None:
-        self._do(self._job.start_failed(frame.start, frame.reason, time.monotonic()))
+        self._do(self._job.start_failed(frame.start, frame.reason, clock.now_s()))
 
     # -- the end ---------------------------------------------------------------------------
 

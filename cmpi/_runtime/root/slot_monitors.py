@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
 
 from cmpi._core.job import slots
@@ -10,6 +9,7 @@ from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.wire import Decoder
 from cmpi._runtime.linux import memory_usage
+from cmpi._runtime.root import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class _Monitor:
     def __init__(self, peer: Peer) -> None:
         self.peer = peer
         self.pid: int | None = None  # of the job's process in the slot, if there is one
+        self.os_pid = 0  # of the process that runs there
         self.frames = Decoder(process_root.TO_ROOT)  # of a process without a closure
         self.joins: list[Any] = []  # its frames, which ask to join
 
@@ -69,7 +70,7 @@ class SlotMonitors:
 
     def want(self, start: int, host: str) -> None:
         """A closure is to run in a slot of this host."""
-        self._act(self._table.want(start, host, time.monotonic()))
+        self._act(self._table.want(start, host, clock.now_s()))
 
     def withdraw(self, start: int) -> None:
         """The process of this start is not needed any more, or has ended."""
@@ -147,6 +148,8 @@ class SlotMonitors:
             self._act(self._table.idle(number, frame.fault))
         elif monitor.pid is not None:
             self._table_of_monitors.on_frame(monitor.pid, frame)
+        elif isinstance(frame, monitor_root.ProcessStarted):
+            monitor.os_pid = frame.os_pid
         elif isinstance(frame, monitor_root.FromRank):
             monitor.joins += monitor.frames.feed(frame.data)
             self._act(self._table.joined(number) if monitor.joins else [])
@@ -163,17 +166,17 @@ class SlotMonitors:
             self.peers.send(self._monitors[number].peer, frame)
 
     def _bind(self, number: int, start: int) -> None:
-        monitor, now_s = self._monitors[number], time.monotonic()
+        monitor, now_s = self._monitors[number], clock.now_s()
         pid, actions = self._job.monitor_up(start, 0, now_s)
         if pid is None:  # nobody needs it any more
             self._do(actions)
             self._act(self._table.taken_again(number))
             return
         monitor.pid, monitor.peer.title = pid, f"the monitor of {self._job.processes[pid].title}"
-        self._table_of_monitors.adopt(pid, monitor.peer, monitor.frames)
+        self._table_of_monitors.adopt(pid, monitor.peer, monitor.frames, monitor.os_pid)
         self._do(actions)
         for frame in monitor.joins:
             self._do(self._job.from_rank(pid, frame, now_s))
 
     def _fail(self, start: int, reason: str) -> None:
-        self._do(self._job.start_failed(start, reason, time.monotonic()))
+        self._do(self._job.start_failed(start, reason, clock.now_s()))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 from cmpi._core.job.job_actions import Order, Tell
 from cmpi._core.job.mpi_waits import MpiWaits
 from cmpi._core.protocol.monitor_root import AskRankStacks
 from cmpi._core.protocol.process_root_waits import AskStacks
+from cmpi._runtime.root import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class StackWatch:
             else:
                 self._say(f"{title}: {AT_END if found.ending else NO_PYTHON}")
             return
-        ranks = self._waits.look(pid, found, time.monotonic())
+        ranks = self._waits.look(pid, found, clock.now_s())
         if ranks:
             in_order = sorted(ranks, key=lambda it: self._job.processes[it].rank)
             lines = [f"    {self._job.processes[it].title} {ranks[it]}" for it in in_order]
