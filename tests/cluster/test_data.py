@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from tests.data import postgres_server
+
 PRELUDE = """\
 import os, pathlib, sys, time
 import cmpi
@@ -172,4 +174,60 @@ def test_blocks_of_a_lost_host_are_recomputed_once_and_counted_once(on_hosts, jo
     pathlib.Path(folder, "lost").touch()
     out, err = (text.decode() for text in job.communicate(timeout=80))
     assert out == "10000 {3, 4}\n64 True 2\n", out + err
+    assert job.returncode == 0 and "host h3 is lost" in err, err
+
+
+WRITES = """\
+    from cmpi._core.data.database_uri import DatabaseUri
+    from cmpi.data.postgres import connected
+    folder, uri, hosts = pathlib.Path(sys.argv[1]), sys.argv[2], set(sys.argv[3:])
+    def row(x):
+        host = os.uname().nodename
+        folder.joinpath(f"on {host}").touch()
+        until(lambda: len(list(folder.glob("on h*"))) == len(hosts))
+        if x == 7_999:
+            folder.joinpath("last").touch()
+            until((folder / "go on").exists)
+        return {"x": x, "host": host, "text": "é" * 300}
+    with ProcessPool(2 * len(hosts), resources=Resources(cpus=1)) as pool:
+        until(lambda: set(pool.map(where, range(24), chunksize=1)) == hosts)
+        print(data.range(8_000, pool=pool).map(row).write_postgres(uri, "t"))
+    with connected(DatabaseUri(uri)) as connection:
+        found = connection.execute(
+            "SELECT count(DISTINCT x), sum(length(text)), string_agg(DISTINCT host, ' ' ORDER BY host) FROM t"
+        )
+        print(*found.to_pylist()[0].values())
+"""
+
+
+@pytest.fixture
+def uri():
+    """The address of a database that h1 can reach."""
+    pytest.importorskip("adbc_driver_postgresql")
+    if postgres_server.INITDB is None:
+        pytest.skip(postgres_server.MISSING)
+    with postgres_server.server("/var/tmp") as uri:  # a folder that the hosts share
+        yield uri
+
+
+def test_rows_from_other_hosts_are_written_to_postgres(on_hosts, jobs, uri):
+    (jobs.folder / "go on").touch()
+    options = ("--host", "h1:2,h2:2", "--output", "plain")
+    arguments = (str(jobs.folder), uri, "h1", "h2")
+    result = on_hosts.job(PRELUDE + WRITES, *arguments, options=options, timeout=80)
+    assert result.out == "8000\n8000 2400000 h1 h2\n", result
+
+
+def test_rows_that_a_lost_host_had_for_postgres_are_made_again(on_hosts, jobs, uri):
+    job = on_hosts.start(
+        *("--host", "h1:2,h2:2,h3:2", "--host-timeout", "3.5", "--output", "plain"),
+        *("python", jobs.script(PRELUDE + WRITES), str(jobs.folder), uri, "h1", "h2", "h3"),
+    )
+    while not pathlib.Path(jobs.folder, "last").exists():
+        assert job.poll() is None, job.communicate()
+        time.sleep(0.05)
+    on_hosts.hosts.power_off("h3")
+    pathlib.Path(jobs.folder, "go on").touch()
+    out, err = (text.decode() for text in job.communicate(timeout=80))
+    assert out == "8000\n8000 2400000 h1 h2\n", out + err
     assert job.returncode == 0 and "host h3 is lost" in err, err

@@ -24,17 +24,18 @@ SETTINGS = {
 
 
 @contextlib.contextmanager
-def server():
+def server(parent=None):
     """Start a server, and yield the address of its database; `ada` logs in with the password `s3cret!`.
 
-    The server refuses to run as root; then user `nobody` runs it.
+    Its files and its socket are in a new folder in `parent`, by default in that for temporary files. The
+    server refuses to run as root; then user `nobody` runs it.
     """
     user = {}
     if os.getuid() == 0:
         nobody = pwd.getpwnam("nobody")
         user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     bin = pathlib.Path(INITDB).parent
-    with tempfile.TemporaryDirectory(prefix="cmpi-pg-") as folder:
+    with tempfile.TemporaryDirectory(prefix="cmpi-pg-", dir=parent) as folder:
         if user:
             os.chown(folder, user["user"], user["group"])
         password = pathlib.Path(folder, "password")
