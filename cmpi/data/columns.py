@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from cmpi.data import dense_keys
 from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.hashing import can_be_hashed, partition_numbers
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.columnar import values_of
 
+PIECE = 1 << 17  # rows that are divided at once: they fit into a core's cache
 # How the aggregates of two splits are merged. Others, such as a variance, are merged as states.
 MERGED_BY = {"count_all": "sum", "count": "sum", "sum": "sum", "min": "min", "max": "max"}
 
@@ -64,13 +66,19 @@ def divided(table: Any, keys: Sequence[Any], partitions: int, level: int = 0) ->
     give for the keys, and tables."""
     np = numpy()
     numbers = partition_numbers(keys, partitions, level)
-    ends = np.cumsum(np.bincount(numbers, minlength=partitions)).tolist()
     if partitions <= 1 << 16:
         numbers = numbers.astype(np.uint16)  # which numpy sorts by radix
-    table = table.take(pyarrow().array(np.argsort(numbers, kind="stable")))
-    for number, (begin, end) in enumerate(zip([0, *ends], ends)):
-        if begin < end:
-            yield number, table.slice(begin, end - begin)
+    parts: list[list[Any]] = [[] for _ in range(partitions)]
+    for at in range(0, table.num_rows, PIECE):
+        piece = numbers[at : at + PIECE]
+        rows = table.slice(at, PIECE).take(pyarrow().array(np.argsort(piece, kind="stable")))
+        ends = np.cumsum(np.bincount(piece, minlength=partitions)).tolist()
+        for part, begin, end in zip(parts, [0, *ends], ends):
+            if begin < end:
+                part.append(rows.slice(begin, end - begin))
+    for number, part in enumerate(parts):
+        if part:
+            yield number, pyarrow().concat_tables(part).combine_chunks()
 
 
 def merged(tables: Sequence[Any], sink: Sink) -> Any:
@@ -102,6 +110,9 @@ def columns_of_sink(sink: Sink) -> tuple[str, ...]:
 
 def _aggregate(table: Any, keys: list[str], asked: list[tuple[str, str]]) -> Any:
     """The aggregate table of a table; None if Arrow cannot compute it."""
+    found = dense_keys.aggregate(table, keys, asked)
+    if found is not None:
+        return found
     arrow = pyarrow()
     columns: list[Any] = [(name or [], function) for name, function in asked]
     try:

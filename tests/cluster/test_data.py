@@ -194,7 +194,8 @@ WRITES = """\
         print(data.range(8_000, pool=pool).map(row).write_postgres(uri, "t"))
     with connected(DatabaseUri(uri)) as connection:
         found = connection.execute(
-            "SELECT count(DISTINCT x), sum(length(text)), string_agg(DISTINCT host, ' ' ORDER BY host) FROM t"
+            "SELECT count(DISTINCT x), sum(length(text)), string_agg(DISTINCT host, ' ' ORDER BY host)"
+            " FROM t"
         )
         print(*found.to_pylist()[0].values())
 """
