@@ -1,5 +1,6 @@
 """Times `cmpi.data` and, in turn on the same files, multiprocessing by hand, Dask, Polars and a plain
-loop. Libraries that are not installed are left out."""
+loop; also what CPU time each needs in all its processes, which other programs disturb less. Libraries that
+are not installed are left out."""
 
 from __future__ import annotations
 
@@ -31,10 +32,13 @@ def run(name: str, runs: int) -> Iterator[Row]:
     """Rows of the table."""
     found = in_a_job("cmpi.bench.jobs.data_work", runs or RUNS, SCALE)
     for key, (what, unit) in WHAT.items():
-        figures = found[key]
+        figures, cpu_s = found[key]
         ours = figures.pop("cmpi")
         if not figures:
             yield Row(what, ours, unit)
         for i, (other, theirs) in enumerate(figures.items()):
             limit = LIMITS.get(key, {}).get(other, "")
             yield Row(what if i == 0 else "  the same", ours, unit, other, theirs, limit)
+        for other, theirs in cpu_s.items():
+            if other != "cmpi":
+                yield Row("  CPU time", cpu_s["cmpi"], "s", other, theirs)

@@ -3,7 +3,8 @@
 cmpirun python -m cmpi.bench.jobs.data_work RUNS SCALE
 
 A seeded generator creates the files, with 1 GB and 30 million rows for a SCALE of 1. Every library does the
-same work in turn, RUNS times, with its workers already up; median rates are printed as JSON.
+same work in turn, RUNS times, with its workers already up; median rates are printed as JSON, and the median
+CPU times of all processes together.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
+import psutil
 
 import cmpi
 from cmpi import data
@@ -101,17 +105,37 @@ def loop(rows: int) -> int:
     return n
 
 
-def rates(measure: Times, amount: float, runs: int) -> dict[str, float]:
-    """Rates by the median of interleaved runs; all measures must give the same result."""
+Figures = dict[str, float]
+
+
+def rates(measure: Times, amount: float, runs: int) -> tuple[Figures, Figures]:
+    """Rates and CPU seconds by the median of interleaved runs; all measures must give the same result."""
     times: dict[str, list[float]] = {name: [] for name in measure}
+    cpu_times: dict[str, list[float]] = {name: [] for name in measure}
     results = {}
     for _ in range(runs):
         for name, work in measure.items():
-            start_s = time.perf_counter()
+            cpu_start_s, start_s = cpu_s(), time.perf_counter()
             results[name] = work()
             times[name].append(time.perf_counter() - start_s)
+            cpu_times[name].append(cpu_s() - cpu_start_s)
     assert len(set(map(str, results.values()))) == 1, results
-    return {name: amount / statistics.median(each) for name, each in times.items()}
+    return (
+        {name: amount / statistics.median(each) for name, each in times.items()},
+        {name: statistics.median(each) for name, each in cpu_times.items()},
+    )
+
+
+def cpu_s() -> float:
+    """The CPU time that this process, the processes of its job, and their descendants have used."""
+    top = psutil.Process()
+    while (parent := top.parent()) and "cmpi" in " ".join(parent.cmdline()):
+        top = parent
+    total = 0.0
+    for process in (top, *top.children(recursive=True)):
+        with suppress(psutil.Error):  # it has just ended; its parent has its times
+            total += sum(process.cpu_times()[:4])  # those of the children that it has waited for included
+    return total
 
 
 def words(pool: Any, path: str) -> Times:
@@ -133,11 +157,12 @@ def words(pool: Any, path: str) -> Times:
 
     measure: Times = {"cmpi": ours, "multiprocessing by hand": by_hand}
     if bag := _installed("dask.bag"):
+        executor = ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn"))  # as Dask's own
 
         def dask() -> object:
             lines = bag.read_text(path, blocksize=SPLIT_BYTES)
             counts = lines.str.split().flatten().frequencies()
-            found = dict(counts.compute(scheduler="processes", num_workers=WORKERS))
+            found = dict(counts.compute(scheduler="processes", pool=executor))
             return len(found), max(found.values())
 
         measure["Dask Bag"] = dask
@@ -241,7 +266,7 @@ def growth(runs: int) -> dict[str, float]:
         with cmpi.ProcessPool(workers) as pool:
             list(pool.map(slow, range(workers)))
             stream = data.range(SLOW_READS, pool=pool).map(slow)
-            found[workers] = rates({"cmpi": stream.count}, SLOW_READS, runs)["cmpi"]
+            found[workers] = rates({"cmpi": stream.count}, SLOW_READS, runs)[0]["cmpi"]
     return {"cmpi": found[4], "4 x one worker": 4 * found[1]}
 
 
@@ -256,23 +281,23 @@ def main() -> None:
     """Measure, and print the figures."""
     runs, scale = int(sys.argv[1]), float(sys.argv[2])
     n_words, n_table, n_loop, many, few = (10 * max(1, int(n * scale / 10)) for n in SIZES)
+    found: dict[str, tuple[Figures, Figures]] = {}
     with tempfile.TemporaryDirectory(prefix="cmpi-bench-") as folder, cmpi.ProcessPool(WORKERS) as pool:
         text, table = f"{folder}/words.txt", f"{folder}/table.parquet"
         nbytes = make_text(text, n_words)
-        figures = {"words": rates(words(pool, text), nbytes / 1e6, runs)}
+        found["words"] = rates(words(pool, text), nbytes / 1e6, runs)
         make_table(table, n_table)
-        figures["mean"] = rates(mean(pool, table), n_table / 1e6, runs)
+        found["mean"] = rates(mean(pool, table), n_table / 1e6, runs)
         csv_file = f"{folder}/table.csv"
         make_csv(table, csv_file)
-        figures["csv"] = rates(convert(pool, csv_file, folder), os.path.getsize(csv_file) / 1e6, runs)
+        found["csv"] = rates(convert(pool, csv_file, folder), os.path.getsize(csv_file) / 1e6, runs)
         rows = data.range(n_loop, pool=pool).map(double).filter(odd_third)
         plain = partial(loop, n_loop)
-        found = rates({"cmpi": rows.count, "plain loop x workers": plain}, n_loop / 1e6, runs)
-        found["plain loop x workers"] *= WORKERS
-        figures["rows"] = found
-        figures["growth"] = growth(runs)
-        figures["join"] = rates(join(pool, *make_join(folder, many, few)), (many + few) / 1e6, runs)
-    print(json.dumps(figures))
+        found["rows"] = rates({"cmpi": rows.count, "plain loop x workers": plain}, n_loop / 1e6, runs)
+        found["rows"][0]["plain loop x workers"] *= WORKERS
+        found["growth"] = growth(runs), {}
+        found["join"] = rates(join(pool, *make_join(folder, many, few)), (many + few) / 1e6, runs)
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":
