@@ -47,6 +47,7 @@ def make(
         deadline_s=_deadline_s(),
         report_mpi_waits_s=config.report_mpi_waits_s,
         grace_s=config.grace_s,
+        host_timeout_s=config.host_timeout_s,
         strict=config.strict,
         standing=config.serve,
         keeper=config.keeper[0],

@@ -269,6 +269,11 @@ class MpiTransport:
         """True if a transfer is in flight that needs further calls to complete."""
         return bool(self._sends or self._heads)
 
+    @property
+    def under_way(self) -> bool:
+        """True if something may not have arrived."""
+        return self.busy
+
     def fileno(self) -> int:
         """The descriptor for poll; there is none."""
         return -1

@@ -23,8 +23,8 @@ def prove(sock: _socket.socket, key: Key) -> None:
     if not is_ours(sock):
         raise ProtocolError("another user listens at the address of this job")
     client = authentication.Client(key, os.urandom(authentication.NONCE_BYTES))
-    sock.sendall(client.answer(_receive_exactly(sock, authentication.GREETING_BYTES)))
-    client.check(_receive_exactly(sock, authentication.PROOF_BYTES))
+    sock.sendall(client.answer(receive_exactly(sock, authentication.GREETING_BYTES)))
+    client.check(receive_exactly(sock, authentication.PROOF_BYTES))
 
 
 def is_ours(sock: _socket.socket) -> bool:
@@ -38,7 +38,8 @@ def is_ours(sock: _socket.socket) -> bool:
     return int.from_bytes(credentials[4:8], "little") == os.geteuid()
 
 
-def _receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
+def receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
+    """Receive this many bytes. Raises: OSError, ProtocolError. Blocks: as the socket does."""
     data = b""
     while len(data) < nbytes:
         piece = sock.recv(nbytes - len(data))

@@ -3,8 +3,9 @@ one host.
 
 A frame is sent as its length, its tag and its bytes; its buffers follow without lengths. Unlike an MPI
 transport it has a descriptor: it can move whenever that is readable or, while data wait, writable. Both
-ends prove that they know the key that the root gave them for this transport before anything else is read
-(`door.py`).
+ends prove that they know the key that the root gave them for this socket before anything else is read
+(`door.py`). Then each tells how much it has received: nothing, or what it had before the last socket
+dropped.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import struct
 import time
 from collections import deque
 
+from cmpi._core.channel.retransmission import Retransmission
 from cmpi._core.protocol.wire import MAX_FRAME_BYTES
 from cmpi._transport.buffer_pool import blank
 from cmpi._transport.door import Door, listening
 from cmpi._transport.mpi import TransportBroken
-from cmpi._transport.proof import prove
+from cmpi._transport.proof import prove, receive_exactly
 from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
@@ -35,7 +37,10 @@ RECEIVE_BYTES = 1 << 18
 WAKE_BYTES = 1 << 19  # bytes of a buffer to receive before its reader is woken again
 GATHER = 64  # pieces in one call; far below IOV_MAX
 _HEAD = struct.Struct("<II")  # length and tag
-FRAME: Final = 0xFFFFFFFF  # the tag of a frame; any other tag is the sender's own
+POSITION_BYTES = 8  # of a number of bytes
+# Tags. Any other is the sender's own.
+FRAME: Final = 0xFFFFFFFF
+ACKNOWLEDGEMENT: Final = 0xFFFFFFFC  # of the stream in the other direction, up to a position
 
 
 class SocketParts:
@@ -75,93 +80,126 @@ class SocketParts:
 class SocketTransport:
     """Carries frames and buffers to and from one peer. For one thread at a time; no call blocks.
 
-    Data sent after the peer has stopped reading are lost. Only `receive` reports that the connection has
-    ended, after everything that the peer had sent.
+    Its socket may drop: `receive` reports that, after everything that had arrived, and `fileno` is -1 until
+    `suspend` and `resume` replace the socket. Nothing is lost, and nothing arrives twice (see
+    `retransmission`).
     """
 
     waitable = True
 
-    def __init__(self, sock: _socket.socket) -> None:
-        self._sock = sock
-        sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def __init__(self, sock: _socket.socket | None = None) -> None:
+        self._sock: _socket.socket | None = None
         self.sent = self.received = 0  # numbers of frames
         self.tag = FRAME  # of the frame received last
-        self._unsent: deque[tuple[memoryview, Callable[[], None] | None]] = deque()
+        self._stream = Retransmission()
         self._came = bytearray()  # data after the buffers that are being received
         self._parts: deque[SocketParts] = deque()
         self._scratch = bytearray(RECEIVE_BYTES)
-        self._broken = False  # nothing more can be received
-        self._unread = False  # the peer no longer reads
+        self._ended = False  # nothing more can be received from this socket
+        self._unread = False  # the peer no longer reads from this socket
+        self._spoiled = False  # something came that is no frame
         self._low_water = 1
+        if sock is not None:
+            self.resume(sock, 0)
 
     def fileno(self) -> int:
-        """The descriptor, for poll; -1 if there is nothing more to wait for."""
-        return -1 if self._broken else self._sock.fileno()
+        """The descriptor, for poll; -1 while there is no socket."""
+        return -1 if self._sock is None or self._ended else self._sock.fileno()
 
     @property
     def busy(self) -> bool:
         """True if data wait to be written."""
-        return bool(self._unsent)
+        return self._stream.waiting
+
+    @property
+    def under_way(self) -> bool:
+        """True if something may not have arrived."""
+        return self._stream.waiting or self._stream.lending or self.fileno() < 0
+
+    # -- the socket ------------------------------------------------------------------------
+
+    def suspend(self) -> int:
+        """Close the socket, if there is one; return the position up to which the peer's stream has been
+        received, for `resume` at the other end."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+        return self._stream.tell()
+
+    def resume(self, sock: _socket.socket, position: int) -> None:
+        """Go on by this socket, after `suspend`; the peer has received everything before this position.
+
+        Raises:
+            ProtocolError: It is not the peer's socket.
+        """
+        if self._spoiled:
+            raise ProtocolError("the peer has sent something that is no frame")
+        self._stream.resume(position)
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._sock, self._low_water = sock, 1
+        self._ended = self._unread = False
+        self.progress_sends()
+
+    def free(self) -> None:
+        """Close the socket: both ends have agreed (with Bye) that nothing more will be sent. `resume` is
+        still possible if the peer has not received everything."""
+        self.suspend()
+
+    # -- out -------------------------------------------------------------------------------
 
     def send(self, frame: bytes, tag: int = FRAME) -> None:
         """Send a frame."""
-        if self._unread:
-            return
-        self._unsent.append((memoryview(_HEAD.pack(len(frame), tag) + frame), None))
+        self._put(frame, tag)
         self.sent += 1
-        if len(self._unsent) == 1:
+
+    def _put(self, frame: bytes, tag: int) -> None:
+        stream = self._stream
+        first = not stream.waiting
+        stream.add(_HEAD.pack(len(frame), tag) + frame)
+        if first:
             self.progress_sends()
 
     def send_buffers(self, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
-        """As `mpi.MpiTransport.send_buffers`; `done` is not called for buffers that are lost."""
-        if self._unread:
-            return
-        views = [memoryview(buffer).cast("B") for buffer in buffers]
-        for i, view in enumerate(views, 1):
-            self._unsent.append((view, done if i == len(views) else None))
+        """As `mpi.MpiTransport.send_buffers`."""
+        self._stream.lend([memoryview(buffer).cast("B") for buffer in buffers], done)
         self.progress_sends()
 
     def progress_sends(self) -> bool:
         """Write waiting data, as much as the connection takes; True if anything was written."""
-        moved = False
+        stream, sock, moved = self._stream, self._sock, False
+        if sock is None or self._unread:
+            return False
         try:
-            while self._unsent:
-                pieces = [view for view, _ in list(self._unsent)[:GATHER]]
-                written = self._sock.sendmsg(pieces)
+            while stream.waiting:
+                written = sock.sendmsg(stream.pieces(GATHER))
                 moved = True
-                self._written(written)
+                stream.wrote(written)
         except BlockingIOError:
             pass
         except OSError:  # data that the peer sent earlier may still be there
             self._unread = True
-            self._unsent.clear()
         return moved
 
-    def _written(self, n: int) -> None:
-        while self._unsent and n >= len(self._unsent[0][0]):
-            view, done = self._unsent.popleft()
-            n -= len(view)
-            if done is not None:
-                done()
-        if n:
-            view, done = self._unsent[0]
-            self._unsent[0] = view[n:], done
+    # -- in --------------------------------------------------------------------------------
 
     def receive(self) -> bytes | None:
-        """Return the next frame, if one has arrived. Raises: TransportBroken: The connection has ended."""
+        """Return the next frame, if one has arrived. Raises: TransportBroken: The socket has dropped."""
         while True:
             while self._parts and self._parts[0].ready():
                 self._parts.popleft()
             if not self._parts and len(self._came) >= _HEAD.size:
                 length, self.tag = _HEAD.unpack_from(self._came)
                 if length > MAX_FRAME_BYTES:
-                    self._broken = True
+                    self._spoiled = self._ended = True
                     raise TransportBroken(f"a frame of {length} bytes")
                 if len(self._came) >= _HEAD.size + length:
                     head = bytes(self._came[_HEAD.size : _HEAD.size + length])
                     del self._came[: _HEAD.size + length]
+                    if self.tag == ACKNOWLEDGEMENT:
+                        self._stream.acknowledge(int.from_bytes(head, "little"))
+                        continue
                     self.received += 1
                     return head
             if not self._read():
@@ -169,31 +207,38 @@ class SocketTransport:
 
     def _read(self) -> bool:
         """Read what has arrived into its place; False if nothing has."""
+        sock = self._sock
+        if sock is None or self._ended:
+            return False
         parts = self._parts[0] if self._parts else None
         room = None if parts is None else parts.room
         try:
-            n = self._sock.recv_into(self._scratch if room is None else room)
+            n = sock.recv_into(self._scratch if room is None else room)
         except BlockingIOError:
-            self._sleep_until(1 if room is None else min(len(room), WAKE_BYTES))
+            self._sleep_until(sock, 1 if room is None else min(len(room), WAKE_BYTES))
             return False
         except OSError as error:
-            self._broken = True
+            self._ended = True
             raise TransportBroken(str(error)) from None
         if n == 0:
-            self._broken = True
+            self._ended = True
             raise TransportBroken("the connection was closed")
+        whole = True
         if parts is None or room is None:
             self._came += memoryview(self._scratch)[:n]
         else:
+            whole = n == len(room)
             parts.filled(n)
+        if self._stream.took(n, whole=whole):
+            self._put(self._stream.tell().to_bytes(POSITION_BYTES, "little"), ACKNOWLEDGEMENT)
         return True
 
-    def _sleep_until(self, nbytes: int) -> None:
+    def _sleep_until(self, sock: _socket.socket, nbytes: int) -> None:
         """Have poll report the socket as readable only with this many bytes. Waking up for each packet of a
         large buffer takes longer than receiving it. Source: Linux socket(7), SO_RCVLOWAT."""
         if nbytes != self._low_water:
             self._low_water = nbytes
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, nbytes)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, nbytes)
 
     def expect(self, sizes: list[int]) -> SocketParts:
         """Prepare to receive buffers of these sizes, which follow the frame received last."""
@@ -204,9 +249,13 @@ class SocketTransport:
         self._parts.append(parts)
         return parts
 
-    def free(self) -> None:
-        """Close the connection; both ends have agreed before (with Bye) that nothing is in flight."""
-        self._sock.close()
+
+def exchange(sock: _socket.socket, position: int) -> int:
+    """Tell the peer how much of its stream this end has received (as `suspend` returns it); return how much
+    the peer has received. Blocks: `HANDSHAKE_S` at most. Raises: OSError, ProtocolError."""
+    sock.settimeout(HANDSHAKE_S)
+    sock.sendall(position.to_bytes(POSITION_BYTES, "little"))
+    return int.from_bytes(receive_exactly(sock, POSITION_BYTES), "little")
 
 
 def listen(address: str, key: bytes) -> Door:
@@ -255,14 +304,13 @@ def close(door: Door) -> None:
             os.unlink(path)
 
 
-def accept(door: Door, timeout_s: float) -> SocketTransport | None:
-    """Wait for the peer that knows the key; return the connection, None if it has not come. Blocks: at most
+def accept(door: Door, timeout_s: float) -> _socket.socket | None:
+    """Wait for the peer that knows the key; return the socket, None if it has not come. Blocks: at most
     `timeout_s`."""
-    sock = door.wait(time.monotonic() + timeout_s)
-    return None if sock is None else SocketTransport(sock)
+    return door.wait(time.monotonic() + timeout_s)
 
 
-def dial(address: str, port: int, key: bytes, timeout_s: float) -> SocketTransport | None:
+def dial(address: str, port: int, key: bytes, timeout_s: float) -> _socket.socket | None:
     """Connect to the peer that listens there and knows the key; None if there is none.
 
     Of several addresses, separated by blanks, the first is tried last, because it has failed before.
@@ -273,7 +321,7 @@ def dial(address: str, port: int, key: bytes, timeout_s: float) -> SocketTranspo
         try:
             sock.settimeout(HANDSHAKE_S)
             prove(sock, key)
-            return SocketTransport(sock)
+            return sock
         except (OSError, ProtocolError):
             sock.close()
     return None

@@ -4,9 +4,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from cmpi._core.job.connection_broker import GRACE_S, ConnectionBroker
+from cmpi._core.job.connection_broker import GRACE_S, PATIENCE_S, RETRY_S, ConnectionBroker
 from cmpi._core.job.job_actions import Tell
-from cmpi._core.protocol.process_root_connections import Abandon, Dial, GroupWith, ListenFor
+from cmpi._core.protocol.process_root_connections import (
+    Abandon,
+    ConnectionOver,
+    Dial,
+    GroupWith,
+    ListenFor,
+)
 
 PIDS = st.integers(1, 5)
 
@@ -22,6 +28,8 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
         self.orders = {}  # pid: peer
         self.silent = set()  # processes that were told to listen, and have not reported that they do
         self.wanted, self.up = set(), set()
+        self.stands = set()  # (process, peer): the process has told that its end stands
+        self.retired, self.over = set(), set()
 
     def _do(self, actions):
         for action in actions:
@@ -30,9 +38,14 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
 
     def _told(self, pid, frame):
         if isinstance(frame, Abandon):
-            assert self.orders[pid] == frame.peer and frame.peer not in self.alive
-            self.gives_up(pid)
+            assert frame.peer not in self.alive or self.orders.get(frame.peer) != pid
+            if self.orders.get(pid) == frame.peer:
+                self.gives_up(pid)
+        elif isinstance(frame, ConnectionOver):
+            assert frame.reason or frame.peer in self.retired
+            self.over.add((min(pid, frame.peer), max(pid, frame.peer)))
         else:
+            self.stands.discard((pid, frame.peer))
             assert pid in self.alive and pid not in self.orders, "two links at once in one process"
             self.orders[pid] = frame.peer
             if isinstance(frame, ListenFor):
@@ -56,10 +69,40 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
         if pid in self.orders:
             peer = self.orders[pid]
             if self.orders.get(peer) == pid and not self.silent & {pid, peer}:
+                self.stands |= {(pid, peer), (peer, pid)}
                 for one, other in ((pid, peer), (peer, pid)):
                     del self.orders[one]
                     self._do(self.table.up(one, other))
                 self.up.add((min(pid, peer), max(pid, peer)))
+
+    @precondition(lambda self: self.orders)
+    @rule(pid=PIDS)
+    def one_end_stands_and_the_other_fails(self, pid):
+        peer = self.orders.get(pid)
+        if peer is not None and self.orders.get(peer) == pid and not self.silent & {pid, peer}:
+            self.stands.add((pid, peer))
+            del self.orders[pid]
+            self._do(self.table.up(pid, peer))
+            self.gives_up(peer)
+
+    @precondition(lambda self: self.stands)
+    @rule(pid=PIDS, both=st.booleans())
+    def socket_drops(self, pid, both):
+        for one, peer in sorted(self.stands):
+            if one == pid and pid in self.alive:
+                self.stands.discard((pid, peer))
+                self.up.discard((min(pid, peer), max(pid, peer)))
+                self._do(self.table.dropped(pid, peer, self.now))
+                if both and (peer, pid) in self.stands and peer in self.alive:
+                    self.stands.discard((peer, pid))
+                    self._do(self.table.dropped(peer, pid, self.now))
+                return
+
+    @rule(pid=PIDS, really=st.sampled_from([False, False, True]))
+    def is_about_to_end(self, pid, really):
+        if really and pid in self.joined & self.alive and pid not in self.orders:
+            self.retired.add(pid)
+            self._do(self.table.retire(pid))
 
     @precondition(lambda self: self.silent)
     @rule(pid=PIDS)
@@ -76,7 +119,7 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
         if pid in self.orders:
             self.silent.discard(pid)
             peer = self.orders.pop(pid)
-            self._do(self.table.failed(pid, peer))
+            self._do(self.table.failed(pid, peer, self.now))
 
     @rule(pid=PIDS)
     def dies(self, pid):
@@ -85,11 +128,12 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
             self.joined.discard(pid)
             self.orders.pop(pid, None)
             self.silent.discard(pid)
+            self.stands = {ends for ends in self.stands if pid not in ends}
             self.table.leave(pid, self.now)
 
     @rule()
     def time_passes(self):
-        self.now += GRACE_S
+        self.now += RETRY_S
         self._do(self.table.tick(self.now))
 
     @invariant()
@@ -108,13 +152,17 @@ class LinksUnderAnyOrder(RuleBasedStateMachine):
                 self.link_is_made(pid)
                 if self.orders.get(pid, pid) not in self.orders:
                     self.gives_up(pid)  # the other end has given up
-        living = {pair for pair in self.wanted if set(pair) <= self.alive}
-        assert living <= self.up, "a wanted link between the living is made in the end"
+        living = {pair for pair in self.wanted if set(pair) <= self.alive - self.retired}
+        assert living <= self.up | self.over, "a wanted link between the living is made in the end"
         assert not self.orders, "nobody is left waiting"
 
 
 TestLinksUnderAnyOrder = LinksUnderAnyOrder.TestCase
 TestLinksUnderAnyOrder.settings = settings(max_examples=4 * settings.default.max_examples)
+
+
+def tells(actions):
+    return [action for action in actions if isinstance(action, Tell)]
 
 
 def test_ranks_of_one_world_make_a_group():
@@ -164,8 +212,11 @@ def test_hosts_that_could_not_be_connected_are_tried_by_all_addresses_and_the_ot
         listener, peer = order.pid, order.frame.peer
         (dial,) = broker.listening(listener, peer, 7)
         assert dial.frame.address == order.frame.address
-        told = broker.failed(peer, listener) + broker.failed(listener, peer)
-        return [action for action in told if isinstance(action, Tell)]
+        (told,) = tells(broker.failed(peer, listener, 0.0))
+        assert told == Tell(listener, Abandon(peer)), "it need not wait until it gives up by itself"
+        assert broker.failed(listener, peer, 0.0) == [] and broker.tick(RETRY_S / 2) == []
+        assert broker.deadline_s() == RETRY_S
+        return broker.tick(RETRY_S)
 
     (first,) = broker.want(1, 2)
     (second,) = fails(first)
@@ -176,3 +227,71 @@ def test_hosts_that_could_not_be_connected_are_tried_by_all_addresses_and_the_ot
         (1, "10.0.0.1 10.9.0.1"),
     ]
     assert broker.address_of("b") == "10.0.0.2"
+
+
+def two_connected():
+    broker = ConnectionBroker({"a": "10.0.0.1", "b": "10.0.0.2"}, b"secret")
+    broker.join(1, 0, 0, "a")
+    broker.join(2, 0, 1, "b")
+    broker.want(1, 2)
+    broker.listening(1, 2, 7)
+    broker.up(1, 2)
+    broker.up(2, 1)
+    return broker
+
+
+def test_a_socket_that_drops_is_replaced_once_whichever_end_reports_it():
+    broker = two_connected()
+    assert broker.dropped(2, 1, 5.0) == broker.dropped(1, 2, 5.01) == broker.tick(5.05) == []
+    assert broker.deadline_s() == 5.0 + GRACE_S
+    (listen,) = broker.tick(5.0 + GRACE_S)
+    assert (listen.pid, listen.frame.peer) == (1, 2)
+    assert broker.up(2, 1) == broker.up(1, 2) == broker.tick(99.0) == []
+
+
+def test_a_socket_that_dropped_because_its_process_died_is_not_replaced():
+    broker = two_connected()
+    broker.dropped(1, 2, 5.0)
+    broker.leave(2, 5.01)
+    assert broker.tick(6.0) == [] and broker.deadline_s() is None
+    assert broker.dropped(1, 2, 7.0) == []
+
+
+def test_a_drop_that_is_reported_before_the_other_end_stands_is_seen_to():
+    broker = two_connected()
+    broker.dropped(1, 2, 5.0)
+    (listen,) = broker.tick(6.0)
+    broker.listening(1, 2, 7)
+    broker.up(1, 2)
+    assert broker.dropped(1, 2, 6.1) == broker.tick(7.0) == []
+    (again,) = broker.up(2, 1)
+    assert isinstance(again.frame, ListenFor) and again.frame.key != listen.frame.key
+
+
+def test_who_is_about_to_end_gets_no_other_socket_and_its_peer_is_told():
+    broker = two_connected()
+    broker.dropped(1, 2, 5.0)
+    assert broker.retire(2) == [Tell(1, ConnectionOver(2, ""))]
+    assert broker.tick(6.0) == []
+    broker = two_connected()
+    assert broker.retire(2) == []
+    assert broker.dropped(1, 2, 5.0) == [Tell(1, ConnectionOver(2, ""))]
+
+
+def test_two_that_cannot_be_connected_again_for_long_are_told_that_it_is_over():
+    broker = two_connected()
+    broker.dropped(1, 2, 0.0)
+    now_s, told, attempts = 0.0, [], 0
+    while not told:
+        now_s += 0.5
+        assert now_s < 60
+        for order in tells(broker.tick(now_s)):
+            attempts += 1
+            listener, peer = order.pid, order.frame.peer
+            broker.listening(listener, peer, 7)
+            broker.failed(peer, listener, now_s)
+            told = tells(broker.failed(listener, peer, now_s))
+    reason = "connection lost: a socket between a and b dropped; no other could be made for 8 s"
+    assert told == [Tell(pid, ConnectionOver(3 - pid, reason)) for pid in (listener, peer)]
+    assert PATIENCE_S <= now_s < PATIENCE_S + 2 and attempts > 10
+    assert broker.tick(99.0) == [] and broker.deadline_s() is None

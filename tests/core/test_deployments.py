@@ -46,6 +46,7 @@ DEFAULTS = {
     "deadline_s": 0.0,
     "report_mpi_waits_s": 0.0,
     "grace_s": 4.0,
+    "host_timeout_s": 8.0,
     "strict": False,
 }
 

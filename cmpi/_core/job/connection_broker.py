@@ -6,7 +6,12 @@ other connects, with a key that the root gives to both. If that fails between tw
 by all of their addresses, and every other time the other way round. In either case the root tells both ends
 at the same time, and never has a process in two unfinished connections at once. No process waits for a busy
 one, so there are no cycles, and connections between different processes are set up in parallel. If one end
-dies meanwhile, the other is told to abandon the connection.
+dies or gives up meanwhile, the other is told to abandon the attempt.
+
+A socket that drops while both processes live is replaced in the same way, whichever end reports it, and the
+two go on where they were. A death is often first seen as a dropped socket, so nothing is ordered before the
+notice of that death had time to come. If the two cannot be connected for as long as a host may be silent,
+both are told that the connection is over.
 
 MPI's own way between two worlds, accept and connect, was tried on one host and on several, and does not
 survive deaths. With MPICH 5.0.2, all senders to a process through UCX's shared memory share one queue, and
@@ -24,7 +29,9 @@ from cmpi._core.job.job_actions import Say, Tell
 from cmpi._core.protocol.process_root_connections import (
     Abandon,
     Connect,
+    ConnectionDropped,
     ConnectionFailed,
+    ConnectionOver,
     ConnectionUp,
     Dial,
     GroupWith,
@@ -37,7 +44,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, TypeAlias
 
-GRACE_S = 0.1  # a survivor's own report that the connection stands may still be on its way
+# A survivor's own report that the connection stands, or the notice of a death, may still be on its way.
+GRACE_S = 0.1
+RETRY_S = 0.2  # between two attempts to connect the same processes
+PATIENCE_S = 8.0  # while all attempts to replace a socket fail
 
 
 if TYPE_CHECKING:
@@ -54,9 +64,22 @@ class _Member:
         self.retired = False
 
 
-def _pair(one: _Member, other: _Member) -> tuple[str, str]:
+class _Broken:
+    """A connection that has dropped or could not be made, until it is made."""
+
+    def __init__(self, dropped: bool) -> None:
+        self.dropped = dropped  # it was up before
+        self.due_s: float | None = None  # when to try again; None: an attempt is wanted, or under way
+        self.failing_since_s: float | None = None
+
+
+def _hosts(one: _Member, other: _Member) -> tuple[str, str]:
     """The hosts of two processes, in order."""
     return (min(one.host, other.host), max(one.host, other.host))
+
+
+def _pair(pid: int, peer: int) -> tuple[int, int]:
+    return (min(pid, peer), max(pid, peer))
 
 
 class ConnectionBroker:
@@ -67,26 +90,34 @@ class ConnectionBroker:
             the most promising first.
         secret: The keys of socket connections are derived from it.
         sockets: The folder of the Unix sockets by which two processes of one host connect.
+        patience_s: How long attempts to replace a dropped socket may fail.
     """
 
     def __init__(
-        self, addresses: dict[str, str] | None = None, secret: bytes = b"", sockets: str = ""
+        self,
+        addresses: dict[str, str] | None = None,
+        secret: bytes = b"",
+        sockets: str = "",
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        self._patience_s = patience_s
         self._addresses, self._secret, self._sockets = addresses or {}, secret, sockets
         self._listens: dict[int, tuple[str, bytes]] = {}  # by listening process: its address and key
         self._keys_made = 0
         self._failures: dict[tuple[str, str], int] = {}  # how often two hosts could not be connected
         self._members: dict[int, _Member] = {}
+        self._broken: dict[tuple[int, int], _Broken] = {}  # by the two processes, the lower pid first
         self._early: dict[int, dict[int, None]] = {}  # peers that have not joined yet, and who wants them
         # Connections whose one end has died: when to tell the survivor, the survivor, the dead process, and
         # whether the survivor knows nothing of the connection.
         self._widowed: list[tuple[float, int, int, bool]] = []
         self._joined = 0
-        self._handlers: dict[type, Callable[[int, Any], list[Action]]] = {
-            Connect: lambda pid, frame: self.want(pid, frame.peer),
-            ConnectionUp: lambda pid, frame: self.up(pid, frame.peer),
-            ConnectionFailed: lambda pid, frame: self.failed(pid, frame.peer),
-            Listening: lambda pid, frame: self.listening(pid, frame.peer, frame.port),
+        self._handlers: dict[type, Callable[[int, Any, float], list[Action]]] = {
+            Connect: lambda pid, frame, now_s: self.want(pid, frame.peer),
+            ConnectionUp: lambda pid, frame, now_s: self.up(pid, frame.peer),
+            ConnectionFailed: lambda pid, frame, now_s: self.failed(pid, frame.peer, now_s),
+            ConnectionDropped: lambda pid, frame, now_s: self.dropped(pid, frame.peer, now_s),
+            Listening: lambda pid, frame, now_s: self.listening(pid, frame.peer, frame.port),
         }
         self.heard = tuple(self._handlers)
 
@@ -107,15 +138,17 @@ class ConnectionBroker:
                 member.wants[peer] = self._members[peer].wants[pid] = None
         return self._advance(pid)
 
-    def on_frame(self, pid: int, frame: object) -> list[Action]:
+    def on_frame(self, pid: int, frame: object, now_s: float) -> list[Action]:
         """Handle a process's frame about its connections; `heard` lists the types."""
-        return self._handlers[type(frame)](pid, frame)
+        return self._handlers[type(frame)](pid, frame, now_s)
 
     def want(self, pid: int, peer: int) -> list[Action]:
         """`pid` has something to send to `peer`; asking again does nothing."""
         member = self._members[pid]
         if pid == peer or peer in member.connected or peer in member.wants or peer == member.busy_with:
             return []
+        if _pair(pid, peer) in self._broken:
+            return []  # it is tried again anyway
         if peer not in self._members:
             self._early.setdefault(peer, {})[pid] = None
             return []
@@ -125,23 +158,67 @@ class ConnectionBroker:
     def up(self, pid: int, peer: int) -> list[Action]:
         """`pid` reports that its end of the connection stands."""
         self._members[pid].connected.add(peer)
+        if peer in self._members and pid in self._members[peer].connected:
+            self._broken.pop(_pair(pid, peer), None)
         return self._free(pid)
 
-    def failed(self, pid: int, peer: int) -> list[Action]:
+    def failed(self, pid: int, peer: int, now_s: float) -> list[Action]:
         """`pid` reports that it has abandoned its end: the peer died, or did not connect in time."""
         other = self._members.get(peer)
         if other is None:
             return self._free(pid)
         member = self._members[pid]
-        pair = _pair(member, other)
-        complaint = self._complain(pair)
+        actions = self._complain(_hosts(member, other))
         if self._listens.pop(pid, None) is not None and other.busy_with == pid:
             other.busy_with = None  # `pid` never listened, so the peer was not asked to connect
-        if other.busy_with != pid and pid not in other.wants:
-            member.wants[peer] = other.wants[pid] = None  # both have abandoned it: try again
-            if pair in self._failures:
-                self._failures[pair] += 1
-        return [*complaint, *self._free(pid), *self._advance(peer)]
+            actions += self._advance(peer)
+        elif other.busy_with == pid and not self._in_one_world(member, other):
+            actions.append(Tell(peer, Abandon(pid)))  # it need not wait any longer
+        if other.busy_with != pid and pid not in other.wants:  # both have abandoned it
+            actions += self._try_later(pid, peer, now_s)
+        return [*actions, *self._free(pid)]
+
+    def dropped(self, pid: int, peer: int, now_s: float) -> list[Action]:
+        """`pid` reports that the socket of its connection with `peer` has dropped."""
+        member, other = self._members[pid], self._members.get(peer)
+        if other is None or peer not in member.connected:
+            return []  # the peer has ended, or has reported it before
+        member.connected.discard(peer)
+        other.connected.discard(pid)
+        broken = self._broken.setdefault(_pair(pid, peer), _Broken(dropped=True))
+        broken.dropped, broken.due_s = True, now_s + GRACE_S
+        return self._part(pid, peer)
+
+    def _try_later(self, pid: int, peer: int, now_s: float) -> list[Action]:
+        """An attempt to connect the two has failed."""
+        pair = _pair(pid, peer)
+        broken = self._broken.setdefault(pair, _Broken(dropped=False))
+        broken.due_s = now_s + RETRY_S
+        member, other = self._members[pid], self._members[peer]
+        hosts = _hosts(member, other)
+        if hosts in self._failures:
+            self._failures[hosts] += 1
+        if broken.failing_since_s is None:
+            broken.failing_since_s = now_s
+        if broken.dropped and now_s >= broken.failing_since_s + self._patience_s:
+            between = "" if hosts[0] == hosts[1] else f" between {hosts[0]} and {hosts[1]}"
+            for_s = now_s - broken.failing_since_s
+            reason = f"connection lost: a socket{between} dropped; no other could be made for {for_s:.0f} s"
+            return self._give_up(pair, [(pid, peer), (peer, pid)], reason)
+        return self._part(pid, peer)
+
+    def _part(self, pid: int, peer: int) -> list[Action]:
+        """If one of two processes whose connection is broken is about to end, tell the other."""
+        members = self._members
+        ends = [(one, other) for one, other in ((pid, peer), (peer, pid)) if members[other].retired]
+        broken = self._broken[_pair(pid, peer)]
+        return self._give_up(_pair(pid, peer), ends, "") if ends and broken.dropped else []
+
+    def _give_up(self, pair: tuple[int, int], told: list[tuple[int, int]], reason: str) -> list[Action]:
+        del self._broken[pair]
+        for one, other in (pair, pair[::-1]):
+            self._members[one].wants.pop(other, None)
+        return [Tell(pid, ConnectionOver(peer, reason)) for pid, peer in told]
 
     def listening(self, pid: int, peer: int, port: int) -> list[Action]:
         """`pid` listens for `peer`, at this TCP port or at the path of its socket."""
@@ -150,20 +227,28 @@ class ConnectionBroker:
             return []
         return [Tell(peer, Dial(pid, address, port, key))]
 
-    def _complain(self, pair: tuple[str, str]) -> list[Action]:
-        if pair in self._failures or pair[0] == pair[1]:
+    def _complain(self, hosts: tuple[str, str]) -> list[Action]:
+        if hosts in self._failures or hosts[0] == hosts[1]:
             return []
-        self._failures[pair] = 0
-        one, two = (f"{name} ({self._addresses[name]})" for name in pair)
+        self._failures[hosts] = 0
+        one, two = (f"{name} ({self._addresses[name]})" for name in hosts)
         what = (
             f"processes on {one} and {two} cannot connect by TCP yet; it is tried again by all addresses."
         )
         return [Say(f"{what} Is there a firewall between the two?")]
 
-    def retire(self, pid: int) -> None:
+    def retire(self, pid: int) -> list[Action]:
         """`pid` is about to end: it finishes connections that were ordered, and gets no new ones."""
-        if pid in self._members:
-            self._members[pid].retired = True
+        if pid not in self._members:
+            return []
+        self._members[pid].retired = True
+        broken = [pair for pair in self._broken if pid in pair]
+        return [
+            action
+            for pair in broken
+            if self._members[pid].busy_with not in pair
+            for action in self._part(*pair)
+        ]
 
     def leave(self, pid: int, now_s: float) -> None:
         """`pid` has ended. A process that was being connected with it is told after a grace period."""
@@ -175,6 +260,7 @@ class ConnectionBroker:
                 del self._early[peer]
         if member is None:
             return
+        self._broken = {pair: broken for pair, broken in self._broken.items() if pid not in pair}
         for peer in member.wants:
             self._members[peer].wants.pop(pid, None)
         for peer in member.connected & self._members.keys():
@@ -185,18 +271,25 @@ class ConnectionBroker:
                 self._widowed.append((now_s + GRACE_S, peer, pid, untold))
 
     def tick(self, now_s: float) -> list[Action]:
-        """Tell survivors whose grace period is over that the other end is dead."""
+        """Tell survivors whose grace period is over that the other end is dead; try to connect again."""
         due = [item for item in self._widowed if item[0] <= now_s]
         self._widowed = [item for item in self._widowed if item[0] > now_s]
         actions: list[Action] = []
         for _, survivor, dead, untold in due:
             if survivor in self._members and self._members[survivor].busy_with == dead:
                 actions += self._free(survivor) if untold else [Tell(survivor, Abandon(dead))]
+        for (a, b), broken in list(self._broken.items()):
+            if broken.due_s is not None and broken.due_s <= now_s:
+                broken.due_s = None
+                self._members[a].wants[b] = self._members[b].wants[a] = None
+                actions += [*self._advance(a), *self._advance(b)]
         return actions
 
     def deadline_s(self) -> float | None:
         """When `tick` is due; None if nothing is."""
-        return min((item[0] for item in self._widowed), default=None)
+        times = [item[0] for item in self._widowed]
+        times += [it.due_s for it in self._broken.values() if it.due_s is not None]
+        return min(times, default=None)
 
     def _free(self, pid: int) -> list[Action]:
         self._members[pid].busy_with = None
@@ -214,14 +307,16 @@ class ConnectionBroker:
         return []
 
     def _order(self, a: int, b: int) -> list[Action]:
-        failures = self._failures.get(_pair(self._members[a], self._members[b]), 0)
+        failures = self._failures.get(_hosts(self._members[a], self._members[b]), 0)
         if failures % 2:
             a, b = b, a  # perhaps only one of the two reaches the other
         first, second = self._members[a], self._members[b]
         del first.wants[b], second.wants[a]
         first.busy_with, second.busy_with = b, a
+        first.connected.discard(b)
+        second.connected.discard(a)
         here = first.host == second.host
-        if here and first.world == second.world:
+        if self._in_one_world(first, second):
             return [
                 Tell(a, GroupWith(b, second.rank)),
                 Tell(b, GroupWith(a, first.rank)),
@@ -235,6 +330,11 @@ class ConnectionBroker:
             address = self._addresses[first.host] if failures else self.address_of(first.host)
         self._listens[a] = address, key
         return [Tell(a, ListenFor(b, address, key))]
+
+    @staticmethod
+    def _in_one_world(one: _Member, other: _Member) -> bool:
+        """Whether the two connect by MPI."""
+        return one.host == other.host and one.world == other.world
 
     def validate(self) -> None:
         """The invariants; for tests.

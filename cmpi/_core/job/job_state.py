@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cmpi._core.job.complaints import Complaints
-from cmpi._core.job.connection_broker import ConnectionBroker
+from cmpi._core.job.connection_broker import PATIENCE_S, ConnectionBroker
 from cmpi._core.job.erlang_links import ErlangLinks
 from cmpi._core.job.fork_gate import ForkGate
 from cmpi._core.job.job_actions import Forget
@@ -38,6 +38,7 @@ class JobState:
         grace_s: The time between the first signal and SIGKILL, when the user ends the job.
         strict: Failures count even if another process has dealt with them.
         standing: The job goes on without processes until it is interrupted.
+        patience_s: How long attempts to replace a dropped socket may fail.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class JobState:
         grace_s: float = GRACE_S,
         strict: bool = False,
         standing: bool = False,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.bells, self.enforce, self.deadline_s = bells, enforce, deadline_s
         self.shared_memory_bytes, self.standing = shared_memory_bytes, standing
@@ -59,7 +61,8 @@ class JobState:
         self.processes, self.starts = self.process_table.processes, self.process_table.starts
         self.alive, self.living = self.process_table.alive, self.process_table.living
         self.requests = SpawnQueue(hosts)
-        self.connections = ConnectionBroker({host.name: host.address for host in hosts}, secret, bells)
+        addresses = {host.name: host.address for host in hosts}
+        self.connections = ConnectionBroker(addresses, secret, bells, patience_s)
         self.erlang_links = ErlangLinks()
         self.fork_gate = ForkGate(hosts)
         self.worlds = WorldStarts(self.connections.address_of)

@@ -101,8 +101,8 @@ class ProcessRequests:
         return actions + list(state.fork_gate.need(process.host, process.interpreter))
 
     def _leave(self, process: Process, frame: Leaving, now_s: float) -> list[Action]:
-        self._state.connections.retire(process.pid)
-        return [Tell(process.pid, Farewell())]
+        parted = self._state.connections.retire(process.pid)
+        return [Tell(process.pid, Farewell()), *parted]
 
     def _raised(self, process: Process, frame: process_root.Raised, now_s: float) -> list[Action]:
         process.summary, process.trace = frame.summary, frame.trace
@@ -165,7 +165,7 @@ class ProcessRequests:
             if not self._state.alive(frame.peer):
                 return []  # the asker watches it, and will get the notice
             self._meet(process, self._state.processes[frame.peer])
-        return list(self._state.connections.on_frame(process.pid, frame))
+        return list(self._state.connections.on_frame(process.pid, frame, now_s))
 
     def _meet(self, one: Process, other: Process) -> None:
         """These two may wait for each other."""

@@ -32,6 +32,7 @@ class LaunchJob:
     deadline_s: float  # when the time limit ends the job, in seconds since 1970; 0: never
     report_mpi_waits_s: float  # how long all must have waited inside MPI; 0: never report it
     grace_s: float  # between the first signal and SIGKILL, when the user ends the job
+    host_timeout_s: float  # how long a host may be silent, and a socket be missing; 0: the default
     strict: bool  # failures count even if another process has dealt with them
     standing: bool = False  # the job goes on without processes until it is interrupted
     keeper: U32 = 0  # the job ends with this outside process (the kernel's number); 0: none

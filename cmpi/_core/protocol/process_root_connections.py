@@ -29,6 +29,13 @@ class ConnectionFailed:
 
 
 @frame
+class ConnectionDropped:
+    """The socket of this connection has dropped: the sender's half waits for another."""
+
+    peer: U32
+
+
+@frame
 class Listening:
     """The answer to ListenFor: the sender listens at this port."""
 
@@ -79,9 +86,29 @@ class Abandon:
 
 
 @frame
+class ConnectionOver:
+    """The dropped connection with this process will not be made again: it is about to end and has received
+    everything (the reason is ""), or it cannot be reached."""
+
+    peer: U32
+    reason: str
+
+
+@frame
 class Farewell:
     """The answer to Leaving: no request for a connection follows."""
 
 
-TO_ROOT = registry({37: Connect, 38: ConnectionUp, 40: Leaving, 42: ConnectionFailed, 122: Listening})
-TO_PROCESS = registry({57: GroupWith, 58: Abandon, 65: Farewell, 121: ListenFor, 123: Dial})
+TO_ROOT = registry(
+    {
+        37: Connect,
+        38: ConnectionUp,
+        40: Leaving,
+        42: ConnectionFailed,
+        122: Listening,
+        166: ConnectionDropped,
+    }
+)
+TO_PROCESS = registry(
+    {57: GroupWith, 58: Abandon, 65: Farewell, 121: ListenFor, 123: Dial, 167: ConnectionOver}
+)

@@ -26,6 +26,7 @@ from cmpi._transport import mpi, ring, socket_transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Sequence
     from typing import Any, Final
 
@@ -66,6 +67,7 @@ class Connection:
         # Frames put into a ring that the peer probably sees, but not certainly; None once that is known.
         self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer's bell was full: ring again
+        self.dropped = False  # the transport's socket has dropped, and the root has not been told
         self._reader = TransportReader(self._deliver, on_small)
         folder = host.shared_memory
         self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
@@ -98,8 +100,8 @@ class Connection:
 
     @property
     def halfway(self) -> bool:
-        """True if something has been sent or received in part by the transport."""
-        return self.transport is not None and (self.transport.busy or self._reader.waiting)
+        """True if the transport has sent or received something in part, or its socket has dropped."""
+        return self.transport is not None and (self.transport.under_way or self._reader.waiting)
 
     @property
     def put_in(self) -> int:
@@ -328,7 +330,7 @@ class Connection:
         if self._writer is not None and self._outbox and self._unsure is None:
             return True
         transport = self.transport
-        if transport is None or self.shut_out or self.descriptor >= 0:
+        if transport is None or self.shut_out or transport.waitable:
             return False
         return bool(
             transport.busy or transport.received < self.announced or self._reader.waiting or self._outbox
@@ -370,8 +372,10 @@ class Connection:
         try:
             return self._progress_transport(transport)
         except mpi.TransportBroken:
-            self.socket_inbox.watch()
-            self._host.nudge()  # the progress thread waits for this end, if the peer has ended
+            self.dropped = True
+            self.socket_inbox.watch()  # before the descriptor is closed
+            transport.free()
+            self._host.nudge()  # the progress thread tells the root, or awaits this end of a dead peer
             return False
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
@@ -383,6 +387,30 @@ class Connection:
             if isinstance(frame, process_process.Data) and frame.places:
                 buffers = self._payloads.gather(frame, buffers)
             self._on_frame(frame, buffers)
+
+    # -- another socket ------------------------------------------------------------------------
+
+    @property
+    def down(self) -> bool:
+        """True while the transport's socket has dropped."""
+        return self.transport is not None and self.transport.waitable and self.descriptor < 0
+
+    def suspend(self) -> int:
+        """Prepare for another socket; return the position up to which the peer's stream has come."""
+        transport = self.transport
+        self.socket_inbox.free()
+        return transport.suspend() if isinstance(transport, socket_transport.SocketTransport) else 0
+
+    def resume(self, sock: _socket.socket, position: int) -> None:
+        """Go on by this socket; the peer has received everything before this position. The connection may
+        have been freed before the peer had all of it. Raises: ProtocolError: It is not the peer's."""
+        transport = self.transport
+        if not isinstance(transport, socket_transport.SocketTransport):
+            transport = socket_transport.SocketTransport()
+        transport.resume(sock, position)
+        self.transport, self.freed, self.dropped = transport, False, False
+        self.socket_inbox.connect(transport)
+        self.flush()
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         """The further interface that a peer needs."""
 
         failed: bool  # this process is ending because of an error
+        farewell: bool  # the root orders no more connections with this process
         aborts: PendingAborts
         inlets: ReservedChannels
         windows: Windows  # of the channels that this process receives from

@@ -23,22 +23,34 @@ from cmpi._core.protocol.process_root_connections import (
 )
 from cmpi._runtime.process.vital_thread import vital_thread
 from cmpi._transport import mpi, socket_transport
+from cmpi.errors import ProtocolError
 from cmpi.identifiers import Pid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from typing import TypeAlias
 
     from cmpi._runtime.process.node_state import NodeState
     from cmpi._runtime.process.peers import Peers
 
     Order: TypeAlias = GroupWith | ListenFor | Dial
-    Transport: TypeAlias = mpi.MpiTransport | socket_transport.SocketTransport
 
 SOCKET_S = 10.0  # for the other end of a socket connection to appear
+# For one attempt to reach it. The root then orders another one, with new packets: those of one attempt
+# follow each other after 1, 2, 4 and 8 s.
+DIAL_S = 4.0
 LOOK_S = 0.1  # between checks whether the other end has died
 STUCK_S = 120.0  # for one attempt to connect by MPI, which has no limit of its own
 WIDOWED_S = 1.0  # the same, once the other end has died
+
+
+class _Attempt:
+    """An order, from its arrival until it is done."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.abandoned = False
 
 
 class Connector:
@@ -51,9 +63,9 @@ class Connector:
 
     def __init__(self, state: NodeState, peers: Peers) -> None:
         self._state, self._peers = state, peers
-        self._orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Attempt | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._abandoned: set[int] = set()
+        self._attempts: dict[int, _Attempt] = {}  # by peer: what was ordered last, until it is done
         self._with, self._until_s = 0, 0.0  # of the current attempt by MPI
 
     def order(self, frame: Order) -> None:
@@ -61,11 +73,14 @@ class Connector:
         if self._thread is None:
             self._thread = vital_thread(self._run, "cmpi-connector")
             self._thread.start()
-        self._orders.put(frame)
+        attempt = self._attempts[frame.peer] = _Attempt(frame)
+        self._orders.put(attempt)
 
     def abandon(self, peer: int) -> None:
-        """The other end of an unfinished connection has died."""
-        self._abandoned.add(peer)
+        """The other end of an unfinished connection has died, or has given up."""
+        attempt = self._attempts.get(peer)
+        if attempt is not None:
+            attempt.abandoned = True
         if self._state.connecting and self._with == peer:
             self._until_s = time.monotonic() + WIDOWED_S
 
@@ -85,28 +100,48 @@ class Connector:
             self._thread.join()
 
     def _run(self) -> None:
-        while (order := self._orders.get()) is not None:
-            transport = None if order.peer in self._abandoned else self._make(order)
-            if transport is None:
-                self._state.tell_root(
-                    ConnectionFailed(order.peer)
-                )  # which will order it again if the other end is alive
-            else:
-                with self._state.lock:
-                    self._peers.get(Pid(order.peer)).transport_up(transport)
-                self._state.tell_root(ConnectionUp(order.peer))
-                self._state.nudge()
+        while (attempt := self._orders.get()) is not None:
+            order = attempt.order
+            made = not attempt.abandoned and self._make(attempt)
+            if self._attempts.get(order.peer) is attempt:
+                del self._attempts[order.peer]
+            if not made:
+                # The root will order it again if the other end is alive.
+                self._state.tell_root(ConnectionFailed(order.peer))
+            self._state.nudge()
 
-    def _make(self, order: Order) -> Transport | None:
+    def _make(self, attempt: _Attempt) -> bool:
+        order = attempt.order
+        if isinstance(order, GroupWith):
+            self._enter_mpi(order.peer)
+            try:
+                transport = mpi.group(order.rank)
+            finally:
+                self._leave_mpi()
+            with self._state.lock:
+                self._peers.get(Pid(order.peer)).transport_up(transport)
+            self._state.tell_root(ConnectionUp(order.peer))
+            return True
         if isinstance(order, Dial):
-            return socket_transport.dial(order.address, order.port, order.key, SOCKET_S)
-        if isinstance(order, ListenFor):
-            return self._listen(order)
-        self._enter_mpi(order.peer)
+            sock = socket_transport.dial(order.address, order.port, order.key, DIAL_S)
+        else:
+            sock = self._listen(order, attempt)
+        return sock is not None and self._hand_over(order.peer, sock)
+
+    def _hand_over(self, pid: int, sock: _socket.socket) -> bool:
+        """Let the connection go on by this socket; False if that fails."""
+        with self._state.lock:
+            position = self._peers.get(Pid(pid)).connection.suspend()
         try:
-            return mpi.group(order.rank)
-        finally:
-            self._leave_mpi()
+            position = socket_transport.exchange(sock, position)
+            with self._state.lock:
+                self._peers.get(Pid(pid)).socket_up(sock, position)
+                # With the lock: the progress thread may report the next drop, but not before this.
+                self._state.tell_root(ConnectionUp(pid))
+        except (OSError, ProtocolError):
+            sock.close()
+            return False
+        return True
 
     def _enter_mpi(self, pid: int) -> None:
         with self._state.lock:
@@ -121,7 +156,7 @@ class Connector:
                 peer.connection.flush()
         self._state.nudge()
 
-    def _listen(self, order: ListenFor) -> socket_transport.SocketTransport | None:
+    def _listen(self, order: ListenFor, attempt: _Attempt) -> _socket.socket | None:
         try:
             door = socket_transport.listen(order.address, order.key)
         except OSError:
@@ -131,10 +166,10 @@ class Connector:
             # At a TCP port or (0) at a path.
             self._state.tell_root(Listening(order.peer, socket_transport.port_of(door)))
             end_s = time.monotonic() + SOCKET_S
-            while time.monotonic() < end_s and order.peer not in self._abandoned:
-                transport = socket_transport.accept(door, LOOK_S)
-                if transport is not None:
-                    return transport
+            while time.monotonic() < end_s and not attempt.abandoned:
+                sock = socket_transport.accept(door, LOOK_S)
+                if sock is not None:
+                    return sock
         finally:
             socket_transport.close(door)
         return None

@@ -9,15 +9,17 @@ from functools import partial
 
 from cmpi._core.channel import channel, windows
 from cmpi._core.protocol import process_process
+from cmpi._core.protocol.process_root_connections import ConnectionDropped
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
 from cmpi._runtime.process.connection_condition import ConnectionCondition
-from cmpi._transport import mpi, socket_transport
+from cmpi._transport import mpi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Sequence
     from typing import Any
 
@@ -51,13 +53,24 @@ class Peer:
 
     # -- frames out --------------------------------------------------------------------------
 
-    def transport_up(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> None:
-        """The transport is connected."""
+    def transport_up(self, transport: mpi.MpiTransport) -> None:
+        """The connection by MPI is made."""
         self.connection.transport = transport
-        if isinstance(transport, socket_transport.SocketTransport) and not self.connection.freed:
-            self.connection.socket_inbox.connect(transport)
         self._host.watch(self.pid)
         self.connection.flush()
+
+    def socket_up(self, sock: _socket.socket, position: int) -> None:
+        """There is a socket, the first or another one; see `Connection.resume`."""
+        self.connection.resume(sock, position)
+        self._host.watch(self.pid)
+
+    def left(self) -> None:
+        """The socket has dropped, and the peer is about to end: it has received all that it wants."""
+        if self.status is None:
+            self._bye_said = True
+            self._bye(process_process.Bye(False))
+            self.connection.hush()
+            self.connection.free()
 
     # -- progress ----------------------------------------------------------------------------
 
@@ -86,8 +99,11 @@ class Peer:
                 moved = self.connection.progress()
             except mpi.TransportBroken:
                 self.connection.announced = 0  # nothing more can arrive; the exit notice will say why
-            finished = self._bye_said and self._bye_heard and not self.connection.busy
-            if finished and self.connection.transport is not None and not self.connection.shut_out:
+            if self.connection.dropped:
+                self._report_drop()
+            over = self._bye_said and self._bye_heard and not self.connection.busy
+            freed = self.connection.freed or self.connection.transport is None
+            if over and not (freed or self.connection.shut_out):
                 # Free the transport before the peer ends: Open MPI (ULFM) takes the end of a connection for
                 # a failure, looks for communicators that use it, and sometimes crashed in them. But not
                 # before both sides have said Bye: a frame that was not received stays in MPI, and turns up
@@ -103,6 +119,12 @@ class Peer:
                 self._fail_ends()
                 self.connection.free(peer_ended=True)
         return moved
+
+    def _report_drop(self) -> None:
+        """The socket has dropped. If the peer lives, the root sees to another one."""
+        self.connection.dropped = False
+        if self.status is None and not (self._bye_said and self._bye_heard):
+            self._host.tell_root(ConnectionDropped(self.pid.value))
 
     def looked_at(self) -> None:
         """The program has received the end, or the failure, of the process."""
@@ -414,8 +436,11 @@ class Peer:
         ended.
 
         Data in shared memory counts as delivered, even if it is unread. A connection by MPI must first be
-        quiet on both sides, and freed.
+        quiet on both sides, and freed. After the root's farewell, a connection that has dropped is not made
+        again; it was made too late to carry anything but this process's Bye.
         """
         if self.status is not None or self.connection.freed:
             return True
+        if self.connection.down:
+            return self._host.farewell
         return self.connection.transport is None and self.connection.idle

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cmpi._runtime.process.peer import Peer
-from cmpi.identifiers import Pid
+from cmpi.identifiers import RAISED, ExitStatus, Pid
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
     from cmpi._runtime.process.connection_host import PeerHost
     from cmpi._runtime.process.exits import Exits
-    from cmpi.identifiers import ExitStatus
 
 
 class Peers:
@@ -27,6 +26,7 @@ class Peers:
     def __init__(self, host: PeerHost, exits: Exits) -> None:
         self._host, self._exits = host, exits
         self._peers: dict[int, Peer] = {}
+        self._unreachable: dict[int, ExitStatus] = {}  # living processes that count as ended here
 
     def __iter__(self) -> Iterator[Peer]:
         """Iterate over all peers; new ones may be added meanwhile."""
@@ -37,7 +37,7 @@ class Peers:
         peer = self._peers.get(pid.value)
         if peer is None:
             peer = self._peers[pid.value] = Peer(self._host, pid)
-            status = self._exits.ended(pid.value)
+            status = self._exits.ended(pid.value) or self._unreachable.get(pid.value)
             if status is not None:
                 peer.exited(status)
                 peer.progress()
@@ -53,6 +53,16 @@ class Peers:
         """The process has ended."""
         if pid in self._peers:
             self._peers[pid].exited(status)
+
+    def parted(self, pid: int, reason: str) -> None:
+        """The dropped connection with this process will not be made again: it cannot be reached, for this
+        reason, or it is about to end (the reason is "")."""
+        peer = self.get(Pid(pid))
+        if not reason:
+            peer.left()
+        elif peer.status is None:
+            status = self._unreachable[pid] = ExitStatus(RAISED, 0, reason)
+            peer.exited(status)
 
     def rung(self) -> None:
         """The doorbell has rung."""

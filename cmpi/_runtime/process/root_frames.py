@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from cmpi._core.protocol import process_root
-from cmpi._core.protocol.process_root_connections import Abandon, Dial, Farewell, GroupWith, ListenFor
+from cmpi._core.protocol.process_root_connections import (
+    Abandon,
+    ConnectionOver,
+    Dial,
+    Farewell,
+    GroupWith,
+    ListenFor,
+)
 from cmpi._core.protocol.process_root_links import LinkedBy, NameIs
 from cmpi._core.protocol.process_root_waits import AskBlocked, AskStacks, Stacks
 from cmpi._core.protocol.wire import handler
@@ -71,6 +78,7 @@ class RootFrames:
             NameIs: root.answered,
             LinkedBy: lambda frame: exits.tied(frame.pid, frame.on),
             Farewell: self._farewell,
+            ConnectionOver: lambda frame: peers.parted(frame.peer, frame.reason),
         }
 
     @property

@@ -12,6 +12,7 @@ import time
 
 from cmpi._core.job import deadlock, job_actions, slots
 from cmpi._core.job.batch_end import BatchEnd
+from cmpi._core.job.connection_broker import PATIENCE_S
 from cmpi._core.job.deadlock import Deadlock, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
@@ -71,6 +72,7 @@ class Root:
             secret=os.urandom(32),
             deadline_s=order.deadline_s,
             grace_s=order.grace_s,
+            patience_s=order.host_timeout_s or PATIENCE_S,
             strict=order.strict,
             standing=order.standing,
         )
