@@ -1,5 +1,5 @@
 """The job behind `chaos`: supervised workers, a pool and streams, while processes and monitors are killed,
-get signals and fork.
+get signals and fork, and sockets drop.
 
     cmpirun python -m cmpi.bench.jobs.chaotic KILLS SEED
 
@@ -26,7 +26,7 @@ import numpy as np
 
 import cmpi
 from cmpi import Child, PeerExited, Pid, Receiver, Resources, Sender
-from cmpi.bench.jobs.chaotic_parts import STOPPED_S, Forks, stop_a_part, stop_for_a_moment
+from cmpi.bench.jobs.chaotic_parts import STOPPED_S, Forks, drop_a_socket, stop_a_part, stop_for_a_moment
 
 SMALL = Resources(memory="400 MiB")
 WORKERS, PAIRS, AT_ONCE = 4, 2, 4
@@ -37,7 +37,8 @@ ENDS = (
     *("monitor: SIGKILL", "monitor: SIGTERM", "source killed", "sink killed"),
     *("worker: SIGTERM", "worker: SIGINT"),
 )
-SIGNALS = ("worker: SIGSTOP", "worker: SIGUSR1", "any part stopped")  # actions that kill nobody
+# Actions that kill nobody. A socket is dropped only if there is no shared memory.
+SIGNALS = ("worker: SIGSTOP", "worker: SIGUSR1", "any part stopped", "socket dropped")
 STALL_S = 30.0  # without a finished task or message, the job counts as hanging
 
 
@@ -223,7 +224,7 @@ class Chaos:
             self._moved()
 
     def _kill(self) -> None:
-        """Kill a worker, its monitor, a source or a sink; or send a process a signal that it survives."""
+        """Kill a worker, its monitor, a source or a sink; or do to a process what it survives."""
         what = self._choice.choice(ENDS + SIGNALS)
         try:
             victim = self._victim(what)
@@ -244,6 +245,8 @@ class Chaos:
         """
         if what == "any part stopped":
             return cmpi.pid() if stop_a_part(self._choice) else None
+        if what == "socket dropped":
+            return cmpi.pid() if drop_a_socket(self._choice) else None
         if what in ("source killed", "sink killed"):
             origin, end, _ = self._choice.choice(self._pairs)
             victim = end if what == "sink killed" else origin

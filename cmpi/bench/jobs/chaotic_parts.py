@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import psutil
 
 import cmpi
+from cmpi._runtime.process import context
 
 STOPPED_S = 0.2  # the longest time that a process stays stopped
 ALIVE_S = 0.2  # how long a forked child lives that outlives its task
@@ -49,6 +51,19 @@ def stop_for_a_moment(process: int, stopped_s: float) -> None:
 def _go_on(process: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGCONT)
+
+
+def drop_a_socket(choice: random.Random) -> bool:
+    """End one of this process's connections by sockets, as a failing network would; return whether there
+    was one."""
+    node = context.current()
+    with node.lock:
+        sockets = [peer.connection.descriptor for peer in node.peers]
+        sockets = [descriptor for descriptor in sockets if descriptor >= 0]
+        if sockets:
+            with socket.socket(fileno=os.dup(choice.choice(sockets))) as sock, contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+    return bool(sockets)
 
 
 def stop_a_part(choice: random.Random) -> bool:
