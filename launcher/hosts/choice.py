@@ -5,6 +5,7 @@ Modules are imported inside functions: most jobs run on one host, and each impor
 
 from __future__ import annotations
 
+import functools
 import os
 
 from cmpi.errors import UsageError
@@ -13,7 +14,7 @@ FLUX_S = 20.0  # how long Flux may take to answer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from cmpi.launcher.config import LaunchConfig
     from cmpi.launcher.hosts.hostfile import HostSpec
@@ -125,15 +126,28 @@ def way(config: LaunchConfig) -> Way:
     return _by_ssh(config)
 
 
-def way_to_job(config: LaunchConfig, options: list[str]) -> Way:
-    """How commands are run on the machine of a running job: by srun on a node of our Slurm job, else by ssh
-    with these further options."""
+def ways_to_job(config: LaunchConfig, options: list[str], job: str) -> Iterator[Way]:
+    """The ways in which commands can be run on the machine of a running job, the usual one first.
+
+    On a node of our own Slurm job that is srun; else ssh, and then srun in a job of this user there.
+
+    Args:
+        config: The options of cmpirun.
+        options: Further options for ssh.
+        job: The name of the job that is looked for; its Slurm job may have the same one.
+    """
     from cmpi.launcher.hosts.allocation import in_slurm
     from cmpi.launcher.hosts.remote_host import by_srun
 
     if in_slurm(os.environ) and config.elsewhere in (host.name for host in _allocated()):
-        return by_srun
-    return _by_ssh(config, options)
+        yield by_srun
+        return
+    yield _by_ssh(config, options)
+    if "@" not in config.elsewhere:
+        from cmpi.launcher.slurm import calls
+
+        for number in calls.running_on(config.elsewhere, job):
+            yield functools.partial(by_srun, job=number)
 
 
 def _by_ssh(config: LaunchConfig, options: Sequence[str] = ()) -> Way:

@@ -11,6 +11,7 @@ from collections import deque
 
 from cmpi._core.protocol import launcher_agent, launcher_proxy, launcher_root
 from cmpi._runtime import environment as names
+from cmpi._runtime.linux.job_folders import machine_and_name
 from cmpi._runtime.linux.write_all import write_all
 from cmpi._runtime.stdin_feeder import StdinFeeder
 from cmpi.errors import CmpiError, LaunchError
@@ -61,7 +62,7 @@ class _Elsewhere:
         }
         self._machine = FarMachine(
             config.elsewhere,
-            choice.way_to_job(config, ALIVE),
+            choice.ways_to_job(config, ALIVE, _job(config)),
             self._selector,
             PROXY,
             launcher_proxy.TO_LAUNCHER,
@@ -165,6 +166,12 @@ class _Elsewhere:
             data = self._typed.popleft()
             frame = launcher_agent.Piece(launcher_proxy.STDIN, data) if data else launcher_agent.Shut(0)
             self._machine.tell(frame)
+
+
+def _job(config: LaunchConfig) -> str:
+    """The name of the job there; "": none."""
+    named = config.into or config.stop or (config.about_job[1] if config.about_job else "")
+    return machine_and_name(named)[1].partition("/")[0]
 
 
 def _size(terminals: list[str]) -> tuple[int, int]:

@@ -33,7 +33,8 @@ class FarMachine:
 
     Args:
         target: The machine, as for ssh.
-        way: Builds the command that runs a command there.
+        ways: Build the command that runs a command there. If the program does not answer by one way, `ask`
+            tries the next.
         selector: Watches the descriptors; each one's `data` is to be called with the events.
         program: The code to run there.
         expected: The frames that it may send.
@@ -47,7 +48,7 @@ class FarMachine:
     def __init__(
         self,
         target: str,
-        way: Way,
+        ways: Iterator[Way],
         selector: selectors.BaseSelector,
         program: str,
         expected: Registry,
@@ -60,21 +61,28 @@ class FarMachine:
         self._version = code_version()
         self._spec = HostSpec(target.rpartition("@")[2], target)
         self.name = self._spec.name
+        self._ways, self._program, self._expected = ways, program, expected
+        self._host = self._reach(next(ways))
+
+    def _reach(self, way: Way) -> RemoteHost:
         try:
-            self._host = RemoteHost(
+            return RemoteHost(
                 self._spec,
                 way,
                 sys.executable,
                 self._version,
-                selector,
+                self._selector,
                 self._on_data,
                 lambda host, reason: None,
-                program,
-                expected,
+                self._program,
+                self._expected,
             )
         except OSError as error:
             raise LaunchError(f"cannot start {error.filename}: {error.strerror}") from None
-        self.tell = self._host.tell
+
+    def tell(self, frame: Any) -> None:
+        """Send a frame, now or as soon as possible."""
+        self._host.tell(frame)
 
     @property
     def gone(self) -> bool:
@@ -99,9 +107,21 @@ class FarMachine:
 
     def ask(self, frame: Any, limit_s: float) -> Any:
         """Send the first frame; returns the answer. Raises: LaunchError: There is none. Blocks: for it, at
-        most `limit_s` seconds (0: the default)."""
-        self._host.tell(frame)
-        return self._await(limit_s or SSH_S)
+        most `limit_s` seconds (0: the default) by each way."""
+        faults: list[str] = []
+        while True:
+            self.tell(frame)
+            try:
+                return self._await(limit_s or SSH_S)
+            except LaunchError as error:
+                if self._host.version:
+                    raise  # it is reached
+                faults.append(f"through srun: {self.last_words}" if faults else str(error))
+            self.close()
+            way = next(self._ways, None)
+            if way is None:
+                raise LaunchError("; ".join(faults))
+            self._host = self._reach(way)
 
     def ship(self, pieces: Iterator[Unpack]) -> Any:
         """Send an archive; returns the answer. Raises: LaunchError: There is none. Blocks: at most

@@ -79,10 +79,9 @@ class _Gateway:
             launcher_agent.Shut: lambda it: self._shut(it.channel),
             launcher_agent.Beat: lambda _: None,
         }
-        way = choice.way_to_job(config, ALIVE)
         self._machine = FarMachine(
             config.elsewhere,
-            way,
+            choice.ways_to_job(config, ALIVE, config.relay),
             self._selector,
             RELAY,
             gateway_relay.TO_GATEWAY,

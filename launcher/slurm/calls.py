@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 import sys
@@ -55,6 +56,18 @@ def check_number(option: str, job: str) -> None:
             f"--{option} {job}: expected the number of a Slurm job, such as 1234 or 1234_5"
             f"{other if option == 'attach' else ''}"
         )
+
+
+def running_on(node: str, name: str) -> list[str]:
+    """The numbers of this user's jobs that run on a node, those of this name first; [] if Slurm does not
+    know, or is not here. Blocks: for Slurm's answer."""
+    of = ("--user", getpass.getuser(), "--states=RUNNING", f"--nodelist={node}")
+    try:
+        answer = ask("squeue", "--noheader", *of, "--format=%A|%j")
+    except LaunchError:
+        return []
+    rows = [line.partition("|") for line in answer.out.split("\n") if line] if answer.code == 0 else []
+    return [number for number, _, _ in sorted(rows, key=lambda row: row[2] != name)]
 
 
 def cancel(job: str) -> int:
