@@ -48,6 +48,7 @@ a job that stays:
   cmpirun --in lab --detach python job.py   without this terminal; prints its name: lab/3f2a001
   cmpirun --attach lab/3f2a001          shows its output, from the beginning, until it ends
   cmpirun --jobs                        shows your jobs here, and what runs in them
+  cmpirun --jobs node7                  the same on another machine
 
 more than one machine:
   cmpirun --hostfile lab.hosts -n 8 python job.py     on several hosts, through ssh
@@ -141,8 +142,9 @@ def parse(arguments: list[str]) -> LaunchConfig:
         help="run the program in this job of yours on this host, or, as HOST:NAME, on another one, through "
         "ssh; the job goes on afterwards")  # fmt: skip
     add("--via", default="", help=argparse.SUPPRESS)
-    add("--jobs", action="store_true",
-        help="list your jobs on this host and the programs deployed into them, and exit")  # fmt: skip
+    add("--jobs", metavar="HOST", nargs="?", const="",
+        help="list your jobs on this host, or on another one, through ssh, and the programs deployed into "
+        "them, and exit")  # fmt: skip
     add("--stop", metavar="NAME", default="",
         help="end your job of this name on this host, or the deployment JOB/NUMBER, as SIGTERM does; "
         "HOST:NAME for one on another host")  # fmt: skip
@@ -171,8 +173,8 @@ def parse(arguments: list[str]) -> LaunchConfig:
     about_job = next(((d, j) for d in _ABOUT if (j := getattr(options, d)) is not None), None)
     no_program = options.version or options.doctor or options.add_host or options.add_slurm or options.serve
     no_program = no_program or options.relay
-    no_program = no_program or options.jobs or options.stop
-    needs_folder = not (options.version or options.jobs or options.stop)
+    no_program = no_program or options.jobs is not None or options.stop
+    needs_folder = not (options.version or options.jobs is not None or options.stop)
     if needs_folder and _folder_is_gone():
         parser.error("the working folder has been removed; cd to a folder that exists")
     if not argv and not no_program and about_job is None:
@@ -193,7 +195,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
     if options.serve and argv:
         parser.error("--serve starts a job without a program; remove the program")
     named = (options.into, options.stop, options.attach or "", options.relay)
-    elsewhere = next((host for host in map(_host, named) if host), "")
+    elsewhere = next((host for host in map(_host, named) if host), (options.jobs or "").rstrip(":"))
     gives_hostfile = options.hostfile != os.environ.get(environment.HOSTFILE, "")
     if options.into:
         unfit = ["--hostfile"] if gives_hostfile else []
@@ -203,9 +205,11 @@ def parse(arguments: list[str]) -> LaunchConfig:
             parser.error(f"{unfit[0]} is given when a job starts; the job that --in names runs already")
     if about_job is not None and (argv or options.slurm):
         parser.error(f"--{about_job[0]} is for a job submitted earlier; remove the program and --slurm")
+    if options.jobs is not None and argv:
+        parser.error("--jobs lists jobs; remove the program")
     if options.host and gives_hostfile:
         parser.error("--host and --hostfile both name the hosts; give only one of them")
-    if options.slurm and argv and (options.host or gives_hostfile):
+    if options.slurm and (argv or options.serve) and (options.host or gives_hostfile):
         parser.error("Slurm chooses the hosts of a batch job; remove --slurm, or --host and --hostfile")
     if options.detach and not (options.slurm or options.into):
         parser.error("--detach is for batch jobs and deployments; add --slurm, or --in NAME")
@@ -249,7 +253,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         add_host=options.add_host,
         add_slurm=options.add_slurm,
         job=options.job,
-        jobs=options.jobs,
+        jobs=options.jobs is not None,
         stop=options.stop,
         into=machine_and_name(options.into)[1],
         elsewhere=elsewhere,

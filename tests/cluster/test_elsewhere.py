@@ -120,6 +120,11 @@ def test_a_deployment_detached_on_another_machine_can_be_followed_and_stopped(la
     assert shown.code == 3 and shown.out == "0 h2 shipped [] of here\ntyped 0\n", shown
     assert shown.err.startswith("warns\n"), shown
     waits = on_hosts.run(*there, "python", jobs.script(WAITS, "waits.py")).out.strip()
+    listed = on_hosts.run("--jobs", "h2")
+    name, number = waits.removeprefix("h2:").split("/")
+    assert listed.code == 0, listed
+    (job,) = [it for it in listed.out.splitlines() if it.startswith(f"{name} ")]
+    assert job.endswith("(serves guests)") and f"\n  {number}" in listed.out, listed
     assert on_hosts.run("--stop", waits).code == 0
     ended = on_hosts.run("--attach", waits)
     assert ended.code == 143, ended
@@ -130,3 +135,5 @@ def test_errors_of_the_other_machine_are_shown_with_its_name(on_hosts, jobs):
     assert unknown.code == 2 and "h2: no job of yours on this host is called 'no-such-job'" in unknown.err
     nowhere = on_hosts.run("--in", "h9:lab", "true")
     assert nowhere.code == 2 and "h9: there is no host of this name" in nowhere.err, nowhere
+    jobs_there = on_hosts.run("--jobs", "h9:")
+    assert jobs_there.code == 2 and "h9: there is no host of this name" in jobs_there.err, jobs_there
