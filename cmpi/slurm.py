@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
+from cmpi._core.slurm import wishes as slurm_wishes
 from cmpi._runtime import programs
 from cmpi._runtime.linux.own_file import open_own
 from cmpi._runtime.slurm_poller import POLLER
 from cmpi.errors import CmpiError, LaunchError, UsageError
+from cmpi.processes import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable
@@ -27,19 +29,6 @@ if TYPE_CHECKING:
 FOLDER = ".cmpi"
 LOOK_S = 0.1  # between looks for a result
 LATE_S = 5.0  # how late a result may appear after the job's end, on a shared file system
-
-
-_OPTIONS = {
-    "time": "--time",
-    "partition": "--partition",
-    "account": "--account",
-    "mem_per_cpu": "--mem-per-cpu",
-    "gpus_per_node": "--gpus-per-node",
-    "constraint": "--constraint",
-    "name": "--job-name",
-    "requeue_before": "--requeue-before",
-    "slurm_args": "--slurm-args",
-}
 
 
 class JobFailed(CmpiError):
@@ -249,22 +238,11 @@ def _submit(
     f: Callable[..., Any], calls: list[tuple[Any, ...]], array: str, wishes: dict[str, Any]
 ) -> tuple[str, str]:
     """Write the function and its calls to a file, and submit a job; returns the file and Slurm's number."""
-    nodes, tasks = wishes.pop("nodes", 1), wishes.pop("tasks", 1)
-    if nodes < 1 or tasks < 1:
-        raise UsageError(f"nodes and tasks must be at least 1; found {nodes} and {tasks}")
-    unknown = wishes.keys() - _OPTIONS.keys() - {"after", "setup"}
-    if unknown:
-        raise TypeError(
-            f"unknown option {sorted(unknown)[0]!r}; known: {', '.join((*_OPTIONS, 'after', 'setup'))}"
-        )
-    after = wishes.pop("after", ())
-    jobs = [after] if isinstance(after, SlurmJob) else list(after)
-    options = [f"--setup={line}" for line in wishes.pop("setup", ())]
-    options += [f"--after={','.join(job.id for job in jobs)}"] if jobs else []
-    options += [f"--array={array}"] if array else []
+    if complaint := slurm_wishes.unknown(wishes):
+        raise TypeError(complaint)
     wishes["name"] = wishes.get("name") or getattr(f, "__name__", "")
-    options += [f"{_OPTIONS[name]}={value}" for name, value in wishes.items() if value]
-    options += ["-N", str(nodes), "-n", str(tasks), "--output", "plain"]
+    ours = {"detach": True, "output": "plain", "array": array or None}
+    options = command_line.as_arguments(slurm_wishes.as_options(wishes) | ours)
     folder = os.getcwd()
     os.makedirs(FOLDER, exist_ok=True)
     call = f"{folder}/{FOLDER}/call-{os.urandom(6).hex()}"
@@ -273,7 +251,7 @@ def _submit(
         file.write(data)
     program = [sys.executable, *programs.isolated(programs.SLURM_TASK, call, *(["array"] if array else []))]
     try:
-        return call, _cmpirun(folder, "--slurm", "--detach", *options, *program).strip()
+        return call, _cmpirun(folder, *options, *program).strip()
     except BaseException:
         os.unlink(call)
         raise

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from cmpi._core.protocol import launcher_root
 from cmpi._runtime.linux import job_folders
 from cmpi.errors import UsageError
+
+FIRST_GUEST = "first-guest"
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,9 +36,9 @@ def job_name(text: str) -> str:
 
 
 def keeper(text: str) -> tuple[int, int]:
-    """A process id and a descriptor."""
+    """A process id and a descriptor; or FIRST_GUEST, for which a file serves as the descriptor."""
     pid, _, ready = text.partition(",")
-    return int(pid), int(ready)
+    return (launcher_root.FIRST_GUEST, -1) if text == FIRST_GUEST else (int(pid), int(ready))
 
 
 def seconds(text: str) -> float:

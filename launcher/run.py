@@ -152,6 +152,11 @@ def _say_ready(folder: str, config: LaunchConfig) -> None:
         if "SLURM_JOB_ID" in os.environ:
             name = f"{os.uname().nodename}:{name}"
             end = "it ends with the Slurm job"
+        if config.keeper[0]:
+            from cmpi.launcher.slurm import for_guest
+
+            print(for_guest.up(name), flush=True)
+            return
         print(f'cmpirun: the job {name} is up; cmpi.Job.attach("{name}") joins it; {end}', flush=True)
 
 

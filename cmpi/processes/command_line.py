@@ -18,7 +18,7 @@ def as_arguments(options: Mapping[str, Any]) -> list[str]:
     """The options as command line arguments.
 
     >>> as_arguments({"n": 2, "cpus": 4, "dry_run": True, "verbose": False, "host": ["a", "b"]})
-    ['-n', '2', '--cpus', '4', '--dry-run', '--host', 'a', '--host', 'b']
+    ['-n', '2', '--cpus=4', '--dry-run', '--host=a', '--host=b']
     """
     line: list[str] = []
     for key, value in options.items():
@@ -27,5 +27,6 @@ def as_arguments(options: Mapping[str, Any]) -> list[str]:
             line.append(name)
         elif value is not False and value is not None:
             for each in value if isinstance(value, (list, tuple)) else [value]:
-                line += [name, str(each)]
+                # A value that begins with a dash, such as mpi_args="--mca ...", needs the "=".
+                line += [f"{name}={each}"] if len(key) > 1 else [name, str(each)]
     return line

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -15,6 +16,7 @@ from cmpi._base import html
 from cmpi._base.frozen import frozen
 from cmpi._base.units import format_cpus, format_memory
 from cmpi._core.protocol import process_root
+from cmpi._core.slurm import wishes as slurm_wishes
 from cmpi._runtime.linux import job_folders
 from cmpi._runtime.process import context
 from cmpi.errors import JobFailed, LaunchError, NotRunning, UsageError
@@ -25,7 +27,6 @@ _NOT_HERE = (
     "serve",
     "name",
     "n",
-    "slurm",
     "doctor",
     "version",
     "dry_run",
@@ -63,6 +64,9 @@ class Job:
     Args:
         stdout: A file for the output of the job's processes. None: their output goes to the present
             `sys.stdout` and `sys.stderr`.
+        slurm: What to ask Slurm for, to start the job there, as for `cmpi.slurm.submit`: `dict(nodes=2,
+            tasks=8, time="1:00:00")`, and partition, account, mem_per_cpu, gpus_per_node, constraint, name,
+            after, setup, slurm_args. Its state is shown on stderr until it runs; Ctrl-C takes it back.
         options: Options of cmpirun: `cpus=4` is `--cpus 4`, `verbose=True` is `--verbose`; a list repeats
             an option. `output` defaults to "plain".
 
@@ -74,10 +78,12 @@ class Job:
     if processes have failed and no process has dealt with that. Without a block the job ends with this
     process, even if that is killed.
 
-    Blocks: until the job is up, about a third of a second.
+    Blocks: until the job is up, about a third of a second; with `slurm`, until Slurm has started it.
     """
 
-    def __init__(self, *, stdout: TextIO | None = None, **options: Any) -> None:
+    def __init__(
+        self, *, stdout: TextIO | None = None, slurm: Mapping[str, Any] | None = None, **options: Any
+    ) -> None:
         wrong = [name for name in options if name in _NOT_HERE]
         if wrong:
             raise UsageError(
@@ -85,10 +91,12 @@ class Job:
             )
         if context.in_job():
             raise UsageError("this process is already part of a job, and can be part of only one at a time")
-        self._cmpirun: _Cmpirun | None = _Cmpirun(stdout, {"serve": True, "output": "plain"} | options)
+        options = {"serve": True, "output": "plain"} | options
+        if slurm is not None:
+            options |= _in_slurm(slurm)
+        self._cmpirun: _Cmpirun | None = _Cmpirun(stdout, options)
         try:
-            folder = self._cmpirun.folder
-            self._join(folder, job_folders.name(folder))
+            self._join(self._cmpirun.where, str(options.get("ssh", "ssh")))
         except BaseException:
             self._cmpirun.end()
             raise
@@ -116,23 +124,25 @@ class Job:
             raise UsageError("this process is already part of a job, and can be part of only one at a time")
         job = cls.__new__(cls)
         job._cmpirun = None
-        if job_folders.machine_and_name(name)[0]:
-            job._cmpirun = _Cmpirun(None, {"relay": name, "ssh": ssh})
-            folder = job._cmpirun.folder
-        else:
-            folder = job_folders.the_one(name)
-            name = job_folders.name(folder)
-        try:
-            job._join(folder, name)
-        except BaseException:
-            if job._cmpirun is not None:
-                job._cmpirun.end()
-            raise
+        job._join(name, ssh)
         return job
 
-    def _join(self, folder: str, name: str) -> None:
-        self.name = name
-        self._node = context.join_as_guest(folder)
+    def _join(self, name: str, ssh: str) -> None:
+        """Join the job of this name, or with this folder, through a gateway if it is on another machine."""
+        machine, there = job_folders.machine_and_name(name)
+        self._gateway: _Cmpirun | None = None
+        if machine and not (machine == os.uname().nodename and job_folders.find(there)):
+            self._gateway = _Cmpirun(None, {"relay": name, "ssh": ssh})
+            folder, self.name = self._gateway.where, name
+        else:
+            folder = job_folders.the_one(there)
+            self.name = job_folders.name(folder)
+        try:
+            self._node = context.join_as_guest(folder)
+        except BaseException:
+            if self._gateway is not None:
+                self._gateway.end()
+            raise
         self._owner = os.getpid()
         atexit.register(self.close)
 
@@ -162,8 +172,10 @@ class Job:
             return  # this process was forked from the guest
         atexit.unregister(self.close)
         context.leave_as_guest(self._node)
+        if self._gateway is not None:
+            self._gateway.wait()
         if self._cmpirun is not None:
-            self._cmpirun.wait()
+            self._cmpirun.guest_left()
 
     def __enter__(self) -> Job:
         return self
@@ -213,12 +225,24 @@ class Job:
         }
 
 
+def _in_slurm(wishes: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of cmpirun that start a job in Slurm."""
+    if complaint := slurm_wishes.unknown(wishes, "requeue_before"):
+        raise UsageError(f"cmpi.Job(slurm=...): {complaint}")
+    return {"name": f"guest-{os.urandom(6).hex()}"} | slurm_wishes.as_options(wishes)
+
+
 class _Cmpirun:
     """A cmpirun in the background that ends with this process: of a job without a program, or the gateway
-    to a job on another host."""
+    to a job on another host.
+
+    Attributes:
+        where: The folder of the job, or of the gateway; or the job's name, "HOST:NAME".
+    """
 
     def __init__(self, stdout: TextIO | None, options: dict[str, Any]) -> None:
         ready_read, ready_write = os.pipe()
+        self._in_slurm = "slurm" in options
         keeper = {"keeper": f"{os.getpid()},{ready_write}"}
         streams = [stdout, stdout] if stdout is not None else [None, None]
         captured = [stdout is not None or _is_replaced(fd) for fd in (1, 2)]
@@ -246,11 +270,11 @@ class _Cmpirun:
             pump.start()
         try:
             with open(ready_read) as ready:
-                self.folder = ready.readline().rstrip("\n")
+                self.where = ready.readline().rstrip("\n")
         except BaseException:
             self.end()
             raise
-        if not self.folder:
+        if not self.where:
             code = self.wait()
             kind = UsageError if code == 2 else LaunchError
             what = f"reach {options['relay']}" if "relay" in options else "start the job"
@@ -262,6 +286,12 @@ class _Cmpirun:
         for pump in self._pumps:
             pump.join()
         return code
+
+    def guest_left(self) -> int:
+        """Wait likewise, after this process has left the job, which then ends by itself."""
+        if self._in_slurm:
+            self._process.terminate()  # it cancels the job if that does not end
+        return self.wait()
 
     def end(self) -> None:
         """Make cmpirun end the job."""

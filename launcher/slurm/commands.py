@@ -13,7 +13,8 @@ from cmpi._core.slurm.states import State
 from cmpi._runtime import programs
 from cmpi._runtime.slurm_question import ask
 from cmpi.errors import LaunchError
-from cmpi.launcher.slurm import calls, follow, job_files, own_lines, requeue, script, tidy_up
+from cmpi.launcher.option_types import FIRST_GUEST
+from cmpi.launcher.slurm import calls, follow, for_guest, job_files, own_lines, requeue, script, tidy_up
 from cmpi.launcher.slurm.job_files import JobFiles
 from cmpi.launcher.slurm.script import FOLDER
 
@@ -22,19 +23,20 @@ if TYPE_CHECKING:
     from cmpi.launcher.config import LaunchConfig
 
 
-def submit(config: LaunchConfig) -> int:
-    """Write the script and submit it; follow it unless detached. Returns cmpirun's exit code."""
+def _script(config: LaunchConfig) -> str:
     words = config.argv or [config.name or "cmpi"]  # with --serve there is no program
     name = os.path.basename(next((w for w in words if w.endswith(".py")), words[0]))
     assert config.batch is not None
-    text = script.script(config.batch, config.n, name, os.getcwd(), _command(config))
-    if config.dry_run:
-        print(text, end="")
-        return 0
+    return script.script(config.batch, config.n, name, os.getcwd(), _command(config))
+
+
+def _submit(config: LaunchConfig) -> tuple[str, str]:
+    """Write the script and submit it; returns Slurm's number of the job, and the script."""
+    assert config.batch is not None
     os.makedirs(FOLDER, exist_ok=True)
     path = f"{FOLDER}/{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.sh"
     with open(path, "x") as file:
-        file.write(text)
+        file.write(_script(config))
     answer = ask("sbatch", "--parsable", path, limit_s=calls.SUBMIT_S)
     if answer.code is None:
         raise LaunchError(
@@ -47,12 +49,25 @@ def submit(config: LaunchConfig) -> int:
     job = answer.out.strip().partition(";")[0]
     job_files.note(job, os.getcwd())
     tidy_up.delete_very_old()
+    return job, path
+
+
+def submit(config: LaunchConfig) -> int:
+    """Submit a job; follow it unless detached. Returns cmpirun's exit code."""
+    assert config.batch is not None
+    if config.dry_run:
+        print(_script(config), end="")
+        return 0
+    watch = for_guest.GuestWatch(*config.keeper) if config.keeper[0] else None
+    job, path = _submit(config)
     if config.detach:
         print(job)
         return 0
     calls.say(f"job {job} submitted ({path})")
     if config.batch.array:
         return follow.follow_array(job, config.on_interrupt)
+    if watch is not None:
+        return for_guest.follow_to_end(job, watch)
     return follow.follow(job, config.on_interrupt)
 
 
@@ -64,7 +79,8 @@ def _command(config: LaunchConfig) -> list[str]:
     colour = ["--color", "always"] if os.isatty(1) and config.colour != "never" else []
     before_s = config.batch.requeue_before_s if config.batch else 0.0
     grace = ["--grace", f"{requeue.grace_s(before_s):g}"] if before_s else []
-    return [*ours, *grace, *config.inner, *colour, *config.argv]
+    guest = ["--keeper", FIRST_GUEST] if config.keeper[0] else []
+    return [*ours, *grace, *guest, *config.inner, *colour, *config.argv]
 
 
 def attach(job: str, on_interrupt: str) -> int:

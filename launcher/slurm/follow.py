@@ -24,16 +24,29 @@ OUTPUT_POLL_S = 0.1  # between looks at the output; Slurm is asked less often
 PATIENT_S = 2.0  # how late output may be before cmpirun says so
 
 
-def follow(job: str, on_interrupt: str = "ask") -> int:
+class Watch:
+    """What else is done while a job is followed: nothing, unless a subclass says so."""
+
+    def show(self, fd: int, data: bytes) -> bytes:
+        """Return what is to be shown of this output."""
+        return data
+
+    def turn(self, job: str) -> None:
+        """Called a few times a second. Blocks: for Slurm's answer, if it asks it."""
+
+
+def follow(job: str, on_interrupt: str = "ask", watch: Watch | None = None) -> int:
     """Show a job's output as it comes, from its start, until it ends. Returns cmpirun's exit code."""
-    return _Follower(job, on_interrupt).run()
+    return _Follower(job, on_interrupt, watch).run()
 
 
 class _Follower:
     """Follows one job."""
 
-    def __init__(self, job: str, on_interrupt: str) -> None:
-        self._job, self._on_interrupt = job, on_interrupt
+    def __init__(self, job: str, on_interrupt: str, watch: Watch | None) -> None:
+        self._job, self._on_interrupt, self._watch = job, on_interrupt, watch or Watch()
+        if watch is None:
+            signal.signal(signal.SIGINT, self._on_sigint)
         self._files = job_files.find(job)
         self._read = {1: 0, 2: 0}
         self._said = ""
@@ -41,7 +54,6 @@ class _Follower:
 
     def run(self) -> int:
         """Follow the job until it ends or the user stops. Returns cmpirun's exit code."""
-        signal.signal(signal.SIGINT, self._on_sigint)
         command = ("scontrol", "show", "job", "--oneliner", self._job)
         inquiry = Inquiry(self._say_silence, *command, understood=understood)
         state: State | None = None
@@ -54,6 +66,7 @@ class _Follower:
                     state = self._take_in(states.parse_job(answer.out), answer.complaint)
                 elif inquiry.silent:
                     state = self._by_record() or state
+                self._watch.turn(self._job)
                 if not self._show():
                     time.sleep(OUTPUT_POLL_S)
         finally:
@@ -107,7 +120,7 @@ class _Follower:
             except FileNotFoundError:
                 continue  # the job has not begun
             self._read[fd] += len(data)
-            write_all(fd, data)
+            write_all(fd, self._watch.show(fd, data))
             new |= bool(data)
         return new
 

@@ -164,6 +164,7 @@ def inner(arguments: list[str]) -> list[str]:
     """The options that are not about Slurm."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     add_to(parser)
+    parser.add_argument("--keeper")  # is a process of this host
     return parser.parse_known_args(arguments)[1]
 
 

@@ -381,6 +381,8 @@ for attempt in (
     lambda: cmpi.Job(n=4),
     lambda: cmpi.Job(gpus=2),
     lambda: cmpi.Job(output="loud", stdout=sys.stdout),
+    lambda: cmpi.Job(slurm=dict(node=2)),
+    lambda: cmpi.Job(slurm=dict(nodes=0)),
 ):
     try:
         attempt()
@@ -400,7 +402,11 @@ with cmpi.Job.attach("{standing}"):
     assert [line.split(",")[0] for line in lines[2:4]] == [
         "UsageError cmpirun could not start the job (exit code 2); its message is on stderr"
     ] * 2
-    assert lines[4:] == ["this process is already part of a job, and can be part of only one at a time"] * 2
+    assert lines[4].startswith(
+        "UsageError cmpi.Job(slurm=...): unknown option 'node'; accepted: nodes, tasks, time, partition"
+    )
+    assert lines[5] == "UsageError nodes and tasks must be at least 1; found nodes=0"
+    assert lines[6:] == ["this process is already part of a job, and can be part of only one at a time"] * 2
 
 
 def test_jobs_are_listed_and_can_be_stopped_by_name(jobs):

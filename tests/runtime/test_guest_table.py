@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from cmpi._core.protocol import guest_root, monitor_root
+from cmpi._core.protocol import guest_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_connections import Leaving
 from cmpi._core.protocol.process_root_waits import Blocked
-from cmpi._runtime.root.guest_table import GuestTable
+from cmpi._runtime.root.guest_table import JOIN_S, GuestTable
 from cmpi._runtime.root.root_loop import RootLoop
 from cmpi._transport.control_socket import ControlSocket
 
@@ -67,7 +67,7 @@ class Peer:
 class House:
     """A table, and one guest of it: a process that this test has started."""
 
-    def __init__(self, keeper=False, folder="/no-folder"):
+    def __init__(self, keeper=False, folder="/no-folder", first=False):
         self.job, self.loop = Job(), RootLoop()
         self.process = subprocess.Popen(
             [sys.executable, "-c", HELD.format(os.getpid())], stdout=subprocess.PIPE
@@ -76,7 +76,7 @@ class House:
         self.door.bind("\0cmpi test " + str(os.getpid()))
         self.door.listen()
         ours, _ = self.door.accept()
-        number = self.process.pid if keeper else 0
+        number = launcher_root.FIRST_GUEST if first else self.process.pid if keeper else 0
         self.table = GuestTable(
             self.job, "here", str(folder), "/no-shm", self.loop, lambda _: None, print, number
         )
@@ -153,3 +153,23 @@ def test_a_job_whose_owner_exited_before_it_began_ends_at_once():
     table = GuestTable(job, "here", "/no-folder", "/no-shm", RootLoop(), lambda _: None, print, ended.pid)
     table.start()
     assert [code for _, code in job.heard] == [0]
+
+
+def test_the_first_guest_becomes_the_keeper_of_a_job_that_is_there_for_it(tmp_path):
+    house = House(folder=tmp_path, first=True)
+    house.table.start()
+    assert house.table.deadline_s is None
+    house.table.peers.drop(house.peer)
+    house.close()
+    assert next(because for because, *_ in house.job.heard).endswith("has left it")
+
+
+def test_a_job_whose_guest_does_not_come_ends():
+    job = Job()
+    first = launcher_root.FIRST_GUEST
+    table = GuestTable(job, "here", "/no-folder", "/no-shm", RootLoop(), lambda _: None, print, first)
+    table.start()
+    table.tick(table.deadline_s - 1.0)
+    assert job.heard == [] and table.deadline_s > JOIN_S
+    table.tick(table.deadline_s)
+    assert [code for _, code in job.heard] == [0] and table.deadline_s is None

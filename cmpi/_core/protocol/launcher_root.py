@@ -8,6 +8,9 @@ from cmpi._core.protocol.wire import U8, U32, U64, frame, keyword_frame, registr
 # -- cmpirun -> root --------------------------------------------------------------------
 
 
+FIRST_GUEST = (1 << 32) - 1  # as the keeper: the process that joins first
+
+
 @keyword_frame
 class LaunchJob:
     """The program to run and its settings; sent with the terminal's three descriptors."""
@@ -35,7 +38,7 @@ class LaunchJob:
     host_timeout_s: float  # how long a host may be silent, and a socket be missing; 0: the default
     strict: bool  # failures count even if another process has dealt with them
     standing: bool = False  # the job goes on without processes until it is interrupted
-    keeper: U32 = 0  # the job ends with this outside process (the kernel's number); 0: none
+    keeper: U32 = 0  # the job ends with this outside process (the kernel's number, FIRST_GUEST); 0: none
     detached: bool = False  # it is deployed without a terminal; its output is kept
     inherited: list[str] = []  # names of the variables in cmpirun's own environment
 

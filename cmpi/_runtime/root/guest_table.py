@@ -5,7 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
-from cmpi._core.protocol import guest_root, monitor_root
+from cmpi._core.protocol import guest_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_connections import Leaving
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
 from cmpi._runtime.root import clock, remains
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.root.root_loop import RootLoop
 
 SIGTERM = 15
+JOIN_S = 120.0  # how long the first guest may take to join, if the job is there for it
 LEFT_UNSAID = ExitStatus(RAISED, 0, "it ended, or was ended, without leaving the job")
 
 
@@ -47,7 +48,7 @@ class GuestTable:
         loop: The root's loop.
         do: Carries out actions.
         say: Shows the user a line of text.
-        keeper: The kernel's pid of the process with whose end the job ends; 0: there is none.
+        keeper: The kernel's pid of the process with whose end the job ends, or `FIRST_GUEST`; 0: none.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class GuestTable:
         self._loop, self._do, self._say = loop, do, say
         self._guests: dict[int, _Guest] = {}
         self._keeper = keeper
-        self._keeper_fd = _open_pidfd(keeper)
+        self._keeper_fd = -1 if keeper == launcher_root.FIRST_GUEST else _open_pidfd(keeper)
+        self.deadline_s: float | None = None  # when to call `tick`
         if self._keeper_fd >= 0:
             loop.watch(self._keeper_fd, lambda _: self._keeper_ended())
         self.peers: ControlPeers
@@ -78,7 +80,14 @@ class GuestTable:
 
     def start(self) -> None:
         """The job begins; if its keeper has ended in the meantime, end the job."""
-        if self._keeper and self._keeper_fd < 0:
+        if self._keeper == launcher_root.FIRST_GUEST:  # none has come yet
+            self.deadline_s = clock.now_s() + JOIN_S
+        elif self._keeper and self._keeper_fd < 0:
+            self._keeper_ended()
+
+    def tick(self, now_s: float) -> None:
+        """End the job if the guest for which it was started has not come."""
+        if self.deadline_s is not None and now_s >= self.deadline_s:
             self._keeper_ended()
 
     def tell(self, pid: int, frame: Any) -> None:
@@ -109,6 +118,8 @@ class GuestTable:
             return
         pidfd = _open_pidfd(os_pid)
         self._guests[pid] = _Guest(peer, os_pid, pidfd)
+        if self._keeper == launcher_root.FIRST_GUEST:
+            self._keeper, self.deadline_s = os_pid, None
         peer.title = f"the guest {self._job.processes[pid].title}"
         peer.on_frame, peer.gone = lambda _, frame: self._on_frame(pid, frame), lambda _: self._gone(pid)
         if pidfd >= 0:
@@ -145,7 +156,7 @@ class GuestTable:
         if self._keeper_fd >= 0:
             self._loop.forget(self._keeper_fd)
             os.close(self._keeper_fd)
-        self._keeper, self._keeper_fd = 0, -1
+        self._keeper, self._keeper_fd, self.deadline_s = 0, -1, None
         because = "the process for which the job was started has left it"
         self._do(self._job.interrupt(SIGTERM, clock.now_s(), because, OK))
 

@@ -146,6 +146,7 @@ class Root:
             for console in self._consoles:
                 console.tick(now_s)
             self._deployments.tick(now_s)
+            self._guests.tick(now_s)
             self._peers.admit(now_s)
             self._helpers.tick(now_s)
             self._slots.tick(now_s)
@@ -157,7 +158,7 @@ class Root:
     def _timeout_s(self) -> float | None:
         times = [machine.deadline_s() for machine in (self._job, self._batch_end, *self._consoles)]
         times += [self._peers.deadline_s, self._helpers.deadline_s, self._slots.deadline_s, self._leave_s]
-        times.append(self._deployments.deadline_s)
+        times += [self._deployments.deadline_s, self._guests.deadline_s]
         return clock.patience_s(times)
 
     def _over(self) -> bool:
