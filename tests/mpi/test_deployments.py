@@ -1,9 +1,11 @@
 """Programs that are deployed into a job that stays: `cmpirun --in NAME`."""
 
+import fcntl
 import os
 import re
 import signal
 import subprocess
+import termios
 
 import psutil
 import pytest
@@ -134,6 +136,31 @@ def test_ctrl_c_ends_only_its_own_deployment(jobs, lab, waiting):
     out, err = other.communicate(timeout=30)
     assert stopped.code == 0 and other.returncode == 143 and gone(others)
     assert err == b"cmpirun: the job has been ended, and this program with it\n"
+
+
+@pytest.mark.parametrize("nohup", [False, True], ids=["without nohup", "with nohup"])
+def test_closing_the_terminal_of_a_standing_job_ends_it_unless_nohup(jobs, nohup):
+    name = f"on-a-terminal-{os.getpid()}"
+    ours, theirs = os.openpty()
+    command = [*(["nohup"] if nohup else []), "cmpirun", "--serve", "--name", name]
+    streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
+    job = jobs.start(*command, **streams, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    os.close(theirs)
+    wait_until(lambda: name in jobs.run("cmpirun", "--jobs").out, "it is up")
+    program = jobs.start(
+        "cmpirun", "--in", name, "--output", "plain", "sh", "-c", "echo up; read it; echo $it",
+        stdin=subprocess.PIPE,
+    )  # fmt: skip
+    read_until(program.stdout, "up")
+    os.close(ours)
+    if not nohup:
+        _, err = program.communicate(timeout=60)
+        assert (job.wait(60), program.returncode) == (129, 129), err
+        assert err == b"cmpirun: the job has been ended, and this program with it\n"
+        return
+    out, err = program.communicate(b"goes on\n", timeout=60)
+    assert (out, program.returncode) == (b"goes on\n", 0), err
+    assert jobs.run("cmpirun", "--stop", name).code == 0 and job.wait(60) == 143
 
 
 def test_killing_a_cmpirun_ends_its_deployment(deployed, waiting):
