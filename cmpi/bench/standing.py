@@ -9,11 +9,20 @@ from collections.abc import Iterator
 
 import psutil
 
+from cmpi._core.job.past import MOST_RECORDS
 from cmpi._runtime.linux import job_folders
 from cmpi.bench.common import ENVIRONMENT, Row, seconds
 
 COUNT = 1_000
 WARM_UP = 10  # of each; the number of slots, for example, follows the first ones
+# The root keeps so many records of processes that have ended, and no more: they are there from the start.
+RECORDS = """
+import sys, cmpi
+with cmpi.Job.attach(sys.argv[1]):
+    for _ in range(int(sys.argv[2]) // 8):
+        for child in [cmpi.spawn(lambda parent: None) for _ in range(8)]:
+            cmpi.wait(child)
+"""
 GUEST = """
 import sys, cmpi
 with cmpi.Job.attach(sys.argv[1]):
@@ -31,6 +40,7 @@ def run(_: str, count: int) -> Iterator[Row]:
             job.stdout.readline()  # wait until it is up
             (folder,) = job_folders.find(name)
             parts = _parts(job.pid)
+            seconds(["python", "-c", RECORDS, name, str(MOST_RECORDS)])
             _come_and_go(name, WARM_UP)
             files, before = _files(folder), {title: _held(it) for title, it in parts.items()}
             began_s = time.perf_counter()
