@@ -37,7 +37,9 @@ class Peers:
         peer = self._peers.get(pid.value)
         if peer is None:
             peer = self._peers[pid.value] = Peer(self._host, pid)
-            status = self._exits.ended(pid.value) or self._unreachable.get(pid.value)
+            status = self._exits.ended(pid.value)
+            if status is None:
+                status = self._unreachable.get(pid.value)
             if status is not None:
                 peer.exited(status)
                 peer.progress()
