@@ -8,6 +8,7 @@ import sys
 
 from cmpi._base.units import parse_cpus, parse_memory
 from cmpi._core import limits
+from cmpi._core.fabric import choice
 from cmpi._core.job import placement
 from cmpi._core.job.kill_timers import GRACE_S
 from cmpi._runtime import environment
@@ -229,6 +230,7 @@ def parse(arguments: list[str]) -> LaunchConfig:
         ssh_timeout_s=options.ssh_timeout,
         host_timeout_s=options.host_timeout,
         interface=options.interface,
+        fabric=options.fabric or choice.TCP,
         output=options.output,
         output_dir=os.path.abspath(options.output_dir) if options.output_dir else "",
         colour=options.colour,
@@ -298,7 +300,7 @@ def _is_bare_script(program: str) -> bool:
     return "/" not in program or not os.access(program, os.X_OK)
 
 
-_NOT_IN = ("slurm", "serve", "name", "host", "enforce", "mpi_args", "dry_run")
+_NOT_IN = ("slurm", "serve", "name", "host", "enforce", "mpi_args", "dry_run", "fabric")
 _ABOUT = ("attach", "status", "logs", "cancel", "clean")
 
 
@@ -327,6 +329,10 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
     add("--interface", metavar="IF", default="",
         help="use only this network between hosts: an interface that all of them have, such as eth1, or a "
         "network, such as 10.0.0.0/16 (default: any by which a host is reached)")  # fmt: skip
+    add("--fabric", choices=choice.MODES, default="",
+        help="the way of channels between hosts. tcp (default): by TCP; mpi: through MPI, only inside a "
+        "trusted network; auto: through MPI if a fast network is seen (InfiniBand, RoCE, Omni-Path, EFA, "
+        "Slingshot). If MPI fails, they go on by TCP")  # fmt: skip
     add("--host-timeout", metavar="SECONDS", type=checked(seconds), default=0.0,
         help="consider a host lost after so long without a word from it (default 8)")  # fmt: skip
 

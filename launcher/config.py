@@ -25,6 +25,7 @@ class LaunchConfig:
     ssh: list[str] = ["ssh"]
     ssh_timeout_s: float = 0.0  # 0: the default
     host_timeout_s: float = 0.0  # 0: the default
+    fabric: str = "tcp"  # "tcp", "mpi" or "auto": the way of channels between hosts
     interface: str = ""  # the network interface or network between hosts; "": any
     output: str = "human"
     output_dir: str = ""

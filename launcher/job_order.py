@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def make(
-    config: LaunchConfig, where: list[str], settings: list[str], here: str = "", hosts: bytes = b""
+    config: LaunchConfig,
+    where: list[str],
+    settings: list[str],
+    here: str = "",
+    hosts: bytes = b"",
+    fabric: list[str] | None = None,
 ) -> launcher_root.LaunchJob:
     """Make the order for these options.
 
@@ -24,6 +29,7 @@ def make(
         settings: "NAME=value" or "NAME", only for the environment of the ranks.
         here: The name of the root's own host, if there is more than one host.
         hosts: All hosts, encoded for the root.
+        fabric: The hosts that get fabric agents.
     """
     detached = config.detach
     return launcher_root.LaunchJob(
@@ -53,6 +59,7 @@ def make(
         keeper=config.keeper[0],
         detached=detached,
         inherited=list(os.environ),
+        fabric=fabric or [],
     )
 
 

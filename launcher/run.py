@@ -126,7 +126,8 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     job_folders.describe(folder, config.name, shlex.join(config.argv))
     if config.verbose:
         print(f"cmpirun: {shlex.join(job.mpiexec)}", file=sys.stderr)
-    order = job_order.make(config, job.where, job.rank_settings, here, described)
+    fabric = [] if others is None else others.fabric.hosts
+    order = job_order.make(config, job.where, job.rank_settings, here, described, fabric)
     door = Door(listen(folder + "/launcher"), secret.key)
     fds = [job_order.stdin(), 1, 2]
 

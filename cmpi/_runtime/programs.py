@@ -8,6 +8,7 @@ import os
 import sys
 
 ROOT_MAIN = "cmpi/_runtime/root/main.py"
+FABRIC_MAIN = "cmpi/_runtime/fabric/main.py"
 SPAWN_STUB = "cmpi/_runtime/monitor/spawn_stub.py"
 RANK_MAIN = "cmpi/_runtime/process/rank_main.py"
 RSH_CLIENT = "cmpi/launcher/hosts/rsh_client.py"

@@ -215,6 +215,13 @@ def _own_self() -> Iterator[MPI.Intracomm]:
         comm.Free()
 
 
+def tell_all(text: str) -> tuple[int, list[str]]:
+    """Tell all ranks of the world a line of text; returns our rank, and what all have told. Blocks: until
+    all take part."""
+    texts: list[str] = MPI.COMM_WORLD.allgather(text)
+    return MPI.COMM_WORLD.Get_rank(), texts
+
+
 # -- transports --------------------------------------------------------------------------
 
 
@@ -228,6 +235,13 @@ def group(peer_rank: int) -> MpiTransport:
     comm = MPI.COMM_WORLD.Create_group(both, tag)
     both.Free()
     return MpiTransport(comm, 1 if me == low else 0)
+
+
+def transports() -> dict[int, MpiTransport]:
+    """A transport with each other rank of MPI_COMM_WORLD, by its rank. Blocks: until all take part."""
+    rank, size = world()
+    comm = MPI.COMM_WORLD.Dup()
+    return {peer: MpiTransport(comm, peer) for peer in range(size) if peer != rank}
 
 
 class MpiParts:
@@ -254,6 +268,7 @@ class MpiTransport:
     """
 
     waitable = False  # it has no descriptor: arrivals are found only by looking
+    way = "mpi"
 
     def __init__(self, comm: Any, peer: int) -> None:
         self._comm, self._peer = comm, peer
@@ -263,6 +278,11 @@ class MpiTransport:
         self._sends: deque[tuple[MPI.Request, object, Callable[[], None] | None]] = deque()
         self._heads: deque[tuple[MPI.Request, bytearray]] = deque()
         self._scratch = MPI.Status()
+
+    @property
+    def sending(self) -> int:
+        """How many sends are in flight."""
+        return len(self._sends)
 
     @property
     def busy(self) -> bool:

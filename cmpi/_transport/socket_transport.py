@@ -19,7 +19,8 @@ import time
 from collections import deque
 
 from cmpi._core.channel.retransmission import Retransmission
-from cmpi._core.protocol.wire import MAX_FRAME_BYTES
+from cmpi._core.protocol.process_fabric import CarryTo
+from cmpi._core.protocol.wire import MAX_FRAME_BYTES, encode
 from cmpi._transport.buffer_pool import blank
 from cmpi._transport.door import Door, listening
 from cmpi._transport.mpi import TransportBroken
@@ -32,7 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, Final
 
+    from cmpi._core.protocol.process_root_connections import DialThrough
+
 HANDSHAKE_S = 5.0
+DIRECT, CARRIED = "socket", "mpi"  # a socket to the peer; or to a fabric agent, which carries it by MPI
 RECEIVE_BYTES = 1 << 18
 WAKE_BYTES = 1 << 19  # bytes of a buffer to receive before its reader is woken again
 GATHER = 64  # pieces in one call; far below IOV_MAX
@@ -86,6 +90,7 @@ class SocketTransport:
     """
 
     waitable = True
+    way = DIRECT
 
     def __init__(self, sock: _socket.socket | None = None) -> None:
         self._sock: _socket.socket | None = None
@@ -126,7 +131,7 @@ class SocketTransport:
             self._sock = None
         return self._stream.tell()
 
-    def resume(self, sock: _socket.socket, position: int) -> None:
+    def resume(self, sock: _socket.socket, position: int, way: str = DIRECT) -> None:
         """Go on by this socket, after `suspend`; the peer has received everything before this position.
 
         Raises:
@@ -138,7 +143,7 @@ class SocketTransport:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sock, self._low_water = sock, 1
+        self._sock, self._low_water, self.way = sock, 1, way
         self._ended = self._unread = False
         self.progress_sends()
 
@@ -325,6 +330,29 @@ def dial(address: str, port: int, key: bytes, timeout_s: float) -> _socket.socke
         except (OSError, ProtocolError):
             sock.close()
     return None
+
+
+def dial_through(order: DialThrough, timeout_s: float) -> _socket.socket | None:
+    """Connect to a peer on another host through the fabric agents; None if there is no way. Blocks: as
+    `dial`."""
+    try:
+        sock = _connection(order.path, 0, timeout_s)
+    except OSError:
+        return None
+    try:
+        sock.settimeout(HANDSHAKE_S)
+        prove(sock, order.agent_key)
+        sock.sendall(encode(CarryTo(order.host, order.peer)))
+        prove(sock, order.key)
+        return sock
+    except (OSError, ProtocolError):
+        sock.close()
+        return None
+
+
+def link_path(folder: str, pid: int) -> str:
+    """Where a process listens for another on its host, or for the fabric agent there."""
+    return f"{folder}/{pid:07x}.link"
 
 
 def connections(address: str, port: int, timeout_s: float) -> Iterator[socket.socket]:

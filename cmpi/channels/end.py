@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cmpi._base.brief import brief
+from cmpi._base.frozen import replace
 from cmpi._core.channel import channel
 from cmpi._core.channel.contract import Contract
 from cmpi._runtime.process import context
@@ -96,9 +97,11 @@ class Endpoint(Generic[T]):
         return self._end.name
 
     def statistics(self) -> channel.Statistics:
-        """Counts of the messages and bytes that went through this end so far. Blocks: never."""
+        """Counts of the messages and bytes that went through this end so far, and their way. Blocks:
+        never."""
         with self._lock:
-            return self._end.machine.statistics
+            counts: channel.Statistics = replace(self._end.machine.statistics, way=self._lane.way)
+            return counts
 
     def __enter__(self: Self) -> Self:
         return self

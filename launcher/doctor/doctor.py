@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 
+from cmpi._core.fabric import choice
 from cmpi._core.job.capacity import usable
 from cmpi._runtime import programs
 from cmpi._runtime.linux import cgroup, host_facts, shared_memory_room, trusted_folder
@@ -138,16 +139,25 @@ def _hosts(
 
     local = local_name(hosts)
     agents = Agents([spec for spec in hosts if spec.name != local], way, sys.executable)
+    here = facts(mpi.mpiexec)
     try:
-        faults = agents.faults(facts(mpi.mpiexec), mpi.kind)
+        faults = agents.faults(here, mpi.kind)
     except CmpiError as error:
         return [Finding("hosts", FAULT, str(error))]
     finally:
         agents.finish()
     rows = [findings.host(name, fault, agents.hosts[name].facts) for name, fault in faults.items()]
     if not any(faults.values()):
+        found = {name: host.facts for name, host in agents.hosts.items()} | {local: here}
+        seen = {spec.name: it.fabric for spec in hosts if (it := found[spec.name]) is not None}
+        chosen = choice.hosts(config.fabric, seen)
+        rows += [
+            findings.fabric(name, fabric, config.fabric, carried=name in chosen)
+            for name, fabric in seen.items()
+        ]
         options = ["-n", str(len(hosts)), "--map-by", "node", "--ssh", shlex.join(config.ssh)]
         options += ["--host", config.host] if config.host else []
+        options += ["--fabric", config.fabric]
         options += ["--hostfile", config.hostfile] if config.hostfile and not config.host else []
         answer, said = _probe(config.mpiexec, options, JOB_S)
         rows.append(findings.real_job(answer, "a job on all hosts", said, options)[0])

@@ -115,6 +115,17 @@ def host(name: str, fault: str, facts: HostFacts | None) -> Finding:
     return Finding(f"host {name}", OK, well)
 
 
+def fabric(name: str, seen: str, mode: str, *, carried: bool) -> Finding:
+    """The fast network of a host, and what follows from it.
+
+    >>> fabric("h2", "", "tcp", carried=False).found
+    'no fast network seen; its channels to other hosts go by TCP (--fabric tcp)'
+    """
+    way = "through MPI" if carried else "by TCP"
+    found = f"{seen or 'no fast network'} seen; its channels to other hosts go {way} (--fabric {mode})"
+    return Finding(f"  fabric of {name}", OK, found)
+
+
 def real_job(
     answer: dict[str, object] | None, what: str, said: str, options: Sequence[str] = ("-n", "2")
 ) -> list[Finding]:

@@ -320,6 +320,7 @@ def facts(mpiexec: str = "") -> launcher_agent.HostFacts:
         address=" ".join((connection[2], connection[0])) if len(connection) == 4 else "",
         superuser=os.geteuid() == 0,
         rdma=host_facts.has_rdma(),
+        fabric=host_facts.fabric(),
         temporary=trusted_folder.unfit(os.environ.get("TMPDIR", "/tmp")),
         shared_memory_bytes=shared_memory_room.free_bytes() or 0,
         machine=_machine(),

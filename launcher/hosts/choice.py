@@ -93,6 +93,7 @@ def several(config: LaunchConfig, hosts: list[HostSpec], mpi: Mpi) -> MultiHost:
         gather_s=config.ssh_timeout_s or SSH_S,
         lost_s=config.host_timeout_s or LOST_S,
         interface=config.interface,
+        fabric=config.fabric,
     )
 
 

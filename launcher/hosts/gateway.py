@@ -204,7 +204,7 @@ class _Gateway:
         self._settled(frame)
         path = self._path()
         self._ordered[frame.peer] = path, frame.address
-        return ListenFor(frame.peer, path, frame.key)
+        return ListenFor(frame.peer, path, frame.key, frame.carried)
 
     def _listening(self, frame: Listening) -> None:
         """The guest listens: now listen there. The root is told when the relay does."""

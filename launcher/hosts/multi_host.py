@@ -5,23 +5,24 @@ from __future__ import annotations
 import os
 import select
 import shlex
-import signal
 import sys
 
 from cmpi._base.units import CPU_UNIT
+from cmpi._core.fabric import choice
 from cmpi._core.job.placement import runs
 from cmpi._core.protocol import launcher_agent, launcher_root
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime import environment as names
-from cmpi._runtime.programs import ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
+from cmpi._runtime.programs import FABRIC_MAIN, ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
 from cmpi.errors import UsageError
 from cmpi.launcher.hosts import addresses, host_checks
 from cmpi.launcher.hosts.agents import Agents
+from cmpi.launcher.hosts.fabric_world import FabricWorld
 from cmpi.launcher.hosts.rsh_server import RshServer
 from cmpi.launcher.hosts.staging import Shipment, pack, pieces, program_file
+from cmpi.launcher.hosts.world_process import NOISE_BYTES, WorldProcess
 from cmpi.launcher.mpi import mpiexec
 from cmpi.launcher.mpi.find_mpi import Mpi
-from cmpi.launcher.mpi.start_mpiexec import start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from cmpi._core.protocol.launcher_agent import HostFacts
     from cmpi.launcher.hosts.hostfile import HostSpec
     from cmpi.launcher.hosts.remote_host import RemoteHost, Way
-
-NOISE_BYTES = 16384
 
 
 class MultiHost:
@@ -48,6 +47,7 @@ class MultiHost:
         gather_s: How long the agents of all hosts may take to come up, in seconds.
         lost_s: A host is lost when nothing has come from it for this many seconds.
         interface: The network interface or network to use; "": any.
+        fabric: The value of --fabric.
 
     Raises:
         LaunchError: Some hosts cannot take part.
@@ -64,6 +64,7 @@ class MultiHost:
         gather_s: float,
         lost_s: float,
         interface: str,
+        fabric: str,
     ) -> None:
         from cmpi.launcher.hosts.agent_main import facts
 
@@ -77,6 +78,8 @@ class MultiHost:
         except BaseException:
             self.agents.finish()
             raise
+        seen = {spec.name: self._facts(spec.name).fabric for spec in specs}
+        self.fabric = FabricWorld(choice.hosts(fabric, seen), self._start_fabric)
         self._rsh_server: RshServer | None = None
         self._archive: IO[bytes] | None = None  # of the program's folder, if a host lacks it
         self._shipment: Shipment | None = None
@@ -84,8 +87,7 @@ class MultiHost:
         self._argv, self._cwd, self._ship = list[str](), "", ""
         self._folder = self._program = ""
         self._environment: dict[str, str] = {}
-        self._worlds: dict[int, tuple[int, int, int]] = {}  # by pidfd: start, pid, output descriptor
-        self._noise: dict[int, bytes] = {}
+        self._worlds: dict[int, WorldProcess] = {}  # by start
         self._tell_root: Callable[[Any], None] = lambda frame: None
         self.noise: Callable[[bytes], None] = lambda data: None
 
@@ -206,9 +208,14 @@ class MultiHost:
     def attend(self, tell_root: Callable[[Any], None]) -> None:
         """Start serving the root, through `tell_root`."""
         self._tell_root = tell_root
-        self.agents.lost = lambda name, reason: tell_root(launcher_root.HostLost(name, reason))
+        self.agents.lost = self._lose
         self.agents.back = self._take_back
         self.agents.attend(self._differences, self._provide)
+        self.fabric.attend(tell_root)
+
+    def _lose(self, name: str, reason: str) -> None:
+        self.fabric.host_lost(name)
+        self._tell_root(launcher_root.HostLost(name, reason))
 
     def _differences(self, host: RemoteHost) -> str:
         assert host.facts is not None
@@ -218,6 +225,7 @@ class MultiHost:
         return fault or host_checks.same_machine(host.spec.name, host.facts.machine, machines)
 
     def _take_back(self, name: str) -> None:
+        self.fabric.host_back(name)
         self._tell_root(launcher_root.HostBack(self.described([self.agents.hosts[name].spec])))
 
     def register(self, poll: select.poll) -> None:
@@ -226,8 +234,8 @@ class MultiHost:
         fds = [
             self.agents.fileno(),
             self._rsh_server.fileno(),
-            *self._worlds,
-            *(w[2] for w in self._worlds.values()),
+            *(fd for world in self._worlds.values() for fd in world.descriptors),
+            *self.fabric.descriptors,
         ]
         for fd in fds:
             poll.register(fd, select.POLLIN)
@@ -237,11 +245,16 @@ class MultiHost:
         assert self._rsh_server is not None
         self.agents.serve()
         self._rsh_server.serve()
-        for pidfd, (_, _, said) in list(self._worlds.items()):
-            if said in ready:
-                self._hear_world(pidfd)
-            if pidfd in ready:
-                self._end_world(pidfd)
+        for start, world in list(self._worlds.items()):
+            if world.has_ended(ready):
+                self._end_world(start)
+        self.fabric.serve(ready)
+
+    @property
+    def deadline_s(self) -> float:
+        """When to call `serve` even if no descriptor is ready."""
+        fabric_s = self.fabric.deadline_s
+        return self.agents.deadline_s if fabric_s is None else min(self.agents.deadline_s, fabric_s)
 
     @property
     def requests(self) -> dict[type, Callable[[Any], None]]:
@@ -254,8 +267,10 @@ class MultiHost:
 
     def finish(self) -> None:
         """End everything on the other hosts. Blocks: until the agents have, within a limit."""
-        for pidfd in list(self._worlds):
-            self._kill_world(pidfd)
+        self.fabric.finish()
+        for world in self._worlds.values():
+            world.end()
+        self._worlds.clear()
         self.agents.finish()
         if self._archive is not None:
             self._archive.close()
@@ -285,54 +300,39 @@ class MultiHost:
             there = self._facts(name)
             stub = f"{there.home}/{SPAWN_STUB}"
             programs[name] = [there.executable, "-I", "-S", stub, str(frame.start)]
-        where, superuser = runs(frame.hosts), os.geteuid() == 0
+        self._worlds[frame.start] = self._world(frame.hosts, programs)
+
+    def _start_fabric(self, hosts: list[str]) -> WorldProcess:
+        programs = {}
+        for name in hosts:
+            there = self._facts(name)
+            address = self._own_address() if name == self.local else there.address.partition(" ")[0]
+            arguments = [name, address or name, os.pathsep.join(there.path)]
+            programs[name] = [there.executable, "-I", f"{there.home}/{FABRIC_MAIN}", *arguments]
+        return self._world(hosts, programs)
+
+    def _world(self, hosts: list[str], programs: dict[str, list[str]]) -> WorldProcess:
+        """Start an mpiexec for ranks on these hosts, with the program of each host."""
         argv = mpiexec.world_command(
             self._mpi,
-            where,
+            runs(hosts),
             programs,
             self._mpi_args,
             os.environ,
-            superuser=superuser,
+            superuser=os.geteuid() == 0,
             local=self.local,
             address=self._own_address(),
         )
-        read, write = os.pipe2(os.O_CLOEXEC)
-        theirs, own = self._facts(frame.hosts[0]).interfaces, self._here.interfaces
+        theirs, own = self._facts(hosts[0]).interfaces, self._here.interfaces
         network = addresses.mpi_settings(self._mpi.kind, self._interface, theirs, own)
-        pid = start(argv, {**self._environment, **network}, write, write)
-        os.close(write)
-        pidfd = os.pidfd_open(pid)
-        self._worlds[pidfd] = frame.start, pid, read
-        self._noise[pidfd] = b""
+        return WorldProcess(argv, {**self._environment, **network}, lambda data: self.noise(data))
 
-    def _hear_world(self, pidfd: int) -> None:
-        data = os.read(self._worlds[pidfd][2], 65536)
-        self._noise[pidfd] = (self._noise[pidfd] + data)[-NOISE_BYTES:]
-        self.noise(data)
-
-    def _end_world(self, pidfd: int) -> None:
+    def _end_world(self, start: int) -> None:
         """A world's mpiexec has ended: ranks that have not come up by now never will."""
-        start, _, said = self._worlds[pidfd]
-        while select.select([said], [], [], 0)[0]:
-            before = self._noise[pidfd]
-            self._hear_world(pidfd)
-            if self._noise[pidfd] == before:
-                break
-        what = self._noise[pidfd].decode("utf-8", "replace").strip()
-        self._kill_world(pidfd)
+        what = self._worlds.pop(start).end()
         self._tell_root(
             launcher_root.WorldFailed(start, f"MPI's launcher said:\n{what}" if what else "mpiexec ended")
         )
-
-    def _kill_world(self, pidfd: int) -> None:
-        _, pid, said = self._worlds.pop(pidfd)
-        try:
-            os.killpg(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        os.waitpid(pid, 0)
-        os.close(said)
-        os.close(pidfd)
 
 
 def local_name(specs: list[HostSpec]) -> str:

@@ -108,7 +108,7 @@ class MpiexecWatch:
             poll.register(self._root.fileno(), select.POLLIN | backlog)
         if self._others is not None:
             self._others.register(poll)
-        times = [self._deadline_s, None if self._others is None else self._others.agents.deadline_s]
+        times = [self._deadline_s, None if self._others is None else self._others.deadline_s]
         times += [self._output.deadline_s, self._door.deadline_s if self._root is None else None]
         first_s = min((t for t in times if t is not None), default=None)
         left = None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000

@@ -24,6 +24,12 @@ WELL = {
         (findings.cores(8, 8, 98304), OK, "1.5 of 8 may be used (a cgroup"),
         (findings.memory(8 * GIB, 2 * GIB), OK, "2 GiB of 8 GiB"),
         (
+            findings.fabric("h2", "cxi0", "auto", carried=True),
+            OK,
+            "cxi0 seen; its channels to other hosts go thr",
+        ),
+        (findings.fabric("h2", "cxi0", "tcp", carried=False), OK, "go by TCP (--fabric tcp)"),
+        (
             findings.shared_memory(None, "/tmp", ""),
             WARNING,
             "cannot be written to; processes share memory",

@@ -55,6 +55,8 @@ class Statistics:
         waiting: Number of messages waiting: for credit (at a sender), or to be read (at a receiver).
         peak: Largest number of bytes that were under way at one time: sent and not known to be read
             (at a sender), or arrived and not read (at a receiver).
+        way: The way of the messages: "ring" (shared memory), "mpi" or "socket"; "" if no way has been
+            chosen yet.
     """
 
     messages: int
@@ -63,6 +65,7 @@ class Statistics:
     credit_messages: int
     waiting: int
     peak: int
+    way: str = ""
 
 
 # -- events -------------------------------------------------------------------------------

@@ -3,7 +3,9 @@
 Ranks of one MPI world on one host create a communicator (`Create_group`); both block in that call. Any
 other pair is connected by a socket, a Unix socket on one host and TCP between two: one end listens, the
 other connects, with a key that the root gives to both. If that fails between two hosts, it is tried again
-by all of their addresses, and every other time the other way round. In either case the root tells both ends
+by all of their addresses, and every other time the other way round. If both hosts have fabric agents
+(`Fabric` says so), these carry what would be a TCP connection: one end listens at a path for the agent of
+its host, and the other connects to the agent of its own. In each case the root tells both ends
 at the same time, and never has a process in two unfinished connections at once. No process waits for a busy
 one, so there are no cycles, and connections between different processes are set up in parallel. If one end
 dies or gives up meanwhile, the other is told to abandon the attempt.
@@ -25,7 +27,9 @@ from __future__ import annotations
 
 from _blake2 import blake2b
 
+from cmpi._core.job.fabric import CARRIED, WAIT, Fabric
 from cmpi._core.job.job_actions import Say, Tell
+from cmpi._core.protocol.helper_root import FABRIC_SOCKET
 from cmpi._core.protocol.process_root_connections import (
     Abandon,
     Connect,
@@ -34,6 +38,7 @@ from cmpi._core.protocol.process_root_connections import (
     ConnectionOver,
     ConnectionUp,
     Dial,
+    DialThrough,
     GroupWith,
     ListenFor,
     Listening,
@@ -61,6 +66,7 @@ class _Member:
         self.wants: dict[int, None] = {}  # peers, in the order in which they came up
         self.connected: set[int] = set()
         self.busy_with: int | None = None
+        self.carried = False  # whether fabric agents are to carry that connection
         self.retired = False
 
 
@@ -91,6 +97,7 @@ class ConnectionBroker:
         secret: The keys of socket connections are derived from it.
         sockets: The folder of the Unix sockets by which two processes of one host connect.
         patience_s: How long attempts to replace a dropped socket may fail.
+        fabric: Which hosts have fabric agents.
     """
 
     def __init__(
@@ -99,8 +106,9 @@ class ConnectionBroker:
         secret: bytes = b"",
         sockets: str = "",
         patience_s: float = PATIENCE_S,
+        fabric: Fabric | None = None,
     ) -> None:
-        self._patience_s = patience_s
+        self._patience_s, self.fabric = patience_s, fabric or Fabric([])
         self._addresses, self._secret, self._sockets = addresses or {}, secret, sockets
         self._listens: dict[int, tuple[str, bytes]] = {}  # by listening process: its address and key
         self._keys_made = 0
@@ -168,7 +176,11 @@ class ConnectionBroker:
         if other is None:
             return self._free(pid)
         member = self._members[pid]
-        actions = self._complain(_hosts(member, other))
+        actions: list[Action] = []
+        if member.carried:
+            self.fabric.failed(pid, peer)
+        else:
+            actions += self._complain(_hosts(member, other))
         if self._listens.pop(pid, None) is not None and other.busy_with == pid:
             other.busy_with = None  # `pid` never listened, so the peer was not asked to connect
             actions += self._advance(peer)
@@ -225,6 +237,9 @@ class ConnectionBroker:
         address, key = self._listens.pop(pid, ("", b""))
         if self._members[pid].busy_with != peer or peer not in self._members or not key:
             return []
+        if self._members[pid].carried:
+            agent = f"{self._sockets}/{FABRIC_SOCKET}", self.fabric.key
+            return [Tell(peer, DialThrough(pid, self._members[pid].host, *agent, key))]
         return [Tell(peer, Dial(pid, address, port, key))]
 
     def _complain(self, hosts: tuple[str, str]) -> list[Action]:
@@ -254,6 +269,7 @@ class ConnectionBroker:
         """`pid` has ended. A process that was being connected with it is told after a grace period."""
         member = self._members.pop(pid, None)
         self._early.pop(pid, None)
+        self.fabric.left(pid)
         for peer in [peer for peer, askers in self._early.items() if pid in askers]:
             del self._early[peer][pid]
             if not self._early[peer]:
@@ -271,7 +287,8 @@ class ConnectionBroker:
                 self._widowed.append((now_s + GRACE_S, peer, pid, untold))
 
     def tick(self, now_s: float) -> list[Action]:
-        """Tell survivors whose grace period is over that the other end is dead; try to connect again."""
+        """Tell survivors whose grace period is over that the other end is dead; try to connect again; stop
+        waiting for fabric agents."""
         due = [item for item in self._widowed if item[0] <= now_s]
         self._widowed = [item for item in self._widowed if item[0] > now_s]
         actions: list[Action] = []
@@ -283,12 +300,37 @@ class ConnectionBroker:
                 broken.due_s = None
                 self._members[a].wants[b] = self._members[b].wants[a] = None
                 actions += [*self._advance(a), *self._advance(b)]
-        return actions
+        why = self.fabric.tick(now_s)
+        return [*actions, *(self._without_fabric(why) if why else [])]
+
+    def fabric_up(self, host: str) -> list[Action]:
+        """The fabric agent of a host carries connections."""
+        self.fabric.up(host)
+        return self._advance_all()
+
+    def fabric_down(self, host: str) -> list[Action]:
+        """The fabric agent of a host has ended; the agents' world falls with it, and may come up again."""
+        if not self.fabric.down(host):
+            return []
+        return [
+            Say("the fabric agents have ended; channels between hosts go by TCP until they are up again")
+        ]
+
+    def fabric_failed(self, reason: str) -> list[Action]:
+        """There will be no fabric agents."""
+        return self._without_fabric(reason) if self.fabric.give_up() else []
+
+    def _without_fabric(self, reason: str) -> list[Action]:
+        return [Say(f"channels between hosts go by TCP: {reason}"), *self._advance_all()]
+
+    def _advance_all(self) -> list[Action]:
+        return [action for pid in list(self._members) for action in self._advance(pid)]
 
     def deadline_s(self) -> float | None:
         """When `tick` is due; None if nothing is."""
         times = [item[0] for item in self._widowed]
         times += [it.due_s for it in self._broken.values() if it.due_s is not None]
+        times += [] if self.fabric.deadline_s is None else [self.fabric.deadline_s]
         return min(times, default=None)
 
     def _free(self, pid: int) -> list[Action]:
@@ -302,9 +344,13 @@ class ConnectionBroker:
             return []
         for peer in member.wants:
             other = self._members[peer]
-            if other.busy_with is None and not other.retired:
+            if other.busy_with is None and not other.retired and self._way(pid, peer) != WAIT:
                 return self._order(*sorted((pid, peer), key=lambda each: self._members[each].number))
         return []
+
+    def _way(self, a: int, b: int) -> str:
+        """The way between two processes, if it is not MPI within a world: see `Fabric`."""
+        return self.fabric.way(a, self._members[a].host, b, self._members[b].host)
 
     def _order(self, a: int, b: int) -> list[Action]:
         failures = self._failures.get(_hosts(self._members[a], self._members[b]), 0)
@@ -316,6 +362,7 @@ class ConnectionBroker:
         first.connected.discard(b)
         second.connected.discard(a)
         here = first.host == second.host
+        first.carried = second.carried = carried = self._way(a, b) == CARRIED
         if self._in_one_world(first, second):
             return [
                 Tell(a, GroupWith(b, second.rank)),
@@ -324,12 +371,12 @@ class ConnectionBroker:
         self._keys_made += 1
         number = self._keys_made.to_bytes(8, "little")
         key = blake2b(number, key=self._secret, digest_size=32).digest()
-        if here:
+        if here or carried:
             address = f"{self._sockets}/{a:07x}.link"
         else:  # at first only by the most promising address
             address = self._addresses[first.host] if failures else self.address_of(first.host)
         self._listens[a] = address, key
-        return [Tell(a, ListenFor(b, address, key))]
+        return [Tell(a, ListenFor(b, address, key, carried))]
 
     @staticmethod
     def _in_one_world(one: _Member, other: _Member) -> bool:
@@ -347,5 +394,6 @@ class ConnectionBroker:
             for peer in member.wants:
                 assert pid in self._members[peer].wants, "only one end knows of a wanted connection"
             if member.busy_with is None and not member.retired:
-                free = (self._members[peer] for peer in member.wants)
+                ready = (peer for peer in member.wants if self._way(pid, peer) != WAIT)
+                free = (self._members[peer] for peer in ready)
                 assert not any(m.busy_with is None and not m.retired for m in free), "two free ends wait"

@@ -135,6 +135,7 @@ class JobMachine:
         self._lost.add(host)
         self._state.fork_gate.lost(host)
         actions: list[Action] = [Say(f"host {host} is lost: {reason}")]
+        actions += self.connections.fabric_down(host)
         actions += self._spawning.answered(self.requests.lose(host))
         for process in self._state.living():
             if process.host == host:

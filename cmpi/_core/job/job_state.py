@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from _blake2 import blake2b
+
 from cmpi._core.job.complaints import Complaints
 from cmpi._core.job.connection_broker import PATIENCE_S, ConnectionBroker
 from cmpi._core.job.erlang_links import ErlangLinks
+from cmpi._core.job.fabric import Fabric
 from cmpi._core.job.fork_gate import ForkGate
 from cmpi._core.job.job_actions import Forget
 from cmpi._core.job.kill_timers import GRACE_S, KillTimers
@@ -39,6 +42,7 @@ class JobState:
         strict: Failures count even if another process has dealt with them.
         standing: The job goes on without processes until it is interrupted.
         patience_s: How long attempts to replace a dropped socket may fail.
+        fabric: The hosts that get fabric agents.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class JobState:
         strict: bool = False,
         standing: bool = False,
         patience_s: float = PATIENCE_S,
+        fabric: list[str] | None = None,
     ) -> None:
         self.bells, self.enforce, self.deadline_s = bells, enforce, deadline_s
         self.shared_memory_bytes, self.standing = shared_memory_bytes, standing
@@ -61,8 +66,10 @@ class JobState:
         self.processes, self.starts = self.process_table.processes, self.process_table.starts
         self.alive, self.living = self.process_table.alive, self.process_table.living
         self.requests = SpawnQueue(hosts)
+        key = blake2b(b"fabric agents", key=secret, digest_size=32).digest()
         addresses = {host.name: host.address for host in hosts}
-        self.connections = ConnectionBroker(addresses, secret, bells, patience_s)
+        fabric_ = Fabric(fabric or [], key)
+        self.connections = ConnectionBroker(addresses, secret, bells, patience_s, fabric_)
         self.erlang_links = ErlangLinks()
         self.fork_gate = ForkGate(hosts)
         self.worlds = WorldStarts(self.connections.address_of)

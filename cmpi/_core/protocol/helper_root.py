@@ -1,10 +1,12 @@
-"""Frames between the root and its helpers: fork servers, spawn completers, and spawners on other hosts."""
+"""Frames between the root and its helpers: fork servers, spawn completers, fabric agents, and spawners on
+other hosts."""
 
 from __future__ import annotations
 
 from cmpi._core.protocol.wire import U8, U32, frame, registry
 
-FORK_SERVER, SPAWN_COMPLETER, HOST_SPAWNER = 1, 2, 3  # roles in HelperUp
+FORK_SERVER, SPAWN_COMPLETER, HOST_SPAWNER, FABRIC_AGENT = 1, 2, 3, 4  # roles in HelperUp
+FABRIC_SOCKET = "fabric"  # in the job's folder: where the fabric agent of a host listens for processes
 
 # -- helper -> root ---------------------------------------------------------------------
 
@@ -57,6 +59,21 @@ class HasEnded:
     """The answer to TellEnd."""
 
     os_pid: U32
+
+
+@frame
+class Carries:
+    """This host's fabric agent carries connections from now on."""
+
+
+# -- root -> fabric agent ---------------------------------------------------------------
+
+
+@frame
+class GuardBy:
+    """Listen for processes that know this key."""
+
+    key: bytes
 
 
 # -- root -> spawn completer ------------------------------------------------------------
@@ -116,8 +133,17 @@ class TellEnd:
 
 
 TO_ROOT = registry(
-    {64: Complaint, 66: HelperUp, 67: PortIs, 120: SpawnFailed, 173: EndedUnheard, 176: HasEnded}
+    {
+        64: Complaint,
+        66: HelperUp,
+        67: PortIs,
+        120: SpawnFailed,
+        173: EndedUnheard,
+        176: HasEnded,
+        181: Carries,
+    }
 )
+TO_FABRIC_AGENT = registry({182: GuardBy})
 TO_SPAWN_COMPLETER = registry({61: ConnectAndLeave})
 TO_FORK_SERVER = registry({63: Load})
 TO_HOST_SPAWNER = registry({118: SpawnThere, 119: StartForkServer, 174: IsUp, 175: TellEnd})

@@ -39,6 +39,7 @@ class HostFacts:
     address: str
     superuser: bool
     rdma: bool = False  # whether there is an RDMA network card
+    fabric: str = ""  # the fast networks that it has, in words
     temporary: str = ""  # why the job's folder cannot be made in TMPDIR; "": it can
     shared_memory_bytes: U64 = 0  # free bytes in /dev/shm
     machine: str = ""  # identifies the machine: the same under all its names

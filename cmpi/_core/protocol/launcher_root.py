@@ -41,6 +41,7 @@ class LaunchJob:
     keeper: U32 = 0  # the job ends with this outside process (the kernel's number, FIRST_GUEST); 0: none
     detached: bool = False  # it is deployed without a terminal; its output is kept
     inherited: list[str] = []  # names of the variables in cmpirun's own environment
+    fabric: list[str] = []  # the hosts on which cmpirun starts fabric agents
 
 
 @frame
@@ -110,6 +111,13 @@ class WorldFailed:
     reason: str
 
 
+@frame
+class FabricFailed:
+    """There will be no fabric agents any more."""
+
+    reason: str
+
+
 # -- root -> cmpirun --------------------------------------------------------------------
 
 
@@ -162,6 +170,7 @@ TO_ROOT = registry(
         113: HostLost,
         114: WorldFailed,
         125: HostBack,
+        184: FabricFailed,
     }
 )
 TO_LAUNCHER = registry(

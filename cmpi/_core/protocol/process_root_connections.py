@@ -66,6 +66,19 @@ class ListenFor:
     peer: U32
     address: str
     key: bytes
+    carried: bool  # fabric agents carry the connection
+
+
+@frame
+class DialThrough:
+    """Take part in a connection: have the fabric agent that listens at this path, for processes that know
+    `agent_key`, carry it to this process on that host; there prove to know `key`."""
+
+    peer: U32
+    host: str
+    path: str
+    agent_key: bytes
+    key: bytes
 
 
 @frame
@@ -110,5 +123,13 @@ TO_ROOT = registry(
     }
 )
 TO_PROCESS = registry(
-    {57: GroupWith, 58: Abandon, 65: Farewell, 121: ListenFor, 123: Dial, 167: ConnectionOver}
+    {
+        57: GroupWith,
+        58: Abandon,
+        65: Farewell,
+        121: ListenFor,
+        123: Dial,
+        167: ConnectionOver,
+        183: DialThrough,
+    }
 )

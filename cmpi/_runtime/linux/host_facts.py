@@ -3,8 +3,10 @@ them."""
 
 from __future__ import annotations
 
+import glob
 import os
 
+from cmpi._core.fabric import choice
 from cmpi._core.job.capacity import Facts, usable
 from cmpi._core.job.host_room import Host
 from cmpi._core.protocol import launcher_root
@@ -34,6 +36,14 @@ def has_rdma() -> bool:
         return bool(os.listdir("/sys/class/infiniband"))
     except OSError:
         return False
+
+
+def fabric() -> str:
+    """The fast networks of this host, in words; "" if it has none."""
+    top, states = "/sys/class/infiniband", {}
+    for port in glob.glob("*/ports/*/state", root_dir=top):
+        states[port.removesuffix("/state")] = read(f"{top}/{port}")
+    return choice.fabric(dict(sorted(states.items())), sorted(glob.glob("*", root_dir="/sys/class/cxi")))
 
 
 def compiled() -> bool:

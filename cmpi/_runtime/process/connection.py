@@ -79,17 +79,21 @@ class Connection:
     @property
     def shut_out(self) -> bool:
         """True while the transport cannot be used, because the connector is inside MPI."""
-        return (
-            self._host.connecting
-            and self.transport is not None
-            and not (self.transport.waitable or self.freed)
-        )
+        transport = self.transport
+        return self._host.connecting and transport is not None and not (transport.waitable or self.freed)
 
     @property
     def descriptor(self) -> int:
         """The descriptor that a waiting thread may poll; -1 if there is none, as with MPI."""
         transport = self.transport
         return -1 if transport is None or self.freed or not transport.waitable else transport.fileno()
+
+    @property
+    def way(self) -> str:
+        """The way to the peer, or else from it: "ring", "mpi" or "socket"; "" before one is chosen."""
+        if self._writer is not None or (self.transport is None and self.ring_inbox.reader is not None):
+            return "ring"
+        return "" if self.transport is None else self.transport.way
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -401,13 +405,13 @@ class Connection:
         self.socket_inbox.free()
         return transport.suspend() if isinstance(transport, socket_transport.SocketTransport) else 0
 
-    def resume(self, sock: _socket.socket, position: int) -> None:
+    def resume(self, sock: _socket.socket, position: int, way: str) -> None:
         """Go on by this socket; the peer has received everything before this position. The connection may
         have been freed before the peer had all of it. Raises: ProtocolError: It is not the peer's."""
         transport = self.transport
         if not isinstance(transport, socket_transport.SocketTransport):
             transport = socket_transport.SocketTransport()
-        transport.resume(sock, position)
+        transport.resume(sock, position, way)
         self.transport, self.freed, self.dropped = transport, False, False
         self.socket_inbox.connect(transport)
         self.flush()

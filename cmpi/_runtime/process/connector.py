@@ -17,6 +17,7 @@ from cmpi._core.protocol.process_root_connections import (
     ConnectionFailed,
     ConnectionUp,
     Dial,
+    DialThrough,
     GroupWith,
     ListenFor,
     Listening,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from cmpi._runtime.process.node_state import NodeState
     from cmpi._runtime.process.peers import Peers
 
-    Order: TypeAlias = GroupWith | ListenFor | Dial
+    Order: TypeAlias = GroupWith | ListenFor | Dial | DialThrough
 
 SOCKET_S = 10.0  # for the other end of a socket connection to appear
 # For one attempt to reach it. The root then orders another one, with new packets: those of one attempt
@@ -124,18 +125,22 @@ class Connector:
             return True
         if isinstance(order, Dial):
             sock = socket_transport.dial(order.address, order.port, order.key, DIAL_S)
+        elif isinstance(order, DialThrough):
+            sock = socket_transport.dial_through(order, DIAL_S)
         else:
             sock = self._listen(order, attempt)
-        return sock is not None and self._hand_over(order.peer, sock)
+        carried = isinstance(order, DialThrough) or (isinstance(order, ListenFor) and order.carried)
+        way = socket_transport.CARRIED if carried else socket_transport.DIRECT
+        return sock is not None and self._hand_over(order.peer, sock, way)
 
-    def _hand_over(self, pid: int, sock: _socket.socket) -> bool:
+    def _hand_over(self, pid: int, sock: _socket.socket, way: str) -> bool:
         """Let the connection go on by this socket; False if that fails."""
         with self._state.lock:
             position = self._peers.get(Pid(pid)).connection.suspend()
         try:
             position = socket_transport.exchange(sock, position)
             with self._state.lock:
-                self._peers.get(Pid(pid)).socket_up(sock, position)
+                self._peers.get(Pid(pid)).socket_up(sock, position, way)
                 # With the lock: the progress thread may report the next drop, but not before this.
                 self._state.tell_root(ConnectionUp(pid))
         except (OSError, ProtocolError):

@@ -59,9 +59,9 @@ class Peer:
         self._host.watch(self.pid)
         self.connection.flush()
 
-    def socket_up(self, sock: _socket.socket, position: int) -> None:
+    def socket_up(self, sock: _socket.socket, position: int, way: str) -> None:
         """There is a socket, the first or another one; see `Connection.resume`."""
-        self.connection.resume(sock, position)
+        self.connection.resume(sock, position, way)
         self._host.watch(self.pid)
 
     def left(self) -> None:

@@ -78,6 +78,7 @@ class Helpers:
             helper_root.EndedUnheard: self._ended_there,
             helper_root.HasEnded: self._has_ended,
             helper_root.Complaint: lambda _, frame: self._say(frame.text),
+            helper_root.Carries: lambda peer, _: self._carries(peer),
         }
 
     # -- the loop --------------------------------------------------------------------------
@@ -248,6 +249,13 @@ class Helpers:
         elif frame.role == helper_root.SPAWN_COMPLETER:
             self._came_up(pid_files.COMPLETER, host)
         self._helper_table.came(frame.role, host, peer)
+        if frame.role == helper_root.FABRIC_AGENT:
+            self.peers.send(peer, helper_root.GuardBy(self._job.connections.fabric.key))
+
+    def _carries(self, peer: Peer) -> None:
+        host = self._helper_table.host_of(peer)
+        if host is not None:
+            self._do(self._job.connections.fabric_up(host))
 
     def _gone(self, peer: Peer) -> None:
         helper = self._helper_table.went(peer)
@@ -259,6 +267,8 @@ class Helpers:
             self._without_fork_server(host)
         elif self._over:
             return
+        elif role == helper_root.FABRIC_AGENT:
+            self._do(self._job.connections.fabric_down(host))
         elif host == self._here:
             self._say("the spawn completer (a process beside the root) has ended, so the job cannot go on")
             self._give_up()

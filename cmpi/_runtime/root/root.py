@@ -75,6 +75,7 @@ class Root:
             patience_s=order.host_timeout_s or PATIENCE_S,
             strict=order.strict,
             standing=order.standing,
+            fabric=order.fabric,
         )
         self._console = Console(
             NO_PID, order, self._launcher.terminal, self._job, loop, self._do, self._printed, self._unread
@@ -280,6 +281,7 @@ class Root:
             launcher_root.HostLost: self._host_lost,
             launcher_root.HostBack: self._host_back,
             launcher_root.WorldFailed: self._world_failed,
+            launcher_root.FabricFailed: lambda it: self._do(self._job.connections.fabric_failed(it.reason)),
         }
 
     def _interrupt(self, signal: int) -> None:

@@ -1,0 +1,1 @@
+"""Decisions of the fabric agents, which carry connections between hosts through MPI."""

@@ -1,0 +1,1 @@
+"""Runs in fabric agents: the ranks, one on each host, that carry connections between hosts through MPI."""
