@@ -43,7 +43,8 @@ class Magics:
         options = parser.parse_args(line.split())
         group = self._of(options.n)
         shown = _Shown()
-        self._try(group, lambda: group.run(cell, _ranks(options.ranks, len(group.pids)), shown.show))
+        ranks = _ranks(options.ranks, len(group.pids))
+        self._try(group, lambda: group.run(cell, ranks, shown.show, shown.note))
 
     def line(self, line: str) -> Any:
         """`%cmpi push x` copies a variable to all ranks, `%cmpi pull x` returns its value on each rank, and
@@ -108,6 +109,13 @@ class _Shown:
         for line in text.splitlines(keepends=True):
             print(line if self._open == rank else f"[{rank}] {line}", end="", flush=True)
             self._open = None if line.endswith("\n") else rank
+
+    def note(self, text: str) -> None:
+        """Show a note of cmpi's own."""
+        if self._open is not None:
+            print(flush=True)
+            self._open = None
+        print(text, file=sys.stderr, flush=True)
 
 
 def _ranks(text: str, n: int) -> list[int]:

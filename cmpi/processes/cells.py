@@ -22,6 +22,7 @@ from cmpi.identifiers import Pid
 from cmpi.processes import process
 
 CHANNEL = "cells"
+PATIENCE_S = 1.0  # ranks that fail in the same way do so within this time
 RUN, GET, SET = "run", "get", "set"  # orders; answered by VALUE or ERROR
 # Answers; the first two precede the others during a RUN.
 BEGUN, OUT, VALUE, ERROR = "begun", "out", "value", "error"
@@ -44,27 +45,34 @@ class CellGroup:
         self._begun: set[int] = set()  # ranks that run a cell and can be interrupted
         self._interrupts = 0  # how often this cell was interrupted
 
-    def run(self, code: str, ranks: Iterable[int], show: Callable[[int, str], None]) -> None:
-        """Run a cell; `show` is called with a rank and its output.
+    def run(
+        self,
+        code: str,
+        ranks: Iterable[int],
+        show: Callable[[int, str], None],
+        note: Callable[[str], None],
+    ) -> None:
+        """Run a cell; `show` is called with a rank and its output, `note` with a note for the user.
 
         Raises:
             CellFailed: The cell raised on some ranks.
             PeerExited: A rank has ended, and the group with it.
             KeyboardInterrupt: On the second Ctrl-C, which ends the group; the first interrupts the ranks.
+                It has the tracebacks of ranks on which the cell had raised.
 
         Blocks: until all these ranks have run the cell.
         """
         self._cells += 1
-        self._ask(ranks, (RUN, f"<cell {self._cells} of %%cmpi>", code), show)
+        self._ask(ranks, (RUN, f"<cell {self._cells} of %%cmpi>", code), show, note)
 
     def get(self, name: str) -> list[Any]:
         """Return the value of a variable on each rank. Raises, blocks: as `run`."""
-        answers = self._ask(range(len(self.pids)), (GET, name, None), lambda rank, text: None)
+        answers = self._ask(range(len(self.pids)), (GET, name, None))
         return [answers[rank] for rank in sorted(answers)]
 
     def set(self, name: str, value: object) -> None:
         """Set a variable to this value on each rank. Raises, blocks: as `run`."""
-        self._ask(range(len(self.pids)), (SET, name, value), lambda rank, text: None)
+        self._ask(range(len(self.pids)), (SET, name, value))
 
     def end(self) -> None:
         """End all ranks at once."""
@@ -73,14 +81,28 @@ class CellGroup:
         for pid in self.pids:
             process.wait(pid)
 
-    def _ask(self, ranks: Iterable[int], order: object, show: Callable[[int, str], None]) -> dict[int, Any]:
+    def _ask(
+        self,
+        ranks: Iterable[int],
+        order: object,
+        show: Callable[[int, str], None] = lambda rank, text: None,
+        note: Callable[[str], None] = lambda text: None,
+    ) -> dict[int, Any]:
         waiting = {self._receivers[rank]: rank for rank in ranks}
         values, failed = dict[int, Any](), dict[str, list[int]]()
-        with self._passing_interrupts_on():
+        noted = False
+        with self._passing_interrupts_on(failed):
             for rank in waiting.values():
                 self._senders[rank].send(order)
             while waiting:
-                receiver, (kind, value) = select(*waiting)
+                try:
+                    receiver, (kind, value) = select(
+                        *waiting, timeout=PATIENCE_S if failed and not noted else None
+                    )
+                except TimeoutError:
+                    note(_note(failed, waiting.values()))
+                    noted = True
+                    continue
                 rank = waiting[receiver]
                 if kind == OUT:
                     show(rank, value)
@@ -97,12 +119,13 @@ class CellGroup:
                 else:
                     values[rank] = value
         if failed:
-            raise CellFailed({text: sorted(of) for text, of in failed.items()})
+            raise _cell_failed(failed)
         return values
 
     @contextlib.contextmanager
-    def _passing_interrupts_on(self) -> Iterator[None]:
-        """Pass the first Ctrl-C on to the ranks; the second ends them and raises KeyboardInterrupt here."""
+    def _passing_interrupts_on(self, failed: dict[str, list[int]]) -> Iterator[None]:
+        """Pass the first Ctrl-C on to the ranks; the second ends them and raises KeyboardInterrupt here,
+        with the tracebacks of the ranks that had failed."""
         self._begun, self._interrupts = set(), 0
         if threading.current_thread() is not threading.main_thread():
             yield  # this thread gets no signals
@@ -112,7 +135,7 @@ class CellGroup:
             self._interrupts += 1
             if self._interrupts > 1:
                 self.end()
-                raise KeyboardInterrupt
+                raise KeyboardInterrupt(*([str(_cell_failed(failed))] if failed else []))
             for rank in list(self._begun):  # the others follow when they have begun
                 process.kill(self.pids[rank], signal.SIGINT)
 
@@ -121,6 +144,25 @@ class CellGroup:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _cell_failed(failed: dict[str, list[int]]) -> CellFailed:
+    return CellFailed({text: sorted(ranks) for text, ranks in failed.items()})
+
+
+def _note(failed: dict[str, list[int]], running: Iterable[int]) -> str:
+    """Say that some ranks have failed while others, which may be waiting for them, still run the cell.
+
+    >>> _note({"Traceback...\\nValueError: no\\n": [1]}, [0])
+    'rank 1 raised ValueError: no; still running: 0. Ctrl-C interrupts them, a second one ends the group.'
+    """
+    raised = "; ".join(
+        f"{'ranks' if len(ranks) > 1 else 'rank'} {', '.join(map(str, sorted(ranks)))} raised "
+        f"{text.rstrip().splitlines()[-1]}"
+        for text, ranks in failed.items()
+    )
+    still = ", ".join(map(str, sorted(running)))
+    return f"{raised}; still running: {still}. Ctrl-C interrupts them, a second one ends the group."
 
 
 class _Output(io.TextIOBase):

@@ -106,7 +106,7 @@ class Kernel:
 
     def outputs(self, asked, first=None, full=False, html=False):
         found = []
-        while first is None or first not in found:
+        while first is None or first not in "".join(found):
             message = self.client.get_iopub_msg(timeout=60 * SLOWNESS)
             if message["parent_header"].get("msg_id") != asked:
                 continue
@@ -291,3 +291,28 @@ def test_cells_run_on_the_ranks_of_a_group_that_stays(kernel):
     assert "rank 0 has ended, and its group with it: 3" in ended
     assert kernel.run("%%cmpi\n'x' in globals()").count("False") == 2, "a group of as many, made anew"
     assert "no variable 'nothing'" in kernel.run("%cmpi push nothing", full=True)
+
+
+WAITS_FOR_A_RANK_THAT_FAILS = """%%cmpi -n 2
+import time
+from mpi4py import MPI
+rank = MPI.COMM_WORLD.rank
+assert rank == 0, "no"
+try:
+    time.sleep(600)
+except KeyboardInterrupt:
+    print("interrupted")
+MPI.COMM_WORLD.barrier()
+"""
+
+
+def test_a_rank_that_fails_is_named_while_another_waits_for_it(kernel):
+    kernel.run("%load_ext cmpi")
+    asked = kernel.run(WAITS_FOR_A_RANK_THAT_FAILS, wait=False)
+    kernel.outputs(asked, "rank 1 raised AssertionError: no; still running: 0.")
+    kernel.manager.interrupt_kernel()
+    kernel.outputs(asked, "[0] interrupted\n")  # now it is inside MPI, where no signal handler runs
+    kernel.manager.interrupt_kernel()
+    ended = kernel.outputs(asked, full=True)
+    assert "KeyboardInterrupt" in ended and "rank 1: Traceback" in ended and "AssertionError: no" in ended
+    assert kernel.run("%%cmpi\n1").count("] 1\n") == 2, "the next cell gets a new group"
