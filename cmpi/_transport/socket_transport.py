@@ -160,11 +160,16 @@ class SocketTransport:
         self.sent += 1
 
     def _put(self, frame: bytes, tag: int) -> None:
-        stream = self._stream
-        first = not stream.waiting
-        stream.add(_HEAD.pack(len(frame), tag) + frame)
-        if first:
-            self.progress_sends()
+        data = _HEAD.pack(len(frame), tag) + frame
+        sock, written = self._sock, 0
+        if sock is not None and not (self._unread or self._stream.waiting):
+            try:
+                written = sock.send(data)
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._unread = True  # as in `progress_sends`
+        self._stream.add(data, written)
 
     def send_buffers(self, buffers: Sequence[Any], done: Callable[[], None] | None) -> None:
         """As `mpi.MpiTransport.send_buffers`."""

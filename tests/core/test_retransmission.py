@@ -56,11 +56,13 @@ class StreamsOverSocketsThatDrop(RuleBasedStateMachine):
             for name, value in self.before.items():
                 setattr(retransmission, name, value)
 
-    @rule(side=SIDES, size=SIZES)
-    def frame(self, side, size):
+    @rule(side=SIDES, size=SIZES, at_once=st.sampled_from([0, 0, 5, 5000]))
+    def frame(self, side, size, at_once):
         data = self.choice.randbytes(size + 1)
         self.put[side] += data
-        self.ends[side].add(data)
+        at_once = min(at_once, len(data)) if self.up[side] and not self.ends[side].waiting else 0
+        self.wire[1 - side] += data[:at_once]
+        self.ends[side].add(data, at_once)
 
     @rule(side=SIDES, sizes=st.lists(SIZES, min_size=1, max_size=3))
     def message(self, side, sizes):

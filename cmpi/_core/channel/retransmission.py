@@ -45,7 +45,7 @@ class _Piece:
 
     __slots__ = ("data", "end", "lent")
 
-    def __init__(self, data: memoryview, end: int, lent: bool) -> None:
+    def __init__(self, data: bytes | memoryview, end: int, lent: bool) -> None:
         self.data, self.end = data, end
         self.lent = lent  # the memory belongs to the caller
 
@@ -76,10 +76,16 @@ class Retransmission:
         """True if buffers are in use that belong to the caller."""
         return bool(self._loans)
 
-    def add(self, frame: bytes) -> None:
-        """Add bytes that will not change."""
-        self.sent += len(frame)
-        self._unwritten.append(_Piece(memoryview(frame), self.sent, False))
+    def add(self, frame: bytes, written: int = 0) -> None:
+        """Add bytes that will not change, of which so many were written at once, if nothing was waiting."""
+        self.sent = end = self.sent + len(frame)
+        piece = _Piece(frame, end, False)
+        if written == len(frame):
+            self.written = end
+            self._kept.append(piece)
+        else:
+            self.written += written
+            self._unwritten.append(piece)
 
     def lend(self, buffers: list[memoryview], done: Callable[[], None] | None) -> None:
         """Add buffers, which must not change until `done` is called."""
@@ -89,13 +95,13 @@ class Retransmission:
             self._unwritten.append(_Piece(buffer, self.sent, True))
         self._loans.append((self.sent, tail_bytes(self.sent - before), done))
 
-    def pieces(self, most: int) -> list[memoryview]:
+    def pieces(self, most: int) -> list[bytes | memoryview]:
         """At most so many pieces of what is to be written next."""
         pieces = [piece.data for piece in islice(self._unwritten, most)]
         first = self._unwritten[0]
         left = first.end - self.written
         if left < len(first.data):
-            pieces[0] = first.data[len(first.data) - left :]
+            pieces[0] = memoryview(first.data)[len(first.data) - left :]
         return pieces
 
     def wrote(self, nbytes: int) -> None:
@@ -135,7 +141,7 @@ class Retransmission:
                     break
                 if piece.lent:
                     missing = min(len(piece.data), piece.end - self.acknowledged)
-                    piece.data = memoryview(bytes(piece.data[len(piece.data) - missing :]))
+                    piece.data = bytes(piece.data[len(piece.data) - missing :])
                     piece.lent = False
             if done is not None:
                 done()

@@ -373,14 +373,18 @@ class Connection:
         transport = self.transport
         if transport is None or self.freed or not transport.waitable:
             return False
+        busy = transport.busy
         try:
-            return self._progress_transport(transport)
+            moved = self._progress_transport(transport)
         except mpi.TransportBroken:
             self.dropped = True
             self.socket_inbox.watch()  # before the descriptor is closed
             transport.free()
             self._host.nudge()  # the progress thread tells the root, or awaits this end of a dead peer
             return False
+        if transport.busy and not busy:
+            self._host.nudge()  # to write an acknowledgement
+        return moved
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
         if isinstance(frame, process_process.Offer):
