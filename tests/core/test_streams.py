@@ -49,6 +49,12 @@ def test_memory_for_unfinished_lines_is_bounded(pieces):
         assert len(stream.rest) <= LONG_LINE_BYTES + 70_000
 
 
+def test_binary_data_that_contain_carriage_returns_are_passed_on_byte_for_byte():
+    data = bytes(range(256)) * 20
+    stream = Stream(screen=False, patience_s=0.2)
+    assert stream.take(data, 0.0) + stream.end(10.0) == data
+
+
 def test_only_the_last_state_of_a_slow_bar_remains():
     stream = Stream(screen=False, patience_s=0.2)
     assert [stream.take(b"\r%d %%" % i, float(i)) for i in range(3)] == [b"", b"", b""]

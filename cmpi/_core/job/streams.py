@@ -19,6 +19,7 @@ LONG_LINE_BYTES = 65536
 LIVE_BYTES = 2048  # redrawn text beyond this is reduced to its last state
 LIVE_ROWS = 16  # rows that one stream may redraw; those above are final
 LIVE_S = 1.0  # after this long without cursor movements, all rows are final
+_BINARY = bytes((*range(7), *range(14, 27), *range(28, 32)))  # no program draws with these
 
 
 class Stream:
@@ -135,4 +136,5 @@ class Stream:
 
 
 def _is_redrawn(line: bytes) -> bool:
-    return b"\r" in line or b"\b" in line
+    """Whether this is text that is drawn over itself, and not binary data that happen to look so."""
+    return (b"\r" in line or b"\b" in line) and len(line.translate(None, _BINARY)) == len(line)
