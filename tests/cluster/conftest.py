@@ -79,6 +79,14 @@ def until(ready, limit_s=30):
         time.sleep(0.05)
 
 
+def without_waiting(err):
+    """What a job wrote to stderr, without cmpirun's word on hosts that need long to answer: any may need
+    long on a busy machine."""
+    return "".join(
+        line for line in err.splitlines(keepends=True) if not line.startswith("cmpirun: waiting for ")
+    )
+
+
 def free_port():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
