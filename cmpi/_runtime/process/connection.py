@@ -110,9 +110,8 @@ class Connection:
     @property
     def put_in(self) -> int:
         """How much was sent in total: bytes through the ring, and frames by the transport."""
-        return (self._writer.position if self._writer else 0) + (
-            self.transport.sent if self.transport else 0
-        )
+        by_ring = self._writer.position if self._writer else 0
+        return by_ring + (self.transport.sent if self.transport else 0)
 
     @property
     def taken_out(self) -> int:
@@ -297,9 +296,8 @@ class Connection:
             self._payloads.await_last(max(sizes))
         if not self._ending:
             self._choose()
-        return self._payloads.reserve(
-            sizes, may_offer=self._writer is not None and self._unsure is None and not self._ending
-        )
+        may_offer = self._writer is not None and self._unsure is None and not self._ending
+        return self._payloads.reserve(sizes, may_offer=may_offer)
 
     @property
     def busy(self) -> bool:
@@ -336,9 +334,8 @@ class Connection:
         transport = self.transport
         if transport is None or self.shut_out or transport.waitable:
             return False
-        return bool(
-            transport.busy or transport.received < self.announced or self._reader.waiting or self._outbox
-        )
+        under_way = transport.busy or transport.received < self.announced or self._reader.waiting
+        return bool(under_way or self._outbox)
 
     def rung(self, sent: int) -> None:
         """The peer has rung; it has sent this many frames by MPI."""
@@ -377,11 +374,10 @@ class Connection:
         try:
             moved = self._progress_transport(transport)
         except mpi.TransportBroken:
-            self.dropped = True
+            moved, self.dropped = False, True
             self.socket_inbox.watch()  # before the descriptor is closed
             transport.free()
             self._host.nudge()  # the progress thread tells the root, or awaits this end of a dead peer
-            return False
         if transport.busy and not busy:
             self._host.nudge()  # to write an acknowledgement
         return moved
