@@ -50,7 +50,7 @@ def test_a_silent_slurm_is_reported_once_and_the_job_is_followed(slurm, jobs, ga
     (jobs.folder / "ends").touch()
     out, err = follower.communicate(timeout=40)
     assert (follower.returncode, out) == (3, b"ends\n"), err
-    assert err.count(b"Slurm does not answer (slurm_load_jobs error: Unable to contact") == 1, err
+    assert err.count(b"Slurm does not answer (") == 1, err  # with what it said, or that it took too long
     assert b"knows no job" not in err
 
 
