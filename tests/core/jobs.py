@@ -32,6 +32,15 @@ def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=NO_PID, n=1):
     )
 
 
+def a_job_that_spawns(n=1):
+    """The machine of a job, its rank, and the `n` processes that the rank is spawning by a fork server."""
+    j, (a,) = a_job()
+    join(j, a)
+    j.fork_server("h", "ready")
+    (spawned,) = told(spawn(j, a, n=n), process_root.Spawned)
+    return j, a, spawned.pids
+
+
 def of(kind, actions):
     return [a for a in actions if isinstance(a, kind)]
 

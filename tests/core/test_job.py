@@ -5,7 +5,7 @@ from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Born, Launch, NeedForkServer, Tell
 from cmpi._core.protocol import process_root
 from cmpi.identifiers import NO_PID, ExitStatus
-from tests.core.jobs import CORE, GIB, a_job, join, of, spawn, told
+from tests.core.jobs import CORE, GIB, a_job, a_job_that_spawns, join, of, spawn, told
 
 
 def test_ranks_are_one_start_and_have_distinct_pids():
@@ -44,12 +44,9 @@ def test_a_spawn_waits_for_the_fork_server_and_goes_by_exec_if_it_dies():
 
 
 def test_a_spawned_process_gets_its_closure_with_its_welcome_and_only_once():
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("h", "ready")
-    (spawned,) = told(spawn(j, a), process_root.Spawned)
+    j, a, (spawned,) = a_job_that_spawns()
     j.monitor_up(1, 0, 0.0)
-    actions = join(j, spawned.pids[0])
+    actions = join(j, spawned)
     assert told(actions, process_root.Closure) == [process_root.Closure(b"f", b"ctx", 1)]
     assert told(actions, process_root.Welcome)[0].parent == a
 

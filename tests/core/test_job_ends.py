@@ -9,7 +9,7 @@ from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.process_root_connections import Connect
 from cmpi._core.protocol.process_root_links import LinkWith
 from cmpi.identifiers import NO_PID, ExitStatus
-from tests.core.jobs import CORE, a_job, join, of, signals, spawn, told
+from tests.core.jobs import CORE, a_job, a_job_that_spawns, join, of, signals, spawn, told
 
 
 def test_ranks_of_a_world_end_together_and_only_the_first_failure_counts():
@@ -30,33 +30,23 @@ def test_ranks_that_do_not_end_with_their_world_are_killed_after_a_second():
 
 
 def test_the_death_of_a_spawned_process_ends_no_other():
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), process_root.Spawned)
-    actions = j.exited(child.pids[0], ExitStatus(139, 11), 0.0)
+    j, a, (child,) = a_job_that_spawns()
+    actions = j.exited(child, ExitStatus(139, 11), 0.0)
     assert not of(Order, actions) and not of(FinishJob, actions)
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(139)]
 
 
 def test_a_requested_kill_is_no_failure():
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), process_root.Spawned)
+    j, a, (child,) = a_job_that_spawns()
     j.monitor_up(1, 0, 0.0)
-    assert of(Order, j.from_rank(a, process_root.Kill(child.pids[0], 9), 0.0))
-    j.exited(child.pids[0], ExitStatus(137, 9), 0.0)
+    assert of(Order, j.from_rank(a, process_root.Kill(child, 9), 0.0))
+    j.exited(child, ExitStatus(137, 9), 0.0)
     assert of(FinishJob, j.exited(a, ExitStatus(0), 0.0)) == [FinishJob(0)]
 
 
 @pytest.mark.parametrize("launcher_first", [False, True])
 def test_killing_a_process_ends_its_world_and_counts_as_requested(launcher_first):
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("h", "ready")
-    (group,) = told(spawn(j, a, n=3), process_root.Spawned)
-    b, c, d = group.pids
+    j, a, (b, c, d) = a_job_that_spawns(3)
     for rank in range(3):
         j.monitor_up(1, rank, 0.0)
     j.from_rank(a, process_root.Kill(c, 9), 0.0)
@@ -75,33 +65,24 @@ def test_killing_a_process_ends_its_world_and_counts_as_requested(launcher_first
 
 
 def test_a_process_killed_while_it_starts_never_runs():
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), process_root.Spawned)
-    assert j.from_rank(a, process_root.Kill(child.pids[0], 9), 0.0) == []
+    j, a, (child,) = a_job_that_spawns()
+    assert j.from_rank(a, process_root.Kill(child, 9), 0.0) == []
     pid, actions = j.monitor_up(1, 0, 0.0)
     assert pid is None and of(Died, actions)
 
 
 def linking_pair():
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("h", "ready")
-    (spawned,) = told(spawn(j, a), process_root.Spawned)
+    j, a, (spawned,) = a_job_that_spawns()
     j.monitor_up(1, 0, 0.0)
-    join(j, spawned.pids[0])
-    j.from_rank(a, Connect(spawned.pids[0]), 0.0)
-    return j, a, spawned.pids[0]
+    join(j, spawned)
+    j.from_rank(a, Connect(spawned), 0.0)
+    return j, a, spawned
 
 
 def a_watched_start():
     """A child that is being started, and that its parent watches."""
-    j, (a,) = a_job()
-    join(j, a)
-    j.fork_server("h", "ready")
-    (child,) = told(spawn(j, a), process_root.Spawned)
-    j.from_rank(a, process_root.Watch(child.pids[0]), 0.0)
+    j, a, (child,) = a_job_that_spawns()
+    j.from_rank(a, process_root.Watch(child), 0.0)
     return j
 
 
