@@ -133,7 +133,8 @@ class Retransmission:
     def _return_loans(self) -> None:
         while self._loans:
             end, tail, done = self._loans[0]
-            if end > self.written or end - self.acknowledged > tail:
+            # Of buffers, also empty ones must be written: until then they are referred to.
+            if (self._unwritten and self._unwritten[0].end <= end) or end - self.acknowledged > tail:
                 return
             self._loans.popleft()
             for piece in self._kept:

@@ -3,7 +3,8 @@
 Without that, each channel's window is the sender's `capacity`, and many windows together can be more than
 the receiver may use, so that it would be killed for what others have sent. Here a channel begins with a
 small window, and gets more when its sender has to wait, as long as all windows of the process stay within a
-share of what it asked for. The sender knows of the promise too, from the root.
+share of what it asked for. The sender knows of the promise too, from the root. A channel that is opened
+later still begins with its small window, even beyond that share.
 
 A capacity in messages, and one message that is larger than its window, are not bounded.
 """
