@@ -1,6 +1,6 @@
 """Which tests run, and Hypothesis profiles.
 
-CMPI_HYPOTHESIS chooses one: default, random (a fresh seed, printed) or thorough.
+CMPI_HYPOTHESIS chooses one: default, or thorough (more examples, from a fresh seed, which is printed).
 """
 
 import os
@@ -21,14 +21,15 @@ PROFILE = os.environ.get("CMPI_HYPOTHESIS", "default")
 TOO_SLOW = [HealthCheck.too_slow]
 
 settings.register_profile("default", max_examples=50, deadline=None, derandomize=True)
-settings.register_profile("random", max_examples=100, deadline=None, print_blob=True)
-settings.register_profile("thorough", max_examples=500, deadline=None, suppress_health_check=TOO_SLOW)
+settings.register_profile(
+    "thorough", max_examples=500, deadline=None, print_blob=True, suppress_health_check=TOO_SLOW
+)
 settings.load_profile(PROFILE)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config):
-    """Choose the seed of a random run; pytest-xdist workers inherit it through the environment."""
+    """Choose the seed of a thorough run; pytest-xdist workers inherit it through the environment."""
     if PROFILE != "default":
         seed = os.environ.setdefault("CMPI_HYPOTHESIS_SEED", str(random.SystemRandom().randrange(2**32)))
         config.option.hypothesis_seed = seed
