@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import json
 import multiprocessing
+import operator
 import os
 import statistics
 import sys
@@ -166,7 +167,33 @@ def words(pool: Any, path: str) -> Times:
             return len(found), max(found.values())
 
         measure["Dask Bag"] = dask
+    if ray := _installed("ray"):
+        ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, configure_logging=False)
+        ray_data = importlib.import_module("ray.data")
+        ray_data.DataContext.get_current().enable_progress_bars = False
+
+        def by_ray() -> object:
+            lines = ray_data.read_text(path)
+            counts = lines.flat_map(words_of_row).groupby("word").count().take_all()
+            return len(counts), max(row["count()"] for row in counts)
+
+        measure["Ray Data"] = by_ray
+    if spark := _installed("pyspark"):
+        context = spark.SparkContext(f"local[{WORKERS}]")
+        context.setLogLevel("OFF")
+
+        def by_spark() -> object:
+            pairs = context.textFile(path, os.path.getsize(path) // SPLIT_BYTES + 1).flatMap(str.split)
+            counts = pairs.map(lambda word: (word, 1)).reduceByKey(operator.add).values().collect()
+            return len(counts), max(counts)
+
+        measure["PySpark"] = by_spark
     return measure
+
+
+def words_of_row(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """The words of a line, as Ray Data passes lines and rows."""
+    return [{"word": word} for word in row["text"].split()]
 
 
 def mean(pool: Any, path: str) -> Times:
