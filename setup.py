@@ -22,10 +22,12 @@ COMPILED = [
     "cmpi/_runtime/process/channel_ends.py",
     "cmpi/_runtime/process/ring_inbox.py",
     "cmpi/_runtime/process/connection.py",
+    "cmpi/_runtime/process/replaceable_socket.py",
     "cmpi/_runtime/process/socket_inbox.py",
     "cmpi/_runtime/process/transport_reader.py",
     "cmpi/_runtime/process/fragments.py",
     "cmpi/_runtime/process/shared_payloads.py",
+    "cmpi/_runtime/process/end_table.py",
     "cmpi/_runtime/process/peer.py",
 ]
 STUB = "cmpi/_runtime/monitor/spawn_stub.c"

@@ -105,4 +105,4 @@ class BaseReceiver(Endpoint[T]):
         return self._peer.new_receiver(name, contract, site)
 
     def _other(self, name: str) -> ReceiverEnd | None:
-        return self._peer.open_receiver(name)
+        return self._peer.ends.open_receiver(name)

@@ -108,7 +108,7 @@ class BaseSender(Endpoint[T]):
         return self._peer.new_sender(name, contract, site, self._window)
 
     def _other(self, name: str) -> SenderEnd | None:
-        return self._peer.open_sender(name)
+        return self._peer.ends.open_sender(name)
 
 
 def _window(capacity: int | str | None) -> tuple[int, int]:

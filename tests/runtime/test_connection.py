@@ -20,7 +20,7 @@ from cmpi._core.protocol.wire import encode_bare
 from cmpi._runtime.process.connection import Connection
 from cmpi._runtime.process.node_lock import NodeLock
 from cmpi._transport import ring
-from cmpi._transport.socket_transport import SocketTransport
+from cmpi._transport.socket_transport import DIRECT, SocketTransport
 from cmpi.identifiers import Pid
 from tests.transport.memory_transport import MemoryTransport
 
@@ -339,15 +339,15 @@ def test_a_complete_message_is_delivered_although_the_connection_closed_after_it
     node.sockets = select.epoll()
     connection = Connection(node, Pid(2), lambda *it: heard.append(it), lambda *it: True)
     ours, theirs = socket.socketpair()
-    connection.transport, peer = SocketTransport(ours), SocketTransport(theirs)
-    connection.socket_inbox.connect(connection.transport)
+    connection.resume(ours, 0, DIRECT)
+    peer = SocketTransport(theirs)
     peer.send(encode_bare(process_process.Data(1, [4], [0, 0, 0], b"body")))
     peer.send_buffers([b"abcd"], None)
     peer.free()
     connection.socket_inbox.scan()
     ((frame, buffers),) = heard
     assert frame.body == b"body" and bytes(buffers[0]) == b"abcd" and node.nudged
-    assert connection.descriptor == -1 and not connection.socket_inbox.usable
+    assert not connection.socket_inbox.usable and connection.socket.down and connection.socket.dropped
     assert not node.sockets.poll(0)
     connection.free()
     node.sockets.close()

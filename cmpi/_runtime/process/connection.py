@@ -18,9 +18,9 @@ from cmpi._core.protocol import process_process
 from cmpi._core.protocol.process_root_connections import Connect
 from cmpi._core.protocol.wire import encode_bare
 from cmpi._runtime.process.fragments import OutgoingFrame
+from cmpi._runtime.process.replaceable_socket import ReplaceableSocket
 from cmpi._runtime.process.ring_inbox import RingInbox
 from cmpi._runtime.process.shared_payloads import SharedPayloads
-from cmpi._runtime.process.socket_inbox import SocketInbox
 from cmpi._runtime.process.transport_reader import TransportReader
 from cmpi._transport import mpi, ring, socket_transport
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from cmpi._runtime.process.connection_host import ConnectionHost
+    from cmpi._runtime.process.socket_inbox import SocketInbox
     from cmpi._transport.segment import Block
     from cmpi.identifiers import Pid
 
@@ -67,13 +68,13 @@ class Connection:
         # Frames put into a ring that the peer probably sees, but not certainly; None once that is known.
         self._unsure: list[bytes] | None = None
         self._unheard = False  # the peer's bell was full: ring again
-        self.dropped = False  # the transport's socket has dropped, and the root has not been told
         self._reader = TransportReader(self._deliver, on_small)
         folder = host.shared_memory
         self._out = f"{folder}/{host.pid.value:x}-{pid.value:x}"
         self._into = f"{folder}/{pid.value:x}-{host.pid.value:x}"
         self.ring_inbox = RingInbox(self._into, host, pid, self._deliver, on_small)
-        self.socket_inbox = SocketInbox(host, self._read_socket)
+        self.socket = ReplaceableSocket(host, self._reader)
+        self.socket_inbox = self.socket.inbox
         self._payloads = SharedPayloads(folder, host.shared_memory_bytes, self._out, self._into, self.post)
 
     @property
@@ -83,17 +84,18 @@ class Connection:
         return self._host.connecting and transport is not None and not (transport.waitable or self.freed)
 
     @property
-    def descriptor(self) -> int:
-        """The descriptor that a waiting thread may poll; -1 if there is none, as with MPI."""
-        transport = self.transport
-        return -1 if transport is None or self.freed or not transport.waitable else transport.fileno()
-
-    @property
     def way(self) -> str:
         """The way to the peer, or else from it: "ring", "mpi" or "socket"; "" before one is chosen."""
         if self._writer is not None or (self.transport is None and self.ring_inbox.reader is not None):
             return "ring"
         return "" if self.transport is None else self.transport.way
+
+    def resume(self, sock: _socket.socket, position: int, way: str) -> None:
+        """Begin or continue by this socket; the peer has received everything before this position. The
+        connection may have been freed before the peer had all of it. Raises: ProtocolError: It is not the
+        peer's."""
+        self.transport, self.freed = self.socket.resume(sock, position, way), False
+        self.flush()
 
     # -- out -----------------------------------------------------------------------------------
 
@@ -354,32 +356,12 @@ class Connection:
             if self.transport.waitable:
                 moved |= self.socket_inbox.progress()
             else:
-                moved |= self._progress_transport(self.transport)
+                moved |= self.transport.progress_sends()
+                moved = self._reader.read(self.transport) or moved
         if self._outbox:
             waiting = len(self._outbox)
             self.flush()
             moved |= len(self._outbox) < waiting
-        return moved
-
-    def _progress_transport(self, transport: mpi.MpiTransport | socket_transport.SocketTransport) -> bool:
-        moved = transport.progress_sends()
-        return self._reader.read(transport) or moved
-
-    def _read_socket(self) -> bool:
-        """Take in what has arrived by the socket, in any thread; True if there was anything."""
-        transport = self.transport
-        if transport is None or self.freed or not transport.waitable:
-            return False
-        busy = transport.busy
-        try:
-            moved = self._progress_transport(transport)
-        except mpi.TransportBroken:
-            moved, self.dropped = False, True
-            self.socket_inbox.watch()  # before the descriptor is closed
-            transport.free()
-            self._host.nudge()  # the progress thread tells the root, or awaits this end of a dead peer
-        if transport.busy and not busy:
-            self._host.nudge()  # to write an acknowledgement
         return moved
 
     def _deliver(self, frame: Any, buffers: Sequence[Any]) -> None:
@@ -391,30 +373,6 @@ class Connection:
             if isinstance(frame, process_process.Data) and frame.places:
                 buffers = self._payloads.gather(frame, buffers)
             self._on_frame(frame, buffers)
-
-    # -- another socket ------------------------------------------------------------------------
-
-    @property
-    def down(self) -> bool:
-        """True while the transport's socket has dropped."""
-        return self.transport is not None and self.transport.waitable and self.descriptor < 0
-
-    def suspend(self) -> int:
-        """Prepare for another socket; return the position up to which the peer's stream has come."""
-        transport = self.transport
-        self.socket_inbox.free()
-        return transport.suspend() if isinstance(transport, socket_transport.SocketTransport) else 0
-
-    def resume(self, sock: _socket.socket, position: int, way: str) -> None:
-        """Go on by this socket; the peer has received everything before this position. The connection may
-        have been freed before the peer had all of it. Raises: ProtocolError: It is not the peer's."""
-        transport = self.transport
-        if not isinstance(transport, socket_transport.SocketTransport):
-            transport = socket_transport.SocketTransport()
-        transport.resume(sock, position, way)
-        self.transport, self.freed, self.dropped = transport, False, False
-        self.socket_inbox.connect(transport)
-        self.flush()
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ class Connector:
     def _hand_over(self, pid: int, sock: _socket.socket, way: str) -> bool:
         """Let the connection go on by this socket; False if that fails."""
         with self._state.lock:
-            position = self._peers.get(Pid(pid)).connection.suspend()
+            position = self._peers.get(Pid(pid)).connection.socket.suspend()
         try:
             position = socket_transport.exchange(sock, position)
             with self._state.lock:

@@ -48,7 +48,7 @@ class Inlets:
         self._closed.discard(key)
         inlet = self._inlets[key] = Inlet(self, key, contract, site)
         for peer in self._peers:
-            for name, ends in peer.unclaimed.items():
+            for name, ends in peer.ends.unclaimed.items():
                 if name.startswith(MAILBOX) and self._of(name) is inlet:
                     for _ in range(len(ends)):
                         inlet.claim(peer, name)
@@ -72,7 +72,7 @@ class Inlets:
 
     def refuse(self, peer: Peer, name: str) -> None:
         """Refuse a channel that nobody waits for any more, even if the peer opens it only later."""
-        if peer.unclaimed.get(name):
+        if peer.ends.unclaimed.get(name):
             peer.close_receiver(peer.new_receiver(name, ANY, ""))
         elif peer.status is None:
             self._refused.add((peer.pid.value, name))

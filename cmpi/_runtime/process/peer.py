@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import deque
 from functools import partial
 
 from cmpi._core.channel import channel, windows
@@ -15,6 +14,7 @@ from cmpi._runtime.process.channel_ends import ReceiverEnd, SenderEnd
 from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
 from cmpi._runtime.process.connection_condition import ConnectionCondition
+from cmpi._runtime.process.end_table import EndTable
 from cmpi._transport import mpi
 
 TYPE_CHECKING = False
@@ -42,10 +42,7 @@ class Peer:
         self.lock: Any = host.lock
         self.connection = Connection(host, pid, self.on_frame, self.on_small)
         self.status: ExitStatus | None = None
-        self.senders: dict[int, SenderEnd] = {}
-        self.receivers: dict[int, ReceiverEnd] = {}  # by number; the sender is known
-        self.unclaimed: dict[str, deque[ReceiverEnd]] = {}  # by name: no Receiver yet
-        self.expected: dict[str, ReceiverEnd] = {}  # by name: a Receiver, no sender known yet
+        self.ends = EndTable(host.windows)
         self._bye_said = self._bye_heard = False
         self._failing = False  # the peer is about to end because of an exception
         self._quiet_left, self._exited_s = QUIET_ROUNDS, 0.0
@@ -89,7 +86,7 @@ class Peer:
     def _awaits_end(self) -> bool:
         """True while the connection with a dead peer may still bring something: its end will be read there,
         unless the whole host is lost."""
-        return self.connection.descriptor >= 0 and time.monotonic() < self._exited_s + END_S
+        return self.connection.socket_inbox.usable and time.monotonic() < self._exited_s + END_S
 
     def progress(self) -> bool:
         """Move frames in both directions; True if any moved."""
@@ -99,7 +96,7 @@ class Peer:
                 moved = self.connection.progress()
             except mpi.TransportBroken:
                 self.connection.announced = 0  # nothing more can arrive; the exit notice will say why
-            if self.connection.dropped:
+            if self.connection.socket.dropped:
                 self._report_drop()
             over = self._bye_said and self._bye_heard and not self.connection.busy
             freed = self.connection.freed or self.connection.transport is None
@@ -122,7 +119,7 @@ class Peer:
 
     def _report_drop(self) -> None:
         """The socket has dropped. If the peer lives, the root sees to another one."""
-        self.connection.dropped = False
+        self.connection.socket.dropped = False
         if self.status is None and not (self._bye_said and self._bye_heard):
             self._host.tell_root(ConnectionDropped(self.pid.value))
 
@@ -137,8 +134,7 @@ class Peer:
         self.connection.ring_inbox.map()  # it may have rung while our bell was full
 
     def _fail_ends(self) -> None:
-        ends: list[SenderEnd | ReceiverEnd] = [*self.senders.values(), *self.receivers.values()]
-        for end in [*ends, *self.expected.values()]:
+        for end in self.ends.all():
             end.status = self.status
             if isinstance(end, SenderEnd):
                 self.carry_out(end, channel.Gone())
@@ -150,7 +146,7 @@ class Peer:
 
     def on_small(self, number: int, body: bytes) -> bool:
         """Take in a message that is a single pickle; return whether somebody waited for it."""
-        end = self.receivers.get(number)
+        end = self.ends.receivers.get(number)
         if end is None:
             return False
         end.machine.arrived(body, len(body))
@@ -159,7 +155,7 @@ class Peer:
     def on_frame(self, frame: Any, buffers: Sequence[Any]) -> None:
         """Take in a frame, and its buffers if it is a message. Raises: ProtocolError."""
         if isinstance(frame, process_process.Data):
-            end = self.receivers.get(frame.channel)
+            end = self.ends.receivers.get(frame.channel)
             if end is not None:
                 nbytes = len(frame.body) + sum(frame.sizes)
                 end.machine.arrived((frame.body, buffers), nbytes)
@@ -188,13 +184,13 @@ class Peer:
         }
 
     def _arrived(self, number: int, event: channel.IncomingEvent) -> None:
-        end = self.receivers.get(number)
+        end = self.ends.receivers.get(number)
         if end is not None:
             end.machine.handle(event)
             end.changed.notify_all()
 
     def _credit_asked(self, frame: process_process.AskCredit) -> None:
-        end = self.receivers.get(frame.channel)
+        end = self.ends.receivers.get(frame.channel)
         if end is not None:
             wider = self._host.windows.widen(end.machine.window_bytes, end.wish_bytes)
             if wider > end.machine.window_bytes:
@@ -203,12 +199,12 @@ class Peer:
             self._reply(end, end.machine.handle(channel.CreditAsked()))
 
     def _of_reader(self, number: int, event: channel.OutgoingEvent) -> None:
-        end = self.senders.get(number)
+        end = self.ends.senders.get(number)
         if end is not None:
             self.carry_out(end, event)
 
     def _mismatched(self, frame: process_process.Mismatch) -> None:
-        end = self.senders.get(frame.channel)
+        end = self.ends.senders.get(frame.channel)
         if end is not None:
             end.disagree(frame.contract, frame.site)
             self.carry_out(end, channel.ReaderClosed())
@@ -217,7 +213,7 @@ class Peer:
         self._bye_heard, self._failing = True, frame.failed
         self._host.nudge()  # the progress thread frees the connection
         if not frame.failed:  # else its exit status will say why
-            for sender in list(self.senders.values()):
+            for sender in list(self.ends.senders.values()):
                 self.carry_out(sender, channel.ReaderClosed())  # it no longer reads
         if self.connection.chosen:
             self._last_word()
@@ -225,15 +221,15 @@ class Peer:
             self.connection.hush()
 
     def _opened(self, frame: process_process.Open) -> None:
-        end = self.expected.pop(frame.name, None)
+        end = self.ends.take_expected(frame.name)
         if end is None:
             end = ReceiverEnd(self, frame.name)
-            self.unclaimed.setdefault(frame.name, deque()).append(end)
+            self.ends.add_unclaimed(end)
         end.number = frame.channel
         end.wish_bytes = frame.window_bytes
         end.machine.set_window(self._host.windows.open(frame.window_bytes), frame.window_messages)
         end.their_contract, end.their_site = frame.contract, frame.site
-        self.receivers[frame.channel] = end
+        self.ends.receivers[frame.channel] = end
         if end.claimed:
             self.compare(end)
         elif frame.name.startswith(process_process.RESERVED):
@@ -244,7 +240,7 @@ class Peer:
     def new_sender(self, name: str, contract: Contract, site: str, window: tuple[int, int]) -> SenderEnd:
         """Open a sending end; the peer learns of it with the first message."""
         end = SenderEnd(self, name, contract, site, next(_numbers), window)
-        self.senders[end.number] = end
+        self.ends.senders[end.number] = end
         self.narrow()
         self._mark(end)
         return end
@@ -252,17 +248,16 @@ class Peer:
     def narrow(self) -> None:
         """Begin with small windows if the peer has asked for memory, which it divides between channels."""
         promised_bytes = self._host.promised_bytes(self.pid)
-        for end in self.senders.values() if promised_bytes else ():
+        for end in self.ends.senders.values() if promised_bytes else ():
             end.machine.narrow(windows.first(end.wish_bytes, promised_bytes))
 
     def new_receiver(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
         """Open a receiving end for the oldest unclaimed sender of that name, or for the next one."""
-        waiting = self.unclaimed.get(name)
-        if waiting:
-            end = waiting.popleft()
+        end = self.ends.claim(name)
+        if end is not None:
             end.contract, end.site = contract, site
         else:
-            end = self.expected[name] = ReceiverEnd(self, name, contract, site)
+            end = self.ends.expected[name] = ReceiverEnd(self, name, contract, site)
         end.claimed = True
         self._mark(end)
         if end.number is not None:
@@ -287,25 +282,7 @@ class Peer:
 
     def forget(self, end: SenderEnd | ReceiverEnd) -> None:
         """Forget an end that is closed for good."""
-        if isinstance(end, SenderEnd):
-            self.senders.pop(end.number, None)
-        elif end.number is not None:
-            if self.receivers.pop(end.number, None) is not None:
-                self._host.windows.close(end.machine.window_bytes)
-        elif self.expected.get(end.name) is end:
-            del self.expected[end.name]
-
-    def open_sender(self, name: str) -> SenderEnd | None:
-        """The open sending end of that name, if any."""
-        mine = (end for end in self.senders.values() if end.name == name)
-        return next((end for end in mine if end.machine.state == "open"), None)
-
-    def open_receiver(self, name: str) -> ReceiverEnd | None:
-        """The receiving end of that name that is open or still has messages, if any."""
-        known = (end for end in self.receivers.values() if end.claimed and end.name == name)
-        expected = self.expected.get(name)
-        ends = [*known, *([] if expected is None else [expected])]
-        return next((end for end in ends if end.machine.state == "open" or end.machine.inbox), None)
+        self.ends.forget(end)
 
     def carry_out(self, end: SenderEnd, event: channel.OutgoingEvent, fate: Fate = True) -> None:
         """Give an event to a sending end's machine, and carry out the actions; `fate` belongs to an
@@ -362,10 +339,10 @@ class Peer:
 
     def close_ends(self) -> None:
         """The process is about to end: close all open ends."""
-        for end in list(self.senders.values()):
+        for end in list(self.ends.senders.values()):
             if end.machine.state == "open":
                 self.carry_out(end, channel.Close())
-        for receiver in list(self.receivers.values()):
+        for receiver in list(self.ends.receivers.values()):
             self.close_receiver(receiver)
 
     def give_credit(self, end: ReceiverEnd) -> None:
@@ -423,12 +400,7 @@ class Peer:
     @property
     def over(self) -> bool:
         """True if the process has ended and everything that it sent was read: it may be forgotten."""
-        return (
-            self.status is not None
-            and self._quiet_left == 0
-            and not any(self.unclaimed.values())
-            and not any(end.machine.inbox for end in self.receivers.values())
-        )
+        return self.status is not None and self._quiet_left == 0 and not self.ends.unread
 
     @property
     def parted(self) -> bool:
@@ -441,6 +413,6 @@ class Peer:
         """
         if self.status is not None or self.connection.freed:
             return True
-        if self.connection.down:
+        if self.connection.socket.down:
             return self._host.farewell
         return self.connection.transport is None and self.connection.idle

@@ -33,11 +33,11 @@ class SocketInbox:
 
     Args:
         host: This process.
-        read: Reads and delivers all input that has arrived, without blocking; returns whether there was
-            any.
+        read: Reads and delivers all input that has arrived by the transport, without blocking; returns
+            whether there was any.
     """
 
-    def __init__(self, host: ConnectionHost, read: Callable[[], bool]) -> None:
+    def __init__(self, host: ConnectionHost, read: Callable[[SocketTransport], bool]) -> None:
         self._host, self._read = host, read
         self._transport: SocketTransport | None = None
         self._readership = Readership()
@@ -106,14 +106,16 @@ class SocketInbox:
     def scan(self) -> bool:
         """Take in what has arrived, in a thread that waits or looks at many peers; True if there was
         anything."""
-        came = self._read()
+        transport = self._transport
+        came = transport is not None and self._read(transport)
         if came:
             self._readership.has_read()
         return came
 
     def progress(self) -> bool:
         """Take in what has arrived, in the progress thread, which then chooses how long to sleep."""
-        came = self._read()
+        transport = self._transport
+        came = transport is not None and self._read(transport)
         self._readership.looked()
         return came
 

@@ -58,7 +58,7 @@ def drop_a_socket(choice: random.Random) -> bool:
     was one."""
     node = context.current()
     with node.lock:
-        sockets = [peer.connection.descriptor for peer in node.peers]
+        sockets = [peer.connection.socket_inbox.descriptor for peer in node.peers]
         sockets = [descriptor for descriptor in sockets if descriptor >= 0]
         if sockets:
             with socket.socket(fileno=os.dup(choice.choice(sockets))) as sock, contextlib.suppress(OSError):
