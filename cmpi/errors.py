@@ -34,6 +34,7 @@ from __future__ import annotations
 
 from _pickle import PicklingError
 
+from cmpi._base.units import format_ranks
 from cmpi._base.usage_error import CmpiError, UsageError
 
 TYPE_CHECKING = False
@@ -213,10 +214,7 @@ class CellFailed(CmpiError):
 
     def _render_traceback_(self) -> list[str]:
         """The lines that IPython shows: the ranks' tracebacks, not this process's."""
-        return [
-            f"{'ranks' if len(ranks) > 1 else 'rank'} {', '.join(map(str, ranks))}: {text.rstrip()}"
-            for text, ranks in self.tracebacks.items()
-        ]
+        return [f"{format_ranks(ranks)}: {text.rstrip()}" for text, ranks in self.tracebacks.items()]
 
     def __reduce__(self) -> tuple[object, ...]:
         return CellFailed, (self.tracebacks,)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _USAGE = "%%cmpi [-n N] [RANKS], %cmpi push NAME..., %cmpi pull NAME, %cmpi restart"
 
 
-class _Parser(argparse.ArgumentParser):
+class _MagicParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; usage: {_USAGE}")
 
@@ -37,7 +37,7 @@ class Magics:
 
     def cell(self, line: str, cell: str) -> None:
         """`%%cmpi -n 4` runs the cell on each of 4 ranks, `%%cmpi 0,2` only on ranks 0 and 2."""
-        parser = _Parser(add_help=False)
+        parser = _MagicParser(add_help=False)
         parser.add_argument("-n", type=int, default=0)
         parser.add_argument("ranks", nargs="?", default="")
         options = parser.parse_args(line.split())

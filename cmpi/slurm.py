@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
-from cmpi._core.slurm import wishes as slurm_wishes
+from cmpi._core.slurm import keyword_options
 from cmpi._runtime import programs
 from cmpi._runtime.linux.own_file import open_own
 from cmpi._runtime.slurm_poller import POLLER
@@ -31,7 +31,7 @@ LOOK_S = 0.1  # between looks for a result
 LATE_S = 5.0  # how late a result may appear after the job's end, on a shared file system
 
 
-class JobFailed(CmpiError):
+class BatchJobFailed(CmpiError):
     """A batch job ended without a result: Slurm ended it, or it got a signal, or it called exit.
 
     Attributes:
@@ -70,7 +70,7 @@ class SlurmJob:
 
         Raises:
             TimeoutError: The job has not ended after `timeout` seconds.
-            JobFailed: It ended without a result.
+            BatchJobFailed: It ended without a result.
             Exception: What the function raised; a note has the traceback from there.
 
         Blocks: until the job has ended.
@@ -123,7 +123,7 @@ class SlurmJob:
             now_s = clock.monotonic()
             if ended_s is not None and now_s >= ended_s + LATE_S:
                 last = self.stderr().strip().splitlines()[-12:]
-                raise JobFailed(
+                raise BatchJobFailed(
                     "\n".join([f"job {self.id} ended without a result: {status}", *last]), status
                 )
             if end_s is not None and now_s >= end_s:
@@ -198,13 +198,13 @@ def submit(
 
     Blocks: for sbatch's answer. Source: submitit's `AutoExecutor.submit`.
     """
-    wishes = {**locals()}
-    call, id = _submit(wishes.pop("f"), [wishes.pop("args")], "", wishes)
+    options = {**locals()}
+    call, id = _submit(options.pop("f"), [options.pop("args")], "", options)
     return SlurmJob(id, call, tasks, os.getcwd())
 
 
 def map_array(
-    f: Callable[..., Any], *iterables: Iterable[Any], at_once: int = 0, **wishes: Any
+    f: Callable[..., Any], *iterables: Iterable[Any], at_once: int = 0, **options: Any
 ) -> list[SlurmJob]:
     """Submit one Slurm job array that runs `f` on each element, like `map`.
 
@@ -212,7 +212,7 @@ def map_array(
         f: A function, lambda or closure.
         iterables: Its arguments, as for `map`.
         at_once: The most tasks that run at the same time. 0: no limit.
-        wishes: Options as for `submit`, for each task of the array.
+        options: As for `submit`, for each task of the array.
 
     Returns: A job for each element, in order.
 
@@ -229,20 +229,20 @@ def map_array(
             f"map_array needs at least 1 element and at_once >= 0; found {len(elements)} and {at_once}"
         )
     limit = f"%{at_once}" if at_once else ""
-    call, id = _submit(f, elements, f"0-{len(elements) - 1}{limit}", wishes)
-    tasks = wishes.get("tasks", 1)
+    call, id = _submit(f, elements, f"0-{len(elements) - 1}{limit}", options)
+    tasks = options.get("tasks", 1)
     return [SlurmJob(f"{id}_{i}", f"{call}.{i}", tasks, os.getcwd()) for i in range(len(elements))]
 
 
 def _submit(
-    f: Callable[..., Any], calls: list[tuple[Any, ...]], array: str, wishes: dict[str, Any]
+    f: Callable[..., Any], calls: list[tuple[Any, ...]], array: str, options: dict[str, Any]
 ) -> tuple[str, str]:
     """Write the function and its calls to a file, and submit a job; returns the file and Slurm's number."""
-    if complaint := slurm_wishes.unknown(wishes):
+    if complaint := keyword_options.unknown(options):
         raise TypeError(complaint)
-    wishes["name"] = wishes.get("name") or getattr(f, "__name__", "")
+    options["name"] = options.get("name") or getattr(f, "__name__", "")
     ours = {"detach": True, "output": "plain", "array": array or None}
-    options = command_line.as_arguments(slurm_wishes.as_options(wishes) | ours)
+    arguments = command_line.as_arguments(keyword_options.for_cmpirun(options) | ours)
     folder = os.getcwd()
     os.makedirs(FOLDER, exist_ok=True)
     call = f"{folder}/{FOLDER}/call-{os.urandom(6).hex()}"
@@ -251,7 +251,7 @@ def _submit(
         file.write(data)
     program = [sys.executable, *programs.isolated(programs.SLURM_TASK, call, *(["array"] if array else []))]
     try:
-        return call, _cmpirun(folder, *options, *program).strip()
+        return call, _cmpirun(folder, *arguments, *program).strip()
     except BaseException:
         os.unlink(call)
         raise

@@ -6,7 +6,7 @@ import os
 import sys
 
 
-def wish(on_interrupt: str, title: str, name: str) -> str:
+def choice(on_interrupt: str, title: str, name: str) -> str:
     """Return what to do with the batch job: "cancel" it, "leave" it (and say so), or "": go on waiting.
 
     Args:

@@ -65,7 +65,7 @@ def attach(name: str, via: str, on_interrupt: str) -> int:
             f"{name} runs on another terminal; only what was deployed with --detach can be attached to"
         )
     try:
-        return _Follower(via + name, root, log, on_interrupt).run()
+        return _VisitFollower(via + name, root, log, on_interrupt).run()
     except BrokenPipeError:
         return SIGPIPE_CODE
     except (OSError, ProtocolError) as error:
@@ -90,7 +90,7 @@ def _visit(name: str) -> tuple[control_socket.ControlSocket, str]:
     return root, answer.log
 
 
-class _Follower:
+class _VisitFollower:
     """Follows one deployment."""
 
     def __init__(self, name: str, root: control_socket.ControlSocket, log: str, on_interrupt: str) -> None:
@@ -130,10 +130,10 @@ class _Follower:
 
     def _leaves(self) -> bool:
         """Do what the user wants after Ctrl-C; True: stop following."""
-        wish = after_interrupt.wish(self._on_interrupt, self._name, self._name)
-        if wish == "cancel":
+        choice = after_interrupt.choice(self._on_interrupt, self._name, self._name)
+        if choice == "cancel":
             self._root.send(launcher_root.Interrupt(signal.SIGINT))  # and go on, to see the end
-        return wish == "leave"
+        return choice == "leave"
 
     def _skipped(self, nbytes: int) -> None:
         about = f"about {-(-nbytes >> 20)} MiB of {self._name}'s output before this are no longer kept"

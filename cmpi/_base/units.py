@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from cmpi._base.usage_error import UsageError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 CPU_UNIT = 65536  # the scheduler's units for a logical core, as in Constellation
 _SUFFIXES = {
     "": 1, "b": 1,
@@ -62,6 +66,16 @@ def parse_cpus(value: float | str) -> int:
     if not 0 <= number < 1e9:
         raise UsageError(f"cpus is a number of logical cores, such as 0.5 or 4; found {value!r}")
     return -int(-number * CPU_UNIT // 1)
+
+
+def format_ranks(ranks: Iterable[int]) -> str:
+    """Name some ranks in ascending order.
+
+    >>> format_ranks([3]), format_ranks([2, 0])
+    ('rank 3', 'ranks 0, 2')
+    """
+    numbers = sorted(ranks)
+    return f"rank{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def format_memory(nbytes: int) -> str:

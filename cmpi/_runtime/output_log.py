@@ -18,14 +18,14 @@ FILES = 4  # the oldest one is removed when there are more
 
 
 @frame
-class _Piece:
+class _LoggedPiece:
     """Output to descriptor 1 or 2."""
 
     fd: U8
     data: bytes
 
 
-_PIECES = registry({141: _Piece})
+_PIECES = registry({141: _LoggedPiece})
 
 
 class OutputLog:
@@ -49,7 +49,7 @@ class OutputLog:
         Source: ours, because a reader must not be able to delay the program that writes.
         """
         for at in range(0, len(data), PIECE_BYTES):
-            piece = encode(_Piece(fd, data[at : at + PIECE_BYTES]))
+            piece = encode(_LoggedPiece(fd, data[at : at + PIECE_BYTES]))
             if self._fd < 0 or self.nbytes - self._files[-1] >= FILE_BYTES:
                 self._next_file()
             try:

@@ -12,7 +12,7 @@ from cmpi._core.data.expressions import Expression
 from cmpi._core.data.keys import Key, key_function
 from cmpi._core.data.optimise import optimise
 from cmpi.data.batches import FORMATS, MapBatches
-from cmpi.data.execution.stream_run import Options, StreamRun
+from cmpi.data.execution.stream_run import StreamOptions, StreamRun
 from cmpi.data.sinks.choosing import First
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.terminals import Terminals, memory_bytes
@@ -34,10 +34,10 @@ class Stream(Terminals):
     165
     """
 
-    def __init__(self, node: plan.Node, options: Options) -> None:
+    def __init__(self, node: plan.PlanNode, options: StreamOptions) -> None:
         self._node, self._options = node, options
 
-    def _with(self, node: plan.Node) -> Stream:
+    def _with(self, node: plan.PlanNode) -> Stream:
         return Stream(node, self._options)
 
     def _step(self, step: steps.Step) -> Stream:
@@ -242,7 +242,7 @@ class Stream(Terminals):
         return f"<Stream: {str(self._node).partition(chr(10))[0]}>"
 
 
-def _node_of(stream: Stream) -> plan.Node:
+def _node_of(stream: Stream) -> plan.PlanNode:
     if not isinstance(stream, Stream):
         raise TypeError(f"expected a stream to join or chain with; found {stream!r:.60}")
     return stream._node

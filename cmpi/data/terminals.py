@@ -13,7 +13,7 @@ from cmpi._core.data.keys import Key
 from cmpi.data.destinations.folder import Destination
 from cmpi.data.destinations.formats import Write, WriteTables, write_csv, write_json, write_text
 from cmpi.data.destinations.postgres_table import PostgresTable
-from cmpi.data.execution.stream_run import Collected, Options, StreamRun
+from cmpi.data.execution.stream_run import Collected, StreamOptions, StreamRun
 from cmpi.data.sinks.choosing import Max, MaxBy, MaxByKey, Min, MinBy, MinByKey, SortN
 from cmpi.data.sinks.folding import All, Any_, Combine, Fold, ForEach, Reduce
 from cmpi.data.sinks.frequency import CountDistinct, MostDistinct, MostFrequent
@@ -33,8 +33,8 @@ class Terminals:
     `NotRunning` outside a job, if no pool is given.
     """
 
-    _node: plan.Node
-    _options: Options
+    _node: plan.PlanNode
+    _options: StreamOptions
 
     def pipe(self, sink: Sink) -> Any:
         """The result of a sink: one of `cmpi.data`, steps followed by a sink, or one of your own."""

@@ -15,7 +15,7 @@ from cmpi.identifiers import Resources
 from cmpi.pool import worker
 from cmpi.pool.functions import Functions
 from cmpi.pool.future import PoolFuture
-from cmpi.pool.groups import Groups
+from cmpi.pool.groups import WorkerGroups
 from cmpi.pool.mapping import Mapping, amap
 from cmpi.pool.options import Options, PoolStatistics, TaskOptions
 from cmpi.pool.shared import SharedBuffers, SharedObject
@@ -81,7 +81,9 @@ class ProcessPool(concurrent.futures.Executor):
         self._buffers = SharedBuffers(name)
         functions = Functions(self._buffers)
         setup = (initializer, initargs)
-        self._groups = Groups(name, sizes, resources, setup, max_tasks_per_child, functions, self._buffers)
+        self._groups = WorkerGroups(
+            name, sizes, resources, setup, max_tasks_per_child, functions, self._buffers
+        )
         self._submitter = Submitter(functions, self._buffers, max_pending)
         self._closed = False  # from now on, `__del__` has something to close
         if not _open:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cmpi.pool.shared import SharedBuffers
 
 
-class Groups:
+class WorkerGroups:
     """A pool's groups of workers: one for each combination of resources and ranks among its tasks.
 
     The pool's receiving thread refers to this object, not to the pool, so it does not keep the pool alive.

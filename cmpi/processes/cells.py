@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+from cmpi._base.units import format_ranks
 from cmpi.channels.receiver import Receiver
 from cmpi.channels.select import select
 from cmpi.channels.sender import Sender
@@ -157,9 +158,7 @@ def _note(failed: dict[str, list[int]], running: Iterable[int]) -> str:
     'rank 1 raised ValueError: no; still running: 0. Ctrl-C interrupts them, a second one ends the group.'
     """
     raised = "; ".join(
-        f"{'ranks' if len(ranks) > 1 else 'rank'} {', '.join(map(str, sorted(ranks)))} raised "
-        f"{text.rstrip().splitlines()[-1]}"
-        for text, ranks in failed.items()
+        f"{format_ranks(ranks)} raised {text.rstrip().splitlines()[-1]}" for text, ranks in failed.items()
     )
     still = ", ".join(map(str, sorted(running)))
     return f"{raised}; still running: {still}. Ctrl-C interrupts them, a second one ends the group."

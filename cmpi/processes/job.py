@@ -16,7 +16,7 @@ from cmpi._base import html
 from cmpi._base.frozen import frozen
 from cmpi._base.units import format_cpus, format_memory
 from cmpi._core.protocol import process_root
-from cmpi._core.slurm import wishes as slurm_wishes
+from cmpi._core.slurm import keyword_options
 from cmpi._runtime.linux import job_folders
 from cmpi._runtime.process import context
 from cmpi.errors import JobFailed, LaunchError, NotRunning, UsageError
@@ -225,11 +225,11 @@ class Job:
         }
 
 
-def _in_slurm(wishes: Mapping[str, Any]) -> dict[str, Any]:
+def _in_slurm(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of cmpirun that start a job in Slurm."""
-    if complaint := slurm_wishes.unknown(wishes, "requeue_before"):
+    if complaint := keyword_options.unknown(options, "requeue_before"):
         raise UsageError(f"cmpi.Job(slurm=...): {complaint}")
-    return {"name": f"guest-{os.urandom(6).hex()}"} | slurm_wishes.as_options(wishes)
+    return {"name": f"guest-{os.urandom(6).hex()}"} | keyword_options.for_cmpirun(options)
 
 
 class _Cmpirun:

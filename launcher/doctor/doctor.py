@@ -178,16 +178,16 @@ def _slurm(config: LaunchConfig) -> list[Finding]:
         fix = "sinfo --list-reasons" if state == WARNING else ""
         rows.append(Finding(f"  partition {name}", state, what, fix))
     if config.submit:
-        options = ["--slurm", "-n", "2", "--time", "2:00", *_wishes(config)]
+        options = ["--slurm", "-n", "2", "--time", "2:00", *_given(config)]
         answer, said = _probe(config.mpiexec, options, BATCH_S)
         rows += findings.real_job(answer, "  a batch job", said)
     return rows
 
 
-def _wishes(config: LaunchConfig) -> list[str]:
+def _given(config: LaunchConfig) -> list[str]:
     assert config.batch is not None
-    wishes = {"--partition": config.batch.partition, "--account": config.batch.account}
-    return [f"{name}={value}" for name, value in wishes.items() if value]
+    given = {"--partition": config.batch.partition, "--account": config.batch.account}
+    return [f"{name}={value}" for name, value in given.items() if value]
 
 
 def _ask(*command: str) -> str:

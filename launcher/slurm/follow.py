@@ -24,7 +24,7 @@ OUTPUT_POLL_S = 0.1  # between looks at the output; Slurm is asked less often
 PATIENT_S = 2.0  # how late output may be before cmpirun says so
 
 
-class Watch:
+class JobWatch:
     """What else is done while a job is followed: nothing, unless a subclass says so."""
 
     def show(self, fd: int, data: bytes) -> bytes:
@@ -35,7 +35,7 @@ class Watch:
         """Called a few times a second. Blocks: for Slurm's answer, if it asks it."""
 
 
-def follow(job: str, on_interrupt: str = "ask", watch: Watch | None = None) -> int:
+def follow(job: str, on_interrupt: str = "ask", watch: JobWatch | None = None) -> int:
     """Show a job's output as it comes, from its start, until it ends. Returns cmpirun's exit code."""
     return _Follower(job, on_interrupt, watch).run()
 
@@ -43,8 +43,8 @@ def follow(job: str, on_interrupt: str = "ask", watch: Watch | None = None) -> i
 class _Follower:
     """Follows one job."""
 
-    def __init__(self, job: str, on_interrupt: str, watch: Watch | None) -> None:
-        self._job, self._on_interrupt, self._watch = job, on_interrupt, watch or Watch()
+    def __init__(self, job: str, on_interrupt: str, watch: JobWatch | None) -> None:
+        self._job, self._on_interrupt, self._watch = job, on_interrupt, watch or JobWatch()
         if watch is None:
             signal.signal(signal.SIGINT, self._on_sigint)
         self._files = job_files.find(job)
@@ -162,12 +162,12 @@ class _Follower:
         self._interrupted = True
 
     def _ask_user(self) -> bool:
-        """Ask the user what to do, and cancel the job if so wished; True: leave it and stop following."""
+        """Ask the user what to do; cancel the job if they say so. True: leave it and stop following."""
         self._interrupted = False
-        wish = after_interrupt.wish(self._on_interrupt, f"job {self._job}", self._job)
-        if wish == "cancel":
+        choice = after_interrupt.choice(self._on_interrupt, f"job {self._job}", self._job)
+        if choice == "cancel":
             cancel(self._job)  # and go on following, to see its end
-        return wish == "leave"
+        return choice == "leave"
 
 
 def _late_s(state: State) -> float:

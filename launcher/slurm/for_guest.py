@@ -33,7 +33,7 @@ def follow_to_end(job: str, watch: GuestWatch) -> int:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
 
 
-class GuestWatch(follow.Watch):
+class GuestWatch(follow.JobWatch):
     """Watches the guest, and its job's output for the line of `up`.
 
     Args:

@@ -60,13 +60,13 @@ def test_a_job_without_a_result_says_how_it_ended(here):
 
     dead = cmpi_slurm.submit(lambda: os._exit(5))
     slow = cmpi_slurm.submit(lambda: __import__("time").sleep(100))
-    with pytest.raises(cmpi_slurm.JobFailed, match="exit code 5") as failed:
+    with pytest.raises(cmpi_slurm.BatchJobFailed, match="exit code 5") as failed:
         asyncio.run(_awaited(dead))
     assert failed.value.status == "FAILED"
     with pytest.raises(TimeoutError):
         slow.result(timeout=0.5)
     slow.cancel()
-    with pytest.raises(cmpi_slurm.JobFailed, match="CANCELLED"):
+    with pytest.raises(cmpi_slurm.BatchJobFailed, match="CANCELLED"):
         slow.result(timeout=40)
     assert slow.status == "CANCELLED"
 
@@ -85,7 +85,7 @@ def test_an_array_has_a_job_for_each_element_and_another_waits_for_it(here):
     with pytest.raises(ValueError, match="three"):
         jobs[2].result(timeout=40)
     assert later.result(timeout=40) == "ran"
-    with pytest.raises(cmpi_slurm.JobFailed, match="CANCELLED"):
+    with pytest.raises(cmpi_slurm.BatchJobFailed, match="CANCELLED"):
         never.result(timeout=40)
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from cmpi._core.job import slots
-from cmpi._core.job.slots import Bind, FailStart, ForkNext, OrderSlot, Retire, SlotTable
+from cmpi._core.job.slots import Bind, FailStart, ForkInSlot, OrderSlot, Retire, SlotTable
 
 FIRST = slots.FIRST
 
@@ -27,7 +27,7 @@ def test_an_idle_slot_is_reused_and_forks_first():
     table.want(5, "h", 0.0)
     ready(table, FIRST)
     assert table.idle(FIRST) == []
-    assert table.want(6, "h", 0.0) == [ForkNext(FIRST)]
+    assert table.want(6, "h", 0.0) == [ForkInSlot(FIRST)]
     assert table.joined(FIRST) == [Bind(FIRST, 6)]
 
 
@@ -110,10 +110,10 @@ def test_a_slot_that_could_not_fork_stays_and_the_start_fails_after_some_tries()
     table.idle(FIRST)
     actions = table.want(6, "h", 0.0)
     for _ in range(slots.MOST_REFUSALS - 1):
-        assert actions == [ForkNext(FIRST)]
+        assert actions == [ForkInSlot(FIRST)]
         actions = table.idle(FIRST, "no more")
-    assert actions == [ForkNext(FIRST)] and table.idle(FIRST, "no more") == [FailStart(6, "no more")]
-    assert table.want(7, "h", 0.0) == [ForkNext(FIRST)]
+    assert actions == [ForkInSlot(FIRST)] and table.idle(FIRST, "no more") == [FailStart(6, "no more")]
+    assert table.want(7, "h", 0.0) == [ForkInSlot(FIRST)]
     assert table.joined(FIRST) == [Bind(FIRST, 7)]
 
 
@@ -168,7 +168,7 @@ class Life(RuleBasedStateMachine):
             match action:
                 case OrderSlot(number, _):
                     self.ordered.add(number)
-                case ForkNext(number):
+                case ForkInSlot(number):
                     self.idle.remove(number)
                     self.forking.add(number)
                 case Bind(number, start):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.job.job_actions import Begin, Tell
+from cmpi._core.job.job_actions import BeginProcess, Tell
 from cmpi._core.job.process_record import Process
 from cmpi._core.job.world import WorldStarts, environment
 from cmpi.identifiers import NO_PID
@@ -69,7 +69,7 @@ def test_a_closure_of_a_group_waits_for_the_port_and_is_given_once():
     actions = starts.monitored(group[0], 20000, group)
     closures = [it for it in actions if isinstance(it, Tell)]
     assert [it.pid for it in closures] == [1] and "RANK=1" in closures[0].frame.settings
-    assert [it.pid for it in actions if isinstance(it, Begin)] == [0, 1]
+    assert [it.pid for it in actions if isinstance(it, BeginProcess)] == [0, 1]
     assert starts.begin(group[1], group) == []
 
 

@@ -5,7 +5,7 @@ import pytest
 from cmpi import data
 from cmpi.data.execution import joins
 from cmpi.data.execution.joins import pairs_of_partitions
-from cmpi.data.execution.spill import Block
+from cmpi.data.execution.spill import RowBlock
 
 here = data.Serial()
 N = 30_000
@@ -41,7 +41,7 @@ def sizes_of_reads(found):
 
 
 def _blocks(part):
-    return part if isinstance(part[0], Block) else part[0]
+    return part if isinstance(part[0], RowBlock) else part[0]
 
 
 def test_no_task_reads_more_than_twice_the_rows_if_one_key_is_heavy(results):
@@ -75,13 +75,13 @@ def test_a_heavy_key_is_joined_in_parts(results, monkeypatch, outer):
 
 
 def test_parts_have_each_block_of_the_left_stream_once():
-    left = {1: [Block(3 << 20, 1, "a", i) for i in range(5)], 2: [Block(1, 1, "b")]}
-    right = {1: [Block(1, 1, "c"), Block(1, 1, "d")], 3: [Block(1, 1, "e")]}
+    left = {1: [RowBlock(3 << 20, 1, "a", i) for i in range(5)], 2: [RowBlock(1, 1, "b")]}
+    right = {1: [RowBlock(1, 1, "c"), RowBlock(1, 1, "d")], 3: [RowBlock(1, 1, "e")]}
     tasks = pairs_of_partitions(left, right, 1 << 20)
     pairs = [pair for task in tasks for pair in task]
     assert [block for blocks, _ in pairs for block in blocks] == [*left[1], *left[2]]
     assert all(list(others) == right.get(1 if blocks[0].path == "a" else 2, []) for blocks, others in pairs)
     assert len(tasks) == 6
-    right[1].append(Block(9 << 20, 1, "f"))  # to read these again for each part would be more work
+    right[1].append(RowBlock(9 << 20, 1, "f"))  # to read these again for each part would be more work
     again = [pair for task in pairs_of_partitions(left, right, 1 << 20) for pair in task]
     assert [len(blocks) for blocks, _ in again] == [3, 2, 1]

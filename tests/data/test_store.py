@@ -9,13 +9,13 @@ from cmpi.data.execution.block_walk import blocks_in, with_blocks
 from cmpi.data.execution.joining_rows import JoinPart, Shuffled
 from cmpi.data.execution.places import NoFolder, Places, Unreachable, at, fetched, host_here
 from cmpi.data.execution.shuffle import GroupPart
-from cmpi.data.execution.spill import Block, BlockWriter, read
+from cmpi.data.execution.spill import BlockWriter, RowBlock, read
 from cmpi.data.execution.store import Keeper, Store
 from cmpi.data.execution.stored import NumberedPart, Slice
 from cmpi.errors import CmpiError
 from cmpi.identifiers import Pid
 
-A, B, C = (Block(1, 2, f"/elsewhere/{name}", 3) for name in "abc")
+A, B, C = (RowBlock(1, 2, f"/elsewhere/{name}", 3) for name in "abc")
 HELD = [
     GroupPart(((A, B), (C,)), data.count(), 100),
     JoinPart((((A,), (B, C)),), True, 100),
@@ -63,7 +63,7 @@ def test_lost_blocks_are_made_again_once_with_all_others_of_their_stage_on_that_
 
     def rerun(again, which, arguments):
         asked.append((again is store, which, arguments))
-        return [[Block(9, 2, f"/new/{i}")] for i, _ in enumerate(arguments)]
+        return [[RowBlock(9, 2, f"/new/{i}")] for i, _ in enumerate(arguments)]
 
     for _ in range(2):
         store.mend(Unreachable("/elsewhere/a", Pid(1)), rerun)
@@ -76,7 +76,7 @@ def test_lost_blocks_are_made_again_once_with_all_others_of_their_stage_on_that_
 def test_a_split_whose_rows_change_between_reads_is_an_error(store):
     store.record(None, (0, 0, "split"), [A])
     with pytest.raises(CmpiError, match="gave other rows when it was read again"):
-        store.mend(Unreachable("/elsewhere/a", Pid(1)), lambda *_: [[Block(1, 1, "/new/a")]])
+        store.mend(Unreachable("/elsewhere/a", Pid(1)), lambda *_: [[RowBlock(1, 1, "/new/a")]])
 
 
 def test_a_task_without_a_folder_or_a_keeper_names_what_it_needs(tmp_path, monkeypatch):

@@ -17,41 +17,42 @@ FIRST_BYTES = 1 << 20
 SHARE = 4  # all windows together get a quarter of the memory; what was read, and the program, need the rest
 
 
-def first(wish_bytes: int, promised_bytes: int) -> int:
+def first(requested_bytes: int, promised_bytes: int) -> int:
     """A channel's window at first.
 
     Args:
-        wish_bytes: What the sender would like.
+        requested_bytes: The window that the sender asks for.
         promised_bytes: What the receiving process has asked for; 0: nothing.
     """
-    if not promised_bytes or wish_bytes == UNBOUNDED_BYTES:
-        return wish_bytes
-    return min(wish_bytes, FIRST_BYTES)
+    if not promised_bytes or requested_bytes == UNBOUNDED_BYTES:
+        return requested_bytes
+    return min(requested_bytes, FIRST_BYTES)
 
 
 class Windows:
     """The windows of all channels that a process receives from.
 
     Args:
-        promised_bytes: What the process has asked for; 0: nothing, and windows are as wished.
+        promised_bytes: What the process has asked for; 0: nothing, and senders get the windows
+            that they ask for.
     """
 
     def __init__(self, promised_bytes: int) -> None:
         self._promised_bytes, self.open_bytes = promised_bytes, 0
 
-    def open(self, wish_bytes: int) -> int:
+    def open(self, requested_bytes: int) -> int:
         """A channel was opened; returns its window."""
-        window_bytes = first(wish_bytes, self._promised_bytes)
+        window_bytes = first(requested_bytes, self._promised_bytes)
         self._count(window_bytes)
         return window_bytes
 
-    def widen(self, window_bytes: int, wish_bytes: int) -> int:
+    def widen(self, window_bytes: int, requested_bytes: int) -> int:
         """A sender waits: returns its new window, which may be the old one.
 
         It gets at most half of what is left, so that others find some, too.
         """
-        more = min(wish_bytes - window_bytes, (self._promised_bytes // SHARE - self.open_bytes) // 2)
-        if more < min(FIRST_BYTES, wish_bytes - window_bytes) or more <= 0:
+        more = min(requested_bytes - window_bytes, (self._promised_bytes // SHARE - self.open_bytes) // 2)
+        if more < min(FIRST_BYTES, requested_bytes - window_bytes) or more <= 0:
             return window_bytes
         self._count(more)
         return window_bytes + more

@@ -39,10 +39,10 @@ class ColumnarReader(Reader, Protocol):
         """The same reader restricted to rows for which the condition is true; None if it cannot do that."""
 
 
-class Node:
+class PlanNode:
     """A node of a plan."""
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         """The nodes that its rows come from."""
         return ()
 
@@ -51,7 +51,7 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Source(Node):
+class Source(PlanNode):
     """The rows of a reader."""
 
     reader: Reader
@@ -61,13 +61,13 @@ class Source(Node):
 
 
 @dataclass(frozen=True)
-class Apply(Node):
+class Apply(PlanNode):
     """Steps over each row of the parent."""
 
-    parent: Node
+    parent: PlanNode
     steps: Steps
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.parent,)
 
     def __str__(self) -> str:
@@ -75,12 +75,12 @@ class Apply(Node):
 
 
 @dataclass(frozen=True)
-class Chain(Node):
+class Chain(PlanNode):
     """The rows of several streams, one stream after the other."""
 
-    streams: tuple[Node, ...]
+    streams: tuple[PlanNode, ...]
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return self.streams
 
     def __str__(self) -> str:
@@ -88,13 +88,13 @@ class Chain(Node):
 
 
 @dataclass(frozen=True)
-class Take(Node):
+class Take(PlanNode):
     """The first `n` rows."""
 
-    parent: Node
+    parent: PlanNode
     n: int
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.parent,)
 
     def __str__(self) -> str:
@@ -102,13 +102,13 @@ class Take(Node):
 
 
 @dataclass(frozen=True)
-class Enumerate(Node):
+class Enumerate(PlanNode):
     """Pairs of a row's number and the row."""
 
-    parent: Node
+    parent: PlanNode
     start: int
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.parent,)
 
     def __str__(self) -> str:
@@ -116,13 +116,13 @@ class Enumerate(Node):
 
 
 @dataclass(frozen=True)
-class Zip(Node):
+class Zip(PlanNode):
     """Pairs of the rows of two streams with the same number."""
 
-    left: Node
-    right: Node
+    left: PlanNode
+    right: PlanNode
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.left, self.right)
 
     def __str__(self) -> str:
@@ -130,14 +130,14 @@ class Zip(Node):
 
 
 @dataclass(frozen=True)
-class Window(Node):
+class Window(PlanNode):
     """Tuples of `n` consecutive rows; each begins `step` rows after the one before."""
 
-    parent: Node
+    parent: PlanNode
     n: int
     step: int
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.parent,)
 
     def __str__(self) -> str:
@@ -145,13 +145,13 @@ class Window(Node):
 
 
 @dataclass(frozen=True)
-class Repartition(Node):
+class Repartition(PlanNode):
     """The same rows in splits of equal size, as far as possible."""
 
-    parent: Node
+    parent: PlanNode
     n: int
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.parent,)
 
     def __str__(self) -> str:
@@ -159,16 +159,16 @@ class Repartition(Node):
 
 
 @dataclass(frozen=True)
-class GroupBy(Node):
+class GroupBy(PlanNode):
     """Pairs of a key and the result of a sink over the rows of that key. `sink` is a `cmpi.data.Sink`."""
 
-    parent: Node
+    parent: PlanNode
     key: Key
     value: Key
     sink: Any
     combine: bool = False
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.parent,)
 
     def __str__(self) -> str:
@@ -177,7 +177,7 @@ class GroupBy(Node):
 
 
 @dataclass(frozen=True)
-class Join(Node):
+class Join(PlanNode):
     """`(k, (x, y))` for pairs `(k, x)` of the left and `(k, y)` of the right stream. `outer`: a pair of
     the left without a partner gives `(k, (x, None))`.
 
@@ -186,12 +186,12 @@ class Join(Node):
             whose partners become one record. None for pairs.
     """
 
-    left: Node
-    right: Node
+    left: PlanNode
+    right: PlanNode
     outer: bool
     on: tuple[tuple[str, ...], tuple[str, ...]] | None = None
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.left, self.right)
 
     def __str__(self) -> str:
@@ -200,14 +200,14 @@ class Join(Node):
 
 
 @dataclass(frozen=True)
-class Sort(Node):
+class Sort(PlanNode):
     """The rows in the order of their keys."""
 
-    parent: Node
+    parent: PlanNode
     key: Key
     reverse: bool
 
-    def parents(self) -> tuple[Node, ...]:
+    def parents(self) -> tuple[PlanNode, ...]:
         return (self.parent,)
 
     def __str__(self) -> str:
@@ -218,7 +218,7 @@ def _equality(left: str, right: str) -> str:
     return left if left == right else f"{left} = {right}"
 
 
-def apply(parent: Node, step: Step) -> Apply:
+def apply(parent: PlanNode, step: Step) -> Apply:
     """A node for a step."""
     return Apply(parent, Steps(step.steps()))
 
@@ -230,11 +230,11 @@ def show_key(key: Key) -> str:
     return "the row" if key is None else str(key) if isinstance(key, int) else name_of(key)
 
 
-def explain(node: Node) -> str:
+def explain(node: PlanNode) -> str:
     """Show a plan as text: each node above its parents."""
     lines: list[str] = []
 
-    def walk(node: Node, depth: int) -> None:
+    def walk(node: PlanNode, depth: int) -> None:
         lines.append("   " * depth + ("└─ " if depth else "") + str(node))
         for parent in node.parents():
             walk(parent, depth + 1)

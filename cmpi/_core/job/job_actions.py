@@ -67,7 +67,7 @@ class TellPreload:
 
 
 @frozen
-class Begin:
+class BeginProcess:
     """Action: have a process's monitor start it; `settings` go into its environment unless already set
     there."""
 
@@ -130,6 +130,6 @@ class FinishProgram:
 
 if TYPE_CHECKING:
     Action: TypeAlias = (
-        "Tell | Order | Begin | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Named | Died"
-        " | FinishJob | FinishProgram | Forget | Say"
+        "Tell | Order | BeginProcess | Launch | LaunchWorld | NeedForkServer | TellPreload | Born | Named"
+        " | Died | FinishJob | FinishProgram | Forget | Say"
     )

@@ -17,7 +17,7 @@ from cmpi._core.job.json_form import json_data, json_event, json_line
 from cmpi._core.job.places import Paper, Terminal
 from cmpi._core.job.spawn_notes import SpawnNotes
 from cmpi._core.job.speaker import Speaker
-from cmpi._core.job.streams import Stream
+from cmpi._core.job.streams import OutputStream
 from cmpi._core.job.terminal_text import split_characters
 
 TYPE_CHECKING = False
@@ -79,7 +79,7 @@ class Formatter:
         self._one_place = one_place
         self._speakers: dict[int, Speaker] = {}
         self._met = 0  # how many speakers there have been
-        self._streams: dict[tuple[int, int], Stream] = {}
+        self._streams: dict[tuple[int, int], OutputStream] = {}
         self._waiting: dict[tuple[int, int], None] = {}  # streams with an unfinished line, oldest first
         self._notes = SpawnNotes()
         self._failed: list[tuple[float, Speaker, str]] = []  # with the time at which to report it
@@ -122,7 +122,9 @@ class Formatter:
         stream = self._streams.get(key)
         if stream is None:
             patience_s = float("inf") if self._json else FLUSH_AFTER_S
-            stream = self._streams[key] = Stream(screen=self._human is not None, patience_s=patience_s)
+            stream = self._streams[key] = OutputStream(
+                screen=self._human is not None, patience_s=patience_s
+            )
         shown = stream.shown
         if data:
             whole = stream.take(data, now_s)
@@ -254,20 +256,20 @@ class Formatter:
 
     # -- lines without end -------------------------------------------------------------------
 
-    def _wait(self, key: tuple[int, int], stream: Stream) -> None:
+    def _wait(self, key: tuple[int, int], stream: OutputStream) -> None:
         if stream.rest:
             self._waiting.setdefault(key)
         else:
             self._waiting.pop(key, None)
 
-    def _finish(self, who: Speaker, fd: int, stream: Stream, now_s: float) -> Printed:
+    def _finish(self, who: Speaker, fd: int, stream: OutputStream, now_s: float) -> Printed:
         """The rest of a stream that has ended."""
         if stream.shown:
             self._status_changed(fd)
         self._waiting.pop((who.pid, fd), None)
         return self._print(who, fd, stream.end(now_s), now_s)
 
-    def _due_s(self, key: tuple[int, int], stream: Stream) -> float:
+    def _due_s(self, key: tuple[int, int], stream: OutputStream) -> float:
         """When the unfinished line of a stream must be shown."""
         place = self._places[key[1]]
         if isinstance(place, Terminal):
@@ -281,7 +283,7 @@ class Formatter:
             return max(stream.since_s + FLUSH_AFTER_S, place.unfinished_s + INTERRUPT_AFTER_S)
         return stream.since_s + FLUSH_AFTER_S
 
-    def _show(self, key: tuple[int, int], stream: Stream, now_s: float) -> Printed:
+    def _show(self, key: tuple[int, int], stream: OutputStream, now_s: float) -> Printed:
         who, fd = self._speakers[key[0]], key[1]
         if isinstance(self._places[fd], Terminal):
             stream.shown = True

@@ -41,7 +41,7 @@ class OrderSlot:
 
 
 @frozen
-class ForkNext:
+class ForkInSlot:
     """Action: have the slot's monitor fork a process."""
 
     number: int
@@ -71,7 +71,7 @@ class FailStart:
 
 
 if TYPE_CHECKING:
-    Action: TypeAlias = OrderSlot | ForkNext | Bind | Retire | FailStart
+    Action: TypeAlias = OrderSlot | ForkInSlot | Bind | Retire | FailStart
 
 
 class _Slot:
@@ -289,7 +289,7 @@ class SlotTable:
             slot = at.first(IDLE)
             if slot is not None:
                 slot.state = FORKING
-                actions.append(ForkNext(slot.number))
+                actions.append(ForkInSlot(slot.number))
             elif not self._closed:
                 number = self._next
                 self._next += 1

@@ -22,7 +22,7 @@ LIVE_S = 1.0  # after this long without cursor movements, all rows are final
 _BINARY = bytes((*range(7), *range(14, 27), *range(28, 32)))  # no program draws with these
 
 
-class Stream:
+class OutputStream:
     """The state machine. `rest` is the unfinished part.
 
     Args:

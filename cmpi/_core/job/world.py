@@ -10,7 +10,7 @@ recognises Open MPI 4's `mpiexec` by the address of its launcher.
 
 from __future__ import annotations
 
-from cmpi._core.job.job_actions import Begin, Tell
+from cmpi._core.job.job_actions import BeginProcess, Tell
 from cmpi._core.protocol import process_root
 
 TYPE_CHECKING = False
@@ -68,14 +68,14 @@ class WorldStarts:
         self._address = address
         self._ports: dict[int, int] = {}  # by start: the port that its rank 0 has found
 
-    def monitored(self, process: Process, port: int, world: list[Process]) -> list[Begin | Tell]:
+    def monitored(self, process: Process, port: int, world: list[Process]) -> list[BeginProcess | Tell]:
         """A monitor is ready; rank 0's has found this free port."""
         if process.rank == 0:
             self._ports[process.start] = port
         waiting = world if process.rank == 0 else [process]
         return [action for one in waiting if one.monitored for action in self.begin(one, world)]
 
-    def begin(self, process: Process, world: list[Process]) -> list[Begin | Tell]:
+    def begin(self, process: Process, world: list[Process]) -> list[BeginProcess | Tell]:
         """Have a process begin, and give it its closure if it has joined; not while its world lacks a port.
 
         A process that was spawned alone belongs to no world, and needs no port.
@@ -84,10 +84,10 @@ class WorldStarts:
         if process.status is not None or (not alone and process.start not in self._ports):
             return []
         settings = [] if alone else self._settings(process, world)
-        actions: list[Begin | Tell] = []
+        actions: list[BeginProcess | Tell] = []
         if not process.begun:
             process.begun = True
-            actions.append(Begin(process.pid, settings))
+            actions.append(BeginProcess(process.pid, settings))
         if process.joined and process.order is not None:
             order, process.order = process.order, None
             closure = process_root.Closure(order.closure, order.context, order.inline, settings)

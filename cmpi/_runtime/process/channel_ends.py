@@ -82,7 +82,7 @@ class SenderEnd(End):
         super().__init__(peer, name, contract, site)
         self.number = number  # identifies the channel in the connection's frames
         self.opened = False  # the peer has been told of it
-        self.wish_bytes = window[0]  # its window, if the receiver can afford that
+        self.requested_bytes = window[0]  # its window, if the receiver can afford that
         self.machine = channel.Outgoing(window[0], window[1])
         self._by_name = scripts.is_home(self.pid.value)
         self.just_sent = False  # `send_now` has sent its message
@@ -173,7 +173,7 @@ class ReceiverEnd(End):
         self.claimed = False  # a Receiver owns it
         self.their_contract, self.their_site = "Any", ""
         self.taken: Any = None  # taken by `recv_now`, but not yet returned to its caller
-        self.wish_bytes = 0  # the window that the sender would like
+        self.requested_bytes = 0  # the window that the sender would like
         self.machine = channel.Incoming()
 
     @property

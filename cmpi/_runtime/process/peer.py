@@ -192,7 +192,7 @@ class Peer:
     def _credit_asked(self, frame: process_process.AskCredit) -> None:
         end = self.ends.receivers.get(frame.channel)
         if end is not None:
-            wider = self._host.windows.widen(end.machine.window_bytes, end.wish_bytes)
+            wider = self._host.windows.widen(end.machine.window_bytes, end.requested_bytes)
             if wider > end.machine.window_bytes:
                 end.machine.set_window(wider, end.machine.window_messages)
                 self.connection.post(process_process.Widened(frame.channel, wider), wake=True)
@@ -226,7 +226,7 @@ class Peer:
             end = ReceiverEnd(self, frame.name)
             self.ends.add_unclaimed(end)
         end.number = frame.channel
-        end.wish_bytes = frame.window_bytes
+        end.requested_bytes = frame.window_bytes
         end.machine.set_window(self._host.windows.open(frame.window_bytes), frame.window_messages)
         end.their_contract, end.their_site = frame.contract, frame.site
         self.ends.receivers[frame.channel] = end
@@ -249,7 +249,7 @@ class Peer:
         """Begin with small windows if the peer has asked for memory, which it divides between channels."""
         promised_bytes = self._host.promised_bytes(self.pid)
         for end in self.ends.senders.values() if promised_bytes else ():
-            end.machine.narrow(windows.first(end.wish_bytes, promised_bytes))
+            end.machine.narrow(windows.first(end.requested_bytes, promised_bytes))
 
     def new_receiver(self, name: str, contract: Contract, site: str) -> ReceiverEnd:
         """Open a receiving end for the oldest unclaimed sender of that name, or for the next one."""
@@ -306,7 +306,7 @@ class Peer:
         """Announce a new sender to the peer, before its first frame."""
         if not end.opened:
             end.opened = True
-            window = end.wish_bytes, end.machine.window_messages
+            window = end.requested_bytes, end.machine.window_messages
             self.connection.post(
                 process_process.Open(end.number, end.name, end.contract.text, end.site, *window)
             )

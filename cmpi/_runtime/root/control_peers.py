@@ -25,7 +25,7 @@ AT_THE_DOOR = {
 }
 
 
-class Peer:
+class ControlPeer:
     """An authenticated connection: of a monitor, a helper, a guest or a deploying cmpirun.
 
     Args:
@@ -33,10 +33,12 @@ class Peer:
         on_frame: Called with each frame that arrives; may be replaced.
     """
 
-    def __init__(self, stream: control_socket.ControlSocket, on_frame: Callable[[Peer, Any], None]) -> None:
+    def __init__(
+        self, stream: control_socket.ControlSocket, on_frame: Callable[[ControlPeer, Any], None]
+    ) -> None:
         self.stream, self.on_frame = stream, on_frame
         self.title = "a process that has not said what it is"
-        self.gone: Callable[[Peer], None] = lambda peer: None  # called when the connection is closed
+        self.gone: Callable[[ControlPeer], None] = lambda peer: None  # called when the connection is closed
 
 
 class ControlPeers:
@@ -53,11 +55,11 @@ class ControlPeers:
         self,
         loop: RootLoop,
         door: Door,
-        introduce: Callable[[Peer, Any], None],
+        introduce: Callable[[ControlPeer, Any], None],
         say: Callable[[str], None],
     ) -> None:
         self._loop, self._door, self._introduce, self._say = loop, door, introduce, say
-        self._peers: set[Peer] = set()
+        self._peers: set[ControlPeer] = set()
         loop.watch(door.fileno(), lambda _: None)  # admitted in every turn: see `admit`
 
     @property
@@ -68,20 +70,20 @@ class ControlPeers:
     def admit(self, now_s: float) -> None:
         """Accept the connections that have been authenticated."""
         for sock in self._door.admit(now_s):
-            peer = Peer(control_socket.ControlSocket(sock, AT_THE_DOOR), self._introduce)
+            peer = ControlPeer(control_socket.ControlSocket(sock, AT_THE_DOOR), self._introduce)
             self._peers.add(peer)
             self._loop.watch(sock.fileno(), partial(self._serve, peer))
         if self._door.fault:
             self._say(f"cannot accept a monitor: {self._door.fault}")
             self._door.fault = ""
 
-    def send(self, peer: Peer, frame: Any) -> None:
+    def send(self, peer: ControlPeer, frame: Any) -> None:
         """Send a frame, now or as soon as the peer takes it."""
         peer.stream.send(frame)
         if peer.stream.backlog:
             self._loop.watch_writing(peer.stream.fileno(), True)
 
-    def _serve(self, peer: Peer, events: int) -> None:
+    def _serve(self, peer: ControlPeer, events: int) -> None:
         if events & select.EPOLLOUT and peer.stream.flush():
             self._loop.watch_writing(peer.stream.fileno(), False)
         if events & ~select.EPOLLOUT:
@@ -95,12 +97,12 @@ class ControlPeers:
         if peer.stream.closed:
             self.drop(peer)
 
-    def drop(self, peer: Peer) -> None:
+    def drop(self, peer: ControlPeer) -> None:
         """Close the connection of a peer, as if the peer had done so. A second call does nothing."""
         if peer in self._peers:
             self._forget(peer)
 
-    def _forget(self, peer: Peer) -> None:
+    def _forget(self, peer: ControlPeer) -> None:
         self._loop.forget(peer.stream.fileno())
         self._peers.remove(peer)
         peer.stream.close()

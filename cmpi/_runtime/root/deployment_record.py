@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._runtime.output_log import OutputLog
-    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
 
 ONLY_THE_END = -1
 
@@ -33,8 +33,8 @@ class DeploymentRecord:
         self.code: int | None = None  # its exit code, once it has ended
         self.seen = False  # whether somebody has read all its output, and got its exit code
         # The visiting cmpiruns that wait for an answer, with the output that each has read.
-        self._waiting: dict[Peer, int] = {}
-        self._visitors: set[Peer] = set()
+        self._waiting: dict[ControlPeer, int] = {}
+        self._visitors: set[ControlPeer] = set()
 
     @property
     def state(self) -> str:
@@ -47,7 +47,7 @@ class DeploymentRecord:
         """Whether it has visitors, who have not yet been told everything."""
         return bool(self._visitors)
 
-    def take_in(self, peer: Peer, requests: dict[type, Callable[[Any], None]]) -> None:
+    def take_in(self, peer: ControlPeer, requests: dict[type, Callable[[Any], None]]) -> None:
         """A cmpirun visits it, and may send these requests."""
         handlers: dict[type, Callable[[Any], None]] = {
             **requests,
@@ -60,11 +60,11 @@ class DeploymentRecord:
         self._visitors.add(peer)
         self._peers.send(peer, deployment_root.Visited("" if self.log is None else self.log.folder))
 
-    def _gone(self, peer: Peer) -> None:
+    def _gone(self, peer: ControlPeer) -> None:
         self._visitors.discard(peer)
         self._waiting.pop(peer, None)
 
-    def _wait(self, peer: Peer, read: int) -> None:
+    def _wait(self, peer: ControlPeer, read: int) -> None:
         self._waiting[peer] = read
         self.answer()
 

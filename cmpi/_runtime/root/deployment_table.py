@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cmpi._core.job.job import JobMachine
     from cmpi._runtime.root.console import Consoles
-    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
     from cmpi._runtime.root.monitor_table import MonitorTable
     from cmpi._runtime.root.root_loop import RootLoop
 
@@ -39,7 +39,7 @@ class _Deployment:
     has come."""
 
     def __init__(
-        self, peer: Peer | None, console: Console, terminal: list[int], record: DeploymentRecord
+        self, peer: ControlPeer | None, console: Console, terminal: list[int], record: DeploymentRecord
     ) -> None:
         self.peer = peer  # None: the cmpirun has ended
         self.console, self.terminal, self.record = console, terminal, record
@@ -103,7 +103,7 @@ class DeploymentTable:
 
     # -- their cmpiruns --------------------------------------------------------------------
 
-    def take_in(self, peer: Peer, frame: deployment_root.DeploymentUp) -> None:
+    def take_in(self, peer: ControlPeer, frame: deployment_root.DeploymentUp) -> None:
         """A cmpirun wants to deploy a program."""
         interpreter = Interpreter(frame.python, frame.flags, frame.settings)
         peer.title = "a cmpirun that deploys a program"
@@ -111,7 +111,7 @@ class DeploymentTable:
         peer.stream.take_descriptors()
         self.peers.send(peer, deployment_root.MayDeploy(self._inherited))
 
-    def _deploy(self, peer: Peer, order: Any, interpreter: Interpreter) -> None:
+    def _deploy(self, peer: ControlPeer, order: Any, interpreter: Interpreter) -> None:
         terminal = peer.stream.descriptors()
         if not isinstance(order, launcher_root.LaunchJob) or len(terminal) != 3:
             for fd in terminal:
@@ -182,7 +182,7 @@ class DeploymentTable:
         if self._job.interruption is None:
             self._end(owner, SIGTERM)
 
-    def list_to(self, peer: Peer) -> None:
+    def list_to(self, peer: ControlPeer) -> None:
         """List the programs that are running, and those whose output waits."""
         records = self._records()
         answer = deployment_root.DeploymentsAre(
@@ -193,7 +193,7 @@ class DeploymentTable:
         )
         self.peers.send(peer, answer)
 
-    def visit(self, peer: Peer, frame: deployment_root.Visit) -> None:
+    def visit(self, peer: ControlPeer, frame: deployment_root.Visit) -> None:
         """A cmpirun wants to follow or end a program."""
         record = self._records().get(frame.pid)
         if record is None:

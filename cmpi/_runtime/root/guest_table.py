@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._core.job.job import JobMachine
-    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
     from cmpi._runtime.root.root_loop import RootLoop
 
 SIGTERM = 15
@@ -31,7 +31,7 @@ class _Guest:
     The connection alone does not show its end: a process that the guest has forked holds it open, too.
     """
 
-    def __init__(self, peer: Peer, os_pid: int, pidfd: int) -> None:
+    def __init__(self, peer: ControlPeer, os_pid: int, pidfd: int) -> None:
         self.peer, self.os_pid, self.pidfd = peer, os_pid, pidfd
         self.leaves = False  # it has said goodbye
         self.signal = 0  # the job has sent it away, as if by this signal
@@ -109,7 +109,7 @@ class GuestTable:
 
     # -- from guests -----------------------------------------------------------------------
 
-    def take_in(self, peer: Peer, frame: guest_root.GuestUp) -> None:
+    def take_in(self, peer: ControlPeer, frame: guest_root.GuestUp) -> None:
         """A process outside the job wants to join it."""
         os_pid = _number_of(peer)
         pid, actions = self._job.guest_up(frame.label, self._host, clock.now_s())
@@ -161,7 +161,7 @@ class GuestTable:
         self._do(self._job.interrupt(SIGTERM, clock.now_s(), because, OK))
 
 
-def _number_of(peer: Peer) -> int:
+def _number_of(peer: ControlPeer) -> int:
     """The pid of the process that made this connection, from the kernel. Source: Linux unix(7),
     SO_PEERCRED."""
     credentials = peer.stream.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from cmpi._runtime.root.control_peers import Peer
+    from cmpi._runtime.root.control_peers import ControlPeer
 
 
 MOST_COMPLETED = 10_000  # starts are completed within a minute, if at all
@@ -22,21 +22,21 @@ class HelperTable:
         send: Sends a frame to a helper.
     """
 
-    def __init__(self, send: Callable[[Peer, Any], None]) -> None:
+    def __init__(self, send: Callable[[ControlPeer, Any], None]) -> None:
         self._send = send
-        self._up: dict[tuple[int, str], Peer] = {}
+        self._up: dict[tuple[int, str], ControlPeer] = {}
         self._waiting: dict[tuple[int, str], list[Any]] = {}
         self._loads: list[helper_root.Load] = []  # for every fork server, whenever it comes up
         self._completed: dict[int, None] = {}  # the starts whose completion was ordered last
 
-    def came(self, role: int, host: str, peer: Peer) -> None:
+    def came(self, role: int, host: str, peer: ControlPeer) -> None:
         """A helper is ready."""
         self._up[role, host] = peer
         loads = self._loads if role == helper_root.FORK_SERVER else []
         for frame in [*loads, *self._waiting.pop((role, host), [])]:
             self._send(peer, frame)
 
-    def went(self, peer: Peer) -> tuple[int, str] | None:
+    def went(self, peer: ControlPeer) -> tuple[int, str] | None:
         """A connection has closed; return the helper that it belonged to."""
         for key, other in self._up.items():
             if other is peer:
@@ -44,7 +44,7 @@ class HelperTable:
                 return key
         return None
 
-    def host_of(self, peer: Peer) -> str | None:
+    def host_of(self, peer: ControlPeer) -> str | None:
         """The host of a helper; None if the peer is not a helper."""
         return next((host for (_, host), other in self._up.items() if other is peer), None)
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cmpi._core.job.job import JobMachine
     from cmpi._core.job.job_actions import Launch
     from cmpi._core.protocol import monitor_root, process_root
-    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
     from cmpi._runtime.root.root_loop import RootLoop
     from cmpi._runtime.root.slot_monitors import SlotMonitors
 
@@ -71,7 +71,7 @@ class Helpers:
         self._room_of_root = spawn_room.of_root()
         self._hosts_of_failed: dict[int, str] = {}  # by start: MPI may still be busy with it
         self.ending = EndingProcesses(loop, here, self._ask_end)
-        self._handlers: dict[type, Callable[[Peer, Any], None]] = {
+        self._handlers: dict[type, Callable[[ControlPeer, Any], None]] = {
             helper_root.HelperUp: self.take_in,
             helper_root.PortIs: lambda _, frame: self._complete(frame.start, frame.port),
             helper_root.SpawnFailed: lambda _, frame: self._start_failed(frame.start, frame.reason),
@@ -172,7 +172,7 @@ class Helpers:
         else:
             self._do(self._job.start_failed(start, reason, clock.now_s()))
 
-    def _ended_there(self, peer: Peer, frame: helper_root.EndedUnheard) -> None:
+    def _ended_there(self, peer: ControlPeer, frame: helper_root.EndedUnheard) -> None:
         """A process on another host has ended before it was ready."""
         host = self._helper_table.host_of(peer)
         start = pid_files.start_number(frame.what)
@@ -195,7 +195,7 @@ class Helpers:
         """Ask a host's spawner for the end of a process there; False if there is no such spawner."""
         return self._helper_table.tell_now(helper_root.HOST_SPAWNER, host, helper_root.TellEnd(os_pid))
 
-    def _has_ended(self, peer: Peer, frame: helper_root.HasEnded) -> None:
+    def _has_ended(self, peer: ControlPeer, frame: helper_root.HasEnded) -> None:
         host = self._helper_table.host_of(peer)
         if host is not None:
             self.ending.ended(host, frame.os_pid)
@@ -234,7 +234,7 @@ class Helpers:
 
     # -- helpers that come and go ----------------------------------------------------------
 
-    def take_in(self, peer: Peer, frame: helper_root.HelperUp) -> None:
+    def take_in(self, peer: ControlPeer, frame: helper_root.HelperUp) -> None:
         """A helper has reported."""
         peer.title, host = "a helper of the root", frame.host or self._here
         peer.on_frame = lambda peer, frame: handler(self._handlers, frame)(peer, frame)
@@ -252,12 +252,12 @@ class Helpers:
         if frame.role == helper_root.FABRIC_AGENT:
             self.peers.send(peer, helper_root.GuardBy(self._job.connections.fabric.key))
 
-    def _carries(self, peer: Peer) -> None:
+    def _carries(self, peer: ControlPeer) -> None:
         host = self._helper_table.host_of(peer)
         if host is not None:
             self._do(self._job.connections.fabric_up(host))
 
-    def _gone(self, peer: Peer) -> None:
+    def _gone(self, peer: ControlPeer) -> None:
         helper = self._helper_table.went(peer)
         if helper is not None:
             self._went(*helper)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cmpi._core.job.job_actions import Launch
-    from cmpi._runtime.root.spawner import Call
+    from cmpi._runtime.root.spawner import SpawnCall
 
 # After so long, a process that MPI starts either has written its file or is seen on its way to do so. On a
 # busy machine MPI's launcher may take seconds before it starts one.
@@ -93,7 +93,7 @@ class HostStarts:
         """End; False if MPI_Comm_spawn does not return. Blocks: at most a second."""
         return self._spawner.close()
 
-    def _silent_s(self, call: Call, now_s: float) -> float:
+    def _silent_s(self, call: SpawnCall, now_s: float) -> float:
         """How long nothing has been heard of processes that are being started."""
         return now_s - max(call.since_s, self._expected.heard_s)
 
@@ -112,7 +112,7 @@ class HostStarts:
             "The kernel may have refused it a process (ulimit -u)"
         )
 
-    def _has_vanished(self, call: Call, now_s: float) -> bool:
+    def _has_vanished(self, call: SpawnCall, now_s: float) -> bool:
         """Whether the process that MPI is starting has ended before it could write its file."""
         if self._silent_s(call, now_s) < UNSEEN_S or self._spawner.abandoned >= MOST_ABANDONED:
             return False

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cmpi._core.job.job import JobMachine
     from cmpi._core.protocol import launcher_root
     from cmpi._runtime.root.console import Consoles
-    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
     from cmpi._runtime.root.ending_processes import EndingProcesses
     from cmpi._runtime.root.root_loop import RootLoop
 
@@ -47,7 +47,7 @@ class MonitorTable:
     ) -> None:
         self._places, self._job, self._consoles = places, job, consoles
         self._loop, self._do = loop, do
-        self._monitors: dict[int, Peer] = {}
+        self._monitors: dict[int, ControlPeer] = {}
         self._rank_frames: dict[int, Decoder] = {}  # decodes the stream of each process
         self._os_pids: dict[int, int] = {}  # of the processes that have been started
         self.peers: ControlPeers
@@ -123,7 +123,7 @@ class MonitorTable:
 
     # -- from monitors ---------------------------------------------------------------------
 
-    def take_in(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
+    def take_in(self, peer: ControlPeer, frame: monitor_root.MonitorUp) -> None:
         """A monitor has reported."""
         pid, actions = self._job.monitor_up(frame.start, frame.rank, clock.now_s(), frame.service_port)
         if pid is None:
@@ -135,7 +135,7 @@ class MonitorTable:
             self.adopt(pid, peer, Decoder(process_root.TO_ROOT))
         self._do(actions)
 
-    def adopt(self, pid: int, peer: Peer, frames: Decoder, os_pid: int = 0) -> None:
+    def adopt(self, pid: int, peer: ControlPeer, frames: Decoder, os_pid: int = 0) -> None:
         """Assign a monitor to a process, whose stream `frames` decodes; `os_pid` if it is running."""
         self._monitors[pid], self._rank_frames[pid], self._os_pids[pid] = peer, frames, os_pid
 

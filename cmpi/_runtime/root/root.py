@@ -25,7 +25,7 @@ from cmpi._runtime.batch_end import in_batch_job
 from cmpi._runtime.linux import host_facts, leftovers
 from cmpi._runtime.root import clock
 from cmpi._runtime.root.console import Console, Consoles
-from cmpi._runtime.root.control_peers import ControlPeers, Peer
+from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
 from cmpi._runtime.root.deployment_table import DeploymentTable
 from cmpi._runtime.root.guest_table import GuestTable
 from cmpi._runtime.root.helpers import Helpers
@@ -120,7 +120,7 @@ class Root:
         for table in (self._monitors, self._helpers, self._slots, self._guests, self._deployments):
             table.peers = self._peers
         self._carry_out = self._actions()
-        self._introductions: dict[type, Callable[[Peer, Any], None]] = {
+        self._introductions: dict[type, Callable[[ControlPeer, Any], None]] = {
             monitor_root.MonitorUp: self._monitor_up,
             helper_root.HelperUp: self._helpers.take_in,
             guest_root.GuestUp: self._guests.take_in,
@@ -176,11 +176,11 @@ class Root:
         left = len(self._monitors) or len(self._slots) or self._helpers.busy or self._deployments.visited
         return not left or clock.now_s() >= self._leave_s
 
-    def _introduce(self, peer: Peer, frame: Any) -> None:
+    def _introduce(self, peer: ControlPeer, frame: Any) -> None:
         """The first frame of a connection tells what it is."""
         handler(self._introductions, frame)(peer, frame)
 
-    def _monitor_up(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
+    def _monitor_up(self, peer: ControlPeer, frame: monitor_root.MonitorUp) -> None:
         self._helpers.monitor_up(frame)
         (self._slots if frame.start >= slots.FIRST else self._monitors).take_in(peer, frame)
 
@@ -198,7 +198,7 @@ class Root:
             Tell: self._tell,
             Probe: lambda it: self._do([Tell(pid, AskBlocked(it.round)) for pid in it.pids]),
             Deadlock: lambda it: self._end_deadlock(it.owner),
-            job_actions.Begin: lambda it: self._monitors.begin(it.pid, it.settings),
+            job_actions.BeginProcess: lambda it: self._monitors.begin(it.pid, it.settings),
             job_actions.Order: self._order_to,
             job_actions.Launch: self._launch,
             job_actions.LaunchWorld: self._launch_world,

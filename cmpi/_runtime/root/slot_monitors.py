@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._core.job.job import JobMachine
-    from cmpi._runtime.root.control_peers import ControlPeers, Peer
+    from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
     from cmpi._runtime.root.monitor_table import MonitorTable
 
 ROOM_BYTES = 512 << 20  # of memory that must be free on this host before spare processes are made
@@ -26,7 +26,7 @@ ROOM_BYTES = 512 << 20  # of memory that must be free on this host before spare 
 class _Monitor:
     """The monitor of one slot."""
 
-    def __init__(self, peer: Peer) -> None:
+    def __init__(self, peer: ControlPeer) -> None:
         self.peer = peer
         self.pid: int | None = None  # of the job's process in the slot, if there is one
         self.os_pid = 0  # of the process that runs there
@@ -57,7 +57,7 @@ class SlotMonitors:
         self._monitors: dict[int, _Monitor] = {}  # by slot
         self._carry_out: dict[type, Callable[[Any], None]] = {
             slots.OrderSlot: lambda it: self._launch(Launch(it.number, [0], it.host, True)),
-            slots.ForkNext: lambda it: self._tell(it.number, monitor_root.ForkNext()),
+            slots.ForkInSlot: lambda it: self._tell(it.number, monitor_root.ForkNext()),
             slots.Bind: lambda it: self._bind(it.number, it.start),
             slots.Retire: lambda it: self._tell(it.number, monitor_root.Dismiss()),
             slots.FailStart: lambda it: self._fail(it.start, it.reason),
@@ -116,7 +116,7 @@ class SlotMonitors:
 
     # -- what monitors say -----------------------------------------------------------------
 
-    def take_in(self, peer: Peer, frame: monitor_root.MonitorUp) -> None:
+    def take_in(self, peer: ControlPeer, frame: monitor_root.MonitorUp) -> None:
         """The monitor of a slot reports."""
         number = frame.start
         peer.title = "the monitor of a slot"
@@ -138,7 +138,7 @@ class SlotMonitors:
             self._table_of_monitors.gone(pid)
         self._act(self._table.gone(number))
 
-    def _on_frame(self, number: int, _: Peer, frame: Any) -> None:
+    def _on_frame(self, number: int, _: ControlPeer, frame: Any) -> None:
         monitor = self._monitors[number]
         if isinstance(frame, monitor_root.SlotIdle):
             if monitor.pid is not None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Call:
+class SpawnCall:
     """A call of MPI_Comm_spawn in progress: the number of its start, and when it began."""
 
     def __init__(self, start: int) -> None:
@@ -44,7 +44,7 @@ class Spawner:
         self._spawn_queue: SimpleQueue[Launch | None] = SimpleQueue()
         self._lock = _thread.allocate_lock()  # for `call` and `abandoned`
         self._running = True
-        self.call: Call | None = None
+        self.call: SpawnCall | None = None
         self.abandoned = 0  # calls that have not returned
         _thread.start_new_thread(self._run, ())
 
@@ -60,7 +60,7 @@ class Spawner:
             dropped += [launch.start] if launch is not None else []
         return dropped
 
-    def abandon(self, call: Call) -> bool:
+    def abandon(self, call: SpawnCall) -> bool:
         """Make the starts that wait in another thread, because this call will not return; False if it
         has."""
         with self._lock:
@@ -73,7 +73,7 @@ class Spawner:
 
     def _run(self) -> None:
         while (launch := self._spawn_queue.get()) is not None:
-            self.call = call = Call(launch.start)
+            self.call = call = SpawnCall(launch.start)
             server = [os.environ[environment.JOB] + "/fork"] if launch.forked else []
             fault = ""
             try:

@@ -35,7 +35,7 @@ SIGNALS = ("SIGKILL", "SIGTERM", "SIGSEGV", "SIGABRT")
 SIZES = (1, 5000, 200_000)
 
 
-class Task:
+class ChaoticTask:
     """Rank 0's record of a task."""
 
     def __init__(self, number: int, choice: random.Random) -> None:
@@ -92,7 +92,7 @@ class PoolChaos:
 
     def __init__(self, kills: int, seed: int, path: str) -> None:
         self._kills_left, self._choice, self._path = kills, random.Random(seed), path
-        self._tasks: dict[PoolFuture, Task] = {}
+        self._tasks: dict[PoolFuture, ChaoticTask] = {}
         self._retries: list[int] = []  # by task
         self._processes: deque[tuple[int, int]] = deque(maxlen=WORKERS)  # recent workers and their monitors
         self.counts: Counter[str] = Counter()
@@ -108,7 +108,7 @@ class PoolChaos:
             while self._kills_left or self._tasks:
                 faulthandler.dump_traceback_later(STALL_S, exit=True)
                 while self._kills_left and len(self._tasks) < AHEAD:
-                    task = Task(len(self._retries), self._choice)
+                    task = ChaoticTask(len(self._retries), self._choice)
                     self._retries.append(task.retries)
                     self._tasks[task.submit(pool, self._path, table)] = task
                 over, _ = wait(self._tasks, KILL_EVERY_S, FIRST_COMPLETED)
@@ -127,7 +127,7 @@ class PoolChaos:
         faulthandler.cancel_dump_traceback_later()
         self._check_runs()
 
-    def _over(self, task: Task, future: PoolFuture) -> None:
+    def _over(self, task: ChaoticTask, future: PoolFuture) -> None:
         how = task.check(future)
         self.counts[how] += 1
         if how == "done":

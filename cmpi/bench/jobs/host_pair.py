@@ -30,7 +30,7 @@ _target = np.zeros_like(_array)
 _bytes: memoryview = memoryview(_target.data).cast("B")
 
 
-class Ways:
+class HostWays:
     """The connections between the two ranks."""
 
     def __init__(self) -> None:
@@ -144,7 +144,7 @@ def spawn_ms(host: str) -> float:
 
 def main() -> None:
     runs, here, there = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    ways = Ways()
+    ways = HostWays()
     found: dict[str, Any] = {}
     for way in ("cmpi", "raw", "tcp"):
         found[way] = {"pingpong": [], "one_way": [], "sleeping": [], "stream": []}

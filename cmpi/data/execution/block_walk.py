@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from cmpi.data.execution.spill import Block
+from cmpi.data.execution.spill import RowBlock
 
 _PACKAGE = __name__.rpartition(".")[0]  # of splits that have blocks in them
 
 
-def blocks_in(value: Any) -> Iterator[Block]:
+def blocks_in(value: Any) -> Iterator[RowBlock]:
     """The blocks in a value, in its order."""
-    if isinstance(value, Block):
+    if isinstance(value, RowBlock):
         yield value
         return
     for each in _parts(value):
         yield from blocks_in(each)
 
 
-def with_blocks(value: Any, new: Callable[[Block], Block]) -> Any:
+def with_blocks(value: Any, new: Callable[[RowBlock], RowBlock]) -> Any:
     """The value with the block that `new` returns in the place of each block."""
-    if isinstance(value, Block):
+    if isinstance(value, RowBlock):
         return new(value)
     if isinstance(value, dict):
         return {key: with_blocks(each, new) for key, each in value.items()}

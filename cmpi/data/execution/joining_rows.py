@@ -12,7 +12,7 @@ from cmpi._core.data.keys import key_function
 from cmpi._core.data.records import JoinedRecords, names_of
 from cmpi.data.chunks import is_table
 from cmpi.data.execution.shuffle import CHUNK, MAX_LEVEL, SUBPARTITIONS, Partitioner, Partitions
-from cmpi.data.execution.spill import Block, memory_of, read
+from cmpi.data.execution.spill import RowBlock, memory_of, read
 from cmpi.data.sources.columnar import records, values_of
 from cmpi.data.sources.reading import Reading
 
@@ -93,7 +93,7 @@ class JoinPart:
         records: Makes a record of two partners there.
     """
 
-    partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
+    partitions: tuple[tuple[tuple[RowBlock, ...], tuple[RowBlock, ...]], ...]
     outer: bool
     memory: int
     on: tuple[Names, Names] | tuple[None, None] = (None, None)
@@ -107,7 +107,7 @@ class JoinPart:
         return starmap(self.records, (values for _, values in pairs))
 
     def _joined(
-        self, left: Iterable[Block], right: Iterable[Block], level: int
+        self, left: Iterable[RowBlock], right: Iterable[RowBlock], level: int
     ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
         partners: dict[Any, list[Any]] = {}
         memory = 0
@@ -128,7 +128,7 @@ class JoinPart:
                     yield key, (value, None)
 
     def _divided(
-        self, left: Iterable[Block], right: Iterable[Block], level: int
+        self, left: Iterable[RowBlock], right: Iterable[RowBlock], level: int
     ) -> Iterator[tuple[Any, tuple[Any, Any]]]:
         sides = []
         for blocks, on in zip((left, right), self.on):

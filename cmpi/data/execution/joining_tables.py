@@ -12,7 +12,7 @@ from cmpi._core.data.records import joined_names
 from cmpi.data.chunks import gathered
 from cmpi.data.dense_keys import partner_finder
 from cmpi.data.execution.shuffle import MAX_LEVEL, SUBPARTITIONS, Partitioner
-from cmpi.data.execution.spill import Block, read
+from cmpi.data.execution.spill import RowBlock, read
 from cmpi.data.extras import numpy, pyarrow
 from cmpi.data.hashing import can_be_hashed
 from cmpi.data.sources.columnar import BATCH_ROWS, records
@@ -60,7 +60,7 @@ class JoinedTables:
         schemas: The columns of the left and of the right stream.
     """
 
-    partitions: tuple[tuple[tuple[Block, ...], tuple[Block, ...]], ...]
+    partitions: tuple[tuple[tuple[RowBlock, ...], tuple[RowBlock, ...]], ...]
     on: tuple[Names, Names]
     outer: bool
     types: tuple[Any, ...]
@@ -89,7 +89,7 @@ class JoinedTables:
             yield from records(batch)
 
     def _joined(
-        self, left: Iterable[Block], right: Iterable[Block], columns: Names | None, level: int
+        self, left: Iterable[RowBlock], right: Iterable[RowBlock], columns: Names | None, level: int
     ) -> Iterator[Any]:
         if sum(block.nbytes for block in right) > self.memory and level < MAX_LEVEL:
             for a, b in self._divided(left, right, level):
@@ -146,8 +146,8 @@ class JoinedTables:
         return pyarrow().table(found, list(wanted)) if wanted else left.select([])
 
     def _divided(
-        self, left: Iterable[Block], right: Iterable[Block], level: int
-    ) -> Iterator[tuple[list[Block], list[Block]]]:
+        self, left: Iterable[RowBlock], right: Iterable[RowBlock], level: int
+    ) -> Iterator[tuple[list[RowBlock], list[RowBlock]]]:
         sides = []
         for blocks, on in zip((left, right), self.on):
             partitioner = Partitioner(SUBPARTITIONS, level)

@@ -13,7 +13,7 @@ from cmpi._core.data.splits import groups_by_size
 from cmpi.data.execution.joining_rows import JoinPart, Shuffled
 from cmpi.data.execution.joining_tables import JoinedTables, key_types
 from cmpi.data.execution.shuffle import Partitions
-from cmpi.data.execution.spill import Block
+from cmpi.data.execution.spill import RowBlock
 
 PART_BYTES = 4 << 20  # of a partition's rows of the left stream that one task joins
 
@@ -40,7 +40,7 @@ def join_of(
     return partial(JoinPart, outer=node.outer, memory=memory, on=node.on, records=records)
 
 
-Pair = tuple[tuple[Block, ...], tuple[Block, ...]]
+Pair = tuple[tuple[RowBlock, ...], tuple[RowBlock, ...]]
 
 
 def pairs_of_partitions(left: Partitions, right: Partitions, nbytes: int) -> list[tuple[Pair, ...]]:
@@ -60,7 +60,7 @@ def pairs_of_partitions(left: Partitions, right: Partitions, nbytes: int) -> lis
     return [tuple(pairs[begin:end]) for begin, end in groups_by_size(sizes, nbytes)]
 
 
-def _size(blocks: Sequence[Block]) -> int:
+def _size(blocks: Sequence[RowBlock]) -> int:
     return sum(block.nbytes for block in blocks)
 
 

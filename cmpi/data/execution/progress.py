@@ -62,9 +62,9 @@ class Progress:
             self._bar.close()
 
 
-def _is_shown(wish: bool | None) -> bool:
-    if wish is not None:
-        return wish
+def _is_shown(shown: bool | None) -> bool:
+    if shown is not None:
+        return shown
     if not (sys.stderr is not None and sys.stderr.isatty()) and os.environ.get("TTY_COMPATIBLE") != "1":
         return False
     try:

@@ -17,7 +17,7 @@ from typing import Any
 from cmpi._core.data.stable_hash import partitions_of
 from cmpi.data import columns
 from cmpi.data.chunks import is_table
-from cmpi.data.execution.spill import Block, BlockWriter, memory_of, read
+from cmpi.data.execution.spill import BlockWriter, RowBlock, memory_of, read
 from cmpi.data.sinks.sink import Sink
 from cmpi.data.sources.reading import Reading
 
@@ -25,7 +25,7 @@ CHUNK = 1 << 14  # rows or keys between two checks of memory
 SUBPARTITIONS = 16
 MAX_LEVEL = 4  # divisions of a partition; if it is still too large, it has too many rows of too few keys
 
-Partitions = dict[int, list[Block]]
+Partitions = dict[int, list[RowBlock]]
 
 
 class Partitioner:
@@ -148,7 +148,7 @@ class Groups:
 class GroupPart:
     """A split of the result of `group_by`: some partitions, each with blocks of (key, state)."""
 
-    partitions: tuple[tuple[Block, ...], ...]
+    partitions: tuple[tuple[RowBlock, ...], ...]
     sink: Sink
     memory: int
 

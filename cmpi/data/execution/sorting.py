@@ -11,13 +11,13 @@ from itertools import islice
 from typing import Any
 
 from cmpi._core.data.keys import Key, key_function
-from cmpi.data.execution.spill import BLOCK_ROWS, Block, BlockWriter, memory_of, read
+from cmpi.data.execution.spill import BLOCK_ROWS, BlockWriter, RowBlock, memory_of, read
 from cmpi.data.sources.reading import Reading
 
 BLOCK_MEMORY = 256 << 10  # of rows in one block: a merge holds a block of every run
 PART_BYTES = 16 << 20  # of runs for each part of the result
 
-Run = list[tuple[Any, Any, Block]]  # the first key, the last key, and the rows
+Run = list[tuple[Any, Any, RowBlock]]  # the first key, the last key, and the rows
 
 
 def sorted_runs(rows: Iterable[Any], key: Key, reverse: bool, memory: int) -> list[Run]:
@@ -69,7 +69,7 @@ def parts(runs: Sequence[Run], key: Key, reverse: bool) -> Iterator[SortPart]:
 
 def _overlapping(
     run: Run, begin: tuple[Any, ...], end: tuple[Any, ...], before: Callable[[Any, Any], bool]
-) -> tuple[Block, ...]:
+) -> tuple[RowBlock, ...]:
     return tuple(
         block
         for first, last, block in run
@@ -81,7 +81,7 @@ def _overlapping(
 class SortPart:
     """A split of sorted rows, from the key in `begin` up to the one in `end`; () means no bound."""
 
-    runs: tuple[tuple[Block, ...], ...]
+    runs: tuple[tuple[RowBlock, ...], ...]
     key: Key
     reverse: bool
     begin: tuple[Any, ...]
@@ -93,7 +93,7 @@ class SortPart:
         runs = [self._within(run, key_of) for run in self.runs]
         return heapq.merge(*runs, key=key_of, reverse=self.reverse)
 
-    def _within(self, run: tuple[Block, ...], key_of: Callable[[Any], Any]) -> Iterator[Any]:
+    def _within(self, run: tuple[RowBlock, ...], key_of: Callable[[Any], Any]) -> Iterator[Any]:
         before = operator.gt if self.reverse else operator.lt
         last = len(run) - 1
         for i, rows in enumerate(read(run)):

@@ -25,7 +25,7 @@ PARTS = b"parts"  # marks a pickle that contains others; a plain pickle ends wit
 
 
 @dataclass(frozen=True)
-class Block:
+class RowBlock:
     """Rows on disk, or in memory if `data` is given."""
 
     nbytes: int
@@ -44,7 +44,7 @@ class BlockWriter:
         self._file: Any = None
         self._small: list[bytes] = []  # the blocks so far, while they are small
         self._small_bytes = 0
-        self._blocks: list[Block] = []
+        self._blocks: list[RowBlock] = []
 
     def write(self, rows: Sequence[Any]) -> int:
         """Write a block; returns its index in the result of `close`."""
@@ -52,22 +52,22 @@ class BlockWriter:
         if self._file is None:
             self._small.append(body)
             self._small_bytes += len(body)
-            self._blocks.append(Block(len(body), len(rows), data=body))
+            self._blocks.append(RowBlock(len(body), len(rows), data=body))
             if self._small_bytes > INLINE_BYTES:
                 self._to_disk()
         else:
-            self._blocks.append(Block(len(body), len(rows), self._path, self._file.tell()))
+            self._blocks.append(RowBlock(len(body), len(rows), self._path, self._file.tell()))
             self._file.write(body)
         return len(self._blocks) - 1
 
     def _to_disk(self) -> None:
         self._file = created(self._path)
         for i, body in enumerate(self._small):
-            self._blocks[i] = Block(len(body), self._blocks[i].rows, self._path, self._file.tell())
+            self._blocks[i] = RowBlock(len(body), self._blocks[i].rows, self._path, self._file.tell())
             self._file.write(body)
         self._small.clear()
 
-    def close(self) -> list[Block]:
+    def close(self) -> list[RowBlock]:
         """Return the blocks that were written, in order."""
         if self._file is not None:
             self._file.close()
@@ -104,7 +104,7 @@ def unpacked(data: bytes) -> Any:
     return pickling.loads(body, [bytearray(each) for each in buffers])
 
 
-def read(blocks: Iterable[Block]) -> Iterator[Any]:
+def read(blocks: Iterable[RowBlock]) -> Iterator[Any]:
     """Yield the rows of each block: a list, or a table."""
     path, file = "", None
     remote = RemoteBlocks()
@@ -127,7 +127,7 @@ def read(blocks: Iterable[Block]) -> Iterator[Any]:
             file.close()
 
 
-def with_later(blocks: Iterable[Block]) -> Iterator[tuple[Block, Iterable[Block]]]:
+def with_later(blocks: Iterable[RowBlock]) -> Iterator[tuple[RowBlock, Iterable[RowBlock]]]:
     """Yield each block, and those that follow it."""
     every = list(blocks)
     for i, block in enumerate(every, 1):
@@ -140,7 +140,7 @@ class RemoteBlocks:
     def __init__(self) -> None:
         self._ahead: dict[tuple[str, int], Any] = {}
 
-    def read(self, block: Block, later: Iterable[Block]) -> Any:
+    def read(self, block: RowBlock, later: Iterable[RowBlock]) -> Any:
         """The bytes of a block. Blocks: for its host. Raises: Unreachable."""
         found = self._ahead.pop((block.path, block.offset), None)
         if found is None and block.nbytes > FETCH_BYTES:
@@ -182,18 +182,18 @@ def opened(path: str) -> Any:
         return None
 
 
-def stored(rows: Sequence[Any], folder: str) -> Block:
+def stored(rows: Sequence[Any], folder: str) -> RowBlock:
     """Write rows as one block, in a folder of this host unless it is small."""
     body = packed(rows)
     if len(body) <= INLINE_BYTES // 16:
-        return Block(len(body), len(rows), data=body)
+        return RowBlock(len(body), len(rows), data=body)
     path = os.path.join(folder, uuid.uuid4().hex)
     with open(path, "xb") as file:
         file.write(body)
-    return Block(len(body), len(rows), path)
+    return RowBlock(len(body), len(rows), path)
 
 
-def write_rows(rows: Iterable[Any]) -> list[Block]:
+def write_rows(rows: Iterable[Any]) -> list[RowBlock]:
     """Write rows as blocks, in order."""
     writer = BlockWriter()
     iterator = iter(rows)

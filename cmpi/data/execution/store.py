@@ -26,7 +26,7 @@ from cmpi.data.execution.places import (
     at,
     host_here,
 )
-from cmpi.data.execution.spill import Block, read, stored
+from cmpi.data.execution.spill import RowBlock, read, stored
 from cmpi.data.execution.spill_folder import SpillFolder
 from cmpi.errors import CmpiError, EndOfChannel
 from cmpi.identifiers import Pid, Resources
@@ -57,7 +57,7 @@ class Made:
     """
 
     task: Any
-    argument: Block
+    argument: RowBlock
     result: Any
 
 
@@ -80,7 +80,7 @@ class Store:
         self._keepers: dict[str, Keeper] = {}  # by host
         self._lost: set[str] = set()  # folders
         self._made: dict[str, Made] = {}  # by path
-        self._moved: dict[tuple[str, int], Block] = {}  # from the path and offset of the former block
+        self._moved: dict[tuple[str, int], RowBlock] = {}  # from the path and offset of the former block
 
     @property
     def folder(self) -> str:
@@ -175,7 +175,7 @@ class Store:
         elif folder in self._lost:
             self._make_again(error.path, rerun)
 
-    def local(self, file: Block, rerun: Rerun) -> str:
+    def local(self, file: RowBlock, rerun: Rerun) -> str:
         """The path on this host of a block that is a file of its own. Blocks: until it is here."""
         for _ in range(ATTEMPTS):
             file = self.current(file)
@@ -232,7 +232,7 @@ class Store:
         if not moved:
             return argument
 
-        def newest(block: Block) -> Block:
+        def newest(block: RowBlock) -> RowBlock:
             while block.path and (block.path, block.offset) in moved:
                 block = moved[block.path, block.offset]
             return block

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 from cmpi.data.chunks import rows_of_chunk
-from cmpi.data.execution.spill import Block, read
+from cmpi.data.execution.spill import RowBlock, read
 from cmpi.data.execution.store import Store
 from cmpi.data.sources.reading import Reading
 
@@ -26,7 +26,7 @@ class Slice:
         length: The number of rows.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: tuple[RowBlock, ...]
     skip: int
     length: int
 
@@ -57,7 +57,7 @@ class TableSlice(Slice):
 class Kept(NamedTuple):
     """The rows of one split on disk, and their columns, if all blocks are tables with the same ones."""
 
-    blocks: list[Block]
+    blocks: list[RowBlock]
     schema: Any = None
 
 
@@ -158,7 +158,7 @@ class Stored:
         skip = begin - (self._ends[first] - self._blocks[first].rows)
         return self._made(tuple(self._blocks[first : last + 1]), skip, end - begin)
 
-    def _made(self, blocks: tuple[Block, ...], skip: int, length: int) -> Slice:
+    def _made(self, blocks: tuple[RowBlock, ...], skip: int, length: int) -> Slice:
         if self._schema is None:
             return Slice(blocks, skip, length)
         return TableSlice(blocks, skip, length, self._schema)

@@ -24,7 +24,7 @@ from cmpi.data.execution.joins import join_of, pairs_of_partitions
 from cmpi.data.execution.progress import Progress
 from cmpi.data.execution.shuffle import GroupPart, Partitions
 from cmpi.data.execution.sorting import parts
-from cmpi.data.execution.spill import Block
+from cmpi.data.execution.spill import RowBlock
 from cmpi.data.execution.store import Store
 from cmpi.data.execution.stored import Kept, NumberedPart, Persisted, Stored, WindowPart, ZipPart
 from cmpi.data.execution.workers import Running, pool_of_process
@@ -37,7 +37,7 @@ REDUCE_BYTES = 1 << 20  # of partitions that one task takes: many more rows than
 
 
 @dataclass(frozen=True)
-class Options:
+class StreamOptions:
     """How to run a stream: see `Stream.options`."""
 
     pool: Executor | None = None
@@ -70,7 +70,7 @@ class Flow:
 class StreamRun:
     """One run of a plan. Leaving its `with` block removes everything that it has on disk."""
 
-    options: Options
+    options: StreamOptions
     bad: list[BadRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -87,14 +87,14 @@ class StreamRun:
         finally:
             self._store.close()
 
-    def persist(self, node: plan.Node) -> Persisted:
+    def persist(self, node: plan.PlanNode) -> Persisted:
         """Store a plan's rows on disk, as long as they are used. Blocks: until they are there."""
         splits = list(self.keep("persist", optimise(node), in_columns=True))
         persisted = Persisted(splits, self._store)
         self._store = Store("")  # the former store now belongs to the reader
         return persisted
 
-    def reduce(self, node: plan.Node, sink: Sink) -> Any:
+    def reduce(self, node: plan.PlanNode, sink: Sink) -> Any:
         """Return the result of a sink over a plan's rows. Blocks: until it is there."""
         state = sink.init()
         for each in self.run(str(sink), self.flow(optimise(node)), tasks.reduce(sink), sink.reads_ahead):
@@ -103,7 +103,7 @@ class StreamRun:
 
     def write(
         self,
-        node: plan.Node,
+        node: plan.PlanNode,
         to: Destination,
         ending: str,
         rows_per_file: int,
@@ -119,20 +119,20 @@ class StreamRun:
         finally:
             to.close()
 
-    def insert(self, node: plan.Node, to: PostgresTable) -> int:
+    def insert(self, node: plan.PlanNode, to: PostgresTable) -> int:
         """Write a plan's rows to a table; return how many they are. Blocks: until they are there."""
         work = writing.write_files(WriteTables(to.schema))
         files = [*itertools.chain(*self.spilling("write postgres", self.flow(optimise(node)), work))]
         again = Running(self._pool, self.options.retries, None, self._store).again
         return to.insert([self._store.local(file, again) for file in files])
 
-    def rows(self, node: plan.Node) -> Iterator[Any]:
+    def rows(self, node: plan.PlanNode) -> Iterator[Any]:
         """Yield a plan's rows, computing them as they are requested."""
         sink = Collect(list)
         for each in self.run("rows", self.flow(optimise(node)), tasks.reduce(sink)):
             yield from each
 
-    def keep(self, label: str, node: plan.Node, in_columns: bool = False) -> Iterator[Kept]:
+    def keep(self, label: str, node: plan.PlanNode, in_columns: bool = False) -> Iterator[Kept]:
         """Store the rows of each split of a plan on disk; if allowed, as tables."""
         return self.spilling(label, self.flow(node), tasks.keep(in_columns))
 
@@ -173,7 +173,7 @@ class StreamRun:
 
     # -- one method for each kind of node ------------------------------------------------------
 
-    def flow(self, node: plan.Node) -> Flow:
+    def flow(self, node: plan.PlanNode) -> Flow:
         """The splits of a plan. Runs the shuffles and sorts that they depend on."""
         make = {
             plan.Source: self._source,
@@ -228,7 +228,7 @@ class StreamRun:
 
         return _plain(numbered())
 
-    def _stored(self, label: str, node: plan.Node, in_columns: bool = False) -> Stored:
+    def _stored(self, label: str, node: plan.PlanNode, in_columns: bool = False) -> Stored:
         return Stored(self.keep(label, node, in_columns))
 
     def _zip(self, node: plan.Zip) -> Flow:
@@ -320,7 +320,7 @@ def _gathered(results: Iterable[Partitions]) -> Partitions:
     return every
 
 
-def _grouped(partitions: list[list[Block]]) -> Iterator[list[list[Block]]]:
+def _grouped(partitions: list[list[RowBlock]]) -> Iterator[list[list[RowBlock]]]:
     """Neighbouring partitions in groups, one for each task."""
     sizes = [sum(block.nbytes for block in blocks) for blocks in partitions]
     for begin, end in groups_by_size(sizes, REDUCE_BYTES):

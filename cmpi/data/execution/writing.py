@@ -12,7 +12,7 @@ from cmpi.data.chunks import batches_of, chunks_of, gathered, rows_of, table_of_
 from cmpi.data.destinations.folder import WrittenFile, write_split
 from cmpi.data.destinations.formats import Write, WriteTables, parts_of_batches, parts_of_rows
 from cmpi.data.destinations.partitioned import divided_rows, divided_tables
-from cmpi.data.execution.spill import Block, memory_of, new_path
+from cmpi.data.execution.spill import RowBlock, memory_of, new_path
 from cmpi.data.execution.tasks import Work
 from cmpi.data.sources.reading import Reading
 
@@ -47,11 +47,11 @@ def write(
 def write_files(how: Write) -> Work:
     """Work that writes a split's rows as a file of the job, which is a block."""
 
-    def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[Block]:
+    def work(number: int, split: Any, steps: Steps, reading: Reading) -> list[RowBlock]:
         write_part, rows = _form_for(how, split, steps, reading)
         path = new_path()
         n = write_part(path, rows)
-        return [Block(os.path.getsize(path), n, path)] if n else []
+        return [RowBlock(os.path.getsize(path), n, path)] if n else []
 
     return work
 

@@ -17,7 +17,7 @@ CHUNK_BYTES = 4 << 20  # of rows held in memory at once
 
 
 @dataclass(frozen=True)
-class Layout:
+class ArrayLayout:
     """The array in a `.npy` file.
 
     Attributes:
@@ -46,7 +46,7 @@ class ArrayPart:
     """A split: a range of the first axis of an array."""
 
     path: str
-    layout: Layout
+    layout: ArrayLayout
     begin: int
     end: int
 
@@ -146,7 +146,7 @@ class ArrayFiles:
         return f"npy {self.paths}"
 
 
-def layout_of(path: str) -> Layout:
+def layout_of(path: str) -> ArrayLayout:
     """Read the header of a `.npy` file. Raises: UnreadableFile."""
     form = numpy().lib.format
     try:
@@ -154,7 +154,7 @@ def layout_of(path: str) -> Layout:
             major, _ = form.read_magic(file)
             read = form.read_array_header_1_0 if major == 1 else form.read_array_header_2_0
             shape, by_columns, dtype = read(file)
-            layout = Layout(shape, dtype, file.tell(), by_columns and len(shape) > 1)
+            layout = ArrayLayout(shape, dtype, file.tell(), by_columns and len(shape) > 1)
     except (ValueError, EOFError) as error:
         raise _unreadable(path, error) from error
     if dtype.hasobject:

@@ -23,7 +23,7 @@ class Later:
             error; all results must be delivered first.
     """
 
-    def __init__(self, messages: Messages | None) -> None:
+    def __init__(self, messages: ReceivedMessages | None) -> None:
         self._messages = messages
 
     @property
@@ -37,7 +37,7 @@ class Later:
         self._messages.receive(timeout_s)
 
 
-class Messages:
+class ReceivedMessages:
     """Messages that have been received and not yet handed on.
 
     Args:
@@ -91,7 +91,7 @@ class ChannelRows:
 
     def splits(self) -> Iterator[Items | Later]:
         """Yield what has arrived, as one split, or `Later` if nothing has."""
-        return Messages(self.receiver).splits()
+        return ReceivedMessages(self.receiver).splits()
 
     def describe(self) -> str:
         """The source as plans show it."""

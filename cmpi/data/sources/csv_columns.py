@@ -9,7 +9,7 @@ from typing import Any
 
 from cmpi.data.errors import NotColumnar
 from cmpi.data.extras import pyarrow
-from cmpi.data.sources.csv_layout import Layout
+from cmpi.data.sources.csv_layout import CsvLayout
 from cmpi.data.sources.files import opened
 from cmpi.data.sources.lines import Part
 
@@ -18,7 +18,7 @@ KEY_TYPES: dict[Any, str] = {int: "int32", str: "string"}  # of columns that fol
 ARROW_TYPES: dict[Any, str] = {None: "string", int: "int64", float: "float64"}
 
 
-def can_be_columns(part: Part, layout: Layout) -> bool:
+def can_be_columns(part: Part, layout: CsvLayout) -> bool:
     """Whether pyarrow can read the file: it is UTF-8, and its columns are text or become numbers."""
     plain = part.encoding == "utf-8" and part.errors == "strict" and len(layout.delimiter) == 1
     types = [layout.types.get(name) for name in layout.names]
@@ -35,7 +35,7 @@ def _installed() -> bool:
     return importlib.util.find_spec("pyarrow") is not None
 
 
-def schema_of(layout: Layout) -> Any:
+def schema_of(layout: CsvLayout) -> Any:
     """The columns of the records as an Arrow schema."""
     keys, types = layout.keys, layout.types
     kinds = [
@@ -45,7 +45,7 @@ def schema_of(layout: Layout) -> Any:
 
 
 def batches_of(
-    part: Part, layout: Layout, header: tuple[str, ...], columns: tuple[str, ...], skip: int
+    part: Part, layout: CsvLayout, header: tuple[str, ...], columns: tuple[str, ...], skip: int
 ) -> Iterator[Any]:
     """Yield the record batches of a part of a file.
 

@@ -15,7 +15,7 @@ from cmpi._core.data.records import record_type
 from cmpi.data.errors import BadRow, described
 from cmpi.data.sources import lines
 from cmpi.data.sources.csv_columns import batches_of, can_be_columns, schema_of, with_constants
-from cmpi.data.sources.csv_layout import Layout, Types
+from cmpi.data.sources.csv_layout import CsvLayout, Types
 from cmpi.data.sources.files import opened
 from cmpi.data.sources.lines import Part
 from cmpi.data.sources.reading import Place, Reading
@@ -27,7 +27,7 @@ class CsvPart:
     """A split of a CSV file."""
 
     part: Part
-    layout: Layout
+    layout: CsvLayout
     columnar: bool
 
     @property
@@ -164,7 +164,7 @@ class CsvFiles:
         """Parts of the files. If quoted fields may contain line ends, each file is one split, because a
         reader that begins in the middle cannot know whether it is inside such a field."""
         divide = not self.quoted_newlines
-        layout: Layout | None = None
+        layout: CsvLayout | None = None
         columnar = False
         for part in lines.parts(self.paths, self.split_bytes, self.encoding, self.errors, divide):
             if layout is None:
@@ -173,7 +173,7 @@ class CsvFiles:
             if layout is not None:
                 yield CsvPart(part, layout, columnar)
 
-    def _layout(self, part: Part) -> Layout | None:
+    def _layout(self, part: Part) -> CsvLayout | None:
         header = self.header
         if header is None:
             header = header_of(part, self.delimiter)
@@ -186,7 +186,7 @@ class CsvFiles:
             raise UsageError(
                 f"{part.path} has no column {missing[0]!r}; its columns are {', '.join(every)}"
             )
-        return Layout(
+        return CsvLayout(
             header,
             self.header is None,
             self.wanted,
@@ -212,7 +212,7 @@ class CsvFiles:
         return f"csv {self.paths}{columns}"
 
 
-def header_of(part: Part, delimiter: str, layout: Layout | None = None) -> tuple[str, ...]:
+def header_of(part: Part, delimiter: str, layout: CsvLayout | None = None) -> tuple[str, ...]:
     """The first row of a part's file; () if the file is empty."""
     with opened(part.path) as file:
         texts = replace(part, begin=0).texts(file, Reading(), [0])
@@ -221,7 +221,7 @@ def header_of(part: Part, delimiter: str, layout: Layout | None = None) -> tuple
     return tuple(row or ()) if layout is None else _checked(row, part.path, layout)
 
 
-def _checked(row: list[str] | None, path: str, layout: Layout) -> tuple[str, ...]:
+def _checked(row: list[str] | None, path: str, layout: CsvLayout) -> tuple[str, ...]:
     """The header of a file, after checking that it has the columns to be read."""
     if row is None:
         return layout.header

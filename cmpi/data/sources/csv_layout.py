@@ -10,7 +10,7 @@ Types = Mapping[str, Callable[[str], Any]]
 
 
 @dataclass(frozen=True)
-class Layout:
+class CsvLayout:
     """How to interpret the files: see `cmpi.data.csv`.
 
     Attributes:

@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from typing import Any
 
 from cmpi._core.data.plan import Reader, Source
-from cmpi.data.execution.stream_run import Options
+from cmpi.data.execution.stream_run import StreamOptions
 from cmpi.data.extras import pyarrow
 from cmpi.data.sources.arrays import ArrayFiles
 from cmpi.data.sources.columnar import ColumnarFiles
@@ -25,7 +25,7 @@ SPLIT_BYTES = "32 MiB"
 
 def stream_of(reader: Reader, pool: Executor | None) -> Stream:
     """A stream of the rows of a reader."""
-    return Stream(Source(reader), Options(pool=pool))
+    return Stream(Source(reader), StreamOptions(pool=pool))
 
 
 def of(rows: Iterable[Any], *, pool: Executor | None = None) -> Stream:

@@ -36,7 +36,7 @@ BOUNDS = {
 
 
 @dataclass(frozen=True)
-class Column:
+class PostgresColumn:
     """A column: the expression that selects it, and its type in the batches."""
 
     name: str
@@ -51,7 +51,7 @@ class PostgresPart:
     uri: DatabaseUri
     name: str  # of the table, or the query
     relation: str
-    every: tuple[Column, ...]
+    every: tuple[PostgresColumn, ...]
     columns: tuple[str, ...] | None
     condition: str
     snapshot: str
@@ -207,22 +207,22 @@ def _ranges(column: str, kind: str, bounds: list[str]) -> list[str]:
     return [first, *between, f"{column} >= {at[-1]}"]
 
 
-def _column(field: Any) -> Column:
+def _column(field: Any) -> PostgresColumn:
     """The column for a field that ADBC describes. Numbers with a fixed precision become decimals; types
     that Arrow does not have become text."""
     arrow = pyarrow()
     name, kind = quoted(field.name), field.type
     if getattr(kind, "extension_name", "") == "arrow.json":
-        return Column(field.name, name, kind.storage_type)
+        return PostgresColumn(field.name, name, kind.storage_type)
     if getattr(kind, "extension_name", "") != "arrow.opaque":
-        return Column(field.name, name, kind)
+        return PostgresColumn(field.name, name, kind)
     if kind.type_name == "numeric":
         # The precision is in the upper 16 bits, the scale in the lower 11.
         modifier = int((field.metadata or {}).get(b"POSTGRESQL:typmod", b"-1")) - 4
         precision, scale = modifier >> 16, modifier & 0x7FF
         if modifier >= 0 and precision <= 38 and scale <= precision:
-            return Column(field.name, f"{name}::text AS {name}", arrow.decimal128(precision, scale))
-    return Column(field.name, f"{name}::text AS {name}", arrow.string())
+            return PostgresColumn(field.name, f"{name}::text AS {name}", arrow.decimal128(precision, scale))
+    return PostgresColumn(field.name, f"{name}::text AS {name}", arrow.string())
 
 
 def _typed(batch: Any, schema: Any) -> Any:

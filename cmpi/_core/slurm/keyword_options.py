@@ -1,4 +1,4 @@
-"""What can be asked of Slurm by keyword arguments, and the options of cmpirun for it. Pure."""
+"""The options of a job in Slurm that Python functions accept, as options of cmpirun. Pure."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ OPTIONS = {
 }
 
 
-def unknown(wishes: Mapping[str, Any], *refused: str) -> str:
-    """The complaint about a wish that is not accepted; "" if all are.
+def unknown(options: Mapping[str, Any], *refused: str) -> str:
+    """The complaint about an option that is not accepted; "" if all are.
 
     >>> unknown({"nodes": 2, "memory": "1G"})[:41]
     "unknown option 'memory'; accepted: nodes,"
     """
     accepted = [name for name in OPTIONS if name not in refused]
-    found = next((name for name in wishes if name not in accepted), None)
+    found = next((name for name in options if name not in accepted), None)
     return "" if found is None else f"unknown option {found!r}; accepted: {', '.join(accepted)}"
 
 
-def as_options(wishes: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of cmpirun for these wishes, as keyword arguments.
+def for_cmpirun(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of cmpirun that have the same meaning.
 
     Raises:
         UsageError: `nodes` or `tasks` is not a number above 0.
 
-    >>> as_options({"nodes": 2, "time": "1:00:00", "constraint": "", "after": [7, "8"]})
+    >>> for_cmpirun({"nodes": 2, "time": "1:00:00", "constraint": "", "after": [7, "8"]})
     {'slurm': True, 'nodes': 2, 'n': 1, 'time': '1:00:00', 'after': '7,8'}
     """
-    numbers = {name: wishes.get(name, 1) for name in ("nodes", "tasks")}
+    numbers = {name: options.get(name, 1) for name in ("nodes", "tasks")}
     for name, number in numbers.items():
         if not isinstance(number, int) or number < 1:
             raise UsageError(f"nodes and tasks must be at least 1; found {name}={number!r}")
-    options = {"slurm": True} | {OPTIONS[name]: number for name, number in numbers.items()}
-    rest = {name: wish for name, wish in wishes.items() if wish and name not in numbers}
+    translated = {"slurm": True} | {OPTIONS[name]: number for name, number in numbers.items()}
+    rest = {name: value for name, value in options.items() if value and name not in numbers}
     if "after" in rest:
         rest["after"] = _numbers(rest["after"])
     if "setup" in rest:
         rest["setup"] = [rest["setup"]] if isinstance(rest["setup"], str) else list(rest["setup"])
-    return options | {OPTIONS[name]: wish for name, wish in rest.items()}
+    return translated | {OPTIONS[name]: value for name, value in rest.items()}
 
 
 def _numbers(after: Any) -> str:
