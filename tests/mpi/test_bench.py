@@ -55,9 +55,12 @@ def test_a_job_that_stays_does_not_grow_with_its_guests_and_deployments(jobs):
     command = ("-m", "cmpi.bench", "standing", "--count", "10", "--json")
     result = jobs.run(sys.executable, *command, timeout=300)
     rows = [json.loads(line) for line in result.out.splitlines()]
-    grown = {row["what"]: row["ours"] for row in rows if "growth" in row["what"]}
-    assert len(grown) == 3 and max(grown.values()) < 300, result  # Open MPI keeps 100 KB of each start
-    assert max(row["ours"] for row in rows if "more" in row["what"]) < 10, result
+    growth = [row["ours"] for row in rows if "growth" in row["what"]]
+    assert len(growth) >= 8 and max(growth) < 300, result  # Open MPI keeps 100 KB of each start
+    assert max(row["ours"] for row in rows if "more files" in row["what"]) < 10, result
+    # MPICH's proxy keeps a descriptor of each process that MPI_Comm_spawn starts, ours or not.
+    descriptors = [(row["ours"], row["theirs"]) for row in rows if row["against"] == "the same"]
+    assert len(descriptors) >= 2 and all(ours < theirs + 1 for ours, theirs in descriptors), result
 
 
 def test_an_unknown_benchmark_is_refused(jobs):

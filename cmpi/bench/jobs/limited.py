@@ -28,31 +28,46 @@ PARTS = {  # words of its command line, and what the part is called
 }
 
 
-def parts() -> dict[str, list[Any]]:
-    """The processes of this job that live as long as it, by what they are."""
-    top = launcher()
-    found: dict[str, list[Any]] = {}
-    for process in [top, *top.children(recursive=True)]:
+def title(process: psutil.Process) -> str:
+    """What part of a job this process is; "": none that lives as long as the job."""
+    try:
         line = " ".join(process.cmdline())
-        name = next((name for word, name in PARTS.items() if word in line), "")
+    except psutil.NoSuchProcess:
+        return ""  # it has ended meanwhile
+    return next((name for word, name in PARTS.items() if word in line), "")
+
+
+def parts(top: psutil.Process) -> dict[str, list[psutil.Process]]:
+    """The processes that live as long as the job of this cmpirun, by what they are."""
+    found: dict[str, list[psutil.Process]] = {}
+    for process in [top, *top.children(recursive=True)]:
+        name = title(process)
         # Monitors and closures are forks of the fork server, with its command line.
         parent = process.parent()
-        forked = (
-            name == "fork server" and parent is not None and "root/main" not in " ".join(parent.cmdline())
-        )
+        forked = name == "fork server" and parent is not None and title(parent) != "root"
         if name and not forked:
             found.setdefault(name, []).append(process)
     return found
 
 
-def descriptors(of: dict[str, list[Any]]) -> dict[str, int]:
+def descriptors(of: dict[str, list[psutil.Process]]) -> dict[str, int]:
     """How many descriptors the busiest of each kind has open."""
     return {name: max(process.num_fds() for process in processes) for name, processes in of.items()}
 
 
-def megabytes(of: dict[str, list[Any]]) -> dict[str, float]:
+def megabytes(of: dict[str, list[psutil.Process]]) -> dict[str, float]:
     """The resident memory of each kind, in MB."""
     return {name: sum(p.memory_info().rss for p in processes) / 1e6 for name, processes in of.items()}
+
+
+def held(processes: list[psutil.Process]) -> tuple[int, int]:
+    """The memory that these processes alone hold, in bytes, and their descriptors."""
+    return sum(it.memory_full_info().uss for it in processes), sum(it.num_fds() for it in processes)
+
+
+def more(before: tuple[int, int], after: tuple[int, int], count: int) -> tuple[float, float]:
+    """By how much that has grown for each of `count`."""
+    return (after[0] - before[0]) / count, (after[1] - before[1]) / count
 
 
 def stay(parent: Pid) -> None:
@@ -72,7 +87,7 @@ def alive(n: int) -> dict[str, Any]:
     numbers = {Receiver[int](pid).recv() for pid in pids}
     took_s = time.monotonic() - began_s
     assert len(numbers) == n and all(map(psutil.pid_exists, numbers))
-    opened = descriptors(parts())
+    opened = descriptors(parts(launcher()))
     for pid in pids:
         Sender[int](pid).send(0)
     for pid in pids:
@@ -90,7 +105,7 @@ def short(n: int) -> dict[str, Any]:
     """Start this many processes that end at once; report the rates in the first and the last tenth, and the
     growth of memory and descriptors."""
     rates: list[float] = []
-    of = parts()
+    of = parts(launcher())
     memory = opened = {}
     for i in range(ROUNDS):
         began_s, running = time.monotonic(), deque[Pid]()
