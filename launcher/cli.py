@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 
@@ -74,12 +75,15 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(arguments: list[str]) -> LaunchConfig:
     """Return the config for these arguments; if they are wrong, print a message and exit with code 2."""
+    asks = "-h" in arguments or "--help" in arguments
+    # Without a width argparse imports `shutil`, and that all compressors, to measure the terminal.
+    form = functools.partial(argparse.RawDescriptionHelpFormatter, width=None if asks else 80)
     parser = _Parser(
         prog="cmpirun",
         usage="cmpirun [-n N] [options] PROGRAM [ARGS...]",
         description="Run a program as N ranks of one MPI world; they can spawn further processes.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=form,
         allow_abbrev=False,
     )
     add = parser.add_argument
