@@ -145,6 +145,12 @@ def _serves(parent: Pid) -> None:
             n += 1
 
 
+def _end(server: Pid) -> None:
+    """End a server. The next kind of call must not reach it by its name."""
+    cmpi.kill(server)
+    cmpi.wait(server)
+
+
 class SendsMail(Kind):
     """As `Sends`, to a mailbox that is found by name."""
 
@@ -161,7 +167,7 @@ class SendsMail(Kind):
         sent = self._sender._sender.statistics().messages
         self._sender.flush()
         got = cmpi.call("server", None)
-        cmpi.kill(self._pid)
+        _end(self._pid)
         return "" if got == sent else f"{sent} messages were sent, {got} came"
 
 
@@ -181,7 +187,7 @@ class Calls(Kind):
     def check(self) -> str:
         for _ in range(100):
             self.step()
-        cmpi.kill(self._pid)
+        _end(self._pid)
         return self._fault
 
 
