@@ -132,3 +132,28 @@ def test_only_the_door_listens(module):
             owner, _, name = ast.unparse(node.func).rpartition(".")
             of_socket = name == "listen" and owner and owner not in MODULES_THAT_HAVE_ONE
             assert name not in SERVERS and not of_socket, f"{PATHS[module]}:{node.lineno} listens"
+
+
+# What may measure time by the real clock. Limits on how long a part of cmpi may take are measured by
+# `_transport/clock.py`, which does not count the time in which the job is stopped.
+REAL_CLOCK = {
+    "cmpi._transport.clock": "it is made of it",
+    "cmpi._runtime.root.bridge": "the times of output, for the reader",
+    "cmpi._runtime.root.deployment_table": "how long a program took, for the reader",
+    "cmpi._runtime.root.root": "how long the job took, for the reader",
+    "cmpi._runtime.process.wait_registry": "how long a wait has lasted, for the reader",
+    "cmpi._runtime.monitor.rank_stacks": "the CPU time used per second",
+    "cmpi._runtime.fabric.agent": "when to nap, and for how long",
+    "cmpi._runtime.process.socket_waits": "the user's timeouts",
+    "cmpi._runtime.slurm_poller": "Slurm goes on while the job is stopped",
+    "cmpi._runtime.slurm_question": "Slurm goes on while the job is stopped",
+    "cmpi.launcher.slurm.add_nodes": "Slurm goes on while the job is stopped",
+    "cmpi.launcher.slurm.follow": "Slurm goes on while the job is stopped",
+    "cmpi.launcher.slurm.for_guest": "Slurm goes on while the job is stopped",
+}
+
+
+@MODULES
+def test_only_times_for_the_user_are_those_of_the_real_clock(module):
+    if module.startswith(("cmpi._runtime", "cmpi._transport", "cmpi.launcher")):
+        assert ("monotonic" in PATHS[module].read_text()) == (module in REAL_CLOCK)

@@ -10,7 +10,7 @@ import _socket
 
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime import environment as names
-from cmpi._transport import job_secret
+from cmpi._transport import clock, job_secret
 from cmpi._transport.proof import HANDSHAKE_S, prove
 from cmpi.errors import ProtocolError
 
@@ -178,9 +178,10 @@ def receive_with_fds(stream: ControlSocket) -> tuple[Any, list[int]]:
     Raises:
         ProtocolError: The peer sent something else, or nothing within `HANDSHAKE_S`.
     """
-    stream.sock.settimeout(HANDSHAKE_S)
-    decoder, fds = Decoder(stream.expected), list[int]()
+    decoder, fds, end_s = Decoder(stream.expected), list[int](), clock.now_s() + HANDSHAKE_S
     while True:
+        if not clock.wait_readable(stream.fileno(), end_s):
+            raise ProtocolError(f"no first frame within {HANDSHAKE_S:g} s")
         try:
             data, more = receive_fds(stream.sock)
         except OSError as error:

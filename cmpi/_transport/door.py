@@ -10,9 +10,9 @@ import _socket
 import errno
 import os
 import select
-import time
 
 from cmpi._core.protocol import authentication
+from cmpi._transport import clock
 from cmpi._transport.proof import HANDSHAKE_S, is_ours
 from cmpi.errors import LaunchError, ProtocolError
 
@@ -87,15 +87,13 @@ class Door:
     def wait(self, end_s: float) -> _socket.socket | None:
         """Wait for a visitor that proves itself; None if there is none by `end_s`. Blocks: until then."""
         while True:
-            now_s = time.monotonic()
+            now_s = clock.now_s()
             for sock in self.admit(now_s):
                 return sock  # a door for one connection: only one peer knows the key
             if now_s >= end_s:
                 return None
             next_s = min(t for t in (self.deadline_s, end_s) if t is not None)
-            poll = select.poll()  # `select` cannot handle descriptors above 1023
-            poll.register(self._poll, select.POLLIN)
-            poll.poll(max(0.0, next_s - now_s) * 1000)
+            clock.wait_readable(self._poll.fileno(), next_s)
 
     def close(self) -> None:
         """Stop listening, and reject all visitors that have not proved themselves."""

@@ -13,8 +13,8 @@ its simple PMI client speak it (PMI_FD, PMI_SPAWNED, PARENT_ROOT_PORT_NAME).
 from __future__ import annotations
 
 import os
-import select
 
+from cmpi._transport import clock
 from cmpi._transport.pmi_relay import PmiRelay
 
 TYPE_CHECKING = False
@@ -104,9 +104,7 @@ class Pmi:
         os.write(self._fd, command.encode())
         answer = b""
         while not (answer.endswith(b"\n") and expected.encode() in answer):
-            poll = select.poll()
-            poll.register(self._fd, select.POLLIN)
-            if not poll.poll(ANSWER_S * 1000):
+            if not clock.wait_readable(self._fd, clock.now_s() + ANSWER_S):
                 raise OSError("the MPI launcher does not answer")
             piece = os.read(self._fd, 4096)
             if not piece:

@@ -6,6 +6,7 @@ import _socket
 import os
 
 from cmpi._core.protocol import authentication
+from cmpi._transport import clock
 from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
@@ -15,16 +16,17 @@ if TYPE_CHECKING:
 HANDSHAKE_S = 10.0  # how long the other end may take to prove itself
 
 
-def prove(sock: _socket.socket, key: Key) -> None:
+def prove(sock: _socket.socket, key: Key, limit_s: float | None = HANDSHAKE_S) -> None:
     """Prove that we know the key, and check the listener's proof, before anything else is sent.
 
-    Raises: OSError, ProtocolError. Blocks: as the socket does, for two messages.
+    Raises: OSError, ProtocolError. Blocks: at most `limit_s` for each of two messages (None: without
+    limit).
     """
     if not is_ours(sock):
         raise ProtocolError("another user listens at the address of this job")
     client = authentication.Client(key, os.urandom(authentication.NONCE_BYTES))
-    sock.sendall(client.answer(receive_exactly(sock, authentication.GREETING_BYTES)))
-    client.check(receive_exactly(sock, authentication.PROOF_BYTES))
+    sock.sendall(client.answer(receive_exactly(sock, authentication.GREETING_BYTES, limit_s)))
+    client.check(receive_exactly(sock, authentication.PROOF_BYTES, limit_s))
 
 
 def is_ours(sock: _socket.socket) -> bool:
@@ -38,10 +40,13 @@ def is_ours(sock: _socket.socket) -> bool:
     return int.from_bytes(credentials[4:8], "little") == os.geteuid()
 
 
-def receive_exactly(sock: _socket.socket, nbytes: int) -> bytes:
-    """Receive this many bytes. Raises: OSError, ProtocolError. Blocks: as the socket does."""
-    data = b""
+def receive_exactly(sock: _socket.socket, nbytes: int, limit_s: float | None = HANDSHAKE_S) -> bytes:
+    """Receive this many bytes. Raises: OSError, ProtocolError. Blocks: at most `limit_s` (None: without
+    limit)."""
+    data, end_s = b"", None if limit_s is None else clock.now_s() + limit_s
     while len(data) < nbytes:
+        if end_s is not None and not clock.wait_readable(sock.fileno(), end_s):
+            raise TimeoutError(f"the other end has not answered within {limit_s:g} s")
         piece = sock.recv(nbytes - len(data))
         if not piece:
             raise ProtocolError("the peer rejected this process's secret, and closed the connection")

@@ -15,12 +15,12 @@ import errno
 import os
 import socket
 import struct
-import time
 from collections import deque
 
 from cmpi._core.channel.retransmission import Retransmission
 from cmpi._core.protocol.process_fabric import CarryTo
 from cmpi._core.protocol.wire import MAX_FRAME_BYTES, encode
+from cmpi._transport import clock
 from cmpi._transport.buffer_pool import blank
 from cmpi._transport.door import Door, listening
 from cmpi._transport.mpi import TransportBroken
@@ -317,7 +317,7 @@ def close(door: Door) -> None:
 def accept(door: Door, timeout_s: float) -> _socket.socket | None:
     """Wait for the peer that knows the key; return the socket, None if it has not come. Blocks: at most
     `timeout_s`."""
-    return door.wait(time.monotonic() + timeout_s)
+    return door.wait(clock.now_s() + timeout_s)
 
 
 def dial(address: str, port: int, key: bytes, timeout_s: float) -> _socket.socket | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
-import time
 
 from cmpi._core.protocol import command_launcher
 from cmpi._runtime.linux import job_folders
-from cmpi._transport import control_socket
+from cmpi._transport import clock, control_socket
 from cmpi.errors import LaunchError
 from cmpi.launcher.hosts.hostfile import parse_list
 
@@ -61,12 +59,11 @@ def ask(folder: str, hosts: str, allocation: str = "") -> tuple[control_socket.C
 
 def answer(stream: control_socket.ControlSocket) -> list[str] | None:
     """Wait for the job's answer; None: it has ended, or gives none within `ANSWER_S`."""
-    end_s = time.monotonic() + ANSWER_S
-    while not stream.closed and (left_s := end_s - time.monotonic()) > 0:
-        if select.select([stream], [], [], left_s)[0]:
-            for frame in stream.receive():
-                faults: list[str] = frame.faults
-                return faults
+    end_s = clock.now_s() + ANSWER_S
+    while not stream.closed and clock.wait_readable(stream.fileno(), end_s):
+        for frame in stream.receive():
+            faults: list[str] = frame.faults
+            return faults
     return None
 
 

@@ -35,7 +35,7 @@ from cmpi._runtime.linux import (
     shared_memory_room,
     trusted_folder,
 )
-from cmpi._transport import job_secret
+from cmpi._transport import clock, job_secret
 from cmpi._transport.door import Door, listen
 from cmpi.errors import LaunchError
 from cmpi.launcher.hosts.channels import Channels
@@ -79,7 +79,7 @@ class Agent:
         self._unpacker: Unpacker | None = None
         self._over = False
         self._handlers = self._requests()
-        self._heard_s = self._beat_s = time.monotonic()
+        self._heard_s = self._beat_s = clock.now_s()
         self._lost_s = launcher_agent.LOST_S + launcher_agent.LEAVE_LATER_S
 
     def run(self) -> None:
@@ -100,7 +100,7 @@ class Agent:
                     call(*arguments, events)
                 self._reap()
                 self._admit()
-                now_s = time.monotonic()
+                now_s = clock.now_s()
                 if now_s >= self._beat_s + launcher_agent.BEAT_S:
                     self._beat_s = now_s
                     self._send(launcher_agent.Beat())
@@ -152,7 +152,7 @@ class Agent:
         if not data:
             self._over = True
             return
-        self._heard_s = time.monotonic()
+        self._heard_s = clock.now_s()
         for frame in self._decoder.feed(data):
             handler(self._handlers, frame)(frame)
 
@@ -260,7 +260,7 @@ class Agent:
 
     def _admit(self, *_: object) -> None:
         """Connect those that have proved themselves with the root."""
-        for accepted in [] if self._door is None else self._door.admit(time.monotonic()):
+        for accepted in [] if self._door is None else self._door.admit(clock.now_s()):
             self._next += 2
             self._channels.add(self._next, socket.socket(fileno=accepted.detach()))
             self._send(launcher_agent.Came(self._next))

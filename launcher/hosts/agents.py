@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import selectors
 import sys
-import time
 
 from cmpi._base.frozen import replace
 from cmpi._core import host_lives
@@ -16,6 +15,7 @@ from cmpi._core.host_lives import HostLives
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.code_version import code_version
+from cmpi._transport import clock
 from cmpi.errors import LaunchError, ProtocolError
 from cmpi.launcher.hosts import host_checks
 from cmpi.launcher.hosts.remote_host import SSH_S, RemoteHost
@@ -63,7 +63,7 @@ class Agents:
         self._to_root = RootTunnel(self._selector)
         self._commands: dict[int, tuple[Callable[[bytes], None], Callable[[int], None]]] = {}
         self._next = 1
-        self._lives = HostLives(launcher_agent.BEAT_S, lost_s, time.monotonic())
+        self._lives = HostLives(launcher_agent.BEAT_S, lost_s, clock.now_s())
         self.lost: Callable[[str, str], None] = lambda name, reason: None
         self.back: Callable[[str], None] = lambda name: None
         self._way, self._python, self._version = way, python, code_version()
@@ -82,7 +82,7 @@ class Agents:
         self._handlers_of_returning = {**self._handlers, **self._returning.handlers()}
         try:
             for name in self._specs:
-                self._do(self._lives.start(name, time.monotonic()))
+                self._do(self._lives.start(name, clock.now_s()))
         except OSError as error:
             raise LaunchError(f"cannot start {error.filename}: {error.strerror}") from None
 
@@ -100,7 +100,7 @@ class Agents:
         for key, events in self._selector.select(timeout_s):
             call, *arguments = key.data
             call(*arguments, events)
-        self._do(self._lives.tick(time.monotonic()))
+        self._do(self._lives.tick(clock.now_s()))
 
     def _up(self, host: RemoteHost) -> bool:
         return not host.gone and self._lives.state(host.spec.name) == host_lives.UP
@@ -121,10 +121,10 @@ class Agents:
 
     def faults(self, here: launcher_agent.HostFacts, mpi_kind: str) -> dict[str, str]:
         """Wait for all agents; returns why each host cannot take part, or "". Blocks: as `gather`."""
-        start_s = time.monotonic()
+        start_s = clock.now_s()
         told = False
         while waiting := [h.spec.name for h in self.hosts.values() if h.facts is None and not h.gone]:
-            passed_s = time.monotonic() - start_s
+            passed_s = clock.now_s() - start_s
             if passed_s >= self._gather_s:
                 break
             if passed_s >= PATIENCE_S and not told:
@@ -177,9 +177,9 @@ class Agents:
         self._await_answers(hosts, SHIP_S)
 
     def _await_answers(self, hosts: list[RemoteHost], limit_s: float) -> None:
-        end_s = time.monotonic() + limit_s
+        end_s = clock.now_s() + limit_s
         while any(host.answer is None and not host.gone for host in hosts):
-            if time.monotonic() >= end_s:
+            if clock.now_s() >= end_s:
                 break
             self.serve(0.1)
         faults = [f"{h.spec.name}: {h.answer or 'has not answered'}" for h in hosts if h.answer != ""]
@@ -218,7 +218,7 @@ class Agents:
         host = self.hosts[name]
         for channel in list(host.channels):
             self._to_root.close(host, channel)
-        self._do(self._lives.forgotten(name, time.monotonic()))
+        self._do(self._lives.forgotten(name, clock.now_s()))
 
     def attend(
         self,
@@ -241,7 +241,7 @@ class Agents:
             return
         if self._lives.state(spec.name) in ("", host_lives.LOST, host_lives.AWAY):
             self._specs[spec.name] = spec
-        self._do(self._lives.add(spec.name, time.monotonic()))
+        self._do(self._lives.add(spec.name, clock.now_s()))
 
     def has(self, name: str) -> bool:
         """Whether this is a host of the job, or about to become one."""
@@ -257,8 +257,8 @@ class Agents:
         for host in self.hosts.values():
             if self._up(host):
                 host.tell(launcher_agent.EndAgent())
-        end_s = time.monotonic() + LEAVE_S
-        while any(self._up(host) for host in self.hosts.values()) and time.monotonic() < end_s:
+        end_s = clock.now_s() + LEAVE_S
+        while any(self._up(host) for host in self.hosts.values()) and clock.now_s() < end_s:
             self.serve(0.05)
         for host in self.hosts.values():
             if host.ssh.poll() is None:
@@ -324,7 +324,7 @@ class Agents:
     # -- from the hosts ------------------------------------------------------------------------
 
     def _on_data(self, host: RemoteHost, data: bytes) -> None:
-        self._lives.heard(host.spec.name, time.monotonic())
+        self._lives.heard(host.spec.name, clock.now_s())
         try:
             for frame in host.frames(data):
                 handlers = self._handlers_of_returning if host in self._returning else self._handlers

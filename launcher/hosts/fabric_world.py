@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
-
 from cmpi._core.fabric.revival import Revival
 from cmpi._core.protocol import launcher_root
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ class FabricWorld:
         """Serve the descriptors that are ready, and start what is due. Blocks: never."""
         if self._world is not None and self._world.has_ended(ready):
             self._fell()
-        if self.deadline_s is not None and time.monotonic() >= self.deadline_s:
+        if self.deadline_s is not None and clock.now_s() >= self.deadline_s:
             self._begin()
 
     def host_lost(self, name: str) -> None:
@@ -70,7 +69,7 @@ class FabricWorld:
         self.deadline_s = None
         hosts = [name for name in self.hosts if name not in self._lost]
         if len(hosts) > 1:
-            self._revival.started(time.monotonic())
+            self._revival.started(clock.now_s())
             self._world = self._start(hosts)
         else:
             self._tell_root(launcher_root.FabricFailed("fewer than two hosts with fabric agents are left"))
@@ -79,7 +78,7 @@ class FabricWorld:
         assert self._world is not None
         self._world.end()
         self._world = None
-        self.deadline_s = self._revival.fell(time.monotonic())
+        self.deadline_s = self._revival.fell(clock.now_s())
         if self.deadline_s is None:
             why = "the fabric agents end again and again (--verbose shows what MPI says)"
             self._tell_root(launcher_root.FabricFailed(why))

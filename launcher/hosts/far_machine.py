@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from importlib.metadata import version
 
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.code_version import code_version
+from cmpi._transport import clock
 from cmpi.errors import LaunchError, ProtocolError
 from cmpi.launcher.hosts import host_checks
 from cmpi.launcher.hosts.hostfile import HostSpec
@@ -130,8 +130,8 @@ class FarMachine:
         return self._await(SHIP_S)
 
     def _await(self, limit_s: float) -> Any:
-        end_s, self._answer = time.monotonic() + limit_s, None
-        while self._answer is None and not self.gone and time.monotonic() < end_s:
+        end_s, self._answer = clock.now_s() + limit_s, None
+        while self._answer is None and not self.gone and clock.now_s() < end_s:
             self.turn(0.1)
         if self._answer is not None:
             return self._answer

@@ -13,7 +13,6 @@ import selectors
 import signal
 import socket
 import sys
-import time
 
 from cmpi._base.frozen import replace
 from cmpi._core.protocol import gateway_relay, guest_root, launcher_agent, process_root
@@ -26,7 +25,7 @@ from cmpi._core.protocol.process_root_connections import (
 )
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime.linux import job_folders, leftovers
-from cmpi._transport import door, job_secret
+from cmpi._transport import clock, door, job_secret
 from cmpi.errors import CmpiError, LaunchError, ProtocolError
 from cmpi.launcher import cli
 from cmpi.launcher.hosts import choice
@@ -125,11 +124,11 @@ class _Gateway:
         while not (self._over or self._machine.gone):
             self._machine.turn(None if self._door.deadline_s is None else 1.0)
             self._admit(0)
-        end_s = time.monotonic() + gateway_relay.LEAVE_S
-        while self._channels and not self._machine.gone and time.monotonic() < end_s:
+        end_s = clock.now_s() + gateway_relay.LEAVE_S
+        while self._channels and not self._machine.gone and clock.now_s() < end_s:
             self._machine.turn(0.1)  # what the guest has sent is still on its way
         self._machine.tell(launcher_agent.Shut(GUEST))
-        while not self._machine.gone and time.monotonic() < end_s:
+        while not self._machine.gone and clock.now_s() < end_s:
             self._machine.turn(0.1)
         self._machine.close()
 
@@ -137,7 +136,7 @@ class _Gateway:
         self._over = True
 
     def _admit(self, _: int) -> None:
-        for accepted in self._door.admit(time.monotonic()):
+        for accepted in self._door.admit(clock.now_s()):
             if GUEST in self._channels:
                 accepted.close()  # there is one guest
             else:

@@ -10,14 +10,13 @@ import os
 import selectors
 import socket
 import threading
-import time
 from collections import deque
 
 from cmpi._core.protocol import gateway_relay, launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode, handler
 from cmpi._runtime.code_version import code_version
 from cmpi._runtime.linux import home, job_folders
-from cmpi._transport import control_socket, door, socket_transport
+from cmpi._transport import clock, control_socket, door, socket_transport
 from cmpi.errors import LaunchError, ProtocolError
 from cmpi.launcher.hosts.channels import Channels
 from cmpi.launcher.hosts.pipes import WatchedPipe
@@ -60,15 +59,15 @@ class Relay:
         decoder = Decoder(gateway_relay.TO_RELAY)
         self._selector.register(self._pipe.readable, selectors.EVENT_READ, (self._read, decoder))
         self._selector.register(self._wake, selectors.EVENT_READ, (self._run_posted,))
-        beat_s = time.monotonic()
+        beat_s = clock.now_s()
         while not self._over:
             self._turn()
-            if time.monotonic() >= beat_s + BEAT_S:
-                beat_s = time.monotonic()
+            if clock.now_s() >= beat_s + BEAT_S:
+                beat_s = clock.now_s()
                 self._send(launcher_agent.Beat())
         self._channels.shut_all()
-        end_s = time.monotonic() + gateway_relay.LEAVE_S
-        while self._channels and time.monotonic() < end_s:
+        end_s = clock.now_s() + gateway_relay.LEAVE_S
+        while self._channels and clock.now_s() < end_s:
             self._turn()
         for listener in self._listeners.values():
             _close(listener)

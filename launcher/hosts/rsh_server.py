@@ -7,11 +7,10 @@ They come from `rsh_client.py`, to run mpiexec's daemons on other hosts, and fro
 from __future__ import annotations
 
 import selectors
-import time
 
 from cmpi._base.frozen import replace
 from cmpi._core.protocol import command_launcher, launcher_agent
-from cmpi._transport import control_socket
+from cmpi._transport import clock, control_socket
 from cmpi._transport.door import Door, listen
 from cmpi.errors import ProtocolError
 from cmpi.launcher.hosts.hostfile import parse_list
@@ -56,7 +55,7 @@ class RshServer:
             call(*arguments)
 
     def _admit(self) -> None:
-        for sock in self._door.admit(time.monotonic()):
+        for sock in self._door.admit(clock.now_s()):
             stream = control_socket.ControlSocket(sock, command_launcher.TO_LAUNCHER)
             self._selector.register(stream, selectors.EVENT_READ, (self._on_input, stream))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import select
-import time
 
 from cmpi._runtime.linux.write_all import write_all
+from cmpi._transport import clock
 from cmpi.launcher.mpi.launcher_noise import LauncherNoise
 
 TYPE_CHECKING = False
@@ -63,14 +63,14 @@ class MpiexecOutput:
                 if not data:
                     os.close(fd)
                     del self._numbers[fd]
-        if self._decide_s is not None and time.monotonic() >= self._decide_s:
+        if self._decide_s is not None and clock.now_s() >= self._decide_s:
             for number in self._sorting:
                 self._sort(number, b"")
         undecided = any(each.undecided for each in self._sorting.values())
         if not undecided:
             self._decide_s = None
         elif self._decide_s is None:
-            self._decide_s = time.monotonic() + DECIDE_S
+            self._decide_s = clock.now_s() + DECIDE_S
 
     def read_all(self) -> None:
         """Read all that is available, however much. Blocks: for `QUIET_S`, if there was any output."""

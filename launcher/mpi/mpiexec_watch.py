@@ -6,12 +6,11 @@ import os
 import select
 import signal
 import sys
-import time
 
 from cmpi._core.protocol import launcher_root, monitor_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import shared_memory_room
-from cmpi._transport import control_socket
+from cmpi._transport import clock, control_socket
 from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
@@ -110,9 +109,8 @@ class MpiexecWatch:
             self._others.register(poll)
         times = [self._deadline_s, None if self._others is None else self._others.deadline_s]
         times += [self._output.deadline_s, self._door.deadline_s if self._root is None else None]
-        first_s = min((t for t in times if t is not None), default=None)
-        left = None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000
-        ready = {fd for fd, _ in poll.poll(left)}
+        left_s = clock.patience_s(times)
+        ready = {fd for fd, _ in poll.poll(None if left_s is None else left_s * 1000)}
         if wake in ready:
             for number in os.read(wake, 64):
                 self._on_signal(number)
@@ -126,11 +124,11 @@ class MpiexecWatch:
             self._others.serve(ready)
         if self._pidfd in ready:
             self._exited = True
-        elif self._deadline_s is not None and time.monotonic() >= self._deadline_s:
+        elif self._deadline_s is not None and clock.now_s() >= self._deadline_s:
             self._end_session()
 
     def _meet_root(self) -> None:
-        for sock in self._door.admit(time.monotonic()):
+        for sock in self._door.admit(clock.now_s()):
             self._root = stream = control_socket.ControlSocket(sock, launcher_root.TO_LAUNCHER)
             control_socket.send_with_fds(stream, self._order, self._fds)
             self._output.pass_on = self._pass_on
@@ -155,7 +153,7 @@ class MpiexecWatch:
             root.closed = True
         if root.closed or self._code is not None:
             # The root has left or is about to: the rest of the job gets this long to end.
-            self._deadline_s = time.monotonic() + (LEAVE_S if self._code is not None else 0.5)
+            self._deadline_s = clock.now_s() + (LEAVE_S if self._code is not None else 0.5)
 
     def _final(self, frame: launcher_root.Final) -> None:
         self._code = frame.code
@@ -179,7 +177,7 @@ class MpiexecWatch:
             self._root.send(launcher_root.Interrupt(number))
             self._hurried = bool(self._interrupted)
             grace_s = 0.0 if self._hurried else self._order.grace_s
-            self._deadline_s = time.monotonic() + grace_s + LEAVE_S
+            self._deadline_s = clock.now_s() + grace_s + LEAVE_S
         self._interrupted = self._interrupted or number
 
     def _look_for_damage(self) -> None:

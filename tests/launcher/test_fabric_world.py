@@ -28,7 +28,7 @@ class Worlds:
 
     def __init__(self, monkeypatch, hosts):
         self.now_s, self.started, self.told = 100.0, [], []
-        monkeypatch.setattr(fabric_world.time, "monotonic", lambda: self.now_s)
+        monkeypatch.setattr(fabric_world.clock, "now_s", lambda: self.now_s)
         self.fabric = FabricWorld(hosts, self.start)
         self.fabric.attend(self.told.append)
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from cmpi._runtime.root import clock
 from cmpi._runtime.root.ending_processes import ENDING_S, EndingProcesses
 from cmpi._runtime.root.root_loop import RootLoop
+from cmpi._transport import clock
 
 
 class Table:

@@ -14,8 +14,9 @@ from cmpi._core.job.job_actions import Launch
 from cmpi._core.job.process_table import START_S
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import pid_files
-from cmpi._runtime.root import clock, spawner
+from cmpi._runtime.root import spawner
 from cmpi._runtime.root.host_starts import MOST_ABANDONED, UNSEEN_S, HostStarts
+from cmpi._transport import clock
 from tests.mpi.conftest import SLOWNESS
 
 
@@ -122,7 +123,7 @@ import sys, threading, time
 from cmpi._core.job import process_table
 from cmpi._runtime.root import host_starts, spawner
 from cmpi._core.job.job_actions import Launch
-from cmpi._runtime.root import clock
+from cmpi._transport import clock
 from cmpi._runtime.root.root_loop import RootLoop
 host_starts.START_S = host_starts.UNSEEN_S = float(sys.argv[1])
 called = threading.Event()

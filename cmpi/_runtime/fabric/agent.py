@@ -20,6 +20,7 @@ from cmpi._core.fabric import streams
 from cmpi._core.protocol import helper_root, process_fabric
 from cmpi._core.protocol.wire import Decoder
 from cmpi._runtime.fabric.local_end import LocalEnd
+from cmpi._transport import clock
 from cmpi._transport.door import Door, listen
 from cmpi._transport.socket_transport import link_path
 from cmpi.errors import ProtocolError
@@ -217,7 +218,7 @@ class FabricAgent:
     # -- this host -----------------------------------------------------------------------------
 
     def _admit(self, door: Door, _: int = 0) -> None:
-        for sock in door.admit(time.monotonic()):
+        for sock in door.admit(clock.now_s()):
             sock.setblocking(False)
             decoder = Decoder(process_fabric.TO_FABRIC_AGENT)
             self._watch(sock.fileno(), select.EPOLLIN, partial(self._greet, sock, decoder))

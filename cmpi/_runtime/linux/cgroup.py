@@ -16,6 +16,7 @@ import os
 import time
 
 from cmpi._runtime.linux.memory_usage import read
+from cmpi._transport import clock
 
 MOUNT = "/sys/fs/cgroup"
 _BOUNDS = ("cpu.max", "cpuset.cpus", "memory.high", "memory.max", "memory.swap.max")
@@ -112,13 +113,13 @@ def remove_all(prefixes: list[str]) -> None:
     Blocks: while processes in one of them are ending, at most `REMOVE_S`.
     """
     _, home = _places()
-    end_s = time.monotonic() + REMOVE_S
+    end_s = clock.now_s() + REMOVE_S
     try:
         names = [name for name in os.listdir(home) if name.startswith(tuple(prefixes))]
     except OSError:
         return  # there are no such cgroups
     for name in names:
-        while not _remove(f"{home}/{name}") and time.monotonic() < end_s:
+        while not _remove(f"{home}/{name}") and clock.now_s() < end_s:
             time.sleep(LOOK_AGAIN_S)
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import time
 
+from cmpi._transport import clock
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +52,7 @@ def remove_unmapped_segments(patience_s: float = 0.0) -> None:
         patience_s: How long to go on looking, in seconds: killed owners may not be gone yet, and an owner
             may be killed between creating its file and unlinking it.
     """
-    end_s = time.monotonic() + patience_s
+    end_s = clock.now_s() + patience_s
     while True:
         left = _unmapped()
         if left:
@@ -60,7 +62,7 @@ def remove_unmapped_segments(patience_s: float = 0.0) -> None:
                     os.unlink(path)
                 except OSError:
                     pass  # another cmpirun was faster
-        if time.monotonic() >= end_s:
+        if clock.now_s() >= end_s:
             return
         time.sleep(LOOK_AGAIN_S)
 
@@ -165,11 +167,11 @@ def remove_folders(folders: Sequence[str]) -> None:
 
     from cmpi._runtime.linux import cgroup
 
-    end_s = time.monotonic() + REMOVE_S
+    end_s = clock.now_s() + REMOVE_S
     for folder in folders:
         while os.path.exists(folder):
             shutil.rmtree(folder, ignore_errors=True)
-            if time.monotonic() >= end_s:
+            if clock.now_s() >= end_s:
                 break
     cgroup.remove_all([f"{os.path.basename(folder)}." for folder in folders])
 

@@ -17,7 +17,6 @@ import os
 import resource
 import select
 import sys
-import time
 
 from cmpi._core.job import slots, start_numbers
 from cmpi._core.protocol import helper_root
@@ -28,7 +27,7 @@ from cmpi._runtime.monitor.hand_over import HandOver
 from cmpi._runtime.monitor.monitor import Monitor
 from cmpi._runtime.monitor.start_child import BecomeProcess
 from cmpi._runtime.process import apply_grant, inheritance, interpreter_end, lazy_mpi
-from cmpi._transport import control_socket, job_secret
+from cmpi._transport import clock, control_socket, job_secret
 from cmpi._transport.door import Door, listen
 from cmpi._transport.pmi import Pmi
 
@@ -90,7 +89,7 @@ class ForkServer:
                 for frame in self._root.receive():
                     if isinstance(frame, helper_root.Load):
                         self._load(frame.modules, frame.path)
-            now_s = time.monotonic()
+            now_s = clock.now_s()
             for stub in self._door.admit(now_s):
                 self._coming[stub.fileno()] = HandOver(stub, now_s)
             for coming in list(self._coming.values()):
@@ -103,8 +102,8 @@ class ForkServer:
 
     def _patience_ms(self) -> float | None:
         times = [self._door.deadline_s, *(coming.deadline_s for coming in self._coming.values())]
-        first_s = min((t for t in times if t is not None), default=None)
-        return None if first_s is None else max(0.0, first_s - time.monotonic()) * 1000
+        left_s = clock.patience_s(times)
+        return None if left_s is None else left_s * 1000
 
     def _load(self, modules: list[str], path: list[str]) -> None:
         sys.path += [folder for folder in path if folder not in sys.path]

@@ -25,7 +25,7 @@ from cmpi._runtime.monitor.rank_stacks import RankStacksQuestions
 from cmpi._runtime.monitor.start_child import BecomeProcess, add_defaults, start
 from cmpi._runtime.monitor.watched_process import WatchedProcess
 from cmpi._runtime.mpi_state import MpiState
-from cmpi._transport import control_socket
+from cmpi._transport import clock, control_socket
 from cmpi._transport.pmi import Pmi
 from cmpi.errors import LaunchError, ProtocolError
 
@@ -187,11 +187,12 @@ class Monitor:
             return IDLE_LOOK_S if self._is_slot else LOOK_AROUND_S
         if process.exited is not None:
             return LOOK_AROUND_S
-        return process.patience_s(time.monotonic(), self._stacks.patience_s)
+        left_s = clock.patience_s([*process.deadlines_s(clock.now_s()), *self._stacks.deadlines_s])
+        return -1 if left_s is None else left_s
 
     def _finished(self, root: control_socket.ControlSocket) -> bool:
         over = self._process is not None and self._is_over(self._process)
-        return self._life.finished(time.monotonic(), root_gone=root.closed, over=over)
+        return self._life.finished(clock.now_s(), root_gone=root.closed, over=over)
 
     @staticmethod
     def _is_over(process: WatchedProcess) -> bool:
@@ -312,7 +313,7 @@ class Monitor:
 
     def _has_exited(self, process: WatchedProcess, exited: monitor_root.ProcessExited) -> None:
         """Finalize PMI for the process at once, because Hydra waits for that when others finalize."""
-        if self._life.process_exited(exited.code, time.monotonic(), untouched=process.untouched):
+        if self._life.process_exited(exited.code, clock.now_s(), untouched=process.untouched):
             self._finalize(killed=exited.signal != 0)
 
     def _finalize(self, killed: bool) -> None:

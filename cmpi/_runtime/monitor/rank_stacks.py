@@ -15,6 +15,7 @@ import time
 
 from cmpi._core.protocol.monitor_root import RankStacks
 from cmpi._runtime.process.rank_main import DUMP_SIGNAL, RETURN_SIGNAL, RETURNED, STACKS_FILE
+from cmpi._transport import clock
 
 LONGEST_S = 5.0  # how long the rank may take to write its stacks; it may be stopped, or block the signal
 STEP_S = 0.01  # between looks at the file: there is nothing to wait on
@@ -51,21 +52,21 @@ class RankStacksQuestions:
             os.kill(pid, DUMP_SIGNAL)
         except OSError:
             return RankStacks(watching, "")  # it has just ended
-        self._pid, self._path, self._end_s = pid, path, time.monotonic() + LONGEST_S
+        self._pid, self._path, self._end_s = pid, path, clock.now_s() + LONGEST_S
         self._asked.append(watching)
         return None
 
     @property
-    def patience_s(self) -> list[float]:
+    def deadlines_s(self) -> list[float]:
         """When to call `answers`: a list of one time, or none."""
-        return [time.monotonic() + STEP_S] if self._asked else []
+        return [clock.now_s() + STEP_S] if self._asked else []
 
     def answers(self) -> list[RankStacks]:
         """The answers, once the rank has written everything."""
         if not self._asked:
             return []
         text = _read(self._path)
-        if not _is_whole(text) and time.monotonic() < self._end_s:
+        if not _is_whole(text) and clock.now_s() < self._end_s:
             return []
         asked, self._asked = self._asked, []
         if True in asked and text:

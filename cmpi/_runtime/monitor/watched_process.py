@@ -10,7 +10,7 @@ from cmpi._core import limits
 from cmpi._core.protocol import monitor_root
 from cmpi._runtime.linux import kernel_kills, loaded_libraries, memory_usage
 from cmpi._runtime.mpi_state import MpiState
-from cmpi._transport import joining
+from cmpi._transport import clock, joining
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class WatchedProcess:
         self._program = program
         self._relay_of_pmi, self._fragile = relay, fragile
         self._unprinted = 0
-        self._young_until_s = time.monotonic() + YOUNG_S if fragile and mpi is None else 0.0
+        self._young_until_s = clock.now_s() + YOUNG_S if fragile and mpi is None else 0.0
         self._held: list[int] = []  # signals to send when the process may die
         self._stdin: list[bytes] = []
         self._to_rank: list[bytes] = []
@@ -98,12 +98,14 @@ class WatchedProcess:
         if child.stdin >= 0 and self._stdin:
             poll.register(child.stdin, select.POLLOUT)
 
-    def patience_s(self, now_s: float, others_s: list[float]) -> float:
-        """How long to wait for the next event, at most until `others_s`; negative: without limit."""
-        due = others_s + ([self._memory_due_s] if self._memory.watching else [])
-        if self._held:
-            due.append(self._young_until_s or now_s + 0.01)
-        return max(0.0, min(due) - now_s) if due else -1
+    def deadlines_s(self, now_s: float) -> list[float]:
+        """When to call `serve` even if no descriptor is ready."""
+        due = [self._memory_due_s] if self._memory.watching else []
+        if now_s < self._young_until_s:
+            due.append(self._young_until_s)
+        elif self._held:
+            due.append(now_s + 0.01)
+        return due
 
     def serve(self, ready: set[int], told: bool) -> None:
         """Serve the descriptors that are ready. `told`: MPI's launcher wants the process to end."""
@@ -125,7 +127,7 @@ class WatchedProcess:
             self._reap(told)
         if self.exited is not None and not self.reported:
             self._report()
-        if self._memory.watching and self.exited is None and time.monotonic() >= self._memory_due_s:
+        if self._memory.watching and self.exited is None and clock.now_s() >= self._memory_due_s:
             self._look_at_memory()
 
     # -- from the root ---------------------------------------------------------------------
@@ -177,14 +179,14 @@ class WatchedProcess:
         """Whether the process may be in MPI_Init, where it must not die."""
         if self.mpi is not None:
             return self._fragile and self.mpi.value == MpiState.STARTING
-        young = time.monotonic() < self._young_until_s
+        young = clock.now_s() < self._young_until_s
         return young and (not self._program or loaded_libraries.has_mpi(self.child.pid))
 
     def _look_at_memory(self) -> None:
         self._kernel_kills = kernel_kills.count()
         family = memory_usage.family(self.child.pid)
         used = memory_usage.resident_bytes(family)
-        self._memory_due_s = time.monotonic() + self._memory.pause_s(used)
+        self._memory_due_s = clock.now_s() + self._memory.pause_s(used)
         if used > self._memory.limit_bytes:
             used = memory_usage.proportional_bytes(family)
         todo = self._memory.seen(used)

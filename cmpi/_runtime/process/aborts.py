@@ -7,8 +7,9 @@ when the process has outlived it for `HOLD_S`. If the process ends first, its ex
 
 from __future__ import annotations
 
-import time
 import weakref
+
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class _Held:
     """An abort that the peer must be told about."""
 
     def __init__(self, fate: Fate, post: Callable[[], None], nudge: Callable[[], None]) -> None:
-        self.post, self.until_s = post, time.monotonic() + HOLD_S
+        self.post, self.until_s = post, clock.now_s() + HOLD_S
         self.leaves = isinstance(fate, SystemExit) and fate.code not in (None, 0)
         self._mark: Any = None
         # Python frees a SystemExit, and only then ends.
@@ -58,7 +59,7 @@ class _Held:
     def due(self) -> bool:
         """Whether the process has outlived the exception."""
         gone = self._mark is not None and self._mark() is None
-        return gone or time.monotonic() >= self.until_s
+        return gone or clock.now_s() >= self.until_s
 
 
 class PendingAborts:
@@ -93,7 +94,7 @@ class PendingAborts:
         """Seconds until `post_due` has something to do; None: nothing is held."""
         if not self._held:
             return None
-        return max(0.0, min(held.until_s for held in self._held) - time.monotonic())
+        return max(0.0, min(held.until_s for held in self._held) - clock.now_s())
 
     def post_all(self) -> bool:
         """Post the remaining aborts, because the process ends without an exception. If it ends by

@@ -23,7 +23,7 @@ from cmpi._core.protocol.process_root_connections import (
     Listening,
 )
 from cmpi._runtime.process.vital_thread import vital_thread
-from cmpi._transport import mpi, socket_transport
+from cmpi._transport import clock, mpi, socket_transport
 from cmpi.errors import ProtocolError
 from cmpi.identifiers import Pid
 
@@ -83,11 +83,11 @@ class Connector:
         if attempt is not None:
             attempt.abandoned = True
         if self._state.connecting and self._with == peer:
-            self._until_s = time.monotonic() + WIDOWED_S
+            self._until_s = clock.now_s() + WIDOWED_S
 
     def end_if_stuck(self) -> None:
         """End this process if MPI does not return: it could not even end normally."""
-        if not self._state.connecting or time.monotonic() <= self._until_s:
+        if not self._state.connecting or clock.now_s() <= self._until_s:
             return
         why = f"MPI has not returned from connecting this process with {Pid(self._with)}"
         print(f"cmpi: {why}; it ends", file=sys.stderr, flush=True)
@@ -151,7 +151,7 @@ class Connector:
     def _enter_mpi(self, pid: int) -> None:
         with self._state.lock:
             self._state.connecting, self._with = True, pid
-            self._until_s = time.monotonic() + STUCK_S
+            self._until_s = clock.now_s() + STUCK_S
         self._state.nudge()  # the progress thread, in case MPI never returns
 
     def _leave_mpi(self) -> None:
@@ -170,8 +170,8 @@ class Connector:
         try:
             # At a TCP port or (0) at a path.
             self._state.tell_root(Listening(order.peer, socket_transport.port_of(door)))
-            end_s = time.monotonic() + SOCKET_S
-            while time.monotonic() < end_s and not attempt.abandoned:
+            end_s = clock.now_s() + SOCKET_S
+            while clock.now_s() < end_s and not attempt.abandoned:
                 sock = socket_transport.accept(door, LOOK_S)
                 if sock is not None:
                     return sock

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from functools import partial
 
 from cmpi._core.channel import channel, windows
@@ -15,7 +14,7 @@ from cmpi._runtime.process.condition import ChannelCondition
 from cmpi._runtime.process.connection import Connection
 from cmpi._runtime.process.connection_condition import ConnectionCondition
 from cmpi._runtime.process.end_table import EndTable
-from cmpi._transport import mpi
+from cmpi._transport import clock, mpi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class Peer:
     def _awaits_end(self) -> bool:
         """True while the connection with a dead peer may still bring something: its end will be read there,
         unless the whole host is lost."""
-        return self.connection.socket_inbox.usable and time.monotonic() < self._exited_s + END_S
+        return self.connection.socket_inbox.usable and clock.now_s() < self._exited_s + END_S
 
     def progress(self) -> bool:
         """Move frames in both directions; True if any moved."""
@@ -129,7 +128,7 @@ class Peer:
 
     def exited(self, status: ExitStatus) -> None:
         """The process has ended; `progress` still reads what it had sent."""
-        self.status, self._exited_s = status, time.monotonic()
+        self.status, self._exited_s = status, clock.now_s()
         self.connection.hush()
         self.connection.ring_inbox.map()  # it may have rung while our bell was full
 

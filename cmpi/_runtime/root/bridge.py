@@ -17,8 +17,8 @@ from cmpi._core.job.output import Formatter
 from cmpi._core.job.speaker import Speaker
 from cmpi._core.protocol import launcher_root
 from cmpi._runtime.linux.write_all import write_all
-from cmpi._runtime.root import clock
 from cmpi._runtime.root.output_files import OutputFiles
+from cmpi._transport import clock
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False

@@ -11,9 +11,9 @@ from cmpi._core.job.report import end_event, final_report
 from cmpi._core.protocol import deployment_root, launcher_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.output_log import OutputLog
-from cmpi._runtime.root import clock
 from cmpi._runtime.root.console import Console
 from cmpi._runtime.root.deployment_record import DeploymentRecord
+from cmpi._transport import clock
 from cmpi.errors import ProtocolError
 from cmpi.identifiers import OK, RAISED, ExitStatus
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from cmpi._runtime.root import clock
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from cmpi._runtime import programs
-from cmpi._runtime.root import clock
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

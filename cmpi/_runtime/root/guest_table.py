@@ -8,7 +8,8 @@ import os
 from cmpi._core.protocol import guest_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_connections import Leaving
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
-from cmpi._runtime.root import clock, remains
+from cmpi._runtime.root import remains
+from cmpi._transport import clock
 from cmpi.identifiers import OK, RAISED, ExitStatus
 
 TYPE_CHECKING = False

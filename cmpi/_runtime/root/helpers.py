@@ -11,11 +11,12 @@ from cmpi._core.job import slots
 from cmpi._core.protocol import helper_root, launcher_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import pid_files
-from cmpi._runtime.root import clock, spawn_room
+from cmpi._runtime.root import spawn_room
 from cmpi._runtime.root.ending_processes import EndingProcesses
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.helper_table import HelperTable
 from cmpi._runtime.root.host_starts import HostStarts
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,12 +14,11 @@ from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import helper_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime import environment
-from cmpi._runtime.root import clock
 from cmpi._runtime.root.ending_processes import EndingProcesses
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.host_starts import HostStarts
 from cmpi._runtime.root.root_loop import RootLoop
-from cmpi._transport import control_socket, mpi
+from cmpi._transport import clock, control_socket, mpi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from cmpi._core.job.process_table import START_S
 from cmpi._runtime.linux import pid_files
-from cmpi._runtime.root import clock, spawn_room
+from cmpi._runtime.root import spawn_room
 from cmpi._runtime.root.expected import Expected
 from cmpi._runtime.root.spawner import Spawner
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import time
 
 from cmpi._core.protocol import launcher_root
 from cmpi._core.protocol.wire import handler
-from cmpi._transport import control_socket
+from cmpi._transport import clock, control_socket
 from cmpi.errors import ProtocolError
 
 TYPE_CHECKING = False
@@ -85,11 +85,11 @@ class LauncherConnection:
         Blocks: until it has arrived, at most `LAST_OUTPUT_S`.
         """
         self.send(launcher_root.AskOutput())
-        poll, end_s = select.poll(), time.monotonic() + LAST_OUTPUT_S
-        poll.register(self._stream.fileno(), select.POLLIN)
-        while not (self._has_all_output or self.closed) and (left_s := end_s - time.monotonic()) > 0:
-            if poll.poll(left_s * 1000):
-                self._read_frames()
+        end_s = clock.now_s() + LAST_OUTPUT_S
+        while not (self._has_all_output or self.closed):
+            if not clock.wait_readable(self._stream.fileno(), end_s):
+                break
+            self._read_frames()
 
     def _all_output(self, _: launcher_root.AllOutput) -> None:
         self._has_all_output = True
@@ -104,11 +104,11 @@ class LauncherConnection:
 
 
 def _connect(path: str, key: Key) -> control_socket.ControlSocket:
-    end_s = time.monotonic() + CONNECT_S
+    end_s = clock.now_s() + CONNECT_S
     while True:
         try:
             return control_socket.connect(path, key, launcher_root.TO_ROOT)
         except (FileNotFoundError, ConnectionRefusedError):
-            if time.monotonic() > end_s:
+            if clock.now_s() > end_s:
                 raise
         time.sleep(0.01)

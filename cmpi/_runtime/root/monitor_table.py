@@ -7,8 +7,7 @@ from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
 from cmpi._core.protocol.wire import Decoder, handler
 from cmpi._runtime.linux import shared_memory_room
-from cmpi._runtime.root import clock
-from cmpi._transport import mpi
+from cmpi._transport import clock, mpi
 from cmpi.identifiers import ExitStatus
 
 TYPE_CHECKING = False

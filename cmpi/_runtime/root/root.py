@@ -23,7 +23,6 @@ from cmpi._core.protocol.wire import encode, handler
 from cmpi._runtime import environment
 from cmpi._runtime.batch_end import in_batch_job
 from cmpi._runtime.linux import host_facts, leftovers
-from cmpi._runtime.root import clock
 from cmpi._runtime.root.console import Console, Consoles
 from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
 from cmpi._runtime.root.deployment_table import DeploymentTable
@@ -33,7 +32,7 @@ from cmpi._runtime.root.launcher_connection import LauncherConnection
 from cmpi._runtime.root.monitor_table import MonitorTable
 from cmpi._runtime.root.root_loop import RootLoop
 from cmpi._runtime.root.slot_monitors import SlotMonitors
-from cmpi._transport import job_secret, mpi
+from cmpi._transport import clock, job_secret, mpi
 from cmpi._transport.door import Door, listen
 from cmpi.identifiers import NO_PID
 

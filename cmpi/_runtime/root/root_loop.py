@@ -6,8 +6,6 @@ import os
 import select
 from collections import deque
 
-from cmpi._runtime.root import clock
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +46,6 @@ class RootLoop:
     def turn(self, timeout_s: float | None) -> None:
         """Wait until something is ready, and call its handlers. Blocks: at most `timeout_s`."""
         ready = self._poll.poll(timeout_s)
-        clock.look()
         for fd, events in ready:
             if fd in self._watched:  # an earlier handler of this round may have closed it
                 self._watched[fd](events)

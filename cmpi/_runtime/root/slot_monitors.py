@@ -9,7 +9,7 @@ from cmpi._core.job.job_actions import Launch
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.wire import Decoder
 from cmpi._runtime.linux import memory_usage
-from cmpi._runtime.root import clock
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

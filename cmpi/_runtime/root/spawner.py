@@ -16,8 +16,7 @@ from _queue import SimpleQueue
 from cmpi._core.job.job_actions import Launch
 from cmpi._runtime import environment
 from cmpi._runtime.programs import spawn_stub
-from cmpi._runtime.root import clock
-from cmpi._transport import mpi
+from cmpi._transport import clock, mpi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ class Spawner:
     def close(self, timeout_s: float = 1.0) -> bool:
         """Wait for a spawn in progress to return, so that MPI can be finalized; False if one does not."""
         self._spawn_queue.put(None)
-        end_s = time.monotonic() + timeout_s
-        while self._running and time.monotonic() < end_s:
+        end_s = clock.now_s() + timeout_s
+        while self._running and clock.now_s() < end_s:
             time.sleep(0.001)
         return not (self._running or self.abandoned)

@@ -6,7 +6,7 @@ from cmpi._core.job.job_actions import Order, Tell
 from cmpi._core.job.mpi_waits import MpiWaits
 from cmpi._core.protocol.monitor_root import AskRankStacks
 from cmpi._core.protocol.process_root_waits import AskStacks
-from cmpi._runtime.root import clock
+from cmpi._transport import clock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
