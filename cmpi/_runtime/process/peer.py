@@ -79,7 +79,8 @@ class Peer:
     @property
     def under_way(self) -> bool:
         """True if this process knows of something unfinished between it and the peer."""
-        return not self.connection.idle or self.connection.halfway or self.restless
+        unread = self.status is not None and self._quiet_left > 0  # it may still bring something
+        return unread or not self.connection.idle or self.connection.halfway or self.restless
 
     @property
     def _awaits_end(self) -> bool:
