@@ -310,3 +310,20 @@ def test_another_user_can_neither_see_nor_reach_a_job(jobs, lab):
     assert by_path.code == 2 and "does not accept a program" in by_path.err, by_path
     own = jobs.run("cmpirun", "--in", lab, "true")
     assert own.code == 0, own
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="NOT TESTED: this needs root, to become another user")
+def test_jobs_of_two_users_may_have_one_name(jobs, lab):
+    other = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cmpirun")
+    settings = {"env": {"HOME": "/"}, "cwd": "/"}
+    theirs = jobs.start(*other, "--serve", "--name", lab, **settings)
+    line = theirs.stdout.readline().decode() or theirs.stderr.read().decode()
+    if "Permission denied" in line:
+        pytest.skip("NOT TESTED: this Python cannot be read by other users")
+    assert f"the job {lab} is up" in line
+    user = ("sh", "-c", "id -u")
+    assert jobs.run("cmpirun", "--in", lab, "--output", "plain", *user).out == f"{os.geteuid()}\n"
+    assert jobs.run(*other, "--in", lab, "--output", "plain", *user, **settings).out == "65534\n"
+    assert jobs.run(*other, "--stop", lab, **settings).code == 0
+    assert theirs.wait(60) == 128 + signal.SIGTERM
+    assert jobs.run("cmpirun", "--in", lab, "true").code == 0, "the other job goes on"

@@ -292,6 +292,10 @@ def test_cells_run_on_the_ranks_of_a_group_that_stays(kernel):
     assert kernel.run("%%cmpi\n'x' in globals()").count("False") == 2, "a group of as many, made anew"
     assert "no variable 'nothing'" in kernel.run("%cmpi push nothing", full=True)
 
+    kernel.run("%%cmpi\nx = 1")
+    kernel.run("%cmpi restart")
+    assert kernel.run("%%cmpi\n'x' in globals()").count("False") == 2, "new ranks"
+
 
 WAITS_FOR_A_RANK_THAT_FAILS = """%%cmpi -n 2
 import time
