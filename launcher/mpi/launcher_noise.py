@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 MOST_BLOCK_LINES = 60  # the most lines of a message; the longest seen had 27
+MOST_PAUSES = 5  # within a message; a busy launcher was seen to make two
 _RULE = re.compile(rb"-{60,}\s*|={60,}\s*")  # a line that begins or ends a message
 _OF_LAUNCHER = re.compile(
     rb"prterun|prted\b|PRTE|PMI[xX]\b|PMIX|mpirun|mpiexec|MPI_ABORT was invoked|BAD TERMINATION"
@@ -34,6 +35,7 @@ class LauncherNoise:
         self._in_line = False  # the beginning of this line has already been passed on
         self._block: list[bytes] = []  # lines of a message, or of something that only begins like one
         self._to_come = 0  # the most lines still expected of a message whose beginning was recognised
+        self._pauses = 0  # that it has made
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Take more bytes; returns output of processes and messages. Empty data: decide about held
@@ -83,10 +85,12 @@ class LauncherNoise:
         """Decide about held lines after a pause; a message of a busy launcher may still be incomplete."""
         lines = len(self._block)
         if self._to_come:
-            noise.append(self._rest)
-            self._rest, self._to_come = b"", 0
+            self._pauses += 1
+            if self._pauses == MOST_PAUSES:
+                noise.append(self._rest)
+                self._rest, self._to_come = b"", 0
         elif lines and self._close(shown, noise, rest=self._rest):
-            self._to_come = MOST_BLOCK_LINES - lines
+            self._to_come, self._pauses = MOST_BLOCK_LINES - lines, 1
 
     def _close(self, shown: list[bytes], noise: list[bytes], *, rest: bytes = b"") -> bool:
         """Pass on the lines of a block that has ended; True if they were a message of the launcher."""

@@ -12,7 +12,7 @@ def drop():
     import cmpi._runtime.process.context as context
     node = context.current()
     with node.lock:
-        descriptors = [peer.connection.descriptor for peer in node.peers]
+        descriptors = [peer.connection.socket_inbox.descriptor for peer in node.peers]
         for fd in descriptors:
             if fd >= 0:
                 with socket.socket(fileno=os.dup(fd)) as sock:
