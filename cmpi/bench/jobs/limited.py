@@ -42,10 +42,10 @@ def parts(top: psutil.Process) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {}
     for process in [top, *top.children(recursive=True)]:
         name = title(process)
-        # Monitors and closures are forks of the fork server, with its command line.
+        # A fork has its parent's command line: so have monitors and closures the fork server's, and what
+        # MPI's launcher starts has its own for a moment.
         parent = process.parent()
-        forked = name == "fork server" and parent is not None and title(parent) != "root"
-        if name and not forked:
+        if name and (parent is None or title(parent) != name):
             found.setdefault(name, []).append(process)
     return found
 
