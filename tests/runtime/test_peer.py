@@ -3,8 +3,13 @@
 import select
 import socket
 
+from cmpi._core.channel import retransmission
 from cmpi._core.channel.windows import Windows
+from cmpi._core.protocol import process_process
+from cmpi._core.protocol.process_root_connections import ConnectionDropped
+from cmpi._core.protocol.wire import encode_bare
 from cmpi._runtime.process.peer import QUIET_ROUNDS, Peer
+from cmpi._transport.socket_transport import SocketTransport
 from cmpi.identifiers import ExitStatus, Pid
 from tests.runtime.test_connection import Node
 
@@ -26,4 +31,25 @@ def test_until_the_end_of_a_dead_peers_socket_is_read_something_counts_as_under_
         for _ in range(QUIET_ROUNDS + 2):
             peer.progress()
         assert peer.over, "it is forgotten"
+    node.sockets.close()
+
+
+def test_a_socket_that_drops_with_the_last_acknowledgement_unwritten_is_replaced(tmp_path, monkeypatch):
+    # Both have said Bye. If the drop was not reported, this process would wait for ever to write it.
+    monkeypatch.setattr(retransmission, "ACKNOWLEDGE_BYTES", 1)
+    ours, theirs = socket.socketpair()
+    node = Node(Pid(1), str(tmp_path), 0, shares=False)
+    node.sockets, node.windows, node.failed, told = select.epoll(), Windows(0), False, []
+    node.tell_root = told.append
+    with node.lock:
+        peer = Peer(node, Pid(2))
+        peer.socket_up(ours, 0, "socket")
+        peer.connection.post(process_process.Fin(7))
+        peer.say_bye()
+        other = SocketTransport(theirs)
+        other.send(encode_bare(process_process.Bye(False)))
+        other.free()
+        peer.progress()
+        assert peer.connection.busy and told == [ConnectionDropped(2)]
+        peer.connection.free()
     node.sockets.close()

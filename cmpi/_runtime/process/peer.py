@@ -118,9 +118,11 @@ class Peer:
         return moved
 
     def _report_drop(self) -> None:
-        """The socket has dropped. If the peer lives, the root sees to another one."""
+        """The socket has dropped. If the peer lives, the root sees to another one, unless both have
+        everything. An acknowledgement of the peer's last message may still wait to be written."""
         self.connection.socket.dropped = False
-        if self.status is None and not (self._bye_said and self._bye_heard):
+        complete = self._bye_said and self._bye_heard and not self.connection.busy
+        if self.status is None and not complete:
             self._host.tell_root(ConnectionDropped(self.pid.value))
 
     def looked_at(self) -> None:
