@@ -20,7 +20,7 @@ _clock = AwakeClock(time.monotonic())
 def now_s() -> float:
     """The time, without the time in which this process was stopped. From any thread.
 
-    Who waits for a time reads it at least every `STEP_S`: see `patience_s`.
+    A loop that waits for a time must read this clock at least every `STEP_S` seconds: see `patience_s`.
     """
     return _clock.now_s(time.monotonic())
 

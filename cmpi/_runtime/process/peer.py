@@ -88,6 +88,11 @@ class Peer:
         unless the whole host is lost."""
         return self.connection.socket_inbox.usable and clock.now_s() < self._exited_s + END_S
 
+    @property
+    def _complete(self) -> bool:
+        """True if both have said Bye, and nothing waits to be written."""
+        return self._bye_said and self._bye_heard and not self.connection.busy
+
     def progress(self) -> bool:
         """Move frames in both directions; True if any moved."""
         moved = False
@@ -98,9 +103,8 @@ class Peer:
                 self.connection.announced = 0  # nothing more can arrive; the exit notice will say why
             if self.connection.socket.dropped:
                 self._report_drop()
-            over = self._bye_said and self._bye_heard and not self.connection.busy
             freed = self.connection.freed or self.connection.transport is None
-            if over and not (freed or self.connection.shut_out):
+            if self._complete and not (freed or self.connection.shut_out):
                 # Free the transport before the peer ends: Open MPI (ULFM) takes the end of a connection for
                 # a failure, looks for communicators that use it, and sometimes crashed in them. But not
                 # before both sides have said Bye: a frame that was not received stays in MPI, and turns up
@@ -121,8 +125,7 @@ class Peer:
         """The socket has dropped. If the peer lives, the root sees to another one, unless both have
         everything. An acknowledgement of the peer's last message may still wait to be written."""
         self.connection.socket.dropped = False
-        complete = self._bye_said and self._bye_heard and not self.connection.busy
-        if self.status is None and not complete:
+        if self.status is None and not self._complete:
             self._host.tell_root(ConnectionDropped(self.pid.value))
 
     def looked_at(self) -> None:

@@ -1,6 +1,6 @@
 """Behind the benchmark `standing`, by MPI alone: `mpiexec -n 1 python ... COUNT` starts two processes by
-MPI_Comm_spawn, COUNT times. It prints what each spawn leaves in this program, and in
-MPI's launcher: bytes and descriptors."""
+MPI_Comm_spawn, COUNT times. It prints what each spawn leaves in this program and in MPI's launcher: bytes
+and descriptors."""
 
 from __future__ import annotations
 
