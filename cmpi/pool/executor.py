@@ -194,6 +194,7 @@ class ProcessPool(concurrent.futures.Executor):
 
         Raises: NotPicklable. Blocks: for one copy.
         """
+        self._check_owner()
         return self._buffers.share(value)
 
     @property
@@ -210,6 +211,7 @@ class ProcessPool(concurrent.futures.Executor):
         """
         if max_workers < 1:
             raise WrongValue(f"a pool needs 1 worker or more; found {max_workers!r}")
+        self._check_owner()
         self._groups.resize(max_workers if minimum is None else minimum, max_workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -239,6 +241,7 @@ class ProcessPool(concurrent.futures.Executor):
 
     def kill(self) -> None:
         """End all tasks and workers now: the futures raise `TaskKilled`. Blocks: until all have ended."""
+        self._check_owner()
         self._closed = True
         for group in self._groups.all():
             group.kill_all()

@@ -174,6 +174,7 @@ async def aresult(pid: Pid) -> Any:
 
 
 def _asked_for(pid: Pid) -> _Wanted:
+    context.current()  # in a forked process it raises: the outcomes there are the parent's
     wanted = _wanted.get(pid)
     if wanted is None:
         raise UsageError(

@@ -43,7 +43,15 @@ _prepared = False  # for the end of this process, and for forks
 
 
 def in_job() -> bool:
-    """Whether this process was started by cmpi, or is a guest of a job."""
+    """Whether this process was started by cmpi, or is a guest of a job.
+
+    Raises:
+        NotRunning: It can never be in one: it was forked from a process of a job, or this is a
+            subinterpreter.
+    """
+    _refuse_subinterpreter()
+    if _node is not None and _node.owner != os.getpid():
+        raise node_lock.forked()
     return (_node is not None and not _node.lost) or names.CONTROL in os.environ
 
 
@@ -79,8 +87,7 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
     global _node
     with _lock:
         if _node is None:
-            if not _in_main_interpreter():
-                raise NotRunning("this is a subinterpreter; only the main interpreter is part of the job")
+            _refuse_subinterpreter()
             text = os.environ.get(names.CONTROL, "")
             if not text:
                 raise NotRunning(
@@ -149,8 +156,6 @@ def join_as_guest(folder: str) -> Node:
     with _lock:
         if in_job():
             raise UsageError("this process is already part of a job, and can be part of only one at a time")
-        if not _in_main_interpreter():
-            raise NotRunning("this is a subinterpreter; only the main interpreter can be part of a job")
         from cmpi._runtime.process import guest_mpi
         from cmpi._runtime.process.node import Node
 
@@ -184,11 +189,15 @@ def joined() -> Node | None:
     return _node if _node is not None and _node.owner == os.getpid() else None
 
 
-def _in_main_interpreter() -> bool:
-    """Whether this is the main interpreter. Subinterpreters share the process's connection to its monitor,
-    and must not read from it."""
-    current, main = interpreters.get_current(), interpreters.get_main()
-    return bool(current == main)
+def _refuse_subinterpreter() -> None:
+    """Subinterpreters share the process's connection to its monitor, and must not read from it. Nor may one
+    restart the process under cmpirun.
+
+    Raises:
+        NotRunning: This is a subinterpreter.
+    """
+    if interpreters.get_current() != interpreters.get_main():
+        raise NotRunning("this is a subinterpreter; only the main interpreter can be part of a job")
 
 
 def leave_mpi_unfinalized() -> None:
