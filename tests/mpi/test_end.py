@@ -138,6 +138,32 @@ def test_signals_ignored_at_the_start_stay_ignored(jobs):
     assert (out, job.returncode) == (b"went on\n", 0), err
 
 
+BACKGROUND = """
+import cmpi
+def works(parent):
+    print("ready", flush=True); cmpi.Receiver(parent).recv(); print("child went on", flush=True)
+children = [cmpi.spawn(works), cmpi.spawn(works, mpi=True)]
+input()
+for child in children: cmpi.Sender(child).send(0); assert cmpi.wait(child).ok
+assert cmpi.wait(cmpi.spawn(lambda parent: print("another"))).ok  # in a slot that is used again
+print("rank went on")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_job_in_the_background_goes_on_when_its_terminal_is_signalled(jobs, number):
+    """A terminal signals a whole process group. The shell ends; each process of the job goes on."""
+    script = jobs.script(BACKGROUND)
+    nohup = "nohup" if number == signal.SIGHUP else ""  # of SIGINT, `&` takes care
+    start = f"exec 3<&0; {nohup} cmpirun --output plain python {script} <&3 & wait"
+    shell = jobs.start("sh", "-c", start, stdin=subprocess.PIPE)
+    wait_for_ready(shell, 2)
+    os.killpg(shell.pid, number)
+    shell.wait(60)
+    out, err = shell.communicate(b"\n", timeout=60)
+    assert out.decode().splitlines() == [*["child went on"] * 2, "another", "rank went on"], err
+
+
 CLOSED = {
     "<&-": ("import sys; print(repr(sys.stdin.read()))", "''\n", ""),
     ">&-": ("import sys; print('to stderr', file=sys.stderr)", "", "to stderr\n"),
