@@ -66,6 +66,11 @@ class MonitorLife:
         self.ending = True
 
     @property
+    def running(self) -> bool:
+        """Whether there is a process of which `process_exited` has not been called."""
+        return self._process == RUNNING
+
+    @property
     def reusable(self) -> bool:
         """Whether another process can take the place of the one that has exited: MPI's launcher has not
         noticed that one."""

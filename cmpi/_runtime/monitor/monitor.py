@@ -171,9 +171,8 @@ class Monitor:
             return
         if self._life.ending:
             process.signal(signal.SIGKILL, at_once=True)
-        ran = process.exited is None
         process.serve(ready, self._life.ending)
-        if ran and process.exited is not None:
+        if self._life.running and process.exited is not None:
             self._has_exited(process, process.exited)
         if self._life.reusable and self._is_over(process) and process.printed:
             process.remove()

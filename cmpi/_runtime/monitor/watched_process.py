@@ -174,6 +174,11 @@ class WatchedProcess:
             pass  # the whole group belongs to another user by now, through sudo
         except ProcessLookupError:
             os.kill(self.child.pid, number)  # just forked, it has no group yet; or it is a zombie
+        if number == signal.SIGKILL:
+            try:
+                os.kill(self.child.pid, number)  # it has left its group, or is the only one of another user
+            except PermissionError:
+                self._give_up()
 
     def _is_young(self) -> bool:
         """Whether the process may be in MPI_Init, where it must not die."""
@@ -291,6 +296,13 @@ class WatchedProcess:
         peak = used.ru_maxrss * 1024
         self.exited = monitor_root.ProcessExited(code, number, told, by_kernel, peak, cpu_s, core)
         os.close(self.child.pidfd)
+
+    def _give_up(self) -> None:
+        """Take a process for killed that has become another user's, through sudo, and cannot be killed. It
+        is named at the monitor's end, if it still runs then (see `descendants.end_all`)."""
+        if not os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            self.exited = monitor_root.ProcessExited(128 + signal.SIGKILL, signal.SIGKILL)
+            os.close(self.child.pidfd)
 
     def _report(self) -> None:
         """Report the exit, after all the output that the process wrote itself."""
