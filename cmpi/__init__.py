@@ -2,7 +2,7 @@
 
 A map of the package; each layer imports only what is below it:
 
-    cmpi/launcher/      the cmpirun command: plans, then starts and supervises one mpiexec (in launcher/)
+    cmpi/launcher/      the cmpirun command: plans, then starts and supervises the job (in launcher/)
     cmpi/channels/      what you import: Sender, Receiver, select
     cmpi/processes/     what you import: spawn, wait, links, supervisors
     cmpi/data/          what you import: parallel streams on a process pool

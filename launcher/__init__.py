@@ -1,1 +1,1 @@
-"""The cmpirun command: turns options into a plan, starts one mpiexec for it, and supervises the job."""
+"""The cmpirun command: turns options into a plan, starts mpiexec for it, and supervises the job."""

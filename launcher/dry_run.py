@@ -53,4 +53,5 @@ def as_json(plan: LaunchPlan, mpi: str) -> str:
         }
         for host in plan.hosts
     ]
-    return json.dumps({"argv": plan.argv, "mpi": mpi, "hosts": places, "mpiexec": plan.mpiexec}) + "\n"
+    shown = {"argv": plan.argv, "mpi": mpi, "hosts": places, "mpiexec": plan.mpiexec, "world": plan.world}
+    return json.dumps(shown) + "\n"

@@ -20,6 +20,8 @@ def make(
     here: str = "",
     hosts: bytes = b"",
     fabric: list[str] | None = None,
+    *,
+    begun: bool = False,
 ) -> launcher_root.LaunchJob:
     """Make the order for these options.
 
@@ -30,6 +32,7 @@ def make(
         here: The name of the root's own host, if there is more than one host.
         hosts: All hosts, encoded for the root.
         fabric: The hosts that get fabric agents.
+        begun: Whether cmpirun has started the ranks.
     """
     detached = config.detach
     return launcher_root.LaunchJob(
@@ -60,6 +63,7 @@ def make(
         detached=detached,
         inherited=list(os.environ),
         fabric=fabric or [],
+        begun=begun,
     )
 
 

@@ -36,6 +36,8 @@ class Here:
     environment: Mapping[str, str]
     python: str
     root_main: str  # the path of the root's program
+    stub: list[str]  # the command of the program that becomes the monitor of a rank
+    certain_mpi: bool  # whether mpi4py surely loads the library of the mpiexec
     path: list[str]  # sys.path
     superuser: bool
     rdma: bool  # whether there is an RDMA network card
@@ -46,13 +48,15 @@ class Here:
 
 @frozen
 class LaunchPlan:
-    """The mpiexec that starts the root, and the ranks that the root starts."""
+    """The mpiexec that starts the root, and the one that starts the ranks; for ranks on several hosts, the
+    root asks for the latter (see `MultiHost`)."""
 
     argv: list[str]  # the command of each rank
     hosts: list[PlannedHost]  # empty: only this host
     where: list[str]  # the host of each rank; "": this host
     mpiexec: list[str]
-    environment: dict[str, str]  # of mpiexec, and therefore of the ranks
+    world: list[str]  # empty: no ranks, or several hosts
+    environment: dict[str, str]  # of both, and therefore of the ranks
     rank_settings: list[str]  # "NAME=value", for the ranks only
 
     def ranks_on(self, host: str) -> list[int]:
@@ -72,14 +76,24 @@ def plan(config: LaunchConfig, mpi: Mpi, hosts: list[PlannedHost], here: Here) -
         names.OPEN_FILES: str(here.open_files),
         names.PATH: ":".join(here.path),
         **({names.BATCH: "1"} if "SLURM_JOB_ID" in here.environment else {}),
+        **({} if here.certain_mpi else {names.CHECK_MPI: "1"}),
     }
-    root = [here.python, "-I", here.root_main]
+    root = [here.python, "-I", "-S", here.root_main]
     command = mpiexec.command(mpi, root, config.mpi_args, here.environment, superuser=here.superuser)
+    world = mpiexec.world_command(
+        mpi,
+        [("", config.n)],
+        {"": here.stub},
+        config.mpi_args,
+        here.environment,
+        superuser=here.superuser,
+    )
     return LaunchPlan(
         config.argv,
         hosts,
         where,
         command,
+        [] if hosts or not where else world,
         mpiexec.pinned(mpi, {**here.environment, **settings, **ours}),
         mpiexec.rank_settings(mpi, config.mpi_args),
     )

@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 
+from cmpi._core.job.start_numbers import RANKS
 from cmpi._runtime import environment as names
 from cmpi._runtime.linux import job_folders, open_files, shared_memory_room, trusted_folder
 from cmpi._runtime.own_output import open_own_output
-from cmpi._runtime.programs import ROOT_MAIN, path_of
+from cmpi._runtime.programs import ROOT_MAIN, path_of, spawn_stub
+from cmpi._runtime.root import spawning_mpi
 from cmpi._transport import job_secret
+from cmpi._transport.door import Door, listen
 from cmpi.errors import CmpiError, UsageError
 from cmpi.launcher import cli, job_order
 from cmpi.launcher.config import LaunchConfig
@@ -102,15 +105,19 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     secret = job_secret.create(folder)
     hosts = choice.hosts(config)
     others = choice.several(config, hosts, mpi) if hosts else None
-    job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory, others))
+    job = plan(config, mpi, _planned(others, hosts), _here(folder, shared_memory, mpi, others))
     environment, described, here = job.environment, b"", ""
     if others is not None:
         here = others.local
         others.begin(folder, shared_memory, environment, os.getcwd(), config.argv, config.ship, secret.key)
         described = others.described(hosts)
     own = open_own_output(folder)
+    spawning_mpi.make_pipe(folder)
+    # Monitors may come before the root, which gets this socket.
+    sockets = [listen(f"{folder}/{name}") for name in ("launcher", "root")]
     out, err = os.pipe2(os.O_CLOEXEC), os.pipe2(os.O_CLOEXEC)
-    pid = start(job.mpiexec, environment, out[1], err[1])
+    commands = [argv for argv in (job.mpiexec, job.world) if argv]
+    pids = [start(argv, environment, out[1], err[1]) for argv in commands]
     for _, write in (out, err):
         os.close(write)
 
@@ -118,17 +125,19 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
     import shlex
 
     from cmpi._runtime.linux import descendants
-    from cmpi._transport.door import Door, listen
     from cmpi.launcher.mpi.launcher_output import MpiexecOutput
     from cmpi.launcher.mpi.mpiexec_watch import MpiexecWatch
 
     descendants.adopt_orphans()
     job_folders.describe(folder, config.name, shlex.join(config.argv))
     if config.verbose:
-        print(f"cmpirun: {shlex.join(job.mpiexec)}", file=sys.stderr)
+        for argv in commands:
+            print(f"cmpirun: {shlex.join(argv)}", file=sys.stderr)
     fabric = [] if others is None else others.fabric.hosts
-    order = job_order.make(config, job.where, job.rank_settings, here, described, fabric)
-    door = Door(listen(folder + "/launcher"), secret.key)
+    order = job_order.make(
+        config, job.where, job.rank_settings, here, described, fabric, begun=bool(job.world)
+    )
+    door = Door(sockets[0], secret.key)
     fds = [job_order.stdin(), 1, 2]
 
     def ready() -> None:
@@ -136,7 +145,8 @@ def _run_in(folder: str, shared_memory: str, mpi: find_mpi.Mpi, config: LaunchCo
 
     output = MpiexecOutput(out[0], err[0], own, verbose=config.verbose)
     try:
-        return MpiexecWatch(pid, door, order, fds, output, others, kind=mpi.kind, ready=ready).run()
+        watch = MpiexecWatch(pids, door, order, fds, sockets[1], output, others, kind=mpi.kind, ready=ready)
+        return watch.run()
     finally:
         if others is not None:
             others.finish()
@@ -216,7 +226,7 @@ def _show_plan(config: LaunchConfig) -> int:
             cpu_units, memory_bytes = usable(host_facts.facts(), os.environ)
             room = config.cpu_units or cpu_units, config.memory_bytes or memory_bytes
             hosts = [PlannedHost(os.uname().nodename, max(1, room[0] // CPU_UNIT), *room)]
-        job = plan(config, mpi, hosts, _here("FOLDER", "FOLDER", others))
+        job = plan(config, mpi, hosts, _here("FOLDER", "FOLDER", mpi, others))
     except CmpiError as error:
         cli.fail(str(error))
     show = as_json if config.json or config.output == "json" else as_text
@@ -231,7 +241,7 @@ def _planned(others: MultiHost | None, specs: list[HostSpec]) -> list[PlannedHos
     return [PlannedHost(it.name, others.slots(it), *others.room(it), it.max_slots) for it in specs]
 
 
-def _here(folder: str, shared_memory: str, others: MultiHost | None) -> Here:
+def _here(folder: str, shared_memory: str, mpi: find_mpi.Mpi, others: MultiHost | None) -> Here:
     from cmpi._runtime.linux import host_facts
 
     path, superuser = [path or os.getcwd() for path in sys.path], os.geteuid() == 0
@@ -239,6 +249,8 @@ def _here(folder: str, shared_memory: str, others: MultiHost | None) -> Here:
         os.environ,
         sys.executable,
         path_of(ROOT_MAIN),
+        spawn_stub(str(RANKS)),
+        find_mpi.certain(mpi, sys.executable, path, os.environ),
         path,
         superuser,
         host_facts.has_rdma() or (others is not None and others.has_rdma()),

@@ -12,6 +12,7 @@ HOSTFILE = "CMPI_HOSTFILE"  # the hosts to run on; --hostfile wins
 # Set by cmpirun for mpiexec, so visible to everything in the job except its processes.
 JOB = "CMPI_JOB"  # the job's folder, with sockets and secret; read by all that connect to the root
 MPI = "CMPI_MPI"  # "openmpi" or "mpich": which MPI mpiexec belongs to; read by the root
+CHECK_MPI = "CMPI_CHECK_MPI"  # "1": mpi4py may load another MPI's library; read by the root
 PATH = "CMPI_PATH"  # where cmpirun looks for modules; read by the root, its helper and its counterparts
 OPEN_FILES = "CMPI_OPEN_FILES"  # the user's own limit of open files; read by monitors
 BATCH = "CMPI_BATCH"  # "1" in a Slurm job, see `batch_end`; read by all of cmpi's own processes

@@ -125,16 +125,6 @@ def in_world() -> bool:
     return MPI.Is_initialized() and not MPI.Is_finalized() and world()[1] > 1
 
 
-def tell_spawn_completer() -> None:
-    """Rank 0 tells rank 1 that the root listens from now on. Blocks: never (an empty, eager message)."""
-    MPI.COMM_WORLD.Send([b"", MPI.BYTE], 1, HEAD)
-
-
-def hear_root() -> None:
-    """Rank 1 waits until the root listens."""
-    MPI.COMM_WORLD.Recv([bytearray(0), MPI.BYTE], 0, HEAD)
-
-
 def _no_delay() -> None:
     """Switch Nagle's algorithm off on Open MPI's connection to its launcher.
 

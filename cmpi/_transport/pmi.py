@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 
 from cmpi._transport import clock
+from cmpi._transport.mpi_rank import rank_of
 from cmpi._transport.pmi_relay import PmiRelay
 
 TYPE_CHECKING = False
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
 
 ANSWER_S = 30.0  # a launcher that does not answer within this ends the job; a busy machine may be slow
-
-
-def rank_of(environment: Mapping[str, str]) -> int:
-    """The rank of the process with this environment in its world."""
-    for name in ("PMIX_RANK", "PMI_RANK"):
-        if name in environment:
-            return int(environment[name])
-    return 0
 
 
 def published_port(environment: Mapping[str, str]) -> str:

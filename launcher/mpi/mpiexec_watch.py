@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
 import signal
 import sys
 
+from cmpi._core.job.start_numbers import RANKS
 from cmpi._core.protocol import launcher_root, monitor_root
 from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import shared_memory_room
@@ -27,14 +29,16 @@ DAMAGED = b"PMIX_ERR_UNREACH"  # a process died in MPI_Init, where cmpi kills no
 
 
 class MpiexecWatch:
-    """Supervises one mpiexec. `run` returns the exit code of the job.
+    """Supervises the mpiexec of the root, and that of the ranks. `run` returns the exit code of the job.
 
     Args:
-        pid: Process id of mpiexec, which leads a session of its own.
+        pids: Process ids of the root's mpiexec and, if the ranks have one, theirs; each leads a session of
+            its own.
         door: Where the root will connect.
         order: The order for the root.
         fds: The terminal's descriptors 0, 1, 2, for the root.
-        output: Reads mpiexec's output.
+        listening: The socket where the root is to listen, which the root gets.
+        output: Reads their output.
         others: The other hosts, if there are any.
         kind: "openmpi" or "mpich".
         ready: Called when the root accepts guests.
@@ -42,10 +46,11 @@ class MpiexecWatch:
 
     def __init__(
         self,
-        pid: int,
+        pids: list[int],
         door: Door,
         order: launcher_root.LaunchJob,
         fds: list[int],
+        listening: _socket.socket,
         output: MpiexecOutput,
         others: MultiHost | None = None,
         *,
@@ -53,19 +58,21 @@ class MpiexecWatch:
         ready: Callable[[], None],
     ) -> None:
         self._kind = kind
-        self._pid, self._door = pid, door
+        self._pids, self._door = pids, door
         self._order, self._fds, self._output = order, fds, output
+        self._listening = listening
         self._others = others
         if others is not None:
             others.noise = output.keep
-        self._pidfd = os.pidfd_open(pid)
+        self._pidfds = [os.pidfd_open(pid) for pid in pids]
         self._root: control_socket.ControlSocket | None = None
         self._damaged = False
         self._code: int | None = None
         self._interrupted = 0  # the first signal that asked the job to end
         self._hurried = False  # whether there was a second one
         self._deadline_s: float | None = None
-        self._exited = False
+        self._running = set(self._pidfds)
+        self._world_ended = False  # and the root knows
         self._handlers: dict[type, Callable[[Any], None]] = {
             launcher_root.Final: self._final,
             launcher_root.AskOutput: self._give_output,
@@ -86,7 +93,7 @@ class MpiexecWatch:
             # A stopped cmpirun sends no heartbeats, and the other hosts would end the job.
             signal.signal(signal.SIGTSTP, signal.SIG_IGN)
         try:
-            while not self._exited:
+            while self._running:
                 self._turn(wake_read)
         finally:
             self._end_session()
@@ -97,7 +104,7 @@ class MpiexecWatch:
 
     def _turn(self, wake: int) -> None:
         poll = select.poll()
-        for fd in (self._pidfd, wake):
+        for fd in (*self._running, wake):
             poll.register(fd, select.POLLIN)
         self._output.register(poll)
         if self._root is None:
@@ -122,15 +129,34 @@ class MpiexecWatch:
             self._hear_root(self._root)
         if self._others is not None:
             self._others.serve(ready)
-        if self._pidfd in ready:
-            self._exited = True
-        elif self._deadline_s is not None and clock.now_s() >= self._deadline_s:
+        self._look_for_ends(ready)
+        if self._deadline_s is not None and clock.now_s() >= self._deadline_s:
             self._end_session()
+
+    def _look_for_ends(self, ready: set[int]) -> None:
+        ended, self._running = self._running & ready, self._running - ready
+        if self._pidfds[0] in ended and self._code is None and self._running:
+            # The root has died, and the ranks end with it. MPI's launcher removes its files meanwhile.
+            self._listening.close()
+            os.kill(self._pids[-1], signal.SIGTERM)
+            self._deadline_s = clock.now_s() + LEAVE_S
+        if self._root is not None:
+            self._report_world(self._root)
+
+    def _report_world(self, root: control_socket.ControlSocket) -> None:
+        """Tell the root, once, that the ranks' mpiexec has ended: no more of them will come up."""
+        if self._world_ended or self._pidfds[-1] in self._running or len(self._pidfds) == 1:
+            return
+        self._world_ended = True
+        said = self._output.noise.decode("utf-8", "replace").strip()
+        reason = f"MPI's launcher said:\n{said}" if said else "mpiexec ended"
+        root.send(launcher_root.WorldFailed(RANKS, reason))
 
     def _meet_root(self) -> None:
         for sock in self._door.admit(clock.now_s()):
             self._root = stream = control_socket.ControlSocket(sock, launcher_root.TO_LAUNCHER)
-            control_socket.send_with_fds(stream, self._order, self._fds)
+            control_socket.send_with_fds(stream, self._order, [*self._fds, self._listening.fileno()])
+            self._listening.close()
             self._output.pass_on = self._pass_on
             if self._others is not None:
                 self._others.attend(stream.send)
@@ -188,16 +214,17 @@ class MpiexecWatch:
                 print(f"cmpirun: {what}; MPI's launcher may fail later spawns", file=sys.stderr)
 
     def _end_session(self) -> None:
-        """Kill what is left of mpiexec's session, and reap mpiexec."""
-        try:
-            os.killpg(self._pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        try:
-            os.waitpid(self._pid, 0)
-        except ChildProcessError:
-            pass  # already reaped
-        self._exited = True
+        """Kill what is left of the sessions, and reap each mpiexec."""
+        for pid in self._pids:
+            try:
+                os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            try:
+                os.waitpid(pid, 0)
+            except ChildProcessError:
+                pass  # already reaped
+        self._running.clear()
 
     def _died_early(self) -> int:
         """Report what is known when the root ended without a final frame; returns cmpirun's exit code."""
@@ -206,8 +233,7 @@ class MpiexecWatch:
         if self._root is not None:
             # Hydra does not reliably say which, and kills the root before the root can say so.
             what = (
-                "the job has ended with the root, the spawn completer, the monitor of a rank, or a process "
-                "that MPI was starting"
+                "the job has ended with the root, the spawn completer, or a process that MPI was starting"
             )
         print(f"cmpirun: {what}; MPI's launcher said:", file=sys.stderr)
         for line in self._output.noise.decode("utf-8", "replace").splitlines() or ["(nothing)"]:

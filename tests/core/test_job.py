@@ -17,6 +17,12 @@ def test_ranks_are_one_start_and_have_distinct_pids():
     assert all(pid < 1 << 28 for pid in launch.pids)
 
 
+def test_ranks_that_cmpirun_has_started_are_shown_and_not_started_again():
+    j = JobMachine([Host("h", 4 * CORE, GIB)], seed=5)
+    assert [type(action) for action in j.launch(["prog"], ["h"] * 2, started=True)] == [Born, Born]
+    assert j.monitor_up(0, 1, 0.0)[0] == j.starts[0][1]
+
+
 def test_a_joining_rank_learns_its_identity_and_the_fork_server_starts_once():
     j, (a, b) = a_job(2)
     actions = join(j, b)

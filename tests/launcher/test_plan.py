@@ -13,8 +13,11 @@ from cmpi.launcher.plan import Here, PlannedHost, plan
 MPI = Mpi("mpich", "/m/mpiexec")
 
 
-def here(**environment):
-    return Here(environment, "/py", "/main.py", ["/lib", "/x"], False, False, 99, "/job", "/shm")
+def here(certain_mpi=True, **environment):
+    stub = ["/py", "/stub.py", "0"]
+    return Here(
+        environment, "/py", "/main.py", stub, certain_mpi, ["/lib", "/x"], False, False, 99, "/job", "/shm"
+    )
 
 
 HERE = here(A="1", UCX_TLS="mine")
@@ -25,10 +28,20 @@ def job(hosts=(), n=2, by="slot", **options):
     return plan(LaunchConfig(["prog"], n=n, map_by=by, **options), MPI, rooms, HERE)
 
 
-def test_the_root_is_started_by_one_mpiexec_and_ranks_here_need_no_host():
-    it = job(mpi_args=["-v"])
-    assert it.mpiexec == ["/m/mpiexec", "-v", "-n", "2", "/py", "-I", "/main.py"]
-    assert it.where == ["", ""] and it.argv == ["prog"]
+def test_the_root_and_the_ranks_here_have_an_mpiexec_each():
+    it = job(n=3, mpi_args=["-v"])
+    assert it.mpiexec == ["/m/mpiexec", "-v", "-n", "2", "/py", "-I", "-S", "/main.py"]
+    assert it.world == ["/m/mpiexec", "-v", "-n", "3", "/py", "/stub.py", "0"]
+    assert it.where == [""] * 3 and it.argv == ["prog"]
+
+
+def test_the_root_asks_for_the_mpiexec_of_ranks_on_named_hosts():
+    assert job([("a", 2, 0)]).world == [] and job(n=0).world == []
+
+
+def test_the_root_checks_the_mpi_library_only_if_it_may_be_anothers():
+    assert names.CHECK_MPI not in job().environment
+    assert plan(LaunchConfig(["prog"]), MPI, [], here(False)).environment[names.CHECK_MPI] == "1"
 
 
 def test_the_users_environment_is_kept_and_ours_is_added():

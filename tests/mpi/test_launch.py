@@ -184,6 +184,32 @@ def test_an_mpiexec_of_another_mpi_is_named(jobs, tmp_path):
     assert result.code == 1 and "another MPI" in result.err, result
 
 
+def test_only_a_program_that_spawns_makes_the_root_start_mpi(jobs):
+    text = """
+import os, psutil, cmpi
+from mpi4py import MPI
+roots = [p for p in psutil.process_iter() if any("root/main.py" in word for word in p.cmdline()[:4])]
+mine = [p for p in roots if p.environ().get("MARK_OF_TEST_JOB") == os.environ["MARK_OF_TEST_JOB"]]
+def with_mpi(): return [any("libmpi" in region.path for region in p.memory_maps()) for p in mine]
+print(with_mpi())
+cmpi.wait(cmpi.spawn(lambda parent: None))
+print(with_mpi())
+"""
+    result = jobs.run("cmpirun", "--output", "plain", "python", jobs.script(text))
+    assert (result.code, result.out) == (0, "[False, False]\n[True, True]\n"), result
+
+
+def test_an_mpiexec_that_cannot_start_the_ranks_is_quoted(jobs, tmp_path):
+    real = shutil.which("mpiexec", path=jobs.environment["PATH"])
+    fake = tmp_path / "mpiexec"
+    fake.write_text(
+        f'#!/bin/sh\ncase "$*" in *spawn_stub*) echo no slots here >&2; exit 3;; esac\nexec {real} "$@"\n'
+    )
+    fake.chmod(0o755)
+    result = jobs.run("cmpirun", "--mpiexec", str(fake), "-n", "2", "true")
+    assert result.code == 126 and "MPI's launcher said:\nno slots here" in result.err, result
+
+
 def test_concurrent_jobs_do_not_interfere(jobs):
     script = jobs.script("from mpi4py import MPI; print(MPI.COMM_WORLD.allreduce(1))")
     running = [jobs.start("cmpirun", "--output", "plain", "-n", "2", "python", script) for _ in range(3)]

@@ -14,7 +14,7 @@ from cmpi._core.job.job_actions import Launch
 from cmpi._core.job.process_table import START_S
 from cmpi._runtime import environment, programs
 from cmpi._runtime.linux import pid_files
-from cmpi._runtime.root import spawner
+from cmpi._runtime.root import spawning_mpi
 from cmpi._runtime.root.host_starts import MOST_ABANDONED, UNSEEN_S, HostStarts
 from cmpi._transport import clock
 from tests.mpi.conftest import SLOWNESS
@@ -42,7 +42,8 @@ class Mpi:
 def mpi(monkeypatch, tmp_path):
     mpi = Mpi()
     monkeypatch.setenv(environment.JOB, str(tmp_path))
-    monkeypatch.setattr(spawner.mpi, "spawn", mpi.spawn)
+    monkeypatch.setattr(spawning_mpi, "start", str)
+    monkeypatch.setattr("cmpi._transport.mpi.spawn", mpi.spawn)
     yield mpi
     for event in mpi.may_return.values():
         event.set()
@@ -121,13 +122,14 @@ def test_a_stub_is_found_by_its_number_and_the_folder_of_its_job(tmp_path):
 STOPPED = """
 import sys, threading, time
 from cmpi._core.job import process_table
-from cmpi._runtime.root import host_starts, spawner
+from cmpi._runtime.root import host_starts, spawning_mpi
 from cmpi._core.job.job_actions import Launch
-from cmpi._transport import clock
+from cmpi._transport import clock, mpi
 from cmpi._runtime.root.root_loop import RootLoop
 host_starts.START_S = host_starts.UNSEEN_S = float(sys.argv[1])
 called = threading.Event()
-spawner.mpi.spawn = lambda *_: (called.set(), threading.Event().wait())
+spawning_mpi.start = str
+mpi.spawn = lambda *_: (called.set(), threading.Event().wait())
 starts, loop = host_starts.HostStarts("/no/such/job", print), RootLoop()
 starts.launch(Launch(1, [1], "here", False))
 called.wait()

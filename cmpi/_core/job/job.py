@@ -67,10 +67,14 @@ class JobMachine:
 
     # -- events of the launcher ----------------------------------------------------------
 
-    def launch(self, argv: list[str], where: list[str], cpu_units: int = 0) -> list[Action]:
-        """Start the SPMD ranks on the hosts in `where`; each occupies this share of its host."""
+    def launch(
+        self, argv: list[str], where: list[str], cpu_units: int = 0, *, started: bool = False
+    ) -> list[Action]:
+        """Start the SPMD ranks on the hosts in `where`, unless cmpirun has `started` them; each occupies
+        this share of its host."""
         start = self._state.process_table.new_start(RANKS)
-        return self._launch(self._state.own, start, " ".join(argv), where, cpu_units)
+        actions = self._launch(self._state.own, start, " ".join(argv), where, cpu_units)
+        return [action for action in actions if isinstance(action, Born) or not started]
 
     def _launch(
         self,

@@ -13,7 +13,8 @@ FIRST_GUEST = (1 << 32) - 1  # as the keeper: the process that joins first
 
 @keyword_frame
 class LaunchJob:
-    """The program to run and its settings; sent with the terminal's three descriptors."""
+    """The program to run and its settings; sent with the terminal's three descriptors, and the socket where
+    the root is to listen."""
 
     argv: list[str]
     settings: list[str]  # "NAME=value", only for the ranks' environment
@@ -42,6 +43,7 @@ class LaunchJob:
     detached: bool = False  # it is deployed without a terminal; its output is kept
     inherited: list[str] = []  # names of the variables in cmpirun's own environment
     fabric: list[str] = []  # the hosts on which cmpirun starts fabric agents
+    begun: bool = False  # cmpirun has started the ranks, all on its own host
 
 
 @frame

@@ -22,6 +22,7 @@ from cmpi._core.job import slots, start_numbers
 from cmpi._core.protocol import helper_root
 from cmpi._runtime import batch_end
 from cmpi._runtime import environment as names
+from cmpi._runtime.linux import loaded_libraries
 from cmpi._runtime.monitor import trial
 from cmpi._runtime.monitor.hand_over import HandOver
 from cmpi._runtime.monitor.monitor import Monitor
@@ -117,6 +118,7 @@ class ForkServer:
     def _freeze(self) -> None:
         # Garbage collectors in the forks do not touch frozen objects, so their pages stay shared. Python's
         # cache of attributes refers to names all over the heap; a fork would touch each that it replaces.
+        loaded_libraries.count()  # the first callback of ctypes looks for SELinux in three files
         gc.collect()
         interpreter_end.prepare_forks()
         gc.freeze()

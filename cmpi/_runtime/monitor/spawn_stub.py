@@ -85,7 +85,8 @@ def main() -> int:
     start, *server = sys.argv[1:]
     from cmpi._runtime import environment
     from cmpi._runtime.linux import pid_files
-    from cmpi._transport.pmi import published_port, rank_of
+    from cmpi._transport.mpi_rank import rank_of
+    from cmpi._transport.pmi import published_port
 
     settings = {os.fsdecode(name): os.fsdecode(value) for name, value in posix.environ.items()}
     folder = settings[environment.JOB]

@@ -128,6 +128,15 @@ class Helpers:
         if lack:
             self._spawn_failed(launch.start, lack)
 
+    def prepare(self) -> None:
+        """Something will be spawned on this host: start MPI. Blocks: never."""
+        self._starts_here.prepare()
+
+    def expect(self, start: int, n: int) -> None:
+        """cmpirun itself has started these ranks, on this host."""
+        self._room_of_root.take(n)
+        self._starts_here.expect(start, n)
+
     @property
     def has_no_folder(self) -> bool:
         """Whether the job's folder was removed, without which nothing can be started."""
@@ -208,6 +217,7 @@ class Helpers:
         if host != self._here:
             self._tell_host_spawner(host, helper_root.StartForkServer(it.program, it.flags, it.settings))
             return
+        self._starts_here.prepare()  # a process that may spawn has come
         try:
             self._fork_server.start(it)
         except OSError as error:

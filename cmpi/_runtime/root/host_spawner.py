@@ -18,7 +18,7 @@ from cmpi._runtime.root.ending_processes import EndingProcesses
 from cmpi._runtime.root.fork_server_process import ForkServerProcess
 from cmpi._runtime.root.host_starts import HostStarts
 from cmpi._runtime.root.root_loop import RootLoop
-from cmpi._transport import clock, control_socket, mpi
+from cmpi._transport import clock, control_socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ class HostSpawner:
         self._loop.watch(self._root.fileno(), self._hear_root)
         self._send(helper_root.HelperUp(helper_root.HOST_SPAWNER, self._host, ""))
         self._starts = HostStarts(os.environ[environment.JOB], self._spawn_failed)
+        self._starts.prepare()
         self._fork_server = ForkServerProcess()
         self._ending = EndingProcesses(self._loop, self._host, lambda *_: False)
         self._handlers: dict[type, Callable[[Any], None]] = {
@@ -107,6 +108,4 @@ class HostSpawner:
 
 def main() -> int:
     """Run the host spawner; returns the exit code."""
-    host_spawner = HostSpawner()
-    mpi.tell_spawn_completer()
-    return host_spawner.run()
+    return HostSpawner().run()

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from cmpi._core.job.process_table import START_S
 from cmpi._runtime.linux import pid_files
-from cmpi._runtime.root import spawn_room
+from cmpi._runtime.root import spawn_room, spawning_mpi
 from cmpi._runtime.root.expected import Expected
-from cmpi._runtime.root.spawner import Spawner
+from cmpi._runtime.root.spawner import MPI_INIT, Spawner
 from cmpi._transport import clock
 
 TYPE_CHECKING = False
@@ -39,7 +39,20 @@ class HostStarts:
         self._spawner = Spawner(failed)
         self._rooms = spawn_room.of_host()
         self._expected = Expected(folder)
-        self._expected.started(pid_files.COMPLETER, clock.now_s())
+        self._prepared = False
+
+    def prepare(self) -> None:
+        """Start MPI here and in the spawn completer, unless that has been done. Blocks: never."""
+        if not self._prepared:
+            self._prepared = True
+            spawning_mpi.tell_completer(spawning_mpi.NEEDED)
+            self._expected.started(pid_files.COMPLETER, clock.now_s())
+            self._spawner.begin()
+
+    def expect(self, start: int, n: int) -> None:
+        """cmpirun has started the ranks of this start on this host."""
+        for rank in range(n):
+            self._expected.started(pid_files.start(start, rank), clock.now_s())
 
     def launch(self, launch: Launch) -> str:
         """Have MPI start these processes, and return ""; or return why that is impossible."""
@@ -47,8 +60,8 @@ class HostStarts:
         lack = self._stuck(now_s) or spawn_room.lack(self._rooms, len(launch.pids), len(self._expected))
         if lack:
             return lack
-        for rank in range(len(launch.pids)):
-            self._expected.started(pid_files.start(launch.start, rank), now_s)
+        self.prepare()
+        self.expect(launch.start, len(launch.pids))
         self._spawner.submit(launch)
         return ""
 
@@ -82,6 +95,7 @@ class HostStarts:
             reason, given_up = "MPI's process for it has ended before it could report", [call.start]
         else:
             return []
+        given_up = [start for start in given_up if start != MPI_INIT]
         for start in given_up:
             self._expected.forget(start)
         return [(start, reason) for start in given_up]
@@ -115,6 +129,8 @@ class HostStarts:
 
     def _has_vanished(self, call: SpawnCall, now_s: float) -> bool:
         """Whether the process that MPI is starting has ended before it could write its file."""
-        if self._silent_s(call, now_s) < UNSEEN_S or self._spawner.abandoned >= MOST_ABANDONED:
+        if call.start == MPI_INIT or self._spawner.abandoned >= MOST_ABANDONED:
+            return False
+        if self._silent_s(call, now_s) < UNSEEN_S:
             return False
         return not pid_files.is_starting(self._folder, call.start)

@@ -37,7 +37,8 @@ class LauncherConnection:
 
     def __init__(self, path: str, key: Key) -> None:
         self._stream = _connect(path, key)
-        order, self.terminal = control_socket.receive_with_fds(self._stream)
+        # Of the terminal, three, and of the socket where the root listens.
+        order, self.descriptors = control_socket.receive_with_fds(self._stream)
         self.order: launcher_root.LaunchJob = order
         self._has_all_output = False
         self._loop: RootLoop | None = None

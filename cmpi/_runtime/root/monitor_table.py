@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 from cmpi._core.job.start_order import start_order
 from cmpi._core.protocol import monitor_root, process_root
 from cmpi._core.protocol.process_root_waits import Blocked, Stacks, StillBlocked
 from cmpi._core.protocol.wire import Decoder, handler
+from cmpi._runtime import environment
 from cmpi._runtime.linux import shared_memory_room
-from cmpi._transport import clock, mpi
+from cmpi._transport import clock
 from cmpi.identifiers import ExitStatus
 
 TYPE_CHECKING = False
@@ -189,7 +192,7 @@ class MonitorTable:
         self._consoles.of(pid).say(f"stacks of {self._job.processes[pid].title}:\n{text}")
 
     def _exited(self, pid: int, frame: monitor_root.ProcessExited) -> None:
-        lack = shared_memory_room.blame(frame.signal, mpi.vendor())
+        lack = shared_memory_room.blame(frame.signal, os.environ.get(environment.MPI, ""))
         verdict = "out of memory: the kernel killed it" if frame.by_kernel else lack
         status = ExitStatus(frame.code, frame.signal, verdict)
         self._job.used(pid, frame)

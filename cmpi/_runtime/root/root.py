@@ -7,10 +7,11 @@ bridge's, stdin in the feeder's.
 
 from __future__ import annotations
 
+import _socket
 import os
 import time
 
-from cmpi._core.job import deadlock, job_actions, slots
+from cmpi._core.job import deadlock, job_actions, slots, start_numbers
 from cmpi._core.job.batch_end import BatchEnd
 from cmpi._core.job.connection_broker import PATIENCE_S
 from cmpi._core.job.deadlock import Deadlock, Probe
@@ -32,8 +33,8 @@ from cmpi._runtime.root.launcher_connection import LauncherConnection
 from cmpi._runtime.root.monitor_table import MonitorTable
 from cmpi._runtime.root.root_loop import RootLoop
 from cmpi._runtime.root.slot_monitors import SlotMonitors
-from cmpi._transport import clock, job_secret, mpi
-from cmpi._transport.door import Door, listen
+from cmpi._transport import clock, job_secret
+from cmpi._transport.door import Door
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
@@ -53,7 +54,8 @@ class Root:
         secret = job_secret.read(self._folder)
         self._launcher = LauncherConnection(self._folder + "/launcher", secret.key)
         self._order = order = self._launcher.order
-        door = Door(listen(self._folder + "/root"), secret.key)
+        *terminal, listening = self._launcher.descriptors
+        door = Door(_socket.socket(fileno=listening), secret.key)
         self._secret = secret  # keeps the key alive, which the door uses
         self._loop = loop = RootLoop()
         self._start_s = time.monotonic()
@@ -77,7 +79,7 @@ class Root:
             fabric=order.fabric,
         )
         self._console = Console(
-            NO_PID, order, self._launcher.terminal, self._job, loop, self._do, self._printed, self._unread
+            NO_PID, order, terminal, self._job, loop, self._do, self._printed, self._unread
         )
         self._bridge, self._say = self._console.bridge, self._console.say
         self._consoles = Consoles(self._job, self._console)
@@ -134,7 +136,12 @@ class Root:
         """Run the job; returns the root's own exit code, 0."""
         self._launcher.serve(self._loop, self._requests(), self._say)
         where = [host or self._here for host in self._order.where]
-        self._do(self._job.launch(self._order.argv, where, self._order.rank_cpu_units))
+        begun = self._order.begun
+        self._do(self._job.launch(self._order.argv, where, self._order.rank_cpu_units, started=begun))
+        if begun:
+            self._helpers.expect(start_numbers.RANKS, len(where))
+        if self._order.standing:
+            self._helpers.prepare()
         self._guests.start()
         self._launcher.send(launcher_root.TakesGuests())
         while not self._over():
@@ -330,6 +337,4 @@ class Root:
 
 def main() -> int:
     """Run the root; returns its exit code."""
-    root = Root()
-    mpi.tell_spawn_completer()
-    return root.run()
+    return Root().run()

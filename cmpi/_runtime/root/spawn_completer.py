@@ -43,6 +43,8 @@ def main() -> int:
     if mpi.vendor() == "mpich":
         # Also the root's files; here, because nothing waits for this process.
         leftovers.unlink_own_segments()
-    mpi.hear_root()
-    SpawnCompleter().run()
+    try:
+        SpawnCompleter().run()
+    except OSError:
+        pass  # the job is over, and the root has left
     return 0
