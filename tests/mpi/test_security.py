@@ -3,7 +3,9 @@ be."""
 
 import os
 import pathlib
+import resource
 import shutil
+import signal
 import socket
 import stat
 import subprocess
@@ -179,6 +181,41 @@ cmpi.spawn(lambda parent: 1 / 0)  # and nobody asks how it ended
     secret = (jobs.folder / "kept").read_text()
     assert len(secret) == 64 and '"exit"' in result.out and "ZeroDivisionError" in result.err
     assert secret not in result.out + result.err
+
+
+DUMPED = {
+    "cmpirun": "/cmpirun",
+    "root": "root/main.py",
+    "fork server": "fork_server",
+    "monitor": "spawn_stub.py 0",
+    "rank": "rank_main.py",
+}
+
+
+@pytest.mark.parametrize("which", DUMPED)
+def test_no_secret_is_in_a_core_dump(jobs, which):
+    if pathlib.Path("/proc/sys/kernel/core_pattern").read_text().startswith(("|", "/")):
+        pytest.skip("NOT TESTED: on this host, core dumps do not lie in the working directory")
+    (jobs.folder / "t").mkdir()
+    job = jobs.start(
+        "cmpirun", "--output", "plain", "python", jobs.script(TEXT),
+        env={"TMPDIR": str(jobs.folder / "t")}, stdin=subprocess.PIPE,
+    )  # fmt: skip
+    assert os.read(job.stdout.fileno(), 100) == b"ready\n", job.stderr.read()
+    (folder,) = (jobs.folder / "t").iterdir()
+    secret = (folder / "secret").read_bytes()
+    found = {process.pid: " ".join(process.cmdline()) for process in jobs.processes()}
+    launchers = "mpiexec", "prterun", "hydra_pmi_proxy"
+    found = {pid: line for pid, line in found.items() if not any(name in line for name in launchers)}
+    pid = min(pid for pid, line in found.items() if DUMPED[which] in line)
+    resource.prlimit(pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY,) * 2)
+    os.kill(pid, signal.SIGABRT)
+    job.communicate(b"\n", timeout=60)
+    (core,) = jobs.folder.glob("core*")
+    dumped = core.read_bytes()
+    core.unlink()
+    assert folder.name.encode() in dumped and secret not in dumped
+    assert secret[:16] not in dumped and secret[16:] not in dumped
 
 
 def test_cmpirun_and_the_fork_server_listen_on_no_network_socket(running, jobs):
