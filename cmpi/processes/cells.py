@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from cmpi._base.units import format_ranks
+from cmpi._runtime.process import context
 from cmpi.channels.receiver import Receiver
 from cmpi.channels.select import select
 from cmpi.channels.sender import Sender
@@ -40,6 +41,7 @@ class CellGroup:
 
     def __init__(self, n: int) -> None:
         self.pids = process.spawn_group(n, serve, name="cells")
+        self._claim = context.current().claim
         self._senders = [Sender[Any](pid, name=CHANNEL) for pid in self.pids]
         self._receivers = [Receiver[Any](pid, name=CHANNEL) for pid in self.pids]
         self._cells = 0
@@ -64,6 +66,7 @@ class CellGroup:
         Blocks: until all these ranks have run the cell.
         """
         self._cells += 1
+        self._claim([pid.value for pid in self.pids])  # what they spawn now belongs to this cell
         self._ask(ranks, (RUN, f"<cell {self._cells} of %%cmpi>", code), show, note)
 
     def get(self, name: str) -> list[Any]:

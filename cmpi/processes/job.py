@@ -8,7 +8,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -21,7 +22,8 @@ from cmpi._runtime.linux import job_folders
 from cmpi._runtime.process import context
 from cmpi.errors import JobFailed, LaunchError, NotRunning, UsageError
 from cmpi.identifiers import ExitStatus, Pid
-from cmpi.processes import command_line
+from cmpi.processes import cell_output, command_line
+from cmpi.processes.cell_output import CellOutput
 
 _NOT_HERE = (
     "serve",
@@ -91,15 +93,20 @@ class Job:
             )
         if context.in_job():
             raise UsageError("this process is already part of a job, and can be part of only one at a time")
-        options = {"serve": True, "output": "plain"} | options
+        cells = None
+        if stdout is None and slurm is None and "output" not in options:
+            cells = cell_output.of_this_kernel(_write)
+        options = {"serve": True, "output": "json" if cells else "plain"} | options
         if slurm is not None:
             options |= _in_slurm(slurm)
-        self._cmpirun: _Cmpirun | None = _Cmpirun(stdout, options)
+        self._cmpirun: _Cmpirun | None = _Cmpirun(stdout, options, cells)
         try:
             self._join(self._cmpirun.where, str(options.get("ssh", "ssh")))
         except BaseException:
             self._cmpirun.end()
             raise
+        if cells:
+            self._node.claim = cells.claim
 
     @classmethod
     def attach(cls, name: str, *, ssh: str = "ssh") -> Job:
@@ -132,7 +139,7 @@ class Job:
         machine, there = job_folders.machine_and_name(name)
         self._gateway: _Cmpirun | None = None
         if machine and not (machine == os.uname().nodename and job_folders.find(there)):
-            self._gateway = _Cmpirun(None, {"relay": name, "ssh": ssh})
+            self._gateway = _Cmpirun(None, {"relay": name, "ssh": ssh}, None)
             folder, self.name = self._gateway.where, name
         else:
             folder = job_folders.the_one(there)
@@ -240,7 +247,7 @@ class _Cmpirun:
         where: The folder of the job, or of the gateway; or the job's name, "HOST:NAME".
     """
 
-    def __init__(self, stdout: TextIO | None, options: dict[str, Any]) -> None:
+    def __init__(self, stdout: TextIO | None, options: dict[str, Any], cells: CellOutput | None) -> None:
         ready_read, ready_write = os.pipe()
         self._in_slurm = "slurm" in options
         keeper = {"keeper": f"{os.getpid()},{ready_write}"}
@@ -261,9 +268,14 @@ class _Cmpirun:
         finally:
             for write in [ready_write, *(pipe[1] for pipe in pipes if pipe)]:
                 os.close(write)
+        ways: list[Callable[[int], None]] = [
+            partial(_pump, fd=fd, stream=stream) for fd, stream in enumerate(streams, 1)
+        ]
+        if cells:
+            ways[0] = cells.pump
         self._pumps = [
-            threading.Thread(target=_pump, args=(pipe[0], fd, stream), name="cmpi-output", daemon=True)
-            for fd, (pipe, stream) in enumerate(zip(pipes, streams), 1)
+            threading.Thread(target=way, args=(pipe[0],), name="cmpi-output", daemon=True)
+            for pipe, way in zip(pipes, ways)
             if pipe
         ]
         for pump in self._pumps:
@@ -315,14 +327,20 @@ def _pump(pipe: int, fd: int, stream: TextIO | None) -> None:
     while data:
         data = os.read(pipe, 65536)
         text = decoder.decode(data, final=not data)
-        shown = stream or (sys.stdout, sys.stderr)[fd - 1]
-        try:
-            if text and shown is not None:
-                shown.write(text)
-                shown.flush()
-        except (OSError, ValueError):
-            continue  # the stream is closed; keep reading so that the job's processes do not block
+        if text:
+            _write(fd, text, stream)
     os.close(pipe)
+
+
+def _write(fd: int, text: str, stream: TextIO | None = None) -> None:
+    """Write text to a stream, or to this process's present stdout or stderr."""
+    shown = stream or (sys.stdout, sys.stderr)[fd - 1]
+    try:
+        if shown is not None:
+            shown.write(text)
+            shown.flush()
+    except (OSError, ValueError):
+        pass  # the stream is closed; go on reading so that the job's processes do not block
 
 
 _of_session: list[Job] = []  # the job that `init` has started for this process

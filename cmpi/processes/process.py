@@ -153,7 +153,8 @@ def spawn_while(
 
     Raises: also TimeoutError: They were not wanted any more; no process was started.
     """
-    return _Order(FunctionCall(f, args), resources, name, n=n).run(every_s, wanted)
+    order = _Order(FunctionCall(f, args), resources, name, n=n, shared=True)
+    return order.run(every_s, wanted)
 
 
 async def aspawn(
@@ -239,6 +240,7 @@ class _Order:
         tie: int = erlang_links.NO_TIE,
         n: int = 1,
         mpi: bool = False,
+        shared: bool = False,  # it does the work of many callers, and belongs to no cell of a notebook
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name.strip()):
             raise UsageError(f"the name of a process must be a non-empty string; found {brief(name)}")
@@ -247,7 +249,7 @@ class _Order:
                 f"resources takes cmpi.Resources, such as Resources(cpus=2); found {brief(resources)}"
             )
         self._label, self._wait, self._tie, self._n = _label(call.f), wait, tie, n
-        self._mpi = mpi
+        self._mpi, self._shared = mpi, shared
         self._name = name or ""
         self._wanted = Resources() if resources is None else resources
         self._result = call.result
@@ -289,6 +291,8 @@ class _Order:
         """
         if isinstance(reply, process_root.Refused):
             raise (NeverFits if reply.never else NoCapacity)(reply.reason)
+        if not self._shared:
+            self.node.claim(reply.pids)
         if self._tie == erlang_links.LINK:
             with self.node.lock:
                 for pid in reply.pids:

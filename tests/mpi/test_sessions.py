@@ -105,6 +105,7 @@ class Kernel:
         return self.outputs(asked, full=full, html=html) if wait else asked
 
     def outputs(self, asked, first=None, full=False, html=False):
+        """The same, of a cell that runs; until this text has come, even if the cell is over by then."""
         found = []
         while first is None or first not in "".join(found):
             message = self.client.get_iopub_msg(timeout=60 * SLOWNESS)
@@ -117,7 +118,7 @@ class Kernel:
                 found.append(content["data"]["text/html" if html else "text/plain"])
             elif kind == "error":
                 found.append("\n".join(content["traceback"]) if full else content["ename"])
-            elif kind == "status" and content["execution_state"] == "idle":
+            elif kind == "status" and content["execution_state"] == "idle" and first is None:
                 break
         return "".join(found)
 
@@ -146,6 +147,75 @@ def test_a_notebook_gets_a_job_whose_output_is_in_the_cell_that_runs(kernel):
     kernel.manager.interrupt_kernel()  # the stop button
     assert kernel.outputs(asked).endswith("KeyboardInterrupt")
     assert kernel.run(RECEIVE) == "49", "the kernel and its job go on"
+
+
+TELL = """
+def tell(parent, go, word):
+    open(go).read()  # until another cell runs
+    print(word, flush=True)
+def family(parent, go, word):
+    cmpi.wait(cmpi.spawn(tell, go, word))
+"""
+LAST = """
+print("last", flush=True)
+for go in ("go1", "go2", "go3"): open(go, "w").close()
+cmpi.wait(first); cmpi.wait(second)
+"""
+
+
+def test_output_of_a_process_is_in_the_cell_that_spawned_it(jobs, kernel):
+    for go in ("go1", "go2", "go3"):
+        os.mkfifo(jobs.folder / go)
+    kernel.run(f"%load_ext cmpi\nimport cmpi; cmpi.init()\n{TELL}")
+    kernel.run("%%cmpi -n 1\nimport cmpi")
+    cells = [
+        "first = cmpi.spawn(tell, 'go1', 'one')",
+        "second = await cmpi.aspawn(family, 'go2', 'two')",
+        f"%%cmpi\n{TELL}third = cmpi.spawn(family, 'go3', 'three')",
+        LAST,
+    ]
+    found = {}
+    for cell in cells:
+        asked = kernel.run(cell, wait=False)
+        found[asked] = "" if cell is LAST else kernel.outputs(asked)
+    while sum(word in "".join(found.values()) for word in ("one", "two", "three", "last")) < 4:
+        message = kernel.client.get_iopub_msg(timeout=60 * SLOWNESS)
+        if message["msg_type"] == "stream":
+            found[message["parent_header"]["msg_id"]] += message["content"]["text"]
+    assert list(found.values()) == ["one\n", "two\n", "three\n", "last\n"]
+
+
+def test_output_of_a_pools_task_is_in_the_cell_that_runs(kernel):
+    kernel.run("import cmpi, time; cmpi.init(); pool = cmpi.ProcessPool(1); pool.submit(int).result()")
+    asked = kernel.run("pool.submit(print, 'two', flush=True).result(); time.sleep(600)", wait=False)
+    assert kernel.outputs(asked, "two\n") == "two\n"
+
+
+def test_output_can_be_captured(kernel):
+    kernel.run("import cmpi, sys; cmpi.init()\ndef shout(parent): print('aloud')")
+    wait = "cmpi.spawn(shout)\nwhile 'aloud' not in sys.stdout.getvalue(): pass"
+    assert kernel.run(f"%%capture captured\n{wait}") == ""
+    assert kernel.run("captured.stdout") == "'aloud\\n'"
+
+
+def test_a_progress_bar_is_one_line_that_is_redrawn(kernel):
+    pytest.importorskip("tqdm")
+    kernel.run("import cmpi, time; cmpi.init()\ndef nap(x): time.sleep(0.002)")
+    pool = "with cmpi.ProcessPool(2) as pool: done = list(pool.map(nap, range(500), progress='naps'))"
+    _is_a_bar(kernel.run(pool), "naps: 100%", "500/500")
+    own = (
+        "def own(parent):\n    import tqdm\n    for _ in tqdm.tqdm(range(500), 'own'): time.sleep(0.002)\n"
+    )
+    asked = kernel.run(f"{own}child = cmpi.spawn(own)", wait=False)
+    _is_a_bar(kernel.outputs(asked, "500/500"), "own: 100%", "500/500")
+
+
+def _is_a_bar(shown, *expected):
+    """What a notebook shows of it is one line, which was drawn more than once, but not for each item."""
+    (line,) = [line for line in shown.split("\n") if "\r" in line]
+    states = [state for state in line.split("\r") if state.strip()]
+    assert 1 < len(states) < 50, shown
+    assert all(text in states[-1] for text in expected), states
 
 
 def test_a_notebook_shows_jobs_pids_and_pools_as_html(kernel):

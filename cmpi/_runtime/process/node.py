@@ -57,6 +57,7 @@ class Node:
         guest: bool = False,
     ) -> None:
         self.is_guest = guest
+        self.claim: Callable[[list[int]], None] = lambda pids: None  # told what this process has spawned
         self._progress_thread: threading.Thread | None = None
         self.lock = NodeLock()
         self.waits = WaitRegistry()
