@@ -39,15 +39,19 @@ class TransportBroken(Exception):
     """MPI reports that the peer is gone. The control plane knows the reason."""
 
 
-def initialize() -> bool:
-    """Start MPI unless it is running; True if this call started it.
+def initialize(*, release_gil: bool = False) -> bool:
+    """Start MPI unless it is running; True if this call started it. Other threads go on meanwhile if it is
+    to `release_gil`.
 
     Raises:
         RuntimeError: MPI is running, but does not allow calls from several threads.
     """
     mine = not MPI.Is_initialized()
     if mine:
-        MPI.Init_thread(MPI.THREAD_MULTIPLE)
+        if release_gil:
+            _init_without_gil()
+        else:
+            MPI.Init_thread(MPI.THREAD_MULTIPLE)
         _no_delay()
     if MPI.Query_thread() < MPI.THREAD_MULTIPLE:
         raise RuntimeError(
@@ -56,6 +60,18 @@ def initialize() -> bool:
         )
     MPI.COMM_SELF.Set_errhandler(MPI.ERRORS_RETURN)
     return mine
+
+
+def _init_without_gil() -> None:
+    """Call MPI_Init_thread with the GIL released, which mpi4py's Init_thread does not do."""
+    import ctypes
+
+    with open("/proc/self/maps") as maps:
+        path = next(line.split()[-1] for line in maps if "/libmpi" in line)
+    provided = ctypes.c_int()
+    code = ctypes.CDLL(path).MPI_Init_thread(None, None, MPI.THREAD_MULTIPLE, ctypes.byref(provided))
+    if code != MPI.SUCCESS:
+        raise MPI.Exception(code)
 
 
 def runs() -> bool:

@@ -108,6 +108,8 @@ def test_the_job_ends_with_the_dead_process_named(job, victim, words):
     text = f"""
 if os.environ.get("PMIX_RANK", os.environ.get("PMI_RANK")) == "0":
     kill({victim!r})
+import cmpi
+cmpi.spawn(print)  # only now is the spawn completer needed
 time.sleep(20)
 """
     result = job(KILLER + text, options=["-n", "2"], timeout=60)

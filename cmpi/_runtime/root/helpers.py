@@ -69,7 +69,7 @@ class Helpers:
         self._host_spawners: set[str] = set()  # hosts for which one was requested
         self._fork_server = ForkServerProcess()
         self._starts_here = HostStarts(folder, self._spawn_failed)
-        self._room_of_root = spawn_room.of_root()
+        self._room_of_root, self._mpi_counted = spawn_room.of_root(), False
         self._hosts_of_failed: dict[int, str] = {}  # by start: MPI may still be busy with it
         self.ending = EndingProcesses(loop, here, self._ask_end)
         self._handlers: dict[type, Callable[[ControlPeer, Any], None]] = {
@@ -117,6 +117,9 @@ class Helpers:
 
     def launch(self, launch: Launch) -> None:
         """Have MPI start processes, on this host or on another."""
+        if not self._mpi_counted:
+            self._mpi_counted = self._starts_here.prepared
+            self._room_of_root.forget()  # MPI_Init opens files
         lack = self._room_of_root.take(len(launch.pids))
         if launch.host != self._here and not lack:
             there = helper_root.SpawnThere(launch.start, len(launch.pids), launch.forked)

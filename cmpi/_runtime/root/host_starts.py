@@ -70,6 +70,11 @@ class HostStarts:
         self._expected.came(what, clock.now_s())
 
     @property
+    def prepared(self) -> bool:
+        """Whether MPI has been started here, or could not be."""
+        return self._spawner.begun
+
+    @property
     def busy(self) -> bool:
         """Whether MPI is starting something."""
         return self._spawner.call is not None

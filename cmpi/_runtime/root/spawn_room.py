@@ -34,6 +34,10 @@ class SpawnRoom:
         self._look, self._per_process, self._margin, self._lack = look, per_process, margin, lack
         self._near, self._left = near, 0
 
+    def forget(self) -> None:
+        """Measure again the next time, because others have taken much."""
+        self._left = 0
+
     def take(self, n: int, coming: int = 0) -> str:
         """Take what `n` processes need and return ""; or take nothing and return why that is impossible.
 

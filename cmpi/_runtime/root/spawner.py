@@ -49,6 +49,7 @@ class Spawner:
         self.call: SpawnCall | None = None
         self.abandoned = 0  # calls that have not returned
         self._mpi_fault = ""  # why MPI cannot be used
+        self.begun = False  # whether that is known
 
     def begin(self) -> None:
         """Start MPI; then requests are served. Blocks: never."""
@@ -81,7 +82,7 @@ class Spawner:
 
     def _begin(self) -> None:
         self._mpi_fault = spawning_mpi.start()
-        self.call = None
+        self.call, self.begun = None, True
         self._run()
 
     def _run(self) -> None:

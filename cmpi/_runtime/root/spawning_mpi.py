@@ -88,7 +88,7 @@ def start() -> str:
     # minutes were seen); if something hangs before that, the job's START_S ends it.
     os.environ.setdefault("OMPI_MCA_pmix_base_exchange_timeout", str(EXCHANGE_S))
     try:
-        _load().initialize()
+        _load().initialize(release_gil=True)
     except Exception as error:
         return str(error) or type(error).__name__
     return fault()
