@@ -87,6 +87,7 @@ def spawn(
     name: str | None = None,
     result: bool = False,
     mpi: bool = False,
+    detached: bool = False,
 ) -> Pid:
     """Start a new process that runs `f(parent, *args, **kwargs)`, where `parent` is this process's Pid.
 
@@ -104,6 +105,8 @@ def spawn(
         mpi: Start MPI before f runs. By default MPI starts when f, or a module that it imports, imports
             `mpi4py.MPI`. Set this if f uses MPI in another way, such as through ctypes or a library that is
             linked to MPI.
+        detached: The process belongs to the job. Otherwise what a guest or a deployed program has spawned,
+            and what that spawns, ends with it.
 
     Returns:
         The new process. Channels to it can be opened at once, even if it is still starting. If it fails to
@@ -121,7 +124,12 @@ def spawn(
     """
     refuse_in_loop("spawn()", "`await cmpi.aspawn(...)`")
     return _Order(
-        FunctionCall(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi
+        FunctionCall(f, args, kwargs, result=result),
+        resources,
+        name,
+        tie=_tie(link),
+        mpi=mpi,
+        detached=detached,
     ).run(timeout)[0]
 
 
@@ -166,9 +174,11 @@ async def aspawn(
     name: str | None = None,
     result: bool = False,
     mpi: bool = False,
+    detached: bool = False,
 ) -> Pid:
     """As `spawn`, in an event loop. If it is cancelled while it waits for room, no process is started."""
-    order = _Order(FunctionCall(f, args, kwargs, result=result), resources, name, tie=_tie(link), mpi=mpi)
+    call = FunctionCall(f, args, kwargs, result=result)
+    order = _Order(call, resources, name, tie=_tie(link), mpi=mpi, detached=detached)
     (child,) = order.accepted(await order.node.root.ask_async(order.frame, ROOM))
     if not order.inline:
         with Sender[Any](child, name=process_process.CLOSURE_CHANNEL) as sender:
@@ -184,11 +194,11 @@ def try_spawn(
     name: str | None = None,
     result: bool = False,
     mpi: bool = False,
+    detached: bool = False,
 ) -> Pid:
     """As `spawn`, but raises `NoCapacity` at once if there is no room now."""
-    return _Order(FunctionCall(f, args, kwargs, result=result), resources, name, wait=False, mpi=mpi).run()[
-        0
-    ]
+    call = FunctionCall(f, args, kwargs, result=result)
+    return _Order(call, resources, name, wait=False, mpi=mpi, detached=detached).run()[0]
 
 
 def spawn_group(
@@ -201,6 +211,7 @@ def spawn_group(
     link: bool = False,
     name: str | None = None,
     result: bool = False,
+    detached: bool = False,
 ) -> list[Pid]:
     """Start n processes as one MPI world: in each, `MPI.COMM_WORLD` has size n and its collectives work,
     and `cmpi.world()` returns the same list as this call.
@@ -218,9 +229,8 @@ def spawn_group(
     if not isinstance(n, int) or n < 1:
         raise UsageError(f"a group needs 1 process or more; found n={brief(n)}")
     refuse_in_loop("spawn_group()", "`await asyncio.to_thread(cmpi.spawn_group, ...)`")
-    return _Order(FunctionCall(f, args, kwargs, result=result), resources, name, tie=_tie(link), n=n).run(
-        timeout
-    )
+    call = FunctionCall(f, args, kwargs, result=result)
+    return _Order(call, resources, name, tie=_tie(link), n=n, detached=detached).run(timeout)
 
 
 def _tie(link: bool) -> int:
@@ -240,6 +250,7 @@ class _Order:
         tie: int = erlang_links.NO_TIE,
         n: int = 1,
         mpi: bool = False,
+        detached: bool = False,
         shared: bool = False,  # it does the work of many callers, and belongs to no cell of a notebook
     ) -> None:
         if name is not None and (not isinstance(name, str) or not name.strip()):
@@ -249,7 +260,7 @@ class _Order:
                 f"resources takes cmpi.Resources, such as Resources(cpus=2); found {brief(resources)}"
             )
         self._label, self._wait, self._tie, self._n = _label(call.f), wait, tie, n
-        self._mpi, self._shared = mpi, shared
+        self._mpi, self._detached, self._shared = mpi, detached, shared
         self._name = name or ""
         self._wanted = Resources() if resources is None else resources
         self._result = call.result
@@ -281,6 +292,7 @@ class _Order:
             name=self._name,
             flags=interpreter.flags if changed else [],
             settings=interpreter.settings if changed else [],
+            detached=self._detached,
         )
 
     def accepted(self, reply: Any) -> list[Pid]:

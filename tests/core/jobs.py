@@ -25,8 +25,8 @@ def join(j, pid, memory="here", **kw):
     )
 
 
-def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=NO_PID, n=1):
-    asks = {"asks_cpus": True, "asks_memory": True}
+def spawn(j, pid, request=1, cpus=CORE, wait=1, host="", near=NO_PID, n=1, **how):
+    asks = {"asks_cpus": True, "asks_memory": True} | how
     return j.from_rank(
         pid, spawn_frame(request, cpus, wait=bool(wait), host=host, near=near, n=n, **asks), 0.0
     )

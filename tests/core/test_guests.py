@@ -21,9 +21,9 @@ def standing(**settings):
     return j
 
 
-def a_child(j, parent):
+def a_child(j, parent, **how):
     """A running process, spawned by `parent`."""
-    (spawned,) = told(spawn(j, parent, cpus=CORE // 4), process_root.Spawned)
+    (spawned,) = told(spawn(j, parent, cpus=CORE // 4, **how), process_root.Spawned)
     j.fork_server("h", "ready")
     (child,) = spawned.pids
     j.monitor_up(j.processes[child].start, 0, 0.0)
@@ -55,6 +55,16 @@ def test_the_end_of_a_guest_ends_its_descendants_and_no_other_process():
     assert signals(j.tick(10.0)) == [(child, 9), (grandchild, 9)]
     assert j.exited(child, ExitStatus(143, 15), 10.0) and j.processes[child].status.ok
     assert j.processes[stranger].status is None
+
+
+def test_what_a_guest_has_detached_and_its_children_outlive_the_guest():
+    j = standing()
+    mine, _ = a_guest(j)
+    child = a_child(j, mine, detached=True)
+    grandchild = a_child(j, child)
+    assert signals(j.guest_ended(mine, LEFT, 1.0)) == []
+    assert told(spawn(j, child, request=8, cpus=CORE // 4), process_root.Spawned)
+    assert signals(j.interrupt(15, 2.0))[:2] == [(child, 15), (grandchild, 15)]
 
 
 def test_a_child_of_a_guest_that_has_gone_can_start_nothing_any_more():

@@ -320,6 +320,32 @@ job.close()
     assert first.wait(20) == second.wait(20) == 0
 
 
+def test_what_a_guest_has_detached_stays_in_the_job(jobs, standing):
+    first = (
+        ATTACHED
+        + """
+def serve(parent):
+    for call in cmpi.Mailbox[cmpi.Call]("service"):
+        call.reply(call.request.upper())
+
+cmpi.spawn(sleep)
+service = cmpi.spawn(serve, detached=True)
+assert cmpi.whereis("service", timeout=20) == service
+job.close()
+"""
+    )
+    second = (
+        ATTACHED
+        + """
+print(cmpi.call("service", "still here", timeout=20))
+job.close()
+"""
+    )
+    for text, printed in ((first, ""), (second, "STILL HERE\n"), (second, "STILL HERE\n")):
+        result = jobs.run("python", jobs.script(PRELUDE + text), standing)
+        assert (result.code, result.out) == (0, printed), result
+
+
 def test_peers_notice_when_a_guest_of_a_standing_job_is_killed(jobs, standing):
     victim = (
         ATTACHED

@@ -7,6 +7,7 @@ from cmpi._core.job.scheduler import Refuse
 from cmpi._core.job.spawn_queue import SpawnAnswer, refusal
 from cmpi._core.job.start_numbers import SPAWNED
 from cmpi._core.protocol import process_root
+from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Spawning:
         if state.ending(state.processes[pid]):
             return self.answered([SpawnAnswer(pid, frame, refusal())])
         near = state.processes[frame.near].host if frame.near in state.processes else ""
-        return self.answered(state.requests.submit(pid, frame, now_s, near, state.processes[pid].guest))
+        return self.answered(state.requests.submit(pid, frame, now_s, near, self._owner(pid, frame)))
 
     def answered(self, answers: list[SpawnAnswer]) -> list[Action]:
         """Start the processes for which there is room, and refuse those for which there never will be."""
@@ -48,7 +49,7 @@ class Spawning:
         start, parent = state.process_table.new_start(SPAWNED), state.processes[answer.asker]
         actions: list[Action] = []
         for rank, each in enumerate((place, *place.more)):
-            child = state.add(parent.pid, start, rank, frame.label, parent.guest)
+            child = state.add(parent.pid, start, rank, frame.label, self._owner(parent.pid, frame))
             child.placed(frame, each, state.fork_gate.interpreter(each.host, parent, frame))
             state.requests.settled(each, child.pid)
             actions.append(Born(child.pid))
@@ -56,6 +57,10 @@ class Spawning:
                 state.erlang_links.tie(parent.pid, child.pid)
         actions.append(Tell(parent.pid, process_root.Spawned(frame.request, state.starts[start])))
         return [*actions, *state.fork_gate.launch(start, state.world(start))]
+
+    def _owner(self, pid: int, frame: process_root.Spawn) -> int:
+        """The guest or deploying cmpirun that what `pid` spawns belongs to."""
+        return NO_PID if frame.detached else self._state.processes[pid].guest
 
     def shortages(self, pid: int) -> list[str]:
         """The requests of this process that wait for room, and why there is none, in words."""

@@ -61,6 +61,7 @@ class Spawn:
     name: str = ""  # the new process's name for people
     flags: list[str] = []  # of the interpreter, if they differ from those in Join
     settings: list[str] = []
+    detached: bool = False  # it belongs to the job, not to the guest or deployment that spawns it
 
 
 @frame
