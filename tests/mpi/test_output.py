@@ -260,6 +260,26 @@ def test_only_a_terminal_gets_colour(jobs):
         job.communicate()
 
 
+@pytest.mark.parametrize("deployed", [False, True], ids=["its own job", "a standing job"])
+def test_output_that_cannot_be_written_is_no_success(jobs, deployed):
+    """As for other programs: `echo x > /dev/full` fails, too."""
+    options = []
+    if deployed:
+        name = f"full-{os.getpid()}"
+        standing = jobs.start("cmpirun", "--serve", "--name", name)
+        assert standing.stdout.readline().startswith(b"cmpirun: the job full-")
+        options = ["--in", name]
+    with open("/dev/full", "w") as full:
+        for command in ("echo lost", "echo lost; exec sleep 60"):
+            job = jobs.start("cmpirun", "--output", "plain", *options, "sh", "-c", command, stdout=full)
+            assert job.wait(60) == 1
+            said = b"cmpirun: cannot write the job's output: No space left on device\n"
+            assert job.stderr.read() == said
+    if deployed:
+        standing.terminate()
+        assert standing.wait(60) == 143
+
+
 def test_a_prompt_without_newline_is_shown(jobs):
     job = jobs.start("cmpirun", "--output", "plain", "sh", "-c", "printf 'name? '; read x; echo hello $x",
                      stdin=subprocess.PIPE)  # fmt: skip

@@ -81,6 +81,7 @@ class Bridge:
         self._queue = SimpleQueue()
         self._terminals = [(place, fd) for place, fd in fds.items() if os.isatty(fd)]
         self._broken: set[int] = set()
+        self._failed = False  # whether output was lost though somebody wanted it
         self._launcher_met = False
         self._done: Callable[[], None] = lambda: None
         _thread.start_new_thread(self._write_all, ())
@@ -163,6 +164,11 @@ class Bridge:
         self.finish_later(report, written.release)
         written.acquire()
 
+    def code(self, code: int) -> int:
+        """The exit code of a program that would exit with this one, once everything is written: not 0 if
+        some of its output could not be."""
+        return code or int(self._failed)
+
     def finish_later(self, report: str, done: Callable[[], None]) -> None:
         """As `finish`, without waiting: `done` is called in the writing thread when everything is
         written."""
@@ -229,6 +235,7 @@ class Bridge:
             self._broken.add(place)
             if place == 1:
                 if error.errno not in READER_LEFT:
+                    self._failed = True
                     self._write(2, f"cmpirun: cannot write the job's output: {error.strerror}\n".encode())
                 self._lost()
 

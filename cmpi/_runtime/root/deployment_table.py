@@ -169,7 +169,9 @@ class DeploymentTable:
 
     def _end(self, owner: int, signal: int) -> None:
         if owner in self._deployments:
-            self._do(self._job.interrupt(signal, clock.now_s(), "its program was ended", owner=owner))
+            code = self._deployments[owner].console.bridge.code(0) or None
+            why = "its program was ended"
+            self._do(self._job.interrupt(signal, clock.now_s(), why, code, owner=owner))
 
     def _gone(self, owner: int) -> None:
         it = self._deployments[owner]
@@ -225,8 +227,9 @@ class DeploymentTable:
 
     def _reported(self, owner: int) -> None:
         it = self._deployments[owner]
+        assert it.code is not None
+        it.code = it.console.bridge.code(it.code)
         if it.peer is not None:
-            assert it.code is not None
             self.peers.send(it.peer, launcher_root.Final(it.code))
             self.peers.drop(it.peer)
         del self._deployments[owner]

@@ -302,7 +302,7 @@ class Root:
 
     def _unread(self) -> None:
         """The reader of the job's output has closed it."""
-        self._do(self._job.interrupt(SIGPIPE, clock.now_s()))
+        self._do(self._job.interrupt(SIGPIPE, clock.now_s(), code=self._bridge.code(0) or None))
 
     def _host_lost(self, frame: launcher_root.HostLost) -> None:
         self._slots.host_lost(frame.name)
@@ -329,7 +329,7 @@ class Root:
             code = self._finish or 0
             self._bridge.ended(end_event(self._job, code, time.monotonic() - self._start_s))
             self._bridge.finish(final_report(self._job, self._bridge.tail, self._order.verbosity))
-            self._launcher.send(launcher_root.Final(code))
+            self._launcher.send(launcher_root.Final(self._bridge.code(code)))
         self._peers.close()
         if not in_order:
             os._exit(1)  # a thread is stuck in MPI: MPI_Finalize would not return either
