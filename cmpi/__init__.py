@@ -15,6 +15,17 @@ Each name is loaded when it is first used, so that a monitor, which needs none o
 
 from __future__ import annotations
 
+import sys
+
+if sys.version_info >= (3, 13):
+    import _interpreters
+else:
+    import _xxsubinterpreters as _interpreters  # type: ignore[import-not-found]
+# Subinterpreters share the process's connection to its monitor, and must not read from it. And compiled
+# modules have one set of globals for all interpreters: the main one fails when another has ended.
+if _interpreters.get_current() != _interpreters.get_main():
+    raise ImportError("cmpi works in a process's main interpreter only, and this is a subinterpreter")
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from cmpi._core.channel.channel import Statistics

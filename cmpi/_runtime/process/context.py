@@ -18,11 +18,6 @@ from cmpi._transport import joining, scripts
 from cmpi.errors import NotRunning, UsageError
 from cmpi.identifiers import Resources
 
-if sys.version_info >= (3, 13):
-    import _interpreters as interpreters
-else:
-    import _xxsubinterpreters as interpreters  # type: ignore[import-not-found]
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -46,10 +41,8 @@ def in_job() -> bool:
     """Whether this process was started by cmpi, or is a guest of a job.
 
     Raises:
-        NotRunning: It can never be in one: it was forked from a process of a job, or this is a
-            subinterpreter.
+        NotRunning: It can never be in one: it was forked from a process of a job.
     """
-    _refuse_subinterpreter()
     if _node is not None and _node.owner != os.getpid():
         raise node_lock.forked()
     return (_node is not None and not _node.lost) or names.CONTROL in os.environ
@@ -87,7 +80,6 @@ def join(resources: Resources | None, lazy: LazyMpi | None = None) -> Node:
     global _node
     with _lock:
         if _node is None:
-            _refuse_subinterpreter()
             text = os.environ.get(names.CONTROL, "")
             if not text:
                 raise NotRunning(
@@ -187,17 +179,6 @@ def joined() -> Node | None:
     """This process's node if it has joined the job, else None; a process that was forked from it has not
     joined."""
     return _node if _node is not None and _node.owner == os.getpid() else None
-
-
-def _refuse_subinterpreter() -> None:
-    """Subinterpreters share the process's connection to its monitor, and must not read from it. Nor may one
-    restart the process under cmpirun.
-
-    Raises:
-        NotRunning: This is a subinterpreter.
-    """
-    if interpreters.get_current() != interpreters.get_main():
-        raise NotRunning("this is a subinterpreter; only the main interpreter can be part of a job")
 
 
 def leave_mpi_unfinalized() -> None:
