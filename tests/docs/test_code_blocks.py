@@ -109,6 +109,7 @@ def test_the_readme_is_short_and_has_the_two_commands():
 
 
 @pytest.mark.mpi
+@pytest.mark.slow
 def test_the_picture_shows_the_readmes_program(jobs, tmp_path):
     set_up(tmp_path, ROOT / "README.md")
     result = jobs.run("cmpirun", "-n", "2", "--output", "plain", "python", "roots.py", cwd=tmp_path)

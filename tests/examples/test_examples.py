@@ -102,6 +102,7 @@ def test_wordcount(jobs):
     assert found == [["150", "to"], ["100", "or"], ["100", "be"], ["50", "sleep"], ["50", "perchance"]]
 
 
+@pytest.mark.slow
 def test_crawl_links(jobs):
     """Without a file it reads an archive of its own; a link to a page's own host counts for nothing."""
     pytest.importorskip("fastwarc")

@@ -40,6 +40,7 @@ print([cmpi.wait(cmpi.spawn(starts, {USER})).code for _ in range(2)])
     assert (result.code, result.out, result.err) == (0, "[0, 0]\n", "")
 
 
+@pytest.mark.slow
 def test_an_ordinary_users_job_ends_and_names_children_that_it_cannot_end(as_user, jobs, prelude):
     result = as_user(USER, prelude + "starts(None, 0); print(cmpi.wait(cmpi.spawn(starts, 0)))")
     assert (result.code, result.out) == (0, "0\n"), result
@@ -50,6 +51,7 @@ def test_an_ordinary_users_job_ends_and_names_children_that_it_cannot_end(as_use
     assert len(left) == 2 and all("'sleep', '300'" in line for line in left)
 
 
+@pytest.mark.slow
 def test_a_process_that_cannot_be_killed_counts_as_killed(as_user, jobs, prelude):
     text = """
 def execs(parent):

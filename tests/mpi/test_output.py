@@ -94,6 +94,7 @@ def test_human_output_shows_ranks_and_names(jobs):
     assert "rank-0.stderr" in os.listdir(jobs.folder / "logs")
 
 
+@pytest.mark.slow
 def test_fifty_spawned_processes_that_succeed_take_a_few_lines(jobs):
     script = jobs.script(
         "import cmpi\ndef work(parent): pass\n"

@@ -133,6 +133,7 @@ cmpi.kill(kid)
     assert program(text) == f"{[True] * 8}\n"
 
 
+@pytest.mark.slow
 def test_run_starts_a_job_and_returns_what_its_ranks_return(jobs):
     text = """
 import sys
