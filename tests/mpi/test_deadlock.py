@@ -156,6 +156,18 @@ wait(p)
     assert (result.code, result.out) == (0, f"{1 << 28}\n"), result
 
 
+def test_a_failure_before_the_deadlock_is_reported_and_gives_the_exit_code(job):
+    text = """
+def child(parent): cmpi.Mailbox("nobody writes").recv()
+spawn(child)
+cmpi.whereis("nobody writes", timeout=20)
+sys.exit("lost heart")
+"""
+    result = job(PRELUDE + text)
+    assert result.code == 1 and "cmpirun: deadlock: " in result.err, result
+    assert "cmpirun: rank 0 failed: exit code 1" in result.err, result
+
+
 def test_the_check_can_be_switched_off(jobs):
     script = jobs.script(PRELUDE + "Receiver(spawn(lambda parent: Receiver(parent).recv())).recv()")
     running = jobs.start("cmpirun", "--no-deadlock-check", "python", script)

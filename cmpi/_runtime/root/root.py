@@ -17,6 +17,7 @@ from cmpi._core.job.connection_broker import PATIENCE_S
 from cmpi._core.job.deadlock import Deadlock, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
+from cmpi._core.job.output import NORMAL
 from cmpi._core.job.report import deadlock_report, end_event, final_report
 from cmpi._core.protocol import deployment_root, guest_root, helper_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_waits import AskBlocked
@@ -259,9 +260,11 @@ class Root:
             return  # a process of another program may still wake one of this program
         console = self._consoles.of_owner(owner)
         console.bridge.say(deadlock_report(self._job, console.deadlock.blocked), alarm=True)
+        if failure := final_report(self._job, console.bridge.tail, NORMAL, owner):
+            console.bridge.say(failure, alarm=True)  # it came first, and may be why the others wait
         because = "all processes of the job waited for each other"
-        now_s = clock.now_s()
-        self._do(self._job.interrupt(SIGTERM, now_s, because, deadlock.CODE, owner=owner))
+        code = program.code or deadlock.CODE
+        self._do(self._job.interrupt(SIGTERM, clock.now_s(), because, code, owner=owner))
 
     def _finish_with(self, code: int) -> None:
         self._finish = code
