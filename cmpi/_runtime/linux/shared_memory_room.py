@@ -17,6 +17,7 @@ DEV_SHM: Final = "/dev/shm"
 ENOUGH_BYTES: Final = 256 << 20
 # MPICH creates a segment there for each world; a process that finds no room for its own dies by SIGBUS.
 FULL_BYTES: Final = 1 << 20
+INIT_FAILED: Final = 15  # the exit code of MPICH if MPI_Init fails: MPI_ERR_OTHER
 FIX: Final = (
     "in a container: docker run --shm-size=2g, or --ipc=host; else: mount -o remount,size=50% /dev/shm"
 )
@@ -54,6 +55,7 @@ def lack(kind: str) -> str:
     return f"{DEV_SHM} {found}, and MPICH needs some of it for each process ({FIX})"
 
 
-def blame(number: int, kind: str) -> str:
-    """The verdict on a process ended by this signal, if lack of shared memory was the cause; else ""."""
-    return lack(kind) if number == signal.SIGBUS else ""
+def blame(code: int, number: int, kind: str) -> str:
+    """The verdict on a process that ended with this exit code or signal, if lack of shared memory was the
+    cause; else ""."""
+    return lack(kind) if number == signal.SIGBUS or code == INIT_FAILED else ""

@@ -6,8 +6,11 @@ MPI_Comm_spawn then does not return. What is known from elsewhere is put togethe
 
 from __future__ import annotations
 
+import os
+
 from cmpi._core.job.process_table import START_S
-from cmpi._runtime.linux import pid_files
+from cmpi._runtime import environment
+from cmpi._runtime.linux import pid_files, shared_memory_room
 from cmpi._runtime.root import spawn_room, spawning_mpi
 from cmpi._runtime.root.expected import Expected
 from cmpi._runtime.root.spawner import MPI_INIT, Spawner
@@ -41,13 +44,18 @@ class HostStarts:
         self._expected = Expected(folder)
         self._prepared = False
 
-    def prepare(self) -> None:
-        """Start MPI here and in the spawn completer, unless that has been done. Blocks: never."""
-        if not self._prepared:
-            self._prepared = True
-            spawning_mpi.tell_completer(spawning_mpi.NEEDED)
-            self._expected.started(pid_files.COMPLETER, clock.now_s())
-            self._spawner.begin()
+    def prepare(self) -> str:
+        """Start MPI here and in the spawn completer, unless that has been done, and return ""; or return
+        why it would crash now. Blocks: never."""
+        if self._prepared:
+            return ""
+        if lack := shared_memory_room.lack(os.environ.get(environment.MPI, "")):
+            return lack
+        self._prepared = True
+        spawning_mpi.tell_completer(spawning_mpi.NEEDED)
+        self._expected.started(pid_files.COMPLETER, clock.now_s())
+        self._spawner.begin()
+        return ""
 
     def expect(self, start: int, n: int) -> None:
         """cmpirun has started the ranks of this start on this host."""
@@ -57,10 +65,10 @@ class HostStarts:
     def launch(self, launch: Launch) -> str:
         """Have MPI start these processes, and return ""; or return why that is impossible."""
         now_s = clock.now_s()
-        lack = self._stuck(now_s) or spawn_room.lack(self._rooms, len(launch.pids), len(self._expected))
+        lack = self._stuck(now_s) or self.prepare()
+        lack = lack or spawn_room.lack(self._rooms, len(launch.pids), len(self._expected))
         if lack:
             return lack
-        self.prepare()
         self.expect(launch.start, len(launch.pids))
         self._spawner.submit(launch)
         return ""

@@ -192,7 +192,7 @@ class MonitorTable:
         self._consoles.of(pid).say(f"stacks of {self._job.processes[pid].title}:\n{text}")
 
     def _exited(self, pid: int, frame: monitor_root.ProcessExited) -> None:
-        lack = shared_memory_room.blame(frame.signal, os.environ.get(environment.MPI, ""))
+        lack = shared_memory_room.blame(frame.code, frame.signal, os.environ.get(environment.MPI, ""))
         verdict = "out of memory: the kernel killed it" if frame.by_kernel else lack
         status = ExitStatus(frame.code, frame.signal, verdict)
         self._job.used(pid, frame)

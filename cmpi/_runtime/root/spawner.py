@@ -102,7 +102,7 @@ class Spawner:
         """Wait for a spawn in progress to return, so that MPI can be finalized; False if one does not."""
         self._spawn_queue.put(None)
         end_s = clock.now_s() + timeout_s
-        while self._running and clock.now_s() < end_s:
+        while (self._running or self.abandoned) and clock.now_s() < end_s:
             time.sleep(0.001)
         return not (self._running or self.abandoned)
 
