@@ -41,7 +41,8 @@ class Jobs:
         self.folder = folder
         self.mark = uuid.uuid4().hex
         self._started = []
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+        ours = ("PYTEST", "COLUMNS")  # xdist sets the latter in its workers
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         self.environment |= {MARK: self.mark, "PATH": f"{BIN}:{os.environ['PATH']}"}
         self.environment["XDG_STATE_HOME"] = str(folder / "state")
 
