@@ -30,7 +30,9 @@ with cmpi.Job(slurm=dict(nodes=2, tasks=4, time="5:00"), ssh=sys.argv[1]) as job
     for host in ("h1", "h2"):
         child = cmpi.spawn(where, resources=cmpi.Resources(host=host))
         cmpi.Sender(child).send(7)
-        print(*cmpi.Receiver(child).recv(timeout=60), cmpi.wait(child).ok)
+        there, x = cmpi.Receiver(child).recv(timeout=60)
+        # In one write, since the job's output may come between the parts of a print.
+        sys.stdout.write(f"{there} {x} {cmpi.wait(child).ok}\\n")
 print("left")
 """
 
