@@ -80,20 +80,22 @@ def plan(config: LaunchConfig, mpi: Mpi, hosts: list[PlannedHost], here: Here) -
     }
     root = [here.python, "-I", "-S", here.root_main]
     command = mpiexec.command(mpi, root, config.mpi_args, here.environment, superuser=here.superuser)
-    world = mpiexec.world_command(
-        mpi,
-        [("", config.n)],
-        {"": here.stub},
-        config.mpi_args,
-        here.environment,
-        superuser=here.superuser,
-    )
+    world = list[str]()
+    if where and not hosts:
+        world = mpiexec.world_command(
+            mpi,
+            [("", config.n)],
+            {"": here.stub},
+            config.mpi_args,
+            here.environment,
+            superuser=here.superuser,
+        )
     return LaunchPlan(
         config.argv,
         hosts,
         where,
         command,
-        [] if hosts or not where else world,
+        world,
         mpiexec.pinned(mpi, {**here.environment, **settings, **ours}),
         mpiexec.rank_settings(mpi, config.mpi_args),
     )

@@ -23,6 +23,7 @@ from cmpi.launcher.hosts.staging import Shipment, pack, pieces, program_file
 from cmpi.launcher.hosts.world_process import NOISE_BYTES, WorldProcess
 from cmpi.launcher.mpi import mpiexec
 from cmpi.launcher.mpi.find_mpi import Mpi
+from cmpi.launcher.mpi.launcher_output import why_ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -329,10 +330,8 @@ class MultiHost:
 
     def _end_world(self, start: int) -> None:
         """A world's mpiexec has ended: ranks that have not come up by now never will."""
-        what = self._worlds.pop(start).end()
-        self._tell_root(
-            launcher_root.WorldFailed(start, f"MPI's launcher said:\n{what}" if what else "mpiexec ended")
-        )
+        said = self._worlds.pop(start).end()
+        self._tell_root(launcher_root.WorldFailed(start, why_ended(said)))
 
 
 def local_name(specs: list[HostSpec]) -> str:

@@ -127,6 +127,11 @@ class MpiexecOutput:
             self.pass_on(number, shown)
 
 
+def why_ended(said: str) -> str:
+    """Why ranks will not come up, when their mpiexec has ended and said this."""
+    return f"MPI's launcher said:\n{said}" if said else "mpiexec ended"
+
+
 def _read(fd: int) -> bytes | None:
     try:
         return os.read(fd, 65536)

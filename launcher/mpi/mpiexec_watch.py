@@ -14,6 +14,7 @@ from cmpi._core.protocol.wire import handler
 from cmpi._runtime.linux import shared_memory_room
 from cmpi._transport import clock, control_socket
 from cmpi.errors import ProtocolError
+from cmpi.launcher.mpi.launcher_output import why_ended
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -149,8 +150,7 @@ class MpiexecWatch:
             return
         self._world_ended = True
         said = self._output.noise.decode("utf-8", "replace").strip()
-        reason = f"MPI's launcher said:\n{said}" if said else "mpiexec ended"
-        root.send(launcher_root.WorldFailed(RANKS, reason))
+        root.send(launcher_root.WorldFailed(RANKS, why_ended(said)))
 
     def _meet_root(self) -> None:
         for sock in self._door.admit(clock.now_s()):

@@ -118,7 +118,7 @@ class Helpers:
     def launch(self, launch: Launch) -> None:
         """Have MPI start processes, on this host or on another."""
         if not self._mpi_counted:
-            self._mpi_counted = self._starts_here.prepared
+            self._mpi_counted = self._starts_here.initialized
             self._room_of_root.forget()  # MPI_Init opens files
         lack = self._room_of_root.take(len(launch.pids))
         if launch.host != self._here and not lack:

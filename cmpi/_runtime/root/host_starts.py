@@ -78,9 +78,9 @@ class HostStarts:
         self._expected.came(what, clock.now_s())
 
     @property
-    def prepared(self) -> bool:
+    def initialized(self) -> bool:
         """Whether MPI has been started here, or could not be."""
-        return self._spawner.begun
+        return self._spawner.initialized
 
     @property
     def busy(self) -> bool:

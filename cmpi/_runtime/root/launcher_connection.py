@@ -4,7 +4,6 @@ launcher."""
 from __future__ import annotations
 
 import select
-import time
 
 from cmpi._core.protocol import launcher_root
 from cmpi._core.protocol.wire import handler
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from cmpi._core.protocol.authentication import Key
     from cmpi._runtime.root.root_loop import RootLoop
 
-CONNECT_S = 10.0
 LAST_OUTPUT_S = 2.0  # for cmpirun to send what MPI's launcher has printed
 
 
@@ -32,11 +30,11 @@ class LauncherConnection:
 
     Raises: OSError, ProtocolError.
 
-    Blocks: at most `CONNECT_S`, until cmpirun listens; it imports its modules while MPI starts.
+    Blocks: as `connect`, until cmpirun answers; it imports its modules while MPI's launcher starts.
     """
 
     def __init__(self, path: str, key: Key) -> None:
-        self._stream = _connect(path, key)
+        self._stream = control_socket.connect(path, key, launcher_root.TO_ROOT)
         # Of the terminal, three, and of the socket where the root listens.
         order, self.descriptors = control_socket.receive_with_fds(self._stream)
         self.order: launcher_root.LaunchJob = order
@@ -102,14 +100,3 @@ class LauncherConnection:
         except ProtocolError as error:
             self._fault(f"cmpirun violates the protocol: {error}")
             self._stream.closed = True
-
-
-def _connect(path: str, key: Key) -> control_socket.ControlSocket:
-    end_s = clock.now_s() + CONNECT_S
-    while True:
-        try:
-            return control_socket.connect(path, key, launcher_root.TO_ROOT)
-        except (FileNotFoundError, ConnectionRefusedError):
-            if clock.now_s() > end_s:
-                raise
-        time.sleep(0.01)

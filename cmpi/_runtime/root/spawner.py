@@ -49,7 +49,7 @@ class Spawner:
         self.call: SpawnCall | None = None
         self.abandoned = 0  # calls that have not returned
         self._mpi_fault = ""  # why MPI cannot be used
-        self.begun = False  # whether that is known
+        self.initialized = False  # whether that is known
 
     def begin(self) -> None:
         """Start MPI; then requests are served. Blocks: never."""
@@ -82,7 +82,7 @@ class Spawner:
 
     def _begin(self) -> None:
         self._mpi_fault = spawning_mpi.start()
-        self.call, self.begun = None, True
+        self.call, self.initialized = None, True
         self._run()
 
     def _run(self) -> None:
