@@ -1,9 +1,13 @@
 """The benchmarks run and report what they measured. The figures themselves are not tested."""
 
 import json
+import subprocess
 import sys
 
+import psutil
 import pytest
+
+from cmpi.bench.jobs.limited import parts
 
 pytestmark = pytest.mark.slow
 
@@ -49,6 +53,16 @@ def test_processes_under_limits_are_counted(jobs):
     assert set(figures["alive"]["descriptors"]) >= {"cmpirun", "mpiexec", "root", "fork server"}
     assert figures["short"]["last"] > 0
     assert max(figures["short"]["more descriptors"].values()) < 20, figures
+
+
+def test_the_parts_of_a_job_are_found_while_its_processes_come_and_go():
+    forking = "import os\nwhile os.fork():\n    os.wait()"
+    with subprocess.Popen([sys.executable, "-c", forking, "root/main"]) as job:
+        try:
+            for _ in range(1000):
+                assert parts(psutil.Process(job.pid)) == {"root": [psutil.Process(job.pid)]}
+        finally:
+            job.kill()
 
 
 def test_a_job_that_stays_does_not_grow_with_its_guests_and_deployments(jobs):

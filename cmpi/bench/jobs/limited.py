@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -29,11 +30,8 @@ PARTS = {  # words of its command line, and what the part is called
 
 
 def title(process: psutil.Process) -> str:
-    """What part of a job this process is; "": none that lives as long as the job."""
-    try:
-        line = " ".join(process.cmdline())
-    except psutil.NoSuchProcess:
-        return ""  # it has ended meanwhile
+    """What part of a job this process is; "": none. Raises `psutil.NoSuchProcess` if it has ended."""
+    line = " ".join(process.cmdline())
     return next((name for word, name in PARTS.items() if word in line), "")
 
 
@@ -41,12 +39,12 @@ def parts(top: psutil.Process) -> dict[str, list[psutil.Process]]:
     """The processes that live as long as the job of this cmpirun, by what they are."""
     found: dict[str, list[psutil.Process]] = {}
     for process in [top, *top.children(recursive=True)]:
-        name = title(process)
-        # A fork has its parent's command line: so have monitors and closures the fork server's, and what
-        # MPI's launcher starts has its own for a moment.
-        parent = process.parent()
-        if name and (parent is None or title(parent) != name):
-            found.setdefault(name, []).append(process)
+        with suppress(psutil.NoSuchProcess):  # one that has ended meanwhile is no part that lives that long
+            name, parent = title(process), process.parent()
+            # A fork has its parent's command line: so have monitors and closures the fork server's, and
+            # what MPI's launcher starts has its own for a moment.
+            if name and (parent is None or title(parent) != name):
+                found.setdefault(name, []).append(process)
     return found
 
 
