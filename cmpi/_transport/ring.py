@@ -50,6 +50,8 @@ _WORD_BYTES: Final = 8  # kept free for the last word
 _WRAP: Final = 0x3FFFFFFF  # in place of a length: go on at the start
 _GROWN: Final = 0x3FFFFFFE  # in place of a length: go on in the next file
 _TAG: Final = 0xFFFFFFFF
+PIECE: Final = 0xFFFFFFFE  # the tag of records that `take` returns as views
+_ZEROS: Final = bytes(1 << 16)
 
 # Taking a lock is a locked instruction: earlier stores become visible before later loads.
 _fence: Final = threading.Lock()
@@ -190,8 +192,13 @@ class RingReader:
         self._tail = self._given = 0  # bytes ever taken out, and bytes returned
         self._asleep = True  # the flag as the writer sees it, unless it has cleared it
 
-    def take(self) -> bytes | None:
-        """Return the next frame, and set `tag` to its tag; None if there is none."""
+    def take(self) -> Any:
+        """Return the next frame, and set `tag` to its tag; None if there is none.
+
+        A frame is bytes, except that a `PIECE` is a view of the ring, which the next call invalidates.
+        """
+        if self._tail - self._given >= self._portion:
+            self._give_back()
         while True:
             tail = self._tail
             start = (tail & self._mask) + HEADER_BYTES
@@ -205,12 +212,9 @@ class RingReader:
                 self._tail += self._nbytes - (tail & self._mask)
             elif not self._go_on():
                 return None
-        frame: bytes = self._bytes[start + _WORD_BYTES : start + n]
-        self.tag = word & _TAG
-        self._tail = tail = tail + ((n + 7) & ~7)
-        if tail - self._given >= self._portion:
-            self._give_back()
-        return frame
+        self.tag = tag = word & _TAG
+        self._tail = tail + ((n + 7) & ~7)
+        return (self._map if tag == PIECE else self._bytes)[start + _WORD_BYTES : start + n]
 
     def _next_word(self) -> int:
         """The index of the next record's word."""
@@ -221,8 +225,8 @@ class RingReader:
         given, tail = self._given, self._tail
         while given < tail:
             at = given & self._mask
-            n = min(tail - given, self._nbytes - at)
-            self._map[HEADER_BYTES + at : HEADER_BYTES + at + n] = bytes(n)
+            n = min(tail - given, self._nbytes - at, len(_ZEROS))
+            self._map[HEADER_BYTES + at : HEADER_BYTES + at + n] = _ZEROS[:n]
             given += n
         self._given = given
         self._words[_TAIL] = given

@@ -26,7 +26,7 @@ def taken(reader):
     """Everything in the ring: frames with their tags."""
     frames = []
     while (frame := reader.take()) is not None:
-        frames.append((reader.tag, frame))
+        frames.append((reader.tag, bytes(frame)))
     return frames
 
 
@@ -49,22 +49,24 @@ class FramesThroughARing(RuleBasedStateMachine):
     @rule(
         size=st.one_of(st.integers(0, 40), st.integers(0, ring.LARGE_BYTES // 2 - 64)),
         times=st.integers(1, 30),
+        pieces=st.booleans(),
     )
-    def put(self, size, times):
+    def put(self, size, times, pieces):
         if size > self.writer.longest and not self.writer.grow(ring.LARGE_BYTES):
             return
         for _ in range(times):
             frame = struct.pack("<I", self.count) * (size // 4 + 1)
             frame = frame[:size]
             before = self.writer._nbytes
-            if not self.writer.put(self.count, frame):
+            tag = ring.PIECE if pieces else self.count
+            if not self.writer.put(tag, frame):
                 assert before == ring.LARGE_BYTES, "a small one that is full is replaced"
                 sizes = [(len(frame) + 15) & ~7 for _, frame in self.inside]
                 # The most that is skipped when a record begins at the start again.
                 skipped = max(sizes, default=0)
                 assert sum(sizes) + skipped + 2 * (size + 16) > ring.LARGE_BYTES // 2, "there was room"
                 return
-            self.inside.append((self.count, frame))
+            self.inside.append((tag, frame))
             self.count += 1
 
     @rule()
@@ -92,6 +94,21 @@ class FramesThroughARing(RuleBasedStateMachine):
 
 FramesThroughARing.TestCase.settings = settings(max_examples=settings.default.max_examples // 4)
 TestFramesThroughARing = FramesThroughARing.TestCase
+
+
+def test_a_piece_is_read_where_it_lies_and_its_space_is_free_with_the_next_call(tmp_path):
+    writer = ring.RingWriter(str(tmp_path / "ring"))
+    writer.grow(ring.LARGE_BYTES)
+    reader, count = ring.RingReader(str(tmp_path / "ring")), 0
+    while writer.put(ring.PIECE, bytes([count]) * writer.longest):
+        count += 1
+    assert count > 1
+    piece = reader.take()
+    assert reader.tag == ring.PIECE and piece.obj is reader._map.obj
+    assert not writer.put(ring.PIECE, b"x" * writer.longest)
+    assert piece == bytes([0]) * writer.longest
+    assert [frame[0] for _, frame in taken(reader)] == list(range(1, count))
+    assert writer.put(ring.PIECE, b"x" * writer.longest)
 
 
 def test_no_wake_up_is_lost_between_two_processes(tmp_path):

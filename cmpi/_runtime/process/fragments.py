@@ -13,7 +13,7 @@ from cmpi._core.protocol import process_process
 from cmpi._core.protocol.wire import decode
 from cmpi._runtime.process.shared_payloads import following
 from cmpi._transport.buffer_pool import blank
-from cmpi._transport.ring import HUGE_BYTES, LARGE_BYTES
+from cmpi._transport.ring import HUGE_BYTES, LARGE_BYTES, PIECE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 # The tags of records. Any other tag is the number of a channel, and the record is a small message.
 FRAME: Final = 0xFFFFFFFF
-PIECE: Final = 0xFFFFFFFE
 LONG: Final = 0xFFFFFFFD
 PIECE_BYTES: Final = 1 << 15
 HUGE_FROM_BYTES: Final = 16 << 20  # from this size on, sending in pieces is worth a larger ring
@@ -83,7 +82,7 @@ class Joiner:
         """True if nothing is missing."""
         return not self._left
 
-    def add(self, piece: bytes) -> None:
+    def add(self, piece: bytes | memoryview) -> None:
         """Add the next piece, which never extends beyond one buffer."""
         view = self._left.popleft()
         view[: len(piece)] = piece
@@ -111,8 +110,8 @@ class Assembly:
         """True if something has arrived in part."""
         return self._joiner is not None
 
-    def take(self, tag: int, body: bytes) -> None:
-        """Take the next record."""
+    def take(self, tag: int, body: Any) -> None:
+        """Take the next record: bytes, or a view of a `PIECE`."""
         if tag == PIECE:
             self._piece(body)
         elif tag == FRAME:
@@ -136,7 +135,7 @@ class Assembly:
             self._joiner = joiner, then
             self._more_comes()  # tells the progress thread, which may be another thread
 
-    def _piece(self, piece: bytes) -> None:
+    def _piece(self, piece: memoryview) -> None:
         assert self._joiner is not None
         joiner, then = self._joiner
         joiner.add(piece)

@@ -7,7 +7,7 @@ if many messages arrive that no thread waits for, the progress thread polls ever
 from __future__ import annotations
 
 from cmpi._core.channel.backoff import Backoff
-from cmpi._runtime.process.fragments import LONG, PIECE, Assembly
+from cmpi._runtime.process.fragments import LONG, Assembly
 from cmpi._transport import ring
 
 TYPE_CHECKING = False
@@ -177,7 +177,7 @@ class RingInbox:
                 if self._on_small(tag, body):
                     self._awaited = True
             else:
-                self._awaited |= tag != PIECE
+                self._awaited |= tag != ring.PIECE
                 self._assembly.take(tag, body)
         return True
 
