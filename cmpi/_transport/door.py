@@ -131,9 +131,6 @@ class Door:
                 return
             if sock is None:
                 break
-            if not is_ours(sock):
-                sock.close()
-                continue
             visitor = _Visitor(sock, self._key, now_s)
             self._visitors[sock.fileno()] = visitor
             self._poll.register(sock.fileno(), select.EPOLLIN)
@@ -200,9 +197,16 @@ def listening(family: int, address: str | tuple[Any, ...]) -> _socket.socket:
 
 
 def accept(server: _socket.socket) -> _socket.socket | None:
-    """Accept the next waiting connection, if any. Raises: OSError: There are no descriptors left."""
-    try:
-        fd, _ = server._accept()  # type: ignore[attr-defined]  # what socket.socket.accept() calls
-    except (BlockingIOError, ConnectionError):
-        return None
-    return _socket.socket(server.family, _socket.SOCK_STREAM, 0, fileno=fd)
+    """Accept the next waiting connection, if any; by a Unix socket, only from a process of this user.
+
+    Raises: OSError: There are no descriptors left.
+    """
+    while True:
+        try:
+            fd, _ = server._accept()  # type: ignore[attr-defined]  # what socket.socket.accept() calls
+        except (BlockingIOError, ConnectionError):
+            return None
+        sock = _socket.socket(server.family, _socket.SOCK_STREAM, 0, fileno=fd)
+        if is_ours(sock):
+            return sock
+        sock.close()

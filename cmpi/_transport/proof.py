@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import errno
 import os
 
 from cmpi._core.protocol import authentication
@@ -27,6 +28,16 @@ def prove(sock: _socket.socket, key: Key, limit_s: float | None = HANDSHAKE_S) -
     client = authentication.Client(key, os.urandom(authentication.NONCE_BYTES))
     sock.sendall(client.answer(receive_exactly(sock, authentication.GREETING_BYTES, limit_s)))
     client.check(receive_exactly(sock, authentication.PROOF_BYTES, limit_s))
+
+
+def connect(sock: _socket.socket, path: str) -> None:
+    """Connect to a process of this user that listens at this path.
+
+    Raises: OSError: There is none. Blocks: as the socket does.
+    """
+    sock.connect(path)
+    if not is_ours(sock):
+        raise PermissionError(errno.EACCES, "another user listens there", path)
 
 
 def is_ours(sock: _socket.socket) -> bool:

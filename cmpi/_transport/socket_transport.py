@@ -20,7 +20,7 @@ from collections import deque
 from cmpi._core.channel.retransmission import Retransmission
 from cmpi._core.protocol.process_fabric import CarryTo
 from cmpi._core.protocol.wire import MAX_FRAME_BYTES, encode
-from cmpi._transport import clock
+from cmpi._transport import clock, proof
 from cmpi._transport.buffer_pool import blank
 from cmpi._transport.door import Door, listening
 from cmpi._transport.mpi import TransportBroken
@@ -377,7 +377,7 @@ def _connection(address: str, port: int, timeout_s: float) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX)
     try:
         sock.settimeout(timeout_s)
-        sock.connect(address)
+        proof.connect(sock, address)
     except BaseException:
         sock.close()
         raise

@@ -25,7 +25,7 @@ from cmpi._core.protocol.process_root_connections import (
 )
 from cmpi._core.protocol.wire import Decoder, encode
 from cmpi._runtime.linux import job_folders, leftovers
-from cmpi._transport import clock, door, job_secret
+from cmpi._transport import clock, door, job_secret, socket_transport
 from cmpi.errors import CmpiError, LaunchError, ProtocolError
 from cmpi.launcher import cli
 from cmpi.launcher.hosts import choice
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from cmpi.launcher.config import LaunchConfig
 
 GUEST = gateway_relay.ROOT  # the channel
+CONNECT_S = 1.0  # to a path on this host
 
 
 def run(config: LaunchConfig) -> int:
@@ -193,7 +194,10 @@ class _Gateway:
         if peer not in self._doors:
             return
         listener, frame = self._doors[peer]
-        accepted = door.accept(listener)
+        try:
+            accepted = door.accept(listener)
+        except OSError:
+            return  # out of descriptors: it waits until others have gone
         if accepted is not None:
             channel = self._new_channel()
             self._channels.add(channel, socket.socket(fileno=accepted.detach()))
@@ -219,14 +223,12 @@ class _Gateway:
             self._machine.tell(launcher_agent.Piece(GUEST, listening))
 
     def _came_there(self, frame: gateway_relay.CameThere) -> None:
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.connect(self._listeners[frame.number][1])
-        except (OSError, KeyError):
-            connection.close()  # the guest does not listen any more
+        _, path = self._listeners.get(frame.number, (0, ""))
+        connection = next(socket_transport.connections(path, 0, CONNECT_S), None) if path else None
+        if connection is None:  # the guest does not listen any more
             self._machine.tell(launcher_agent.Shut(frame.channel))
-            return
-        self._channels.add(frame.channel, connection)
+        else:
+            self._channels.add(frame.channel, connection)
 
     def _settled(self, frame: Any) -> Any:
         """The connection with this peer is up, or is given up, or is ordered anew: nobody is to come any

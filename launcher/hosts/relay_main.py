@@ -40,6 +40,7 @@ class Relay:
         os.dup2(2, 1)  # other output here is for the user, and must not mix with frames
         self._channels = Channels(self._selector, self._came, self._ended)
         self._listeners: dict[int, _socket.socket] = {}
+        self._visits: dict[int, int] = {}  # by listener: how many have come
         self._dialled: set[int] = set()  # channels whose connections are being made
         self._next = 0
         self._over = False
@@ -107,9 +108,7 @@ class Relay:
 
     def _shut(self, channel: int) -> None:
         if channel in self._listeners:
-            listener = self._listeners.pop(channel)
-            self._selector.unregister(listener)
-            _close(listener)
+            self._stop_listening(channel)
         self._dialled.discard(channel)
         self._channels.shut(channel)
         self._over |= channel == gateway_relay.ROOT
@@ -148,15 +147,29 @@ class Relay:
         except OSError:
             return  # the guest waits a while, and the root will order it again
         listener.setblocking(False)
-        self._listeners[frame.number] = listener
+        self._listeners[frame.number], self._visits[frame.number] = listener, 0
         self._selector.register(listener, selectors.EVENT_READ, (self._accept, frame.number))
         self._send(gateway_relay.ListensThere(frame.number, socket_transport.port(listener)))
 
+    def _stop_listening(self, number: int) -> None:
+        listener = self._listeners.pop(number)
+        del self._visits[number]
+        self._selector.unregister(listener)
+        _close(listener)
+
     def _accept(self, number: int, _: int) -> None:
+        """Pass one on, which has proved nothing yet: one of them is the peer. As many as a door would let
+        come; if all were strangers, the root orders the connection anew."""
         if number not in self._listeners:
             return
-        accepted = door.accept(self._listeners[number])
+        try:
+            accepted = door.accept(self._listeners[number])
+        except OSError:
+            return  # out of descriptors: it waits until others have gone
         if accepted is not None:
+            self._visits[number] += 1
+            if self._visits[number] == door.MAX_VISITORS:
+                self._stop_listening(number)
             self._next += 2
             self._send(gateway_relay.CameThere(number, self._next))
             self._channels.add(self._next, socket.socket(fileno=accepted.detach()))

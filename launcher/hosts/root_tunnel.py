@@ -12,7 +12,7 @@ import selectors
 import socket
 
 from cmpi._core.protocol import launcher_agent
-from cmpi._transport.proof import is_ours
+from cmpi._transport import proof
 from cmpi.launcher.hosts.pipes import RootPipe
 
 TYPE_CHECKING = False
@@ -38,9 +38,7 @@ class RootTunnel:
         it."""
         sock = socket.socket(socket.AF_UNIX)
         try:
-            sock.connect(self.address)
-            if not is_ours(sock):
-                raise PermissionError("another user listens at the root's address")
+            proof.connect(sock, self.address)
         except OSError:
             sock.close()
             host.tell(launcher_agent.Shut(channel))

@@ -2,8 +2,11 @@
 them, and what goes wrong at one stream harms no other."""
 
 import contextlib
+import os
 import pathlib
 import socket
+import stat
+import struct
 import threading
 import time
 from collections import deque
@@ -16,10 +19,13 @@ from cmpi._core.protocol.process_root_connections import DialThrough
 from cmpi._core.protocol.wire import encode
 from cmpi._runtime.fabric.agent import FabricAgent, Link
 from cmpi._runtime.fabric.bell import Bell
+from cmpi._runtime.fabric.local_end import LocalEnd
 from cmpi._transport import control_socket, socket_transport
+from cmpi._transport import door as doors
 from cmpi._transport.mpi import TransportBroken
 from cmpi._transport.proof import prove
 from cmpi._transport.socket_transport import SocketTransport
+from tests import hostile_visitors
 from tests.transport import transport_contract
 from tests.transport.test_transport_contract import play
 
@@ -59,7 +65,7 @@ class Agents:
         self.messages = {name: Messages() for name in "ab"}
         self.messages["a"].other, self.messages["b"].other = self.messages["b"], self.messages["a"]
         bells = {name: Bell() for name in "ab"}
-        self._roots, self._threads, self._wakes = [], [], bells
+        self._roots, self._threads, self.bells = [], [], bells
         for rank, (name, other) in enumerate((("a", "b"), ("b", "a"))):
             self.folders[name].mkdir(exist_ok=True)
             bells[name].know(rank, [(each, "127.0.0.1", bells[each].port) for each in "ab"])
@@ -182,6 +188,55 @@ def test_garbage_in_place_of_a_destination_is_the_end_of_that_connection_only(ag
             assert sock.recv(1) == b""
     one, other = agents.meet(7)
     one.free(), other.free()
+
+
+@pytest.mark.parametrize("visitor", hostile_visitors.ALL, ids=lambda visitor: visitor.__name__)
+def test_a_hostile_visitor_is_turned_away_and_connections_are_carried(agents, visitor, monkeypatch):
+    monkeypatch.setattr(doors, "CROWDED_S", 0.05)
+    held = []
+
+    def connect():
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(agents.path("a"))
+        return sock
+
+    assert stat.S_IMODE(os.stat(agents.path("a")).st_mode) == 0o600
+    visitor(connect, AGENTS_KEY, held)
+    for transport in agents.meet(7):
+        transport.free()
+    for sock in held:
+        sock.close()
+
+
+def test_garbage_at_the_bell_does_no_harm(agents):
+    address = "127.0.0.1", agents.bells["a"].port
+    ring = struct.Struct("<IQ")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        for said in (
+            b"",
+            b"x",
+            b"x" * 60000,
+            ring.pack(1, 2**64 - 1),
+            ring.pack(2, 1),
+            ring.pack(2**32 - 1, 9),
+        ):
+            for _ in range(100):
+                stranger.sendto(said, address)
+    one, other = agents.meet(7)
+    play(transport_contract.frames_arrive_once_and_in_order, (one, other), 0)
+    one.free(), other.free()
+
+
+def test_an_agent_does_not_connect_to_another_users_listener(tmp_path, monkeypatch):
+    path = socket_transport.link_path(str(tmp_path), 7)
+    door = socket_transport.listen(path, KEY)
+    ours = LocalEnd.connect(path)
+    assert not ours.over
+    ours.close()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert LocalEnd.connect(path).over
+    assert list(socket_transport.connections(path, 0, 5.0)) == [], "nor does a relay"
+    socket_transport.close(door)
 
 
 def test_when_the_world_falls_every_connection_ends(agents):

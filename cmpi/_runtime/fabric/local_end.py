@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _socket
 
+from cmpi._transport import proof
+
 
 class LocalEnd:
     """Non-blocking. What the process no longer takes counts as taken, and is dropped.
@@ -28,7 +30,7 @@ class LocalEnd:
         sock = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
-            sock.connect(path)
+            proof.connect(sock, path)
         except OSError:
             sock.close()
             return cls(None)
