@@ -1,4 +1,4 @@
-"""The relay of a guest on another machine: what strangers can do at the port where it listens for a peer."""
+"""The relay of a guest on another machine: what strangers can do where it listens for a peer."""
 
 import contextlib
 import os

@@ -55,6 +55,7 @@ def test_messages_name_the_limit_and_the_way_out():
         room._look = lambda: (3, 100)
         why = room.take(1)
         assert " 100 " in why and "of which 3 are free" in why and "ulimit" in why
+        assert f"{room._margin} must stay free" in why
 
 
 def test_the_descriptor_limit_is_raised_and_restored_and_open_descriptors_count():

@@ -24,7 +24,7 @@ class SpawnRoom:
         look: Returns how much is left, and the limit. Raises OSError if that cannot be known.
         per_process: How much each process needs.
         margin: How much must remain.
-        lack: The message if there is too little, with `{limit}` and `{left}`.
+        lack: The message if there is too little, with `{limit}`, `{left}` and `{margin}`.
         near: Look every time if no more than this is left, because others take from the limit, too.
     """
 
@@ -52,7 +52,7 @@ class SpawnRoom:
                 return ""  # it has ended, or may not be examined
             self._left = max(0, left - coming * self._per_process)
             if self._left < needed:
-                return self._lack.format(limit=limit, left=self._left)
+                return self._lack.format(limit=limit, left=self._left, margin=self._margin)
         self._left -= n * self._per_process
         return ""
 
@@ -64,8 +64,8 @@ def of_root() -> SpawnRoom:
         lambda: open_files.room(pid),
         1,
         8,
-        "cmpi's root may open {limit} files, of which {left} are free; it needs one for each process. "
-        "Run fewer processes at a time, or raise the hard limit (ulimit -Hn)",
+        "cmpi's root may open {limit} files, of which {left} are free; it needs one for each process, "
+        "and {margin} must stay free. Run fewer processes at a time, or raise the hard limit (ulimit -Hn)",
     )
 
 
@@ -81,8 +81,8 @@ def of_host() -> list[SpawnRoom]:
             5,
             32,
             "MPI's launcher may open {limit} files, of which {left} are free; it needs 4 for each process "
-            "(MPICH's keeps one of them when the process ends). Run fewer processes at a time, or raise "
-            "the hard limit (ulimit -Hn)",
+            "(MPICH's keeps one of them when the process ends), and {margin} must stay free. Run fewer "
+            "processes at a time, or raise the hard limit (ulimit -Hn)",
         ),
         # For the spawn stub, the monitor, the process and its progress thread.
         SpawnRoom(
@@ -90,8 +90,8 @@ def of_host() -> list[SpawnRoom]:
             4,
             16,
             "you may have {limit} processes and threads on this host, of which {left} are free; each "
-            "spawned process needs 4. Run fewer processes at a time, or raise the limit (ulimit -u; in a "
-            "container pids.max)",
+            "spawned process needs 4, and {margin} must stay free, for MPI's launcher must not be refused "
+            "one. Run fewer processes at a time, or raise the limit (ulimit -u; in a container pids.max)",
             near=200,
         ),
     ]
