@@ -10,8 +10,8 @@ import sys
 from cmpi._base.units import parse_cpus, parse_memory
 from cmpi._core import limits
 from cmpi._core.fabric import choice
-from cmpi._core.job import placement
 from cmpi._core.job.kill_timers import GRACE_S
+from cmpi._core.scheduling import placement
 from cmpi._runtime import environment
 from cmpi._runtime.linux.job_folders import machine_and_name
 from cmpi.errors import UsageError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from cmpi._core.job.output import NORMAL, QUIET, VERBOSE
+from cmpi._core.output.output import NORMAL, QUIET, VERBOSE
 from cmpi._core.protocol import launcher_root
 from cmpi.launcher import cli
 
@@ -84,7 +84,7 @@ def _terminal_settings(config: LaunchConfig) -> list[str]:
         return [] if "PYTHONUNBUFFERED" in os.environ else ["PYTHONUNBUFFERED=1"]  # somebody may follow it
     if config.output not in ("human", "headings") or not os.isatty(1) or os.environ.get("TERM") == "dumb":
         return []
-    from cmpi._core.job.human_form import TYPICAL_TITLE
+    from cmpi._core.output.human_form import TYPICAL_TITLE
 
     settings = {
         # Makes Python write at once, as to a terminal; else a print would be seen much later.

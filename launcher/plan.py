@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from cmpi._base.frozen import frozen
-from cmpi._core.job.placement import HostSlots, place_ranks
+from cmpi._core.scheduling.placement import HostSlots, place_ranks
 from cmpi._runtime import environment as names
 from cmpi.launcher.mpi import mpiexec
 

@@ -210,7 +210,7 @@ def _run_doctor(config: LaunchConfig) -> int:
 
 def _show_plan(config: LaunchConfig) -> int:
     from cmpi._base.units import CPU_UNIT
-    from cmpi._core.job.capacity import usable
+    from cmpi._core.scheduling.capacity import usable
     from cmpi._runtime.linux import host_facts
     from cmpi.launcher.dry_run import as_json, as_text
 

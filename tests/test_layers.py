@@ -1,6 +1,7 @@
 """Folders are the architecture: every import points down, and there are no circular imports."""
 
 import ast
+import collections
 import graphlib
 import pathlib
 
@@ -29,6 +30,8 @@ MODULES = pytest.mark.parametrize("module", PATHS)
 # runtime.
 LAYERS = (
     ("cmpi._base", "cmpi.errors", "cmpi.identifiers", "cmpi._runtime.environment"),
+    ("cmpi._core.protocol", "cmpi._core.limits", "cmpi._core.channel"),
+    ("cmpi._core.scheduling", "cmpi._core.output"),
     ("cmpi._core",),
     ("cmpi._transport",),
     ("cmpi._runtime.programs", "cmpi._runtime.isolated", "cmpi._runtime.linux"),
@@ -117,6 +120,15 @@ def test_programs_started_by_path_find_the_package_above_them(program):
     assert f'__file__.rsplit("/", {len(pathlib.PurePath(program).parts)})[0]' in path.read_text() or (
         f'abspath(__file__).rsplit("/", {len(pathlib.PurePath(program).parts)})[0]' in path.read_text()
     )
+
+
+def test_no_two_public_classes_have_the_same_name():
+    found = collections.defaultdict(list)
+    for module, path in PATHS.items():
+        for statement in ast.parse(path.read_text()).body:
+            if isinstance(statement, ast.ClassDef) and not statement.name.startswith("_"):
+                found[statement.name].append(module)
+    assert not {name: modules for name, modules in found.items() if len(modules) > 1}
 
 
 MAY_LISTEN = ("cmpi._transport.door", "cmpi.bench.jobs.pair")  # which compares with multiprocessing

@@ -2,8 +2,8 @@
 
     python -m cmpi.bench scaling         1,000 hosts of 64 cores, 100,000 processes alive
 
-Nothing is started: the state machine in `cmpi._core.job.scheduler` gets the events that the root would give
-it.
+Nothing is started: the state machine in `cmpi._core.scheduling.scheduler` gets the events that the root
+would give it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from cmpi._base.units import CPU_UNIT
-from cmpi._core.job.host_room import Host, Submit
-from cmpi._core.job.scheduler import Place, Release, Scheduler
+from cmpi._core.scheduling.host_room import Host, Submit
+from cmpi._core.scheduling.scheduler import Place, Release, Scheduler
 from cmpi.bench.common import Row
 
 HOSTS, CORES, MEMORY_BYTES = 1_000, 64, 256 << 30

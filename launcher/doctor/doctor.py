@@ -13,7 +13,7 @@ import sys
 import threading
 
 from cmpi._core.fabric import choice
-from cmpi._core.job.capacity import usable
+from cmpi._core.scheduling.capacity import usable
 from cmpi._runtime import programs
 from cmpi._runtime.linux import cgroup, host_facts, shared_memory_room, trusted_folder
 from cmpi.errors import CmpiError, LaunchError

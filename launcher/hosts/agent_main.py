@@ -19,9 +19,9 @@ import subprocess
 import sys
 import time
 
-from cmpi._core.job.capacity import usable
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode, handler
+from cmpi._core.scheduling.capacity import usable
 from cmpi._runtime import environment, programs
 from cmpi._runtime.batch_end import blocked_in_mpiexec
 from cmpi._runtime.code_version import code_version

@@ -9,9 +9,9 @@ import sys
 
 from cmpi._base.units import CPU_UNIT
 from cmpi._core.fabric import choice
-from cmpi._core.job.placement import runs
 from cmpi._core.protocol import launcher_agent, launcher_root
 from cmpi._core.protocol.wire import encode
+from cmpi._core.scheduling.placement import runs
 from cmpi._runtime import environment as names
 from cmpi._runtime.programs import FABRIC_MAIN, ROOT_MAIN, RSH_CLIENT, SPAWN_STUB, path_of
 from cmpi.errors import UsageError

@@ -11,7 +11,7 @@ import termios
 
 import pytest
 
-from cmpi._core.job.human_form import TYPICAL_TITLE
+from cmpi._core.output.human_form import TYPICAL_TITLE
 from tests.cluster.conftest import until
 from tests.mpi.test_deployments import arguments
 from tests.mpi.test_guests import read_until

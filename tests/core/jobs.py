@@ -1,9 +1,9 @@
 """A job's machine for tests, and events of its processes."""
 
-from cmpi._core.job.host_room import Host
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Order, Tell
 from cmpi._core.protocol import process_root
+from cmpi._core.scheduling.host_room import Host
 from cmpi.identifiers import NO_PID
 from tests.core.frames import spawn_frame
 
@@ -21,7 +21,7 @@ def a_job(n=1, cpus=4, rank_cpus=0, **settings):
 def join(j, pid, memory="here", **kw):
     asks = {"asks": 0, "cpu_units": 0, "memory_bytes": 0} | kw
     return j.from_rank(
-        pid, process_root.Join(memory=memory, python="python", asks_memory=True, **asks), 0.0
+        pid, process_root.JoinJob(memory=memory, python="python", asks_memory=True, **asks), 0.0
     )
 
 

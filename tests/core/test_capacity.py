@@ -1,4 +1,4 @@
-from cmpi._core.job.capacity import Facts, usable
+from cmpi._core.scheduling.capacity import Facts, usable
 
 CORE, GIB = 65536, 1 << 30
 

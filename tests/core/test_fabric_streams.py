@@ -86,11 +86,11 @@ class StreamsUnderAnyOrder(RuleBasedStateMachine):
             if isinstance(event, streams.Opened):
                 assert event.stream not in self.known[side]
                 self.known[side][event.stream] = 0
-            elif isinstance(event, streams.Came):
+            elif isinstance(event, streams.BytesCame):
                 assert key not in self.heard, "after the end"
                 self.came[key] += event.data
                 self.known[side][event.stream] += len(event.data)
-            elif isinstance(event, streams.Ended):
+            elif isinstance(event, streams.StreamEnded):
                 self.heard.add(key)
                 assert self.came[key] == self.wrote[key], "the end has overtaken bytes"
 

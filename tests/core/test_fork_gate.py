@@ -1,10 +1,10 @@
 """Which processes are forked by a fork server, and which are executed."""
 
 from cmpi._core.job.fork_gate import ForkGate
-from cmpi._core.job.host_room import Host
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job_actions import Launch, NeedForkServer
 from cmpi._core.job.process_record import Process
+from cmpi._core.scheduling.host_room import Host
 from cmpi.identifiers import NO_PID
 from tests.core.frames import spawn_frame
 

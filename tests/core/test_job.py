@@ -1,9 +1,9 @@
 """The job's machine: how processes start, join, spawn and watch each other."""
 
-from cmpi._core.job.host_room import Host
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Born, Launch, NeedForkServer, Tell
 from cmpi._core.protocol import process_root
+from cmpi._core.scheduling.host_room import Host
 from cmpi.identifiers import NO_PID, ExitStatus
 from tests.core.jobs import CORE, GIB, a_job, a_job_that_spawns, join, of, spawn, told
 

@@ -2,13 +2,13 @@
 
 import pytest
 
-from cmpi._core.job.host_room import Host
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Order, Say
 from cmpi._core.job.report import deadlock_report
-from cmpi._core.job.spawn_queue import LATE_S
 from cmpi._core.limits import KILL, NONE, WARN
 from cmpi._core.protocol import monitor_root, process_root
+from cmpi._core.scheduling.host_room import Host
+from cmpi._core.scheduling.spawn_queue import LATE_S
 from cmpi.identifiers import ExitStatus
 from tests.core.frames import spawn_frame
 from tests.core.jobs import CORE, GIB, a_job, join, of, spawn, told
@@ -49,8 +49,8 @@ def spawned(j, **changes):
 def test_a_process_that_asked_for_memory_is_killed_for_more_and_one_that_did_not_has_no_limit(mode, asked):
     j = JobMachine([Host("h", 4 * CORE, 8 * GIB)], enforce=mode)
     j.launch(["prog"], ["h"] * 1)
-    assert spawned(j, asks_memory=1)[1] == monitor_root.Limit(100, asked, 100)
-    assert spawned(j, asks_memory=0)[1] == monitor_root.Limit(100, NONE, 100)
+    assert spawned(j, asks_memory=1)[1] == monitor_root.LimitResources(100, asked, 100)
+    assert spawned(j, asks_memory=0)[1] == monitor_root.LimitResources(100, NONE, 100)
     assert spawned(j, asks_cpus=1)[1].cpu_weight == 6, "of a sixteenth of a core"
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.job.output import (
+from cmpi._core.output.output import (
     FAILED_S,
     FIRST_STATE_S,
     FLUSH_AFTER_S,
@@ -18,9 +18,9 @@ from cmpi._core.job.output import (
     Formatter,
     Speaker,
 )
-from cmpi._core.job.places import REDRAW_S
-from cmpi._core.job.spawn_notes import FOLD_S
-from cmpi._core.job.streams import LONG_LINE_BYTES
+from cmpi._core.output.places import REDRAW_S
+from cmpi._core.output.spawn_notes import FOLD_S
+from cmpi._core.output.streams import LONG_LINE_BYTES
 from cmpi.identifiers import ExitStatus
 
 A, B = (

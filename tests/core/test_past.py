@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from cmpi._core.job import past
 from cmpi._core.job.job_actions import FinishJob, Forget
-from cmpi._core.job.output import Formatter
 from cmpi._core.job.past import NEVER, UNKNOWN, Past
 from cmpi._core.job.report import end_event, final_report
-from cmpi._core.job.speaker import Speaker
+from cmpi._core.output.output import Formatter
+from cmpi._core.output.speaker import Speaker
 from cmpi._core.protocol import process_root
 from cmpi._core.protocol.process_root_connections import Connect
 from cmpi.identifiers import NO_PID, ExitStatus

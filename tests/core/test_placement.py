@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.job.placement import BY, HostSlots, place_ranks, runs
+from cmpi._core.scheduling.placement import BY, HostSlots, place_ranks, runs
 from cmpi.errors import UsageError
 
 TWO = [HostSlots("a", 2), HostSlots("b", 4)]

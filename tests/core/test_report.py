@@ -1,8 +1,8 @@
-from cmpi._core.job.host_room import Host
 from cmpi._core.job.job import JobMachine
-from cmpi._core.job.output import NORMAL, VERBOSE
 from cmpi._core.job.report import end_event, final_report, memory_report
+from cmpi._core.output.output import NORMAL, VERBOSE
 from cmpi._core.protocol import monitor_root, process_root
+from cmpi._core.scheduling.host_room import Host
 from cmpi.identifiers import ExitStatus, Resources
 from tests.core.frames import spawn_frame
 

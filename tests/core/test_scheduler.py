@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
 from cmpi._base.units import CPU_UNIT
-from cmpi._core.job.host_room import Host, Submit
-from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
-from cmpi._core.job.shares import Share
+from cmpi._core.scheduling.host_room import Host, Submit
+from cmpi._core.scheduling.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
+from cmpi._core.scheduling.shares import Share
 
 SIZES = st.sampled_from([0, 1, 50, 100, 101])
 

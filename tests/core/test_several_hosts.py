@@ -1,6 +1,5 @@
 """The job on several hosts: which host starts which process, connections between hosts, a lost host."""
 
-from cmpi._core.job.host_room import Host
 from cmpi._core.job.interpreter import Interpreter
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import FinishJob, Launch, LaunchWorld, NeedForkServer, Order, Say
@@ -14,6 +13,7 @@ from cmpi._core.protocol.process_root_connections import (
     ListenFor,
     Listening,
 )
+from cmpi._core.scheduling.host_room import Host
 from cmpi.identifiers import NO_PID, ExitStatus
 from tests.core.jobs import CORE, GIB, join, of, spawn, told
 

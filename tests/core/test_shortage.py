@@ -3,8 +3,8 @@
 import pytest
 
 from cmpi._base.units import CPU_UNIT
-from cmpi._core.job.host_room import Host, Submit
-from cmpi._core.job.shortage import Holder, why_it_waits
+from cmpi._core.scheduling.host_room import Host, Submit
+from cmpi._core.scheduling.shortage import Holder, why_it_waits
 from tests.core.frames import spawn_frame
 
 GIB = 1 << 30

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.job.spawn_notes import FOLD_S, MOST_KINDS, SpawnNotes
-from cmpi._core.job.speaker import Speaker
+from cmpi._core.output.spawn_notes import FOLD_S, MOST_KINDS, SpawnNotes
+from cmpi._core.output.speaker import Speaker
 
 
 def speaker(pid, name="work"):

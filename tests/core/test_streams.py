@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.job.streams import LIVE_S, LONG_LINE_BYTES, OutputStream
+from cmpi._core.output.streams import LIVE_S, LONG_LINE_BYTES, OutputStream
 
 INFINITY = float("inf")
 PARTS = [b"x", b"\n", b"one\ntwo\n", b"\r", b"30%", b"\r\n", b"\x1b[A", b"\x1b[?25l", b"\b", b"a" * 70_000]

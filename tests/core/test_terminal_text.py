@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cmpi._core.job.terminal_text import Rows, columns, cut, decode, split_characters, wrap
+from cmpi._core.output.terminal_text import Rows, columns, cut, decode, split_characters, wrap
 
 TEXTS = st.text(st.sampled_from("ab 漢é\u0301😀\t") | st.characters(), max_size=40)
 

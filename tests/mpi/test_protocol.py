@@ -10,7 +10,7 @@ def speaks_as_the_root(parent):
     cmpi.Receiver(parent).recv()
 
 def joins_twice(parent):
-    context.current().root.tell(process_root.Join(memory="", python=""))
+    context.current().root.tell(process_root.JoinJob(memory="", python=""))
     cmpi.Sender(parent).send("is borne")
 
 print(cmpi.wait(cmpi.spawn(speaks_as_the_root)).signal, cmpi.Receiver(cmpi.spawn(joins_twice)).recv())
@@ -22,4 +22,4 @@ def test_a_process_that_sends_a_forbidden_frame_is_ended_and_named_and_the_job_g
     assert (result.code, result.out) == (0, "9 is borne\n"), result
     (line,) = result.err.splitlines()
     assert line.startswith("cmpirun: closed the connection of the monitor of speaks_as_the_root · "), line
-    assert "frame 52 came where one of these is expected: Join, Spawn" in line
+    assert "frame 52 came where one of these is expected: JoinJob, Spawn" in line

@@ -3,8 +3,8 @@ import threading
 
 import pytest
 
-from cmpi._core.job.output import Formatter
 from cmpi._core.job.process_record import Process
+from cmpi._core.output.output import Formatter
 from cmpi._runtime.root import bridge as bridge_module
 from cmpi._runtime.root.bridge import Bridge
 from cmpi._runtime.stdin_feeder import StdinFeeder

@@ -41,7 +41,7 @@ class Opened:
 
 
 @frozen
-class Came:
+class BytesCame:
     """Bytes for this host's process."""
 
     stream: int
@@ -56,14 +56,14 @@ class Room:
 
 
 @frozen
-class Ended:
+class StreamEnded:
     """The process there will send nothing more."""
 
     stream: int
 
 
 if TYPE_CHECKING:
-    Event: TypeAlias = Opened | Came | Room | Ended
+    Event: TypeAlias = Opened | BytesCame | Room | StreamEnded
 
 
 class _Stream:
@@ -187,10 +187,10 @@ class Streams:
         if kind == _DATA:
             if len(data) != number:
                 raise ProtocolError("a message between fabric agents ends within a part")
-            return [Came(stream, data)]
+            return [BytesCame(stream, data)]
         each.receives = False
         self._forget(stream)
-        return [Ended(stream)]
+        return [StreamEnded(stream)]
 
     def _forget(self, stream: int) -> None:
         """Forget a stream that has ended in both directions."""

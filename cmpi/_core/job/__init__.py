@@ -1,1 +1,1 @@
-"""Decisions of a job's root: placement, spawning, connections, ends, output, deadlocks. Pure."""
+"""Decisions of a job's root: processes, starts, connections, ends, deadlocks, the closing report. Pure."""

@@ -9,9 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from cmpi._core.job.host_room import Host
     from cmpi._core.job.process_record import Process
     from cmpi._core.protocol import process_root
+    from cmpi._core.scheduling.host_room import Host
 
     Action: TypeAlias = Launch | LaunchWorld | NeedForkServer
 

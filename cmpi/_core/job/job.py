@@ -15,21 +15,21 @@ from cmpi._core.job.kill_timers import SIGKILL
 from cmpi._core.job.process_requests import ProcessRequests
 from cmpi._core.job.process_table import START_S
 from cmpi._core.job.program import Program
-from cmpi._core.job.shares import Share
 from cmpi._core.job.spawning import Spawning
 from cmpi._core.job.start_numbers import DEPLOYED, RANKS
 from cmpi._core.protocol import monitor_root
+from cmpi._core.scheduling.shares import Share
 from cmpi.identifiers import NO_PID, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from cmpi._core.job.host_room import Host
     from cmpi._core.job.interpreter import Interpreter
     from cmpi._core.job.interruption import Interruption
     from cmpi._core.job.job_actions import Action
     from cmpi._core.protocol import launcher_root
+    from cmpi._core.scheduling.host_room import Host
 
 
 class JobMachine:

@@ -14,16 +14,16 @@ from cmpi._core.job.kill_timers import GRACE_S, KillTimers
 from cmpi._core.job.process_record import memory_between
 from cmpi._core.job.process_table import ProcessTable
 from cmpi._core.job.program import Program
-from cmpi._core.job.spawn_queue import SpawnQueue
 from cmpi._core.job.start_numbers import RANKS, SPAWNED
 from cmpi._core.job.world import WorldStarts
+from cmpi._core.scheduling.spawn_queue import SpawnQueue
 from cmpi.identifiers import NO_PID, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.host_room import Host
     from cmpi._core.job.job_actions import Action
     from cmpi._core.job.process_record import Process
+    from cmpi._core.scheduling.host_room import Host
 
 
 class JobState:

@@ -13,7 +13,7 @@ from cmpi.identifiers import NO_PID, RAISED, ExitStatus, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.scheduler import Place
+    from cmpi._core.scheduling.scheduler import Place
 
 
 MOST_NAME = 27  # characters of a name that are shown
@@ -141,7 +141,9 @@ class Process:
     def limit(self, mode: str) -> Order:
         """The memory limit for its monitor; `mode` is the value of --enforce, or ""."""
         enforce = enforcement(mode, asked=self.asks_memory)
-        return Order(self.pid, monitor_root.Limit(self.resources.memory_bytes, enforce, self.cpu_weight))
+        return Order(
+            self.pid, monitor_root.LimitResources(self.resources.memory_bytes, enforce, self.cpu_weight)
+        )
 
     @property
     def title(self) -> str:

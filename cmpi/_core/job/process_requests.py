@@ -32,7 +32,7 @@ class ProcessRequests:
     def __init__(self, state: JobState, spawning: Spawning, endings: Endings) -> None:
         self._state, self._spawning, self._endings = state, spawning, endings
         self._handlers: dict[type, Handler] = {
-            process_root.Join: self._join,
+            process_root.JoinJob: self._join,
             process_root.Spawn: lambda process, frame, now_s: spawning.submit(process.pid, frame, now_s),
             process_root.Cancel: self._cancel,
             process_root.Watch: self._watch,
@@ -62,7 +62,7 @@ class ProcessRequests:
 
     # -- its own life ----------------------------------------------------------------------
 
-    def _join(self, process: Process, frame: process_root.Join, now_s: float) -> list[Action]:
+    def _join(self, process: Process, frame: process_root.JoinJob, now_s: float) -> list[Action]:
         if process.joined:
             return []  # its monitor takes in one process, which joins once
         state = self._state

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cmpi._base.units import format_memory
 from cmpi._core.job.job import JobMachine
-from cmpi._core.job.output import VERBOSE
 from cmpi._core.job.process_record import Process
 from cmpi._core.job.usage import Usage
+from cmpi._core.output.output import VERBOSE
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from cmpi._core.job.job_actions import Born, Tell
-from cmpi._core.job.scheduler import Refuse
-from cmpi._core.job.spawn_queue import SpawnAnswer, refusal
 from cmpi._core.job.start_numbers import SPAWNED
 from cmpi._core.protocol import process_root
+from cmpi._core.scheduling.scheduler import Refuse
+from cmpi._core.scheduling.spawn_queue import SpawnAnswer, refusal
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False

@@ -30,7 +30,7 @@ class GuestUp:
 
 @frame
 class GuestMayJoin:
-    """The answer to GuestUp: send Join. `shared_memory` is the job's folder there."""
+    """The answer to GuestUp: send JoinJob. `shared_memory` is the job's folder there."""
 
     shared_memory: str
 

@@ -125,7 +125,7 @@ class StartProcess:
 
 
 @frame
-class Limit:
+class LimitResources:
     """How much memory the process may use, what to do if it uses more, and the weight of its own cgroup
     (see `limits`)."""
 
@@ -207,7 +207,7 @@ TO_MONITOR = registry(
         23: Stdin,
         24: ToRank,
         25: Dismiss,
-        26: Limit,
+        26: LimitResources,
         27: AskRankStacks,
         28: ForkNext,
     }

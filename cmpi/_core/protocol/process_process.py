@@ -47,7 +47,7 @@ class Credit:
 
 
 @frame
-class Widened:
+class WindowWidened:
     """The channel's window is now so large."""
 
     channel: U32
@@ -76,7 +76,7 @@ class ReceiverClosed:
 
 
 @frame
-class Abort:
+class SenderAborted:
     """An exception in the sender aborted this channel; nothing follows on it."""
 
     channel: U32
@@ -137,8 +137,8 @@ TO_PEER = registry(
         88: AskCredit,
         89: Offer,
         90: OfferAnswer,
-        94: Abort,
+        94: SenderAborted,
         95: ReceiverAborted,
-        96: Widened,
+        96: WindowWidened,
     }
 )

@@ -18,7 +18,7 @@ MEMORY_UNKNOWN, MEMORY_SHARED, MEMORY_APART, MEMORY_LIKELY = 0, 1, 2, 3
 
 
 @keyword_frame
-class Join:
+class JoinJob:
     """This process uses cmpi; it may ask for resources.
 
     `memory` identifies the shared memory folder that it sees: equal for processes that see the same one.
@@ -59,7 +59,7 @@ class Spawn:
     n: U32 = 1
     mpi: bool = False  # start MPI before the closure runs
     name: str = ""  # the new process's name for people
-    flags: list[str] = []  # of the interpreter, if they differ from those in Join
+    flags: list[str] = []  # of the interpreter, if they differ from those in JoinJob
     settings: list[str] = []
     detached: bool = False  # it belongs to the job, not to the guest or deployment that spawns it
 
@@ -228,7 +228,7 @@ class Closure:
 
 TO_ROOT = registry(
     {
-        30: Join,
+        30: JoinJob,
         31: Spawn,
         32: Cancel,
         33: Watch,

@@ -178,9 +178,9 @@ class FabricAgent:
             self._add(link, event.stream, LocalEnd.connect(link_path(self._folder, event.pid)))
             return
         end = link.ends[event.stream]
-        if isinstance(event, streams.Came):
+        if isinstance(event, streams.BytesCame):
             link.streams.taken(event.stream, end.write(event.data))
-        elif isinstance(event, streams.Ended):
+        elif isinstance(event, streams.StreamEnded):
             end.finish()
         self._settle(link, event.stream, end)
 

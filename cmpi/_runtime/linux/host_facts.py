@@ -1,4 +1,4 @@
-"""Reads the facts that `_core/job/capacity.py` decides on, and builds the root's list of hosts from
+"""Reads the facts that `_core/scheduling/capacity.py` decides on, and builds the root's list of hosts from
 them."""
 
 from __future__ import annotations
@@ -7,10 +7,10 @@ import glob
 import os
 
 from cmpi._core.fabric import choice
-from cmpi._core.job.capacity import Facts, usable
-from cmpi._core.job.host_room import Host
 from cmpi._core.protocol import launcher_root
 from cmpi._core.protocol.wire import Decoder
+from cmpi._core.scheduling.capacity import Facts, usable
+from cmpi._core.scheduling.host_room import Host
 from cmpi._runtime.linux.cgroup import levels
 from cmpi._runtime.linux.memory_usage import read
 

@@ -70,7 +70,7 @@ class Monitor:
         self._protect = number != start_numbers.RANKS and self._pmi.fragile
         self._linger_s = LINGER_S if self._protect and number < slots.FIRST else 0.0
         self._life = MonitorLife(is_slot=self._is_slot, fragile=self._pmi.fragile, linger_s=self._linger_s)
-        self._limit: monitor_root.Limit | None = None  # arrived before the process was started
+        self._limit: monitor_root.LimitResources | None = None  # arrived before the process was started
         self._batch_ends = False  # Slurm has sent a SIGTERM
 
     def run(self) -> int:
@@ -220,7 +220,7 @@ class Monitor:
         elif isinstance(frame, monitor_root.ForkNext):
             if fault := self._fork():
                 self._send(monitor_root.SlotIdle(fault))
-        elif isinstance(frame, monitor_root.Limit):
+        elif isinstance(frame, monitor_root.LimitResources):
             self._limit = frame
         elif isinstance(frame, monitor_root.Dismiss):
             self._life.dismiss()
@@ -238,7 +238,7 @@ class Monitor:
             self._life.signalled(frame.linger_s)
             if not frame.by_slurm:
                 process.signal(frame.signal)
-        elif isinstance(frame, monitor_root.Limit):
+        elif isinstance(frame, monitor_root.LimitResources):
             process.limit(frame)
         elif isinstance(frame, monitor_root.Dismiss):
             self._life.dismiss()

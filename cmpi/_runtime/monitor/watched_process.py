@@ -145,7 +145,7 @@ class WatchedProcess:
         """Pass on bytes for its stdin; no bytes mean the end."""
         self._stdin.append(data)
 
-    def limit(self, order: monitor_root.Limit) -> None:
+    def limit(self, order: monitor_root.LimitResources) -> None:
         """Set its memory limit. For a slot's process, this is when it becomes a process of the job."""
         self._kernel_kills = kernel_kills.count()
         self._memory = limits.MemoryWatch(order.memory_bytes, order.enforce)

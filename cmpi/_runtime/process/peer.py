@@ -174,9 +174,13 @@ class Peer:
         return {
             process_process.Open: self._opened,
             process_process.Fin: lambda it: self._arrived(it.channel, channel.FinArrived()),
-            process_process.Abort: lambda it: self._arrived(it.channel, channel.AbortArrived(it.cause)),
+            process_process.SenderAborted: lambda it: self._arrived(
+                it.channel, channel.AbortArrived(it.cause)
+            ),
             process_process.AskCredit: self._credit_asked,
-            process_process.Widened: lambda it: self._of_reader(it.channel, channel.Widened(it.nbytes)),
+            process_process.WindowWidened: lambda it: self._of_reader(
+                it.channel, channel.Widened(it.nbytes)
+            ),
             process_process.Credit: lambda it: self._of_reader(
                 it.channel, channel.CreditCame(it.nbytes, it.messages)
             ),
@@ -200,7 +204,7 @@ class Peer:
             wider = self._host.windows.widen(end.machine.window_bytes, end.requested_bytes)
             if wider > end.machine.window_bytes:
                 end.machine.set_window(wider, end.machine.window_messages)
-                self.connection.post(process_process.Widened(frame.channel, wider), wake=True)
+                self.connection.post(process_process.WindowWidened(frame.channel, wider), wake=True)
             self._reply(end, end.machine.handle(channel.CreditAsked()))
 
     def _of_reader(self, number: int, event: channel.OutgoingEvent) -> None:
@@ -305,7 +309,7 @@ class Peer:
 
     def _post_abort(self, end: SenderEnd, cause: str) -> None:
         self._introduce(end)
-        self.connection.post(process_process.Abort(end.number, cause))
+        self.connection.post(process_process.SenderAborted(end.number, cause))
 
     def _introduce(self, end: SenderEnd) -> None:
         """Announce a new sender to the peer, before its first frame."""

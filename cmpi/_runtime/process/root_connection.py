@@ -193,7 +193,7 @@ class RootConnection:
             resources: The resources that this process asks for, if any.
         """
         asks = Resources(0, 0) if resources is None else resources
-        frame = process_root.Join(
+        frame = process_root.JoinJob(
             memory=memory,
             python=interpreter.program,
             asks=resources is not None,

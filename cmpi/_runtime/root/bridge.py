@@ -13,8 +13,8 @@ import os
 import time
 from _queue import SimpleQueue
 
-from cmpi._core.job.output import Formatter
-from cmpi._core.job.speaker import Speaker
+from cmpi._core.output.output import Formatter
+from cmpi._core.output.speaker import Speaker
 from cmpi._core.protocol import launcher_root
 from cmpi._runtime.linux.write_all import write_all
 from cmpi._runtime.root.output_files import OutputFiles

@@ -17,8 +17,8 @@ from cmpi._core.job.connection_broker import PATIENCE_S
 from cmpi._core.job.deadlock import Deadlock, Probe
 from cmpi._core.job.job import JobMachine
 from cmpi._core.job.job_actions import Tell
-from cmpi._core.job.output import NORMAL
 from cmpi._core.job.report import deadlock_report, end_event, final_report
+from cmpi._core.output.output import NORMAL
 from cmpi._core.protocol import deployment_root, guest_root, helper_root, launcher_root, monitor_root
 from cmpi._core.protocol.process_root_waits import AskBlocked
 from cmpi._core.protocol.wire import encode, handler

@@ -18,9 +18,9 @@ from collections import deque
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT
-from cmpi._core.job import shortage
-from cmpi._core.job.host_room import Host, Submit
-from cmpi._core.job.shares import UNBOUND, Share
+from cmpi._core.scheduling import shortage
+from cmpi._core.scheduling.host_room import Host, Submit
+from cmpi._core.scheduling.shares import UNBOUND, Share
 from cmpi.identifiers import NO_PID
 
 TYPE_CHECKING = False

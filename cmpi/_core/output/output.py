@@ -11,14 +11,14 @@ redraws it (a progress bar), in its current state every `STATE_S`.
 
 from __future__ import annotations
 
-from cmpi._core.job import human_form
-from cmpi._core.job.human_form import HumanForm
-from cmpi._core.job.json_form import json_data, json_event, json_line
-from cmpi._core.job.places import Paper, Terminal
-from cmpi._core.job.spawn_notes import SpawnNotes
-from cmpi._core.job.speaker import Speaker
-from cmpi._core.job.streams import OutputStream
-from cmpi._core.job.terminal_text import split_characters
+from cmpi._core.output import human_form
+from cmpi._core.output.human_form import HumanForm
+from cmpi._core.output.json_form import json_data, json_event, json_line
+from cmpi._core.output.places import Paper, Terminal
+from cmpi._core.output.spawn_notes import SpawnNotes
+from cmpi._core.output.speaker import Speaker
+from cmpi._core.output.streams import OutputStream
+from cmpi._core.output.terminal_text import split_characters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

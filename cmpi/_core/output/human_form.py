@@ -3,11 +3,11 @@ changes."""
 
 from __future__ import annotations
 
-from cmpi._core.job.terminal_text import columns, encode, wrap
+from cmpi._core.output.terminal_text import columns, encode, wrap
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.speaker import Speaker
+    from cmpi._core.output.speaker import Speaker
 
 OUT, ERR, SPAWNED, FAILED, ENDED = "│", "!", "+", "✗", "="
 _ASCII = {OUT: "|", FAILED: "x"}

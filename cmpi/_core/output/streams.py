@@ -6,7 +6,7 @@ for a while, only the last state is passed on.
 
 from __future__ import annotations
 
-from cmpi._core.job.terminal_text import (
+from cmpi._core.output.terminal_text import (
     Rows,
     last_state,
     redraws_lines,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT, format_cpus, format_memory
-from cmpi._core.job.shares import UNBOUND, Share
+from cmpi._core.scheduling.shares import UNBOUND, Share
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from cmpi._core.job.host_room import Host
     from cmpi._core.protocol import process_root
+    from cmpi._core.scheduling.host_room import Host
 
 MOST_HOLDERS = 4
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.speaker import Speaker
+    from cmpi._core.output.speaker import Speaker
 
 FOLD_S = 0.25  # the first spawns are noted together after this time
 MOST_FOLD_S = 30.0  # the longest that later ones wait

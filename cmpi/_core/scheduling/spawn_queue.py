@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from cmpi._base.frozen import frozen
 from cmpi._base.units import CPU_UNIT
-from cmpi._core.job.host_room import Submit
-from cmpi._core.job.placement import HostSlots, place_ranks
-from cmpi._core.job.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
-from cmpi._core.job.shortage import Holder, why_it_waits
 from cmpi._core.protocol import process_root
+from cmpi._core.scheduling.host_room import Submit
+from cmpi._core.scheduling.placement import HostSlots, place_ranks
+from cmpi._core.scheduling.scheduler import CancelRequest, Place, Refuse, Release, Scheduler
+from cmpi._core.scheduling.shortage import Holder, why_it_waits
 from cmpi.identifiers import NO_PID, Capacity, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cmpi._core.job.host_room import Host
+    from cmpi._core.scheduling.host_room import Host
 
 LATE_S = 1.0  # how long a request waits for room before the user is told
 

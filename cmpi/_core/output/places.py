@@ -7,12 +7,12 @@ A `Terminal` keeps what is unfinished in status lines below the text, redrawn in
 
 from __future__ import annotations
 
-from cmpi._core.job.human_form import HumanForm
-from cmpi._core.job.terminal_text import cut
+from cmpi._core.output.human_form import HumanForm
+from cmpi._core.output.terminal_text import cut
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.speaker import Speaker
+    from cmpi._core.output.speaker import Speaker
 
 REDRAW_S = 0.1  # between two updates of a terminal's status lines
 MOST_TEXT_BYTES = 1 << 18  # bytes of text that wait for the next update

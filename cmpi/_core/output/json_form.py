@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cmpi._core.job.speaker import Speaker
+    from cmpi._core.output.speaker import Speaker
 
 
 def json_event(event: str, who: Speaker, time_s: float, **fields: object) -> bytes:

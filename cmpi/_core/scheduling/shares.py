@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from cmpi._core.job.host_room import Submit
+    from cmpi._core.scheduling.host_room import Submit
 
 
 class Share:

@@ -1,0 +1,1 @@
+"""Decisions about the room on hosts: which request starts where, and when. Pure."""
