@@ -205,7 +205,6 @@ def parse(arguments: list[str]) -> LaunchConfig:
     if options.into:
         unfit = ["--hostfile"] if gives_hostfile else []
         unfit += [f"--{name.replace('_', '-')}" for name in _NOT_IN if getattr(options, name)]
-        unfit += ["--ship"] if options.ship and not elsewhere else []
         if unfit:
             parser.error(f"{unfit[0]} is given when a job starts; the job that --in names runs already")
     if about_job is not None and (argv or options.slurm):
@@ -323,8 +322,8 @@ def _add_hosts(parser: argparse.ArgumentParser) -> None:
         help="slot (default): fill one host after another; node: deal the ranks out to all hosts in "
         "turn")  # fmt: skip
     add("--ship", metavar="DIR", default="",
-        help="copy this folder to the other hosts for the duration of the job "
-        "(default: the program's folder, to hosts that do not have it)")  # fmt: skip
+        help="copy this folder to the other hosts for the duration of the job, or with --in of the "
+        "deployment (default: the program's folder, to hosts that do not have it)")  # fmt: skip
     add("--ssh", metavar="'ARGS'", type=checked(split), default=["ssh"],
         help="the ssh command, with options: 'ssh -p 2222 -i key'")  # fmt: skip
     add("--ssh-timeout", metavar="SECONDS", type=checked(seconds), default=0.0,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cmpi.launcher.config import LaunchConfig
+    from cmpi.launcher.hosts.copy_program import Copies
 else:
     import _signal as signal  # without the enums of `signal`, whose import takes 2 ms
 
@@ -46,20 +47,30 @@ def run(config: LaunchConfig) -> int:
 
 
 def _run(folder: str, config: LaunchConfig) -> int:
+    copies = _copies(folder, config)
     if config.detach:
-        return _detach(folder, config)
+        return _detach(folder, config, copies)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         # Signals ignored by nohup or in the background stay ignored; SIGQUIT only asks for a report.
         if number == signal.SIGQUIT or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
-    return _follow(_deploy(folder, config), wake_read, config.into)
+    return _follow(_deploy(folder, config, copies), wake_read, config.into)
 
 
-def _detach(folder: str, config: LaunchConfig) -> int:
+def _copies(folder: str, config: LaunchConfig) -> Copies | None:
+    """Copy the program to hosts that lack it; None: the job has no other hosts."""
+    if not os.path.exists(f"{folder}/rsh"):
+        return None
+    from cmpi.launcher.hosts import copy_program
+
+    return copy_program.provide(folder, config)
+
+
+def _detach(folder: str, config: LaunchConfig, copies: Copies | None) -> int:
     """Have the root start the program and keep its output; print the deployment's name."""
-    root = _deploy(folder, config)
+    root = _deploy(folder, config, copies)
     try:
         deployed, _ = control_socket.receive_with_fds(root)
     except ProtocolError as error:
@@ -68,8 +79,9 @@ def _detach(folder: str, config: LaunchConfig) -> int:
     return 0
 
 
-def _deploy(folder: str, config: LaunchConfig) -> control_socket.ControlSocket:
+def _deploy(folder: str, config: LaunchConfig, copies: Copies | None) -> control_socket.ControlSocket:
     """Have the root start the program."""
+    copied, extra = (copies.hosts, copies.settings) if copies else (b"", [])
     interpreter = inheritance.interpreter()
     try:
         root = control_socket.connect_in(folder, "root", deployment_root.TO_CMPIRUN)
@@ -77,7 +89,8 @@ def _deploy(folder: str, config: LaunchConfig) -> control_socket.ControlSocket:
             deployment_root.DeploymentUp(interpreter.program, interpreter.flags, interpreter.settings)
         )
         answer, _ = control_socket.receive_with_fds(root)
-        order = job_order.make(config, [""] * config.n, settings(os.environ, answer.inherited))
+        changes = [*settings(os.environ, answer.inherited), *extra]
+        order = job_order.make(config, [""] * config.n, changes, hosts=copied)
         terminal = [os.open(os.devnull, os.O_RDWR)] * 3 if config.detach else [job_order.stdin(), 1, 2]
         control_socket.send_with_fds(root, order, terminal)
     except (OSError, ProtocolError) as error:

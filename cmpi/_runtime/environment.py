@@ -21,7 +21,8 @@ HOST = "CMPI_HOST"  # the job's name for a host other than the root's; read by t
 # Set for a process of the job, which removes them when it joins.
 CONTROL = "CMPI_CONTROL"  # its control descriptor and that socket's inode; set by its monitor
 SHARED_MEMORY = "CMPI_SHM"  # the job's folder in shared memory; set by cmpirun, read by the root too
-SHIPPED = "CMPI_SHIPPED"  # a folder and, on the next line, its copy on this host; set by the host's agent
+SHIPPED = "CMPI_SHIPPED"  # a folder and, on the next line, its copy on hosts that lack it; set by a host's
+# agent there, and by a deploying cmpirun for its ranks everywhere
 WORLD = "CMPI_WORLD"  # names of the variables that describe its world; set by its monitor
 OF_PROCESSES = (SHARED_MEMORY, SHIPPED)  # those of them that a monitor leaves in place
 

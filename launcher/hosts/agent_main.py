@@ -163,6 +163,7 @@ class Agent:
             launcher_agent.Shut: lambda frame: self._channels.shut(frame.channel),
             launcher_agent.Run: self._run,
             launcher_agent.Unpack: self._unpack,
+            launcher_agent.Look: lambda it: self._send(launcher_agent.Looked(os.path.isfile(it.program))),
             launcher_agent.EndAgent: lambda _: self._end(),
             launcher_agent.Beat: lambda _: None,  # a heartbeat needs no action
         }
@@ -253,7 +254,8 @@ class Agent:
         if frame.last:
             fault = self._unpacker.finish(frame.there)
             self._unpacker = None
-            self._environment[environment.SHIPPED] = f"{frame.folder}\n{frame.there}"
+            if frame.folder:
+                self._environment[environment.SHIPPED] = f"{frame.folder}\n{frame.there}"
             self._send(launcher_agent.Unpacked(fault))
 
     # -- from this host ----------------------------------------------------------------------

@@ -213,6 +213,11 @@ class Agents:
         self._commands[self._next] = said, ended
         host.tell(launcher_agent.Run(self._next, argv, settings))
 
+    @property
+    def up(self) -> list[RemoteHost]:
+        """The hosts that the job uses now."""
+        return [host for host in self.hosts.values() if self._up(host)]
+
     def forget(self, name: str) -> None:
         """Close a lost host's connections; called once the root knows that it is lost."""
         host = self.hosts[name]
@@ -254,11 +259,10 @@ class Agents:
     def finish(self) -> None:
         """Have all agents end and clean up. Blocks: at most `LEAVE_S`."""
         self._returning.kill()
-        for host in self.hosts.values():
-            if self._up(host):
-                host.tell(launcher_agent.EndAgent())
+        for host in self.up:
+            host.tell(launcher_agent.EndAgent())
         end_s = clock.now_s() + LEAVE_S
-        while any(self._up(host) for host in self.hosts.values()) and clock.now_s() < end_s:
+        while self.up and clock.now_s() < end_s:
             self.serve(0.05)
         for host in self.hosts.values():
             if host.ssh.poll() is None:
@@ -339,6 +343,7 @@ class Agents:
             launcher_agent.Beat: lambda host, _: None,  # a heartbeat needs no action
             launcher_agent.Begun: self._begun,
             launcher_agent.Unpacked: self._unpacked,
+            launcher_agent.Looked: lambda host, frame: host.answered(frame),
             launcher_agent.Came: lambda host, frame: self._to_root.connect(host, frame.channel),
             launcher_agent.Piece: self._piece,
             launcher_agent.Shut: lambda host, frame: self._to_root.close(host, frame.channel),
@@ -355,7 +360,10 @@ class Agents:
 
     @staticmethod
     def _unpacked(host: RemoteHost, frame: launcher_agent.Unpacked) -> None:
-        host.answer = frame.fault
+        if host.asked:
+            host.answered(frame)  # while the job runs
+        else:
+            host.answer = frame.fault
 
     def _piece(self, host: RemoteHost, frame: launcher_agent.Piece) -> None:
         if frame.channel in host.channels:

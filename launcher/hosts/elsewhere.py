@@ -74,9 +74,9 @@ class _Elsewhere:
     def run(self) -> int:
         """Prepare, then pass everything on until the end; returns the exit code."""
         try:
-            argv, cwd, keep = self._prepare()
+            arguments, cwd, keep = self._prepare()
             self._catch_signals()
-            self._machine.tell(self._order(argv, cwd, keep=keep))
+            self._machine.tell(self._order(arguments, cwd, keep=keep))
             if self._config.argv and not self._config.detach:
                 self._feeder.start(self._feed)
             return self._follow()
@@ -87,15 +87,15 @@ class _Elsewhere:
     # -- before cmpirun runs there --------------------------------------------------------------
 
     def _prepare(self) -> tuple[list[str], str, bool]:
-        """Send the program's folder if it is missing there; returns the command and the working folder
-        there, and whether what was sent must stay. Raises: CmpiError."""
+        """Send the program's folder if it is missing there; returns cmpirun's arguments and the working
+        folder there, and whether what was sent must stay. Raises: CmpiError."""
         config, cwd = self._config, os.getcwd()
         program = program_file(config.argv, cwd)
         prepared = self._machine.ask(launcher_proxy.Prepare(config.into, program), config.ssh_timeout_s)
         if prepared.fault:
             raise LaunchError(f"{self._machine.name}: {prepared.fault}")
         if not config.argv or (prepared.has_program and not config.ship):
-            return config.argv, cwd, False
+            return [*config.inner, *config.argv], cwd, False
         source = os.path.abspath(config.ship) if config.ship else os.path.dirname(program)
         archive, name = pack(source, asked=bool(config.ship))
         with archive:
@@ -104,13 +104,15 @@ class _Elsewhere:
         if unpacked.fault:
             raise LaunchError(f"{self._machine.name}: {unpacked.fault}")
         inside = shipment.path(cwd, "/")
-        return shipment.argv(config.argv, cwd), inside if inside != cwd else shipment.there, config.detach
+        on = ["--ship", shipment.there] if config.ship else []  # to the job's other hosts
+        arguments = [*config.inner, *on, *shipment.argv(config.argv, cwd)]
+        return arguments, inside if inside != cwd else shipment.there, config.detach
 
-    def _order(self, argv: list[str], cwd: str, *, keep: bool) -> launcher_proxy.RunCmpirun:
+    def _order(self, arguments: list[str], cwd: str, *, keep: bool) -> launcher_proxy.RunCmpirun:
         terminals = [str(fd) for fd in (1, 2) if os.isatty(fd)]
         columns, lines = _size(terminals)
         return launcher_proxy.RunCmpirun(
-            arguments=[*self._config.inner, *argv],
+            arguments=arguments,
             environment=[
                 f"{name}={value}"
                 for name, value in os.environ.items()

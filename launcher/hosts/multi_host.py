@@ -17,6 +17,7 @@ from cmpi._runtime.programs import FABRIC_MAIN, ROOT_MAIN, RSH_CLIENT, SPAWN_STU
 from cmpi.errors import UsageError
 from cmpi.launcher.hosts import addresses, host_checks
 from cmpi.launcher.hosts.agents import Agents
+from cmpi.launcher.hosts.copied_folders import CopiedFolders
 from cmpi.launcher.hosts.fabric_world import FabricWorld
 from cmpi.launcher.hosts.rsh_server import RshServer
 from cmpi.launcher.hosts.staging import Shipment, pack, pieces, program_file
@@ -82,6 +83,7 @@ class MultiHost:
         seen = {spec.name: self._facts(spec.name).fabric for spec in specs}
         self.fabric = FabricWorld(choice.hosts(fabric, seen), self._start_fabric)
         self._rsh_server: RshServer | None = None
+        self._copied = CopiedFolders(self.agents)
         self._archive: IO[bytes] | None = None  # of the program's folder, if a host lacks it
         self._shipment: Shipment | None = None
         self._shipped: set[str] = set()  # the hosts that have it
@@ -111,7 +113,7 @@ class MultiHost:
         command = [sys.executable, "-I", "-S", path_of(RSH_CLIENT)]
         with open(os.open(rsh, os.O_WRONLY | os.O_CREAT, 0o700), "w") as script:
             script.write(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
-        self._rsh_server = RshServer(folder, key, self.agents, lambda data: self.noise(data))
+        self._rsh_server = RshServer(folder, key, self.agents, self._copied, lambda data: self.noise(data))
         begin = launcher_agent.Begin(
             folder=folder,
             shared_memory=shared_memory,
@@ -227,7 +229,9 @@ class MultiHost:
 
     def _take_back(self, name: str) -> None:
         self.fabric.host_back(name)
-        self._tell_root(launcher_root.HostBack(self.described([self.agents.hosts[name].spec])))
+        host = self.agents.hosts[name]
+        back = launcher_root.HostBack(self.described([host.spec]))
+        self._copied.provide(host, lambda: self._tell_root(back))
 
     def register(self, poll: select.poll) -> None:
         """Register with `poll` the descriptors that `serve` serves."""
@@ -273,6 +277,7 @@ class MultiHost:
             world.end()
         self._worlds.clear()
         self.agents.finish()
+        self._copied.close()
         if self._archive is not None:
             self._archive.close()
 

@@ -7,9 +7,11 @@ import os
 import selectors
 import shlex
 import subprocess
+from itertools import chain
 
 from cmpi._core.protocol import launcher_agent
 from cmpi._core.protocol.wire import Decoder, encode
+from cmpi.errors import ProtocolError
 from cmpi.launcher.hosts.pipes import BufferedPipe, WatchedPipe
 
 TYPE_CHECKING = False
@@ -107,7 +109,8 @@ class RemoteHost:
         self.facts: launcher_agent.HostFacts | None = None
         self.answer: str | None = None  # the answer to the last request; "": success
         self.has_program = True
-        self._shipping: Iterator[launcher_agent.Unpack] = iter(())  # what remains to be sent of the program
+        self._shipping: Iterator[launcher_agent.Unpack] = iter(())  # what remains to be sent of programs
+        self.asked: list[Callable[[Any], None]] = []  # take the answers that are to come, in this order
         self.gone = False  # the connection has ended
         self.channels: dict[int, RootPipe] = {}  # to the root, by what the agent calls them
         self.version = ""  # of cmpi there, once its agent has said it
@@ -142,8 +145,8 @@ class RemoteHost:
         self._pipe.write(encode(frame))
 
     def ship(self, pieces: Iterator[launcher_agent.Unpack]) -> None:
-        """Send an archive, with at most `SHIP_AHEAD_BYTES` of it waiting to be written."""
-        self._shipping = pieces
+        """Send an archive, after earlier ones, with at most `SHIP_AHEAD_BYTES` waiting to be written."""
+        self._shipping = chain(self._shipping, pieces)
         self._ship_on()
 
     def _ship_on(self) -> None:
@@ -152,6 +155,22 @@ class RemoteHost:
             if piece is None:
                 break
             self.tell(piece)
+
+    def look(self, program: str, take: Callable[[bool], None]) -> None:
+        """Ask whether this file is there. If the host is lost before it answers, nothing is missing."""
+        self.asked.append(lambda frame: take(frame is None or frame.found))
+        self.tell(launcher_agent.Look(program))
+
+    def copy(self, pieces: Iterator[launcher_agent.Unpack], take: Callable[[str], None]) -> None:
+        """Have an archive unpacked. The answer is why that failed; "" also if the host is lost first."""
+        self.asked.append(lambda frame: take("" if frame is None else frame.fault))
+        self.ship(pieces)
+
+    def answered(self, frame: Any) -> None:
+        """The answer to the first thing asked has come. Raises: ProtocolError: Nothing was asked."""
+        if not self.asked:
+            raise ProtocolError("it has answered what nobody asked")
+        self.asked.pop(0)(frame)
 
     def _read(self, _: int) -> None:
         data = self._pipe.read()
@@ -179,3 +198,5 @@ class RemoteHost:
             self.ssh.kill()
         self._read_errors(0)
         self._closed(self, reason)
+        while self.asked:
+            self.answered(None)

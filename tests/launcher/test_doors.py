@@ -20,6 +20,7 @@ from cmpi._transport.control_socket import ControlSocket
 from cmpi._transport.door import Door
 from cmpi.launcher.hosts import root_tunnel, rsh_server
 from cmpi.launcher.hosts.agents import Agents
+from cmpi.launcher.hosts.copied_folders import CopiedFolders
 from cmpi.launcher.hosts.hostfile import HostSpec
 from tests import hostile_visitors
 
@@ -263,7 +264,9 @@ class FakeAgents:
 @VISITORS
 def test_cmpiruns_socket_for_mpiexec_turns_hostile_visitors_away(tmp_path, monkeypatch, visitor):
     monkeypatch.setattr(doors, "CROWDED_S", 0.05)
-    server = rsh_server.RshServer(str(tmp_path), KEY, FakeAgents(), lambda data: None)
+    server = rsh_server.RshServer(
+        str(tmp_path), KEY, FakeAgents(), CopiedFolders(FakeAgents()), lambda data: None
+    )
     over, held, connect = threading.Event(), [], connector(tmp_path / "rsh")
 
     def serve():

@@ -17,7 +17,7 @@ def start_order(
 
     Args:
         job: The order of the cmpirun that started its program.
-        place: How the process's host differs, if it does; None for a deployed program.
+        place: How the process's host differs, if it does.
         process: The process.
         defaults: Settings for its environment, unless that already has them.
     """

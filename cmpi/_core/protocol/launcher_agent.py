@@ -71,6 +71,13 @@ class CommandEnded:
 
 
 @frame
+class Looked:
+    """The answer to Look: whether the file is there."""
+
+    found: bool
+
+
+@frame
 class Unpacked:
     """The answer to the last Unpack: "", or why it failed."""
 
@@ -127,8 +134,16 @@ class Run:
 
 
 @frame
+class Look:
+    """Is this file there?"""
+
+    program: str
+
+
+@frame
 class Unpack:
-    """A piece of an archive to unpack to `there`, replacing `folder`; `last` marks the last piece."""
+    """A piece of an archive to unpack to `there`; `last` marks the last piece. It replaces `folder` for the
+    whole job; "": only for one deployment."""
 
     folder: str
     there: str
@@ -151,6 +166,7 @@ TO_LAUNCHER = registry(
         107: CommandEnded,
         108: Beat,
         124: Unpacked,
+        186: Looked,
     }
 )
 TO_AGENT = registry(
@@ -162,5 +178,6 @@ TO_AGENT = registry(
         108: Beat,
         109: EndAgent,
         111: Unpack,
+        185: Look,
     }
 )

@@ -32,7 +32,7 @@ class LaunchJob:
     enforce: str  # "none", "warn", "kill": see --enforce; "": per process
     check_deadlock: bool  # end the job when all its processes wait for each other
     here: str  # the name of the root's own host
-    hosts: bytes  # HostIs frames; none: the root's own is all there is
+    hosts: bytes  # HostIs frames; none: the root's own is all there is. Of a deployment: those with a copy
     deadline_s: float  # when the time limit ends the job, in seconds since 1970; 0: never
     report_mpi_waits_s: float  # how long all must have waited inside MPI; 0: never report it
     grace_s: float  # between the first signal and SIGKILL, when the user ends the job

@@ -53,8 +53,8 @@ def compiled() -> bool:
     return ring.__file__.endswith(".so")
 
 
-def places(order: launcher_root.LaunchJob, here: str) -> tuple[list[Host], dict[str, launcher_root.HostIs]]:
-    """Return the hosts where processes may be placed, and the launcher's descriptions of them.
+def hosts(order: launcher_root.LaunchJob, here: str) -> list[Host]:
+    """The hosts where processes may be placed.
 
     Args:
         order: The launcher's order; if it names no hosts, there is only this one.
@@ -63,16 +63,15 @@ def places(order: launcher_root.LaunchJob, here: str) -> tuple[list[Host], dict[
     cpu_units, memory_bytes = usable(facts(), os.environ)
     cores = list(os.sched_getaffinity(0))
     if not order.hosts:
-        return [Host(here, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes, cores)], {}
-    hosts, said = [], {}
+        return [Host(here, order.cpu_units or cpu_units, order.memory_bytes or memory_bytes, cores)]
+    found = []
     for it in Decoder(launcher_root.HOSTS).feed(order.hosts):
         if it.name == here:
             has = it.cpu_units or cpu_units, it.memory_bytes or memory_bytes, cores
         else:
             has = it.cpu_units, it.memory_bytes, it.cores
-        hosts.append(Host(it.name, *has, it.address, it.python))
-        said[it.name] = it
-    return hosts, said
+        found.append(Host(it.name, *has, it.address, it.python))
+    return found
 
 
 def place(described: bytes) -> Host:

@@ -31,7 +31,7 @@ _OWN = (*names.OF_MPI, names.PREFIX)
 RANK_MAIN = "cmpi rank_main"  # that module's name while the program is `__main__`
 
 _lock = threading.Lock()
-_shipped: list[str] = []  # a folder of the program, and its copy on this host
+_shipped: list[str] = []  # a folder of the program, and its copy on hosts that lack it
 _node: Node | None = None
 _finalizes_mpi = True
 _prepared = False  # for the end of this process, and for forks
@@ -217,11 +217,11 @@ def surroundings() -> bytes:
         umask = next(line for line in file if line.startswith("Umask:")).split()[1]
     return pickle.dumps(
         {
-            "cwd": _moved(inheritance.working_folder(), _shipped[::-1]),
+            "cwd": _moved(inheritance.working_folder(), back := _copy()[::-1]),
             "environment": {
                 k: v for k, v in apply_grant.not_ours(os.environ).items() if not k.startswith(_OWN)
             },
-            "path": [_moved(path, _shipped[::-1]) for path in sys.path],
+            "path": [_moved(path, back) for path in sys.path],
             "argv": sys.argv,
             "umask": int(umask, 8),
             "host": os.uname().nodename,
@@ -230,6 +230,11 @@ def surroundings() -> bytes:
             "limits": inheritance.limits(),
         }
     )
+
+
+def _copy() -> list[str]:
+    """The program's folder and its copy, on a host that has the copy."""
+    return _shipped if _shipped and os.path.isdir(_shipped[1]) else []
 
 
 def _moved(path: str, pair: list[str]) -> str:
@@ -244,7 +249,7 @@ def settle(data: bytes) -> None:
     inherited: dict[str, Any] = pickle.loads(data)
     _take_up_script(inherited)
     os.umask(inherited["umask"])
-    cwd, here = _moved(inherited["cwd"], _shipped), inherited["host"] == os.uname().nodename
+    cwd, here = _moved(inherited["cwd"], _copy()), inherited["host"] == os.uname().nodename
     try:
         os.chdir(cwd if here or not cwd.startswith("/proc/") else "/no such folder here")
     except OSError:
@@ -268,9 +273,11 @@ def take_up_script(data: bytes) -> None:
 
 
 def _take_up_script(inherited: dict[str, Any]) -> None:
-    sys.path[:] = [_moved(path, _shipped) for path in inherited["path"]]
+    _shipped[:] = inherited["copies"] or _shipped  # of a deployed program: only its processes know it
+    ours = _copy()
+    sys.path[:] = [_moved(path, ours) for path in inherited["path"]]
     sys.argv[:] = inherited["argv"]
     script = inherited["script"]
     if script["file"] is not None:
-        script["file"] = _moved(_moved(script["file"], inherited["copies"][::-1]), _shipped)
+        script["file"] = _moved(_moved(script["file"], inherited["copies"][::-1]), ours)
     scripts.adopt(script)

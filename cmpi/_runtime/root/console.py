@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from cmpi._core.job.deadlock import DeadlockCheck
+from cmpi._core.protocol.launcher_root import HOSTS
+from cmpi._core.protocol.wire import Decoder
 from cmpi._runtime.root.bridge import make_bridge
 from cmpi._runtime.root.stack_watch import StackWatch
 from cmpi._runtime.stdin_feeder import StdinFeeder
@@ -32,6 +34,9 @@ class Console:
         printed: Called in the root's loop with a pid and the number of its bytes that were printed.
         unread: Called there when the reader of stdout has closed it.
         log: Keeps the output, which is then not written to the terminal.
+
+    Attributes:
+        places: The cmpirun's description of each host where the program is in another folder.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Console:
         log: OutputLog | None = None,
     ) -> None:
         self.owner, self.order = owner, order
+        self.places = {it.name: it for it in Decoder(HOSTS).feed(order.hosts)}
         self._job, self._do = job, do
         self.bridge = make_bridge(
             order,

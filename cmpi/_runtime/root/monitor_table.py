@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from cmpi._core.job.job import JobMachine
-    from cmpi._core.protocol import launcher_root
     from cmpi._runtime.root.console import Consoles
     from cmpi._runtime.root.control_peers import ControlPeer, ControlPeers
     from cmpi._runtime.root.ending_processes import EndingProcesses
@@ -30,7 +29,6 @@ class MonitorTable:
     """The monitors by the pid of their process.
 
     Args:
-        places: cmpirun's description of each host.
         job: The job machine, which is told about their processes.
         consoles: The consoles of their programs, which print output and check for deadlocks.
         loop: The root's loop.
@@ -40,14 +38,13 @@ class MonitorTable:
 
     def __init__(
         self,
-        places: dict[str, launcher_root.HostIs],
         job: JobMachine,
         consoles: Consoles,
         loop: RootLoop,
         do: Callable[[list[Any]], None],
         job_terminated: Callable[[], None],
     ) -> None:
-        self._places, self._job, self._consoles = places, job, consoles
+        self._job, self._consoles = job, consoles
         self._loop, self._do = loop, do
         self._monitors: dict[int, ControlPeer] = {}
         self._rank_frames: dict[int, Decoder] = {}  # decodes the stream of each process
@@ -91,9 +88,7 @@ class MonitorTable:
         if pid not in self._monitors:
             return
         process, console = self._job.processes[pid], self._consoles.of(pid)
-        own = console is self._consoles.own
-        place = self._places.get(process.host) if own else None
-        order = start_order(console.order, place, process, settings)
+        order = start_order(console.order, console.places.get(process.host), process, settings)
         self.tell(pid, order)
         if order.stdin:
             console.feeder.start(lambda data: self._loop.post(lambda: self._feed(pid, data)))

@@ -64,9 +64,8 @@ class Root:
         self._leave_s: float | None = None
         self._batch_end = BatchEnd(in_batch_job())
         self._here = order.here or os.uname().nodename
-        hosts, places = host_facts.places(order, self._here)
         self._job = JobMachine(
-            hosts,
+            host_facts.hosts(order, self._here),
             seed=int.from_bytes(os.urandom(3), "little"),
             bells=self._folder,
             shared_memory_bytes=order.shared_memory_bytes,
@@ -84,7 +83,7 @@ class Root:
         )
         self._bridge, self._say = self._console.bridge, self._console.say
         self._consoles = Consoles(self._job, self._console)
-        self._monitors = MonitorTable(places, self._job, self._consoles, loop, self._do, self._terminated)
+        self._monitors = MonitorTable(self._job, self._consoles, loop, self._do, self._terminated)
         self._deployments = DeploymentTable(
             self._job,
             self._here,
