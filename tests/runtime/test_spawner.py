@@ -76,7 +76,7 @@ def stub(folder, start):
 def test_starts_are_hopeless_once_mpi_has_not_returned_for_long(starts, mpi, tmp_path):
     with stub(tmp_path, 1) as process:
         now_s = clock.now_s()
-        assert not starts.launch(launch(2)) and starts.hopeless(now_s + START_S - 1) == []
+        assert not starts.launch(launch(2)) and starts.hopeless(now_s + START_S / 2) == []
         (_, reason), (second, _) = starts.hopeless(now_s + START_S + 1)
         assert second == 2 and re.search(r"has not returned in \d+ s", reason), reason
         process.stdin.close()
@@ -92,7 +92,7 @@ def test_a_start_whose_process_was_never_seen_is_given_up_and_the_next_one_is_ma
         assert starts.hopeless(now_s + UNSEEN_S + 1) == [], "it is on its way"
         process.stdin.close()
     starts.came("start 7 0")
-    assert starts.hopeless(clock.now_s() + UNSEEN_S - 1) == [], "MPI's launcher is at work"
+    assert starts.hopeless(clock.now_s() + UNSEEN_S / 2) == [], "MPI's launcher is at work"
     assert starts.hopeless(now_s + UNSEEN_S + 10) == [
         (1, "MPI's process for it has ended before it could report")
     ]
