@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 
 import pytest
 
@@ -18,12 +19,18 @@ import cmpi
 CORE = cmpi.Resources(cpus=1)
 world = MPI.COMM_WORLD
 letter, n = sys.argv[1], int(sys.argv[2])
+ALL = 35
 
 def hold(parent):
     while not os.path.exists("go"): time.sleep(0.01)
 
 def note(parent, letter):
-    with open("log", "a") as log: log.write(letter)
+    with open("log", "a") as log:
+        log.write(letter)
+        log.flush()
+        written = log.tell()
+    # Two run at a time, and none ends before the next has written: they write in the order of their turns.
+    while os.path.getsize("log") <= written < ALL: time.sleep(0.01)
 
 async def ask():
     asked = [asyncio.ensure_future(cmpi.aspawn(note, letter, resources=CORE)) for _ in range(n)]
@@ -62,11 +69,29 @@ def test_a_greedy_deployment_leaves_another_its_share(jobs, two_cores, bound):
     (jobs.folder / "go").touch()
     for process in (other, greedy):
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 0, err
+        assert process.returncode == 0, err.decode()
     log = (jobs.folder / "log").read_text()
     assert (log.count("g"), log.count("o")) == (30, 5), log
-    # In turns, it would be 10; two run at a time, and either may write first.
-    assert log.rindex("o") < 14, log
+    assert log.rindex("o") <= 11, log
+
+
+def test_waiting_for_room_that_another_deployment_holds_is_no_deadlock(jobs, two_cores):
+    holds = jobs.start(*two_cores, "--rank-cpus", "2", "cat", stdin=-1, stdout=-1)
+    waits = jobs.script(
+        "import cmpi\n"
+        "print('waits', flush=True)\n"
+        "child = cmpi.spawn(lambda parent: print('has run'), resources=cmpi.Resources(cpus=1))\n"
+        "cmpi.wait(child)",
+        "waits.py",
+    )
+    waiting = jobs.start(*two_cores, "python", waits)
+    read_until(waiting.stdout, "waits")
+    read_until(waiting.stderr, "waits for room")
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(3)  # the check comes within a second
+    holds.communicate(timeout=30)
+    out, err = waiting.communicate(timeout=60)
+    assert (waiting.returncode, out) == (0, b"has run\n"), err.decode()
 
 
 def test_cpus_and_memory_bound_a_greedy_deployment(jobs, two_cores):

@@ -61,6 +61,7 @@ class DeadlockCheck:
         self._waiting: set[int] = set()  # pids whose answers have not come
         self._under_way = 0  # sent and not received, by those that have answered
         self._again_s: float | None = None
+        self._postponed = False
 
     def born(self, pid: int) -> None:
         """A process was born; it is not blocked."""
@@ -92,6 +93,15 @@ class DeadlockCheck:
                     return [Deadlock(self._owner)]
                 self._again_s = now_s + AGAIN_S
         return []
+
+    def postpone(self) -> None:
+        """It is no deadlock as long as another program holds the room that this one waits for."""
+        self._postponed = True
+
+    def others_died(self) -> list[Action]:
+        """A process of another program has ended, and may have held that room."""
+        postponed, self._postponed = self._postponed, False
+        return self._ask() if postponed else []
 
     def tick(self, now_s: float) -> list[Action]:
         """Ask again, if it is time."""

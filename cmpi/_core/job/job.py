@@ -65,6 +65,16 @@ class JobMachine:
         """The program that a process belongs to."""
         return self._state.program_of(self.processes[pid])
 
+    def waits_for_others(self, owner: int) -> bool:
+        """Whether the program of this owner waits for room while another program holds resources."""
+
+        def of(party: int) -> int:
+            return party if party in self.programs else NO_PID
+
+        scheduler = self.requests.scheduler
+        waits = any(of(party) == owner for party in scheduler.waiting_parties)
+        return waits and any(of(party) != owner for party in scheduler.holding_parties)
+
     # -- events of the launcher ----------------------------------------------------------
 
     def launch(

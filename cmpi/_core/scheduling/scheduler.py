@@ -191,6 +191,20 @@ class Scheduler:
         return self._placed[ticket]
 
     @property
+    def waiting_parties(self) -> set[int]:
+        """The parties with a request that waits for room, and not for their own share."""
+        return {
+            party
+            for party, lines in self._lines.items()
+            if any(self.share(party).fits(line[0]) for line in lines.values())
+        }
+
+    @property
+    def holding_parties(self) -> set[int]:
+        """The parties with a process that holds resources."""
+        return {it.party for it, _ in self._placed.values() if it.cpu_units or it.memory_bytes}
+
+    @property
     def waiting(self) -> int:
         """How many requests wait."""
         return sum(map(len, self._all_lines()))

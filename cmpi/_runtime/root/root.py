@@ -197,7 +197,10 @@ class Root:
             self._carry_out[type(action)](action)
         for action in actions:  # after the notices of these ends, which may wake somebody
             if isinstance(action, job_actions.Died):
-                self._do(self._consoles.of(action.pid).deadlock.died(action.pid))
+                own = self._consoles.of(action.pid)
+                self._do(own.deadlock.died(action.pid))
+                for other in [it for it in self._consoles if it is not own]:
+                    self._do(other.deadlock.others_died())
 
     def _actions(self) -> dict[type, Callable[[Any], None]]:
         return {
@@ -258,6 +261,9 @@ class Root:
         if program.deployed and not program.alone:
             return  # a process of another program may still wake one of this program
         console = self._consoles.of_owner(owner)
+        if self._job.waits_for_others(owner):
+            console.deadlock.postpone()
+            return
         console.bridge.say(deadlock_report(self._job, console.deadlock.blocked), alarm=True)
         if failure := final_report(self._job, console.bridge.tail, NORMAL, owner):
             console.bridge.say(failure, alarm=True)  # it came first, and may be why the others wait
