@@ -122,6 +122,32 @@ def test_a_deployments_first_failure_is_reported_to_its_own_cmpirun(jobs, deploy
     assert deployed("true").code == 0
 
 
+LOOKS = """
+import os, cmpi
+def look(parent=None):
+    held = set()
+    for name in os.listdir("/proc/self/fd"):
+        try: held.add(os.readlink(f"/proc/self/fd/{name}"))
+        except OSError: pass
+    print(os.environ.get("OF_THIS_ONE"), os.environ.get("OF_ANOTHER"), *held, flush=True)
+look()
+cmpi.wait(cmpi.spawn(look))
+"""
+
+
+def test_a_deployment_has_neither_the_environment_nor_the_terminal_of_another(jobs, lab, deployed):
+    options = "--in", lab, "--output", "plain", "-n", "1", "python", jobs.script(WAITS, "waits.py")
+    other = jobs.start("cmpirun", *options, env={"OF_ANOTHER": "1"}, stdin=subprocess.PIPE)
+    read_until(other.stdout, r"spawned (\d+)")
+    terminal = {os.readlink(f"/proc/{other.pid}/fd/{fd}") for fd in range(3)}
+    result = deployed("python", jobs.script(LOOKS), env={"OF_THIS_ONE": "1"})
+    looks = [line.split() for line in result.out.splitlines()]
+    assert [found[:2] for found in looks] == [["1", "None"]] * 2, result
+    assert len(terminal) == 3 and not any(terminal & set(found) for found in looks), (terminal, result)
+    other.send_signal(signal.SIGINT)
+    other.communicate(timeout=30)
+
+
 def test_ctrl_c_ends_only_its_own_deployment(jobs, lab, waiting):
     (one, ones), (other, others) = waiting(), waiting()
     listed = [line for line in jobs.run("cmpirun", "--jobs").out.splitlines() if f"{jobs.folder}/" in line]
