@@ -71,3 +71,24 @@ def test_a_second_signal_waits_until_cmpi_has_dealt_with_the_first(place, when):
         [sys.executable, "-c", RECOVERS, place], capture_output=True, text=True, timeout=60, check=True
     )
     assert ran.stdout == f"[{when}]\n", ran.stderr
+
+
+FASTER = """
+import signal
+from cmpi._runtime.process import signal_guard
+came, left = [], [3000]
+signal.signal(signal.SIGUSR1, lambda *_: came.append(1))
+signal_guard.install()
+def slow():
+    if left[0]:
+        left[0] -= 1
+        signal.raise_signal(signal.SIGUSR1)
+signal_guard.before.append(slow)
+signal.raise_signal(signal.SIGUSR1)
+print(left, len(came))
+"""
+
+
+def test_signals_that_come_faster_than_the_work_before_a_handler_do_not_fill_the_stack():
+    ran = subprocess.run([sys.executable, "-c", FASTER], capture_output=True, text=True, timeout=60)
+    assert ran.stdout == "[0] 3001\n", ran.stderr

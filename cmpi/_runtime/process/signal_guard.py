@@ -17,6 +17,7 @@ from __future__ import annotations
 import _signal as signal_in_c  # type: ignore[import-not-found]  # without the enums, which take memory
 import _thread
 import functools
+import os
 import signal
 import sys
 import threading
@@ -43,6 +44,7 @@ put_off: Final[dict[int, Any]] = {}
 # Called before each handler, which may raise: the work that a call of cmpi does after releasing its lock.
 before: Final[list[Callable[[], None]]] = []
 _locks: Final[list[Any]] = []
+_due: Final[set[int]] = set()  # signals that will be sent again in a moment
 _report_dropped: Callable[[Any], Any] = sys.__unraisablehook__
 
 
@@ -75,12 +77,8 @@ class _Wrapped:
         self.handler = handler
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        if _inside():
-            put_off[number] = self.handler
-        elif _in_finalizer(frame) or _in_recovery(frame):
-            _thread.start_new_thread(_again, (number,))  # takes no lock: a finalizer may run anywhere
-        else:
-            _call(self.handler, number, frame)
+        put_off[number] = self.handler
+        _call_put_off(frame)
 
 
 def _inside() -> bool:
@@ -129,20 +127,34 @@ def _dropped(unraisable: Any) -> None:
     number = signal_of(unraisable.exc_value)
     code = getattr(unraisable.object, "__code__", None)
     if number is not None and code is not None and code.co_filename.startswith(PACKAGE):
-        _thread.start_new_thread(_again, (number,))
+        _send_again(number)
     else:
         _report_dropped(unraisable)
 
 
+def _send_again(number: int) -> None:
+    """Send the main thread this signal again in a moment; if it comes until then, it counts as the same."""
+    if number not in _due:
+        _due.add(number)
+        try:
+            _thread.start_new_thread(_again, (number,))  # takes no lock: a finalizer may run anywhere
+        except RuntimeError:
+            _due.discard(number)
+            raise
+
+
 def _again(number: int) -> None:
-    """Send the main thread this signal again. Blocks: for a moment."""
     time.sleep(AGAIN_S)
+    _due.discard(number)
     _thread.interrupt_main(signal.Signals(number))
 
 
-def _call(handler: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
+def _prepare() -> None:
     for first in before:
         first()
+
+
+def _call(handler: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
     try:
         handler(number, frame)
     except BaseException as error:
@@ -152,17 +164,36 @@ def _call(handler: Callable[[int, FrameType | None], Any], number: int, frame: F
 
 def call_put_off() -> None:
     """Call the delayed handlers, unless this thread is still inside cmpi, or is not the main thread."""
-    if get_ident() != MAIN or _inside():
+    if put_off and get_ident() == MAIN:
+        _call_put_off(sys._getframe(1))
+
+
+def _call_put_off(frame: FrameType | None) -> None:
+    """As `call_put_off`, in the main thread, which was interrupted in this frame."""
+    if _inside():
         return
     while put_off:
-        number, handler = put_off.popitem()
-        if _in_finalizer(sys._getframe(1)) or _in_recovery(sys._getframe(1)):
-            _thread.start_new_thread(_again, (number,))
-            continue
+        # A signal that comes meanwhile is put off, too. Where signals come faster than this is done, each
+        # would otherwise interrupt the work for the one before, until the stack is full.
+        uncut.depth += 1
+        number, later = 0, True
+        handler: Any = None
         try:
-            _call(handler, number, sys._getframe(1))
+            if put_off:  # else one that came just before that has called them
+                number, handler = put_off.popitem()
+                later = number in _due or _in_finalizer(frame) or _in_recovery(frame)
+                if later:
+                    _send_again(number)
+                else:
+                    _prepare()
         finally:
-            call_put_off()  # call the others even if this one raises
+            uncut.depth -= 1
+        if not later:
+            try:
+                _call(handler, number, frame)
+            except BaseException:
+                _call_put_off(frame)  # the others must be called, too
+                raise
 
 
 def call_handlers() -> None:
@@ -171,6 +202,7 @@ def call_handlers() -> None:
     if put_off and get_ident() == MAIN:
         while put_off:
             number, handler = put_off.popitem()
+            _prepare()
             _call(handler, number, sys._getframe(1))
 
 
@@ -201,6 +233,7 @@ def install() -> None:
                 signal_in_c.signal(number, _wrapped(handler))
     signal.signal, signal.getsignal = _signal, _getsignal
     if sys.unraisablehook is not _dropped:
+        os.register_at_fork(after_in_child=_due.clear)  # the threads that would send them are not there
         global _report_dropped
         _report_dropped, sys.unraisablehook = sys.unraisablehook, _dropped
 
