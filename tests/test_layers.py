@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import functools
 import graphlib
 import pathlib
 
@@ -23,7 +24,6 @@ PATHS = {
     for path in sorted([*ROOT.glob("cmpi/**/*.py"), *ROOT.glob("launcher/**/*.py")])
     if "cmpi/launcher" not in path.as_posix()  # the same files, through the link
 }
-MODULES = pytest.mark.parametrize("module", PATHS)
 
 # From the lowest layer up. A file belongs to the row with the longest prefix of its name. The fork server
 # and the worker run closures, so they are above the channels that a closure uses, though they are in the
@@ -56,18 +56,33 @@ def level(module):
     return max(fitting)[1]
 
 
+@functools.cache
+def text(module):
+    return PATHS[module].read_text()
+
+
+@functools.cache
+def nodes(module):
+    """All nodes of a file's syntax tree."""
+    return list(ast.walk(ast.parse(text(module))))
+
+
+@functools.cache
 def imports(module, for_types=False):
     """The modules of cmpi that a file imports, also inside functions, as (module, line); with `for_types`,
     those that it imports only for types."""
-    tree = ast.parse(PATHS[module].read_text())
+    return list(_imports(module, for_types))
+
+
+def _imports(module, for_types):
     typing_only = {
         id(node)
-        for block in ast.walk(tree)
+        for block in nodes(module)
         if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
         for statement in block.body
         for node in ast.walk(statement)
     }
-    for node in ast.walk(tree):
+    for node in nodes(module):
         if id(node) in typing_only and not for_types:
             continue
         if isinstance(node, ast.Import):
@@ -78,13 +93,11 @@ def imports(module, for_types=False):
             yield from ((name, node.lineno) for name in of_modules or [node.module])
 
 
-@MODULES
-def test_imports_point_down(module):
-    if module == "cmpi":
-        return  # the list of public names
-    for name, line in imports(module, for_types=True):
-        if name.startswith("cmpi."):
-            assert level(name) <= level(module), f"{PATHS[module]}:{line} imports {name}"
+def test_imports_point_down():
+    for module in PATHS.keys() - {"cmpi"}:  # that is the list of public names
+        for name, line in imports(module, for_types=True):
+            if name.startswith("cmpi."):
+                assert level(name) <= level(module), f"{PATHS[module]}:{line} imports {name}"
 
 
 def test_there_are_no_import_cycles_even_inside_functions_or_for_types():
@@ -92,25 +105,33 @@ def test_there_are_no_import_cycles_even_inside_functions_or_for_types():
     graphlib.TopologicalSorter(graph).prepare()  # the error shows the circle
 
 
-@MODULES
-def test_only_one_file_imports_mpi(module):
+def imports_mpi(module):
+    return any(
+        "mpi4py.MPI" in [f"{node.module}.{alias.name}" for alias in node.names]
+        if isinstance(node, ast.ImportFrom)
+        else isinstance(node, ast.Import) and "mpi4py.MPI" in [alias.name for alias in node.names]
+        for node in nodes(module)
+    )
+
+
+def test_only_one_file_imports_mpi():
     # The doctor's probe is a program of a job, as the benchmarks are.
-    if "mpi4py.MPI" in [name for name, _ in imports(module)]:
-        assert module in ("cmpi._transport.mpi", "cmpi.launcher.doctor.probe_job") or "bench" in module
+    programs_of_jobs = ("cmpi.bench", "cmpi.launcher.doctor.probe_job")
+    found = {module for module in PATHS if imports_mpi(module) and not module.startswith(programs_of_jobs)}
+    assert found == {"cmpi._transport.mpi"}
 
 
 PURE = [module for module in PATHS if f"{module}.".startswith(("cmpi._core.", "cmpi._base."))]
 FORBIDDEN = {"os", "sys", "socket", "select", "threading", "time", "subprocess", "asyncio", "numpy"}
 
 
-@pytest.mark.parametrize("module", PURE)
-def test_the_core_has_no_io_no_clock_and_no_threads(module):
-    assert not {name.split(".")[0] for name, _ in imports(module)} & FORBIDDEN
+def test_the_core_has_no_io_no_clock_and_no_threads():
+    for module in PURE:
+        assert not {name.split(".")[0] for name, _ in imports(module)} & FORBIDDEN, module
 
 
-@MODULES
-def test_files_stay_small_enough_to_read(module):
-    assert len(PATHS[module].read_text().splitlines()) <= 450
+def test_files_stay_small_enough_to_read():
+    assert not {module: n for module in PATHS if (n := len(text(module).splitlines())) > 450}
 
 
 @pytest.mark.parametrize("program", [programs.ROOT_MAIN, programs.SPAWN_STUB, programs.RSH_CLIENT])
@@ -124,8 +145,8 @@ def test_programs_started_by_path_find_the_package_above_them(program):
 
 def test_no_two_public_classes_have_the_same_name():
     found = collections.defaultdict(list)
-    for module, path in PATHS.items():
-        for statement in ast.parse(path.read_text()).body:
+    for module in PATHS:
+        for statement in ast.parse(text(module)).body:
             if isinstance(statement, ast.ClassDef) and not statement.name.startswith("_"):
                 found[statement.name].append(module)
     assert not {name: modules for name, modules in found.items() if len(modules) > 1}
@@ -136,14 +157,14 @@ MODULES_THAT_HAVE_ONE = {"door", "doors", "joining", "socket_transport"}  # a fu
 SERVERS = {"create_server", "start_server", "start_unix_server", "create_unix_server", "Listener"}
 
 
-@MODULES
-def test_only_the_door_listens(module):
+def test_only_the_door_listens():
     """A socket that listened elsewhere would not have its bounds, its time limit and its proof."""
-    for node in ast.walk(ast.parse(PATHS[module].read_text())):
-        if isinstance(node, ast.Call) and module not in MAY_LISTEN:
-            owner, _, name = ast.unparse(node.func).rpartition(".")
-            of_socket = name == "listen" and owner and owner not in MODULES_THAT_HAVE_ONE
-            assert name not in SERVERS and not of_socket, f"{PATHS[module]}:{node.lineno} listens"
+    for module in PATHS.keys() - set(MAY_LISTEN):
+        for node in nodes(module):
+            if isinstance(node, ast.Call):
+                owner, _, name = ast.unparse(node.func).rpartition(".")
+                of_socket = name == "listen" and owner and owner not in MODULES_THAT_HAVE_ONE
+                assert name not in SERVERS and not of_socket, f"{PATHS[module]}:{node.lineno} listens"
 
 
 # What may measure time by the real clock. Limits on how long a part of cmpi may take are measured by
@@ -165,7 +186,7 @@ REAL_CLOCK = {
 }
 
 
-@MODULES
-def test_only_times_for_the_user_are_those_of_the_real_clock(module):
-    if module.startswith(("cmpi._runtime", "cmpi._transport", "cmpi.launcher")):
-        assert ("monotonic" in PATHS[module].read_text()) == (module in REAL_CLOCK)
+def test_only_times_for_the_user_are_those_of_the_real_clock():
+    watched = ("cmpi._runtime", "cmpi._transport", "cmpi.launcher")
+    found = {module for module in PATHS if module.startswith(watched) and "monotonic" in text(module)}
+    assert found == REAL_CLOCK.keys()
