@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 from cmpi.bench.common import ENVIRONMENT, header
 from cmpi.bench.leftover_files import files, leftovers
+
+STACKS_S = 3.0  # for a job that hangs to show the stacks of its processes
 
 
 def soak(seconds: float, seed: int) -> int:
@@ -58,6 +62,8 @@ def _run(module: str, arguments: list[str], limit_s: float, *options: str) -> in
     try:
         code = job.wait(limit_s)
     except subprocess.TimeoutExpired:
+        job.send_signal(signal.SIGQUIT)  # it shows what its processes do
+        time.sleep(STACKS_S)
         job.terminate()
         job.wait()
         print(f"HUNG: still running {limit_s:.0f} s after it began")

@@ -26,7 +26,14 @@ import numpy as np
 
 import cmpi
 from cmpi import Child, PeerExited, Pid, Receiver, Resources, Sender
-from cmpi.bench.jobs.chaotic_parts import STOPPED_S, Forks, drop_a_socket, stop_a_part, stop_for_a_moment
+from cmpi.bench.jobs.chaotic_parts import (
+    STOPPED_S,
+    Forks,
+    drop_a_socket,
+    parent_of,
+    stop_a_part,
+    stop_for_a_moment,
+)
 
 SMALL = Resources(memory="400 MiB")
 WORKERS, PAIRS, AT_ONCE = 4, 2, 4
@@ -264,9 +271,11 @@ class Chaos:
                 return None  # it has not started yet
         if what == "worker: SIGSTOP":
             stop_for_a_moment(crew.process, self._choice.random() * STOPPED_S)
-        else:
-            of, number = what.split(": ")
-            os.kill(crew.monitor if of == "monitor" else crew.process, getattr(signal, number))
+            return crew.pid
+        of, number = what.split(": ")
+        if of == "monitor" and parent_of(crew.process) != crew.monitor:
+            return None  # the worker has ended, and its monitor has another process
+        os.kill(crew.monitor if of == "monitor" else crew.process, getattr(signal, number))
         return crew.pid
 
 

@@ -22,6 +22,13 @@ ALIVE_S = 0.2  # how long a forked child lives that outlives its task
 REFUSED, NOT_REFUSED = 0, 9  # exit codes of forked children
 
 
+def parent_of(process: int) -> int:
+    """The pid of a process's parent; 0 if the process has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(psutil.Process(process).ppid())
+    return 0
+
+
 def launcher() -> Any:
     """The cmpirun of this job, as psutil has it."""
     above = psutil.Process().parents()
