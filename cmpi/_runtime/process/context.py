@@ -215,9 +215,10 @@ def surroundings() -> bytes:
     """Return the state that a process spawned now inherits, as by fork and exec."""
     with open("/proc/self/status") as file:
         umask = next(line for line in file if line.startswith("Umask:")).split()[1]
+    back = _copy()[::-1]
     return pickle.dumps(
         {
-            "cwd": _moved(inheritance.working_folder(), back := _copy()[::-1]),
+            "cwd": _moved(inheritance.working_folder(), back),
             "environment": {
                 k: v for k, v in apply_grant.not_ours(os.environ).items() if not k.startswith(_OWN)
             },
